@@ -1,0 +1,1 @@
+"""An executable compliance gate for AWS CDK."""

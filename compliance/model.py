@@ -1,0 +1,170 @@
+"""The words everything else is said in: verdicts, evidence, findings, scores. Nothing of AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+JSON = Any  # what json.loads gives
+
+
+class InputError(Exception):
+    """What was handed in is unusable: one line that names the file and the place. Exit code 2."""
+
+
+class CheckerError(Exception):
+    """A checker itself broke (a scanner, a rule, the sandbox): nothing was proved. Exit code 3."""
+
+
+class Status(StrEnum):
+    """A requirement's verdict. `not_assessed` never counts as met."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    NOT_ASSESSED = "not_assessed"
+
+
+class Severity(StrEnum):
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One observation behind a verdict, placed as exactly as the input allows.
+
+    `source` is `file:line` of the construct's creation, relative to the app, or of the handler's
+    code; `property` is a path below the resource's Properties; `found` and `wanted` are for people.
+    """
+
+    found: str
+    wanted: str
+    logical_id: str | None = None
+    construct_path: str | None = None
+    source: str | None = None
+    property: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says of one requirement.
+
+    `why` is the reason of a `not_assessed`; `excused` marks one that the kind of input cannot show
+    (another synth, code that is not there), which leaves the gate's colour as it would be without it.
+    """
+
+    status: Status
+    evidence: tuple[Evidence, ...] = ()
+    why: str | None = None
+    excused: bool = False
+
+    @staticmethod
+    def of(failures: Sequence[Evidence], passes: Sequence[Evidence] = ()) -> Verdict:
+        """Fail on any failure, else pass. No evidence at all proves nothing, so it is no pass."""
+        if failures:
+            return Verdict(Status.FAIL, tuple(failures))
+        if not passes:
+            return Verdict.unknown("nothing was found to judge")
+        return Verdict(Status.PASS, tuple(passes))
+
+    @staticmethod
+    def unknown(why: str, *evidence: Evidence, excused: bool = False) -> Verdict:
+        return Verdict(Status.NOT_ASSESSED, tuple(evidence), why, excused)
+
+
+class FindingStatus(StrEnum):
+    OPEN = "open"
+    WAIVED = "waived"
+    COVERED = "covered"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a scanner reports of one resource. `rule` is the scanner's whole finding id."""
+
+    scanner: str
+    rule: str
+    text: str
+    severity: Severity = Severity.MEDIUM
+    link: str | None = None
+    stack: str | None = None
+    logical_id: str | None = None
+    construct_path: str | None = None
+    source: str | None = None
+    status: FindingStatus = FindingStatus.OPEN
+    requirement: str | None = None
+    reason: str | None = None
+    expires: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerRun:
+    """Proof that a scanner ran: its version and how many rules or checks it evaluated (at least one)."""
+
+    name: str
+    version: str
+    evaluated: int
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One requirement with its verdict, in the document's order."""
+
+    id: str
+    category: str
+    severity: Severity
+    title: str
+    fix: str
+    verdict: Verdict
+    confirmed_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    id: str
+    title: str
+    met: int
+    total: int
+    gate: bool
+    hardening: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was judged: `kind` is app, assembly or template; `digest` is a sha256 of its bytes."""
+
+    kind: str
+    path: str
+    digest: str
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """A whole audit. Reports are made of this and of nothing else."""
+
+    as_of: str
+    subject: Subject
+    results: tuple[Result, ...]
+    categories: tuple[CategoryScore, ...]
+    findings: tuple[Finding, ...] = ()
+    scanners: tuple[ScannerRun, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    tool: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def green(self) -> bool:
+        """The gate: every requirement of a gating category met or excused, no open finding, no problem."""
+        gating = {c.id for c in self.categories if c.gate}
+        unmet = (
+            r
+            for r in self.results
+            if r.category in gating and r.verdict.status is not Status.PASS and not r.verdict.excused
+        )
+        open_ = (f for f in self.findings if f.status is FindingStatus.OPEN)
+        return not any(unmet) and not any(open_) and not self.problems
