@@ -1,0 +1,72 @@
+"""What a resource type's `Ref` and attributes look like, given its physical name.
+
+With this, `!GetAtt Bucket.Arn`, `!Sub arn:aws:s3:::${Bucket}` and the ARN written out are one text.
+From each type's "Return values" in
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`name` is the property that holds the physical name; patterns are filled with it.
+
+    `path` is the property that an IAM ARN puts before the name.
+    """
+
+    name: str
+    ref: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    path: str | None = None
+
+
+def _arn(service: str, resource: str) -> str:
+    return f"arn:{{partition}}:{service}:{{region}}:{{account}}:{resource}"
+
+
+_TABLE = Form(
+    "TableName",
+    "{name}",
+    {
+        "Arn": _arn("dynamodb", "table/{name}"),
+        # A stream's label is the time it was enabled: no template can know it.
+        "StreamArn": _arn("dynamodb", "table/{name}") + "/stream/*",
+    },
+)
+
+FORMS: Mapping[str, Form] = {
+    "AWS::DynamoDB::Table": _TABLE,
+    "AWS::DynamoDB::GlobalTable": _TABLE,
+    "AWS::S3::Bucket": Form(
+        "BucketName",
+        "{name}",
+        {"Arn": "arn:{partition}:s3:::{name}", "DomainName": "{name}.s3.amazonaws.com"},
+    ),
+    "AWS::SQS::Queue": Form(
+        "QueueName",
+        "https://sqs.{region}.amazonaws.com/{account}/{name}",
+        {
+            "Arn": _arn("sqs", "{name}"),
+            "QueueName": "{name}",
+            "QueueUrl": "https://sqs.{region}.amazonaws.com/{account}/{name}",
+        },
+    ),
+    "AWS::Lambda::Function": Form("FunctionName", "{name}", {"Arn": _arn("lambda", "function:{name}")}),
+    "AWS::IAM::Role": Form(
+        "RoleName", "{name}", {"Arn": "arn:{partition}:iam::{account}:role{path}{name}"}, path="Path"
+    ),
+    "AWS::SNS::Topic": Form(
+        "TopicName",
+        _arn("sns", "{name}"),
+        {"TopicArn": _arn("sns", "{name}"), "TopicName": "{name}"},
+    ),
+    "AWS::Logs::LogGroup": Form("LogGroupName", "{name}", {"Arn": _arn("logs", "log-group:{name}:*")}),
+    "AWS::CloudWatch::Alarm": Form("AlarmName", "{name}", {"Arn": _arn("cloudwatch", "alarm:{name}")}),
+    # A key has no name of its own: its id stays the reference.
+    "AWS::KMS::Key": Form("", "{name}", {"Arn": _arn("kms", "key/{name}"), "KeyId": "{name}"}),
+    "AWS::KMS::Alias": Form("AliasName", "{name}"),
+}

@@ -1,0 +1,200 @@
+"""Rule kinds: a function each, registered by name, that judges one requirement by its parameters.
+
+A kind is a parameters type (what may stand below `check:`) and a function from parameters and `Case`
+to `Verdict`. It raises `Undecided` where the answer hangs on what the input does not show; what has
+no answer never passes. Any other exception is a broken checker (exit 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+from typing import Any, NewType
+
+import msgspec
+
+from compliance.assembly import Assembly, Resource
+from compliance.document import Document, Requirement
+from compliance.intrinsics import NO_VALUE, Value, show, why_unknown
+from compliance.model import Evidence, Verdict
+from compliance.pipeline import SUBJECTS, Pipeline, Unfilled
+
+SubjectName = NewType("SubjectName", str)
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every kind's parameters."""
+
+
+class Undecided(Exception):
+    """The answer hangs on something unknown: `not_assessed`. `excused` where the input cannot show it."""
+
+    def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.evidence, self.excused = why, evidence, excused
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a rule may look at.
+
+    `environment` is the environment's name that the input was made for; `others` holds the same app
+    synthesised for other environments, or says why there is none (a str). `observations` is what
+    running the handlers showed (see `compliance.rules.handlers`).
+    """
+
+    requirement: Requirement
+    document: Document
+    pipeline: Pipeline
+    as_of: date
+    environment: str
+    others: Mapping[str, Assembly] | str
+    observations: Callable[[], Any]
+
+    @property
+    def assembly(self) -> Assembly:
+        return self.pipeline.assembly
+
+    def subject(self, name: str) -> Resource:
+        """The one resource that fills a role. Raises Undecided where none or several do."""
+        try:
+            return self.pipeline.one(name)
+        except Unfilled as error:
+            raise Undecided(str(error)) from None
+
+    def subjects(self) -> tuple[Resource, ...]:
+        """The resources that the requirement is about, its groups spelled out."""
+        found: list[Resource] = []
+        for name in self.requirement.subjects:
+            try:
+                found.extend(self.pipeline.all(name))
+            except Unfilled as error:
+                raise Undecided(str(error)) from None
+        return tuple(dict.fromkeys(found))
+
+    def text(self, value: Value) -> str:
+        """A scalar's canonical text. Raises Undecided where it is unknown."""
+        text = self.assembly.text(decided(value))
+        if text is None:
+            raise Undecided(f"{show(value)} is not known before the deployment")
+        return text
+
+
+def decided(value: Value) -> Value:
+    """The value, if all of it is known. Raises Undecided else."""
+    why = why_unknown(value)
+    if why is not None:
+        raise Undecided(why)
+    return value
+
+
+def evidence(
+    resource: Resource | None,
+    found: Value,
+    wanted: str,
+    property: str | None = None,
+    source: str | None = None,
+) -> Evidence:
+    """What was found at a resource's property, beside what was wanted."""
+    return Evidence(
+        found="not set" if found is NO_VALUE else show(found),
+        wanted=wanted,
+        logical_id=resource.logical_id if resource else None,
+        construct_path=resource.construct_path if resource else None,
+        source=source or (resource.source if resource else None),
+        property=property,
+    )
+
+
+Judge = Callable[[Any, Case], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    parameters: type[Check]
+    judge: Judge
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str, parameters: type[Check]) -> Callable[[Judge], Judge]:
+    """Registers a kind of check under the name that documents use."""
+
+    def register(judge: Judge) -> Judge:
+        KINDS[name] = Kind(name, parameters, judge)
+        return judge
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A requirement bound to the kind that judges it."""
+
+    requirement: Requirement
+    kind: Kind
+    parameters: Check
+
+    def judge(self, case: Case) -> Verdict:
+        try:
+            return self.kind.judge(self.parameters, case)
+        except Undecided as error:
+            return Verdict.unknown(error.why, *error.evidence, excused=error.excused)
+
+
+def bind(document: Document) -> tuple[Rule, ...]:
+    """Every requirement with its kind and typed parameters.
+
+    Raises InputError naming file, line and field on an unknown kind, parameter or subject.
+    """
+    for module in MODULES:
+        import_module(f"compliance.rules.{module}")
+    return tuple(_bind(document, index, r) for index, r in enumerate(document.requirements))
+
+
+# A file a family of kinds.
+MODULES = (
+    "alarms",
+    "environments",
+    "handlers",
+    "naming",
+    "permissions",
+    "properties",
+    "runtime",
+    "wiring",
+)
+
+
+def _bind(document: Document, index: int, requirement: Requirement) -> Rule:
+    place = ("requirements", index)
+    parameters = dict(requirement.check)
+    name = parameters.pop("kind", None)
+    if name not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise document.error(
+            f"{requirement.id}: unknown kind {name!r}; known are {known}", *place, "check", "kind"
+        )
+    kind_ = KINDS[name]
+    check = document.convert(parameters, kind_.parameters, *place, "check")
+    for field, subject in _subjects_named(requirement, check):
+        if subject not in SUBJECTS:
+            known = ", ".join(sorted(SUBJECTS))
+            raise document.error(
+                f"{requirement.id}: {field}: unknown subject {subject!r}; known are {known}", *place, field
+            )
+    return Rule(requirement, kind_, check)
+
+
+def _subjects_named(requirement: Requirement, check: Check) -> Iterable[tuple[str, str]]:
+    for name in requirement.subjects:
+        yield "subject", name
+    for field in msgspec.structs.fields(check):
+        value = getattr(check, field.name)
+        if field.type in (SubjectName, SubjectName | None) and value is not None:
+            yield f"check.{field.name}", value
+        elif field.type == list[SubjectName]:
+            yield from ((f"check.{field.name}", name) for name in value)
