@@ -1,0 +1,76 @@
+"""Stores every change of an order as one JSON object in S3.
+
+Lambda may hand over a batch again, so all that an object's key is made of belongs to the change:
+a replay writes the same object once more, and two changes never share one.
+"""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+
+import boto3
+
+s3 = boto3.client("s3")
+log = logging.getLogger()
+
+
+def handler(event, context):
+    failures = [failure for record in event["Records"] for failure in attempt(record)]
+    return {"batchItemFailures": failures}
+
+
+def attempt(record):
+    """Stores a change. What fails is named, and Lambda retries from the first one named.
+
+    A change without a number has an empty name, which makes Lambda retry the whole batch.
+    """
+    try:
+        store(record)
+    except Exception as error:
+        number = record.get("dynamodb", {}).get("SequenceNumber", "")
+        # The error's type alone: messages quote keys, and no content of an order belongs in the log.
+        log.error(
+            "change not stored",
+            extra={"eventID": record.get("eventID"), "sequenceNumber": number, "error": name_of(error)},
+        )
+        yield {"itemIdentifier": number}
+
+
+def store(record):
+    change = record["dynamodb"]
+    record_id = change["Keys"]["orderId"]["S"]
+    processed = {
+        "recordId": record_id,
+        "eventType": record["eventName"],
+        "processedBy": "order-processor-lambda",
+        "processingTimestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "processingStatus": "completed",
+        # As DynamoDB typed it: plain JSON has no sets, and no numbers of 38 digits.
+        "originalData": change.get("NewImage", change.get("OldImage")),
+        "metadata": {
+            "awsRegion": record["awsRegion"],
+            "eventSource": record["eventSource"],
+            "eventVersion": record["eventVersion"],
+        },
+    }
+    s3.put_object(
+        Bucket=os.environ["BUCKET_NAME"],
+        Key=object_key(record_id, change),
+        ContentType="application/json",
+        Body=json.dumps(processed, ensure_ascii=False).encode(),
+    )
+
+
+def object_key(record_id, change):
+    # Real changes carry the time they were made at. One without is better stored twice than not at all.
+    seconds = change.get("ApproximateCreationDateTime")
+    changed_at = datetime.fromtimestamp(seconds, UTC) if seconds else datetime.now(UTC)
+    milliseconds = str(round(changed_at.timestamp() * 1000))
+    name = "-".join(filter(None, (record_id, milliseconds, change.get("SequenceNumber"))))
+    return f"processed-data/{changed_at:%Y/%m/%d}/{name}.json"
+
+
+def name_of(error):
+    """`AccessDenied` rather than botocore's `ClientError`."""
+    return getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
