@@ -1,0 +1,22 @@
+// Runs a Node.js handler as Lambda's runtime would, with stand-ins for AWS. Started by child.py.
+'use strict';
+const wire = require('./wire.cjs');
+const where = require('./where.cjs');
+const sdk = require('./sdk.cjs');
+const runtime = require('./runtime.cjs');
+const modules = require('./modules.cjs');
+
+const [readFd, writeFd] = process.argv.slice(2).map(Number);
+const { job, send, ask } = wire.open(readFd, writeFd);
+process.argv.length = 1;
+
+where.setRoot(job.root);
+sdk.start((service, operation, parameters) => {
+  const answer = ask('call', { service, operation, parameters, at: where.here() });
+  if (answer.error) throw answer.error;
+  return wire.revive(answer.ok);
+});
+modules.install(job, send);
+Object.assign(process.env, job.environment);
+send('ready', {});
+runtime.run(job, send, ask);

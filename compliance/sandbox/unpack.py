@@ -1,0 +1,79 @@
+"""Puts a program's code into a folder that the handler may read, if that can be done safely."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+# Lambda's own limit for code and layers together, unzipped.
+MOST_BYTES = 250 * 1024 * 1024
+MOST_FILES = 50_000
+
+
+class UnsafeCode(Exception):
+    """Code that no one should unpack or read: it reaches outside its folder, or is far too large."""
+
+
+@contextmanager
+def unpacked(code: Path | str, language: str) -> Iterator[Path]:
+    """The folder with the code, resolved. What it made itself is gone afterwards."""
+    if isinstance(code, Path) and code.is_dir():
+        root = code.resolve()
+        _check_links(root)
+        yield root
+        return
+    with TemporaryDirectory(prefix="handler-") as folder:
+        root = Path(folder).resolve()
+        if isinstance(code, str):
+            (root / ("index.py" if language == "python" else "index.js")).write_text(code, "utf-8")
+        else:
+            _extract(code, root)
+        yield root
+
+
+def _check_links(root: Path) -> None:
+    """A link out of the folder would let the handler read what it points to."""
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise UnsafeCode(f"{path.relative_to(root)} is a link out of the code's folder")
+
+
+def _extract(archive: Path, root: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+            if len(members) > MOST_FILES or sum(m.file_size for m in members) > MOST_BYTES:
+                raise UnsafeCode("the archive unpacks to more than Lambda allows")
+            for member in members:
+                _extract_one(opened, member, root)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise UnsafeCode(f"the archive cannot be read: {error}") from error
+
+
+def _extract_one(opened: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> None:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or "\0" in member.filename or ":" in (name.parts or [""])[0]:
+        raise UnsafeCode(f"the archive holds a path out of its folder: {member.filename!r}")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise UnsafeCode(f"the archive holds something that is no file: {member.filename!r}")
+    target = root.joinpath(*name.parts)
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The size in the directory may lie: never write more than it says.
+    with opened.open(member) as source, target.open("wb") as sink:
+        left = member.file_size
+        while chunk := source.read(1 << 16):
+            left -= len(chunk)
+            if left < 0:
+                raise UnsafeCode(f"the archive lies about the size of {member.filename!r}")
+            sink.write(chunk)
