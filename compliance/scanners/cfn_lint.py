@@ -1,0 +1,82 @@
+"""cfn-lint, as a library: its errors and warnings for us-east-1."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from compliance.scanners.worker import File, Found, Scan, serve
+
+REGION = "us-east-1"
+CANARY_RULES = frozenset({"E2533"})
+
+IGNORED = {
+    # CDK states DependsOn between a function and its role's policies, beside the reference that
+    # implies the same order. Saying it twice changes nothing, and nobody can take it out of CDK.
+    "W3005",
+}
+# Informational rules (I...) are off unless asked for; nobody asks here.
+
+UNREADABLE = ("E0000", "E0001")  # no JSON, or a transform that failed: no other rule has run then
+
+# Where cfn-lint asks for today's date. An audit has a date of its own (`--as-of`).
+LIFE_CYCLE = ("DeprecatedRuntimeCreate", "DeprecatedRuntimeEol", "DeprecatedRuntimeUpdate")
+
+
+def load() -> tuple[str, Scan]:
+    logging.disable(logging.CRITICAL)
+    from cfnlint.config import ConfigMixIn, ManualArgs  # type: ignore[import-untyped]
+    from cfnlint.core import get_rules  # type: ignore[import-untyped]
+    from cfnlint.decode import cfn_json  # type: ignore[import-untyped]
+    from cfnlint.runner import run_template_by_data  # type: ignore[import-untyped]
+    from cfnlint.version import __version__  # type: ignore[import-untyped]
+
+    rules = get_rules([], sorted(IGNORED), [])
+
+    def scan(files: Sequence[File], request: dict[str, Any]) -> tuple[int, list[Found]]:
+        _set_today(request["as_of"])
+        config = ConfigMixIn(**ManualArgs(regions=[REGION], ignore_checks=sorted(IGNORED)))
+        found: list[Found] = []
+        for file in files:
+            template = cfn_json.loads(Path(file.path).read_text(encoding="utf-8"))
+            found += _found(file.stack, run_template_by_data(template, config, rules))
+        return len(rules.used_rules), found
+
+    return __version__, scan
+
+
+def _found(stack: str, matches: Iterator[Any]) -> Iterator[Found]:
+    for match in matches:
+        if match.rule.id in UNREADABLE:
+            raise SystemExit(f"it could not read the template of {stack}: {match.message}")
+        path = list(match.path or ())
+        yield Found(
+            stack=stack,
+            logical_id=str(path[1]) if len(path) > 1 and path[0] == "Resources" else None,
+            rule=match.rule.id,
+            text=match.message,
+            severity="high" if match.rule.id.startswith("E") else "medium",
+            link=match.rule.source_url or None,
+        )
+
+
+def _set_today(as_of: str) -> None:
+    day = datetime.fromisoformat(as_of)
+
+    class Clock(datetime):
+        @classmethod
+        def today(cls) -> Any:
+            return day
+
+    for name in LIFE_CYCLE:
+        module = importlib.import_module(f"cfnlint.rules.resources.lmbd.{name}")
+        module.datetime  # noqa: B018 -- an AttributeError here says that cfn-lint has changed
+        module.datetime = Clock  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    serve(load, CANARY_RULES)

@@ -1,0 +1,85 @@
+"""checkov, as a library and offline: its CloudFormation checks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from compliance.scanners.worker import File, Found, Scan, serve
+
+# A check's own guideline is known to checkov's online service only; this list is what is public.
+INDEX = "https://www.checkov.io/5.Policy%20Index/cloudformation.html"
+CANARY_RULES = frozenset({"CKV_AWS_18", "CKV_AWS_26", "CKV_AWS_27", "CKV_AWS_28"})
+
+
+def load() -> tuple[str, Scan]:
+    logging.disable(logging.CRITICAL)
+    os.environ["CKV_IGNORE_HIDDEN_DIRECTORIES"] = "false"
+    _leave_out("checkov.terraform.checks.resource", "checkov.terraform.checks.data")
+    from checkov.cloudformation.runner import Runner
+    from checkov.runner_filter import RunnerFilter
+
+    def scan(files: Sequence[File], request: dict[str, Any]) -> tuple[int, Iterator[Found]]:
+        stacks = {file.path: file.stack for file in files}
+        chosen = RunnerFilter(framework=["cloudformation"], run_image_referencer=False)
+        report: Any = Runner().run(root_folder=None, files=list(stacks), runner_filter=chosen)
+        _expect_all(files, report)
+        records = (report.passed_checks, report.failed_checks, report.skipped_checks)
+        return sum(map(len, records)), _found(report, stacks)
+
+    return importlib.metadata.version("checkov"), scan
+
+
+def _leave_out(*packages: str) -> None:
+    """Keeps checkov from importing its 800 Terraform checks, a quarter of its time, for one class
+    that its CloudFormation side borrows from there. Their packages' `__init__` is not run; modules
+    in them can still be imported.
+    """
+    checkov = importlib.util.find_spec("checkov")
+    if checkov is None or not checkov.submodule_search_locations:
+        raise ImportError("checkov is not installed")
+    for name in packages:
+        module = ModuleType(name)
+        module.__path__ = [str(Path(checkov.submodule_search_locations[0], *name.split(".")[1:]))]
+        sys.modules[name] = module
+
+
+def _expect_all(files: Sequence[File], report: Any) -> None:
+    """checkov leaves out what it can't read, without a word."""
+    for file in files:
+        if file.path in report.parsing_errors:
+            raise SystemExit(f"it could not read the template of {file.stack}")
+        for logical_id, resource in json.loads(Path(file.path).read_text())["Resources"].items():
+            if f"{file.path}:{resource['Type']}.{logical_id}" not in report.resources:
+                raise SystemExit(f"it left out {logical_id} of {file.stack}")
+
+
+def _found(report: Any, stacks: dict[str, str]) -> Iterator[Found]:
+    # A skipped check is a waiver without a reason or an end. None should be left; one that is stays open.
+    for record in (*report.failed_checks, *report.skipped_checks):
+        yield Found(
+            stack=stacks[record.file_abs_path],
+            logical_id=record.resource.rsplit(".", 1)[-1],
+            rule=record.check_id,
+            text=record.check_name,
+            severity=_severity(record.severity),
+            link=record.guideline or INDEX,
+        )
+
+
+def _severity(severity: Any) -> str:
+    """checkov's severities come from its online service; offline there is none."""
+    name = severity.name.lower() if severity is not None else "medium"
+    return {"critical": "high", "info": "low"}.get(name, name)
+
+
+if __name__ == "__main__":
+    serve(load, CANARY_RULES)

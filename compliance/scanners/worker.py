@@ -1,0 +1,59 @@
+"""The far side of a scanner's process, for those in Python: import, pass the test, wait, scan, report."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+CANARY = Path(__file__).with_name("canary.json")
+
+
+@dataclass(frozen=True)
+class File:
+    stack: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Found:
+    stack: str
+    logical_id: str | None
+    rule: str
+    text: str
+    severity: str
+    link: str | None
+
+
+Scan = Callable[[Sequence[File], dict[str, Any]], tuple[int, Iterable[Found]]]
+
+
+def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) -> None:
+    """Runs one scan for the process that started this one, and ends the process.
+
+    `load` imports the scanner and gives its version and its scan. What a library prints goes to
+    stderr, for stdout carries the report; an exception ends in a traceback there, whose last line
+    is what the parent shows.
+    """
+    report = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    if hasattr(os, "nice"):
+        os.nice(5)  # the synth, which everything waits for, comes first
+    gc.disable()  # the process is short, and its imports make garbage collection expensive
+    version, scan = load()
+    _, warnings = scan([File("canary", str(CANARY))], {"as_of": "2025-01-01", "packs": []})
+    missed = canary_rules - {found.rule for found in warnings}
+    if missed:
+        raise SystemExit(f"it misses known flaws of its test template: {', '.join(sorted(missed))}")
+    request = json.loads(sys.stdin.readline())
+    files = [File(**entry) for entry in request["templates"]]
+    evaluated, findings = scan(files, request)
+    listed = [asdict(found) for found in findings]
+    json.dump({"version": version, "evaluated": evaluated, "findings": listed}, report)
+    report.flush()
+    os._exit(0)  # taking the interpreter down politely would cost half a second
