@@ -1,0 +1,252 @@
+"""Waivers: findings that stay, each with an argument and an end.
+
+A waiver names one scanner, one rule (the whole finding id) and one resource, says why in a sentence,
+and expires within a year. It waives nothing, and turns the gate red, once it has expired, is
+malformed, or matches no finding any more.
+
+A resource may be a glob (`*` and `?`), for one argument that holds for several resources. What it
+matches will change; the argument was made for what it matched then. So a glob has to list that
+under `matches`: a resource added since is not waived and is named, one that is gone is named too.
+A count would not do, for one resource replaced by another keeps it; a list shows in the diff what
+is waived, and a reviewer can judge it there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from compliance.model import Finding, FindingStatus, InputError
+
+SCANNERS = ("cdk-nag", "checkov", "cfn-lint")
+WARN_WITHIN = timedelta(days=30)
+LEAST_WORDS, LEAST_LENGTH = 5, 30
+
+
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A waiver as it stands in the file. All texts: what is no date should be shown as it was written."""
+
+    scanner: str
+    rule: str
+    resource: str
+    reason: str
+    expires: str
+    matches: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+
+
+class Waiver(_Written, frozen=True):
+    """`where` is its file and line. `environments` limits it to some (`dev`, `pr*`); empty means all."""
+
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.scanner} {self.rule} on {self.resource}"
+
+    @property
+    def is_glob(self) -> bool:
+        return any(sign in self.resource for sign in "*?")
+
+    def applies_in(self, environment: str | None) -> bool:
+        wanted = self.environments if environment is not None else ()
+        return not wanted or any(fnmatchcase(environment or "", pattern) for pattern in wanted)
+
+    def names_resource(self, names: Sequence[str]) -> bool:
+        """Whether this is a waiver for the resource that has these names."""
+        if not self.is_glob:
+            return self.resource in names
+        pattern = self.resource.replace("[", "[[]")  # construct ids may hold brackets: they are no sets
+        return any(fnmatchcase(name, pattern) for name in names)
+
+    def lists(self, names: Sequence[str]) -> bool:
+        """Whether the resource with these names was there when the waiver was granted."""
+        return not self.is_glob or any(name in self.matches for name in names)
+
+    def is_valid(self, as_of: date) -> bool:
+        return not any(_faults(self, as_of))
+
+
+# Reading
+
+
+def load(path: Path) -> tuple[Waiver, ...]:
+    """The waivers of a file. Raises InputError, with its line, on what can't be read as waivers.
+
+    What can be read but is no good (a date, a reason) is for `apply` to report.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: no YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
+    if root is None:
+        return ()
+    if not isinstance(root, yaml.SequenceNode):
+        raise InputError(f"{path}:{_line(root)}: a list of waivers is wanted")
+    return tuple(_waiver(node, path) for node in root.value)
+
+
+def _waiver(node: yaml.Node, path: Path) -> Waiver:
+    where = f"{path}:{_line(node)}"
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{where}: a waiver is a mapping with scanner, rule, resource, reason and expires")
+    lines = {str(key.value): _line(key) for key, _ in node.value}
+    try:
+        written = msgspec.convert(_plain(node, path), _Written)
+    except msgspec.ValidationError as error:
+        named = re.search(r"field `(\w+)`|`\$\.(\w+)", str(error))
+        line = lines.get(named[1] or named[2]) if named else None
+        raise InputError(f"{path}:{line or _line(node)}: {error}") from None
+    return Waiver(**msgspec.structs.asdict(written), where=where)
+
+
+def _plain(node: yaml.Node, path: Path) -> Any:
+    """A node as lists, mappings and texts: no scalar is taken for a date, a number or a truth value."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, path) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        plain: dict[str, Any] = {}
+        for key, value in node.value:
+            if str(key.value) in plain:
+                raise InputError(f"{path}:{_line(key)}: {key.value} is stated twice")
+            plain[str(key.value)] = _plain(value, path)
+        return plain
+    return str(node.value)
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+# Applying
+
+Outcome = tuple[tuple[Finding, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def apply(
+    findings: Sequence[Finding],
+    waivers: Sequence[Waiver],
+    as_of: date,
+    *,
+    ran: Sequence[str] = SCANNERS,
+    environment: str | None = None,
+) -> Outcome:
+    """The findings with those waived marked so; the problems, each of which is red; and the warnings.
+
+    Waivers for a scanner that did not run (`ran`) or for another environment are left alone: what
+    they are for can't be seen. Apply waivers before requirements cover findings.
+    """
+    result = list(findings)
+    waived_by: dict[int, Waiver] = {}
+    problems: list[str] = []
+    warnings: list[str] = []
+    for waiver in waivers:
+        faults = list(_faults(waiver, as_of))
+        problems += [f"{waiver}: {fault}" for fault in faults]
+        if faults or waiver.scanner not in ran or not waiver.applies_in(environment):
+            continue
+        hits = [i for i, finding in enumerate(findings) if _is_for(waiver, finding)]
+        problems += [f"{waiver}: {mismatch}" for mismatch in _mismatches(waiver, hits, findings)]
+        for index in hits:
+            if not waiver.lists(names_of(findings[index])):
+                continue
+            if index in waived_by:
+                other = waived_by[index].where
+                problems.append(f"{waiver}: {other} waives this already; keep one of the two")
+                break
+            waived_by[index] = waiver
+            result[index] = _waived(findings[index], waiver)
+        left = date.fromisoformat(waiver.expires) - as_of
+        if left <= WARN_WITHIN:
+            days = "today" if not left.days else f"in {left.days} day{'s' * (left.days != 1)}"
+            warnings.append(f"{waiver}: expires {days}, on {waiver.expires}")
+    return tuple(result), tuple(problems), tuple(warnings)
+
+
+def names_of(finding: Finding) -> tuple[str, ...]:
+    """What a waiver may call a finding's resource: by construct path, or as stack and logical id.
+
+    A finding about a whole template has its stack's name.
+    """
+    by_id = "/".join(filter(None, (finding.stack, finding.logical_id)))
+    return tuple(filter(None, (finding.construct_path, by_id)))
+
+
+def _is_for(waiver: Waiver, finding: Finding) -> bool:
+    same = (waiver.scanner, waiver.rule) == (finding.scanner, finding.rule)
+    return same and waiver.names_resource(names_of(finding))
+
+
+def _waived(finding: Finding, waiver: Waiver) -> Finding:
+    return replace(finding, status=FindingStatus.WAIVED, reason=waiver.reason, expires=waiver.expires)
+
+
+def _faults(waiver: Waiver, as_of: date) -> Iterator[str]:
+    """What is wrong with a waiver in itself, and what to do."""
+    if waiver.scanner not in SCANNERS:
+        yield f"there is no scanner {waiver.scanner!r}; write one of {', '.join(SCANNERS)}"
+    if len(waiver.reason) < LEAST_LENGTH or len(waiver.reason.split()) < LEAST_WORDS:
+        yield "the reason is no sentence; say why this finding may stay, so that a reviewer can judge it"
+    for field in ("rule", "resource"):
+        if not getattr(waiver, field).strip():
+            yield f"it has no {field}; write the one that the finding has"
+    if waiver.is_glob and not waiver.matches:
+        yield "a glob has to list under `matches` the resources that it is granted for"
+    if waiver.matches and not waiver.is_glob:
+        yield "`matches` is for globs; an exact resource needs none, so take it out"
+    yield from _date_faults(waiver.expires, as_of)
+
+
+def _date_faults(expires: str, as_of: date) -> Iterator[str]:
+    try:
+        # fromisoformat also takes other forms (20260131, 2026-W05); one form is easier to review
+        day = date.fromisoformat(expires if re.fullmatch(r"\d{4}-\d\d-\d\d", expires) else "")
+    except ValueError:
+        yield f"expires is {expires!r}; write a date as YYYY-MM-DD"
+        return
+    if day < as_of:
+        yield f"expired on {expires}; fix the finding, or argue it anew with a later date"
+    if day > _a_year_after(as_of):
+        yield f"expires on {expires}, more than a year from {as_of}; choose an earlier date"
+
+
+def _a_year_after(day: date) -> date:
+    try:
+        return day.replace(year=day.year + 1)
+    except ValueError:  # 29 February
+        return day.replace(year=day.year + 1, day=28)
+
+
+def _mismatches(waiver: Waiver, hits: Sequence[int], findings: Sequence[Finding]) -> Iterator[str]:
+    """Where a waiver and the findings have drifted apart, and what to do."""
+    if not hits:
+        others = (names_of(f)[0] for f in findings if (f.scanner, f.rule) == (waiver.scanner, waiver.rule))
+        elsewhere = ", ".join(sorted(set(others)))
+        yield "matches no finding; " + (
+            f"the rule is broken elsewhere: {elsewhere}" if elsewhere else "take it out, or correct its rule"
+        )
+        return
+    found = [names_of(findings[index]) for index in hits]
+    new = sorted({names[0] for names in found if not waiver.lists(names)})
+    if new:
+        yield (
+            f"also matches {', '.join(new)}, which it was not granted for; "
+            "list it under `matches` if the reason holds for it too, else fix it or narrow the glob"
+        )
+    gone = [name for name in waiver.matches if not any(name in names for names in found)]
+    if gone:
+        yield f"no longer matches {', '.join(gone)}; take it out of `matches`"
