@@ -110,7 +110,8 @@ class Aws:
             self._refuse(service, operation, readable)
             answer = {"ok": self._answer(service, operation, parameters)}
             return Call(service, operation, readable, None, at), answer
-        except Refusal as refusal:
+        except Exception as error:  # the parameters are anything that a hostile handler thinks of
+            refusal = error if isinstance(error, Refusal) else Refusal("SerializationException", "Bad request", 400)
             return Call(service, operation, readable, refusal.code, at), {"error": refusal.as_message()}
 
     def _refuse(self, service: str, operation: str, parameters: Mapping[str, JSON]) -> None:

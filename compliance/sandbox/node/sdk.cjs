@@ -256,12 +256,17 @@ class Upload {
   }
 }
 
-// Anything of which only the presence matters: request handlers, credential providers, loggers.
+// Puts up with being called, constructed, awaited, printed and reached into. For what matters by its
+// presence only: request handlers, credential providers, names and modules supplied for diagnosis.
 function harmless() {
   const target = function standIn() {};
   return new Proxy(target, {
-    get: (_, name) => (name === 'then' || typeof name === 'symbol' ? target[name] : name === 'prototype'
-      ? target.prototype : harmless()),
+    get(_, name) {
+      if (name === Symbol.toPrimitive || name === 'toString' || name === 'toJSON') return () => 'stand-in';
+      if (name === Symbol.iterator) return function* none() {};
+      if (name === 'then' || typeof name === 'symbol' || name === 'prototype') return target[name];
+      return harmless();
+    },
     apply: harmless,
     construct: harmless,
   });
@@ -290,4 +295,4 @@ function standIn(specifier) {
   return modules.get(name);
 }
 
-module.exports = { start, standIn, harmless, invokeNow, toError, bodyStream, named };
+module.exports = { start, standIn, harmless, named, call: (...args) => call(...args) };
