@@ -114,18 +114,21 @@ def _waiver(node: yaml.Node, path: Path) -> Waiver:
     return Waiver(**msgspec.structs.asdict(written), where=where)
 
 
-def _plain(node: yaml.Node, path: Path) -> Any:
-    """A node as lists, mappings and texts: no scalar is taken for a date, a number or a truth value."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, path) for item in node.value]
-    if isinstance(node, yaml.MappingNode):
-        plain: dict[str, Any] = {}
-        for key, value in node.value:
-            if str(key.value) in plain:
-                raise InputError(f"{path}:{_line(key)}: {key.value} is stated twice")
-            plain[str(key.value)] = _plain(value, path)
-        return plain
-    return str(node.value)
+def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    """A mapping of texts and lists of texts: no scalar is taken for a date, a number or a truth value."""
+    plain: dict[str, Any] = {}
+    for key, value in node.value:
+        if str(key.value) in plain:
+            raise InputError(f"{path}:{_line(key)}: {key.value} is stated twice")
+        items = value.value if isinstance(value, yaml.SequenceNode) else ()
+        plain[str(key.value)] = [_text(item) for item in items] if items else _text(value)
+    return plain
+
+
+def _text(node: yaml.Node) -> Any:
+    """A scalar as it is written; what else stands there only as its kind, for the error to name."""
+    kinds: dict[type[yaml.Node], Any] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
+    return kinds.get(type(node), node.value)
 
 
 def _line(node: yaml.Node) -> int:
