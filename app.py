@@ -1,0 +1,54 @@
+"""The CDK app: `cdk synth -c env=staging`, or `python app.py` alone."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import stacks  # noqa: F401  before aws_cdk: it picks the Node.js that CDK runs on
+
+# isort: split
+import aws_cdk as cdk
+
+from stacks.order_pipeline import OrderPipeline
+from stacks.settings import ConfigurationError, Settings
+
+ROOT = Path(__file__).resolve().parent
+
+
+def build(
+    context: Mapping[str, object] | None = None, *, outdir: str | None = None, validate: bool = True
+) -> cdk.App:
+    """The app with its one stack.
+
+    The CDK CLI passes on what cdk.json holds; a plain `python app.py` reads it here. Both make one template.
+
+    Args:
+        context: choices beside those of cdk.json; `-c` of the CLI goes before either.
+        outdir: where the assembly goes; `cdk.out` or `CDK_OUTDIR` unless told.
+        validate: whether to run CDK's own CloudFormation validation too (2 seconds).
+    """
+    defaults = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    app = cdk.App(
+        context={**defaults, **(context or {})},
+        outdir=outdir,
+        analytics_reporting=False,
+        builtin_cloud_formation_validation=validate,
+    )
+    OrderPipeline(app, "OrderPipeline", settings=Settings.from_context(app.node))
+    return app
+
+
+def main() -> int:
+    """Synthesise; what the context can't mean is said in one line."""
+    try:
+        app = build()
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
