@@ -1,0 +1,1 @@
+"""What runs beside a Python handler, in its process. Nothing here may be imported by the audit."""

@@ -1,0 +1,435 @@
+"""Stand-ins for boto3 and botocore: any client, any operation, the resources that handlers use."""
+
+import sys
+import types
+
+from . import dynamo, where, wire
+
+_ask = None
+
+
+def start(ask):
+    global _ask
+    _ask = ask
+
+
+def call(service, operation, parameters):
+    answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
+    if "error" in answer:
+        raise to_error(answer["error"], operation)
+    output = wire.revive(answer["ok"])
+    if "Body" in output:
+        output["Body"] = StreamingBody(output["Body"])
+    metadata = {"HTTPStatusCode": 200, "RequestId": "00000000-0000-4000-8000-000000000000", "RetryAttempts": 0}
+    return {**output, "ResponseMetadata": metadata}
+
+
+def operation_of(method):
+    """put_item -> PutItem"""
+    return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+class BotoCoreError(Exception):
+    fmt = "An unspecified error occurred"
+
+    def __init__(self, **kwargs):
+        try:
+            message = self.fmt.format(**kwargs)
+        except (KeyError, IndexError):
+            message = str(kwargs)
+        super().__init__(message)
+        self.kwargs = kwargs
+
+
+class ClientError(Exception):
+    def __init__(self, error_response, operation_name):
+        error = error_response.get("Error", {})
+        super().__init__(
+            f"An error occurred ({error.get('Code', 'Unknown')}) when calling the {operation_name} operation: "
+            f"{error.get('Message', 'Unknown')}"
+        )
+        self.response = error_response
+        self.operation_name = operation_name
+
+
+class HTTPClientError(BotoCoreError):
+    fmt = "An HTTP Client raised an unhandled exception: {error}"
+
+
+class ConnectionError(BotoCoreError):
+    fmt = "An HTTP Client failed to establish a connection: {error}"
+
+
+class EndpointConnectionError(ConnectionError):
+    fmt = 'Could not connect to the endpoint URL: "{endpoint_url}"'
+
+
+class ConnectTimeoutError(ConnectionError):
+    fmt = 'Connect timeout on endpoint URL: "{endpoint_url}"'
+
+
+class ReadTimeoutError(HTTPClientError):
+    fmt = 'Read timeout on endpoint URL: "{endpoint_url}"'
+
+
+class ParamValidationError(BotoCoreError):
+    fmt = "Parameter validation failed:\n{report}"
+
+
+_coded = {}
+
+
+def coded(code):
+    """One class per error code, the same for every client, so `except client.exceptions.X` works."""
+    if code not in _coded:
+        _coded[code] = type(code, (ClientError,), {})
+    return _coded[code]
+
+
+def to_error(refusal, operation):
+    code, message, status = refusal["code"], refusal["message"], refusal["status"]
+    if code == "ParamValidation":
+        return ParamValidationError(report=message)
+    if code == "TimeoutError":
+        return ReadTimeoutError(endpoint_url="https://amazonaws.com/", error=message)
+    shape = coded(code)
+    if status == 404 and code == "NotFound":
+        code = "404"
+    response = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "00000000-0000-4000-8000-000000000000"},
+    }
+    if "reasons" in refusal:
+        response["CancellationReasons"] = refusal["reasons"]
+    return shape(response, operation)
+
+
+class Exceptions:
+    ClientError = ClientError
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return coded(name)
+
+
+# -- clients ------------------------------------------------------------------------------------
+
+
+class StreamingBody:
+    def __init__(self, body):
+        self._left = body.encode() if isinstance(body, str) else bytes(body)
+
+    def read(self, amt=None):
+        amt = len(self._left) if amt is None else amt
+        chunk, self._left = self._left[:amt], self._left[amt:]
+        return chunk
+
+    def iter_lines(self, *_, **__):
+        return iter(self.read().splitlines())
+
+    def iter_chunks(self, chunk_size=1024):
+        while chunk := self.read(chunk_size):
+            yield chunk
+
+    __iter__ = iter_chunks
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+
+class Meta:
+    region_name = "us-east-1"
+    endpoint_url = "https://amazonaws.com/"
+    partition = "aws"
+
+    def __init__(self, client):
+        self.client = client
+        self.config = types.SimpleNamespace(region_name="us-east-1")
+        self.events = types.SimpleNamespace(register=lambda *_, **__: None, unregister=lambda *_, **__: None)
+
+
+class Client:
+    """Methods are made when asked for. `_convert` is set where plain Python values stand for DynamoDB's."""
+
+    _convert = False
+
+    def __init__(self, service):
+        self._service = service
+        self.exceptions = Exceptions()
+        self.meta = Meta(self)
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        operation = operation_of(name)
+
+        def method(*args, **parameters):
+            if args:
+                raise TypeError(f"{name}() only accepts keyword arguments.")
+            return self._call(operation, parameters)
+
+        method.__name__ = name
+        return method
+
+    def _call(self, operation, parameters):
+        if not self._convert:
+            return call(self._service, operation, parameters)
+        return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters)))
+
+    def get_paginator(self, name):
+        return Paginator(getattr(self, name))
+
+    def get_waiter(self, _):
+        return types.SimpleNamespace(wait=lambda **_: None)
+
+    def can_paginate(self, _):
+        return True
+
+    def close(self):
+        pass
+
+    def generate_presigned_url(self, ClientMethod, Params=None, **_):
+        return "https://example.amazonaws.com/"
+
+    def upload_fileobj(self, Fileobj, Bucket, Key, ExtraArgs=None, Callback=None, Config=None):
+        self._call("PutObject", {"Bucket": Bucket, "Key": Key, "Body": Fileobj, **(ExtraArgs or {})})
+
+    def upload_file(self, Filename, Bucket, Key, ExtraArgs=None, Callback=None, Config=None):
+        with open(Filename, "rb") as file:
+            self.upload_fileobj(file, Bucket, Key, ExtraArgs)
+
+    def download_fileobj(self, Bucket, Key, Fileobj, ExtraArgs=None, Callback=None, Config=None):
+        Fileobj.write(self._call("GetObject", {"Bucket": Bucket, "Key": Key})["Body"].read())
+
+    def download_file(self, Bucket, Key, Filename, ExtraArgs=None, Callback=None, Config=None):
+        with open(Filename, "wb") as file:
+            self.download_fileobj(Bucket, Key, file)
+
+
+class Paginator:
+    def __init__(self, method):
+        self._method = method
+
+    def paginate(self, PaginationConfig=None, **parameters):
+        return Pages(self._method, parameters)
+
+
+class Pages:
+    def __init__(self, method, parameters):
+        self._method, self._parameters = method, parameters
+
+    def __iter__(self):
+        yield self._method(**self._parameters)
+
+    def build_full_result(self):
+        return self._method(**self._parameters)
+
+    def search(self, expression):
+        for page in self:
+            yield from page.get(expression.partition("[")[0], [])
+
+
+# -- resources ----------------------------------------------------------------------------------
+
+# What a resource's identifiers are called in its requests.
+IDENTIFIERS = {
+    ("s3", "Bucket"): ("Bucket",),
+    ("s3", "Object"): ("Bucket", "Key"),
+    ("sqs", "Queue"): ("QueueUrl",),
+    ("sns", "Topic"): ("TopicArn",),
+    ("dynamodb", "Table"): ("TableName",),
+}
+# S3's resources drop the noun that their class already says.
+S3_OBJECT = {"put": "PutObject", "get": "GetObject", "delete": "DeleteObject", "load": "HeadObject"}
+
+
+class Resource:
+    """A service's resource, or one of its things: their methods are calls with the identifiers filled in."""
+
+    def __init__(self, service, kind=None, identifiers=()):
+        client = Client(service)
+        client._convert = service == "dynamodb"
+        self.meta = Meta(client)
+        self._kind = kind
+        self._service = service
+        names = IDENTIFIERS.get((service, kind), ())
+        self._given = dict(zip(names, identifiers, strict=False))
+        for name, value in self._given.items():
+            setattr(self, {"QueueUrl": "url", "TopicArn": "arn"}.get(name, _snake(name)), value)
+        if kind:
+            self.name = identifiers[0] if identifiers else None
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name[0].isupper():
+            inherited = tuple(self._given.values())
+            return lambda *ids: Resource(self._service, name, inherited + ids)
+        operation = S3_OBJECT.get(name) if self._kind == "Object" else None
+        operation = operation or operation_of(name)
+
+        def method(*args, **parameters):
+            return self.meta.client._call(operation, {**self._given, **parameters})
+
+        return method
+
+    def get_queue_by_name(self, QueueName, **_):
+        return Resource("sqs", "Queue", (f"https://sqs.us-east-1.amazonaws.com/123456789012/{QueueName}",))
+
+    def batch_writer(self, overwrite_by_pkeys=None):
+        return BatchWriter(self)
+
+    def load(self):
+        if self._kind == "Object":
+            self.meta.client._call("HeadObject", self._given)
+
+    reload = load
+
+    def upload_fileobj(self, Fileobj, Key=None, ExtraArgs=None, **_):
+        self.put_object_here(Key, Fileobj, ExtraArgs)
+
+    def put_object_here(self, key, body, extra):
+        given = {**self._given, **({"Key": key} if key else {})}
+        self.meta.client._call("PutObject", {**given, "Body": body, **(extra or {})})
+
+
+def _snake(name):
+    return {"TableName": "table_name", "Bucket": "bucket_name", "Key": "key"}.get(name, name.lower())
+
+
+class BatchWriter:
+    """Buffers writes and sends them 25 at a time, as boto3 does."""
+
+    def __init__(self, table):
+        self._table, self._requests = table, []
+
+    def put_item(self, Item):
+        self._add({"PutRequest": {"Item": Item}})
+
+    def delete_item(self, Key):
+        self._add({"DeleteRequest": {"Key": Key}})
+
+    def _add(self, request):
+        self._requests.append(request)
+        if len(self._requests) >= 25:
+            self._flush()
+
+    def _flush(self):
+        batch, self._requests = self._requests[:25], self._requests[25:]
+        if batch:
+            client = self._table.meta.client
+            client._call("BatchWriteItem", {"RequestItems": {self._table.name: batch}})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        while self._requests:
+            self._flush()
+
+
+class Session:
+    region_name = "us-east-1"
+
+    def __init__(self, *_, **__):
+        self.events = types.SimpleNamespace(register=lambda *_, **__: None)
+
+    def client(self, service_name, *_, **__):
+        return Client(service_name)
+
+    def resource(self, service_name, *_, **__):
+        return Resource(service_name)
+
+    def get_credentials(self):
+        return types.SimpleNamespace(access_key="ASIAIOSFODNN7EXAMPLE", secret_key="sandbox", token="sandbox")
+
+
+class Config:
+    def __init__(self, *_, **options):
+        self.__dict__.update(options)
+
+    def merge(self, _):
+        return self
+
+
+# -- modules ------------------------------------------------------------------------------------
+
+
+def _boto3(module):
+    session = Session()
+    module.client, module.resource, module.Session = session.client, session.resource, Session
+    module.DEFAULT_SESSION = None
+    module.setup_default_session = lambda **_: None
+    module.set_stream_logger = lambda *_, **__: None
+    module.__version__ = "1.40.4"
+
+
+def _session(module):
+    module.Session = Session
+    module.get_session = Session
+
+
+def _exceptions(module):
+    for value in list(globals().values()):
+        if isinstance(value, type) and issubclass(value, Exception):
+            setattr(module, value.__name__, value)
+    module.__getattr__ = _other_error
+
+
+def _other_error(name):
+    if not name.endswith(("Error", "Exception")):
+        raise AttributeError(name)
+    error = type(name, (BotoCoreError,), {})
+    setattr(sys.modules["botocore.exceptions"], name, error)
+    return error
+
+
+def _config(module):
+    module.Config = Config
+
+
+def _response(module):
+    module.StreamingBody = StreamingBody
+
+
+def _types(module):
+    for name in ("TypeSerializer", "TypeDeserializer", "Binary", "DYNAMODB_CONTEXT"):
+        setattr(module, name, getattr(dynamo, name))
+
+
+def _conditions(module):
+    module.Key, module.Attr, module.ConditionBase = dynamo.Attribute, dynamo.Attribute, dynamo.Condition
+
+
+MODULES = {
+    "boto3": _boto3,
+    "boto3.session": _session,
+    "botocore.session": _session,
+    "botocore.exceptions": _exceptions,
+    "boto3.exceptions": _exceptions,
+    "botocore.config": _config,
+    "botocore.client": _config,
+    "botocore.response": _response,
+    "boto3.dynamodb.types": _types,
+    "boto3.dynamodb.conditions": _conditions,
+}
+
+
+def module(name):
+    """The stand-in of that name, or None if it is not one of boto's that handlers rely on."""
+    if name not in MODULES:
+        return None
+    made = types.ModuleType(name)
+    made.__path__ = []
+    MODULES[name](made)
+    return made

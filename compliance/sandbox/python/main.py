@@ -1,0 +1,18 @@
+"""Runs a Python handler as Lambda's runtime would, with stand-ins for boto3. Started by child.py.
+
+The harness goes by a name of its own, so that no module of the handler's is mistaken for one of its.
+"""
+
+import importlib.util
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+spec = importlib.util.spec_from_file_location("__sandbox__", os.path.join(HERE, "__init__.py"))
+sys.modules["__sandbox__"] = importlib.util.module_from_spec(spec)
+
+from __sandbox__ import runtime, wire  # noqa: E402
+
+job, send, ask = wire.connect(int(sys.argv[1]), int(sys.argv[2]))
+del sys.argv[1:]
+runtime.run(job, send, ask)

@@ -1,0 +1,141 @@
+"""Lambda's runtime interface for Python: imports the handler's module, calls it with each event."""
+
+import builtins
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+
+from . import clock, jail, modules, where
+
+
+def run(job, send, ask):
+    where.root = job["root"]
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    time.tzset()
+    _log_like_lambda()
+    modules.install(job, send, ask)
+    sys.path.insert(0, job["root"])
+    send("ready")
+    jail.close(job["root"])
+    try:
+        handler = _load(job, send)
+    except BaseException as error:
+        _leave_if_asked(error)
+        send("load_error", **_load_error(error, job))
+        os._exit(1)
+    if handler is None:
+        os._exit(0)
+    send("loaded")
+    for invocation in job["invocations"]:
+        _invoke(job, invocation, handler, ask)
+    send("done")
+    os._exit(0)
+
+
+def _log_like_lambda():
+    """Lambda gives the root logger a handler to standard output; its level stays WARNING."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
+def _load(job, send):
+    name, _, function = job["handler"].rpartition(".")
+    if not name:
+        send("missing", what=f"'{job['handler']}' is not of the form file.function")
+        return None
+    name = name.replace("/", ".")
+    path = os.path.join(job["root"], *name.split("."))
+    if not (os.path.isfile(path + ".py") or os.path.isfile(os.path.join(path, "__init__.py"))):
+        send("missing", what=f"the code has no file {name.replace('.', '/')}.py")
+        return None
+    module = importlib.import_module(name)
+    handler = getattr(module, function, None)
+    if not callable(handler):
+        what = "does not define" if handler is None else "defines something that is no function as"
+        send("missing", what=f"{name.replace('.', '/')}.py {what} {function}")
+        return None
+    return handler
+
+
+def _invoke(job, invocation, handler, ask):
+    ask("begin", name=invocation["name"])
+    clock.shift(invocation["clock"])
+    context = Context(job, invocation)
+    if "context" in job["supplies"]["names"]:
+        builtins.context = context
+    try:
+        result = handler(invocation["event"], context)
+    except BaseException as error:
+        _leave_if_asked(error)
+        ask("end", error=_describe(error, job))
+        return
+    try:
+        text = json.dumps(result, default=_decimal)
+    except Exception as error:
+        kind = {"kind": "Runtime.MarshalError", "message": f"Unable to marshal response: {error}", "at": None}
+        ask("end", error=kind)
+        return
+    ask("end", result=text)
+
+
+def _leave_if_asked(error):
+    """sys.exit and Ctrl-C end the process, which on Lambda fails the invocation."""
+    if isinstance(error, SystemExit):
+        os._exit(error.code if isinstance(error.code, int) else 0 if error.code is None else 1)
+    if isinstance(error, KeyboardInterrupt):
+        os._exit(130)
+
+
+def _decimal(value):
+    if type(value).__name__ == "Decimal":
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _load_error(error, job):
+    name = job["handler"].rpartition(".")[0]
+    if isinstance(error, SyntaxError):
+        wrapped = ("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}")
+    elif isinstance(error, ImportError):
+        wrapped = ("Runtime.ImportModuleError", f"Unable to import module '{name}': {error}")
+    else:
+        return _describe(error, job)
+    return {"kind": wrapped[0], "message": _text(wrapped[1], job), "at": where.of_error(error)}
+
+
+def _describe(error, job):
+    try:
+        message = str(error)
+    except Exception:
+        message = "an error that cannot be printed"
+    return {"kind": type(error).__name__, "message": _text(message, job), "at": where.of_error(error)}
+
+
+def _text(message, job):
+    return message.replace(job["root"], "/var/task")[:8192]
+
+
+class Context:
+    def __init__(self, job, invocation):
+        name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.aws_request_id = invocation["id"]
+        self.function_name = name
+        self.function_version = "$LATEST"
+        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.identity = None
+        self.client_context = None
+        self._deadline = time.monotonic() + job["remaining"] / 1000
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+    def log(self, message):
+        sys.stdout.write(str(message))
