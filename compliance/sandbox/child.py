@@ -22,6 +22,7 @@ from typing import Any
 from compliance.model import CheckerError
 from compliance.sandbox import Call, HandlerError, Invocation, Limits, Outcome
 from compliance.sandbox.aws import Aws
+from compliance.sandbox.lock import Lock
 
 JSON = Any
 
@@ -42,6 +43,7 @@ class Record:
     load_error: HandlerError | None = None
     missing: str | None = None
     stopped: str | None = None
+    unheld: tuple[str, ...] = ()
     written: int = 0
 
 
@@ -55,7 +57,7 @@ class _Current:
 
 
 class Child:
-    def __init__(self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits) -> None:
+    def __init__(self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits, lock: Lock) -> None:
         self.aws = aws
         self.record = record
         self.limits = limits
@@ -72,14 +74,16 @@ class Child:
             self.process = subprocess.Popen(
                 [*command, str(answer_read), str(ask_write)],
                 cwd=root,
-                env={"TZ": "UTC", "LANG": "en_US.UTF-8"},
+                env={"TZ": "UTC", "LANG": "en_US.UTF-8", "OPENSSL_CONF": "/dev/null"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(answer_read, ask_write),
                 start_new_session=True,
+                # The audit forks few children, and what runs there before exec is system calls only.
+                preexec_fn=lock.apply,  # noqa: PLW1509
             )
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             os.close(ask_read)
             os.close(answer_write)
             raise CheckerError(f"sandbox: {command[0]} does not start: {error}") from error

@@ -19,10 +19,15 @@ from compliance.sandbox import Execution, HandlerError, Invocation, Limits, Prog
 from compliance.sandbox.aws import Aws
 from compliance.sandbox.child import Child, Record
 from compliance.sandbox.dynamodb import Tables
+from compliance.sandbox.lock import Lock
 from compliance.sandbox.unpack import UnsafeCode, unpacked
 
 JSON = Any
 HERE = Path(__file__).parent.resolve()
+
+# What an interpreter reads of a system, and where it loads libraries from.
+SYSTEM = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/proc/self", "/sys/fs/cgroup", "/usr/share/zoneinfo")
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 # How much longer the handler is told it has: enough for none to give up early.
 REMAINING = 60_000
@@ -57,6 +62,7 @@ def execute(
         missing=record.missing,
         modules=record.modules,
         stopped=record.stopped,
+        unheld=record.unheld,
     )
 
 
@@ -108,8 +114,14 @@ def _run(
 ) -> None:
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
     deadline = time.monotonic() + limits.seconds
+    command = _command(language, root, limits)
     while True:
-        child = Child(_command(language, root, limits), root, aws, record, limits)
+        lock = _lock(language, Path(command[0]), root, limits)
+        record.unheld = lock.unheld
+        try:
+            child = Child(command, root, aws, record, limits, lock)
+        finally:
+            lock.close()
         begun = len(record.outcomes)
         child.converse(_job(program, left, supplies, root), {i.name: i for i in left}, deadline)
         done = len(record.outcomes) - begun
@@ -182,6 +194,16 @@ def _command(language: str, root: Path, limits: Limits) -> list[str]:
             str(HERE / "node" / "main.cjs"),
         ]
     return [sys.executable, "-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+
+
+def _lock(language: str, interpreter: Path, root: Path, limits: Limits) -> Lock:
+    """Readable are the code, the harness and what the interpreter itself is made of, no more."""
+    readable = [root, HERE / language.removesuffix("js"), *map(Path, SYSTEM)]
+    if language == "python":
+        readable += [Path(sys.base_prefix, "lib"), Path(sys.prefix, "pyvenv.cfg")]
+    runnable = [interpreter.resolve(), *map(Path, LIBRARIES)]
+    # Node reserves far more address space than it ever uses: its heap is limited by an option instead.
+    return Lock(limits, readable, runnable, limits.memory + 64 if language == "python" else None)
 
 
 def _node() -> str:

@@ -17,6 +17,7 @@ sdk.start((service, operation, parameters) => {
   return wire.revive(answer.ok);
 });
 modules.install(job, send);
+for (const name of Object.keys(process.env)) delete process.env[name];
 Object.assign(process.env, job.environment);
 send('ready', {});
 runtime.run(job, send, ask);
