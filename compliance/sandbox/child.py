@@ -34,6 +34,9 @@ class Stopped(Exception):
     """A limit was reached: says which."""
 
 
+FORGED = Stopped("forgery: the handler wrote to the sandbox's own channel")
+
+
 @dataclass(slots=True)
 class Record:
     """What is known so far. Survives the end of any one process."""
@@ -158,12 +161,12 @@ class Child:
 
     def _opened(self, line: bytes) -> dict[str, JSON]:
         if not line.startswith(self.secret):
-            raise Stopped("forgery: the handler wrote to the sandbox's own channel")
+            raise FORGED
         try:
             message = json.loads(line[len(self.secret) :])
             return message if isinstance(message, dict) else {}
         except (ValueError, RecursionError):
-            raise Stopped("forgery: the sandbox's own channel carried nonsense") from None
+            raise FORGED from None
 
     def _take(self, message: dict[str, JSON], invocations: Mapping[str, Invocation], deadline: float) -> None:
         kind = message.pop("t", None)
@@ -189,6 +192,8 @@ class Child:
             self.record.missing = str(message.get("what"))
         elif kind == "begin":
             name = str(message.get("name"))
+            if name not in invocations or self.current is not None:
+                raise FORGED
             self._read_log()
             self.log.clear()
             self.current = _Current(name, time.monotonic())
@@ -210,7 +215,7 @@ class Child:
             Outcome(
                 name=self.current.name,
                 finished=finished,
-                result=json.loads(result) if isinstance(result, str) else None,
+                result=_parsed(result) if isinstance(result, str) else None,
                 error=_error(message["error"]) if "error" in message else None,
                 calls=tuple(self.current.calls),
                 log=self.log.decode("utf-8", "replace"),
@@ -280,6 +285,13 @@ class Child:
         if status in (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, 134):
             return f"memory: more than {self.limits.memory} MiB"
         return None
+
+
+def _parsed(text: str) -> JSON:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise FORGED from None
 
 
 def _exit(status: int) -> dict[str, JSON]:

@@ -87,15 +87,16 @@ class Lock:
     """`readable` and `runnable` are the only places left. Nothing can be written to but open pipes."""
 
     def __init__(
-        self, limits: Limits, readable: Iterable[Path], runnable: Iterable[Path], address_space: int | None
+        self, limits: Limits, language: str, readable: Iterable[Path], runnable: Iterable[Path]
     ) -> None:
         self.limits = limits
-        self.address_space = address_space
+        self.language = language
         self.unheld: tuple[str, ...] = ()
         self._ruleset = -1
         self._steps: list[Callable[[], None]] = [self._resources]
         if sys.platform != "linux":
             self._lacks("the network, files and other processes are closed by the interpreter alone")
+            self._lacks("memory is limited by the interpreter alone, if at all")
             return
         self._libc = ctypes.PyDLL(None)  # keeps the GIL: no other thread's lock is needed after the fork
         self._prepare_landlock(readable, runnable)
@@ -124,9 +125,12 @@ class Lock:
             (resource.RLIMIT_CORE, 0, 0),
             (resource.RLIMIT_NOFILE, 256, 256),
         ]
-        if self.address_space:
-            size = self.address_space * MIB
-            wanted.append((resource.RLIMIT_AS, size, size))
+        # Node reserves far more address space than it uses, and half a GiB of data before it starts. Its
+        # heap has a limit of its own (see run.py); this one is for buffers.
+        memory, kind = (64, resource.RLIMIT_AS) if self.language == "python" else (640, resource.RLIMIT_DATA)
+        size = (self.limits.memory + memory) * MIB
+        if sys.platform == "linux":
+            wanted.append((kind, size, size))
         for limit, soft, hard in wanted:
             resource.setrlimit(limit, (soft, hard))
 

@@ -26,7 +26,8 @@ JSON = Any
 HERE = Path(__file__).parent.resolve()
 
 # What an interpreter reads of a system, and where it loads libraries from.
-SYSTEM = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/proc/self", "/sys/fs/cgroup", "/usr/share/zoneinfo")
+# Nothing of /proc: /proc/self would be the audit's own, with its environment.
+SYSTEM = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 # How much longer the handler is told it has: enough for none to give up early.
@@ -147,6 +148,7 @@ def _job(program: Program, invocations: Sequence[Invocation], supplies: Supplies
             {"name": i.name, "event": i.event, "clock": i.clock, "id": str(uuid.uuid4())} for i in invocations
         ],
         "supplies": dataclasses.asdict(supplies),
+        "clocked": any(i.clock for i in invocations),
         "remaining": REMAINING,
     }
 
@@ -202,8 +204,7 @@ def _lock(language: str, interpreter: Path, root: Path, limits: Limits) -> Lock:
     if language == "python":
         readable += [Path(sys.base_prefix, "lib"), Path(sys.prefix, "pyvenv.cfg")]
     runnable = [interpreter.resolve(), *map(Path, LIBRARIES)]
-    # Node reserves far more address space than it ever uses: its heap is limited by an option instead.
-    return Lock(limits, readable, runnable, limits.memory + 64 if language == "python" else None)
+    return Lock(limits, language, readable, runnable)
 
 
 def _node() -> str:

@@ -1,16 +1,15 @@
-// The handler's wall clock, so many seconds away from the real one. Installed on the first use only.
+// The handler's wall clock, so many seconds away from the real one.
 'use strict';
 const RealDate = Date;
 const { now } = Date;
 
 let seconds = 0;
-let installed = false;
 const shifted = () => now() + Math.round(seconds * 1000);
 
-function shift(by) {
-  seconds = by;
-  if (by === 0 || installed) return;
-  installed = true;
+const shift = (by) => { seconds = by; };
+
+// Before the handler's code is loaded, which may keep Date for itself.
+function install() {
   RealDate.now = shifted;
   const date = new Proxy(RealDate, {
     construct: (target, args, as) => Reflect.construct(target, args.length ? args : [shifted()], as === date ? target : as),
@@ -20,4 +19,4 @@ function shift(by) {
   globalThis.Date = date;
 }
 
-module.exports = { shift };
+module.exports = { shift, install };

@@ -25,6 +25,7 @@ Error.stackTraceLimit = 40;
 
 async function run(job, send, ask) {
   const state = { context: undefined };
+  if (job.clocked) clock.install();
   supplyNames(job.supplies.names, state);
   globalThis.awslambda = { streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: 'response' }) };
   process.on('beforeExit', () => whenIdle());

@@ -1,19 +1,20 @@
-"""The handler's wall clock, so many seconds away from the real one. Patched on the first use only."""
+"""The handler's wall clock, so many seconds away from the real one."""
 
 import time
 
 _real = {name: getattr(time, name) for name in ("time", "time_ns", "gmtime", "localtime", "strftime", "ctime")}
 _seconds = 0.0
-_patched = False
 
 
 def shift(by):
-    global _seconds, _patched
+    global _seconds
     _seconds = by
-    if by and not _patched:
-        _patched = True
-        _patch_time()
-        _patch_datetime()
+
+
+def install():
+    """Before the handler's code is loaded, which may keep datetime for itself."""
+    _patch_time()
+    _patch_datetime()
 
 
 def _now():

@@ -16,6 +16,8 @@ def run(job, send, ask):
     os.environ.clear()
     os.environ.update(job["environment"])
     time.tzset()
+    if job["clocked"]:
+        clock.install()
     _log_like_lambda()
     modules.install(job, send, ask)
     sys.path.insert(0, job["root"])
