@@ -1,0 +1,60 @@
+"""Events as Lambda really sends them, with values drawn afresh: nothing can be tuned to them."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+JSON = Any
+T = TypeVar("T")
+
+ACCOUNT = "123456789012"
+# Not the region the functions run in: who copies it from the event is told from who assumes it.
+REGIONS = ("eu-west-1", "eu-central-1", "ap-southeast-2", "us-west-2", "sa-east-1")
+
+
+class Draw:
+    """A source of fresh values. The same seed draws the same ones."""
+
+    def __init__(self, seed: str) -> None:
+        # As hard to guess as the seed.
+        self._random = random.Random(seed)  # noqa: S311
+
+    def word(self, size: int = 10) -> str:
+        """Consonants and digits: no word of any language, and no other value holds it by chance."""
+        return "".join(self._random.choices("bcdfghjkmnpqrstvwxz23456789", k=size))
+
+    def digits(self, size: int) -> str:
+        """A number of that many digits that neither starts nor ends with a zero."""
+        middle = "".join(self._random.choices("0123456789", k=size - 2))
+        return f"{self.number(1, 9)}{middle}{self.number(1, 9)}"
+
+    def number(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def hex(self, size: int) -> str:
+        return f"{self._random.getrandbits(4 * size):0{size}x}"
+
+    def one(self, of: Sequence[T]) -> T:
+        return self._random.choice(of)
+
+    def day(self) -> datetime:
+        """Midnight of a day that shows careless dates.
+
+        Month and day have one digit each; the day is none that could be a day of the week.
+        """
+        return datetime(self.number(2027, 2035), self.number(2, 8), self.number(7, 9), tzinfo=UTC)
+
+    def early(self, day: datetime) -> datetime:
+        """Soon after midnight: the day before, in the Americas."""
+        return day + timedelta(minutes=self.number(5, 50), seconds=self.number(0, 59))
+
+    def late(self, day: datetime) -> datetime:
+        """Some time before midnight: the day after, from Europe eastwards."""
+        return day + timedelta(hours=22, minutes=self.number(5, 50), seconds=self.number(0, 59))

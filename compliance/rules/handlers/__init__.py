@@ -1,0 +1,53 @@
+"""Kind `handler`: what a handler did when it was run (`compliance.observe`), never what its text looks like.
+
+A probe is a function from what was seen of one handler to findings. It is registered with the handlers
+that it looks at; a requirement names it: `{kind: handler, probe: record_id}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from compliance.model import Evidence, Verdict
+from compliance.observe import NotRun, Observations
+from compliance.rules import Case, Check, Undecided, kind
+from compliance.rules.handlers import audit, code, processor
+from compliance.rules.handlers.probes import PROBES, Finding, Name, Seen
+
+__all__ = ["HandlerCheck", "audit", "code", "handler", "processor"]
+
+MOST_EVIDENCE = 6
+
+
+class HandlerCheck(Check, frozen=True):
+    """`probe` names what is looked at."""
+
+    probe: Name
+
+
+@kind("handler", HandlerCheck)
+def handler(check: HandlerCheck, case: Case) -> Verdict:
+    """Fails on anything that does not hold; passes only if every handler it looks at was seen to do right."""
+    probe = PROBES[check.probe]
+    observations: Observations = case.observations()
+    seen = {role: getattr(observations, role) for role in probe.roles}
+    not_run = [observed for observed in seen.values() if isinstance(observed, NotRun)]
+    findings = [
+        finding
+        for observed in seen.values()
+        if not isinstance(observed, NotRun)
+        for finding in probe.look(Seen(observed, case))
+    ]
+    if failures := _evidence(findings, False):
+        return Verdict.of(failures)
+    open_ = _evidence(findings, None)
+    if not_run or open_:
+        why = [n.why for n in not_run] + [e.found for e in open_]
+        excused = not open_ and all(n.excused for n in not_run)
+        raise Undecided("; ".join(dict.fromkeys(why)), *open_, excused=excused)
+    return Verdict.of((), _evidence(findings, True))
+
+
+def _evidence(findings: Iterable[Finding], holds: bool | None) -> list[Evidence]:
+    wanted = (finding.evidence for finding in findings if finding.holds is holds)
+    return list(dict.fromkeys(wanted))[:MOST_EVIDENCE]

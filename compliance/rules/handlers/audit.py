@@ -1,0 +1,303 @@
+"""ERR-05, HRD-02, HRD-12: what the audit function keeps of a failure, what it loses, what it keeps twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compliance.events.failures import PARTS, Message
+from compliance.observe import AUDIT_KEYS, Scene, written
+from compliance.rules import decided
+from compliance.rules.handlers.probes import Finding, Seen, brief, named, probe, said
+from compliance.sandbox import Call, Outcome
+from compliance.sandbox.expressions import Names, assign
+
+JSON = Any
+REFUSED = ("ConditionalCheckFailedException", "TransactionCanceledException")
+
+
+# What was written, whichever operation wrote it
+
+
+def items(call: Call) -> list[dict[str, JSON]]:
+    """The items that a call puts into a table, in attribute values."""
+    parameters = call.parameters
+    if call.operation == "BatchWriteItem":
+        requests = _mapping(parameters.get("RequestItems")).values()
+        puts = [_mapping(r).get("PutRequest") for batch in requests for r in _list(batch)]
+        return [_mapping(_mapping(put).get("Item")) for put in puts if put]
+    if call.operation == "TransactWriteItems":
+        return [_item(action) for part in _list(parameters.get("TransactItems")) for action in part.values()]
+    return [_item(parameters)]
+
+
+def _item(request: Mapping[str, JSON]) -> dict[str, JSON]:
+    if "Item" in request:
+        return _mapping(request["Item"])
+    item = dict(_mapping(request.get("Key")))
+    if isinstance(expression := request.get("UpdateExpression"), str):
+        assign(expression, Names.of(request), item)
+    return item
+
+
+def _mapping(value: JSON) -> dict[str, JSON]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: JSON) -> list[JSON]:
+    return value if isinstance(value, list) else []
+
+
+def plain(value: JSON) -> JSON:
+    """An attribute value as plain data."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    (kind, held), *_ = value.items()
+    if kind == "M":
+        return {name: plain(child) for name, child in _mapping(held).items()}
+    if kind == "L":
+        return [plain(child) for child in _list(held)]
+    return None if kind == "NULL" else held
+
+
+# ERR-05
+
+
+@probe("audit_record", "audit")
+def audit_record(seen: Seen) -> Iterator[Finding]:
+    wanted = "an audit record of the failure"
+    leaves: list[dict[str, str]] = []
+    for name in ("full", "other"):
+        scene, outcome = seen.observed.act(name)
+        message = scene.messages[0]
+        call = next((c for c in _writes(outcome) if c.error is None and _mentions(c, message)), None)
+        if call is None:
+            trouble = seen.trouble(outcome)
+            told = seen.open if trouble else seen.bad
+            yield told(f"{name}: nothing was stored{f': {trouble}' if trouble else ''}", wanted)
+            continue
+        item = {k: plain(v) for each in items(call) for k, v in each.items()}
+        own, copies = _own_fields(item, message)
+        leaves.append(own)
+        told = seen.ok if copies else seen.bad
+        found = f"{copies[0]} holds the raw message" if copies else f"no raw message in {', '.join(item)}"
+        yield told(found, "the raw message, whole", call.at)
+        yield _failure_type(seen, item, message, call)
+    if len(leaves) == 2:
+        yield from _parts(seen, leaves[0], leaves[1])
+
+
+def _failure_type(seen: Seen, item: JSON, message: Message, call: Call) -> Finding:
+    failed = message.failed or {}
+    error, condition = failed["responseContext"]["functionError"], failed["requestContext"]["condition"]
+    value = item.get("failureType")
+    found = f"failureType {'is not set' if value is None else brief(value)}"
+    follows = isinstance(value, str) and (error in value or condition in value)
+    told = seen.ok if follows else seen.bad
+    return told(found, f"{error} (functionError) or {condition} (condition)", call.at)
+
+
+def _parts(seen: Seen, first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Finding]:
+    """A field follows a value if it holds that of either message in its record: no constant does."""
+    one, other = (seen.observed.scenes[name].messages[0].failed for name in ("full", "other"))
+    for part in PARTS:
+        fields = [
+            f"{path} ({key})"
+            for key, value in (one or {})[part].items()
+            for path in first
+            if value != (other or {})[part][key]
+            and _holds(first[path], value)
+            and _holds(second.get(path, ""), (other or {})[part][key])
+        ]
+        if fields:
+            yield seen.ok(f"from {part}: {', '.join(fields)}", f"values from {part}")
+        else:
+            names = ", ".join((one or {})[part])
+            yield seen.bad(
+                f"no field of its own follows {part}", f"a field with a value from {part} ({names})"
+            )
+
+
+def _holds(leaf: str, value: JSON) -> bool:
+    return value in leaf if isinstance(value, str) else leaf == str(value)
+
+
+def _own_fields(item: JSON, message: Message) -> tuple[dict[str, str], list[str]]:
+    """Scalars by their path, without copies of the raw message; and where those copies are.
+
+    A text that holds the message is a copy. If there is none, a map of all its parts is the copy.
+    """
+    for maps_are_copies in (False, True):
+        own: dict[str, str] = {}
+        copies: list[str] = []
+        _sort("", item, message, maps_are_copies, own, copies)
+        if copies:
+            break
+    return own, copies
+
+
+def _sort(
+    path: str, value: JSON, message: Message, maps: bool, own: dict[str, str], copies: list[str]
+) -> None:
+    if isinstance(value, dict) and maps and _parsed(value) == message.failed:
+        copies.append(path)
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in pairs:
+            _sort(f"{path}.{name}" if path else str(name), child, message, maps, own, copies)
+    elif isinstance(value, str) and (message.body in value or _parsed(value) == message.failed):
+        copies.append(path)
+    elif isinstance(value, str) and isinstance(parsed := _parsed(value), dict | list):
+        _sort(path, parsed, message, maps, own, copies)
+    elif value is not None:
+        own[path] = value if isinstance(value, str) else json.dumps(value)
+
+
+def _parsed(value: JSON) -> JSON:
+    """JSON in a text as data, and numbers that DynamoDB keeps as text as numbers."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value) if value[:1] in ("{", "[") else value
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, dict):
+        numbers = ("approximateInvokeCount", "statusCode", "batchSize")
+        return {k: int(v) if k in numbers and str(v).isdigit() else _parsed(v) for k, v in value.items()}
+    return value
+
+
+def _writes(outcome: Outcome | None) -> list[Call]:
+    return [call for call in written(outcome) if call.service == "dynamodb"] if outcome else []
+
+
+def _mentions(call: Call, message: Message) -> bool:
+    text = json.dumps(call.parameters, ensure_ascii=False)
+    return any(mark in text for mark in message.marks)
+
+
+# HRD-02
+
+
+@probe("acknowledgement", "audit")
+def acknowledgement(seen: Seen) -> Iterator[Finding]:
+    """Whatever Lambda would delete from the queue has to be in the table by then."""
+    wanted = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
+    mapping = seen.case.subject("audit_mapping")
+    types = decided(mapping.get("FunctionResponseTypes"))
+    reports = isinstance(types, list) and "ReportBatchItemFailures" in types
+    kept = False
+    for scene, outcome in seen.observed.acts():
+        if scene.name.endswith("-again"):
+            continue  # HRD-12's
+        stored = [call for call in _writes(outcome) if call.error is None]
+        deleted = acknowledged(scene, outcome, reports)
+        lost = [m for m in deleted if not any(_mentions(call, m) for call in stored)]
+        kept |= len(lost) < len(deleted)
+        if lost:
+            yield seen.bad(_loss(scene, outcome, reports), wanted, _place(outcome))
+        else:
+            yield seen.ok(f"{scene.name}: {_end(outcome)}", wanted)
+    if not kept:
+        trouble = None if seen.observed.last.outcomes else seen.trouble(None)
+        yield seen.open(trouble or "it never stored a message", wanted)
+
+
+def acknowledged(scene: Scene, outcome: Outcome, reports: bool) -> list[Message]:
+    """The messages that Lambda deletes after such an end.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    if not outcome.finished or outcome.error:
+        return []
+    failures = outcome.result.get("batchItemFailures") if isinstance(outcome.result, dict) else None
+    if not reports or not failures:
+        return list(scene.messages)
+    entries = failures if isinstance(failures, list) else [failures]
+    names = {entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries}
+    if not names <= {message.id for message in scene.messages}:
+        return []  # a name that is none makes the whole batch fail
+    return [message for message in scene.messages if message.id not in names]
+
+
+def _loss(scene: Scene, outcome: Outcome, reports: bool) -> str:
+    refused = next((call.error for call in _writes(outcome) if call.error), None)
+    cause = f"DynamoDB refused the write ({refused})" if refused else f"{scene.name}: nothing was stored"
+    result = f"the handler returned {brief(outcome.result)}"
+    if not reports and isinstance(outcome.result, dict) and outcome.result.get("batchItemFailures"):
+        result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
+    return f"{cause}, {result}: the message is deleted"
+
+
+def _place(outcome: Outcome) -> str | None:
+    return next((call.at for call in _writes(outcome) if call.error), None)
+
+
+def _end(outcome: Outcome) -> str:
+    if outcome.error:
+        return f"raised {brief(said(outcome.error))}"
+    return f"returned {brief(outcome.result)}"
+
+
+# HRD-12
+
+
+@probe("duplicates", "audit")
+def duplicates(seen: Seen) -> Iterator[Finding]:
+    names = next(iter((seen.observed.target.tables or {}).values()), AUDIT_KEYS)
+    keys: dict[str, tuple[str, ...]] = {}
+    for scene, outcome in seen.observed.acts():
+        if len(scene.messages) == 1 and not scene.name.endswith("-again"):
+            for call in _writes(outcome)[:1]:
+                keys[scene.name] = _keys(call, names)
+    for name in ("full", "no-response", "no-json"):
+        if name in keys:
+            yield from _twice(seen, name, names, keys[name])
+    if "full" not in keys:
+        _, whole = seen.observed.act("full")
+        yield seen.open(f"full: {seen.trouble(whole) or 'nothing was stored'}", "a record of the failure")
+    if len(set(keys.values())) < len(keys):
+        yield seen.bad(
+            f"messages of different failures share the key {_shown(names, keys)}", "a key for each"
+        )
+
+
+def _twice(seen: Seen, name: str, names: tuple[str, ...], first: tuple[str, ...]) -> Iterator[Finding]:
+    once, again = (seen.observed.act(scene)[1] for scene in (name, f"{name}-again"))
+    call, repeated = _writes(once)[0], next(iter(_writes(again)), None)
+    wanted = f"the same {' and '.join(names)} at every delivery, taken from the message"
+    second = _keys(repeated, names) if repeated else first
+    for attribute, before, after in zip(names, first, second, strict=True):
+        told = seen.ok if before == after else seen.bad
+        yield told(f"{name}: {attribute} {before}, delivered again {after}", wanted, call.at)
+    if not _conditional(call):
+        yield seen.bad(f"{call.operation} without a condition", "a conditional write", call.at)
+    elif first == second and repeated and repeated.error not in (None, *REFUSED):
+        yield seen.open(f"{name}: delivered again, the write failed: {repeated.error}", "a duplicate")
+    elif (
+        first == second
+        and repeated
+        and repeated.error is None
+        and "if_not_exists" not in json.dumps(repeated.parameters)
+    ):
+        yield seen.bad(f"{name}: the condition does not refuse a duplicate", "a conditional write", call.at)
+    trouble = seen.trouble(again)
+    if repeated and repeated.error in REFUSED and again and (trouble or named(again)):
+        end = trouble or f"returned {brief(again.result)}"
+        yield seen.bad(f"{name}: a duplicate is reported as failed: {end}", "a duplicate is a success")
+
+
+def _conditional(call: Call) -> bool:
+    text = json.dumps(call.parameters)
+    return "ConditionExpression" in text or "if_not_exists" in text or '"Expected"' in text
+
+
+def _keys(call: Call, names: tuple[str, ...]) -> tuple[str, ...]:
+    item = next(iter(items(call)), {})
+    return tuple(brief(plain(item[name])) if name in item else "not set" for name in names)
+
+
+def _shown(names: tuple[str, ...], keys: Mapping[str, tuple[str, ...]]) -> str:
+    values = list(keys.values())
+    shared = next(value for value in values if values.count(value) > 1)
+    return ", ".join(f"{name} {value}" for name, value in zip(names, shared, strict=True))
