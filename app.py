@@ -15,22 +15,25 @@ from stacks.settings import ConfigurationError, Settings
 
 ROOT = Path(__file__).resolve().parent
 
+# What the CDK CLI passes in by itself, and wants to see in no cdk.json.
+CLI_CONTEXT = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
+
 
 def build(
     context: Mapping[str, object] | None = None, *, outdir: str | None = None, validate: bool = True
 ) -> cdk.App:
     """The app with its one stack.
 
-    The CDK CLI passes on what cdk.json holds; a plain `python app.py` reads it here. Both make one template.
+    A plain `python app.py` lacks what the CDK CLI passes in, so it is set here: both make one template.
 
     Args:
         context: choices beside those of cdk.json; `-c` of the CLI goes before either.
         outdir: where the assembly goes; `cdk.out` or `CDK_OUTDIR` unless told.
         validate: whether to run CDK's own CloudFormation validation too (2 seconds).
     """
-    defaults = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    cdk_json = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))
     app = cdk.App(
-        context={**defaults, **(context or {})},
+        context={**CLI_CONTEXT, **cdk_json["context"], **(context or {})},
         outdir=outdir,
         analytics_reporting=False,
         builtin_cloud_formation_validation=validate,

@@ -1,0 +1,25 @@
+"""What several test files share."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+import stacks  # noqa: F401  before anything imports aws_cdk: it picks the Node.js that CDK runs on
+
+Synthesise = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
+    """The order pipeline's template for a context, `synthesise(env="staging")`, made once a session."""
+    import app
+
+    @cache
+    def template(**context: str) -> dict[str, Any]:
+        outdir = tmp_path_factory.mktemp("cdk.out")
+        assembly = app.build(context, outdir=str(outdir), validate=False).synth()
+        return dict(assembly.get_stack_artifact("OrderPipeline").template)
+
+    return template
