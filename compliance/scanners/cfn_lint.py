@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -24,7 +23,7 @@ IGNORED = {
 UNREADABLE = ("E0000", "E0001")  # no JSON, or a transform that failed: no other rule has run then
 
 # Where cfn-lint asks for today's date. An audit has a date of its own (`--as-of`).
-LIFE_CYCLE = ("DeprecatedRuntimeCreate", "DeprecatedRuntimeEol", "DeprecatedRuntimeUpdate")
+LIFE_CYCLE = ("E2531", "E2533", "W2531")
 
 
 def load() -> tuple[str, Scan]:
@@ -38,7 +37,7 @@ def load() -> tuple[str, Scan]:
     rules = get_rules([], sorted(IGNORED), [])
 
     def scan(files: Sequence[File], request: dict[str, Any]) -> tuple[int, list[Found]]:
-        _set_today(request["as_of"])
+        _set_today(rules, request["as_of"])
         config = ConfigMixIn(**ManualArgs(regions=[REGION], ignore_checks=sorted(IGNORED)))
         found: list[Found] = []
         for file in files:
@@ -53,7 +52,7 @@ def _found(stack: str, matches: Iterator[Any]) -> Iterator[Found]:
     for match in matches:
         if match.rule.id in UNREADABLE:
             raise SystemExit(f"it could not read the template of {stack}: {match.message}")
-        path = list(match.path or ())
+        path = list(getattr(match, "path", None) or ())
         yield Found(
             stack=stack,
             logical_id=str(path[1]) if len(path) > 1 and path[0] == "Resources" else None,
@@ -64,7 +63,7 @@ def _found(stack: str, matches: Iterator[Any]) -> Iterator[Found]:
         )
 
 
-def _set_today(as_of: str) -> None:
+def _set_today(rules: Any, as_of: str) -> None:
     day = datetime.fromisoformat(as_of)
 
     class Clock(datetime):
@@ -72,10 +71,10 @@ def _set_today(as_of: str) -> None:
         def today(cls) -> Any:
             return day
 
-    for name in LIFE_CYCLE:
-        module = importlib.import_module(f"cfnlint.rules.resources.lmbd.{name}")
-        module.datetime  # noqa: B018 -- an AttributeError here says that cfn-lint has changed
-        module.datetime = Clock  # type: ignore[attr-defined]
+    for rule_id in LIFE_CYCLE:
+        names = type(rules.rules[rule_id]).validate.__globals__
+        names["datetime"]
+        names["datetime"] = Clock
 
 
 if __name__ == "__main__":

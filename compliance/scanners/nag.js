@@ -17,6 +17,9 @@ const { App, Stack, CfnResource } = require('aws-cdk-lib/core');
 const { CfnInclude } = require('aws-cdk-lib/cloudformation-include');
 const nag = require('cdk-nag');
 
+// A missing property is for cfn-lint to report, on its resource. To CDK it would be the end of all.
+require(path.join(path.dirname(require.resolve('aws-cdk-lib/core')), 'lib', 'runtime.js')).requireProperty = () => {};
+
 const RULES = 'https://github.com/cdklabs/cdk-nag/blob/main/RULES.md';
 const PACKS = {
   AwsSolutions: { make: nag.AwsSolutionsChecks, anchor: 'aws-solutions', canary: ['SQS4', 'S1', 'IAM5[Action::s3:*]'] },
@@ -27,6 +30,10 @@ const PACKS = {
   'PCI.DSS.321': { make: nag.PCIDSS321Checks, anchor: 'pci-dss-321', canary: ['S3BucketLoggingEnabled'] },
 };
 const CRASHED = 'Rule threw an error';
+const UNREADABLE = 'CdkNag-UnreadableTemplate';
+
+// By pack, the names of the rules that have been applied to some resource.
+const applied = Object.fromEntries(Object.keys(PACKS).map((name) => [name, new Set()]));
 
 // Functions of the AWS::LanguageExtensions transform that CfnInclude does not know. No rule looks into
 // them, so one that CfnInclude lets pass unread stands in for them.
@@ -40,7 +47,7 @@ function readable(node) {
   return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, readable(value)]));
 }
 
-function include(app, id, file) {
+function include(app, file) {
   const template = readable(JSON.parse(fs.readFileSync(file.path, 'utf8')));
   // Neither says anything of a resource: CDK's check of its bootstrap stack, and what rules it there is.
   delete template.Rules;
@@ -48,90 +55,83 @@ function include(app, id, file) {
   const copy = path.join(process.cwd(), 'included.json'); // a folder of this process's own
   try {
     fs.writeFileSync(copy, JSON.stringify(template));
-    const stack = new Stack(app, id);
+    const stack = new Stack(app, 'S');
     new CfnInclude(stack, 'T', { templateFile: copy });
     const count = stack.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
     const wanted = Object.keys(template.Resources).length;
     if (count !== wanted) throw new Error(`${count} of ${wanted} resources were included`);
-    return stack;
-  } catch (error) {
-    throw new Error(`it could not read the template of ${file.stack}: ${error.message}`);
   } finally {
     fs.rmSync(copy, { force: true });
   }
 }
 
-// Every finding of one pack, and the names of the rules that it applied.
+// Every violation that one pack finds below a construct.
 function check(name, scope) {
-  const applied = new Set();
   const run = (props) => {
     const pack = new PACKS[name].make(undefined, props);
     const applyRule = pack.applyRule;
     pack.applyRule = function (params) {
-      applied.add(params.ruleSuffixOverride ?? params.rule.name);
+      applied[name].add(params.ruleSuffixOverride ?? params.rule.name);
       return applyRule.call(this, params);
     };
     return pack.validateScope(scope).violations;
   };
-  let violations = run({});
-  if (violations.some((violation) => violation.description.startsWith(CRASHED))) {
-    // Only the verbose form says what went wrong.
-    const verbose = new Map(run({ verbose: true }).map((v) => [v.ruleName, v.description]));
-    violations = violations.map((violation) =>
-      violation.description.startsWith(CRASHED)
-        ? { ...violation, description: verbose.get(violation.ruleName) }
-        : violation,
-    );
-  }
-  return { violations, applied };
+  const violations = run({});
+  if (!violations.some((violation) => violation.description.startsWith(CRASHED))) return violations;
+  // Only the verbose form says what went wrong, and it says too much of everything else.
+  const verbose = new Map(run({ verbose: true }).map(({ ruleName, description }) => [ruleName, description]));
+  return violations.map((violation) =>
+    violation.description.startsWith(CRASHED)
+      ? { ...violation, description: verbose.get(violation.ruleName) }
+      : violation,
+  );
+}
+
+// A template that CDK refuses, CloudFormation would too: that is a finding on it, not a scanner's failure.
+function unreadable(file, error) {
+  const text = `cdk-nag could not read this template: ${error.message}`;
+  return { stack: file.stack, logical_id: null, rule: UNREADABLE, text, severity: 'high', link: RULES };
 }
 
 function scan(files, packs) {
-  const app = new App();
-  const names = new Map();
-  files.forEach((file, number) => {
-    include(app, `S${number}`, file);
-    names.set(`S${number}`, file.stack);
-  });
-  let evaluated = 0;
-  const findings = [];
-  for (const name of packs) {
-    if (!(name in PACKS)) throw new Error(`it has no rule pack ${name}`);
-    const { violations, applied } = check(name, app);
-    evaluated += applied.size;
-    for (const violation of violations) {
-      for (const { constructPath } of violation.violatingResources) {
-        const steps = constructPath.split('/');
-        findings.push({
-          stack: names.get(steps[0]),
-          logical_id: steps.at(-1),
+  return files.flatMap((file) => {
+    const app = new App();
+    try {
+      include(app, file);
+    } catch (error) {
+      return [unreadable(file, error)];
+    }
+    return packs.flatMap((name) =>
+      check(name, app).flatMap((violation) =>
+        violation.violatingResources.map(({ constructPath }) => ({
+          stack: file.stack,
+          logical_id: constructPath.split('/').at(-1),
           rule: violation.ruleName,
           text: violation.description,
           severity: violation.severity === 'error' ? 'high' : 'medium',
           link: `${RULES}#${PACKS[name].anchor}`,
-        });
-      }
-    }
-  }
-  return { evaluated, findings };
+        })),
+      ),
+    );
+  });
 }
 
 function prove(packs) {
   const canary = { stack: 'canary', path: path.join(__dirname, 'canary.json') };
-  const found = new Set(scan([canary], packs).findings.map((finding) => finding.rule));
+  const found = new Set(scan([canary], packs).map((finding) => finding.rule));
   for (const name of packs) {
-    for (const rule of PACKS[name].canary) {
-      if (!found.has(`${name}-${rule}`)) {
-        throw new Error(`it misses a known flaw of its test template: ${name}-${rule}`);
-      }
-    }
+    const missed = PACKS[name].canary.filter((rule) => !found.has(`${name}-${rule}`));
+    if (missed.length) throw new Error(`it misses known flaws of its test template: ${name}-${missed}`);
   }
 }
 
 const USUAL = ['AwsSolutions', 'Serverless'];
-prove(USUAL);
-const request = JSON.parse(fs.readFileSync(0, 'utf8'));
-prove(request.packs.filter((name) => !USUAL.includes(name)));
-const result = scan(request.templates, request.packs);
-const version = require('cdk-nag/package.json').version;
-report(`${JSON.stringify({ version, ...result })}\n`, () => process.exit(0));
+prove(USUAL); // while the templates are still being made
+const { templates, packs } = JSON.parse(fs.readFileSync(0, 'utf8'));
+const unknown = packs.find((name) => !(name in PACKS));
+if (unknown) throw new Error(`it has no rule pack ${unknown}`);
+prove(packs.filter((name) => !USUAL.includes(name)));
+const findings = scan(templates, packs);
+const evaluated = packs.reduce((sum, name) => sum + applied[name].size, 0);
+const { version } = require('cdk-nag/package.json');
+report(`${JSON.stringify({ version, evaluated, findings })}\n`, () => process.exit(0));
