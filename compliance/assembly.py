@@ -125,6 +125,10 @@ class Stack:
         """The resources that this stack has or may have; those whose condition is false are not here."""
         return {key: resource for key, resource in self._all.items() if resource.exists is not False}
 
+    def declared(self, *types: str) -> Iterator[Resource]:
+        """Every resource of these types that the template declares, whatever its condition says."""
+        return (resource for resource in self._all.values() if resource.type in types)
+
     @cached_property
     def outputs(self) -> dict[str, tuple[Value, Value]]:
         """Each output's value and export name, both resolved; without those whose condition is false."""
@@ -319,9 +323,7 @@ class Assembly:
             if path is None:
                 continue
             template, lines = read_template(path)
-            metadata = {
-                key: (None, f"{path.name}:{line}") for key, line in _resource_lines(lines).items()
-            } | _nested_metadata(parent, template)
+            metadata = _own_places(template, lines, path) | _nested_metadata(parent, template)
             stack = Stack(
                 self,
                 f"{parent.name}/{resource.logical_id}",
@@ -362,11 +364,7 @@ def load_template(path: Path, *, region: str | None = None) -> Assembly:
     """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError."""
     assembly = Assembly("template", path)
     template, lines = read_template(path)
-    metadata: dict[str, Place] = {
-        key: (None, f"{path.name}:{line}") for key, line in _resource_lines(lines).items()
-    }
-    if isinstance(template, dict):
-        metadata |= _own_paths(template, metadata)
+    metadata = _own_places(template, lines, path)
     assembly.add(Stack(assembly, path.name.split(".")[0], path, template, region=region, metadata=metadata))
     return assembly
 
@@ -431,11 +429,7 @@ def _load_stack(
     path = _inside(folder, artifact, "templateFile", manifest)
     template, lines = read_template(path)
     account, bound = _environment(artifact.get("environment"))
-    metadata: dict[str, Place] = {
-        key: (None, f"{path.name}:{line}") for key, line in _resource_lines(lines).items()
-    }
-    if isinstance(template, dict):
-        metadata |= _own_paths(template, metadata)
+    metadata = _own_places(template, lines, path)
     extra = artifact.get("additionalMetadataFile")
     entries = artifact.get("metadata", {})
     if isinstance(extra, str) and (folder / extra).resolve().is_relative_to(folder.resolve()):

@@ -70,3 +70,29 @@ FORMS: Mapping[str, Form] = {
     "AWS::KMS::Key": Form("", "{name}", {"Arn": _arn("kms", "key/{name}"), "KeyId": "{name}"}),
     "AWS::KMS::Alias": Form("AliasName", "{name}"),
 }
+
+# What the service does where a template says nothing: seconds, counts.
+DEFAULTS: Mapping[tuple[str, str], int | bool] = {
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sqs-queue.html
+    ("AWS::SQS::Queue", "VisibilityTimeout"): 30,
+    ("AWS::SQS::Queue", "MessageRetentionPeriod"): 345_600,
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-function.html
+    ("AWS::Lambda::Function", "Timeout"): 3,
+    ("AWS::Lambda::Function", "MemorySize"): 128,
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-eventsourcemapping.html
+    ("AWS::Lambda::EventSourceMapping", "Enabled"): True,
+    ("AWS::Lambda::EventSourceMapping", "MaximumBatchingWindowInSeconds"): 0,
+    ("AWS::Lambda::EventSourceMapping", "MaximumRetryAttempts"): -1,
+    ("AWS::Lambda::EventSourceMapping", "MaximumRecordAgeInSeconds"): -1,
+}
+
+# The same setting under another name: a global table keeps some of a table's by replica.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html
+ELSEWHERE: Mapping[tuple[str, str], str] = {
+    ("AWS::DynamoDB::GlobalTable", setting): f"Replicas.*.{setting}"
+    for setting in (
+        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
+        "Tags",
+        "DeletionProtectionEnabled",
+    )
+}

@@ -7,7 +7,8 @@ no answer never passes. Any other exception is a broken checker (exit 3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
@@ -26,6 +27,15 @@ SubjectName = NewType("SubjectName", str)
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every kind's parameters."""
+
+    def subjects_named(self) -> Iterable[tuple[str, str]]:
+        """Each parameter that names a subject, with the name: they are checked when a document is read."""
+        for field in msgspec.structs.fields(type(self)):
+            value = getattr(self, field.name)
+            if field.type in (SubjectName, SubjectName | None) and value is not None:
+                yield field.name, value
+            elif field.type == tuple[SubjectName, ...]:
+                yield from ((field.name, name) for name in value)
 
 
 class Undecided(Exception):
@@ -50,7 +60,7 @@ class Case:
     pipeline: Pipeline
     as_of: date
     environment: str
-    others: Mapping[str, Assembly] | str
+    others: Mapping[str, Assembly | str] | str
     observations: Callable[[], Any]
 
     @property
@@ -108,6 +118,31 @@ def evidence(
     )
 
 
+class Tally:
+    """Collects what a rule sees. A failure outranks a doubt, a doubt outranks what passes."""
+
+    def __init__(self) -> None:
+        self.failures: list[Evidence] = []
+        self.passes: list[Evidence] = []
+        self._doubt: Undecided | None = None
+
+    def add(self, holds: bool, *items: Evidence) -> None:
+        (self.passes if holds else self.failures).extend(items)
+
+    @contextmanager
+    def doubting(self) -> Iterator[None]:
+        """Takes an Undecided for a doubt, so that what else there is to see is still seen."""
+        try:
+            yield
+        except Undecided as error:
+            self._doubt = self._doubt or error
+
+    def verdict(self) -> Verdict:
+        if self._doubt and not self.failures:
+            raise self._doubt
+        return Verdict.of(self.failures, self.passes)
+
+
 Judge = Callable[[Any, Case], Verdict]
 
 
@@ -161,6 +196,7 @@ MODULES = (
     "alarms",
     "environments",
     "handlers",
+    "least_privilege",
     "naming",
     "permissions",
     "properties",
@@ -180,21 +216,11 @@ def _bind(document: Document, index: int, requirement: Requirement) -> Rule:
         )
     kind_ = KINDS[name]
     check = document.convert(parameters, kind_.parameters, *place, "check")
-    for field, subject in _subjects_named(requirement, check):
+    named: list[tuple[tuple[str, ...], str]] = [(("subject",), name) for name in requirement.subjects]
+    named += [(("check", field), name) for field, name in check.subjects_named()]
+    for field, subject in named:
         if subject not in SUBJECTS:
             known = ", ".join(sorted(SUBJECTS))
-            raise document.error(
-                f"{requirement.id}: {field}: unknown subject {subject!r}; known are {known}", *place, field
-            )
+            message = f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {known}"
+            raise document.error(message, *place, *field)
     return Rule(requirement, kind_, check)
-
-
-def _subjects_named(requirement: Requirement, check: Check) -> Iterable[tuple[str, str]]:
-    for name in requirement.subjects:
-        yield "subject", name
-    for field in msgspec.structs.fields(check):
-        value = getattr(check, field.name)
-        if field.type in (SubjectName, SubjectName | None) and value is not None:
-            yield f"check.{field.name}", value
-        elif field.type == list[SubjectName]:
-            yield from ((f"check.{field.name}", name) for name in value)

@@ -1,0 +1,273 @@
+"""An audit from end to end: get the assembly, run the rules, the handlers and the scanners, keep score."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compliance.assembly import Assembly, load_assembly, load_template
+from compliance.document import OWN, Document, load
+from compliance.model import (
+    CategoryScore,
+    CheckerError,
+    Finding,
+    FindingStatus,
+    InputError,
+    Result,
+    ScannerRun,
+    Scorecard,
+    Status,
+    Subject,
+)
+from compliance.pipeline import Pipeline
+from compliance.rules import Case, Rule, bind
+from compliance.rules.naming import Name
+
+if TYPE_CHECKING:
+    from compliance.observe import Observations
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to audit, and how. At most one of `app`, `assembly` and `template`; none: cdk.json's app here.
+
+    `context` is what `-c` gives; `environment` is the name of the environment that the input was made
+    for (None: what the context says, or the document's default); `as_of` is the day judged for.
+    """
+
+    app: str | None = None
+    assembly: Path | None = None
+    template: Path | None = None
+    requirements: Path = OWN
+    waivers: Path | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
+    environment: str | None = None
+    as_of: date = field(default_factory=date.today)
+    skip_scanners: bool = False
+    skip_handlers: bool = False
+    packs: tuple[str, ...] = ()
+    cache: Path | None = None
+    folder: Path = field(default_factory=Path.cwd)
+
+
+def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
+    """Judges one input. Raises InputError on what is unusable, CheckerError where a checker broke."""
+    document = load(options.requirements)
+    rules = bind(document)
+    environment = _environment(options, document)
+    with ExitStack() as stack:
+        scanners = None
+        if not options.skip_scanners:
+            from compliance.scanners import PACKS, Scanners
+
+            scanners = stack.enter_context(Scanners(packs=(*PACKS, *options.packs)))
+        assembly, find_others = _input(options, document, environment, stack, progress)
+        if scanners:
+            scanners.scan(_templates(assembly), options.as_of)
+        pipeline = Pipeline(assembly, _names(rules, environment))
+        observations = _observations(options, pipeline)
+        progress("judging")
+        others = find_others()
+        results = tuple(
+            _result(
+                rule,
+                Case(rule.requirement, document, pipeline, options.as_of, environment, others, observations),
+            )
+            for rule in rules
+        )
+        runs: tuple[ScannerRun, ...] = ()
+        if scanners:
+            progress("waiting for the scanners")
+            runs = scanners.runs()
+        findings, problems, warnings = _findings(options, results, runs, environment)
+        subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
+        return Scorecard(
+            as_of=options.as_of.isoformat(),
+            subject=subject,
+            results=results,
+            categories=tuple(_scores(document, results)),
+            findings=findings,
+            scanners=tuple(runs),
+            notes=(*_notes(options, others), *warnings),
+            problems=problems,
+        )
+
+
+# Getting the input
+
+
+def _path(options: Options) -> Path | str:
+    return options.assembly or options.template or options.app or "cdk.json"
+
+
+def _environment(options: Options, document: Document) -> str:
+    """The name that `{env}` stands for."""
+    if options.environment is not None:
+        return options.environment
+    from_app = options.assembly is None and options.template is None
+    given = options.context.get(document.environment.context) if from_app else None
+    return given if given is not None else document.environment.default
+
+
+Others = Callable[[], Mapping[str, Assembly | str] | str]
+
+
+def _input(
+    options: Options, document: Document, environment: str, stack: ExitStack, progress: Progress
+) -> tuple[Assembly, Others]:
+    """The assembly to judge, and what gives the same app for other environments (or why there is none)."""
+    region = document.environment.region
+    if options.template is not None:
+        progress("reading the template")
+        assembly = load_template(options.template, region=region)
+        return assembly, lambda: "a template shows one environment; audit the app to compare two"
+    if options.assembly is not None:
+        progress("reading the assembly")
+        assembly = load_assembly(options.assembly, base=options.folder, region=region)
+        return assembly, lambda: "an assembly shows one environment; audit the app to compare two"
+    return _synthesised(options, document, environment, stack, progress)
+
+
+def _synthesised(
+    options: Options, document: Document, environment: str, stack: ExitStack, progress: Progress
+) -> tuple[Assembly, Others]:
+    from compliance.synth import Synths, find_app
+
+    app = find_app(options.app, options.folder, options.context)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-synth-")))
+    key = document.environment.context
+    own = {} if options.environment is None and key not in options.context else {key: environment}
+    names = _other_environments(document, environment)
+    progress(f"synthesising for {', '.join([environment, *names])}")
+    synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in names}})
+    stack.callback(synths.close)
+
+    def load_one(name: str) -> Assembly:
+        return load_assembly(synths.result(name), base=options.folder, region=document.environment.region)
+
+    def load_other(name: str) -> Assembly | str:
+        try:
+            return load_one(name)
+        except InputError as error:
+            return f"synthesised for {name}: {error}"
+
+    assembly = load_one(environment)
+    assembly.kind = "app"
+    return assembly, lambda: {name: load_other(name) for name in names}
+
+
+def _other_environments(document: Document, environment: str) -> list[str]:
+    """The environments to synthesise besides: a sibling (SEC-06), and one that keeps its data (HRD-11)."""
+    known = document.environment
+    names = [n for n in _siblings(document, environment) if n != environment][:1]
+    if not known.keeps_data(environment):
+        names.append(known.all_retained[0])
+    return list(dict.fromkeys(names))
+
+
+def _siblings(document: Document, environment: str) -> Sequence[str]:
+    known = document.environment
+    return known.all_retained if known.keeps_data(environment) else (known.probe, known.default)
+
+
+def _names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
+    """What the document calls the resources in each role: the pipeline's tie-breakers."""
+    found = {}
+    for rule in rules:
+        if isinstance(rule.parameters, Name) and len(rule.requirement.subjects) == 1:
+            pattern = re.escape(rule.parameters.pattern).replace(r"\{env\}", re.escape(environment))
+            found[rule.requirement.subjects[0]] = re.compile(pattern.replace(r"\{account\}", ".+"))
+    return found
+
+
+# Judging
+
+
+def _observations(options: Options, pipeline: Pipeline) -> Callable[[], Observations]:
+    from compliance.observe import NotRun, start, target
+
+    if options.skip_handlers:
+        skipped = NotRun("handlers were not run (--skip-handlers)")
+        return start(skipped, skipped)
+    return start(target(pipeline, "processor"), target(pipeline, "audit_function"), cache=options.cache)
+
+
+def _result(rule: Rule, case: Case) -> Result:
+    requirement = rule.requirement
+    try:
+        verdict = rule.judge(case)
+    except (InputError, CheckerError):
+        raise
+    except Exception as error:  # a broken rule has proved nothing
+        message = f"{requirement.id}: the check {rule.kind.name!r} broke: {type(error).__name__}: {error}"
+        raise CheckerError(message) from error
+    return Result(
+        id=requirement.id,
+        category=requirement.category,
+        severity=requirement.severity,
+        title=requirement.title,
+        fix=requirement.fix,
+        verdict=verdict,
+        confirmed_by=tuple(requirement.confirmed_by),
+    )
+
+
+def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:
+    for category in document.categories:
+        own = [result for result in results if result.category == category.id]
+        met = sum(result.verdict.status is Status.PASS for result in own)
+        yield CategoryScore(category.id, category.title, met, len(own), category.gate, category.hardening)
+
+
+def _notes(options: Options, others: Any) -> Iterator[str]:
+    if options.skip_scanners:
+        yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
+    if options.skip_handlers:
+        yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
+    if isinstance(others, str):
+        yield others
+
+
+# The scanners' findings
+
+
+def _templates(assembly: Assembly) -> list[Any]:
+    from compliance.scanners import Template
+
+    return [Template(stack.name, stack.template, stack.metadata) for stack in assembly.stacks]
+
+
+def _findings(
+    options: Options, results: Sequence[Result], runs: Sequence[ScannerRun], environment: str
+) -> tuple[tuple[Finding, ...], tuple[str, ...], tuple[str, ...]]:
+    """The findings with what became of each; what is wrong with the waivers; and what will be soon."""
+    if not runs:
+        return (), (), ()
+    from compliance import waivers
+
+    path = options.waivers or options.requirements.with_name("waivers.yaml")
+    granted = waivers.load(path) if options.waivers or path.is_file() else ()
+    found = [finding for run in runs for finding in run.findings]
+    ran = [run.name for run in runs]
+    marked, problems, warnings = waivers.apply(
+        found, granted, options.as_of, ran=ran, environment=environment
+    )
+    return tuple(_covered(finding, results) for finding in marked), problems, warnings
+
+
+def _covered(finding: Finding, results: Sequence[Result]) -> Finding:
+    """A finding that a requirement answers is shown under it, and counts there."""
+    if finding.status is not FindingStatus.OPEN:
+        return finding
+    for result in results:
+        if finding.rule.partition("[")[0] in result.confirmed_by and result.verdict.status is Status.FAIL:
+            return replace(finding, status=FindingStatus.COVERED, requirement=result.id)
+    return finding

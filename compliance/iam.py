@@ -1,0 +1,242 @@
+"""Policy statements, from wherever a template puts them, in one form.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from compliance.assembly import Assembly, Resource
+from compliance.intrinsics import NO_VALUE, Unknown, Value, show, to_list, why_unknown
+
+BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
+RESOURCE_POLICIES = {
+    "AWS::S3::BucketPolicy": "PolicyDocument",
+    "AWS::SQS::QueuePolicy": "PolicyDocument",
+    "AWS::SNS::TopicPolicy": "PolicyDocument",
+    "AWS::KMS::Key": "KeyPolicy",
+    "AWS::DynamoDB::Table": "ResourcePolicy.PolicyDocument",
+    # The inline forms of the first three.
+    "AWS::SQS::QueueInlinePolicy": "PolicyDocument",
+    "AWS::SNS::TopicInlinePolicy": "PolicyDocument",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement. Actions and resources are canonical texts; `resource` is the one that holds it.
+
+    `unknown` says what of it only the deployment decides; nothing may be concluded from such a one
+    but that it might allow anything.
+    """
+
+    allow: bool
+    actions: tuple[str, ...]
+    not_actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    not_resources: tuple[str, ...]
+    principals: tuple[tuple[str, str], ...]
+    not_principals: bool
+    conditions: dict[str, dict[str, tuple[str, ...]]]
+    resource: Resource
+    property: str
+    unknown: str | None = None
+
+    def show(self) -> str:
+        actions = ", ".join(self.actions) or "everything but " + ", ".join(self.not_actions)
+        resources = ", ".join(self.resources) or "everything but " + ", ".join(self.not_resources)
+        return f"{actions} on {resources}"
+
+
+def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
+    """What is attached to a role: inline, by policies of the stacks, and by managed policies of theirs."""
+    for index, policy in enumerate(to_list(role.get("Policies"))):
+        if isinstance(policy, dict):
+            document = policy.get("PolicyDocument", NO_VALUE)
+            yield from statements(assembly, role, document, f"Policies.{index}.PolicyDocument")
+        else:
+            yield _unknown(role, f"Policies.{index}", policy)
+    if isinstance(role.get("Policies"), Unknown):
+        yield _unknown(role, "Policies", role.get("Policies"))
+    for policy in attached_policies(assembly, role):
+        yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
+
+
+def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
+    """The policy resources that name the role, or that the role names."""
+    names = {assembly.text(role.ref), assembly.text(_arn(role))}
+    own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
+    for policy in assembly.resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+        attached = [*to_list(policy.get("Roles")), *to_list(policy.get("RoleName"))]
+        if names & {assembly.text(name) for name in attached} or assembly.text(policy.ref) in own:
+            yield policy
+
+
+def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:
+    """The managed policies a role names that no stack here holds: AWS's own, or somebody's."""
+    arns = role.get("ManagedPolicyArns")
+    if isinstance(arns, Unknown):
+        yield arns
+        return
+    ours = {assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy")}
+    for arn in to_list(arns):
+        text = assembly.text(arn)
+        if text is None:
+            yield Unknown(why_unknown(arn) or show(arn))
+        elif text not in ours:
+            yield text
+
+
+def resource_statements(assembly: Assembly, *types: str) -> Iterator[Statement]:
+    """The statements of resource policies of these types."""
+    for resource in assembly.resources(*types):
+        path = RESOURCE_POLICIES[resource.type]
+        yield from statements(assembly, resource, resource.get(path), path)
+
+
+def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
+    """A policy document's statements. A document that cannot be read is one unknown statement."""
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except ValueError:
+            document = Unknown("a policy document that is no JSON")
+    if document is NO_VALUE:
+        return
+    if not isinstance(document, dict):
+        yield _unknown(holder, place, document)
+        return
+    for index, raw in enumerate(to_list(document.get("Statement", NO_VALUE))):
+        here = f"{place}.Statement.{index}"
+        if isinstance(raw, dict):
+            yield _statement(assembly, holder, raw, here)
+        else:
+            yield _unknown(holder, here, raw)
+
+
+def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], place: str) -> Statement:
+    unknown: list[str] = []
+
+    def texts(value: Value) -> tuple[str, ...]:
+        found = [(item, assembly.text(item)) for item in to_list(value)]
+        unknown.extend(why_unknown(item) or show(item) for item, text in found if text is None)
+        return tuple(text for _, text in found if text is not None)
+
+    principals: list[tuple[str, str]] = []
+    principal = raw.get("Principal", NO_VALUE)
+    if isinstance(principal, dict):
+        for kind, value in principal.items():
+            principals += [(kind, text) for text in texts(value)]
+    elif principal is not NO_VALUE:
+        principals += [("AWS", text) for text in texts(principal)]
+    conditions: dict[str, dict[str, tuple[str, ...]]] = {}
+    raw_conditions = raw.get("Condition", {})
+    for operator, tests in raw_conditions.items() if isinstance(raw_conditions, dict) else ():
+        if isinstance(tests, dict):
+            conditions[operator] = {key: texts(value) for key, value in tests.items()}
+        else:
+            unknown.append(show(tests))
+    if not isinstance(raw_conditions, dict):
+        unknown.append(show(raw_conditions))
+    effect = raw.get("Effect")
+    if effect not in ("Allow", "Deny"):
+        unknown.append(f"the effect {show(effect)}")
+    return Statement(
+        allow=effect != "Deny",
+        actions=texts(raw.get("Action", NO_VALUE)),
+        not_actions=texts(raw.get("NotAction", NO_VALUE)),
+        resources=texts(raw.get("Resource", NO_VALUE)),
+        not_resources=texts(raw.get("NotResource", NO_VALUE)),
+        principals=tuple(principals),
+        not_principals="NotPrincipal" in raw,
+        conditions=conditions,
+        resource=holder,
+        property=place,
+        unknown="; ".join(unknown) or None,
+    )
+
+
+def _unknown(holder: Resource, place: str, value: Value) -> Statement:
+    why = why_unknown(value) or f"{show(value)} is no policy statement"
+    return Statement(True, (), (), (), (), (), False, {}, holder, place, why)
+
+
+def _arn(role: Resource) -> Value:
+    return type(role.ref)(role.stack.name, role.logical_id, "Arn")
+
+
+# Patterns: `*` and `?` as IAM reads them. Action names do not care for case.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html
+
+
+@cache
+def _covers(pattern: str, text: str) -> bool:
+    """Whether everything that `text` (itself perhaps a pattern) matches is matched by `pattern`.
+
+    A `*` in `pattern` may swallow anything, wildcards too; a `?` any single one but `*`; whatever
+    else must stand there literally.
+    """
+    p = t = 0
+    star, mark = -1, 0
+    while t < len(text):
+        if p < len(pattern) and pattern[p] == "*":
+            star, mark = p, t
+            p += 1
+        elif p < len(pattern) and (pattern[p] == text[t] or (pattern[p] == "?" and text[t] != "*")):
+            p, t = p + 1, t + 1
+        elif star >= 0:
+            mark += 1
+            p, t = star + 1, mark
+        else:
+            return False
+    return all(character == "*" for character in pattern[p:])
+
+
+def covers_resource(pattern: str, text: str) -> bool:
+    return _covers(pattern, text)
+
+
+def covers_action(pattern: str, action: str) -> bool:
+    return _covers(pattern.lower(), action.lower())
+
+
+def is_pattern(text: str) -> bool:
+    return "*" in text or "?" in text.replace("${?", "")
+
+
+@cache
+def service_actions(service: str) -> frozenset[str]:
+    """Every action of a service, lower case, from cfn-lint's packaged data; empty if it is not known."""
+    return frozenset(_all_actions().get(service.lower(), ()))
+
+
+@cache
+def _all_actions() -> dict[str, tuple[str, ...]]:
+    import importlib.util
+
+    spec = importlib.util.find_spec("cfnlint")
+    if spec is None or spec.origin is None:
+        return {}
+    path = Path(spec.origin).with_name("data") / "AdditionalSpecs" / "Policies.json"
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        service: tuple(f"{service}:{action}" for action in entry.get("Actions", {}))
+        for service, entry in data.items()
+    }
+
+
+def expand_action(pattern: str) -> frozenset[str]:
+    """The actions that a pattern stands for, lower case; the pattern itself where none is known."""
+    if not is_pattern(pattern):
+        return frozenset({pattern.lower()})
+    service, _, _ = pattern.partition(":")
+    if is_pattern(service) or ":" not in pattern:
+        return frozenset({pattern.lower()})
+    found = frozenset(action for action in service_actions(service) if covers_action(pattern, action))
+    return found or frozenset({pattern.lower()})

@@ -1,0 +1,490 @@
+"""Who plays which role in the order pipeline, found from the wiring.
+
+The orders table is the one whose stream a function is mapped to; that function is the processor; the
+DLQ is the queue where its failures go or, failing that, the queue another function is mapped to; the
+audit function is the one fed by the DLQ; its table and the processor's bucket are those that their
+environment or policy refer to. Every candidate is scored by the links that hold; names only break ties.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TypeVar
+
+from compliance.assembly import Assembly, Resource
+from compliance.iam import attached_policies, covers_action, covers_resource, role_statements
+from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
+from compliance.physical import FORMS
+
+TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
+FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
+MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
+TOPIC, LOG_GROUP, KEY = "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::KMS::Key"
+
+ROLES: Mapping[str, str] = {
+    "orders_table": "the table whose stream a function is mapped to",
+    "stream_mapping": "the event source mapping from that stream to the processor",
+    "processor": "the function fed by the orders table's stream",
+    "bucket": "the bucket that the processor's environment or policy refers to",
+    "dlq": "the queue where the processor's failures go",
+    "audit_mapping": "the event source mapping from the DLQ to the audit function",
+    "audit_function": "the function fed by the DLQ",
+    "audit_table": "the table that the audit function's environment or policy refers to",
+    "processor_role": "the processor's role",
+    "audit_role": "the audit function's role",
+}
+GROUPS: Mapping[str, str] = {
+    "tables": "the orders table and the audit table",
+    "functions": "the processor and the audit function",
+    "roles": "the roles of both functions",
+    "mappings": "both event source mappings",
+    "queues": "every queue of the pipeline",
+    "topics": "every topic of the pipeline",
+    "alarms": "every alarm of the pipeline",
+    "log_groups": "the log groups of both functions",
+    "all_functions": "every function of the stacks, CDK's helpers included",
+    "members": "every resource of the pipeline",
+    "others": "every resource of the pipeline that fills no role with a name of its own",
+}
+SUBJECTS: Mapping[str, str] = {**ROLES, **GROUPS}
+NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
+
+T = TypeVar("T")
+
+
+class Unfilled(Exception):
+    """A role that no resource fills, or that several could: says which, and for want of what."""
+
+
+@dataclass(frozen=True)
+class Mapping_:
+    """An event source mapping with what its ends resolve to (None where that is not in the assembly)."""
+
+    resource: Resource
+    source: Resource | None
+    function: Resource | None
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """One way to read the wiring, and how many of its links hold."""
+
+    score: int
+    roles: Mapping[str, Resource | None]
+
+
+class Pipeline:
+    """The pipeline of an assembly. `names` are patterns of the documents' names, by role, for ties."""
+
+    def __init__(self, assembly: Assembly, names: Mapping[str, re.Pattern[str]] | None = None) -> None:
+        self.assembly = assembly
+        self._names = names or {}
+        self._why: dict[str, str] = {}
+
+    # Who is who
+
+    def one(self, name: str) -> Resource:
+        """The resource that fills a role. Raises Unfilled."""
+        resource, role = self.filled.get(name), name.replace("_", " ")
+        if resource is None:
+            raise Unfilled(f"{role}: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
+        if isinstance(resource.exists, Unknown):
+            raise Unfilled(f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}")
+        return resource
+
+    def all(self, name: str) -> tuple[Resource, ...]:
+        """The resources of a role or a group. Raises Unfilled where a role they rest on is not filled."""
+        if name in ROLES:
+            return (self.one(name),)
+        pairs = {
+            "tables": ("orders_table", "audit_table"),
+            "functions": ("processor", "audit_function"),
+            "roles": ("processor_role", "audit_role"),
+            "mappings": ("stream_mapping", "audit_mapping"),
+        }
+        if name in pairs:
+            return tuple(dict.fromkeys(self.one(role) for role in pairs[name]))
+        if name == "all_functions":
+            return tuple(self.assembly.resources(FUNCTION))
+        types = {"queues": QUEUE, "topics": TOPIC, "alarms": ALARM, "log_groups": LOG_GROUP}
+        if name in types:
+            return tuple(r for r in self.members if r.type == types[name])
+        named = {self.filled.get(role) for role in NAMED_ROLES}
+        return tuple(r for r in self.members if name == "members" or r not in named)
+
+    @cached_property
+    def filled(self) -> Mapping[str, Resource | None]:
+        chains = list(self._chains())
+        best = self._best("pipeline", [(chain.score, chain.roles) for chain in chains]) or {}
+        roles: dict[str, Resource | None] = dict.fromkeys(ROLES) | dict(best)
+        if not chains:
+            self._why["orders_table"] = "no function is mapped to a table's stream"
+        roles["bucket"] = self._target("bucket", roles["processor"], (BUCKET,), "s3", None)
+        roles["audit_table"] = self._target(
+            "audit_table", roles["audit_function"], TABLES, "dynamodb", roles["orders_table"]
+        )
+        for name, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
+            roles[name] = self.role_of(roles[function])
+            if roles[function] and not roles[name]:
+                self._why[name] = f"the role of {roles[function]!r} is not in the assembly"
+        return roles
+
+    def role_of(self, function: Resource | None) -> Resource | None:
+        return self.identify(function.get("Role"), ROLE) if function else None
+
+    def identify(self, value: Value, *types: str) -> Resource | None:
+        """The resource that a value denotes: by reference, or by its name, URL or ARN written out."""
+        if isinstance(value, Ref):
+            resource = self.assembly.resource(value)
+            if resource and resource.type in types:
+                return resource
+            if (
+                resource
+                and FUNCTION in types
+                and resource.type in ("AWS::Lambda::Alias", "AWS::Lambda::Version")
+            ):
+                return self.identify(resource.get("FunctionName"), FUNCTION)
+        text = self.assembly.text(value)
+        if not text:
+            return None
+        found = next((r for r in self._texts.get(text, ()) if r.type in types), None)
+        if found is None and FUNCTION in types:
+            # A function with a qualifier: its name or ARN, a colon, an alias or version.
+            for function in self.assembly.resources(FUNCTION):
+                for own in (self.assembly.text(function.ref), self.assembly.text(arn(function))):
+                    if own and text.startswith(own + ":"):
+                        return function
+        if found is None and "/stream/" in text:
+            return self.identify(text.partition("/stream/")[0], *types)
+        return found
+
+    @cached_property
+    def _texts(self) -> Mapping[str, Sequence[Resource]]:
+        """Every resource by each text that denotes it."""
+        found: dict[str, list[Resource]] = {}
+        for resource in self.assembly.resources(*FORMS):
+            for attribute in (None, *FORMS[resource.type].attributes):
+                text = self.assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+                if text:
+                    found.setdefault(text, []).append(resource)
+        return found
+
+    @cached_property
+    def mappings(self) -> tuple[Mapping_, ...]:
+        return tuple(
+            Mapping_(
+                resource,
+                self.identify(resource.get("EventSourceArn"), *TABLES, QUEUE),
+                self.identify(resource.get("FunctionName"), FUNCTION),
+            )
+            for resource in self.assembly.resources(MAPPING)
+        )
+
+    def failure_target(self, mapping: Resource) -> Value:
+        """The ARN that a stream mapping sends its failures to."""
+        return mapping.get("DestinationConfig.OnFailure.Destination")
+
+    def function_targets(self, function: Resource) -> Iterator[tuple[Resource, str, Value]]:
+        """Where a function's own asynchronous failures go: holder, property, ARN."""
+        yield function, "DeadLetterConfig.TargetArn", function.get("DeadLetterConfig.TargetArn")
+        for config in self.assembly.resources("AWS::Lambda::EventInvokeConfig"):
+            if self.identify(config.get("FunctionName"), FUNCTION) is function:
+                path = "DestinationConfig.OnFailure.Destination"
+                yield config, path, config.get(path)
+
+    # Reading the wiring
+
+    def _chains(self) -> Iterator[_Chain]:
+        starts = list(self._starts())
+        for (score, table, mapping, processor), (queued, dlq, audit_mapping, audit) in (
+            (start, end) for start in starts for end in self._ends(start[2], start[3])
+        ):
+            roles = {
+                "orders_table": table,
+                "stream_mapping": mapping,
+                "processor": processor,
+                "dlq": dlq,
+                "audit_mapping": audit_mapping,
+                "audit_function": audit,
+            }
+            yield _Chain(score + queued, roles)
+
+    def _starts(self) -> Iterator[tuple[int, Resource | None, Resource | None, Resource | None]]:
+        """Ways to read table, stream mapping and processor."""
+        tables = list(self.assembly.resources(*TABLES))
+        found = False
+        for mapping, table in product(self.mappings, tables):
+            function = mapping.function
+            reads = function is not None and self._allows(function, "dynamodb:GetRecords", stream(table))
+            mapped = mapping.source is table
+            if not mapped and not (reads and (mapping.source is None or mapping.source.type != QUEUE)):
+                continue
+            streams = table.get("StreamSpecification") is not NO_VALUE
+            found = True
+            yield (
+                3 * mapped + 2 * streams + 2 * reads + (function is not None),
+                table,
+                mapping.resource,
+                function,
+            )
+        for function, table in product(self.assembly.resources(FUNCTION), tables):
+            if self._allows(function, "dynamodb:GetRecords", stream(table)):
+                found = True
+                yield 3 + (table.get("StreamSpecification") is not NO_VALUE), table, None, function
+        if not found:
+            for table in tables:
+                if table.get("StreamSpecification") is not NO_VALUE:
+                    yield 1, table, None, None
+
+    def _ends(
+        self, stream_mapping: Resource | None, processor: Resource | None
+    ) -> Iterator[tuple[int, Resource | None, Resource | None, Resource | None]]:
+        """Ways to read DLQ, its mapping and the audit function, for one way to read the start."""
+        own = self.identify(self.failure_target(stream_mapping), QUEUE) if stream_mapping else None
+        asynchronous = (
+            [self.identify(value, QUEUE) for _, _, value in self.function_targets(processor)]
+            if processor
+            else []
+        )
+        found = False
+        for queue in self.assembly.resources(QUEUE):
+            target = 3 if queue is own else 2 if queue in asynchronous else 0
+            sends = processor is not None and self._allows(processor, "sqs:SendMessage", arn(queue))
+            for score, mapping, function in self._consumers(queue):
+                if function is not None and function is processor:
+                    continue
+                if target or (function is not None and score >= 3):
+                    found = True
+                    yield target + sends + score, queue, mapping, function
+        if not found:
+            yield 0, None, None, None
+
+    def _consumers(self, queue: Resource) -> Iterator[tuple[int, Resource | None, Resource | None]]:
+        for mapping in self.mappings:
+            if mapping.source is queue:
+                consumes = mapping.function and self._allows(
+                    mapping.function, "sqs:ReceiveMessage", arn(queue)
+                )
+                yield 3 + bool(consumes), mapping.resource, mapping.function
+        for function in self.assembly.resources(FUNCTION):
+            if self._allows(function, "sqs:ReceiveMessage", arn(queue)):
+                # Its mapping may be there, with a source that nothing is known of.
+                own = [m.resource for m in self.mappings if m.function is function and m.source is None]
+                yield 1, own[0] if len(own) == 1 else None, function
+        yield 0, None, None
+
+    def _target(
+        self,
+        role: str,
+        function: Resource | None,
+        types: tuple[str, ...],
+        service: str,
+        other: Resource | None,
+    ) -> Resource | None:
+        """The resource that a function works on, by its environment and its role's policy."""
+        candidates = [r for r in self.assembly.resources(*types) if r is not other]
+        if function is None:
+            self._why[role] = "the function that would use it is not found"
+        scored = []
+        for candidate in candidates:
+            used = function is not None and any(
+                self.identify(value, *types) is candidate for value in self.environment(function).values()
+            )
+            allowed = function is not None and self._mentions(function, service, arn(candidate))
+            if used or allowed or len(candidates) == 1 or self._matches(role, candidate):
+                scored.append((2 * used + 2 * allowed, {role: candidate}))
+        best = self._best(role, scored)
+        return best[role] if best else None
+
+    def environment(self, function: Resource) -> Mapping[str, Value]:
+        """A function's environment variables, resolved."""
+        variables = function.get("Environment.Variables")
+        return variables if isinstance(variables, dict) else {}
+
+    def _best(
+        self, role: str, scored: Sequence[tuple[int, Mapping[str, Resource | None]]]
+    ) -> Mapping[str, Resource | None] | None:
+        """The reading with most links; of equal ones, the one with most names that fit."""
+
+        def rank(entry: tuple[int, Mapping[str, Resource | None]]) -> tuple[int, int]:
+            score, roles = entry
+            return score, sum(self._matches(name, r) for name, r in roles.items() if r)
+
+        if not scored:
+            return None
+        top = max(map(rank, scored))
+        best = [roles for entry in scored if rank(entry) == top for roles in [entry[1]]]
+        distinct = [roles for index, roles in enumerate(best) if roles not in best[:index]]
+        if len(distinct) == 1:
+            return distinct[0]
+        agreed: dict[str, Resource | None] = {}
+        for name in distinct[0]:
+            values = list(dict.fromkeys(roles[name] for roles in distinct))
+            if len(values) == 1:
+                agreed[name] = values[0]
+            else:
+                several = " and ".join(r.logical_id if r else "none" for r in values)
+                self._why[name] = f"several could be {ROLES[name]}: {several}"
+        return agreed if role == "pipeline" else None
+
+    def _matches(self, role: str, resource: Resource) -> bool:
+        pattern = self._names.get(role)
+        form = FORMS.get(resource.type)
+        if pattern is None or form is None:
+            return False
+        name = self.assembly.text(resource.get(form.name))
+        return name is not None and pattern.fullmatch(name) is not None
+
+    def _allows(self, function: Resource, action: str, target: Value) -> bool:
+        text = self.assembly.text(target)
+        return text is not None and any(
+            covers_action(pattern, action) and any(covers_resource(r, text) for r in resources if r != "*")
+            for pattern, resources in self._grants(function)
+        )
+
+    def _mentions(self, function: Resource, service: str, target: Value) -> bool:
+        """Whether the function's role names this very resource, or something in it, for a service."""
+        text = self.assembly.text(target)
+        return text is not None and any(
+            (resource == text or resource.startswith(text + "/")) and "/stream/" not in resource
+            for pattern, resources in self._grants(function)
+            if pattern.lower().startswith(f"{service}:")
+            for resource in resources
+        )
+
+    def _grants(self, function: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
+        if function not in self._granted:
+            role = self.role_of(function)
+            allowed = [s for s in role_statements(self.assembly, role) if s.allow] if role else []
+            self._granted[function] = [(action, s.resources) for s in allowed for action in s.actions]
+        return self._granted[function]
+
+    @cached_property
+    def _granted(self) -> dict[Resource, Sequence[tuple[str, tuple[str, ...]]]]:
+        return {}
+
+    # What belongs to it
+
+    @cached_property
+    def members(self) -> tuple[Resource, ...]:
+        """The resources that fill a role and what hangs on them, in the order of the templates."""
+        members = {resource for resource in self.filled.values() if resource}
+        fresh = set(members)
+        while fresh:
+            used = {found for member in fresh for found in self._used_by(member)}
+            hung = {
+                r
+                for r in self.assembly.resources(*HANGS_ON)
+                if r not in members and self._hangs_on(r, members)
+            }
+            fresh = (used | hung) - members
+            members |= fresh
+        return tuple(r for r in self.assembly.resources() if r in members)
+
+    def _used_by(self, member: Resource) -> Iterator[Resource]:
+        for path, types in USES.get(member.type, ()):
+            for value in dig(member.properties, path):
+                for found in (self.identify(item, *types) for item in to_list(value)):
+                    if found:
+                        yield found
+        if member.type == ROLE:
+            yield from attached_policies(self.assembly, member)
+
+    def _hangs_on(self, resource: Resource, members: set[Resource]) -> bool:
+        for path, types in HANGS_ON[resource.type]:
+            for value in dig(resource.properties, path):
+                for item in to_list(value):
+                    target = self.identify(item, *types)
+                    if target in members:
+                        return True
+                    if resource.type == LOG_GROUP and self._logs_of(item, members):
+                        return True
+        return False
+
+    def _logs_of(self, name: Value, members: set[Resource]) -> bool:
+        text = self.assembly.text(name)
+        return text is not None and any(
+            text == f"/aws/lambda/{self.assembly.text(r.ref)}" for r in members if r.type == FUNCTION
+        )
+
+
+# What a resource brings in by naming it, and what hangs on a resource by naming it: property paths and
+# the types that count. `*` stands for any item of a list or any key of an object.
+
+_KEYS = (KEY, "AWS::KMS::Alias")
+USES: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+    FUNCTION: (
+        ("Role", (ROLE,)),
+        ("LoggingConfig.LogGroup", (LOG_GROUP,)),
+        ("KmsKeyArn", _KEYS),
+        ("DeadLetterConfig.TargetArn", (QUEUE, TOPIC)),
+    ),
+    QUEUE: (("RedrivePolicy.deadLetterTargetArn", (QUEUE,)), ("KmsMasterKeyId", _KEYS)),
+    BUCKET: (
+        (
+            "BucketEncryption.ServerSideEncryptionConfiguration.*.ServerSideEncryptionByDefault.KMSMasterKeyID",
+            _KEYS,
+        ),
+        ("LoggingConfiguration.DestinationBucketName", (BUCKET,)),
+    ),
+    "AWS::DynamoDB::Table": (("SSESpecification.KMSMasterKeyId", _KEYS),),
+    "AWS::DynamoDB::GlobalTable": (("Replicas.*.SSESpecification.KMSMasterKeyId", _KEYS),),
+    MAPPING: (("DestinationConfig.OnFailure.Destination", (QUEUE, TOPIC)),),
+    ALARM: (
+        ("AlarmActions", (TOPIC,)),
+        ("OKActions", (TOPIC,)),
+        ("InsufficientDataActions", (TOPIC,)),
+    ),
+    TOPIC: (("KmsMasterKeyId", _KEYS),),
+    LOG_GROUP: (("KmsKeyId", _KEYS),),
+    "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+}
+HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+    MAPPING: (("FunctionName", (FUNCTION,)),),
+    ALARM: (
+        ("Dimensions.*.Value", (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP)),
+        (
+            "Metrics.*.MetricStat.Metric.Dimensions.*.Value",
+            (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP),
+        ),
+    ),
+    LOG_GROUP: (("LogGroupName", (LOG_GROUP,)),),
+    "AWS::Lambda::EventInvokeConfig": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Permission": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Alias": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Version": (("FunctionName", (FUNCTION,)),),
+    "AWS::S3::BucketPolicy": (("Bucket", (BUCKET,)),),
+    "AWS::SQS::QueuePolicy": (("Queues", (QUEUE,)),),
+    "AWS::SNS::TopicPolicy": (("Topics", (TOPIC,)),),
+    "AWS::SNS::Subscription": (("TopicArn", (TOPIC,)),),
+    "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+}
+
+
+def arn(resource: Resource) -> Ref:
+    return Ref(resource.stack.name, resource.logical_id, "Arn" if resource.type != TOPIC else "TopicArn")
+
+
+def stream(table: Resource) -> Ref:
+    return Ref(table.stack.name, table.logical_id, "StreamArn")
+
+
+def dig(value: Value, path: str) -> Iterator[Value]:
+    """Every value at a dotted path, where `*` stands for any item or key."""
+    step, _, rest = path.partition(".")
+    if not path:
+        yield value
+    elif isinstance(value, dict):
+        for key in value if step == "*" else [step]:
+            if key in value:
+                yield from dig(value[key], rest)
+    elif isinstance(value, list):
+        items = (
+            value if step == "*" else [value[int(step)]] if step.isdigit() and int(step) < len(value) else []
+        )
+        for item in items:
+            yield from dig(item, rest)

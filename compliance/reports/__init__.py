@@ -1,0 +1,1 @@
+"""Reports, a file a format: each makes a text of a scorecard, and knows nothing else."""

@@ -1,0 +1,76 @@
+"""The scorecard as JSON, version 1: a contract that others' tools read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from compliance.model import CategoryScore, Evidence, Finding, Result, Scorecard
+
+
+def render(card: Scorecard) -> str:
+    """One JSON object and a newline. Its keys are stable; new ones may come."""
+    return json.dumps(_card(card), indent=2, ensure_ascii=False) + "\n"
+
+
+def _card(card: Scorecard) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "as_of": card.as_of,
+        "gate": "green" if card.green else "red",
+        "subject": {
+            "kind": card.subject.kind,
+            "path": card.subject.path,
+            "digest": card.subject.digest,
+            "environment": card.subject.environment,
+        },
+        "score": {
+            "requirements": _total(c for c in card.categories if not c.hardening),
+            "hardening": _total(c for c in card.categories if c.hardening),
+            "categories": [
+                {"id": c.id, "title": c.title, "met": c.met, "total": c.total} for c in card.categories
+            ],
+        },
+        "requirements": [_result(result) for result in card.results],
+        "findings": [_finding(finding) for finding in card.findings],
+        "scanners": [
+            {"name": run.name, "version": run.version, "ran": True, "evaluated": run.evaluated}
+            for run in card.scanners
+        ],
+        "notes": list(card.notes),
+        "problems": list(card.problems),
+    }
+
+
+def _total(categories: Iterable[CategoryScore]) -> dict[str, int]:
+    scores = [(category.met, category.total) for category in categories]
+    return {"met": sum(met for met, _ in scores), "total": sum(total for _, total in scores)}
+
+
+def _result(result: Result) -> dict[str, Any]:
+    verdict = result.verdict
+    return {
+        "id": result.id,
+        "category": result.category,
+        "severity": result.severity,
+        "title": result.title,
+        "status": verdict.status,
+        "why": verdict.why,
+        "evidence": [_evidence(item) for item in verdict.evidence],
+        "fix": result.fix,
+        "confirmed_by": list(result.confirmed_by),
+    }
+
+
+def _evidence(item: Evidence) -> dict[str, Any]:
+    names = ("logical_id", "construct_path", "source", "property", "found", "wanted")
+    return {name: getattr(item, name) for name in names}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    names = (
+        *("scanner", "rule", "stack", "logical_id", "construct_path", "source", "severity", "text", "link"),
+        *("status", "requirement", "reason", "expires"),
+    )
+    return {name: getattr(finding, name) for name in names}

@@ -1,0 +1,115 @@
+"""The scorecard for a terminal: a screen when green; when red, what failed, where, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status
+from compliance.reports.text import place, scores, totals, unmet
+
+STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
+WORDS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
+
+
+def write(card: Scorecard, console: Console) -> None:
+    console.print(Group(*_parts(card)))
+
+
+def _parts(card: Scorecard) -> Iterator[RenderableType]:
+    for result in unmet(card):
+        yield _result(result)
+    yield from _findings(card)
+    for problem in card.problems:
+        yield Text.assemble(("problem  ", "red bold"), problem)
+    for note in card.notes:
+        yield Text.assemble(("note  ", "yellow"), note)
+    yield ""
+    yield _scores(card)
+    yield ""
+    yield from _summary(card)
+
+
+def _result(result: Result) -> RenderableType:
+    status = result.verdict.status
+    head = Text.assemble(
+        (result.id, f"bold {STYLES[status]}"),
+        f" {result.title}",
+        (f"  {WORDS[status]}, {result.severity}", "dim"),
+    )
+    parts: list[RenderableType] = [head]
+    if result.verdict.why:
+        parts.append(_line("why", result.verdict.why))
+    for item in result.verdict.evidence:
+        parts.extend(_evidence(item))
+    if status is Status.FAIL:
+        parts.append(_line("fix", result.fix, "cyan"))
+    return Group(*parts, "")
+
+
+def _evidence(item: Evidence) -> Iterator[RenderableType]:
+    yield _line("at", place(item), "bold")
+    yield _line("found", item.found)
+    yield _line("wanted", item.wanted)
+
+
+def _line(label: str, text: str, style: str = "") -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=8, justify="right", style="dim")
+    table.add_column(overflow="fold")
+    table.add_row(label, Text(text, style))
+    return Padding(table, (0, 0, 0, 0))
+
+
+def _findings(card: Scorecard) -> Iterator[RenderableType]:
+    for finding in card.findings:
+        if finding.status is FindingStatus.OPEN:
+            yield _finding(finding)
+
+
+def _finding(finding: Finding) -> RenderableType:
+    where = finding.construct_path or finding.logical_id or finding.stack or "the template"
+    head = Text.assemble(
+        (finding.rule, "bold red"), f" {finding.text}", (f"  open, {finding.scanner}", "dim")
+    )
+    parts = [head, _line("at", "  ".join(filter(None, (where, finding.source))), "bold")]
+    if finding.link:
+        parts.append(_line("see", finding.link))
+    return Group(*parts, "")
+
+
+def _scores(card: Scorecard) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(min_width=24)
+    table.add_column(justify="right")
+    table.add_column()
+    for title, met, total in scores(card):
+        style = "green" if met == total else "red"
+        bold = "bold " if title == "Requirements" else ""
+        bar = Text("█" * met, style) + Text("░" * (total - met), "dim")
+        table.add_row(Text(title, bold), Text(f"{met}/{total}", bold + style), bar if total <= 20 else "")
+    return table
+
+
+def _summary(card: Scorecard) -> Iterator[RenderableType]:
+    color = "green" if card.green else "red"
+    yield Text.assemble((f"{'GREEN' if card.green else 'RED'}  ", f"bold {color}"), totals(card))
+    subject = card.subject
+    yield Text(
+        f"{subject.kind} {subject.path}, environment {subject.environment}, as of {card.as_of}, "
+        f"sha256 {subject.digest[:12]}",
+        "dim",
+    )
+    for run in card.scanners:
+        found = [f for f in card.findings if f.scanner == run.name]
+        counts = ", ".join(
+            f"{sum(f.status is status for f in found)} {status}"
+            for status in FindingStatus
+            if any(f.status is status for f in found)
+        )
+        text = f"{run.name} {run.version} ran, {run.evaluated} evaluated: {counts or 'no finding'}"
+        yield Text(text, "dim")

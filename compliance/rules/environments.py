@@ -1,0 +1,271 @@
+"""Kinds that compare what the same app makes for several environments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compliance.assembly import Assembly, Resource
+from compliance.intrinsics import NO_VALUE, Ref, Unknown, show, to_list
+from compliance.model import Evidence, Verdict
+from compliance.pipeline import BUCKET, Pipeline, Unfilled, dig
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.rules.naming import PHYSICAL_NAMES
+
+# CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
+HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
+ASSET = re.compile(r"\b[0-9a-f]{64}\b")
+RETAIN = ("Retain", "RetainExceptOnCreate")
+
+
+def other(case: Case, name: str) -> Assembly:
+    """The app as synthesised for another environment. Raises Undecided where there is none."""
+    if isinstance(case.others, str):
+        raise Undecided(case.others, excused=True)
+    found = case.others.get(name, f"the app was not synthesised for {name}")
+    if isinstance(found, str):
+        raise Undecided(found)
+    return found
+
+
+def sibling(case: Case) -> str | None:
+    """Another environment of the same retention class as the one that is judged."""
+    environment = case.document.environment
+    candidates = (
+        environment.all_retained
+        if environment.keeps_data(case.environment)
+        else (environment.probe, environment.default)
+    )
+    return next((name for name in candidates if name != case.environment), None)
+
+
+class Parameterised(Check, frozen=True):
+    """Synthesised for another environment, every name, tag and output follows, and nothing else changes."""
+
+
+@kind("parameterised", Parameterised)
+def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
+    name = sibling(case)
+    if name is None:
+        raise Undecided("the document names no second environment of this retention class")
+    comparison = Comparison(case.environment, name)
+    ours, theirs = case.assembly, other(case, name)
+    tally = Tally()
+    for left, right in _pairs(ours, theirs, comparison, tally):
+        tally.add(False, *comparison.resource(left, right))
+    tally.add(False, *comparison.outputs(ours, theirs))
+    if not tally.failures:
+        wanted = f"names, tags and outputs that follow {case.environment} -> {name}"
+        if not comparison.changed:
+            tally.add(False, Evidence(f"the same templates for {case.environment} and {name}", wanted))
+        else:
+            found = f"{comparison.changed} values follow, nothing else changes"
+            tally.add(True, Evidence(found, wanted))
+    return tally.verdict()
+
+
+class Comparison:
+    """Compares templates of environment `a` with those of `b`, value by value."""
+
+    def __init__(self, a: str, b: str) -> None:
+        self.a, self.b, self.changed = a, b, 0
+        self.ids: dict[str, str] = {}  # logical ids of `a` as they are called in `b`
+        self.names: list[str] = []  # physical names of `a`, which nothing else may repeat literally
+        forms = {a: b, a.upper(): b.upper(), a.capitalize(): b.capitalize()}
+        self._forms = forms
+        self._token = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, forms))})(?![A-Za-z0-9])")
+
+    def follows(self, text: str) -> str:
+        """A text of `a` as it should read in `b`."""
+        return self._token.sub(lambda match: self._forms[match[0]], text)
+
+    def carries(self, text: str) -> bool:
+        return self._token.search(text) is not None
+
+    def neutral(self, logical_id: str) -> str:
+        """A logical id without the environment's name and the hash of its path."""
+        return re.sub("(?i)" + "|".join(map(re.escape, (self.a, self.b))), "", HASH.sub("", logical_id))
+
+    def resource(self, left: Resource, right: Resource) -> Iterator[Evidence]:
+        own = {key: value for key, value in left.raw.items() if key != "Metadata"}
+        others = {key: value for key, value in right.raw.items() if key != "Metadata"}
+        seen = set()
+        for path, found, wanted in self._values(own, others, ""):
+            seen.add(path.removeprefix("Properties."))
+            yield evidence(left, found, wanted, path.removeprefix("Properties."))
+        # A parameter's default or a mapping may hide the name: what it resolves to must follow too.
+        name = PHYSICAL_NAMES.get(left.type)
+        for path in filter(None, (name, *(f"Tags.{i}.Value" for i in range(len(to_list(left.get("Tags"))))))):
+            ours, theirs = (r.stack.assembly.text(r.get(path)) for r in (left, right))
+            if path not in seen and ours and self.carries(ours) and ours == theirs:
+                yield evidence(left, f"{ours!r} in {self.b} too", f"{self.follows(ours)!r} in {self.b}", path)
+
+    def outputs(self, ours: Assembly, theirs: Assembly) -> Iterator[Evidence]:
+        right = {self.neutral(k): v for s in theirs.stacks for k, v in _outputs(s.template)}
+        for stack in ours.stacks:
+            for key, value in _outputs(stack.template):
+                twin = right.get(self.neutral(key))
+                if twin is None:
+                    yield Evidence("is not there", f"the output {key} in {self.b} too", key)
+                    continue
+                for path, found, wanted in self._values(value, twin, "Outputs"):
+                    yield Evidence(found, wanted, key, property=path)
+
+    def _values(self, left: Any, right: Any, path: str) -> Iterator[tuple[str, str, str]]:
+        """Path, found and wanted of each difference that should not be, or that should and is not."""
+        if isinstance(left, dict) and isinstance(right, dict):
+            keys = {self.follows(key): key for key in left}
+            if set(keys) != set(right):
+                gone, came = sorted(set(keys) - set(right)), sorted(set(right) - set(keys))
+                yield path, f"{self.b} has {came or 'no more'}, lacks {gone or 'nothing'}", "the same keys"
+                return
+            for key, own in keys.items():
+                yield from self._values(left[own], right[key], f"{path}.{own}" if path else own)
+        elif isinstance(left, list) and isinstance(right, list):
+            if path == "DependsOn":  # its order follows the ids
+                left, right = sorted(left, key=self._renamed), sorted(right)
+            if len(left) != len(right):
+                yield path, f"{len(left)} items, {len(right)} in {self.b}", "the same number"
+                return
+            for index, pair in enumerate(zip(left, right, strict=True)):
+                yield from self._values(*pair, f"{path}.{index}")
+        elif isinstance(left, str) and isinstance(right, str):
+            yield from self._texts(left, right, path)
+        elif left != right or isinstance(left, bool) is not isinstance(right, bool):
+            yield path, f"{show(left)}, {show(right)} in {self.b}", "the same in both"
+
+    def _texts(self, left: str, right: str, path: str) -> Iterator[tuple[str, str, str]]:
+        renamed = self._renamed(left)
+        wanted = self.follows(renamed)
+        again = self._renamed(self.follows(left))
+        if ASSET.sub("", right) in (ASSET.sub("", wanted), ASSET.sub("", again)):
+            self.changed += left != right and self.carries(left)
+        elif ASSET.sub("", renamed) != ASSET.sub("", right):
+            yield path, f"{left!r}, {right!r} in {self.b}", f"{wanted!r} in {self.b}"
+        elif self.carries(left) and (self._must_follow(path) or any(name in left for name in self.names)):
+            yield path, f"{left!r} in {self.b} too", f"{wanted!r} in {self.b}"
+
+    def _renamed(self, text: str) -> str:
+        if text in self.ids:
+            return self.ids[text]
+        # Sub and dotted GetAtt hold logical ids within a text.
+        return re.sub(
+            r"(?<![A-Za-z0-9])[A-Za-z0-9]+(?![A-Za-z0-9])", lambda m: self.ids.get(m[0], m[0]), text
+        )
+
+    @staticmethod
+    def _must_follow(path: str) -> bool:
+        steps = path.split(".")
+        return steps[0] == "Outputs" or "Tags" in steps or any(s.endswith("Name") for s in steps[-3:])
+
+
+def _outputs(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, output in (template.get("Outputs") or {}).items():
+        yield key, {name: output[name] for name in ("Value", "Export") if name in output}
+
+
+def _pairs(
+    ours: Assembly, theirs: Assembly, comparison: Comparison, tally: Tally
+) -> list[tuple[Resource, Resource]]:
+    """The resources of both assemblies, matched once the environment's name is out of stacks and ids."""
+    left, right = _by_place(ours, comparison), _by_place(theirs, comparison)
+    for place in left.keys() ^ right.keys():
+        resource = (left.get(place) or right[place])[0]
+        where = comparison.a if place in left else comparison.b
+        tally.add(False, evidence(resource, f"is there for {where} alone", "the same resources in both"))
+    pairs = [
+        pair for place in left.keys() & right.keys() for pair in zip(left[place], right[place], strict=False)
+    ]
+    for own, twin in pairs:
+        comparison.ids[own.logical_id] = twin.logical_id
+        for path in filter(None, [PHYSICAL_NAMES.get(own.type)]):
+            name = own.get(path)
+            if isinstance(name, str) and comparison.carries(name):
+                comparison.names.append(name)
+    order = {resource: index for index, resource in enumerate(ours.resources())}
+    return sorted(pairs, key=lambda pair: order[pair[0]])
+
+
+def _by_place(assembly: Assembly, comparison: Comparison) -> Mapping[tuple[str, str, str], list[Resource]]:
+    found: dict[tuple[str, str, str], list[Resource]] = {}
+    for resource in assembly.resources():
+        stack = "/".join(map(comparison.neutral, resource.stack.name.split("/")))
+        place = (stack, resource.type, comparison.neutral(resource.logical_id))
+        found.setdefault(place, []).append(resource)
+    return found
+
+
+class Retained(Check, frozen=True):
+    """In an environment that keeps its data, the subjects outlive their stack, and nothing empties them.
+
+    Judged on a synth of such an environment. Source:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    """
+
+    of: tuple[SubjectName, ...]
+
+
+@kind("retained", Retained)
+def judge_retained(check: Retained, case: Case) -> Verdict:
+    environment = case.document.environment
+    pipeline = case.pipeline
+    if not environment.keeps_data(case.environment):
+        assembly = other(case, environment.all_retained[0])
+        pipeline = Pipeline(assembly)
+    tally = Tally()
+    for name in check.of:
+        try:
+            resources = pipeline.all(name)
+        except Unfilled as error:
+            raise Undecided(str(error)) from None
+        for resource in resources:
+            for holds, item in _kept(resource, pipeline):
+                tally.add(holds, item)
+    return tally.verdict()
+
+
+def _kept(resource: Resource, pipeline: Pipeline) -> Iterator[tuple[bool, Evidence]]:
+    policy = decided(resource.attribute("DeletionPolicy"))
+    yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
+    replaced = decided(resource.attribute("UpdateReplacePolicy"))
+    if replaced is not NO_VALUE:
+        yield replaced in RETAIN, evidence(resource, replaced, "Retain", "UpdateReplacePolicy")
+    if resource.type == BUCKET:
+        for emptied, what in _emptied(resource, pipeline):
+            yield False, evidence(emptied, what, "nothing that empties the bucket")
+
+
+def _emptied(bucket: Resource, pipeline: Pipeline) -> Iterator[tuple[Resource, str]]:
+    """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
+    for custom in pipeline.assembly.resources():
+        if custom.type.startswith(("Custom::", "AWS::CloudFormation::CustomResource")) and any(
+            pipeline.identify(value, BUCKET) is bucket for value in _scalars(custom.properties)
+        ):
+            yield custom, f"the custom resource {custom.type}"
+    for tag in dig(bucket.properties, "Tags.*"):
+        if isinstance(tag, dict) and tag.get("Key") == "aws-cdk:auto-delete-objects":
+            yield bucket, "the tag aws-cdk:auto-delete-objects"
+    for rule in to_list(bucket.get("LifecycleConfiguration.Rules")):
+        if isinstance(rule, Unknown):
+            raise Undecided(rule.why)
+        expires = isinstance(rule, dict) and any(k in rule for k in ("ExpirationInDays", "ExpirationDate"))
+        if (
+            expires
+            and rule.get("Status") == "Enabled"
+            and not any(
+                rule.get(k) for k in ("Prefix", "TagFilters", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
+            )
+        ):
+            yield bucket, "a lifecycle rule that expires every object"
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _scalars(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _scalars(item)
+    elif isinstance(value, str | Ref):
+        yield value

@@ -1,0 +1,156 @@
+"""Kinds that look at names and tags."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from compliance.assembly import Resource
+from compliance.intrinsics import NO_VALUE, Value, to_list
+from compliance.model import Evidence, InputError, Verdict
+from compliance.physical import ELSEWHERE, FORMS
+from compliance.pipeline import dig
+from compliance.rules import Case, Check, Tally, decided, evidence, kind
+from compliance.source import read_json
+
+# Policy names, index names and export names are no physical names (NAM-07).
+PHYSICAL_NAMES = {
+    **{type_: form.name for type_, form in FORMS.items() if form.name},
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Events::Rule": "Name",
+    "AWS::Kinesis::Stream": "Name",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::SSM::Parameter": "Name",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+
+
+class Name(Check, frozen=True):
+    """Every subject's physical name is exactly `pattern`.
+
+    `{env}` stands for the environment's name, `{account}` for the account by reference, or the literal
+    one that the manifest binds the stack to. S3's account-regional form
+    (`prefix-accountId-region-an`) is another name, and rejected on purpose.
+    Example: `{kind: name, pattern: "{env}-orders-table-backend"}`
+    """
+
+    pattern: str
+
+
+@kind("name", Name)
+def judge_name(check: Name, case: Case) -> Verdict:
+    tally = Tally()
+    for resource in case.subjects():
+        path = FORMS[resource.type].name if resource.type in FORMS else "Name"
+        name = resource.get(path)
+        wanted = _fill(check.pattern, resource, case)
+        item = evidence(resource, name, f"{wanted}", path)
+        tally.add(name is not NO_VALUE and case.text(name) == wanted, item)
+    return tally.verdict()
+
+
+def _fill(pattern: str, resource: Resource, case: Case) -> str:
+    account = case.assembly.text(resource.stack.pseudo("AWS::AccountId")) or ""
+    return pattern.replace("{env}", case.environment).replace("{account}", account)
+
+
+class Names(Check, frozen=True):
+    """Every subject that bears a physical name has one of the form `pattern`.
+
+    `{env}` is the environment's name, `{resource}` anything. What a service puts before the last `/`
+    does not count, nor the `.fifo` that SQS and SNS want at the end.
+    Example: `{kind: names, pattern: "{env}-{resource}-backend"}`
+    """
+
+    pattern: str
+
+
+@kind("names", Names)
+def judge_names(check: Names, case: Case) -> Verdict:
+    form = re.escape(check.pattern).replace(r"\{env\}", re.escape(case.environment))
+    form = form.replace(r"\{resource\}", r".+").replace(r"\{account\}", ".+")
+    tally = Tally()
+    for resource in case.subjects():
+        path = PHYSICAL_NAMES.get(resource.type)
+        if path is None or resource.get(path) is NO_VALUE:
+            continue
+        item = evidence(resource, resource.get(path), check.pattern.replace("{env}", case.environment), path)
+        with tally.doubting():
+            name = case.text(resource.get(path)).rpartition("/")[2].removesuffix(".fifo")
+            tally.add(re.fullmatch(form, name) is not None, item)
+    if not tally.failures:
+        tally.add(True, Evidence("every other name has this form", check.pattern))
+    return tally.verdict()
+
+
+class Tags(Check, frozen=True):
+    """Every taggable subject carries these tags, each with a value. What takes tags: cfn-lint's schemas.
+
+    Example: `{kind: tags, keys: [Environment, Project]}`
+    """
+
+    keys: tuple[str, ...]
+
+
+@kind("tags", Tags)
+def judge_tags(check: Tags, case: Case) -> Verdict:
+    tally = Tally()
+    for resource in case.subjects():
+        if not takes_tags(resource.type):
+            continue
+        with tally.doubting():
+            for tags in _tags(resource, case):
+                missing = [key for key in check.keys if not tags.get(key)]
+                found = ", ".join(sorted(tags)) or "no tags"
+                item = evidence(resource, found, "tags " + ", ".join(check.keys), "Tags")
+                tally.add(not missing, item)
+    return tally.verdict()
+
+
+def _tags(resource: Resource, case: Case) -> list[dict[str, str]]:
+    """The tags of a resource by key; a list, for a global table has some for each replica."""
+    found = []
+    for value in list(dig(resource.properties, ELSEWHERE.get((resource.type, "Tags"), "Tags"))) or [[]]:
+        value = decided_keys(value)
+        if isinstance(value, dict):
+            pairs: list[tuple[Value, Value]] = list(value.items())
+        else:
+            entries = (tag for tag in to_list(value) if isinstance(tag, dict))
+            pairs = [(tag.get("Key", NO_VALUE), tag.get("Value", NO_VALUE)) for tag in entries]
+        # A value of which only a part is known is a value all the same.
+        found.append({case.text(key): case.assembly.text(item) or "?" for key, item in pairs if item != ""})
+    return found
+
+
+def decided_keys(value: Value) -> Value:
+    """A list of tags whose keys are all known; values need not be."""
+    for tag in to_list(value) if not isinstance(value, dict) else ():
+        decided(tag.get("Key", NO_VALUE) if isinstance(tag, dict) else tag)
+    return value
+
+
+@cache
+def takes_tags(type_: str) -> bool:
+    """Whether a resource type takes tags, by the provider schemas that cfn-lint packages."""
+    if type_ == "AWS::DynamoDB::GlobalTable":
+        return True  # its tags stand in its replicas, of which the schema's `tagging` says nothing
+    spec = find_spec("cfnlint")
+    if spec is None or spec.origin is None:
+        raise InputError("cfn-lint is not installed: which resource types take tags is its data")
+    schemas = Path(spec.origin).with_name("data") / "schemas"
+    name = _schemas(schemas).get(type_)
+    if name is None:
+        return False
+    schema = read_json(schemas / "resources" / f"{name}.json")
+    tagging = schema.get("tagging")
+    return bool(tagging.get("taggable")) if isinstance(tagging, dict) else "Tags" in schema["properties"]
+
+
+@cache
+def _schemas(folder: Path) -> dict[str, str]:
+    data: dict[str, str] = read_json(folder / "providers" / "us-east-1.json")
+    return data

@@ -1,0 +1,176 @@
+"""The kind that holds a role's permissions against a ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from compliance.assembly import Resource
+from compliance.iam import (
+    BASIC_EXECUTION,
+    RESOURCE_POLICIES,
+    Statement,
+    covers_action,
+    covers_resource,
+    expand_action,
+    is_pattern,
+    managed_policies,
+    resource_statements,
+    role_statements,
+)
+from compliance.intrinsics import Unknown
+from compliance.model import Evidence, Verdict
+from compliance.pipeline import BUCKET, KEY, TABLES, USES, arn, dig
+from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
+from compliance.rules.policies import log_group_name, log_patterns
+
+Ceiling = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]  # actions, and the resources they may name
+WITHIN = "within the ceiling"
+
+
+class Grant(Check, frozen=True):
+    """Actions allowed on a thing.
+
+    `on` is a subject (a table with its indexes), `subject.stream`, `subject.objects` (of a bucket),
+    `subject.logs` (of a function), `keys` (the customer keys that the pipeline uses) or `*`.
+    """
+
+    actions: tuple[str, ...]
+    on: str
+
+    def subject(self) -> str | None:
+        return None if self.on in ("*", "keys") else self.on.partition(".")[0]
+
+
+class Permissions(Check, frozen=True):
+    """The subject, a role, allows no more than these grants: by its own policies or by resources' policies.
+
+    AWSLambdaBasicExecutionRole counts as writing the function's logs.
+    Example: `{kind: permissions, allow: [{actions: [s3:PutObject], on: bucket.objects}]}`
+    """
+
+    allow: tuple[Grant, ...]
+
+    def subjects_named(self) -> Iterator[tuple[str, str]]:
+        for grant in self.allow:
+            if subject := grant.subject():
+                yield "allow", subject
+
+
+@kind("permissions", Permissions)
+def judge_permissions(check: Permissions, case: Case) -> Verdict:
+    role = case.subjects()[0]
+    ceiling = [(grant.actions, tuple(_targets(grant, case))) for grant in check.allow]
+    tally = Tally()
+    for statement in granted(case, role):
+        if not statement.allow:
+            continue
+        beyond = list(_beyond(statement, ceiling))
+        tally.add(False, *beyond)
+        with tally.doubting():
+            _all_known(statement.unknown, role)
+            if not beyond:
+                found = evidence(statement.resource, statement.show(), WITHIN, statement.property)
+                tally.add(True, found)
+    logs = any(grant.on.endswith(".logs") for grant in check.allow)
+    for policy in managed_policies(case.assembly, role):
+        with tally.doubting():
+            _all_known(policy.why if isinstance(policy, Unknown) else None, role)
+            fits = logs and str(policy).endswith(f":aws:policy/{BASIC_EXECUTION}")
+            wanted = "no managed policy that allows more"
+            tally.add(fits, evidence(role, str(policy), wanted, "ManagedPolicyArns"))
+    if not tally.failures and not tally.passes:
+        tally.add(True, evidence(role, "allows nothing", WITHIN))
+    return tally.verdict()
+
+
+def _all_known(why: str | None, role: Resource) -> None:
+    if why:
+        raise Undecided(why, evidence(role, why, "permissions that the template states"))
+
+
+def granted(case: Case, role: Resource) -> Iterator[Statement]:
+    """What a role may do: by what is attached to it, and by the policies of resources that name it."""
+    yield from role_statements(case.assembly, role)
+    names = {case.assembly.text(arn(role))}
+    for statement in resource_statements(case.assembly, *RESOURCE_POLICIES):
+        if statement.allow and any(name in names for _, name in statement.principals):
+            yield statement
+
+
+def _beyond(statement: Statement, ceiling: Ceiling) -> Iterator[Evidence]:
+    """What a statement allows beyond a ceiling, action by action."""
+    holder, place = statement.resource, statement.property
+    if statement.not_actions or statement.not_resources:
+        negated = "NotAction" if statement.not_actions else "NotResource"
+        yield evidence(holder, statement.show(), "actions and resources by name", f"{place}.{negated}")
+        return
+    # A key's own policy says `*` for itself.
+    itself = statement.resource.type == KEY
+    for action in statement.actions:
+        for target in statement.resources:
+            actual = "${key}" if itself and target == "*" else target
+            if not _within(action, actual, ceiling):
+                wanted = _allowed_on(action, ceiling)
+                yield evidence(holder, f"{action} on {target}", wanted, place)
+
+
+def _within(action: str, target: str, ceiling: Ceiling) -> bool:
+    def fits(one: str) -> bool:
+        return any(
+            any(covers_action(pattern, one) for pattern in actions)
+            and any(covers_resource(pattern, target) for pattern in targets)
+            for actions, targets in ceiling
+        )
+
+    return fits(action) or (is_pattern(action) and all(map(fits, expand_action(action))))
+
+
+def _allowed_on(action: str, ceiling: Ceiling) -> str:
+    targets = [
+        target
+        for actions, targets in ceiling
+        if any(covers_action(pattern, action) for pattern in actions)
+        for target in targets
+    ]
+    return f"{action} on {' or '.join(targets)} only" if targets else f"{action} not allowed at all"
+
+
+def _targets(grant: Grant, case: Case) -> Iterator[str]:
+    """The ARN patterns that a grant stands for."""
+    if grant.on == "*":
+        yield "*"
+        return
+    if grant.on == "keys":
+        yield from _keys(case)
+        return
+    subject, _, part = grant.on.partition(".")
+    resource = case.subject(subject)
+    if part == "logs":
+        name = log_group_name(resource, case)
+        yield from log_patterns(resource, name, case) if name else ()
+        return
+    own = case.text(arn(resource))
+    if part == "stream":
+        yield f"{own}/stream/*"
+    elif part == "objects" and resource.type == BUCKET:
+        yield f"{own}/*"
+    elif not part:
+        yield own
+        if resource.type in TABLES:
+            yield f"{own}/index/*"
+    else:
+        raise case.document.error(f"{case.requirement.id}: {grant.on!r} is nothing to allow", "requirements")
+
+
+def _keys(case: Case) -> Iterator[str]:
+    """The customer keys of the pipeline: its own, and those it names by ARN."""
+    yield "${key}"
+    for member in case.pipeline.members:
+        if member.type == KEY:
+            yield case.text(arn(member))
+        for path, types in USES.get(member.type, ()):
+            if KEY in types:
+                for value in dig(member.properties, path):
+                    text = case.assembly.text(value)
+                    if text and ":key/" in text:
+                        yield text

@@ -1,0 +1,160 @@
+"""Kinds that look at resource policies and at what they protect."""
+
+from __future__ import annotations
+
+from compliance.assembly import Resource
+from compliance.iam import (
+    BASIC_EXECUTION,
+    Statement,
+    covers_action,
+    covers_resource,
+    managed_policies,
+    resource_statements,
+    role_statements,
+)
+from compliance.intrinsics import NO_VALUE, Unknown
+from compliance.model import Evidence, Verdict
+from compliance.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+
+POLICIES_OF = {
+    BUCKET: ("AWS::S3::BucketPolicy",),
+    QUEUE: ("AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"),
+    TOPIC: ("AWS::SNS::TopicPolicy", "AWS::SNS::TopicInlinePolicy"),
+}
+# What must be refused without TLS: everything, but for topics only publishing goes by HTTP at all.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
+REFUSED = {BUCKET: ("s3:*",), QUEUE: ("sqs:*",), TOPIC: ("sns:Publish",)}
+
+
+class TlsOnly(Check, frozen=True):
+    """Every bucket, queue and topic of the subjects refuses plain HTTP, by a policy that denies it.
+
+    Source: the condition key aws:SecureTransport,
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+
+
+@kind("tls_only", TlsOnly)
+def judge_tls(check: TlsOnly, case: Case) -> Verdict:
+    tally = Tally()
+    for resource in case.subjects():
+        if resource.type not in POLICIES_OF:
+            continue
+        holds, found = refuses_plain_http(case, resource)
+        item = evidence(resource, found, "a policy that denies everybody what does not come by TLS")
+        tally.add(holds, item)
+    return tally.verdict()
+
+
+def refuses_plain_http(case: Case, resource: Resource) -> tuple[bool, str]:
+    """Whether policies deny everybody a resource without TLS, and what they say."""
+    own = case.assembly.text(arn(resource)) or ""
+    wanted = (own, f"{own}/*") if resource.type == BUCKET else (own,)
+    denials = [s for s in resource_statements(case.assembly, *POLICIES_OF[resource.type]) if not s.allow]
+    tls = [s for s in denials if _only_without_tls(s) and _everybody(s)]
+    protected = all(
+        any(_covers(s, action, target) for s in tls) for action in REFUSED[resource.type] for target in wanted
+    )
+    if not protected:
+        for statement in denials:
+            if statement.unknown:
+                raise Undecided(statement.unknown)
+    if protected:
+        return True, "denied without TLS"
+    return False, "not denied in full: " + tls[0].show() if tls else "no statement denies it"
+
+
+def _only_without_tls(statement: Statement) -> bool:
+    """Whether the one condition is that the request did not come by TLS: a further one would narrow it."""
+    if len(statement.conditions) != 1:
+        return False
+    [(operator, tests)] = statement.conditions.items()
+    keys = {key.lower(): tuple(value.lower() for value in values) for key, values in tests.items()}
+    return operator in ("Bool", "BoolIfExists") and keys == {"aws:securetransport": ("false",)}
+
+
+def _everybody(statement: Statement) -> bool:
+    return not statement.not_principals and any(
+        kind_ in ("AWS", "*") and name == "*" for kind_, name in statement.principals
+    )
+
+
+def _covers(statement: Statement, action: str, target: str) -> bool:
+    return any(covers_action(pattern, action) for pattern in statement.actions) and any(
+        covers_resource(pattern, target) for pattern in statement.resources
+    )
+
+
+def log_group_name(function: Resource, case: Case) -> str | None:
+    """The log group that a function writes to."""
+    own = function.get("LoggingConfig.LogGroup")
+    if own is not NO_VALUE:
+        return case.assembly.text(own)
+    name = case.assembly.text(function.ref)
+    return f"/aws/lambda/{name}" if name else None
+
+
+class LogGroups(Check, frozen=True):
+    """Each subject, a function, logs to a group of the stack's own, with a retention, and to it alone.
+
+    `roles` are the functions' roles, in the same order.
+    """
+
+    roles: tuple[SubjectName, ...]
+
+
+@kind("log_groups", LogGroups)
+def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
+    tally = Tally()
+    for function, role in zip(case.subjects(), map(case.subject, check.roles), strict=True):
+        name = log_group_name(function, case)
+        if name is None:
+            raise Undecided(f"the log group of {function.logical_id} is not known")
+        groups = [g for g in case.assembly.resources(LOG_GROUP) if case.assembly.text(g.ref) == name]
+        if not groups:
+            tally.add(False, evidence(function, f"{name} is no resource", "a log group of the stack's own"))
+        for group in groups:
+            if isinstance(group.exists, Unknown):
+                raise Undecided(f"{group.logical_id} hangs on a condition: {group.exists.why}")
+            days = decided(group.get("RetentionInDays"))
+            item = evidence(group, days, "a number of days", "RetentionInDays")
+            tally.add(days is not NO_VALUE, item)
+        wider = list(_writes_elsewhere(role, name, case))
+        tally.add(False, *wider)
+        if not wider:
+            tally.add(True, evidence(role, f"writes logs to {name} alone", f"writes logs to {name} alone"))
+    return tally.verdict()
+
+
+def _writes_elsewhere(role: Resource, name: str, case: Case) -> list[Evidence]:
+    own = log_patterns(role, name, case)
+    wanted = f"logs in {name} alone"
+    found: list[Evidence] = []
+    for statement in role_statements(case.assembly, role):
+        if statement.unknown:
+            raise Undecided(statement.unknown)
+        writes = (
+            covers_action("logs:*", a) or covers_action(a, "logs:PutLogEvents") for a in statement.actions
+        )
+        if not statement.allow or not (any(writes) or statement.not_actions):
+            continue
+        for target in statement.resources or ("everything but some",):
+            if not any(covers_resource(pattern, target) for pattern in own):
+                place = f"{statement.property}.Resource"
+                found.append(evidence(statement.resource, target, wanted, place))
+    for policy in managed_policies(case.assembly, role):
+        if isinstance(policy, Unknown):
+            raise Undecided(policy.why)
+        if policy.endswith(BASIC_EXECUTION):
+            found.append(evidence(role, f"{policy} allows every log group", wanted, "ManagedPolicyArns"))
+    return found
+
+
+def log_patterns(holder: Resource, name: str, case: Case) -> tuple[str, ...]:
+    """The ARNs of a log group and of what is in it."""
+    account = case.assembly.text(holder.stack.pseudo("AWS::AccountId"))
+    region = case.assembly.text(holder.stack.pseudo("AWS::Region"))
+    partition = case.assembly.text(holder.stack.pseudo("AWS::Partition"))
+    group = f"arn:{partition}:logs:{region}:{account}:log-group:{name}"
+    return group, f"{group}:*"

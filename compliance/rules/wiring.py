@@ -1,0 +1,311 @@
+"""Kinds that look at how the pipeline is wired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compliance.assembly import Resource
+from compliance.intrinsics import NO_VALUE, Unknown, Value, refs_in, show, to_bool, to_list, to_number
+from compliance.model import Evidence, Verdict
+from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+
+POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
+
+
+class Mapping(Check, frozen=True):
+    """The subject, an enabled event source mapping, feeds `function` from `source`.
+
+    A role that is not filled is a broken wire here, not a thing unknown.
+    Example: `{kind: mapping, source: orders_table, function: processor}`
+    """
+
+    source: SubjectName
+    function: SubjectName
+
+
+@kind("mapping", Mapping)
+def judge_mapping(check: Mapping, case: Case) -> Verdict:
+    wanted = f"an enabled mapping from {_word(check.source)} to {_word(check.function)}"
+    try:
+        mapping, source, function = (
+            case.pipeline.one(name) for name in (*case.requirement.subjects, check.source, check.function)
+        )
+    except Unfilled as error:
+        _undecided_ends(case)
+        return Verdict.of([Evidence(str(error), wanted)])
+    tally = Tally()
+    ends = (("EventSourceArn", source, (*TABLES, QUEUE)), ("FunctionName", function, (FUNCTION,)))
+    for path, end, types in ends:
+        value = decided(mapping.get(path))
+        item = evidence(mapping, value, end.logical_id, path)
+        tally.add(case.pipeline.identify(value, *types) is end, item)
+    enabled = decided(mapping.get("Enabled"))
+    item = evidence(mapping, enabled, "true, or not set", "Enabled")
+    tally.add(enabled is NO_VALUE or to_bool(enabled) is True, item)
+    return tally.verdict()
+
+
+def _undecided_ends(case: Case) -> None:
+    """A mapping whose ends only the deployment decides may be the one that is missing."""
+    for mapping in case.pipeline.mappings:
+        for path in ("EventSourceArn", "FunctionName"):
+            decided(mapping.resource.get(path))
+
+
+class Reference(Check, frozen=True):
+    """The subject, a function, gets `to` through its environment, by reference.
+
+    Example: `{kind: reference, to: bucket}`
+    """
+
+    to: SubjectName
+
+
+@kind("reference", Reference)
+def judge_reference(check: Reference, case: Case) -> Verdict:
+    function, target = case.subjects()[0], case.subject(check.to)
+    variables = decided_variables(function)
+    for name, value in variables.items():
+        if any(case.assembly.resource(ref) is target for ref in refs_in(value)):
+            return Verdict.of([], [_variable(function, name, value, target)])
+    for value in variables.values():
+        decided(value)
+    found = ", ".join(f"{name}={show(value)}" for name, value in variables.items()) or "no variables"
+    wanted = f"a variable that refers to {target.logical_id}"
+    return Verdict.of([evidence(function, found, wanted, "Environment.Variables")])
+
+
+def decided_variables(function: Resource) -> dict[str, Value]:
+    for path in ("Environment", "Environment.Variables"):
+        if isinstance(value := function.get(path), Unknown):
+            decided(value)
+    variables = function.get("Environment.Variables")
+    return variables if isinstance(variables, dict) else {}
+
+
+def _variable(function: Resource, name: str, value: Value, target: Resource) -> Evidence:
+    wanted = f"a variable that refers to {target.logical_id}"
+    return evidence(function, value, wanted, f"Environment.Variables.{name}")
+
+
+class FailureTarget(Check, frozen=True):
+    """What still fails goes to an SQS queue.
+
+    With `mapping_only`, the subject (a stream mapping) itself must name the queue; a function's
+    dead-letter queue serves asynchronous calls only
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Else the queue must be
+    the DLQ, named by the mapping or, where it names none, by the function, and feed `consumer`.
+    """
+
+    mapping_only: bool = False
+    consumer: SubjectName | None = None
+
+
+@kind("failure_target", FailureTarget)
+def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
+    wanted = "an SQS queue that the stream mapping names as its on-failure destination"
+    path = "DestinationConfig.OnFailure.Destination"
+    try:
+        mapping = case.pipeline.one("stream_mapping")
+    except Unfilled as error:
+        _undecided_ends(case)
+        return Verdict.of([Evidence(str(error), wanted)])
+    value = decided(mapping.get(path))
+    if check.mapping_only:
+        text = case.assembly.text(value) or ""
+        holds = bool(case.pipeline.identify(value, QUEUE)) or text.split(":")[2:3] == ["sqs"]
+        item = evidence(mapping, value, wanted, path)
+        return Verdict.of([] if holds else [item], [item])
+    return _judge_dlq(check, case, mapping, value)
+
+
+def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value) -> Verdict:
+    wanted = "one queue that the processor's failures go to and the audit function reads from"
+    targets: list[tuple[Resource, str, Value]] = [(mapping, "DestinationConfig.OnFailure.Destination", value)]
+    try:
+        if value is NO_VALUE:
+            processor = case.pipeline.one("processor")
+            own = [t for t in case.pipeline.function_targets(processor) if t[2] is not NO_VALUE]
+            targets = own or targets
+        dlq = case.pipeline.one("dlq")
+    except Unfilled as error:
+        return Verdict.of([evidence(mapping, str(error), wanted)])
+    tally = Tally()
+    named = [t for t in targets if case.pipeline.identify(decided(t[2]), QUEUE) is dlq]
+    for holder, path, target in named or targets:
+        tally.add(bool(named), evidence(holder, target, dlq.logical_id, path))
+    fed = [m for m in case.pipeline.mappings if m.source is dlq and m.function is not None]
+    consumer = case.pipeline.filled.get(check.consumer) if check.consumer else None
+    if consumer is None or consumer not in [m.function for m in fed]:
+        found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
+        tally.add(False, evidence(dlq, found, "the audit function's event source"))
+    return tally.verdict()
+
+
+class Region(Check, frozen=True):
+    """Every stack of the pipeline is bound to the document's region."""
+
+
+@kind("region", Region)
+def judge_region(check: Region, case: Case) -> Verdict:
+    if case.assembly.kind == "template":
+        raise Undecided("a template does not say where it is deployed", excused=True)
+    wanted = case.document.environment.region or ""
+    stacks = dict.fromkeys(r.stack for r in case.pipeline.members) or dict.fromkeys(case.assembly.stacks)
+    tally = Tally()
+    for stack in stacks:
+        found = stack.declared_region or "no region: the deployment's default decides"
+        item = Evidence(found, wanted, stack.name, None, None, "env.region")
+        tally.add(stack.declared_region == wanted, item)
+    return tally.verdict()
+
+
+class Outputs(Check, frozen=True):
+    """The stacks put out the name or ARN of each of `of`, and the URL of each of `url_of`.
+
+    Example: `{kind: outputs, of: [orders_table], url_of: [dlq]}`
+    """
+
+    of: tuple[SubjectName, ...] = ()
+    url_of: tuple[SubjectName, ...] = ()
+
+
+@kind("outputs", Outputs)
+def judge_outputs(check: Outputs, case: Case) -> Verdict:
+    values = [(key, value) for stack in case.assembly.stacks for key, (value, _) in stack.outputs.items()]
+    tally = Tally()
+    for name in (*check.of, *check.url_of):
+        target = case.subject(name)
+        what = f"an output with the {'URL' if name in check.url_of else 'name or ARN'} of {target.logical_id}"
+        keys = [key for key, value in values if _denotes(value, target, name in check.url_of, case)]
+        if keys:
+            tally.add(True, evidence(target, f"output {keys[0]}", what))
+        else:
+            tally.add(False, evidence(target, "no such output", what))
+    if tally.failures:
+        for _, value in values:
+            decided(value)
+    return tally.verdict()
+
+
+def _denotes(value: Value, target: Resource, url: bool, case: Case) -> bool:
+    text = case.assembly.text(value)
+    if text is None or case.pipeline.identify(value, target.type) is not target:
+        return False
+    if url:
+        return text == case.assembly.text(target.ref)
+    return "/stream/" not in text
+
+
+class OwnRole(Check, frozen=True):
+    """The subjects, functions, have a role each that nothing else uses and only Lambda may assume."""
+
+
+@kind("own_role", OwnRole)
+def judge_own_role(check: OwnRole, case: Case) -> Verdict:
+    tally = Tally()
+    for function in case.subjects():
+        role = case.pipeline.role_of(function)
+        if role is None:
+            value = decided(function.get("Role"))
+            tally.add(False, evidence(function, value, "a role of this stack", "Role"))
+            continue
+        users = [r.logical_id for r in _users(role, case) if r is not function]
+        found = f"used by {', '.join([function.logical_id, *users])}"
+        item = evidence(role, found, "one function's own role")
+        tally.add(not users, item)
+        for holds, item in _trust(role, case):
+            tally.add(holds, item)
+    return tally.verdict()
+
+
+def _users(role: Resource, case: Case) -> Iterator[Resource]:
+    """Every resource that runs under a role: one with a property named after roles that denotes it."""
+    for resource in case.assembly.resources():
+        if resource is not role and resource.type not in POLICIES and any(
+            case.pipeline.identify(value, ROLE) is role for value in _role_values(resource.properties)
+        ):
+            yield resource
+
+
+def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _role_values(item, "role" in key.lower())
+    elif isinstance(value, list):
+        for item in value:
+            yield from _role_values(item, named)
+    elif named:
+        yield value
+
+
+def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
+    from compliance.iam import statements
+
+    path = "AssumeRolePolicyDocument"
+    trusted = list(statements(case.assembly, role, role.get(path), path))
+    for statement in trusted:
+        if statement.unknown:
+            raise Undecided(statement.unknown, evidence(role, statement.unknown, "only Lambda", path))
+        if statement.allow:
+            who = statement.principals
+            holds = set(who) == {("Service", "lambda.amazonaws.com")} and not statement.not_principals
+            found = ", ".join(name for _, name in who) or "everybody but some"
+            yield holds, evidence(role, found, "lambda.amazonaws.com alone", statement.property)
+    if not any(s.allow for s in trusted):
+        yield False, evidence(role, "nobody may assume it", "lambda.amazonaws.com alone", path)
+
+
+class Redrive(Check, frozen=True):
+    """What the subject's consumer can't process ends in a queue of its own, under an alarm.
+
+    `at_most` is how often a message may be received before it moves. Source:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    """
+
+    at_most: int = 10
+
+
+@kind("redrive", Redrive)
+def judge_redrive(check: Redrive, case: Case) -> Verdict:
+    from compliance.rules.alarms import watching
+
+    queue = case.subjects()[0]
+    path = "RedrivePolicy.deadLetterTargetArn"
+    target = case.pipeline.identify(decided(queue.get(path)), QUEUE)
+    wanted = f"a second queue, after at most {check.at_most} receives"
+    if target is None or target is queue:
+        return Verdict.of([evidence(queue, queue.get(path), wanted, path)])
+    tally = Tally()
+    path = "RedrivePolicy.maxReceiveCount"
+    count = to_number(decided(queue.get(path)))
+    item = evidence(queue, queue.get(path), wanted, path)
+    tally.add(count is not None and 1 <= count <= check.at_most, item)
+    back = [m.resource.logical_id for m in case.pipeline.mappings if m.source is target]
+    if back:
+        tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))
+    if not _accepts(target, queue, case):
+        path = "RedriveAllowPolicy"
+        tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
+    alarms = [
+        alarm.resource.logical_id
+        for alarm in watching(case, target, "ApproximateNumberOfMessagesVisible")
+        if alarm.can_fire
+    ]
+    item = evidence(target, ", ".join(alarms) or "no alarm on it", "an alarm on its depth")
+    tally.add(bool(alarms), item)
+    return tally.verdict()
+
+
+def _accepts(target: Resource, queue: Resource, case: Case) -> bool:
+    policy = decided(target.get("RedriveAllowPolicy"))
+    if not isinstance(policy, dict):
+        return True
+    permission = policy.get("redrivePermission", "allowAll")
+    sources = [case.pipeline.identify(arn, QUEUE) for arn in to_list(policy.get("sourceQueueArns", NO_VALUE))]
+    return permission == "allowAll" or (permission == "byQueue" and queue in sources)
+
+
+def _word(subject: str) -> str:
+    return "the " + subject.replace("_", " ")
