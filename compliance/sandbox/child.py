@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import selectors
 import signal
@@ -69,6 +70,7 @@ class Child:
         self.log = bytearray()
         self.pending = bytearray()
         self.received = 0
+        self.began = time.monotonic()
         self.ready = self.loaded = self.said_all = False
         ask_read, ask_write = os.pipe()
         answer_read, answer_write = os.pipe()
@@ -84,7 +86,7 @@ class Child:
                 pass_fds=(answer_read, ask_write),
                 start_new_session=True,
                 # The audit forks few children, and what runs there before exec is system calls only.
-                preexec_fn=lock.apply,  # noqa: PLW1509
+                preexec_fn=lock.apply,
             )
         except (OSError, subprocess.SubprocessError) as error:
             os.close(ask_read)
@@ -279,10 +281,11 @@ class Child:
                 pass
 
     def _limit_of(self, status: int) -> str | None:
-        """Which limit a process died of, told by the signal."""
-        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        """Which limit a process died of, told by the signal, its age and its last words."""
+        aged = time.monotonic() - self.began > 0.9 * self.limits.cpu
+        if status == -signal.SIGXCPU or (status == -signal.SIGKILL and aged):
             return f"cpu: more than {self.limits.cpu:g} s of processor time"
-        if status in (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, 134):
+        if status < 0 and re.search(rb"out of memory|Allocation failed|MemoryError", self.log):
             return f"memory: more than {self.limits.memory} MiB"
         return None
 

@@ -5,17 +5,22 @@ const where = require('./where.cjs');
 const sdk = require('./sdk.cjs');
 const runtime = require('./runtime.cjs');
 const modules = require('./modules.cjs');
+const network = require('./network.cjs');
+require('./output.cjs').install();
 
 const [readFd, writeFd] = process.argv.slice(2).map(Number);
 const { job, send, ask } = wire.open(readFd, writeFd);
 process.argv.length = 1;
 
 where.setRoot(job.root);
-sdk.start((service, operation, parameters) => {
+const { hasOwn } = Object;
+const call = (service, operation, parameters) => {
   const answer = ask('call', { service, operation, parameters, at: where.here() });
-  if (answer.error) throw answer.error;
+  if (hasOwn(answer, 'error')) throw answer.error;
   return wire.revive(answer.ok);
-});
+};
+sdk.start(call);
+network.install(call);
 modules.install(job, send);
 for (const name of Object.keys(process.env)) delete process.env[name];
 Object.assign(process.env, job.environment);

@@ -5,6 +5,7 @@ const { registerHooks, isBuiltin } = require('node:module');
 const { readFileSync } = require('node:fs');
 const { fileURLToPath } = require('node:url');
 const sdk = require('./sdk.cjs');
+const network = require('./network.cjs');
 const v2 = require('./supplied.cjs');
 
 const SCHEME = 'standin:';
@@ -30,6 +31,7 @@ function install(job, send) {
 
   registerHooks({
     resolve(specifier, context, next) {
+      if (isBuiltin(specifier)) network.builtin(specifier);
       if (!BARE.test(specifier) || isBuiltin(specifier)) return next(specifier, context);
       const name = packageName(specifier);
       if (stoodIn(name)) {

@@ -7,7 +7,9 @@ const { pathToFileURL } = require('node:url');
 const { setImmediate } = globalThis;
 const { reallyExit, hrtime } = process;
 const { now } = Date;
-const exit = (code) => Reflect.apply(reallyExit, process, [code]);
+const { stringify } = JSON;
+const { apply } = Reflect;
+const exit = (code) => apply(reallyExit, process, [code]);
 const where = require('./where.cjs');
 const clock = require('./clock.cjs');
 const sdk = require('./sdk.cjs');
@@ -132,7 +134,7 @@ function invoke(job, invocation, handler, state, ask) {
     const fail = (error, kind) => finish(kind, { error: describe(error, job.root) });
     const succeed = (result) => {
       let text;
-      try { text = JSON.stringify(result === undefined ? null : result); } catch (error) { return fail(error); }
+      try { text = stringify(result === undefined ? null : result); } catch (error) { return fail(error); }
       return finish('answer', { result: text });
     };
     whenThrown = (error) => fail(error, 'fatal');
@@ -215,8 +217,8 @@ function loadError(error) {
   return wrapped;
 }
 
-const slice = ((f) => (text, ...rest) => Reflect.apply(f, text, rest))(String.prototype.slice);
-const replaceAll = ((f) => (text, ...rest) => Reflect.apply(f, text, rest))(String.prototype.replaceAll);
+const slice = ((f) => (text, ...rest) => apply(f, text, rest))(String.prototype.slice);
+const replaceAll = ((f) => (text, ...rest) => apply(f, text, rest))(String.prototype.replaceAll);
 
 function describe(error, root) {
   const text = (value) => slice(replaceAll(`${value}`, root, '/var/task'), 0, 8192);

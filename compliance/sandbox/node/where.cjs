@@ -1,8 +1,10 @@
 // Where in the handler's own code we are: the innermost stack frame below its root, `index.js:42`.
 'use strict';
+const RealError = Error;
 const { captureStackTrace } = Error;
 const startsWith = (text, start) => text.length >= start.length && sliced(text, 0, start.length) === start;
-const sliced = ((f) => (text, ...rest) => Reflect.apply(f, text, rest))(String.prototype.slice);
+const { apply } = Reflect;
+const sliced = ((f) => (text, ...rest) => apply(f, text, rest))(String.prototype.slice);
 const { fileURLToPath } = require('node:url');
 
 let root = '/';
@@ -16,17 +18,17 @@ function path(name) {
 
 // The call sites of an error or of this very moment, whatever the handler did to Error's own settings.
 function sites(error) {
-  const [limit, prepare] = [Error.stackTraceLimit, Error.prepareStackTrace];
+  const [limit, prepare] = [RealError.stackTraceLimit, RealError.prepareStackTrace];
   try {
-    Error.stackTraceLimit = 100;
-    Error.prepareStackTrace = (_, frames) => frames;
+    RealError.stackTraceLimit = 100;
+    RealError.prepareStackTrace = (_, frames) => frames;
     captureStackTrace(error);
     return error.stack ?? [];
   } catch {
     return [];
   } finally {
-    Error.stackTraceLimit = limit;
-    Error.prepareStackTrace = prepare;
+    RealError.stackTraceLimit = limit;
+    RealError.prepareStackTrace = prepare;
   }
 }
 

@@ -52,7 +52,7 @@ def _patch_datetime():
 
         @classmethod
         def utcnow(cls):
-            return cls.__mro__[1].fromtimestamp(_now(), datetime.timezone.utc).replace(tzinfo=None)
+            return cls.__mro__[1].fromtimestamp(_now(), datetime.UTC).replace(tzinfo=None)
 
         @classmethod
         def today(cls):

@@ -77,7 +77,7 @@ def _invoke(job, invocation, handler, ask):
         ask("end", error=_describe(error, job))
         return
     try:
-        text = json.dumps(result, default=_decimal)
+        text = encode(result)
     except Exception as error:
         kind = {"kind": "Runtime.MarshalError", "message": f"Unable to marshal response: {error}", "at": None}
         ask("end", error=kind)
@@ -97,6 +97,10 @@ def _decimal(value):
     if type(value).__name__ == "Decimal":
         return float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+# Bound before the handler can put something else in its place.
+encode = json.JSONEncoder(default=_decimal).encode
 
 
 def _load_error(error, job):
