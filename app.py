@@ -1,6 +1,7 @@
 """The CDK app: `cdk synth -c env=staging`, or `python app.py` alone."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,13 +29,13 @@ def build(
 
     Args:
         context: choices beside those of cdk.json; `-c` of the CLI goes before either.
-        outdir: where the assembly goes; `cdk.out` or `CDK_OUTDIR` unless told.
+        outdir: where the assembly goes; without it, where `CDK_OUTDIR` says (as the CLI does), or `cdk.out`.
         validate: whether to run CDK's own CloudFormation validation too (2 seconds).
     """
     cdk_json = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))
     app = cdk.App(
         context={**CLI_CONTEXT, **cdk_json["context"], **(context or {})},
-        outdir=outdir,
+        outdir=outdir or os.environ.get("CDK_OUTDIR", "cdk.out"),
         analytics_reporting=False,
         builtin_cloud_formation_validation=validate,
     )

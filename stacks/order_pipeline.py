@@ -218,7 +218,11 @@ class OrderPipeline(cdk.Stack):
         return dlq, audit_dlq
 
     def _queue(self, construct_id: str, name: Name, **properties: Any) -> sqs.Queue:
-        """ERR-04, HRD-07, HRD-08."""
+        """A queue that keeps messages 14 days (ERR-04), encrypts (HRD-08), and takes none over HTTP (HRD-07).
+
+        It encrypts under the data key, not SQS's own: both roles have it anyway, and whoever disables it
+        then shuts all of the pipeline's data at once. A move to the second queue takes no permission.
+        """
         return sqs.Queue(
             self,
             construct_id,
@@ -232,7 +236,7 @@ class OrderPipeline(cdk.Stack):
 
     def _create_processor(self) -> lambda_.Function:
         """The processor (SEC-04, ARC-05) on its stream (ARC-03, ARC-04, ARC-06, ERR-01, ERR-02, HRD-03)."""
-        assert self._orders_table.table_stream_arn
+        assert self._orders_table.table_stream_arn  # it has one: ARC-02
         log_group = self._log_group("ProcessorLogs", Name.PROCESSOR)
         role = self._role(
             "ProcessorRole",
@@ -423,6 +427,7 @@ class OrderPipeline(cdk.Stack):
             "AuditFunctionArn": self._audit.function_arn,
             "ProcessingDlqUrl": self._dlq.queue_url,
             "AuditDlqUrl": self._audit_dlq.queue_url,
+            "DataKeyArn": self._data_key.key_arn,  # who writes orders, or reads what came of them, needs it
         }
         for name, value in outputs.items():
             cdk.CfnOutput(self, name, value=value)
