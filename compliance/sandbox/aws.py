@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,9 @@ class Aws:
             answer = {"ok": self._answer(service, operation, parameters)}
             return Call(service, operation, readable, None, at), answer
         except Exception as error:  # the parameters are anything that a hostile handler thinks of
-            refusal = error if isinstance(error, Refusal) else Refusal("SerializationException", "Bad request", 400)
+            refusal = (
+                error if isinstance(error, Refusal) else Refusal("SerializationException", "Bad request", 400)
+            )
             return Call(service, operation, readable, refusal.code, at), {"error": refusal.as_message()}
 
     def _refuse(self, service: str, operation: str, parameters: Mapping[str, JSON]) -> None:
@@ -171,7 +174,11 @@ class Aws:
 def _sqs(operation: str, parameters: Mapping[str, JSON]) -> JSON:
     identifier = "00000000-0000-4000-8000-000000000001"
     if operation == "SendMessage":
-        return {"MessageId": identifier}
+        body = str(parameters.get("MessageBody")).encode()
+        return {
+            "MessageId": identifier,
+            "MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        }
     if operation in ("SendMessageBatch", "DeleteMessageBatch"):
         entries = parameters.get("Entries")
         ids = [e.get("Id") for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []

@@ -7,6 +7,7 @@ harness was told; anything else ends the run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -61,7 +62,9 @@ class _Current:
 
 
 class Child:
-    def __init__(self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits, lock: Lock) -> None:
+    def __init__(
+        self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits, lock: Lock
+    ) -> None:
         self.aws = aws
         self.record = record
         self.limits = limits
@@ -274,11 +277,10 @@ class Child:
             self.record.load_error = _error(_exit(status))
 
     def _kill(self) -> None:
-        for kill in (lambda: os.killpg(self.process.pid, signal.SIGKILL), self.process.kill):
-            try:
-                kill()
-            except (ProcessLookupError, PermissionError):
-                pass
+        """The group, and the process itself should it have left the group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
 
     def _limit_of(self, status: int) -> str | None:
         """Which limit a process died of, told by the signal, its age and its last words."""

@@ -60,7 +60,9 @@ class Tables:
             assign(expression, Names.of(request), new)
         self._replace(table, old, new)
         wanted = str(request.get("ReturnValues"))
-        return {"Attributes": new if "NEW" in wanted else old or {}} if wanted.endswith(("NEW", "OLD")) else {}
+        return (
+            {"Attributes": new if "NEW" in wanted else old or {}} if wanted.endswith(("NEW", "OLD")) else {}
+        )
 
     def _delete(self, request: Mapping[str, JSON]) -> JSON:
         table = _table(request)
@@ -96,7 +98,7 @@ class Tables:
     def _transact(self, request: Mapping[str, JSON]) -> JSON:
         """All or nothing: what was written before a condition failed is taken back."""
         before = {table: list(items) for table, items in self.items.items()}
-        actions = {
+        actions: dict[str, Callable[[Mapping[str, JSON]], JSON]] = {
             "Put": self._put,
             "Update": self._update,
             "Delete": self._delete,
@@ -107,7 +109,8 @@ class Tables:
             reasons.append({"Code": "None"})
             for name, inner in action.items():
                 try:
-                    actions.get(name, lambda _: None)(inner)
+                    if name in actions:
+                        actions[name](inner)
                 except Refusal as refused:
                     if refused.code != "ConditionalCheckFailedException":
                         raise
@@ -131,7 +134,9 @@ class Tables:
         known = self.keys.get(table)
         for name in known or ():
             if name not in item:
-                raise _invalid(f"One or more parameter values were invalid: Missing the key {name} in the item")
+                raise _invalid(
+                    f"One or more parameter values were invalid: Missing the key {name} in the item"
+                )
             if item[name] in ({"S": ""}, {"NULL": True}):
                 raise _invalid(f"One or more parameter values are not valid: the key {name} has no value")
         condition = request.get("ConditionExpression")

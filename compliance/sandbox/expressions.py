@@ -39,7 +39,9 @@ class Names:
     def name(self, token: str) -> str:
         if token.startswith("#"):
             if token not in self.names:
-                raise _invalid(f"An expression attribute name used in the document path is not defined: {token}")
+                raise _invalid(
+                    f"An expression attribute name used in the document path is not defined: {token}"
+                )
             return self.names[token]
         if token.upper() in _reserved():
             raise _invalid(f"Attribute name is a reserved keyword; reserved keyword: {token}")
@@ -151,7 +153,7 @@ class _Parser:
             self.take("AND")
             return _compare(left, ">=", low) & _compare(left, "<=", self.operand())
         if operator == "IN":
-            return any([_compare(left, "=", value) for value in self.arguments()])
+            return any(_compare(left, "=", value) for value in self.arguments())
         if operator in COMPARISONS:
             return _compare(left, operator, self.operand())
         raise self.error()

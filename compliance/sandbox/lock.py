@@ -176,7 +176,9 @@ class Lock:
         known = ARCHITECTURES.get(platform.machine())
         # PR_GET_SECCOMP: -1 where the kernel was built without.
         if known is None or self._libc.prctl(21, 0, 0, 0, 0) < 0:
-            self._lacks("the network and other processes are closed by the interpreter alone: no seccomp here")
+            self._lacks(
+                "the network and other processes are closed by the interpreter alone: no seccomp here"
+            )
             return
         self._filter = _Filter(*known)
         self._steps += [self._no_new_privileges, self._filter_calls]
@@ -229,7 +231,9 @@ class _Filter:
         )
 
     @staticmethod
-    def _when(number: int | None, body: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    def _when(
+        number: int | None, body: Sequence[tuple[int, int, int, int]]
+    ) -> list[tuple[int, int, int, int]]:
         return [(JUMP_EQUAL, 0, len(body), number or 0), *body]
 
     def program(self, pid: int) -> ctypes.Array[ctypes.c_char]:
@@ -245,7 +249,5 @@ class _Filter:
             lines += self._when(numbers[self.column], own)
         lines.append((RETURN, 0, 0, ALLOW))
         self.code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
-        self.header = ctypes.create_string_buffer(
-            struct.pack("@HP", len(lines), ctypes.addressof(self.code))
-        )
+        self.header = ctypes.create_string_buffer(struct.pack("@HP", len(lines), ctypes.addressof(self.code)))
         return self.header

@@ -29,8 +29,8 @@ THROTTLING = {
 }
 MESSAGES = {
     "AccessDenied": "Access Denied",
-    "AccessDeniedException": "User: arn:aws:sts::123456789012:assumed-role/sandbox is not authorized to perform: "
-    "{action}",
+    "AccessDeniedException": "User: arn:aws:sts::123456789012:assumed-role/sandbox is not authorized "
+    "to perform: {action}",
     "ConditionalCheckFailedException": "The conditional request failed",
     "NoSuchBucket": "The specified bucket does not exist",
     "NoSuchKey": "The specified key does not exist.",

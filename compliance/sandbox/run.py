@@ -17,6 +17,7 @@ from typing import Any
 from compliance.model import CheckerError
 from compliance.sandbox import Execution, HandlerError, Invocation, Limits, Program, Supplies
 from compliance.sandbox.aws import Aws
+from compliance.sandbox.cache import key_of, load, store
 from compliance.sandbox.child import Child, Record
 from compliance.sandbox.dynamodb import Tables
 from compliance.sandbox.lock import Lock
@@ -30,6 +31,8 @@ HERE = Path(__file__).parent.resolve()
 SYSTEM = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
+NOTHING, USUAL = Supplies(), Limits()
+
 # How much longer the handler is told it has: enough for none to give up early.
 REMAINING = 60_000
 
@@ -37,8 +40,8 @@ REMAINING = 60_000
 def execute(
     program: Program,
     invocations: Sequence[Invocation],
-    supplies: Supplies = Supplies(),
-    limits: Limits = Limits(),
+    supplies: Supplies = NOTHING,
+    limits: Limits = USUAL,
     cache: Path | None = None,
     *,
     tables: Mapping[str, tuple[str, ...]] | None = None,
@@ -50,21 +53,30 @@ def execute(
     one item from another. Raises CheckerError only where the sandbox itself is broken.
     """
     language = _language(program.runtime)
-    aws = Aws(Tables(tables or {}))
+    command = _command(language, limits)
+    key = None
+    if cache is not None:
+        key = key_of(program, invocations, supplies, limits, tables or {}, Path(command[0]), cache_key)
+        if known := load(cache, key):
+            return known
     record = Record()
     try:
         with unpacked(program.code, language) as root:
-            _run(program, list(invocations), supplies, limits, language, root, aws, record)
+            aws = Aws(Tables(tables or {}))
+            _run(program, list(invocations), supplies, limits, command, root, aws, record)
     except UnsafeCode as refused:
         record.load_error = HandlerError("UnsafeCode", str(refused))
-    return Execution(
+    execution = Execution(
         outcomes=tuple(record.outcomes),
         load_error=record.load_error,
         missing=record.missing,
         modules=record.modules,
         stopped=record.stopped,
-        unheld=record.unheld,
+        unheld=(*record.unheld, *_other_version(program.runtime, language)),
     )
+    if cache is not None and key is not None:
+        store(cache, key, execution)
+    return execution
 
 
 class Started:
@@ -92,8 +104,8 @@ class Started:
 def start(
     program: Program,
     invocations: Sequence[Invocation],
-    supplies: Supplies = Supplies(),
-    limits: Limits = Limits(),
+    supplies: Supplies = NOTHING,
+    limits: Limits = USUAL,
     cache: Path | None = None,
     *,
     tables: Mapping[str, tuple[str, ...]] | None = None,
@@ -108,14 +120,15 @@ def _run(
     left: list[Invocation],
     supplies: Supplies,
     limits: Limits,
-    language: str,
+    command: Sequence[str],
     root: Path,
     aws: Aws,
     record: Record,
 ) -> None:
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
     deadline = time.monotonic() + limits.seconds
-    command = _command(language, root, limits)
+    language = _language(program.runtime)
+    command = [part.format(root=root) for part in command]
     while True:
         lock = _lock(language, Path(command[0]), root, limits)
         record.unheld = lock.unheld
@@ -129,6 +142,14 @@ def _run(
         left = left[done:]
         if not left or not done or record.stopped or record.load_error or record.missing:
             return
+
+
+def _other_version(runtime: str, language: str) -> tuple[str, ...]:
+    """Handlers run on the interpreter that is here, which may not be the one that Lambda would take."""
+    if language == "nodejs":
+        return () if _version(runtime) == 24 else (f"{runtime} handlers run on Node 24 here",)
+    here = "python{}.{}".format(*sys.version_info)
+    return () if runtime == here else (f"{runtime} handlers run on {here} here",)
 
 
 def _language(runtime: str) -> str:
@@ -184,12 +205,12 @@ def _environment(program: Program, root: Path) -> dict[str, str]:
     }
 
 
-def _command(language: str, root: Path, limits: Limits) -> list[str]:
+def _command(language: str, limits: Limits) -> list[str]:
     if language == "nodejs":
         return [
             _node(),
             "--permission",
-            f"--allow-fs-read={root}",
+            "--allow-fs-read={root}",
             f"--allow-fs-read={HERE / 'node'}",
             f"--max-old-space-size={limits.memory}",
             "--no-warnings",

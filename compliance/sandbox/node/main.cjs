@@ -14,11 +14,13 @@ process.argv.length = 1;
 
 where.setRoot(job.root);
 const { hasOwn } = Object;
-const call = (service, operation, parameters) => {
-  const answer = ask('call', { service, operation, parameters, at: where.here() });
+const call = (service, operation, parameters, bundled = false) => {
+  const answer = ask('call', { service, operation, parameters, at: where.here(bundled) });
   if (hasOwn(answer, 'error')) throw answer.error;
   return wire.revive(answer.ok);
 };
+// /etc/passwd, which it would be read from, is out of reach.
+require('node:os').homedir = () => '/home/sbx_user1051';
 sdk.start(call);
 network.install(call);
 modules.install(job, send);

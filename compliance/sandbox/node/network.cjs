@@ -137,7 +137,7 @@ function exchange(method, host, path, headers, body) {
   const asked = to && (to.service ? s3(to.bucket, method, path, headers, body) : json(to.other, headers, body));
   if (!asked) return null;
   try {
-    return answered(asked, call(asked.service, asked.operation, asked.parameters));
+    return answered(asked, call(asked.service, asked.operation, asked.parameters, true));
   } catch (error) {
     if (!error?.code || error instanceof Error) throw error;
     return refused(asked, error);

@@ -32,13 +32,15 @@ function sites(error) {
   }
 }
 
-function here() {
+// `outermost` is for an SDK within the code: what called it is the handler, at the other end.
+function here(outermost) {
   const frames = sites({});
-  for (let i = 0; i < frames.length; i++) {
+  let found = null;
+  for (let i = 0; i < frames.length && (outermost || !found); i++) {
     const file = path(frames[i].getFileName());
-    if (file) return `${file}:${frames[i].getLineNumber()}`;
+    if (file) found = `${file}:${frames[i].getLineNumber()}`;
   }
-  return null;
+  return found;
 }
 
 // The same of an error thrown earlier, from its printed stack.

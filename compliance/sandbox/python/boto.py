@@ -2,29 +2,34 @@
 
 import sys
 import types
+from typing import Any
 
 from . import dynamo, where, wire
 
-_ask = None
+_ask: Any = None
 
 
-def start(ask):
+def start(ask: Any) -> None:
     global _ask
     _ask = ask
 
 
-def call(service, operation, parameters):
+def call(service: Any, operation: Any, parameters: Any) -> Any:
     answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
     if "error" in answer:
         raise to_error(answer["error"], operation)
     output = wire.revive(answer["ok"])
     if "Body" in output:
         output["Body"] = StreamingBody(output["Body"])
-    metadata = {"HTTPStatusCode": 200, "RequestId": "00000000-0000-4000-8000-000000000000", "RetryAttempts": 0}
+    metadata = {
+        "HTTPStatusCode": 200,
+        "RequestId": "00000000-0000-4000-8000-000000000000",
+        "RetryAttempts": 0,
+    }
     return {**output, "ResponseMetadata": metadata}
 
 
-def operation_of(method):
+def operation_of(method: Any) -> Any:
     """put_item -> PutItem"""
     return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
 
@@ -35,7 +40,7 @@ def operation_of(method):
 class BotoCoreError(Exception):
     fmt = "An unspecified error occurred"
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         try:
             message = self.fmt.format(**kwargs)
         except (KeyError, IndexError):
@@ -45,11 +50,11 @@ class BotoCoreError(Exception):
 
 
 class ClientError(Exception):
-    def __init__(self, error_response, operation_name):
+    def __init__(self, error_response: Any, operation_name: Any) -> None:
         error = error_response.get("Error", {})
         super().__init__(
-            f"An error occurred ({error.get('Code', 'Unknown')}) when calling the {operation_name} operation: "
-            f"{error.get('Message', 'Unknown')}"
+            f"An error occurred ({error.get('Code', 'Unknown')}) when calling the {operation_name} "
+            f"operation: {error.get('Message', 'Unknown')}"
         )
         self.response = error_response
         self.operation_name = operation_name
@@ -79,17 +84,17 @@ class ParamValidationError(BotoCoreError):
     fmt = "Parameter validation failed:\n{report}"
 
 
-_coded = {}
+_coded: dict[str, Any] = {}
 
 
-def coded(code):
+def coded(code: Any) -> Any:
     """One class per error code, the same for every client, so `except client.exceptions.X` works."""
     if code not in _coded:
         _coded[code] = type(code, (ClientError,), {})
     return _coded[code]
 
 
-def to_error(refusal, operation):
+def to_error(refusal: Any, operation: Any) -> Any:
     code, message, status = refusal["code"], refusal["message"], refusal["status"]
     if code == "ParamValidation":
         return ParamValidationError(report=message)
@@ -110,7 +115,7 @@ def to_error(refusal, operation):
 class Exceptions:
     ClientError = ClientError
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         return coded(name)
@@ -120,30 +125,30 @@ class Exceptions:
 
 
 class StreamingBody:
-    def __init__(self, body):
+    def __init__(self, body: Any) -> None:
         self._left = body.encode() if isinstance(body, str) else bytes(body)
 
-    def read(self, amt=None):
+    def read(self, amt: Any = None) -> Any:
         amt = len(self._left) if amt is None else amt
         chunk, self._left = self._left[:amt], self._left[amt:]
         return chunk
 
-    def iter_lines(self, *_, **__):
+    def iter_lines(self, *_: Any, **__: Any) -> Any:
         return iter(self.read().splitlines())
 
-    def iter_chunks(self, chunk_size=1024):
+    def iter_chunks(self, chunk_size: Any = 1024) -> Any:
         while chunk := self.read(chunk_size):
             yield chunk
 
     __iter__ = iter_chunks
 
-    def close(self):
+    def close(self) -> None:
         pass
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> Any:
         return False
 
 
@@ -152,7 +157,7 @@ class Meta:
     endpoint_url = "https://amazonaws.com/"
     partition = "aws"
 
-    def __init__(self, client):
+    def __init__(self, client: Any) -> None:
         self.client = client
         self.config = types.SimpleNamespace(region_name="us-east-1")
         self.events = types.SimpleNamespace(register=lambda *_, **__: None, unregister=lambda *_, **__: None)
@@ -163,17 +168,17 @@ class Client:
 
     _convert = False
 
-    def __init__(self, service):
+    def __init__(self, service: Any) -> None:
         self._service = service
         self.exceptions = Exceptions()
         self.meta = Meta(self)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         operation = operation_of(name)
 
-        def method(*args, **parameters):
+        def method(*args: Any, **parameters: Any) -> Any:
             if args:
                 raise TypeError(f"{name}() only accepts keyword arguments.")
             return self._call(operation, parameters)
@@ -181,60 +186,92 @@ class Client:
         method.__name__ = name
         return method
 
-    def _call(self, operation, parameters):
+    def _call(self, operation: Any, parameters: Any) -> Any:
         if not self._convert:
             return call(self._service, operation, parameters)
         return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters)))
 
-    def get_paginator(self, name):
+    def get_paginator(self, name: Any) -> Any:
         return Paginator(getattr(self, name))
 
-    def get_waiter(self, _):
+    def get_waiter(self, _: Any) -> Any:
         return types.SimpleNamespace(wait=lambda **_: None)
 
-    def can_paginate(self, _):
+    def can_paginate(self, _: Any) -> Any:
         return True
 
-    def close(self):
+    def close(self) -> None:
         pass
 
-    def generate_presigned_url(self, ClientMethod, Params=None, **_):
+    def generate_presigned_url(self, ClientMethod: Any, Params: Any = None, **_: Any) -> Any:
         return "https://example.amazonaws.com/"
 
-    def upload_fileobj(self, Fileobj, Bucket, Key, ExtraArgs=None, Callback=None, Config=None):
+    def upload_fileobj(
+        self,
+        Fileobj: Any,
+        Bucket: Any,
+        Key: Any,
+        ExtraArgs: Any = None,
+        Callback: Any = None,
+        Config: Any = None,
+    ) -> None:
         self._call("PutObject", {"Bucket": Bucket, "Key": Key, "Body": Fileobj, **(ExtraArgs or {})})
 
-    def upload_file(self, Filename, Bucket, Key, ExtraArgs=None, Callback=None, Config=None):
+    def upload_file(
+        self,
+        Filename: Any,
+        Bucket: Any,
+        Key: Any,
+        ExtraArgs: Any = None,
+        Callback: Any = None,
+        Config: Any = None,
+    ) -> None:
         with open(Filename, "rb") as file:
             self.upload_fileobj(file, Bucket, Key, ExtraArgs)
 
-    def download_fileobj(self, Bucket, Key, Fileobj, ExtraArgs=None, Callback=None, Config=None):
+    def download_fileobj(
+        self,
+        Bucket: Any,
+        Key: Any,
+        Fileobj: Any,
+        ExtraArgs: Any = None,
+        Callback: Any = None,
+        Config: Any = None,
+    ) -> None:
         Fileobj.write(self._call("GetObject", {"Bucket": Bucket, "Key": Key})["Body"].read())
 
-    def download_file(self, Bucket, Key, Filename, ExtraArgs=None, Callback=None, Config=None):
+    def download_file(
+        self,
+        Bucket: Any,
+        Key: Any,
+        Filename: Any,
+        ExtraArgs: Any = None,
+        Callback: Any = None,
+        Config: Any = None,
+    ) -> None:
         with open(Filename, "wb") as file:
             self.download_fileobj(Bucket, Key, file)
 
 
 class Paginator:
-    def __init__(self, method):
+    def __init__(self, method: Any) -> None:
         self._method = method
 
-    def paginate(self, PaginationConfig=None, **parameters):
+    def paginate(self, PaginationConfig: Any = None, **parameters: Any) -> Any:
         return Pages(self._method, parameters)
 
 
 class Pages:
-    def __init__(self, method, parameters):
+    def __init__(self, method: Any, parameters: Any) -> None:
         self._method, self._parameters = method, parameters
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         yield self._method(**self._parameters)
 
-    def build_full_result(self):
+    def build_full_result(self) -> Any:
         return self._method(**self._parameters)
 
-    def search(self, expression):
+    def search(self, expression: Any) -> Any:
         for page in self:
             yield from page.get(expression.partition("[")[0], [])
 
@@ -256,7 +293,7 @@ S3_OBJECT = {"put": "PutObject", "get": "GetObject", "delete": "DeleteObject", "
 class Resource:
     """A service's resource, or one of its things: their methods are calls with the identifiers filled in."""
 
-    def __init__(self, service, kind=None, identifiers=()):
+    def __init__(self, service: Any, kind: Any = None, identifiers: Any = ()) -> None:
         client = Client(service)
         client._convert = service == "dynamodb"
         self.meta = Meta(client)
@@ -269,7 +306,7 @@ class Resource:
         if kind:
             self.name = identifiers[0] if identifiers else None
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         if name[0].isupper():
@@ -278,62 +315,63 @@ class Resource:
         operation = S3_OBJECT.get(name) if self._kind == "Object" else None
         operation = operation or operation_of(name)
 
-        def method(*args, **parameters):
+        def method(*args: Any, **parameters: Any) -> Any:
             return self.meta.client._call(operation, {**self._given, **parameters})
 
         return method
 
-    def get_queue_by_name(self, QueueName, **_):
+    def get_queue_by_name(self, QueueName: Any, **_: Any) -> Any:
         return Resource("sqs", "Queue", (f"https://sqs.us-east-1.amazonaws.com/123456789012/{QueueName}",))
 
-    def batch_writer(self, overwrite_by_pkeys=None):
+    def batch_writer(self, overwrite_by_pkeys: Any = None) -> Any:
         return BatchWriter(self)
 
-    def load(self):
+    def load(self) -> None:
         if self._kind == "Object":
             self.meta.client._call("HeadObject", self._given)
 
     reload = load
 
-    def upload_fileobj(self, Fileobj, Key=None, ExtraArgs=None, **_):
+    def upload_fileobj(self, Fileobj: Any, Key: Any = None, ExtraArgs: Any = None, **_: Any) -> None:
         self.put_object_here(Key, Fileobj, ExtraArgs)
 
-    def put_object_here(self, key, body, extra):
+    def put_object_here(self, key: Any, body: Any, extra: Any) -> None:
         given = {**self._given, **({"Key": key} if key else {})}
         self.meta.client._call("PutObject", {**given, "Body": body, **(extra or {})})
 
 
-def _snake(name):
+def _snake(name: Any) -> Any:
     return {"TableName": "table_name", "Bucket": "bucket_name", "Key": "key"}.get(name, name.lower())
 
 
 class BatchWriter:
     """Buffers writes and sends them 25 at a time, as boto3 does."""
 
-    def __init__(self, table):
-        self._table, self._requests = table, []
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._requests: list[Any] = []
 
-    def put_item(self, Item):
+    def put_item(self, Item: Any) -> None:
         self._add({"PutRequest": {"Item": Item}})
 
-    def delete_item(self, Key):
+    def delete_item(self, Key: Any) -> None:
         self._add({"DeleteRequest": {"Key": Key}})
 
-    def _add(self, request):
+    def _add(self, request: Any) -> None:
         self._requests.append(request)
         if len(self._requests) >= 25:
             self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         batch, self._requests = self._requests[:25], self._requests[25:]
         if batch:
             client = self._table.meta.client
             client._call("BatchWriteItem", {"RequestItems": {self._table.name: batch}})
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         while self._requests:
             self._flush()
 
@@ -341,31 +379,32 @@ class BatchWriter:
 class Session:
     region_name = "us-east-1"
 
-    def __init__(self, *_, **__):
+    def __init__(self, *_: Any, **__: Any) -> None:
         self.events = types.SimpleNamespace(register=lambda *_, **__: None)
 
-    def client(self, service_name, *_, **__):
+    def client(self, service_name: Any, *_: Any, **__: Any) -> Any:
         return Client(service_name)
 
-    def resource(self, service_name, *_, **__):
+    def resource(self, service_name: Any, *_: Any, **__: Any) -> Any:
         return Resource(service_name)
 
-    def get_credentials(self):
-        return types.SimpleNamespace(access_key="ASIAIOSFODNN7EXAMPLE", secret_key="sandbox", token="sandbox")
+    def get_credentials(self) -> Any:
+        names = ("access_key", "secret_key", "token")
+        return types.SimpleNamespace(**dict.fromkeys(names, "sandbox"))
 
 
 class Config:
-    def __init__(self, *_, **options):
+    def __init__(self, *_: Any, **options: Any) -> None:
         self.__dict__.update(options)
 
-    def merge(self, _):
+    def merge(self, _: Any) -> Any:
         return self
 
 
 # -- modules ------------------------------------------------------------------------------------
 
 
-def _boto3(module):
+def _boto3(module: Any) -> None:
     session = Session()
     module.client, module.resource, module.Session = session.client, session.resource, Session
     module.DEFAULT_SESSION = None
@@ -374,19 +413,19 @@ def _boto3(module):
     module.__version__ = "1.40.4"
 
 
-def _session(module):
+def _session(module: Any) -> None:
     module.Session = Session
     module.get_session = Session
 
 
-def _exceptions(module):
+def _exceptions(module: Any) -> None:
     for value in list(globals().values()):
         if isinstance(value, type) and issubclass(value, Exception):
             setattr(module, value.__name__, value)
     module.__getattr__ = _other_error
 
 
-def _other_error(name):
+def _other_error(name: Any) -> Any:
     if not name.endswith(("Error", "Exception")):
         raise AttributeError(name)
     error = type(name, (BotoCoreError,), {})
@@ -394,20 +433,20 @@ def _other_error(name):
     return error
 
 
-def _config(module):
+def _config(module: Any) -> None:
     module.Config = Config
 
 
-def _response(module):
+def _response(module: Any) -> None:
     module.StreamingBody = StreamingBody
 
 
-def _types(module):
+def _types(module: Any) -> None:
     for name in ("TypeSerializer", "TypeDeserializer", "Binary", "DYNAMODB_CONTEXT"):
         setattr(module, name, getattr(dynamo, name))
 
 
-def _conditions(module):
+def _conditions(module: Any) -> None:
     module.Key, module.Attr, module.ConditionBase = dynamo.Attribute, dynamo.Attribute, dynamo.Condition
 
 
@@ -425,7 +464,7 @@ MODULES = {
 }
 
 
-def module(name):
+def module(name: Any) -> Any:
     """The stand-in of that name, or None if it is not one of boto's that handlers rely on."""
     if name not in MODULES:
         return None

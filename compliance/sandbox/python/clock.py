@@ -1,27 +1,30 @@
 """The handler's wall clock, so many seconds away from the real one."""
 
 import time
+from typing import Any
 
-_real = {name: getattr(time, name) for name in ("time", "time_ns", "gmtime", "localtime", "strftime", "ctime")}
+_real = {
+    name: getattr(time, name) for name in ("time", "time_ns", "gmtime", "localtime", "strftime", "ctime")
+}
 _seconds = 0.0
 
 
-def shift(by):
+def shift(by: Any) -> None:
     global _seconds
     _seconds = by
 
 
-def install():
+def install() -> None:
     """Before the handler's code is loaded, which may keep datetime for itself."""
     _patch_time()
     _patch_datetime()
 
 
-def _now():
+def _now() -> Any:
     return _real["time"]() + _seconds
 
 
-def _patch_time():
+def _patch_time() -> None:
     time.time = _now
     time.time_ns = lambda: _real["time_ns"]() + int(_seconds * 1e9)
     for name in ("gmtime", "localtime", "ctime"):
@@ -29,36 +32,38 @@ def _patch_time():
     time.strftime = lambda form, at=None: _real["strftime"](form, time.localtime() if at is None else at)
 
 
-def _patch_datetime():
+def _patch_datetime() -> None:
     """Subclasses that are told apart from the real ones by nobody who asks isinstance."""
     import datetime
 
+    real_date, real_datetime = datetime.date, datetime.datetime
+
     class AsReal(type):
-        def __instancecheck__(cls, value):
+        def __instancecheck__(cls, value: Any) -> Any:
             return isinstance(value, cls.__mro__[1])
 
-        def __subclasscheck__(cls, other):
+        def __subclasscheck__(cls, other: Any) -> Any:
             return issubclass(other, cls.__mro__[1])
 
-    class Date(datetime.date, metaclass=AsReal):
+    class Date(real_date, metaclass=AsReal):
         @classmethod
-        def today(cls):
-            return datetime.date.__mro__[1].fromtimestamp(_now())
+        def today(cls) -> Any:
+            return real_date.fromtimestamp(_now())
 
-    class DateTime(datetime.datetime, metaclass=AsReal):
+    class DateTime(real_datetime, metaclass=AsReal):
         @classmethod
-        def now(cls, tz=None):
-            return cls.__mro__[1].fromtimestamp(_now(), tz)
-
-        @classmethod
-        def utcnow(cls):
-            return cls.__mro__[1].fromtimestamp(_now(), datetime.UTC).replace(tzinfo=None)
+        def now(cls, tz: Any = None) -> Any:
+            return real_datetime.fromtimestamp(_now(), tz)
 
         @classmethod
-        def today(cls):
+        def utcnow(cls) -> Any:
+            return real_datetime.fromtimestamp(_now(), datetime.UTC).replace(tzinfo=None)
+
+        @classmethod
+        def today(cls) -> Any:
             return cls.now()
 
     for name, replacement in (("date", Date), ("datetime", DateTime)):
         replacement.__name__ = replacement.__qualname__ = name
         replacement.__module__ = "datetime"
-    datetime.date, datetime.datetime = Date, DateTime
+        setattr(datetime, name, replacement)

@@ -1,6 +1,7 @@
 """boto3.dynamodb: plain values to attribute values and back, and the condition builders."""
 
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
+from typing import Any
 
 DYNAMODB_CONTEXT = Context(
     Emin=-128, Emax=126, prec=38, traps=[Clamped, Overflow, Inexact, Rounded, Underflow]
@@ -8,23 +9,23 @@ DYNAMODB_CONTEXT = Context(
 
 
 class Binary:
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         if not isinstance(value, (bytes, bytearray)):
             raise TypeError("Value must be of the following types: bytearray, bytes.")
         self.value = value
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> Any:
         return self.value == getattr(other, "value", other)
 
-    def __bytes__(self):
+    def __bytes__(self) -> Any:
         return bytes(self.value)
 
-    def __hash__(self):
+    def __hash__(self) -> Any:
         return hash(bytes(self.value))
 
 
 class TypeSerializer:
-    def serialize(self, value):
+    def serialize(self, value: Any) -> Any:
         if value is None:
             return {"NULL": True}
         if isinstance(value, bool):
@@ -45,13 +46,13 @@ class TypeSerializer:
             return self._set(value)
         raise TypeError(f'Unsupported type "{type(value)}" for value "{value}"')
 
-    def _number(self, value):
+    def _number(self, value: Any) -> Any:
         number = str(DYNAMODB_CONTEXT.create_decimal(value))
         if number in ("Infinity", "-Infinity", "NaN"):
             raise TypeError("Infinity and NaN not supported")
         return number
 
-    def _set(self, values):
+    def _set(self, values: Any) -> Any:
         if all(isinstance(v, (int, Decimal)) and not isinstance(v, bool) for v in values):
             return {"NS": [self._number(v) for v in values]}
         if all(isinstance(v, str) for v in values):
@@ -62,7 +63,7 @@ class TypeSerializer:
 
 
 class TypeDeserializer:
-    def deserialize(self, value):
+    def deserialize(self, value: Any) -> Any:
         if not isinstance(value, dict) or not value:
             raise TypeError("Value must be a nonempty dictionary whose key is a valid dynamodb type.")
         ((kind, inner),) = value.items()
@@ -86,64 +87,64 @@ class TypeDeserializer:
 class Condition:
     """What Key and Attr build: a text with {0}, {1} for its parts."""
 
-    def __init__(self, form, *parts):
+    def __init__(self, form: Any, *parts: Any) -> None:
         self.form, self.parts = form, parts
 
-    def __and__(self, other):
+    def __and__(self, other: Any) -> Any:
         return Condition("({0} AND {1})", self, other)
 
-    def __or__(self, other):
+    def __or__(self, other: Any) -> Any:
         return Condition("({0} OR {1})", self, other)
 
-    def __invert__(self):
+    def __invert__(self) -> Any:
         return Condition("(NOT {0})", self)
 
 
 class Attribute:
-    def __init__(self, name):
+    def __init__(self, name: Any) -> None:
         self.name = name
 
-    def eq(self, value):
+    def eq(self, value: Any) -> Any:
         return Condition("{0} = {1}", self, value)
 
-    def ne(self, value):
+    def ne(self, value: Any) -> Any:
         return Condition("{0} <> {1}", self, value)
 
-    def lt(self, value):
+    def lt(self, value: Any) -> Any:
         return Condition("{0} < {1}", self, value)
 
-    def lte(self, value):
+    def lte(self, value: Any) -> Any:
         return Condition("{0} <= {1}", self, value)
 
-    def gt(self, value):
+    def gt(self, value: Any) -> Any:
         return Condition("{0} > {1}", self, value)
 
-    def gte(self, value):
+    def gte(self, value: Any) -> Any:
         return Condition("{0} >= {1}", self, value)
 
-    def between(self, low, high):
+    def between(self, low: Any, high: Any) -> Any:
         return Condition("{0} BETWEEN {1} AND {2}", self, low, high)
 
-    def begins_with(self, value):
+    def begins_with(self, value: Any) -> Any:
         return Condition("begins_with({0}, {1})", self, value)
 
-    def contains(self, value):
+    def contains(self, value: Any) -> Any:
         return Condition("contains({0}, {1})", self, value)
 
-    def exists(self):
+    def exists(self) -> Any:
         return Condition("attribute_exists({0})", self)
 
-    def not_exists(self):
+    def not_exists(self) -> Any:
         return Condition("attribute_not_exists({0})", self)
 
-    def attribute_type(self, value):
+    def attribute_type(self, value: Any) -> Any:
         return Condition("attribute_type({0}, {1})", self, value)
 
-    def is_in(self, values):
+    def is_in(self, values: Any) -> Any:
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(values)))
         return Condition(f"{{0}} IN ({places})", self, *values)
 
-    def size(self):
+    def size(self) -> Any:
         return Size(self.name)
 
 
@@ -156,17 +157,17 @@ MAPS = ("Item", "Key", "ExpressionAttributeValues", "ExclusiveStartKey", "Attrib
 LISTS = ("Items", "Keys")
 
 
-def lowered(parameters):
+def lowered(parameters: Any) -> Any:
     """A request with plain values as the wire has it."""
     serializer = TypeSerializer()
     return _throughout(_built(parameters), serializer.serialize, dict)
 
 
-def raised(output):
+def raised(output: Any) -> Any:
     return _throughout(output, TypeDeserializer().deserialize, dict)
 
 
-def _throughout(node, convert, kind, in_responses=False):
+def _throughout(node: Any, convert: Any, kind: Any, in_responses: Any = False) -> Any:
     if isinstance(node, list):
         return [
             _values(child, convert)
@@ -187,18 +188,19 @@ def _throughout(node, convert, kind, in_responses=False):
     return copy
 
 
-def _values(items, convert):
+def _values(items: Any, convert: Any) -> Any:
     return {key: convert(child) for key, child in items.items()}
 
 
-def _built(node):
+def _built(node: Any) -> Any:
     """The same request with built conditions as text, their names and values as placeholders."""
     if isinstance(node, list):
         return [_built(child) for child in node]
     if not isinstance(node, dict):
         return node
     copy = {key: _built(value) if isinstance(value, (dict, list)) else value for key, value in node.items()}
-    names, values = {}, {}
+    names: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in EXPRESSIONS:
         if isinstance(copy.get(part), Condition):
             copy[part] = _text(copy[part], names, values)
@@ -209,7 +211,7 @@ def _built(node):
     return copy
 
 
-def _text(part, names, values):
+def _text(part: Any, names: Any, values: Any) -> Any:
     if isinstance(part, Condition):
         return part.form.format(*(_text(inner, names, values) for inner in part.parts))
     if isinstance(part, Attribute):

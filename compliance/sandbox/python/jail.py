@@ -5,43 +5,50 @@ The operating system's own locks (lock.py) are the second, and hold also where t
 
 import os
 import sys
+from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-REFUSED = (
-    "ctypes.", "ftplib.", "gc.get_", "http.client.", "imaplib.", "nntplib.", "os.chflags", "os.chmod", "os.chown",
-    "os.exec", "os.fork", "os.kill", "os.lchmod", "os.link", "os.lockf", "os.mkdir", "os.posix_spawn",
-    "os.remove", "os.removexattr", "os.rename", "os.rmdir", "os.setxattr", "os.spawn", "os.startfile", "os.symlink",
-    "os.system", "os.truncate", "os.unlink", "os.utime", "poplib.", "pty.", "resource.", "shutil.", "signal.pthread_kill",
-    "smtplib.", "socket.", "sqlite3.", "subprocess.", "sys._current_", "sys.addaudithook", "telnetlib.", "tempfile.",
-    "urllib.", "webbrowser.",
-)  # fmt: skip
-MODULES = {"ctypes", "_ctypes", "_posixsubprocess", "multiprocessing", "_multiprocessing", "_testcapi", "_xxsubinterpreters"}
+# Audit events by how they begin, and modules.
+REFUSED = """
+    ctypes. ftplib. gc.get_ http.client. imaplib. nntplib. os.chflags os.chmod os.chown os.exec os.fork
+    os.kill os.lchmod os.link os.lockf os.mkdir os.posix_spawn os.remove os.removexattr os.rename os.rmdir
+    os.setxattr os.spawn os.startfile os.symlink os.system os.truncate os.unlink os.utime poplib. pty.
+    resource. shutil. signal.pthread_kill smtplib. socket. sqlite3. subprocess. sys._current_
+    sys.addaudithook telnetlib. tempfile. urllib. webbrowser.
+"""
+MODULES = """
+    ctypes _ctypes _posixsubprocess multiprocessing _multiprocessing _testcapi _xxsubinterpreters
+"""
 
 
-def close(root):
+def close(root: Any) -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     library = os.path.dirname(os.path.realpath(os.__file__))
     readable = tuple(
-        os.path.realpath(place) for place in (root, here, library, "/usr/share/zoneinfo", "/dev/null", "/dev/urandom")
+        os.path.realpath(place)
+        for place in (root, here, library, "/usr/share/zoneinfo", "/dev/null", "/dev/urandom")
     )
     third_party = (os.path.join(library, "site-packages"), os.path.join(library, "dist-packages"))
-    real, decode, prefixes, refused_modules = os.path.realpath, os.fsdecode, REFUSED, frozenset(MODULES)
+    real, decode = os.path.realpath, os.fsdecode
+    prefixes, refused_modules = tuple(REFUSED.split()), frozenset(MODULES.split())
 
-    def within(path, places):
+    def within(path: Any, places: Any) -> Any:
         return any(path == place or path.startswith(place + "/") for place in places)
 
-    def may_read(path):
+    def may_read(path: Any) -> Any:
         if isinstance(path, int):
             return True
         found = real(decode(path if path is not None else "."))
         return within(found, readable) and not within(found, third_party)
 
-    def hook(event, arguments):
+    def hook(event: Any, arguments: Any) -> None:
         if event == "open":
             path, _, flags = arguments
             if not isinstance(path, int) and (flags & WRITING or not may_read(path)):
-                raise PermissionError(f"the sandbox lets no handler {'write' if flags & WRITING else 'read'} {path!r}")
+                raise PermissionError(
+                    f"the sandbox lets no handler {'write' if flags & WRITING else 'read'} {path!r}"
+                )
         elif event in ("os.listdir", "os.scandir", "os.chdir", "os.walk", "glob.glob"):
             if event != "glob.glob" and not may_read(arguments[0]):
                 raise PermissionError(f"the sandbox lets no handler look into {arguments[0]!r}")

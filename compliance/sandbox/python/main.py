@@ -9,9 +9,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.util.spec_from_file_location("__sandbox__", os.path.join(HERE, "__init__.py"))
+assert spec
 sys.modules["__sandbox__"] = importlib.util.module_from_spec(spec)
 
-from __sandbox__ import runtime, wire  # noqa: E402
+from __sandbox__ import runtime, wire  # type: ignore[import-not-found]  # noqa: E402
 
 job, send, ask = wire.connect(int(sys.argv[1]), int(sys.argv[2]))
 del sys.argv[1:]

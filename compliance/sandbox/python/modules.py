@@ -6,6 +6,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
+from typing import Any
 
 from . import boto
 
@@ -15,54 +16,52 @@ SHIPPED = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3",
 class Harmless:
     """Puts up with being called, indexed, entered, printed, and used as a decorator."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return Harmless()
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return args[0] if len(args) == 1 and not kwargs and callable(args[0]) else Harmless()
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return Harmless()
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return iter(())
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> Any:
         return False
 
-    def __str__(self):
+    def __str__(self) -> Any:
         return "stand-in"
 
 
 class StandIn(types.ModuleType):
     """A module of which any part can be imported."""
 
-    __path__ = ()
+    __path__ = []
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name.endswith(("Error", "Exception")):
-            found = type(name, (Exception,), {})
-        else:
-            found = Harmless()
+        error = name.endswith(("Error", "Exception"))
+        found = type(name, (Exception,), {}) if error else Harmless()
         setattr(self, name, found)
         return found
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def __init__(self, own, supplied, send):
+    def __init__(self, own: Any, supplied: Any, send: Any) -> None:
         self.own = own
         self.supplied = supplied
         self.send = send
-        self.reported = set()
+        self.reported: set[str] = set()
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: Any, path: Any = None, target: Any = None) -> Any:
         top = name.partition(".")[0]
         if top in SHIPPED or top in self.supplied:
             self.report(top, True)
@@ -71,19 +70,19 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             self.report(name, importlib.machinery.PathFinder.find_spec(name) is not None)
         return None
 
-    def report(self, name, found):
+    def report(self, name: Any, found: Any) -> None:
         if name not in self.reported:
             self.reported.add(name)
             self.send("module", name=name, found=found)
 
-    def create_module(self, spec):
+    def create_module(self, spec: Any) -> Any:
         return boto.module(spec.name) or StandIn(spec.name)
 
-    def exec_module(self, module):
+    def exec_module(self, module: Any) -> None:
         pass
 
 
-def install(job, send, ask):
+def install(job: Any, send: Any, ask: Any) -> None:
     boto.start(ask)
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
     sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), send))

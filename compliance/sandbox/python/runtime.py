@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 import time
+from typing import Any
 
 from . import clock, jail, modules, where
 
 
-def run(job, send, ask):
+def run(job: Any, send: Any, ask: Any) -> None:
     where.root = job["root"]
     os.environ.clear()
     os.environ.update(job["environment"])
@@ -38,14 +39,14 @@ def run(job, send, ask):
     os._exit(0)
 
 
-def _log_like_lambda():
+def _log_like_lambda() -> None:
     """Lambda gives the root logger a handler to standard output; its level stays WARNING."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
     logging.getLogger().addHandler(handler)
 
 
-def _load(job, send):
+def _load(job: Any, send: Any) -> Any:
     name, _, function = job["handler"].rpartition(".")
     if not name:
         send("missing", what=f"'{job['handler']}' is not of the form file.function")
@@ -64,12 +65,12 @@ def _load(job, send):
     return handler
 
 
-def _invoke(job, invocation, handler, ask):
+def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
     ask("begin", name=invocation["name"])
     clock.shift(invocation["clock"])
     context = Context(job, invocation)
     if "context" in job["supplies"]["names"]:
-        builtins.context = context
+        setattr(builtins, "context", context)  # noqa: B010
     try:
         result = handler(invocation["event"], context)
     except BaseException as error:
@@ -85,7 +86,7 @@ def _invoke(job, invocation, handler, ask):
     ask("end", result=text)
 
 
-def _leave_if_asked(error):
+def _leave_if_asked(error: Any) -> None:
     """sys.exit and Ctrl-C end the process, which on Lambda fails the invocation."""
     if isinstance(error, SystemExit):
         os._exit(error.code if isinstance(error.code, int) else 0 if error.code is None else 1)
@@ -93,7 +94,7 @@ def _leave_if_asked(error):
         os._exit(130)
 
 
-def _decimal(value):
+def _decimal(value: Any) -> Any:
     if type(value).__name__ == "Decimal":
         return float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
@@ -103,7 +104,7 @@ def _decimal(value):
 encode = json.JSONEncoder(default=_decimal).encode
 
 
-def _load_error(error, job):
+def _load_error(error: Any, job: Any) -> Any:
     name = job["handler"].rpartition(".")[0]
     if isinstance(error, SyntaxError):
         wrapped = ("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}")
@@ -114,7 +115,7 @@ def _load_error(error, job):
     return {"kind": wrapped[0], "message": _text(wrapped[1], job), "at": where.of_error(error)}
 
 
-def _describe(error, job):
+def _describe(error: Any, job: Any) -> Any:
     try:
         message = str(error)
     except Exception:
@@ -122,12 +123,12 @@ def _describe(error, job):
     return {"kind": type(error).__name__, "message": _text(message, job), "at": where.of_error(error)}
 
 
-def _text(message, job):
+def _text(message: Any, job: Any) -> Any:
     return message.replace(job["root"], "/var/task")[:8192]
 
 
 class Context:
-    def __init__(self, job, invocation):
+    def __init__(self, job: Any, invocation: Any) -> None:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self.aws_request_id = invocation["id"]
         self.function_name = name
@@ -140,8 +141,8 @@ class Context:
         self.client_context = None
         self._deadline = time.monotonic() + job["remaining"] / 1000
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> Any:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
-    def log(self, message):
+    def log(self, message: Any) -> None:
         sys.stdout.write(str(message))

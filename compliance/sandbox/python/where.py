@@ -1,17 +1,18 @@
 """Where in the handler's own code we are: the innermost frame below its root, `index.py:42`."""
 
 import sys
+from typing import Any
 
 root = "/"
 
 
-def _place(frame, line):
+def _place(frame: Any, line: Any) -> Any:
     name = frame.f_code.co_filename
     return f"{name[len(root) + 1 :]}:{line}" if name.startswith(root + "/") else None
 
 
-def here():
-    frame = sys._getframe(1)
+def here() -> Any:
+    frame: Any = sys._getframe(1)
     while frame is not None:
         if place := _place(frame, frame.f_lineno):
             return place
@@ -19,11 +20,12 @@ def here():
     return None
 
 
-def of_error(error):
+def of_error(error: Any) -> Any:
     found, step = None, error.__traceback__
     while step is not None:
         found = _place(step.tb_frame, step.tb_lineno) or found
         step = step.tb_next
-    if isinstance(error, SyntaxError) and (error.filename or "").startswith(root + "/"):
-        return f"{error.filename[len(root) + 1 :]}:{error.lineno}"
+    name = getattr(error, "filename", None)
+    if isinstance(error, SyntaxError) and isinstance(name, str) and name.startswith(root + "/"):
+        return f"{name[len(root) + 1 :]}:{error.lineno}"
     return found

@@ -7,9 +7,10 @@ handler does not garble its record.
 import base64
 import json
 import os
+from typing import Any
 
 
-def plain(value, depth=0):
+def plain(value: Any, depth: Any = 0) -> Any:
     """A copy that JSON can hold. Bytes become {"$b": base64}."""
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -30,7 +31,7 @@ def plain(value, depth=0):
     return str(value)
 
 
-def revive(value):
+def revive(value: Any) -> Any:
     """The reverse, of an answer."""
     if isinstance(value, dict):
         if set(value) == {"$b"}:
@@ -39,12 +40,12 @@ def revive(value):
     return [revive(child) for child in value] if isinstance(value, list) else value
 
 
-def connect(read_fd, write_fd):
+def connect(read_fd: Any, write_fd: Any) -> Any:
     """The job, and the functions `send` (no answer) and `ask`."""
     read, write, loads, dumps, copy = os.read, os.write, json.loads, json.JSONEncoder().encode, plain
     rest = bytearray()
 
-    def line():
+    def line() -> Any:
         while b"\n" not in rest:
             chunk = read(read_fd, 1 << 16)
             if not chunk:
@@ -57,13 +58,13 @@ def connect(read_fd, write_fd):
     job = line()
     secret = job.pop("secret")
 
-    def send(kind, /, **fields):
+    def send(kind: Any, /, **fields: Any) -> None:
         # The leading newline ends whatever the handler itself may have put on the pipe.
         text = memoryview(f"\n{secret}{dumps({**copy(fields), 't': kind})}\n".encode("utf-8", "replace"))
         while text:
             text = text[write(write_fd, text) :]
 
-    def ask(kind, /, **fields):
+    def ask(kind: Any, /, **fields: Any) -> Any:
         send(kind, **fields)
         return line()
 

@@ -1,0 +1,118 @@
+"""Remembers executions by what went into them. A damaged entry is no entry."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from compliance.sandbox import (
+    Call,
+    Execution,
+    HandlerError,
+    Invocation,
+    Limits,
+    Outcome,
+    Program,
+    Supplies,
+)
+
+JSON = Any
+HERE = Path(__file__).parent
+
+
+def key_of(
+    program: Program,
+    invocations: Sequence[Invocation],
+    supplies: Supplies,
+    limits: Limits,
+    tables: Mapping[str, tuple[str, ...]],
+    interpreter: Path,
+    cache_key: str | None,
+) -> str:
+    """`cache_key` stands for the events where these are drawn afresh for each run."""
+    events = [dataclasses.asdict(invocation) for invocation in invocations]
+    if cache_key is not None:
+        events = [{**event, "event": cache_key} for event in events]
+    ingredients = {
+        "code": _digest(program.code),
+        "harness": _harness(),
+        "interpreter": [str(interpreter), interpreter.stat().st_size, sys.version],
+        "program": [program.runtime, program.handler, dict(program.environment)],
+        "events": events,
+        "supplies": dataclasses.asdict(supplies),
+        "limits": dataclasses.asdict(limits),
+        "tables": {name: list(keys) for name, keys in tables.items()},
+    }
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def load(folder: Path, key: str) -> Execution | None:
+    try:
+        return _execution(json.loads((folder / f"{key}.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def store(folder: Path, key: str, execution: Execution) -> None:
+    """A run that a limit ended may end otherwise next time. A cache that cannot be written is none."""
+    if execution.stopped:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(execution), file)
+        os.replace(name, folder / f"{key}.json")
+    except (OSError, ValueError):
+        return
+
+
+def _execution(stored: JSON) -> Execution:
+    return Execution(
+        **{
+            **stored,
+            "outcomes": tuple(_outcome(outcome) for outcome in stored["outcomes"]),
+            "load_error": _error(stored["load_error"]),
+            "unheld": tuple(stored["unheld"]),
+            "cached": True,
+        }
+    )
+
+
+def _outcome(stored: JSON) -> Outcome:
+    calls = tuple(Call(**call) for call in stored["calls"])
+    return Outcome(**{**stored, "calls": calls, "error": _error(stored["error"])})
+
+
+def _error(stored: JSON) -> HandlerError | None:
+    return HandlerError(**stored) if stored else None
+
+
+def _digest(code: Path | str) -> str:
+    if isinstance(code, str):
+        return hashlib.sha256(code.encode()).hexdigest()
+    if code.is_file():
+        return hashlib.sha256(code.read_bytes()).hexdigest()
+    return _of_files(code, (path for path in code.rglob("*") if path.is_file()))
+
+
+@lru_cache(maxsize=1)
+def _harness() -> str:
+    return _of_files(HERE, (path for path in HERE.rglob("*") if path.suffix in (".py", ".cjs", ".txt")))
+
+
+def _of_files(root: Path, files: Any) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
