@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 
 from compliance.events import ACCOUNT, JSON, REGIONS, Draw
 
@@ -51,6 +52,7 @@ class Stream:
         label = "2025-01-30T08:15:27.123"
         self._arn = f"arn:aws:dynamodb:{self._region}:{ACCOUNT}:table/{table}/stream/{label}"
         self._number = int(draw.digits(21))
+        self._versions = cycle(("1.1", "1.0"))  # both are in use
 
     def order_id(self) -> str:
         return f"{self._draw.word(8)}-{self._draw.number(10, 99)}"
@@ -74,7 +76,7 @@ class Stream:
         record = {
             "eventID": self._draw.hex(32),
             "eventName": kind,
-            "eventVersion": self._draw.one(("1.0", "1.1")),
+            "eventVersion": next(self._versions),
             "eventSource": "aws:dynamodb",
             "awsRegion": self._region,
             "dynamodb": {

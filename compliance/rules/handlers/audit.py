@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from compliance.events.failures import PARTS, Message
@@ -14,6 +15,7 @@ from compliance.sandbox import Call, Outcome
 from compliance.sandbox.expressions import Names, assign
 
 JSON = Any
+Names_ = tuple[str, ...]
 REFUSED = ("ConditionalCheckFailedException", "TransactionCanceledException")
 
 
@@ -64,8 +66,8 @@ def plain(value: JSON) -> JSON:
 # ERR-05
 
 
-@probe("audit_record", "audit")
-def audit_record(seen: Seen) -> Iterator[Finding]:
+@probe("failure_record", "audit")
+def failure_record(seen: Seen) -> Iterator[Finding]:
     wanted = "an audit record of the failure"
     leaves: list[dict[str, str]] = []
     for name in ("full", "other"):
@@ -179,8 +181,8 @@ def _mentions(call: Call, message: Message) -> bool:
 # HRD-02
 
 
-@probe("acknowledgement", "audit")
-def acknowledgement(seen: Seen) -> Iterator[Finding]:
+@probe("unstored", "audit")
+def unstored(seen: Seen) -> Iterator[Finding]:
     """Whatever Lambda would delete from the queue has to be in the table by then."""
     wanted = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
     mapping = seen.case.subject("audit_mapping")
@@ -242,62 +244,78 @@ def _end(outcome: Outcome) -> str:
 # HRD-12
 
 
-@probe("duplicates", "audit")
-def duplicates(seen: Seen) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Twice:
+    """A message delivered twice: the write that stored it, and what came of the second delivery."""
+
+    name: str
+    first: Call
+    again: Outcome | None
+    second: Call | None
+
+
+@probe("delivered_twice", "audit")
+def delivered_twice(seen: Seen) -> Iterator[Finding]:
     names = next(iter((seen.observed.target.tables or {}).values()), AUDIT_KEYS)
-    keys: dict[str, tuple[str, ...]] = {}
-    for scene, outcome in seen.observed.acts():
-        if len(scene.messages) == 1 and not scene.name.endswith("-again"):
-            for call in _writes(outcome)[:1]:
-                keys[scene.name] = _keys(call, names)
     for name in ("full", "no-response", "no-json"):
-        if name in keys:
-            yield from _twice(seen, name, names, keys[name])
-    if "full" not in keys:
-        _, whole = seen.observed.act("full")
-        yield seen.open(f"full: {seen.trouble(whole) or 'nothing was stored'}", "a record of the failure")
-    if len(set(keys.values())) < len(keys):
-        yield seen.bad(
-            f"messages of different failures share the key {_shown(names, keys)}", "a key for each"
-        )
+        _, once = seen.observed.act(name)
+        _, again = seen.observed.act(f"{name}-again")
+        first = next((call for call in _writes(once) if call.error is None), None)
+        if first:
+            twice = _Twice(name, first, again, next(iter(_writes(again)), None))
+            yield from _same_keys(seen, names, twice)
+            yield from _conditional(seen, names, twice)
+            yield from _a_success(seen, twice)
+        elif name == "full":
+            trouble = seen.trouble(once) or "nothing was stored"
+            yield seen.open(f"{name}: {trouble}", "a record of the failure")
+    yield from _keys_apart(seen, names)
 
 
-def _twice(seen: Seen, name: str, names: tuple[str, ...], first: tuple[str, ...]) -> Iterator[Finding]:
-    once, again = (seen.observed.act(scene)[1] for scene in (name, f"{name}-again"))
-    call, repeated = _writes(once)[0], next(iter(_writes(again)), None)
+def _same_keys(seen: Seen, names: Names_, twice: _Twice) -> Iterator[Finding]:
     wanted = f"the same {' and '.join(names)} at every delivery, taken from the message"
-    second = _keys(repeated, names) if repeated else first
-    for attribute, before, after in zip(names, first, second, strict=True):
-        told = seen.ok if before == after else seen.bad
-        yield told(f"{name}: {attribute} {before}, delivered again {after}", wanted, call.at)
-    if not _conditional(call):
-        yield seen.bad(f"{call.operation} without a condition", "a conditional write", call.at)
-    elif first == second and repeated and repeated.error not in (None, *REFUSED):
-        yield seen.open(f"{name}: delivered again, the write failed: {repeated.error}", "a duplicate")
-    elif (
-        first == second
-        and repeated
-        and repeated.error is None
-        and "if_not_exists" not in json.dumps(repeated.parameters)
-    ):
-        yield seen.bad(f"{name}: the condition does not refuse a duplicate", "a conditional write", call.at)
-    trouble = seen.trouble(again)
-    if repeated and repeated.error in REFUSED and again and (trouble or named(again)):
-        end = trouble or f"returned {brief(again.result)}"
-        yield seen.bad(f"{name}: a duplicate is reported as failed: {end}", "a duplicate is a success")
+    before, after = _keys(twice.first, names), _keys(twice.second or twice.first, names)
+    for name, first, second in zip(names, before, after, strict=True):
+        told = seen.ok if first == second else seen.bad
+        yield told(f"{twice.name}: {name} {first}, delivered again {second}", wanted, twice.first.at)
 
 
-def _conditional(call: Call) -> bool:
-    text = json.dumps(call.parameters)
-    return "ConditionExpression" in text or "if_not_exists" in text or '"Expected"' in text
+def _conditional(seen: Seen, names: Names_, twice: _Twice) -> Iterator[Finding]:
+    wanted = "a conditional write, which refuses a duplicate or leaves it as it is"
+    first, second = twice.first, twice.second
+    text = json.dumps(first.parameters)
+    keeps = "if_not_exists" in text
+    if not keeps and "ConditionExpression" not in text and '"Expected"' not in text:
+        yield seen.bad(f"{first.operation} without a condition", wanted, first.at)
+    elif second and _keys(first, names) == _keys(second, names):
+        if second.error is None and not keeps:
+            yield seen.bad(f"{twice.name}: the condition lets a duplicate pass", wanted, first.at)
+        elif second.error not in (None, *REFUSED):
+            yield seen.open(f"{twice.name}: delivered again, the write failed: {second.error}", wanted)
 
 
-def _keys(call: Call, names: tuple[str, ...]) -> tuple[str, ...]:
+def _a_success(seen: Seen, twice: _Twice) -> Iterator[Finding]:
+    if twice.second and twice.second.error in REFUSED:
+        trouble = seen.trouble(twice.again)
+        if trouble or named(twice.again):
+            end = trouble or f"named in {brief(twice.again and twice.again.result)}"
+            yield seen.bad(f"{twice.name}: a duplicate fails: {end}", "a duplicate is a success")
+
+
+def _keys_apart(seen: Seen, names: Names_) -> Iterator[Finding]:
+    """Different failures must not pass for duplicates of each other."""
+    scenes: dict[tuple[str, ...], str] = {}
+    for scene, outcome in seen.observed.acts():
+        if len(scene.messages) != 1 or scene.name.endswith("-again"):
+            continue
+        for call in [call for call in _writes(outcome) if call.error in (None, *REFUSED)][:1]:
+            key = _keys(call, names)
+            other = scenes.setdefault(key, scene.name)
+            if other != scene.name:
+                found = f"{other} and {scene.name} share the key {', '.join(key)}"
+                yield seen.bad(found, "a key of its own for each failure", call.at)
+
+
+def _keys(call: Call, names: Names_) -> tuple[str, ...]:
     item = next(iter(items(call)), {})
     return tuple(brief(plain(item[name])) if name in item else "not set" for name in names)
-
-
-def _shown(names: tuple[str, ...], keys: Mapping[str, tuple[str, ...]]) -> str:
-    values = list(keys.values())
-    shared = next(value for value in values if values.count(value) > 1)
-    return ", ".join(f"{name} {value}" for name, value in zip(names, shared, strict=True))

@@ -20,8 +20,8 @@ REAL = {
 }
 
 
-@probe("entry_point", "processor", "audit")
-def entry_point(seen: Seen) -> Iterator[Finding]:
+@probe("found", "processor", "audit")
+def found(seen: Seen) -> Iterator[Finding]:
     last, name = seen.observed.last, seen.observed.target.program.handler
     wanted = f"a file and an export for {name}"
     if last.missing:
@@ -69,8 +69,8 @@ def _unseen(seen: Seen) -> str:
     return "asks for no AWS SDK and was not seen to call AWS; an SDK bundled into the code cannot be watched"
 
 
-@probe("runs_to_end", "processor", "audit")
-def runs_to_end(seen: Seen) -> Iterator[Finding]:
+@probe("runs", "processor", "audit")
+def runs(seen: Seen) -> Iterator[Finding]:
     declared, wanted = "no name is used that is not declared", "runs to the end on a real event"
     for lack in seen.observed.supplied:
         if lack.what == "name" and lack.error:

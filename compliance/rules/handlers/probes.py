@@ -14,19 +14,19 @@ from compliance.sandbox import HandlerError, Outcome
 
 Role = Literal["processor", "audit"]
 Name = Literal[
-    "entry_point",
+    "found",
     "modules",
-    "runs_to_end",
+    "runs",
     "logs",
     "record_id",
-    "record",
-    "metadata",
+    "record_fields",
+    "record_metadata",
     "object_key",
-    "replay",
+    "replayed",
     "bad_order",
-    "audit_record",
-    "acknowledgement",
-    "duplicates",
+    "failure_record",
+    "unstored",
+    "delivered_twice",
 ]
 
 

@@ -46,13 +46,14 @@ def stored(seen: Seen) -> Iterator[Stored | Finding]:
         objects = [_object(scene, call) for call in _puts(outcome) if call.error is None]
         ours = [o for o in objects if o.key.startswith("processed-data/")]
         found += ours or objects
-        if not objects and (trouble := seen.trouble(outcome)):
+        trouble = seen.trouble(outcome) or (named(outcome) and "the handler reports it as failed")
+        if not objects and trouble:
             dead.append(seen.open(f"{scene.name}: nothing was stored: {trouble}", wanted))
         elif not objects:
             silent.append(seen.bad(f"{scene.name}: nothing was stored, and no error said so", wanted))
     yield from found
     if not found:  # else what happened to the others is DAT-02's and DAT-06's
-        yield from silent or dead
+        yield from (silent or dead)[:1]
 
 
 def _puts(outcome: Outcome | None) -> list[Any]:
@@ -92,8 +93,8 @@ def record_id(seen: Seen) -> Iterator[Finding]:
         yield told(f"recordId {found} for orderId {order}", order, object_.at)
 
 
-@probe("record", "processor")
-def record(seen: Seen) -> Iterator[Finding]:
+@probe("record_fields", "processor")
+def record_fields(seen: Seen) -> Iterator[Finding]:
     told = set[str]()
     for each in records(seen):
         if isinstance(each, Finding):
@@ -175,8 +176,8 @@ def _leaves(value: Any) -> Iterator[str]:
         yield json.dumps(value)
 
 
-@probe("metadata", "processor")
-def metadata(seen: Seen) -> Iterator[Finding]:
+@probe("record_metadata", "processor")
+def record_metadata(seen: Seen) -> Iterator[Finding]:
     told = set[str]()
     for each in records(seen):
         if isinstance(each, Finding):
@@ -258,18 +259,18 @@ def _moment(digits: str) -> datetime | None:
     return None
 
 
-@probe("replay", "processor")
-def replay(seen: Seen) -> Iterator[Finding]:
+@probe("replayed", "processor")
+def replayed(seen: Seen) -> Iterator[Finding]:
     same, apart = "the same key for the same change, whenever it comes", "a key of its own for each change"
-    (_, replayed), once = seen.observed.act("replay"), dict[str, list[str]]()
+    (_, again), once = seen.observed.act("replay"), dict[str, list[str]]()
     for scene, outcome in acts(seen, *SINGLES):
         once[scene.name] = [str(call.parameters.get("Key")) for call in _puts(outcome)]
-    later = [str(call.parameters.get("Key")) for call in _puts(replayed)]
+    later = [str(call.parameters.get("Key")) for call in _puts(again)]
     if not later or not any(once.values()):
-        trouble = seen.trouble(replayed) or "nothing was stored"
+        trouble = seen.trouble(again) or "nothing was stored"
         yield seen.open(f"replay: {trouble}", same)
         return
-    at = _puts(replayed)[0].at
+    at = _puts(again)[0].at
     for name, keys in once.items():
         if lost := next((key for key in keys if key not in later), None):
             position = min(list(once).index(name), len(later) - 1)
