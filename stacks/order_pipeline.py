@@ -254,7 +254,7 @@ class OrderPipeline(cdk.Stack):
             self._allow_data_key(["kms:Decrypt", "kms:GenerateDataKey"], "dynamodb", "s3", "sqs"),
         )
         function = self._function(
-            "Processor",
+            "ProcessorFunction",
             Name.PROCESSOR,
             code="order_processor",
             role=role,
@@ -292,7 +292,7 @@ class OrderPipeline(cdk.Stack):
             self._allow_data_key(["kms:Decrypt"], "dynamodb", "sqs"),
         )
         function = self._function(
-            "Audit",
+            "AuditFunction",
             Name.AUDIT,
             code="audit",
             role=role,
