@@ -65,6 +65,7 @@ class Child:
     def __init__(
         self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits, lock: Lock
     ) -> None:
+        self.root = str(root)
         self.aws = aws
         self.record = record
         self.limits = limits
@@ -223,7 +224,7 @@ class Child:
                 result=_parsed(result) if isinstance(result, str) else None,
                 error=_error(message["error"]) if "error" in message else None,
                 calls=tuple(self.current.calls),
-                log=self.log.decode("utf-8", "replace"),
+                log=self.log.decode("utf-8", "replace").replace(self.root, "/var/task"),
                 duration=time.monotonic() - self.current.began,
             )
         )

@@ -35,22 +35,28 @@ def _patch_time() -> None:
 def _patch_datetime() -> None:
     """Subclasses that are told apart from the real ones by nobody who asks isinstance."""
     import datetime
-
-    real_date, real_datetime = datetime.date, datetime.datetime
+    from datetime import date as real_date
+    from datetime import datetime as real_datetime
 
     class AsReal(type):
         def __instancecheck__(cls, value: Any) -> Any:
-            return isinstance(value, cls.__mro__[1])
+            real = vars(cls).get("real")
+            return isinstance(value, real) if real else super().__instancecheck__(value)
 
         def __subclasscheck__(cls, other: Any) -> Any:
-            return issubclass(other, cls.__mro__[1])
+            real = vars(cls).get("real")
+            return issubclass(other, real) if real else super().__subclasscheck__(other)
 
     class Date(real_date, metaclass=AsReal):
+        real = real_date
+
         @classmethod
         def today(cls) -> Any:
-            return real_date.fromtimestamp(_now())
+            return real_date.fromtimestamp(_now())  # noqa: DTZ012 (as today() is)
 
     class DateTime(real_datetime, metaclass=AsReal):
+        real = real_datetime
+
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return real_datetime.fromtimestamp(_now(), tz)

@@ -43,7 +43,9 @@ class Harmless:
 class StandIn(types.ModuleType):
     """A module of which any part can be imported."""
 
-    __path__ = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []
 
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
