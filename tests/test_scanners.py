@@ -238,8 +238,17 @@ def test_a_scanner_that_can_t_be_imported(name, package, tmp_path, monkeypatch):
 def test_cdk_nag_that_is_not_there(tmp_path, monkeypatch):
     (tmp_path / "cdk_nag").mkdir()
     (tmp_path / "cdk_nag" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert "cdk_nag is not installed" in broken(names=["cdk-nag"])
+
+
+@pytest.mark.parametrize("cache", ["new", "/proc/nowhere"])
+def test_cdk_nag_unpacks_what_it_needs_the_first_time(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+    for _ in range(2):
+        assert scan(PIPE, names=["cdk-nag"])["cdk-nag"].findings
+    assert len(list(tmp_path.glob("new/*/*/node_modules"))) == (cache == "new")
 
 
 def test_cdk_nag_with_a_node_that_fails(monkeypatch):

@@ -34,13 +34,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from compliance.model import CheckerError, Finding, ScannerRun, Severity
+from compliance.scanners import nag
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
 PACKS = ("AwsSolutions", "Serverless")
 MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
 TIMEOUT = 120.0
 
-MODULES = {"cdk-nag": "nag", "checkov": "checkov_scanner", "cfn-lint": "cfn_lint"}
+MODULES = {"checkov": "checkov_scanner", "cfn-lint": "cfn_lint"}
 
 Place = tuple[str | None, str | None]  # construct path, source line
 
@@ -184,6 +185,8 @@ class _Worker:
 
 
 def command(name: str) -> list[str]:
+    if name == "cdk-nag":
+        return nag.command()
     # -P: the working directory is no place to import from
     return [sys.executable, "-P", "-m", f"{__name__}.{MODULES[name]}"]
 

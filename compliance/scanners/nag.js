@@ -1,7 +1,9 @@
 // cdk-nag, on any template: CfnInclude makes constructs of it, and the rule packs walk them.
 // A line of JSON on stdin says what to scan, a line on stdout what was found; see __init__.py.
+// node nag.js CACHE, where CACHE/node_modules has the packages; see nag.py.
 'use strict';
 const fs = require('fs');
+const module_ = require('module');
 const os = require('os');
 const path = require('path');
 
@@ -13,12 +15,15 @@ process.on('uncaughtException', (error) => {
 });
 os.setPriority(5); // the synth, which everything waits for, comes first
 
-const { App, Stack, CfnResource } = require('aws-cdk-lib/core');
-const { CfnInclude } = require('aws-cdk-lib/cloudformation-include');
-const nag = require('cdk-nag');
+const cache = process.argv[2];
+module_.enableCompileCache?.(path.join(cache, 'compiled')); // Node 22 has it: a third of the time
+const load = module_.createRequire(path.join(cache, 'node_modules', 'of-the-cache.js'));
+const { App, Stack, CfnResource } = load('aws-cdk-lib/core');
+const { CfnInclude } = load('aws-cdk-lib/cloudformation-include');
+const nag = load('cdk-nag');
 
 // A missing property is for cfn-lint to report, on its resource. To CDK it would be the end of all.
-require(path.join(path.dirname(require.resolve('aws-cdk-lib/core')), 'lib', 'runtime.js')).requireProperty = () => {};
+load(path.join(path.dirname(load.resolve('aws-cdk-lib/core')), 'lib', 'runtime.js')).requireProperty = () => {};
 
 const RULES = 'https://github.com/cdklabs/cdk-nag/blob/main/RULES.md';
 const PACKS = {
@@ -133,5 +138,5 @@ if (unknown) throw new Error(`it has no rule pack ${unknown}`);
 prove(packs.filter((name) => !USUAL.includes(name)));
 const findings = scan(templates, packs);
 const evaluated = packs.reduce((sum, name) => sum + applied[name].size, 0);
-const { version } = require('cdk-nag/package.json');
+const { version } = load('cdk-nag/package.json');
 report(`${JSON.stringify({ version, evaluated, findings })}\n`, () => process.exit(0));

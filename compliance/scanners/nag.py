@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -23,14 +24,27 @@ BUNDLES = {
     "cdk_nag/_jsii": "cdk-nag",
     "constructs/_jsii": "constructs",
 }
+CODE = (".js", ".cjs", ".mjs", ".json")
+
+
+def command() -> list[str]:
+    """What starts cdk-nag: Node itself, or this module if there is something to unpack or complain of."""
+    try:
+        cache = _cache(dict(_bundles()))
+        if cache.is_dir():
+            return _node_command(cache)
+    except SystemExit:
+        pass
+    return [sys.executable, "-P", "-m", __name__]
 
 
 def main() -> None:
-    cache = unpacked(dict(_bundles()))
-    node = find_node()
-    os.environ["NODE_PATH"] = str(cache / "node_modules")
-    os.environ["NODE_COMPILE_CACHE"] = str(cache / "compiled")
-    os.execv(node, [node, str(Path(__file__).with_name("nag.js"))])  # noqa: S606
+    argv = _node_command(_unpacked(dict(_bundles())))
+    os.execv(argv[0], argv)  # noqa: S606
+
+
+def _node_command(cache: Path) -> list[str]:
+    return [find_node(), str(Path(__file__).with_name("nag.js")), str(cache)]
 
 
 def find_node() -> str:
@@ -54,43 +68,41 @@ def _bundles() -> Iterator[tuple[str, Path]]:
         yield name, files[0]
 
 
-def unpacked(bundles: dict[str, Path]) -> Path:
-    """The folder with the bundles' JavaScript as node_modules, filled if this is the first time."""
+def _cache(bundles: dict[str, Path]) -> Path:
+    """The folder for these very packages, in the user's cache. It need not be there yet."""
     key = "\n".join(f"{name} {file.name} {file.stat().st_size}" for name, file in sorted(bundles.items()))
-    cache = _cache_root() / hashlib.sha256(key.encode()).hexdigest()[:16]
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root, "cdk-compliance-gate", hashlib.sha256(key.encode()).hexdigest()[:16])
+
+
+def _unpacked(bundles: dict[str, Path]) -> Path:
+    """The folder with the bundles' JavaScript as node_modules, filled if this is the first time."""
+    cache = _cache(bundles)
     if cache.is_dir():
         return cache
-    fresh = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache.parent))
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache.parent))
+    except OSError:  # no home, or one that can't be written: a folder for this audit only
+        fresh = cache = Path(tempfile.mkdtemp(prefix="nag-"))
     for name, file in bundles.items():
         _unpack(file, fresh / "node_modules" / name)
     try:
-        fresh.rename(cache)  # at once and whole; or another process was first
-    except OSError:
+        fresh.rename(cache)  # at once and whole
+    except OSError:  # another process was first
         shutil.rmtree(fresh, ignore_errors=True)
     return cache
-
-
-def _cache_root() -> Path:
-    """A folder of this user's; where there is none to write to, one that lasts for this audit."""
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        root = base / "cdk-compliance-gate"
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(root, os.W_OK) and root.stat().st_uid == os.getuid():
-            return root
-    except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="nag-"))
 
 
 def _unpack(bundle: Path, target: Path) -> None:
     """Only what Node runs: types, documentation and jsii's own files are two thirds of a bundle."""
     with tarfile.open(bundle) as archive:
         for member in archive:
-            name = member.name.removeprefix("package/")
-            if member.isfile() and name.endswith((".js", ".cjs", ".mjs", ".json")):
-                member.name = name
-                archive.extract(member, target, filter="data")
+            content = archive.extractfile(member) if member.name.endswith(CODE) else None
+            if content is not None:
+                file = target / member.name.removeprefix("package/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content.read())
 
 
 if __name__ == "__main__":
