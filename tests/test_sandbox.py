@@ -305,7 +305,7 @@ def test_an_environment_of_its_own() -> None:
 
 
 def test_an_ended_process_makes_room_for_another() -> None:
-    code = "exports.handler = async (event) => { if (event.number === 1) process.exit(1); return event.number; };"
+    code = "exports.handler = async (e) => { if (e.number === 1) process.exit(1); return e.number; };"
     first, second, third = run(code, events=3).outcomes
     assert (first.result, second.finished, third.result) == (0, False, 2)
 

@@ -8,6 +8,7 @@ class NumberValue {
   toString() { return this.value; }
 }
 
+const BOXED = { Boolean: 'boolean', Number: 'number', BigInt: 'bigint', String: 'string' };
 const isBinary = (data) => ArrayBuffer.isView(data) || data instanceof ArrayBuffer
   || (typeof Blob === 'function' && data instanceof Blob);
 const isPlain = (data) => [null, Object.prototype].includes(Object.getPrototypeOf(data))
@@ -25,7 +26,7 @@ function toAttr(data, options) {
   if (isBinary(data)) {
     return data.byteLength === 0 && options.convertEmptyValues ? { NULL: true } : { B: data };
   }
-  switch (typeof data === 'object' ? typeof data.valueOf() : typeof data) {
+  switch (typeof data === 'object' ? BOXED[data.constructor?.name] : typeof data) {
     case 'boolean': return { BOOL: data.valueOf() };
     case 'number': return numberToAttr(data.valueOf(), options);
     case 'bigint': return { N: `${data}` };
