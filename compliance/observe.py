@@ -24,6 +24,7 @@ from compliance.events.changes import Change, Stream
 from compliance.events.failures import DeadLetters, Message
 from compliance.intrinsics import NO_VALUE
 from compliance.pipeline import Pipeline, Unfilled
+from compliance.reading import undeclared
 from compliance.sandbox import Call, Execution, Fault, HandlerError, Invocation, Outcome, Program, Supplies
 from compliance.sandbox.run import execute
 
@@ -291,12 +292,24 @@ def _observe(target: Target | NotRun, scenes: Sequence[Scene], cache: Path | Non
     plain = last = run(Supplies())
     supplied: list[Supplied] = []
     while len(supplied) < MOST_SUPPLIES and (lack := _lack(last, supplied)):
-        again = run(_supplies([*supplied, lack]))
-        if lack.error is None and not _wrote(again):
-            break  # a guess that did not help tells nothing
         supplied.append(lack)
-        last = again
+        last = run(_supplies(supplied))
+    for guesses in _guesses(target.program, last, supplied):
+        again = run(_supplies([*supplied, *guesses]))
+        if _wrote(again):  # a guess that does not help tells nothing
+            supplied, last = [*supplied, *guesses], again
+            break
     return Observed(target, {scene.name: scene for scene in scenes}, plain, last, tuple(supplied))
+
+
+def _guesses(program: Program, last: Execution, supplied: Sequence[Supplied]) -> Iterator[list[Supplied]]:
+    """What a handler may lack that writes nothing and does not say why: the names it does not declare."""
+    if _wrote(last) or last.load_error or last.missing or last.stopped:
+        return
+    known = {s.name for s in supplied}
+    names = [name for name in undeclared(program)[:MOST_SUPPLIES] if name not in known]
+    tries = [names, [*names, "context"]] if "context" not in {*names, *known} else [names]
+    yield from ([Supplied("name", name, None) for name in names] for names in tries if names)
 
 
 def _supplies(supplied: Sequence[Supplied]) -> Supplies:
@@ -313,16 +326,13 @@ UNDECLARED = re.compile(
 
 
 def _lack(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
-    """The next thing to supply: what an error names; what the log names; `context`, as a guess."""
+    """The next thing to supply: what an error names, or what the log tells of one that was caught."""
     known = {(s.what, s.name) for s in supplied}
     for error in errors_of(execution):
         lack = _named(error)
         if lack and (lack.what, lack.name) not in known:
             return lack
-    if _wrote(execution) or execution.load_error or execution.missing:
-        return None
-    guess = Supplied("name", "context", None)
-    return guess if ("name", "context") not in known else None
+    return None
 
 
 def errors_of(execution: Execution) -> Iterator[HandlerError]:

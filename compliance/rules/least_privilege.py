@@ -1,8 +1,248 @@
-"""Placeholder until the code side is there."""
-from compliance.rules import Case, Check, Undecided, kind
-from compliance.model import Verdict
+"""The kind that holds a role against what uses it: the calls its handler makes, and its event sources.
+
+Calls are those that runs showed, with the resource they were made on, and those that a reading of the
+code finds besides (`compliance.reading`), whose resource only the run would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from compliance.actions import actions_of
+from compliance.assembly import Resource
+from compliance.iam import (
+    BASIC_EXECUTION,
+    Statement,
+    covers_action,
+    covers_resource,
+    expand_action,
+    is_pattern,
+    managed_policies,
+)
+from compliance.intrinsics import NO_VALUE, Unknown, Value
+from compliance.model import Evidence, Verdict
+from compliance.observe import NotRun, Observed
+from compliance.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
+from compliance.reading import operations
+from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
+from compliance.rules.permissions import granted
+from compliance.sandbox import Call
+
+STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+SEND = {QUEUE: "sqs:SendMessage", TOPIC: "sns:Publish", BUCKET: "s3:PutObject"}
+LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
+
+# AWS's own policies for functions, which no template spells out.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+MANAGED = {
+    BASIC_EXECUTION: ("logs:CreateLogGroup", *LOGS),
+    "service-role/AWSLambdaDynamoDBExecutionRole": (
+        *STREAM,
+        "dynamodb:ListStreams",
+        "logs:CreateLogGroup",
+        *LOGS,
+    ),
+    "service-role/AWSLambdaSQSQueueExecutionRole": (*CONSUME, "logs:CreateLogGroup", *LOGS),
+}
+
+
 class LeastPrivilege(Check, frozen=True):
-    """x"""
+    """The roles of processor and audit function allow what is used, and no more.
+
+    Used is what the code calls, what the event sources and failure targets need, writing logs, tracing
+    where it is on, the customer keys of the pipeline, and network interfaces in a VPC. Which resources
+    a role may name at all is `permissions`' matter.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An action that something uses. `target` is None where any will do; not all that is used is vital."""
+
+    action: str
+    target: str | None
+    why: str
+    vital: bool = True
+
+
 @kind("least_privilege", LeastPrivilege)
 def judge(check: LeastPrivilege, case: Case) -> Verdict:
-    raise Undecided("TODO")
+    tally = Tally()
+    for function, role, seen in (
+        ("processor", "processor_role", "processor"),
+        ("audit_function", "audit_role", "audit"),
+    ):
+        with tally.doubting():
+            observed: Observed | NotRun = getattr(case.observations(), seen)
+            if isinstance(observed, NotRun):
+                raise Undecided(observed.why, excused=observed.excused)
+            needs = [*_of_code(observed, case), *_of_wiring(case.subject(function), case)]
+            _compare(case, case.subject(role), needs, tally)
+    return tally.verdict()
+
+
+# What is used
+
+
+def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
+    calls = [call for run in (observed.plain, observed.last) for o in run.outcomes for call in o.calls]
+    seen = {(call.service, call.operation) for call in calls}
+    found = False
+    for call in calls:
+        for action in _actions(call.service, call.operation, call, call.at):
+            found = True
+            yield Need(action, _target(call, case), f"{call.at or 'the code'} calls {call.operation}")
+    for read in operations(observed.target.program):
+        if (read.service, read.operation) not in seen:
+            for action in _actions(read.service, read.operation, None, read.at):
+                found = True
+                yield Need(action, None, f"{read.at} may call {read.operation}")
+    if not found:
+        raise Undecided("no call to AWS was seen, nor found in the code")
+
+
+def _actions(service: str, operation: str, call: Call | None, at: str | None) -> Sequence[str]:
+    actions = actions_of(service, operation, call.parameters if call else None)
+    if actions is None:
+        raise Undecided(
+            f"{at or 'the code'} calls {service} {operation}: which action that needs is not known"
+        )
+    return actions
+
+
+def _target(call: Call, case: Case) -> str | None:
+    """The ARN that a call is about, as far as its parameters name a resource of the assembly."""
+    parameters = call.parameters
+    if call.service == "s3" and (bucket := _named(parameters.get("Bucket"), case, BUCKET)):
+        key = parameters.get("Key")
+        return f"{bucket}/{key}" if isinstance(key, str) else bucket
+    if call.service == "dynamodb":
+        return _named(parameters.get("TableName"), case, *TABLES)
+    return None
+
+
+def _named(value: Value, case: Case, *types: str) -> str | None:
+    resource = case.pipeline.identify(value, *types) if isinstance(value, str) else None
+    return case.text(arn(resource)) if resource else None
+
+
+def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
+    for mapping in case.pipeline.mappings:
+        if mapping.function is not function or mapping.source is None:
+            continue
+        own = f"{mapping.resource.logical_id} reads {mapping.source.logical_id}"
+        if mapping.source.type in TABLES:
+            target = case.text(stream(mapping.source))
+            yield from (Need(action, target, own) for action in STREAM)
+            yield Need("dynamodb:ListStreams", None, own)
+        else:
+            yield from (Need(action, case.text(arn(mapping.source)), own) for action in CONSUME)
+        yield from _of_failures(case.pipeline.failure_target(mapping.resource), mapping.resource, case)
+    for holder, _, target in case.pipeline.function_targets(function):
+        yield from _of_failures(target, holder, case)
+    yield from _of_service(function)
+
+
+def _of_failures(target: Value, holder: Resource, case: Case) -> Iterator[Need]:
+    if target is not NO_VALUE and (resource := case.pipeline.identify(target, *SEND)):
+        why = f"failures of {holder.logical_id} go to {resource.logical_id}"
+        text = case.text(arn(resource))
+        yield Need(SEND[resource.type], f"{text}/*" if resource.type == BUCKET else text, why)
+
+
+def _of_service(function: Resource) -> Iterator[Need]:
+    yield from (Need(action, None, "Lambda writes its log") for action in LOGS)
+    optional = ["logs:CreateLogGroup", "kms:Decrypt", "kms:GenerateDataKey*"]
+    if function.get("TracingConfig.Mode") == "Active":
+        optional += ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    if function.get("VpcConfig") is not NO_VALUE:
+        optional += ["ec2:*NetworkInterface*", "ec2:*PrivateIpAddresses"]
+    yield from (Need(action, None, "Lambda itself", vital=False) for action in optional)
+
+
+# What is allowed, beside it
+
+
+def _compare(case: Case, role: Resource, needs: Sequence[Need], tally: Tally) -> None:
+    statements = list(granted(case, role))
+    unknown = next((s.unknown for s in statements if s.unknown), None)
+    allowed: list[tuple[str, str]] = []
+    for statement in statements:
+        if statement.allow:
+            tally.add(False, *_beyond(statement, needs))
+            allowed += [(action, target) for action in statement.actions for target in statement.resources]
+    for policy in managed_policies(case.assembly, role):
+        name = str(policy).partition(":aws:policy/")[2]
+        if isinstance(policy, Unknown) or name not in MANAGED:
+            unknown = unknown or f"what {policy.why if isinstance(policy, Unknown) else policy} allows"
+            continue
+        allowed += [(action, "*") for action in MANAGED[name]]
+        for action in MANAGED[name]:
+            if not _needed(action, "*", needs):
+                tally.add(False, evidence(role, f"{action} by {name}", UNUSED, "ManagedPolicyArns"))
+    denied = [s for s in statements if not s.allow and not s.conditions]
+    for need in needs:
+        if need.vital and (_denied(need, denied) or not _permitted(need, allowed)):
+            if unknown:
+                raise Undecided(unknown)
+            on = f" on {need.target}" if need.target else ""
+            tally.add(False, evidence(role, f"{need.action}{on} is not allowed", f"allowed: {need.why}"))
+        elif need.vital:
+            tally.add(True, evidence(role, f"{need.action} is allowed", need.why))
+    if unknown:
+        raise Undecided(unknown)
+
+
+UNUSED = "not allowed: no call in the code and no event source needs it"
+
+
+def _beyond(statement: Statement, needs: Sequence[Need]) -> Iterator[Evidence]:
+    """What a statement allows that nothing uses."""
+    holder, place = statement.resource, statement.property
+    if statement.not_actions or statement.not_resources:
+        yield evidence(holder, statement.show(), "actions and resources by name", place)
+        return
+    for pattern in statement.actions:
+        unused = [a for a in sorted(expand_action(pattern)) if not _whole(a, needs)]
+        if unused and is_pattern(pattern):
+            some = ", ".join(unused[:3]) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")
+            yield evidence(holder, f"{pattern}, that is {some}", UNUSED, place)
+        elif unused:
+            yield evidence(holder, f"{pattern} on {', '.join(statement.resources)}", UNUSED, place)
+        else:
+            for target in statement.resources:
+                if not any(_needed(action, target, needs) for action in expand_action(pattern)):
+                    yield evidence(holder, f"{pattern} on {target}", f"{UNUSED} there", place)
+
+
+def _whole(action: str, needs: Sequence[Need]) -> bool:
+    return any(covers_action(need.action, action) for need in needs)
+
+
+def _needed(action: str, target: str, needs: Sequence[Need]) -> bool:
+    """Whether something uses an action on what a statement's resource stands for."""
+    own = target.removesuffix("/index/*")  # a table's indexes are written with the table
+    return any(
+        covers_action(need.action, action)
+        and (need.target is None or covers_resource(own, need.target) or covers_resource(need.target, own))
+        for need in needs
+    )
+
+
+def _permitted(need: Need, allowed: Sequence[tuple[str, str]]) -> bool:
+    return any(
+        covers_action(pattern, need.action)
+        and (need.target is None or covers_resource(resource, need.target))
+        for pattern, resource in allowed
+    )
+
+
+def _denied(need: Need, denials: Sequence[Statement]) -> bool:
+    return any(
+        covers_action(pattern, need.action) and covers_resource(resource, need.target or "*")
+        for statement in denials
+        for pattern in statement.actions
+        for resource in statement.resources
+    )

@@ -76,7 +76,9 @@ def runs(seen: Seen) -> Iterator[Finding]:
         if lack.what == "name" and lack.error:
             yield seen.lack(said(lack.error), declared, lack.error.at)
         elif lack.what == "name":
-            yield seen.lack(f"writes only where {lack.name}, which is not declared, is supplied", declared)
+            yield seen.lack(
+                f"{lack.name} is not declared, and nothing is written without it", declared
+            )
     last = seen.observed.last
     if last.load_error or last.missing:
         yield seen.open(seen.trouble(None) or "", wanted)
