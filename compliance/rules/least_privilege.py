@@ -183,16 +183,15 @@ def _compare(case: Case, role: Resource, needs: Sequence[Need], tally: Tally) ->
             if not _needed(action, "*", needs):
                 tally.add(False, evidence(role, f"{action} by {name}", UNUSED, "ManagedPolicyArns"))
     denied = [s for s in statements if not s.allow and not s.conditions]
-    for need in needs:
-        if need.vital and (_denied(need, denied) or not _permitted(need, allowed)):
-            if unknown:
-                raise Undecided(unknown)
-            on = f" on {need.target}" if need.target else ""
-            tally.add(False, evidence(role, f"{need.action}{on} is not allowed", f"allowed: {need.why}"))
-        elif need.vital:
-            tally.add(True, evidence(role, f"{need.action} is allowed", need.why))
+    vital = {(need.action, need.why): need for need in needs if need.vital}
+    lacking = [n for n in needs if n.vital and (_denied(n, denied) or not _permitted(n, allowed))]
     if unknown:
         raise Undecided(unknown)
+    for need in {(need.action, need.why): need for need in reversed(lacking)}.values():
+        on = f" on {need.target}" if need.target else ""
+        tally.add(False, evidence(role, f"{need.action}{on} is not allowed", f"allowed: {need.why}"))
+    for need in vital.values():
+        tally.add(True, evidence(role, f"{need.action} is allowed", need.why))
 
 
 UNUSED = "not allowed: no call in the code and no event source needs it"
