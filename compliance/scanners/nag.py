@@ -35,7 +35,7 @@ def command() -> list[str]:
             return _node_command(cache)
     except SystemExit:
         pass
-    return [sys.executable, "-P", "-m", __name__]
+    return [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
 
 
 def main() -> None:
@@ -103,7 +103,3 @@ def _unpack(bundle: Path, target: Path) -> None:
                 file = target / member.name.removeprefix("package/")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content.read())
-
-
-if __name__ == "__main__":
-    main()
