@@ -225,10 +225,17 @@ def test_node_is_answered_from_what_was_stored() -> None:
       catch (e) { out.push(e.name, e instanceof s3lib.NoSuchKey); }
       try { await s3.send(new s3lib.PutObjectCommand({ Bucket: undefined, Key: 'k' })); }
       catch (e) { out.push(e.message); }
+      try { await s3.send(new s3lib.PutObjectCommand({ Bucket: 'b', Key: 'k', Body: { not: 'text' } })); }
+      catch (e) { out.push(e.message); }
+      try { await dynamo.send(new ddb.PutItemCommand({ TableName: 't', Item: { id: 'plain' } })); }
+      catch (e) { out.push(e.name); }
+      try { await dynamo.send(new ddb.PutItemCommand({ Item: { id: { S: '1' } } })); }
+      catch (e) { out.push(e.name); }
       return out;"""
     assert answer(body) == [
         *("ConditionalCheckFailedException", True, True, True, 400, "1", "text"),
         *("PreconditionFailed", 412, "NoSuchKey", True, "No value provided for input HTTP label: Bucket."),
+        *("Body must be a string, bytes, or a stream of them", "ValidationException", "ValidationException"),
     ]
 
 
@@ -412,6 +419,7 @@ def test_keys_tell_items_apart() -> None:
     assert put(known, {"id": "1", "at": "1"}, "attribute_not_exists(id)") == "ConditionalCheckFailedException"
     assert put(known, {"id": "1", "at": "1"}) is None
     assert put(known, {"id": "1"}) == "ValidationException"
+    assert put(known, {"id": "1", "at": ""}) == "ValidationException"
     assert len(known.items["t"]) == 2
 
 

@@ -96,8 +96,13 @@ class Execution:
 
     `load_error` is set when the code could not be loaded; `missing` says what its handler string
     names and the code does not hold (a file or an export). `modules` are those asked for, with
-    whether they were found. `stopped` says which limit ended it. `unheld` lists the limits that
-    this platform could not impose.
+    whether they were found. `stopped` says which limit ended it, after its name: time, cpu, memory,
+    output, forgery (something else than the harness wrote to the sandbox's own channel) or channel
+    (the handler closed it). `unheld` lists the limits that this platform could not impose, and which
+    other version of the interpreter ran the handler.
+
+    `outcomes` are of the invocations that began. One that ended its process is followed by the next in
+    a process of its own; after `stopped` there is no next.
     """
 
     outcomes: tuple[Outcome, ...] = ()

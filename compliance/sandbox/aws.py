@@ -120,7 +120,7 @@ class Aws:
     def _refuse(self, service: str, operation: str, parameters: Mapping[str, JSON]) -> None:
         for name in REQUIRED.get((service, operation), ()):
             if parameters.get(name) in (None, ""):
-                raise Refusal("ParamValidation", f"No value provided for input HTTP label: {name}.", 0)
+                raise _missing(service, name, parameters.get(name))
         for i, fault in enumerate(self.faults):
             if (fault.service, fault.operation) != (service, operation):
                 continue
@@ -154,7 +154,10 @@ class Aws:
         if operation == "PutObject":
             if parameters.get("IfNoneMatch") == "*" and place in self.objects:
                 raise refusal_of("PreconditionFailed", "s3", operation)
-            self.objects[place] = parameters.get("Body", "")
+            body = parameters.get("Body") or ""
+            if not isinstance(body, str) and not (isinstance(body, dict) and "$b" in body):
+                raise Refusal("ParamValidation", "Body must be a string, bytes, or a stream of them", 0)
+            self.objects[place] = body
             return {"ETag": '"00000000000000000000000000000000"'}
         if operation in ("GetObject", "HeadObject"):
             if place not in self.objects:
@@ -169,6 +172,16 @@ class Aws:
             keys = sorted(k for b, k in self.objects if b == place[0] and k.startswith(prefix))
             return {"Contents": [{"Key": k} for k in keys], "KeyCount": len(keys), "IsTruncated": False}
         return {}
+
+
+def _missing(service: str, name: str, value: JSON) -> Refusal:
+    """S3's parts of the address are missed by the SDK itself, anything else by the service."""
+    if service == "s3":
+        how = "No" if value is None else "Empty"
+        return Refusal("ParamValidation", f"{how} value provided for input HTTP label: {name}.", 0)
+    where = f"{name[0].lower()}{name[1:]}"
+    message = f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
+    return Refusal("ParamValidation", message, 400)
 
 
 def _sqs(operation: str, parameters: Mapping[str, JSON]) -> JSON:

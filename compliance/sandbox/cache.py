@@ -37,10 +37,8 @@ def key_of(
     interpreter: Path,
     cache_key: str | None,
 ) -> str:
-    """`cache_key` stands for the events where these are drawn afresh for each run."""
-    events = [dataclasses.asdict(invocation) for invocation in invocations]
-    if cache_key is not None:
-        events = [{**event, "event": cache_key} for event in events]
+    """`cache_key` stands for the invocations where these hang on the time: a clock is set from now."""
+    events = cache_key or [dataclasses.asdict(invocation) for invocation in invocations]
     ingredients = {
         "code": _digest(program.code),
         "harness": _harness(),

@@ -11,6 +11,17 @@ from compliance.sandbox.refusal import Refusal, refusal_of
 
 JSON = Any
 Item = dict[str, JSON]
+# What an attribute value's one member must hold. Bytes come as {"$b": base64}.
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "S": (str,),
+    "N": (str,),
+    "B": (dict, str),
+    "BOOL": (bool,),
+    "NULL": (bool,),
+    "SS": (list,),
+    "NS": (list,),
+    "BS": (list,),
+}
 
 
 @dataclass(slots=True)
@@ -37,6 +48,7 @@ class Tables:
             "TransactGetItems": self._transact_get,
         }
         act = answers.get(operation)
+        _check_values(parameters)
         return act(parameters) if act else {}
 
     def _put(self, request: Mapping[str, JSON]) -> JSON:
@@ -169,6 +181,31 @@ def _check(request: Mapping[str, JSON], item: Item | None) -> None:
     expression = request.get("ConditionExpression")
     if isinstance(expression, str) and not holds(expression, Names.of(request), item or {}):
         raise refusal_of("ConditionalCheckFailedException", "dynamodb", "")
+
+
+def _check_values(node: JSON, depth: int = 0) -> None:
+    """Refuses plain values where the low-level API wants `{"S": "text"}`."""
+    if depth > 20:
+        return
+    if isinstance(node, list):
+        for child in node:
+            _check_values(child, depth + 1)
+    if isinstance(node, dict):
+        for name, child in node.items():
+            if name in ("Item", "Key", "ExpressionAttributeValues") and isinstance(child, dict):
+                for value in child.values():
+                    _check_value(value)
+            else:
+                _check_values(child, depth + 1)
+
+
+def _check_value(value: JSON) -> None:
+    kind, inner = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("", None)
+    if kind in ("L", "M") and isinstance(inner, (list, dict)):
+        for child in inner.values() if isinstance(inner, dict) else inner:
+            _check_value(child)
+    elif kind not in TYPES or not isinstance(inner, TYPES[kind]):
+        raise _invalid("Supplied AttributeValue must contain exactly one of the supported datatypes")
 
 
 def _invalid(message: str) -> Refusal:

@@ -45,6 +45,7 @@ CALLS = {
     "tkill": (200, 130),
     "setpgid": (109, 154),
     "setsid": (112, 157),
+    "setpriority": (141, 140),
     "setrlimit": (160, 164),
     "unshare": (272, 97),
     "setns": (308, 268),

@@ -53,13 +53,13 @@ function errorClass(name) {
 
 function toError(refusal) {
   const { code, message, status, throttling } = refusal;
-  if (code === 'ParamValidation') return new Error(message);
+  if (code === 'ParamValidation' && status === 0) return new Error(message);
   if (code === 'TimeoutError') {
     return Object.assign(new Error(message), { name: code, $metadata: { attempts: 3, totalRetryDelay: 200 } });
   }
   const $metadata = { httpStatusCode: status, requestId: '00000000-0000-4000-8000-000000000000', attempts: 1,
     totalRetryDelay: 0 };
-  const error = new (errorClass(code))({ message, $fault: status >= 500 ? 'server' : 'client', $metadata });
+  const error = new (errorClass(code === 'ParamValidation' ? 'ValidationException' : code))({ message, $fault: status >= 500 ? 'server' : 'client', $metadata });
   error.Code = code;
   if (refusal.reasons) error.CancellationReasons = refusal.reasons;
   if (throttling) error.$retryable = { throttling: true };
