@@ -277,7 +277,8 @@ def _denied(error: str, containing: str | None = None) -> tuple[Fault, ...]:
 def _observe(target: Target | NotRun, scenes: Sequence[Scene], cache: Path | None) -> Observed | NotRun:
     if isinstance(target, NotRun):
         return target
-    key = hashlib.sha256(json.dumps([[s.name, s.event, str(s.now)] for s in scenes]).encode()).hexdigest()
+    played = [[scene.name, scene.event, str(scene.now), str(scene.faults)] for scene in scenes]
+    key = hashlib.sha256(json.dumps(played).encode()).hexdigest()
 
     def run(supplies: Supplies) -> Execution:
         return execute(

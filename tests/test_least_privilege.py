@@ -251,7 +251,7 @@ async function store(record) {
     )
     without = judge(processor=processor)
     assert without.status is Status.FAIL
-    assert list(found(without)) == ["s3:GetObject is not allowed | allowed: index.js:21 may call GetObject"]
+    assert list(found(without)) == ["s3:GetObject is not allowed | allowed: index.js:18 may call GetObject"]
     objects = {"Fn::Sub": "${Bucket.Arn}/*"}
     assert judge(allow(objects, "s3:GetObject"), processor).status is Status.PASS
 
