@@ -72,16 +72,18 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         assembly, find_others = _input(options, document, environment, stack, progress)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
-        pipeline = Pipeline(assembly, _names(rules, environment))
+        pipeline = Pipeline(assembly, names(rules, environment))
         observations = _observations(options, pipeline)
         progress("judging")
         others = find_others()
-        results = tuple(
-            _result(
-                rule,
-                Case(rule.requirement, document, pipeline, options.as_of, environment, others, observations),
-            )
-            for rule in rules
+        results = judge(
+            rules,
+            document,
+            pipeline,
+            as_of=options.as_of,
+            environment=environment,
+            others=others,
+            observations=observations,
         )
         runs: tuple[ScannerRun, ...] = ()
         if scanners:
@@ -178,7 +180,7 @@ def _siblings(document: Document, environment: str) -> Sequence[str]:
     return known.all_retained if known.keeps_data(environment) else (known.probe, known.default)
 
 
-def _names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
+def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
     """What the document calls the resources in each role: the pipeline's tie-breakers."""
     found = {}
     for rule in rules:
@@ -189,6 +191,25 @@ def _names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[s
 
 
 # Judging
+
+
+def judge(
+    rules: Sequence[Rule],
+    document: Document,
+    pipeline: Pipeline,
+    *,
+    as_of: date,
+    environment: str,
+    others: Mapping[str, Assembly | str] | str,
+    observations: Callable[[], Observations],
+) -> tuple[Result, ...]:
+    """Every rule's verdict, in the document's order. See `compliance.rules.Case` for the arguments."""
+
+    def result(rule: Rule) -> Result:
+        case = Case(rule.requirement, document, pipeline, as_of, environment, others, observations)
+        return _result(rule, case)
+
+    return tuple(map(result, rules))
 
 
 def _observations(options: Options, pipeline: Pipeline) -> Callable[[], Observations]:
