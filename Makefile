@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help audit test lint format lock clean
 help:

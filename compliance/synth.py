@@ -79,7 +79,6 @@ def synthesise(app: App, output: Path, context: Mapping[str, str]) -> Path:
         "CDK_CONTEXT_JSON": json.dumps(everything),
         "CDK_VALIDATION": "false",
         "JSII_HOST_STACK_TRACES": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",  # a stray __pycache__ in an asset would change its hash
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
     }
     if node := bundled_node():

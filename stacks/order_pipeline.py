@@ -182,7 +182,11 @@ class OrderPipeline(cdk.Stack):
         )
 
     def _private_bucket(self, construct_id: str, **properties: Any) -> s3.Bucket:
-        """A bucket with nothing public. In a throwaway environment it is emptied, or it could not go."""
+        """A bucket with nothing public.
+
+        Nothing empties it, in no environment: CDK's helper for that is a function that may delete every
+        object, for the sake of a stack that is destroyed now and then. Empty the buckets first.
+        """
         return s3.Bucket(
             self,
             construct_id,
@@ -192,7 +196,6 @@ class OrderPipeline(cdk.Stack):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             removal_policy=self._settings.removal_policy,
-            auto_delete_objects=self._settings.throwaway,
             **properties,
         )
 
