@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from compliance.rules import decided
 from compliance.rules.handlers.probes import Finding, Seen, brief, named, probe, said
 from compliance.sandbox import Call, Outcome
 from compliance.sandbox.expressions import Names, assign
+from compliance.sandbox.refusal import Refusal
 
 JSON = Any
 Names_ = tuple[str, ...]
@@ -30,7 +32,8 @@ def items(call: Call) -> list[dict[str, JSON]]:
         puts = [_mapping(r).get("PutRequest") for batch in requests for r in _list(batch)]
         return [_mapping(_mapping(put).get("Item")) for put in puts if put]
     if call.operation == "TransactWriteItems":
-        return [_item(action) for part in _list(parameters.get("TransactItems")) for action in part.values()]
+        parts = map(_mapping, _list(parameters.get("TransactItems")))
+        return [_item(_mapping(action)) for part in parts for action in part.values()]
     return [_item(parameters)]
 
 
@@ -39,7 +42,8 @@ def _item(request: Mapping[str, JSON]) -> dict[str, JSON]:
         return _mapping(request["Item"])
     item = dict(_mapping(request.get("Key")))
     if isinstance(expression := request.get("UpdateExpression"), str):
-        assign(expression, Names.of(request), item)
+        with suppress(Refusal):  # then nothing was written anyway
+            assign(expression, Names.of(request), item)
     return item
 
 
@@ -73,7 +77,7 @@ def failure_record(seen: Seen) -> Iterator[Finding]:
     for name in ("full", "other"):
         scene, outcome = seen.observed.act(name)
         message = scene.messages[0]
-        call = next((c for c in _writes(outcome) if c.error is None and _mentions(c, message)), None)
+        call = next((c for c in _writes(seen, outcome) if c.error is None and _mentions(c, message)), None)
         if call is None:
             trouble = seen.trouble(outcome)
             told = seen.open if trouble else seen.bad
@@ -169,13 +173,19 @@ def _parsed(value: JSON) -> JSON:
     return value
 
 
-def _writes(outcome: Outcome | None) -> list[Call]:
-    return [call for call in written(outcome) if call.service == "dynamodb"] if outcome else []
+def _writes(seen: Seen, outcome: Outcome | None) -> list[Call]:
+    """What was written into the audit table; into any, where its name is not known."""
+    calls = [call for call in written(outcome) if call.service == "dynamodb"] if outcome else []
+    tables = seen.observed.target.tables
+    return [call for call in calls if not tables or any(name in _text(call) for name in tables)]
+
+
+def _text(call: Call) -> str:
+    return json.dumps(call.parameters, ensure_ascii=False)
 
 
 def _mentions(call: Call, message: Message) -> bool:
-    text = json.dumps(call.parameters, ensure_ascii=False)
-    return any(mark in text for mark in message.marks)
+    return any(mark in _text(call) for mark in message.marks)
 
 
 # HRD-02
@@ -192,12 +202,12 @@ def unstored(seen: Seen) -> Iterator[Finding]:
     for scene, outcome in seen.observed.acts():
         if scene.name.endswith("-again"):
             continue  # HRD-12's
-        stored = [call for call in _writes(outcome) if call.error is None]
+        stored = [call for call in _writes(seen, outcome) if call.error is None]
         deleted = acknowledged(scene, outcome, reports)
         lost = [m for m in deleted if not any(_mentions(call, m) for call in stored)]
         kept |= len(lost) < len(deleted)
         if lost:
-            yield seen.bad(_loss(scene, outcome, reports), wanted, _place(outcome))
+            yield seen.bad(_loss(seen, scene, outcome, reports), wanted, _place(seen, outcome))
         else:
             yield seen.ok(f"{scene.name}: {_end(outcome)}", wanted)
     if not kept:
@@ -216,14 +226,15 @@ def acknowledged(scene: Scene, outcome: Outcome, reports: bool) -> list[Message]
     if not reports or not failures:
         return list(scene.messages)
     entries = failures if isinstance(failures, list) else [failures]
-    names = {entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries}
-    if not names <= {message.id for message in scene.messages}:
+    names = [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries]
+    ids = [message.id for message in scene.messages]
+    if any(name not in ids for name in names):
         return []  # a name that is none makes the whole batch fail
     return [message for message in scene.messages if message.id not in names]
 
 
-def _loss(scene: Scene, outcome: Outcome, reports: bool) -> str:
-    refused = next((call.error for call in _writes(outcome) if call.error), None)
+def _loss(seen: Seen, scene: Scene, outcome: Outcome, reports: bool) -> str:
+    refused = next((call.error for call in _writes(seen, outcome) if call.error), None)
     cause = f"DynamoDB refused the write ({refused})" if refused else f"{scene.name}: nothing was stored"
     result = f"the handler returned {brief(outcome.result)}"
     if not reports and isinstance(outcome.result, dict) and outcome.result.get("batchItemFailures"):
@@ -231,8 +242,8 @@ def _loss(scene: Scene, outcome: Outcome, reports: bool) -> str:
     return f"{cause}, {result}: the message is deleted"
 
 
-def _place(outcome: Outcome) -> str | None:
-    return next((call.at for call in _writes(outcome) if call.error), None)
+def _place(seen: Seen, outcome: Outcome) -> str | None:
+    return next((call.at for call in _writes(seen, outcome) if call.error), None)
 
 
 def _end(outcome: Outcome) -> str:
@@ -260,9 +271,9 @@ def delivered_twice(seen: Seen) -> Iterator[Finding]:
     for name in ("full", "no-response", "no-json"):
         _, once = seen.observed.act(name)
         _, again = seen.observed.act(f"{name}-again")
-        first = next((call for call in _writes(once) if call.error is None), None)
+        first = next((call for call in _writes(seen, once) if call.error is None), None)
         if first:
-            twice = _Twice(name, first, again, next(iter(_writes(again)), None))
+            twice = _Twice(name, first, again, next(iter(_writes(seen, again)), None))
             yield from _same_keys(seen, names, twice)
             yield from _conditional(seen, names, twice)
             yield from _a_success(seen, twice)
@@ -283,7 +294,7 @@ def _same_keys(seen: Seen, names: Names_, twice: _Twice) -> Iterator[Finding]:
 def _conditional(seen: Seen, names: Names_, twice: _Twice) -> Iterator[Finding]:
     wanted = "a conditional write, which refuses a duplicate or leaves it as it is"
     first, second = twice.first, twice.second
-    text = json.dumps(first.parameters)
+    text = _text(first)
     keeps = "if_not_exists" in text
     if not keeps and "ConditionExpression" not in text and '"Expected"' not in text:
         yield seen.bad(f"{first.operation} without a condition", wanted, first.at)
@@ -308,7 +319,7 @@ def _keys_apart(seen: Seen, names: Names_) -> Iterator[Finding]:
     for scene, outcome in seen.observed.acts():
         if len(scene.messages) != 1 or scene.name.endswith("-again"):
             continue
-        for call in [call for call in _writes(outcome) if call.error in (None, *REFUSED)][:1]:
+        for call in [call for call in _writes(seen, outcome) if call.error in (None, *REFUSED)][:1]:
             key = _keys(call, names)
             other = scenes.setdefault(key, scene.name)
             if other != scene.name:

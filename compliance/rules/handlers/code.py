@@ -45,8 +45,8 @@ def modules(seen: Seen) -> Iterator[Finding]:
         yield seen.bad("asks for 'aws-sdk', the SDK's version 2, out of support", wanted)
     if last.load_error:
         yield seen.bad(seen.trouble(None) or "", "code that loads", last.load_error.at)
-    elif last.missing:
-        yield seen.open(last.missing, wanted)
+    elif last.missing or not last.outcomes:
+        yield seen.open(seen.trouble(None) or "nothing ran", wanted)
     elif sdk := sorted(n for n, found in asked.items() if found and n.startswith(("@aws-sdk/", "boto"))):
         yield seen.ok(", ".join(sdk), wanted)
     elif not observed.supplied:
@@ -76,9 +76,7 @@ def runs(seen: Seen) -> Iterator[Finding]:
         if lack.what == "name" and lack.error:
             yield seen.lack(said(lack.error), declared, lack.error.at)
         elif lack.what == "name":
-            yield seen.lack(
-                f"{lack.name} is not declared, and nothing is written without it", declared
-            )
+            yield seen.lack(f"{lack.name} is not declared, and nothing is written without it", declared)
     last = seen.observed.last
     if last.load_error or last.missing:
         yield seen.open(seen.trouble(None) or "", wanted)

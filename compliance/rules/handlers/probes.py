@@ -66,8 +66,8 @@ class Seen:
     def _evidence(self, found: str, wanted: str, at: str | None) -> Evidence:
         function = self.observed.target.resource
         return Evidence(
-            found=found,
-            wanted=wanted,
+            found=clean(found),
+            wanted=clean(wanted),
             logical_id=function.logical_id,
             construct_path=function.construct_path,
             source=at or function.source,
@@ -106,6 +106,12 @@ def probe(name: Name, *roles: Role) -> Callable[[Look], Look]:
     return register
 
 
+def clean(text: str, most: int = 400) -> str:
+    """What a handler made, fit to be shown: one line, no control characters, no end of text to it."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def said(error: HandlerError) -> str:
     """`ReferenceError: context is not defined at index.js:32`."""
     message = error.message.splitlines()[0] if error.message else ""
@@ -115,9 +121,7 @@ def said(error: HandlerError) -> str:
 
 def brief(value: Any, most: int = 120) -> str:
     """A value on one line, cut where it gets long."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), most)
 
 
 def acts(seen: Seen, *names: str) -> Iterator[tuple[Scene, Outcome | None]]:

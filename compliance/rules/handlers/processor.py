@@ -150,8 +150,7 @@ def _shown(record: dict[str, Any], name: str) -> str:
 
 
 def _is_utc(value: Any, times: tuple[datetime, ...]) -> bool:
-    iso = r"\d{4}-?\d\d-?\d\dT\d\d:?\d\d(:?\d\d([.,]\d+)?)?(Z|[+-]00(:?00)?)"
-    if not isinstance(value, str) or not re.fullmatch(iso, value):
+    if not isinstance(value, str) or not ISO_8601_UTC.fullmatch(value):
         return False
     try:
         told = datetime.fromisoformat(value)
@@ -208,7 +207,10 @@ def object_key(seen: Seen) -> Iterator[Finding]:
         yield told(f"{each.scene.name}: {each.key}", wanted, each.at)
 
 
-KEY = re.compile(r"processed-data/(\d{4}/\d{2}/\d{2})/(.+)\.json", re.DOTALL)
+ISO_8601_UTC = re.compile(r"\d{4}-?\d\d-?\d\dT\d\d:?\d\d(:?\d\d([.,]\d+)?)?(Z|[+-]00(:?00)?)", re.ASCII)
+
+
+KEY = re.compile(r"processed-data/([0-9]{4}/[0-9]{2}/[0-9]{2})/(.+)\.json", re.DOTALL)
 
 
 def _key_fault(object_: Stored) -> str | None:
@@ -235,7 +237,7 @@ def _key_fault(object_: Stored) -> str | None:
 
 def _stamp_fault(object_: Stored, rest: str) -> str | None:
     stamp = rest.removesuffix(f"-{object_.change.sequence_number}")
-    if not re.fullmatch(r"\d{8,20}", stamp) or stamp == object_.change.sequence_number:
+    if not re.fullmatch(r"[0-9]{8,20}", stamp) or stamp == object_.change.sequence_number:
         return "a timestamp in digits after the recordId; the change's sequence number may follow it"
     told = _moment(stamp)
     if told is None or not any(abs(told - time) <= TOLERANCE for time in _moments(object_)):
@@ -304,7 +306,7 @@ def bad_order(seen: Seen) -> Iterator[Finding]:
     elif not names_count or bad.sequence_number not in failed:
         yield seen.bad(f"S3 refused a change, and the handler returned {brief(_result(outcome))}", wanted)
     elif good.sequence_number not in failed and not any(
-        call.error is None and good.order_id in call.parameters.get("Body", "") for call in puts
+        call.error is None and good.order_id in str(call.parameters.get("Body")) for call in puts
     ):
         yield seen.bad("the good order behind the bad one is neither stored nor named", wanted)
     else:
