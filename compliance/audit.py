@@ -27,7 +27,7 @@ from compliance.model import (
 )
 from compliance.pipeline import Pipeline
 from compliance.rules import Case, Rule, bind
-from compliance.rules.naming import Name
+from compliance.rules.naming import tie_breakers
 
 if TYPE_CHECKING:
     from compliance.observe import Observations
@@ -182,12 +182,7 @@ def _siblings(document: Document, environment: str) -> Sequence[str]:
 
 def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
     """What the document calls the resources in each role: the pipeline's tie-breakers."""
-    found = {}
-    for rule in rules:
-        if isinstance(rule.parameters, Name) and len(rule.requirement.subjects) == 1:
-            pattern = re.escape(rule.parameters.pattern).replace(r"\{env\}", re.escape(environment))
-            found[rule.requirement.subjects[0]] = re.compile(pattern.replace(r"\{account\}", ".+"))
-    return found
+    return tie_breakers([rule.requirement for rule in rules], environment)
 
 
 # Judging

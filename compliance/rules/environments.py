@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from compliance.assembly import Assembly, Resource
-from compliance.intrinsics import NO_VALUE, Ref, Unknown, show, to_list
+from compliance.assembly import Assembly, Resource, Stack
+from compliance.intrinsics import (
+    FUNCTIONS,
+    NO_VALUE,
+    Pseudo,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    is_unknown,
+    show,
+    to_list,
+)
 from compliance.model import Evidence, Verdict
 from compliance.pipeline import BUCKET, Pipeline, Unfilled, dig
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
-from compliance.rules.naming import PHYSICAL_NAMES
+from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
@@ -65,8 +76,52 @@ def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
     return tally.verdict()
 
 
+class Spelled(str):
+    """A text that references are in, by logical id; `full` has them written out by physical name."""
+
+    __slots__ = ("full",)
+    full: str
+
+
+def simplified(node: Any, stack: Stack) -> Any:
+    """A part of a template with its functions resolved, where all of their value is known."""
+    if isinstance(node, dict):
+        if len(node) == 1 and next(iter(node)) in ("Ref", *FUNCTIONS):
+            value = stack.resolver.resolve(node)
+            return node if is_unknown(value) else _spelled(value, stack)
+        return {key: item for key, item in _each(node.items(), stack) if item is not NO_VALUE}
+    if isinstance(node, list):
+        return [item for _, item in _each(enumerate(node), stack) if item is not NO_VALUE]
+    return _spelled(node, stack)
+
+
+def _each(items: Iterable[tuple[Any, Any]], stack: Stack) -> Iterator[tuple[Any, Any]]:
+    return ((key, simplified(item, stack)) for key, item in items)
+
+
+def _spelled(value: Value, stack: Stack) -> Any:
+    """A resolved value as plain data; the account that the manifest binds is no literal."""
+    if isinstance(value, dict):
+        return {key: _spelled(item, stack) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelled(item, stack) for item in value]
+    if not isinstance(value, str | Ref | Pseudo | Text):
+        return value
+    text = Spelled(_neutral_account(show(value), stack))
+    text.full = _neutral_account(stack.assembly.text(value) or show(value), stack)
+    return text
+
+
+def _neutral_account(text: str, stack: Stack) -> str:
+    return text.replace(stack.account, "${AWS::AccountId}") if stack.account else text
+
+
 class Comparison:
-    """Compares templates of environment `a` with those of `b`, value by value."""
+    """Compares templates of environment `a` with those of `b`, value by value.
+
+    Functions are resolved first, so that it does not matter whether a name comes from a literal, a
+    parameter's default or a mapping.
+    """
 
     def __init__(self, a: str, b: str) -> None:
         self.a, self.b, self.changed = a, b, 0
@@ -88,29 +143,23 @@ class Comparison:
         return re.sub("(?i)" + "|".join(map(re.escape, (self.a, self.b))), "", HASH.sub("", logical_id))
 
     def resource(self, left: Resource, right: Resource) -> Iterator[Evidence]:
-        own = {key: value for key, value in left.raw.items() if key != "Metadata"}
-        others = {key: value for key, value in right.raw.items() if key != "Metadata"}
-        seen = set()
-        for path, found, wanted in self._values(own, others, ""):
-            seen.add(path.removeprefix("Properties."))
+        ours, theirs = (
+            simplified({key: item for key, item in r.raw.items() if key != "Metadata"}, r.stack)
+            for r in (left, right)
+        )
+        for path, found, wanted in self._values(ours, theirs, ""):
             yield evidence(left, found, wanted, path.removeprefix("Properties."))
-        # A parameter's default or a mapping may hide the name: what it resolves to must follow too.
-        name = PHYSICAL_NAMES.get(left.type)
-        for path in filter(None, (name, *(f"Tags.{i}.Value" for i in range(len(to_list(left.get("Tags"))))))):
-            ours, theirs = (r.stack.assembly.text(r.get(path)) for r in (left, right))
-            if path not in seen and ours and self.carries(ours) and ours == theirs:
-                yield evidence(left, f"{ours!r} in {self.b} too", f"{self.follows(ours)!r} in {self.b}", path)
 
     def outputs(self, ours: Assembly, theirs: Assembly) -> Iterator[Evidence]:
-        right = {self.neutral(k): v for s in theirs.stacks for k, v in _outputs(s.template)}
-        for stack in ours.stacks:
-            for key, value in _outputs(stack.template):
-                twin = right.get(self.neutral(key))
-                if twin is None:
-                    yield Evidence("is not there", f"the output {key} in {self.b} too", key)
-                    continue
-                for path, found, wanted in self._values(value, twin, "Outputs"):
-                    yield Evidence(found, wanted, key, property=path)
+        left, right = ({self.neutral(k): (k, v) for k, v in _outputs(a)} for a in (ours, theirs))
+        for place in sorted(left.keys() ^ right.keys()):
+            key, _ = (left.get(place) or right.get(place)) or (place, None)
+            where = self.a if place in left else self.b
+            yield Evidence(f"is there for {where} alone", "the same outputs in both", key)
+        for place in left.keys() & right.keys():
+            key, value = left[place]
+            for path, found, wanted in self._values(value, right[place][1], "Outputs"):
+                yield Evidence(found, wanted, key, property=path)
 
     def _values(self, left: Any, right: Any, path: str) -> Iterator[tuple[str, str, str]]:
         """Path, found and wanted of each difference that should not be, or that should and is not."""
@@ -136,15 +185,22 @@ class Comparison:
             yield path, f"{show(left)}, {show(right)} in {self.b}", "the same in both"
 
     def _texts(self, left: str, right: str, path: str) -> Iterator[tuple[str, str, str]]:
-        renamed = self._renamed(left)
-        wanted = self.follows(renamed)
-        again = self._renamed(self.follows(left))
-        if ASSET.sub("", right) in (ASSET.sub("", wanted), ASSET.sub("", again)):
+        if self._same(left, right):
             self.changed += left != right and self.carries(left)
-        elif ASSET.sub("", renamed) != ASSET.sub("", right):
-            yield path, f"{left!r}, {right!r} in {self.b}", f"{wanted!r} in {self.b}"
-        elif self.carries(left) and (self._must_follow(path) or any(name in left for name in self.names)):
-            yield path, f"{left!r} in {self.b} too", f"{wanted!r} in {self.b}"
+        elif ASSET.sub("", self._renamed(left)) == ASSET.sub("", right):
+            if self._must_follow(path) or any(name in left for name in self.names):
+                yield path, f"{left!r} in {self.b} too", f"{self.follows(left)!r} in {self.b}"
+        elif not self._same(getattr(left, "full", left), getattr(right, "full", right)):
+            yield (
+                path,
+                f"{left!r}, {right!r} in {self.b}",
+                f"{self.follows(self._renamed(left))!r} in {self.b}",
+            )
+
+    def _same(self, left: str, right: str) -> bool:
+        """Whether `right` is what `left` should be in `b`. Either reads with or without the name in ids."""
+        wanted = self.follows(self._renamed(left)), self._renamed(self.follows(left))
+        return ASSET.sub("", right) in [ASSET.sub("", text) for text in wanted]
 
     def _renamed(self, text: str) -> str:
         if text in self.ids:
@@ -160,9 +216,11 @@ class Comparison:
         return steps[0] == "Outputs" or "Tags" in steps or any(s.endswith("Name") for s in steps[-3:])
 
 
-def _outputs(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, output in (template.get("Outputs") or {}).items():
-        yield key, {name: output[name] for name in ("Value", "Export") if name in output}
+def _outputs(assembly: Assembly) -> Iterator[tuple[str, Any]]:
+    for stack in assembly.stacks:
+        for key, output in (stack.template.get("Outputs") or {}).items():
+            said = {name: output[name] for name in ("Value", "Export") if name in output}
+            yield key, simplified(said, stack)
 
 
 def _pairs(
@@ -170,21 +228,20 @@ def _pairs(
 ) -> list[tuple[Resource, Resource]]:
     """The resources of both assemblies, matched once the environment's name is out of stacks and ids."""
     left, right = _by_place(ours, comparison), _by_place(theirs, comparison)
-    for place in left.keys() ^ right.keys():
-        resource = (left.get(place) or right[place])[0]
-        where = comparison.a if place in left else comparison.b
-        tally.add(False, evidence(resource, f"is there for {where} alone", "the same resources in both"))
-    pairs = [
-        pair for place in left.keys() & right.keys() for pair in zip(left[place], right[place], strict=False)
-    ]
-    for own, twin in pairs:
-        comparison.ids[own.logical_id] = twin.logical_id
-        for path in filter(None, [PHYSICAL_NAMES.get(own.type)]):
-            name = own.get(path)
+    pairs: list[tuple[Resource, Resource]] = []
+    for place in dict.fromkeys((*left, *right)):
+        own, twins = left.get(place, []), right.get(place, [])
+        pairs += zip(own, twins, strict=False)
+        for resource in (*own[len(twins) :], *twins[len(own) :]):
+            where = comparison.a if resource in own else comparison.b
+            tally.add(False, evidence(resource, f"is there for {where} alone", "the same resources in both"))
+    for one, twin in pairs:
+        comparison.ids[one.logical_id] = twin.logical_id
+        for path in filter(None, [PHYSICAL_NAMES.get(one.type)]):
+            name = one.get(path)
             if isinstance(name, str) and comparison.carries(name):
                 comparison.names.append(name)
-    order = {resource: index for index, resource in enumerate(ours.resources())}
-    return sorted(pairs, key=lambda pair: order[pair[0]])
+    return pairs
 
 
 def _by_place(assembly: Assembly, comparison: Comparison) -> Mapping[tuple[str, str, str], list[Resource]]:
@@ -211,8 +268,8 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
     pipeline = case.pipeline
     if not environment.keeps_data(case.environment):
-        assembly = other(case, environment.all_retained[0])
-        pipeline = Pipeline(assembly)
+        name = environment.all_retained[0]
+        pipeline = Pipeline(other(case, name), tie_breakers(case.document.requirements, name))
     tally = Tally()
     for name in check.of:
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from compliance.assembly import Resource
+from compliance.document import Requirement
 from compliance.intrinsics import NO_VALUE, Value, to_list
 from compliance.model import Evidence, InputError, Verdict
 from compliance.physical import ELSEWHERE, FORMS
@@ -51,6 +53,18 @@ def judge_name(check: Name, case: Case) -> Verdict:
         item = evidence(resource, name, f"{wanted}", path)
         tally.add(name is not NO_VALUE and case.text(name) == wanted, item)
     return tally.verdict()
+
+
+def tie_breakers(requirements: Iterable[Requirement], environment: str) -> Mapping[str, re.Pattern[str]]:
+    """What a document calls the resource in each role: where the wiring leaves a choice, that decides."""
+    found = {}
+    for requirement in requirements:
+        pattern = requirement.check.get("pattern")
+        if requirement.check.get("kind") == "name" and isinstance(pattern, str):
+            form = re.escape(pattern).replace(r"\{env\}", re.escape(environment))
+            form = form.replace(r"\{account\}", ".+")
+            found.update(dict.fromkeys(requirement.subjects, re.compile(form)))
+    return found
 
 
 def _fill(pattern: str, resource: Resource, case: Case) -> str:

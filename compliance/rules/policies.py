@@ -13,7 +13,7 @@ from compliance.iam import (
     role_statements,
 )
 from compliance.intrinsics import NO_VALUE, Unknown
-from compliance.model import Evidence, Verdict
+from compliance.model import Verdict
 from compliance.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 
@@ -120,35 +120,40 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
             days = decided(group.get("RetentionInDays"))
             item = evidence(group, days, "a number of days", "RetentionInDays")
             tally.add(days is not NO_VALUE, item)
-        wider = list(_writes_elsewhere(role, name, case))
-        tally.add(False, *wider)
-        if not wider:
-            tally.add(True, evidence(role, f"writes logs to {name} alone", f"writes logs to {name} alone"))
+        _judge_writes(role, name, case, tally)
     return tally.verdict()
 
 
-def _writes_elsewhere(role: Resource, name: str, case: Case) -> list[Evidence]:
-    own = log_patterns(role, name, case)
-    wanted = f"logs in {name} alone"
-    found: list[Evidence] = []
-    for statement in role_statements(case.assembly, role):
-        if statement.unknown:
-            raise Undecided(statement.unknown)
-        writes = (
-            covers_action("logs:*", a) or covers_action(a, "logs:PutLogEvents") for a in statement.actions
-        )
-        if not statement.allow or not (any(writes) or statement.not_actions):
-            continue
-        for target in statement.resources or ("everything but some",):
-            if not any(covers_resource(pattern, target) for pattern in own):
+def _judge_writes(role: Resource, name: str, case: Case, tally: Tally) -> None:
+    wanted = f"writes logs to {name} alone"
+    before = len(tally.failures)
+    with tally.doubting():
+        for statement in role_statements(case.assembly, role):
+            for target in _other_logs(statement, log_patterns(role, name, case)):
                 place = f"{statement.property}.Resource"
-                found.append(evidence(statement.resource, target, wanted, place))
-    for policy in managed_policies(case.assembly, role):
-        if isinstance(policy, Unknown):
-            raise Undecided(policy.why)
-        if policy.endswith(BASIC_EXECUTION):
-            found.append(evidence(role, f"{policy} allows every log group", wanted, "ManagedPolicyArns"))
-    return found
+                tally.add(False, evidence(statement.resource, target, wanted, place))
+        for policy in managed_policies(case.assembly, role):
+            if isinstance(policy, Unknown) or not policy.endswith(BASIC_EXECUTION):
+                why = policy.why if isinstance(policy, Unknown) else f"what {policy} allows"
+                raise Undecided(f"{why} is not in the template")
+            found = f"{policy} allows every log group"
+            tally.add(False, evidence(role, found, wanted, "ManagedPolicyArns"))
+        if len(tally.failures) == before:
+            tally.add(True, evidence(role, wanted, wanted))
+
+
+def _other_logs(statement: Statement, own: tuple[str, ...]) -> list[str]:
+    """What a statement lets a role write logs to, apart from its function's own group."""
+    if statement.unknown:
+        raise Undecided(statement.unknown)
+    writes = any(
+        covers_action("logs:*", action) or covers_action(action, "logs:PutLogEvents")
+        for action in statement.actions
+    )
+    if not statement.allow or not (writes or statement.not_actions):
+        return []
+    targets = statement.resources or ("everything but some",)
+    return [target for target in targets if not any(covers_resource(pattern, target) for pattern in own)]
 
 
 def log_patterns(holder: Resource, name: str, case: Case) -> tuple[str, ...]:

@@ -223,8 +223,12 @@ def judge_own_role(check: OwnRole, case: Case) -> Verdict:
 def _users(role: Resource, case: Case) -> Iterator[Resource]:
     """Every resource that runs under a role: one with a property named after roles that denotes it."""
     for resource in case.assembly.resources():
-        if resource is not role and resource.type not in POLICIES and any(
-            case.pipeline.identify(value, ROLE) is role for value in _role_values(resource.properties)
+        if (
+            resource is not role
+            and resource.type not in POLICIES
+            and any(
+                case.pipeline.identify(value, ROLE) is role for value in _role_values(resource.properties)
+            )
         ):
             yield resource
 
