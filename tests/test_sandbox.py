@@ -308,6 +308,22 @@ def test_an_environment_of_its_own() -> None:
     assert "HOME" not in environment
 
 
+def test_python_may_wait_and_work_in_threads() -> None:
+    code = """
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+async def wait():
+    await asyncio.sleep(0.01)
+    return await asyncio.to_thread(lambda: 1)
+
+def handler(event, context):
+    with ThreadPoolExecutor(2) as pool:
+        return asyncio.run(wait()) + sum(pool.map(int, '12'))
+"""
+    assert only(run(code, "python3.13")).result == 4
+
+
 def test_an_ended_process_makes_room_for_another() -> None:
     code = "exports.handler = async (e) => { if (e.number === 1) process.exit(1); return e.number; };"
     first, second, third = run(code, events=3).outcomes

@@ -157,12 +157,13 @@ class Child:
         self.received += len(chunk)
         if self.received > MOST_MESSAGES:
             raise Stopped(f"output: more than {MOST_MESSAGES >> 20} MiB sent to AWS")
-        self.pending += chunk
-        while (end := self.pending.find(b"\n")) >= 0:
-            line = bytes(self.pending[:end])
-            del self.pending[: end + 1]
-            if line:
-                self._take(self._opened(line), invocations, deadline)
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self.pending += line
+            if self.pending:
+                self._take(self._opened(bytes(self.pending)), invocations, deadline)
+            self.pending.clear()
+        self.pending += rest
         return True
 
     def _opened(self, line: bytes) -> dict[str, JSON]:

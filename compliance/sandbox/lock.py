@@ -94,6 +94,7 @@ class Lock:
         self.language = language
         self.unheld: tuple[str, ...] = ()
         self._ruleset = -1
+        self._limits = self._wanted()
         self._steps: list[Callable[[], None]] = [self._resources]
         if sys.platform != "linux":
             self._lacks("the network, files and other processes are closed by the interpreter alone")
@@ -118,7 +119,8 @@ class Lock:
 
     # -- resource limits
 
-    def _resources(self) -> None:
+    def _wanted(self) -> list[tuple[int, tuple[int, int]]]:
+        """No limit is raised: what this process itself may not, its child may not either."""
         seconds = max(1, round(self.limits.cpu))
         wanted = [
             (resource.RLIMIT_CPU, seconds, seconds + 1),
@@ -126,14 +128,17 @@ class Lock:
             (resource.RLIMIT_CORE, 0, 0),
             (resource.RLIMIT_NOFILE, 256, 256),
         ]
-        # Node reserves far more address space than it uses, and half a GiB of data before it starts. Its
-        # heap has a limit of its own (see run.py); this one is for buffers.
-        memory, kind = (64, resource.RLIMIT_AS) if self.language == "python" else (640, resource.RLIMIT_DATA)
-        size = (self.limits.memory + memory) * MIB
         if sys.platform == "linux":
-            wanted.append((kind, size, size))
-        for limit, soft, hard in wanted:
-            resource.setrlimit(limit, (soft, hard))
+            # Node reserves far more address space than it uses, and half a GiB of data before it starts.
+            # Its heap has a limit of its own (see run.py); this one is for buffers.
+            python = self.language == "python"
+            size = (self.limits.memory + (64 if python else 640)) * MIB
+            wanted.append((resource.RLIMIT_AS if python else resource.RLIMIT_DATA, size, size))
+        return [(kind, _within(resource.getrlimit(kind)[1], soft, hard)) for kind, soft, hard in wanted]
+
+    def _resources(self) -> None:
+        for kind, values in self._limits:
+            resource.setrlimit(kind, values)
 
     # -- files
 
@@ -188,6 +193,12 @@ class Lock:
         program = self._filter.program(os.getpid())
         if self._libc.prctl(SET_SECCOMP, FILTER_MODE, program, 0, 0) != 0:
             raise OSError("seccomp")
+
+
+def _within(most: int, soft: int, hard: int) -> tuple[int, int]:
+    if most == resource.RLIM_INFINITY:
+        return soft, hard
+    return min(soft, most), min(hard, most)
 
 
 class _Filter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import dataclasses
 import re
 import shutil
@@ -10,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,9 @@ def execute(
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
     `tables` names the key attributes of DynamoDB tables by table name, so that the stand-in can tell
-    one item from another. Raises CheckerError only where the sandbox itself is broken.
+    one item from another. `cache_key` stands for the invocations in the cache's key, where these are
+    drawn afresh each time: it has to name all that matters about them, faults too. Raises CheckerError
+    only where the sandbox itself is broken.
     """
     language = _language(program.runtime)
     command = _command(language, limits)
@@ -216,7 +220,14 @@ def _command(language: str, limits: Limits) -> list[str]:
             "--no-warnings",
             str(HERE / "node" / "main.cjs"),
         ]
+    _compile()
     return [sys.executable, "-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+
+
+@lru_cache(maxsize=1)
+def _compile() -> None:
+    """The child itself may write no .pyc, so it would compile the harness each time."""
+    compileall.compile_dir(HERE / "python", quiet=2)
 
 
 def _lock(language: str, interpreter: Path, root: Path, limits: Limits) -> Lock:

@@ -3,11 +3,14 @@
 The operating system's own locks (lock.py) are the second, and hold also where these can be dodged.
 """
 
+import _posixsubprocess
 import os
 import sys
 from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+UNIX = 1
 
 # Audit events by how they begin, and modules.
 REFUSED = """
@@ -18,7 +21,7 @@ REFUSED = """
     sys.addaudithook telnetlib. tempfile. urllib. webbrowser.
 """
 MODULES = """
-    ctypes _ctypes _posixsubprocess multiprocessing _multiprocessing _testcapi _xxsubinterpreters
+    ctypes _ctypes multiprocessing _multiprocessing _testcapi _xxsubinterpreters
 """
 
 
@@ -42,6 +45,9 @@ def close(root: Any) -> None:
         found = real(decode(path if path is not None else "."))
         return within(found, readable) and not within(found, third_party)
 
+    def refuse(*_: Any) -> None:
+        raise PermissionError("the sandbox starts no program")
+
     def hook(event: Any, arguments: Any) -> None:
         if event == "open":
             path, _, flags = arguments
@@ -55,7 +61,11 @@ def close(root: Any) -> None:
         elif event == "import":
             if arguments[0] in refused_modules:
                 raise ImportError(f"the sandbox has no module {arguments[0]!r}")
+        elif event == "socket.__new__" and arguments[1] == UNIX:
+            pass  # asyncio wakes itself through a pair of these; connecting one is refused
         elif event.startswith(prefixes):
             raise PermissionError(f"the sandbox refuses {event}")
 
+    # asyncio imports subprocess, so this module there must be; what it does raises no audit event.
+    setattr(_posixsubprocess, "fork_exec", refuse)  # noqa: B010
     sys.addaudithook(hook)

@@ -4,6 +4,7 @@ What is used here is bound before the handler's code is loaded, so that patching
 handler does not garble its record.
 """
 
+import _thread
 import base64
 import json
 import os
@@ -57,15 +58,18 @@ def connect(read_fd: Any, write_fd: Any) -> Any:
 
     job = line()
     secret = job.pop("secret")
+    turn = _thread.RLock()  # handlers have threads, and each waits for the answer to its own question
 
     def send(kind: Any, /, **fields: Any) -> None:
         # The leading newline ends whatever the handler itself may have put on the pipe.
         text = memoryview(f"\n{secret}{dumps({**copy(fields), 't': kind})}\n".encode("utf-8", "replace"))
-        while text:
-            text = text[write(write_fd, text) :]
+        with turn:
+            while text:
+                text = text[write(write_fd, text) :]
 
     def ask(kind: Any, /, **fields: Any) -> Any:
-        send(kind, **fields)
-        return line()
+        with turn:
+            send(kind, **fields)
+            return line()
 
     return job, send, ask
