@@ -6,17 +6,16 @@ https://docs.aws.amazon.com/cdk/v2/guide/deploy.html#deploy-how-synth-assemblies
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from compliance.intrinsics import (
-    FUNCTIONS,
     NO_VALUE,
-    PSEUDO_PARAMETERS,
+    TOO_FAR,
     Pseudo,
     Ref,
     Resolver,
@@ -24,16 +23,20 @@ from compliance.intrinsics import (
     Unknown,
     Value,
     join,
-    names_in_sub,
     parts_of,
     show,
+    step,
 )
 from compliance.model import InputError
 from compliance.physical import FORMS
 from compliance.source import Lines, read_json, read_template
+from compliance.wellformed import check_template
 
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
 NESTED_STACK = "AWS::CloudFormation::Stack"
+
+# Nested stacks that hold one another, in a hand-made assembly, would never end.
+MAX_STACKS, MAX_NESTING = 500, 10
 
 Place = tuple[str | None, str | None]  # construct path, source line
 
@@ -50,8 +53,10 @@ class Resource:
 
     @cached_property
     def properties(self) -> dict[str, Value]:
-        value = self.stack.resolver.resolve(self.raw.get("Properties", {}))
-        return value if isinstance(value, dict) else {}
+        # One by one: what can't be resolved is one property's want, never the lack of all of them.
+        resolve = self.stack.resolver.resolve
+        found = {key: resolve(value) for key, value in self.raw.get("Properties", {}).items()}
+        return {key: value for key, value in found.items() if value is not NO_VALUE}
 
     @cached_property
     def exists(self) -> bool | Unknown:
@@ -79,13 +84,13 @@ class Resource:
     def get(self, path: str) -> Value:
         """The value at a dotted path below Properties; NO_VALUE where there is none."""
         value: Value = self.properties
-        for step in path.split("."):
+        for key in path.split("."):
             if isinstance(value, Unknown):
                 return value
             if isinstance(value, dict):
-                value = value.get(step, NO_VALUE)
-            elif isinstance(value, list) and step.isdigit():
-                value = value[int(step)] if int(step) < len(value) else NO_VALUE
+                value = value.get(key, NO_VALUE)
+            elif isinstance(value, list) and key.isdecimal():
+                value = value[int(key)] if int(key) < len(value) else NO_VALUE
             else:
                 return NO_VALUE
         return value
@@ -110,14 +115,20 @@ class Stack:
         declared_region: str | None = None,
         metadata: Mapping[str, Place] | None = None,
         parent: tuple[Stack, Resource] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self.assembly, self.name, self.path, self.template = assembly, name, path, template
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
         self.metadata = dict(metadata or {})
         self.parent = parent
+        self.depth: int = parent[0].depth + 1 if parent else 0
+        self._arguments = arguments or {}
+        self._outputs: dict[str, Value] = {}
+        self._open_outputs: set[str] = set()
         self.resolver = Resolver(self)
-        check_template(template, path)
+        check_template(template, path, lines or {})
         self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
 
     @cached_property
@@ -132,29 +143,50 @@ class Stack:
     @cached_property
     def outputs(self) -> dict[str, tuple[Value, Value]]:
         """Each output's value and export name, both resolved; without those whose condition is false."""
-        found: dict[str, tuple[Value, Value]] = {}
-        for key, raw in (self.template.get("Outputs") or {}).items():
-            exists = self.resolver.condition(raw["Condition"]) if "Condition" in raw else True
-            if exists is False:
+        exports = self.exports
+        return {key: (self.output(key), exports[key]) for key in exports}
+
+    @cached_property
+    def exports(self) -> dict[str, Value]:
+        """Each output's export name, NO_VALUE where it is not exported."""
+        found: dict[str, Value] = {}
+        for key, raw in self.template.get("Outputs", {}).items():
+            if "Condition" in raw and self.resolver.condition(raw["Condition"]) is False:
                 continue
-            value = exists if isinstance(exists, Unknown) else self.resolver.resolve(raw.get("Value"))
-            export = raw.get("Export")
-            name = self.resolver.resolve(export.get("Name")) if isinstance(export, dict) else NO_VALUE
-            found[key] = (value, name)
+            export = raw.get("Export", {})
+            name = self.resolver.resolve(export.get("Name", NO_VALUE)) if isinstance(export, dict) else None
+            found[key] = Unknown(f"the export of {key} is malformed") if name is None else name
         return found
+
+    def output(self, key: str) -> Value:
+        """An output's value, resolved when first asked for: outputs may import one another's exports."""
+        if key not in self._outputs:
+            if key in self._open_outputs:
+                return Unknown(f"the output {key} refers to itself")
+            self._open_outputs.add(key)
+            try:
+                with step() as near:
+                    self._outputs[key] = self._output(self.template["Outputs"][key]) if near else TOO_FAR
+            finally:
+                self._open_outputs.discard(key)
+        return self._outputs[key]
+
+    def _output(self, raw: Mapping[str, Any]) -> Value:
+        exists = self.resolver.condition(raw["Condition"]) if "Condition" in raw else True
+        return exists if isinstance(exists, Unknown) else self.resolver.resolve(raw.get("Value"))
 
     # The scope of the resolver
 
     def pseudo(self, name: str) -> Value:
         if self.parent and name in ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix"):
             return self.parent[0].pseudo(name)
-        region = self.region or ""
+        partition, suffix = _partition(self.region or "")
         known: dict[str, str | None] = {
             "AWS::AccountId": self.account,
             "AWS::Region": self.region,
             "AWS::StackName": self.stack_name,
-            "AWS::Partition": "aws-cn" if region.startswith("cn-") else _partition(region),
-            "AWS::URLSuffix": "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com",
+            "AWS::Partition": partition,
+            "AWS::URLSuffix": suffix,
         }
         if name == "AWS::NotificationARNs":
             return Unknown("the stack's notification topics")
@@ -162,12 +194,12 @@ class Stack:
 
     def argument(self, parameter: str) -> Value:
         if self.parent is None:
-            return NO_VALUE
+            return self._arguments.get(parameter, NO_VALUE)
         stack, resource = self.parent
         arguments = resource.raw.get("Properties", {}).get("Parameters", {})
-        if not isinstance(arguments, dict) or parameter not in arguments:
-            return NO_VALUE
-        return stack.resolver.resolve(arguments[parameter])
+        if not isinstance(arguments, dict) or any(key.startswith("Fn::") for key in arguments):
+            return Unknown(f"the parameters of the nested stack {resource.logical_id}")
+        return stack.resolver.resolve(arguments[parameter]) if parameter in arguments else NO_VALUE
 
     def expand(self, ref: Ref) -> Value:
         return self.assembly.expand(ref)
@@ -178,23 +210,20 @@ class Stack:
             return Unknown(f"{logical_id} is not in the template")
         if resource.type == NESTED_STACK and attribute.startswith("Outputs."):
             nested = self.assembly.nested.get((self.name, logical_id))
-            output = nested.outputs.get(attribute.removeprefix("Outputs.")) if nested else None
-            return (
-                output[0] if output else Unknown(f"the output {attribute} of the nested stack {logical_id}")
-            )
+            key = attribute.removeprefix("Outputs.")
+            if nested is None or key not in nested.exports:
+                return Unknown(f"the output {key} of the nested stack {logical_id}")
+            return nested.output(key)
         return Ref(self.name, logical_id, attribute or None)
 
     def export(self, name: Value) -> Value:
         return self.assembly.export(name)
 
     def stack_output(self, stack: Value, output: Value) -> Value:
-        for other in self.assembly.stacks:
-            if (
-                isinstance(output, str)
-                and stack in (other.stack_name, other.name)
-                and output in other.outputs
-            ):
-                return other.outputs[output][0]
+        if isinstance(stack, str) and isinstance(output, str):
+            for other in self.assembly.stacks:
+                if stack in (other.stack_name, other.name) and output in other.exports:
+                    return other.output(output)
         return Unknown(f"the output {show(output)} of the stack {show(stack)}")
 
 
@@ -206,13 +235,21 @@ class Assembly:
         self.stacks: list[Stack] = []
         self.nested: dict[tuple[str, str], Stack] = {}
         self.assets: dict[str, Path] = {}
+        self.unseen: list[Resource] = []  # nested stacks whose template is not here
         self._by_name: dict[str, Stack] = {}
-        self._open: set[tuple[str, ...]] = set()
+        self._exports: dict[str, tuple[Stack, str]] | None = None
+        self._expanded: dict[Ref, Value] = {}
+        self._open: set[tuple[str, str]] = set()
 
     def add(self, stack: Stack) -> None:
         self.stacks.append(stack)
         self._by_name[stack.name] = stack
-        self._add_nested(stack)
+        # What was looked up before may be found now.
+        self._exports = None
+        self._expanded.clear()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
 
     def resources(self, *types: str) -> Iterator[Resource]:
         """Every resource of these types (all, without any), in the order of the templates."""
@@ -230,6 +267,19 @@ class Assembly:
 
         What `Ref` and the attributes of a type look like: `compliance.physical`.
         """
+        if ref not in self._expanded:
+            key = (ref.stack, ref.logical_id)
+            if key in self._open:
+                return Unknown(f"the name of {ref.logical_id} refers to itself")
+            self._open.add(key)
+            try:
+                with step() as near:
+                    self._expanded[ref] = self._expand(ref) if near else TOO_FAR
+            finally:
+                self._open.discard(key)
+        return self._expanded[ref]
+
+    def _expand(self, ref: Ref) -> Value:
         resource = self.resource(ref)
         form = FORMS.get(resource.type) if resource else None
         if resource is None or form is None:
@@ -237,24 +287,16 @@ class Assembly:
         pattern = form.ref if ref.attribute is None else form.attributes.get(ref.attribute)
         if pattern is None:
             return ref
-        key = (ref.stack, ref.logical_id)
-        if key in self._open:
-            return Unknown(f"the name of {ref.logical_id} refers to itself")
-        self._open.add(key)
-        try:
-            name = resource.get(form.name)
-            name = resource.ref if name is NO_VALUE else self.written_out(name)
-        finally:
-            self._open.discard(key)
+        name = resource.get(form.name)
         known = {
-            "name": name,
+            "name": resource.ref if name is NO_VALUE else self.written_out(name),
             "account": resource.stack.pseudo("AWS::AccountId"),
             "region": resource.stack.pseudo("AWS::Region"),
             "partition": resource.stack.pseudo("AWS::Partition"),
         }
         if form.path:
             path = resource.get(form.path)
-            known["path"] = "/" if path is NO_VALUE else path
+            known["path"] = "/" if path is NO_VALUE else self.written_out(path)
         pieces = enumerate(re.split(r"\{(\w+)\}", pattern))
         return join(known[piece] if index % 2 else piece for index, piece in pieces)
 
@@ -288,17 +330,15 @@ class Assembly:
         wanted = self.text(name)
         if wanted is None:
             return Unknown(f"the import of {show(name)}")
-        if ("export", wanted) in self._open:
-            return Unknown(f"the export {wanted} refers to itself")
-        self._open.add(("export", wanted))
-        try:
+        if self._exports is None:
+            self._exports = {}  # an export's name that hangs on an import finds nothing, and ends
             for stack in self.stacks:
-                for value, export in stack.outputs.values():
-                    if export is not NO_VALUE and self.text(export) == wanted:
-                        return value
-        finally:
-            self._open.discard(("export", wanted))
-        return Unknown(f"no stack here exports {wanted}")
+                for key, export in stack.exports.items():
+                    text = self.text(export)
+                    if text is not None:
+                        self._exports.setdefault(text, (stack, key))
+        found = self._exports.get(wanted)
+        return found[0].output(found[1]) if found else Unknown(f"no stack here exports {wanted}")
 
     def asset(self, key: Value) -> Path | None:
         """Where the assembly keeps the file that is uploaded under this key (of S3)."""
@@ -307,42 +347,60 @@ class Assembly:
 
     @cached_property
     def digest(self) -> str:
-        """A sha256 over every file's path and content, hex."""
-        if self.path.is_file():
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()
-        total = hashlib.sha256()
-        for file in sorted(self.path.rglob("*")):
-            if file.is_file() and not file.is_symlink() and file.suffix != ".lock":
-                total.update(str(file.relative_to(self.path)).encode() + b"\0")
-                total.update(hashlib.sha256(file.read_bytes()).digest())
-        return total.hexdigest()
+        """A sha256 over every file's path and content, hex. Raises InputError where one can't be read."""
+        try:
+            if self.path.is_file():
+                return _sha256(self.path).hex()
+            total = hashlib.sha256()
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file() and not file.is_symlink() and file.suffix != ".lock":
+                    total.update(os.fsencode(file.relative_to(self.path)) + b"\0")
+                    total.update(_sha256(file))
+            return total.hexdigest()
+        except OSError as error:
+            raise InputError(f"{error.filename or self.path}: {error.strerror}") from None
 
-    def _add_nested(self, parent: Stack) -> None:
-        for resource in list(parent.resources.values()):
-            path = self._nested_template(resource) if resource.type == NESTED_STACK else None
-            if path is None:
-                continue
-            template, lines = read_template(path)
-            metadata = _own_places(template, lines, path) | _nested_metadata(parent, template)
-            stack = Stack(
-                self,
-                f"{parent.name}/{resource.logical_id}",
-                path,
-                template,
-                metadata=metadata,
-                account=parent.account,
-                region=parent.region,
-                declared_region=parent.declared_region,
-                parent=(parent, resource),
-            )
-            self.nested[(parent.name, resource.logical_id)] = stack
-            self.add(stack)
+    def add_nested(self) -> None:
+        """Reads the templates of nested stacks, once all the others are there for them to refer to."""
+        for parent in self.stacks:  # grows meanwhile
+            for resource in parent.resources.values():
+                if resource.type == NESTED_STACK:
+                    self._add_nested(parent, resource)
+
+    def _add_nested(self, parent: Stack, resource: Resource) -> None:
+        path = self._nested_template(resource)
+        if path is None:
+            self.unseen.append(resource)
+            return
+        if parent.depth >= MAX_NESTING or len(self.stacks) >= MAX_STACKS:
+            raise InputError(f"{parent.path}: Resources.{resource.logical_id}: nested stacks without end")
+        template, lines = read_template(path)
+        self.nested[(parent.name, resource.logical_id)] = stack = Stack(
+            self,
+            f"{parent.name}/{resource.logical_id}",
+            path,
+            template,
+            metadata=_own_places(template, lines, path) | _nested_metadata(parent, template),
+            account=parent.account,
+            region=parent.region,
+            declared_region=parent.declared_region,
+            parent=(parent, resource),
+            lines=lines,
+        )
+        self.add(stack)
 
     def _nested_template(self, resource: Resource) -> Path | None:
-        url = self.text(resource.get("TemplateURL"))
-        if url is None:
+        # Resolved apart from the other properties, which may refer to stacks that are not read yet.
+        url = resource.raw.get("Properties", {}).get("TemplateURL")
+        text = self.text(resource.stack.resolver.resolve(url))
+        if text is None:
             return None
-        return next((path for key, path in self.assets.items() if url.endswith("/" + key)), None)
+        return next((path for key, path in self.assets.items() if text.endswith("/" + key)), None)
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def load_assembly(path: Path, *, base: Path | None = None, region: str | None = None) -> Assembly:
@@ -352,107 +410,140 @@ def load_assembly(path: Path, *, base: Path | None = None, region: str | None = 
     is missing, empty, incomplete, or where a template in it is unusable.
     """
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder" if not path.exists() else f"{path}: not a folder")
+        hint = "not a folder (--template takes a file)" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {hint}")
     assembly = Assembly("assembly", path)
-    _load_folder(assembly, path, base or Path.cwd(), region, depth=0)
+    _Folder(assembly, path, base or Path.cwd(), region).load()
     if not assembly.stacks:
         raise InputError(f"{path / 'manifest.json'}: the assembly has no stack")
+    assembly.add_nested()
     return assembly
 
 
 def load_template(path: Path, *, region: str | None = None) -> Assembly:
     """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder (--assembly takes one)")
     assembly = Assembly("template", path)
     template, lines = read_template(path)
-    metadata = _own_places(template, lines, path)
-    assembly.add(Stack(assembly, path.name.split(".")[0], path, template, region=region, metadata=metadata))
+    name = path.name.split(".")[0]
+    places = _own_places(template, lines, path)
+    assembly.add(Stack(assembly, name, path, template, region=region, metadata=places, lines=lines))
+    assembly.add_nested()
     return assembly
 
 
-def _load_folder(assembly: Assembly, folder: Path, base: Path, region: str | None, depth: int) -> None:
-    manifest_path = folder / "manifest.json"
-    if not manifest_path.is_file():
-        empty = not any(folder.iterdir())
-        raise InputError(
-            f"{folder}: {'the folder is empty' if empty else 'no manifest.json: no cloud assembly'}"
-        )
-    manifest = read_json(manifest_path)
-    artifacts = manifest.get("artifacts", {}) if isinstance(manifest, dict) else None
-    if not isinstance(artifacts, dict) or not all(isinstance(a, dict) for a in artifacts.values()):
-        raise InputError(f"{manifest_path}: not a cloud assembly's manifest")
-    for artifact in artifacts.values():
-        if artifact.get("type") == "cdk:asset-manifest":
-            _load_assets(assembly, folder, _inside(folder, artifact, "file", manifest_path))
-    for name, artifact in artifacts.items():
-        if artifact.get("type") == "aws:cloudformation:stack":
-            _load_stack(assembly, folder, name, artifact, manifest_path, base, region)
-        elif artifact.get("type") == "cdk:cloud-assembly":
-            if depth >= 5:
-                raise InputError(f"{manifest_path}: assemblies nested too deeply")
-            below = _inside(folder, artifact, "directoryName", manifest_path)
-            _load_folder(assembly, below, base, region, depth + 1)
+class _Folder:
+    """A folder of an assembly with its manifest: the assembly itself, or one nested in it (a stage)."""
 
+    def __init__(
+        self, assembly: Assembly, folder: Path, base: Path, region: str | None, depth: int = 0
+    ) -> None:
+        self.assembly, self.folder, self.base, self.region = assembly, folder, base, region
+        self.depth = depth
+        self.manifest = folder / "manifest.json"
 
-def _inside(folder: Path, artifact: Mapping[str, Any], key: str, manifest: Path) -> Path:
-    properties = artifact.get("properties")
-    name = properties.get(key) if isinstance(properties, dict) else None
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{manifest}: an artifact of type {artifact.get('type')} without {key}")
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{manifest}: {key} leads out of the assembly: {name}")
-    return path
+    def load(self) -> None:
+        artifacts = self._artifacts()
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "cdk:asset-manifest":
+                self._load_assets(self._named(name, artifact, "file"))
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "aws:cloudformation:stack":
+                self._load_stack(name, artifact)
+            elif artifact.get("type") == "cdk:cloud-assembly":
+                if self.depth >= MAX_NESTING:
+                    raise InputError(f"{self.manifest}: assemblies nested without end")
+                below = self._named(name, artifact, "directoryName")
+                _Folder(self.assembly, below, self.base, self.region, self.depth + 1).load()
 
+    def _artifacts(self) -> dict[str, dict[str, Any]]:
+        if not self.manifest.is_file():
+            try:
+                empty = not any(self.folder.iterdir())
+            except OSError as error:
+                raise InputError(f"{self.folder}: {error.strerror}") from None
+            what = "the folder is empty" if empty else "no manifest.json: no cloud assembly"
+            raise InputError(f"{self.folder}: {what}")
+        manifest = read_json(self.manifest)
+        artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
+        if not isinstance(artifacts, dict):
+            raise InputError(f"{self.manifest}: no cloud assembly's manifest: it has no artifacts")
+        for name, artifact in artifacts.items():
+            if not isinstance(artifact, dict):
+                raise InputError(f"{self.manifest}: artifacts.{name} is no object")
+        return artifacts
 
-def _load_assets(assembly: Assembly, folder: Path, path: Path) -> None:
-    data = read_json(path)
-    files = data.get("files", {}) if isinstance(data, dict) else {}
-    for entry in files.values() if isinstance(files, dict) else ():
+    def _named(self, artifact_name: str, artifact: Mapping[str, Any], key: str) -> Path:
+        """The file or folder that an artifact's properties name."""
+        properties = artifact.get("properties")
+        name = properties.get(key) if isinstance(properties, dict) else None
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{self.manifest}: artifacts.{artifact_name} names no {key}")
+        return self._inside(name, self.manifest, f"artifacts.{artifact_name}")
+
+    def _inside(self, name: str, file: Path, place: str) -> Path:
+        """A path that `file` names, which must not lead out of the assembly, by dots or by links."""
+        path = self.folder / name
         try:
-            source = folder / entry["source"]["path"]
-            keys = [destination["objectKey"] for destination in entry["destinations"].values()]
-        except (KeyError, TypeError, AttributeError):
-            continue  # an executable source, or none: its bytes are not in the assembly
-        if source.resolve().is_relative_to(folder.resolve()):
-            assembly.assets.update((key, source) for key in keys if isinstance(key, str))
+            inside = path.resolve().is_relative_to(self.assembly.path.resolve())
+        except (OSError, ValueError, RuntimeError):  # too long; a NUL; links in a circle
+            inside = False
+        if not inside:
+            raise InputError(f"{file}: {place} leads out of the assembly: {name!r}")
+        return path
 
+    def _load_assets(self, path: Path) -> None:
+        data = read_json(path)
+        files = data.get("files", {}) if isinstance(data, dict) else None
+        if not isinstance(files, dict):
+            raise InputError(f"{path}: no asset manifest")
+        for key, entry in files.items():
+            try:
+                name = entry["source"].get("path")
+                keys = [destination["objectKey"] for destination in entry["destinations"].values()]
+            except (KeyError, TypeError, AttributeError):
+                raise InputError(
+                    f"{path}: files.{key} is no asset: source or destinations are amiss"
+                ) from None
+            if isinstance(name, str):  # else an executable makes it: its bytes are not in the assembly
+                source = self._inside(name, path, f"files.{key}")
+                self.assembly.assets.update((key, source) for key in keys if isinstance(key, str))
 
-def _load_stack(
-    assembly: Assembly,
-    folder: Path,
-    name: str,
-    artifact: Mapping[str, Any],
-    manifest: Path,
-    base: Path,
-    region: str | None,
-) -> None:
-    path = _inside(folder, artifact, "templateFile", manifest)
-    template, lines = read_template(path)
-    account, bound = _environment(artifact.get("environment"))
-    metadata = _own_places(template, lines, path)
-    extra = artifact.get("additionalMetadataFile")
-    entries = artifact.get("metadata", {})
-    if isinstance(extra, str) and (folder / extra).resolve().is_relative_to(folder.resolve()):
-        entries = read_json(folder / extra)
-    if isinstance(entries, dict):
-        for key, value in _metadata(entries, base).items():
+    def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
+        path = self._named(name, artifact, "templateFile")
+        template, lines = read_template(path)
+        if isinstance(template, dict):
+            template.setdefault("Resources", {})  # CDK's empty stacks have none
+        account, bound = _environment(artifact.get("environment"))
+        metadata = _own_places(template, lines, path)
+        for key, value in self._metadata(name, artifact).items():
             known = metadata.get(key, (None, None))
             metadata[key] = (value[0] or known[0], value[1] or known[1])
-    properties = artifact["properties"]
-    stack_name = properties.get("stackName", name)
-    assembly.add(
-        Stack(
-            assembly,
-            name if name not in assembly._by_name else f"{folder.name}/{name}",
-            path,
-            template,
-            stack_name=stack_name if isinstance(stack_name, str) else name,
-            account=account,
-            region=bound or region,
-            declared_region=bound,
-            metadata=metadata,
+        stack_name, arguments = (artifact["properties"].get(key) for key in ("stackName", "parameters"))
+        self.assembly.add(
+            Stack(
+                self.assembly,
+                name if name not in self.assembly else f"{self.folder.name}/{name}",
+                path,
+                template,
+                stack_name=stack_name if isinstance(stack_name, str) else name,
+                account=account,
+                region=bound or self.region,
+                declared_region=bound,
+                metadata=metadata,
+                arguments=arguments if isinstance(arguments, dict) else None,
+                lines=lines,
+            )
         )
-    )
+
+    def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
+        extra = artifact.get("additionalMetadataFile")
+        if isinstance(extra, str):
+            entries = read_json(self._inside(extra, self.manifest, f"artifacts.{name}"))
+        else:
+            entries = artifact.get("metadata")
+        return _metadata(entries, self.base) if isinstance(entries, dict) else {}
 
 
 def _environment(text: Any) -> tuple[str | None, str | None]:
@@ -467,36 +558,53 @@ def _environment(text: Any) -> tuple[str | None, str | None]:
     )
 
 
-FRAME = re.compile(r"\(?([^()]+?):(\d+)(?::\d+)?\)?$")
+# `build (/app/app.py:42)`, `/app/lib/stack.ts:7:5`, `file:///app/lib/stack.js:7:5`
+FRAME = re.compile(r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\d+)?\)?$")
+LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen ")
 
 
 def _metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
     """Construct path and source line by logical id, from the assembly's metadata."""
-    found: dict[str, Place] = {}
+    found: dict[str, tuple[str, list[tuple[Path, str]]]] = {}
     for path, items in entries.items():
         items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        logical_id = next((i.get("data") for i in items if i.get("type") == "aws:cdk:logicalId"), None)
-        if not isinstance(logical_id, str):
-            continue
-        frames = next((i.get("data") for i in items if i.get("type") == "aws:cdk:creationStack"), None)
-        traces = [i.get("trace") for i in items if i.get("type") == "aws:cdk:logicalId"]
-        source = _first_frame(frames, base) or _first_frame(traces[0], base)
-        found[logical_id] = (path.lstrip("/"), source)
-    return found
+        ids = [item for item in items if item.get("type") == "aws:cdk:logicalId"]
+        logical_id = ids[0].get("data") if ids else None
+        if isinstance(logical_id, str):
+            stacks = [item.get("data") for item in items if item.get("type") == "aws:cdk:creationStack"]
+            frames = [_frames(stack) for stack in (*stacks, ids[0].get("trace"))]
+            found[logical_id] = (path.lstrip("/"), next(filter(None, frames), []))
+    root = _root(file for _, frames in found.values() for file, _ in frames)
+    return {key: (path, _source(frames, base, root)) for key, (path, frames) in found.items()}
 
 
-def _first_frame(frames: Any, base: Path) -> str | None:
-    """The innermost frame of the app's own code, `file:line` relative to the app."""
-    for frame in frames if isinstance(frames, list) else ():
-        match = FRAME.search(frame) if isinstance(frame, str) else None
-        if match and "node_modules" not in frame and "site-packages" not in frame and "node:" not in frame:
-            file = Path(match[1].removeprefix("file://").strip().split(" ")[-1])
-            if file.is_absolute():
-                if not file.is_relative_to(base):
-                    continue
-                file = file.relative_to(base)
-            return f"{file}:{match[2]}"
-    return None
+def _frames(stack: Any) -> list[tuple[Path, str]]:
+    """File and line of each frame of the app's own code, the innermost first."""
+    frames = []
+    for frame in stack if isinstance(stack, list) else ():
+        if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
+            match = FRAME.search(frame)
+            if match:
+                frames.append((Path(match[1]), match[2]))
+    return frames
+
+
+def _root(files: Iterable[Path]) -> Path | None:
+    """The folder that all of an app's files are in: the app's own, as far as the frames tell."""
+    folders = {str(file.parent) for file in files if file.is_absolute()}
+    return Path(os.path.commonpath(folders)) if folders else None
+
+
+def _source(frames: Iterable[tuple[Path, str]], base: Path, root: Path | None) -> str | None:
+    """`file:line` of the innermost frame, relative to `base` or else to the app; no machine's own path."""
+    frames = list(frames)
+    for folder in (base, root):
+        for file, line in frames:
+            if not file.is_absolute():
+                return f"{file}:{line}"
+            if folder and len(folder.parts) > 1 and file.is_relative_to(folder):
+                return f"{file.relative_to(folder)}:{line}"
+    return f"{frames[0][0].name}:{frames[0][1]}" if frames else None
 
 
 def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
@@ -518,108 +626,10 @@ def _nested_metadata(parent: Stack, template: Any) -> dict[str, Place]:
     return {key: (path, by_path[path]) for key, (path, _) in places.items() if path in by_path}
 
 
-def _partition(region: str) -> str:
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
-
-
-# What CloudFormation itself would refuse
-
-
-def check_template(template: Any, path: Path) -> None:
-    """Refuses what is no template, or one that CloudFormation could not deploy as it stands.
-
-    Raises InputError on: no Resources, a resource without Type, an unknown function, a reference to
-    nothing, resources that depend on each other in a circle, a macro that is not expanded.
-    """
-    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
-        raise InputError(f"{path}: no CloudFormation template: it has no Resources")
-    for name in ("Parameters", "Conditions", "Mappings", "Outputs"):
-        if not isinstance(template.get(name, {}), dict):
-            raise InputError(f"{path}: {name} is no mapping")
-    for name in ("Outputs", "Parameters"):
-        for key, entry in template.get(name, {}).items():
-            if not isinstance(entry, dict):
-                raise InputError(f"{path}: {name}.{key} is no mapping")
-    _check_macros(template, path)
-    resources = template["Resources"]
-    for key, raw in resources.items():
-        _check_resource(key, raw, path)
-    names = frozenset(resources) | frozenset(template.get("Parameters", {}))
-    edges = {
-        key: set(_checked_references(raw, f"Resources.{key}", names, path)) & resources.keys()
-        for key, raw in resources.items()
-    }
-    for section in ("Conditions", "Outputs"):
-        for _ in _checked_references(template.get(section, {}), section, names, path):
-            pass
-    for key, raw in resources.items():
-        depends = raw.get("DependsOn", [])
-        for other in depends if isinstance(depends, list) else [depends]:
-            if other not in resources:
-                raise InputError(
-                    f"{path}: Resources.{key} depends on {other!r}, which is not in the template"
-                )
-            edges[key].add(other)
-    _check_circles(edges, path)
-
-
-def _check_macros(template: Mapping[str, Any], path: Path) -> None:
-    transforms = template.get("Transform", [])
-    for transform in transforms if isinstance(transforms, list) else [transforms]:
-        name = transform.get("Name") if isinstance(transform, dict) else transform
-        if name != "AWS::LanguageExtensions":
-            raise InputError(
-                f"{path}: the macro {name} rewrites the template when it is deployed; "
-                "audit what it makes (aws cloudformation get-template --template-stage Processed)"
-            )
-
-
-def _check_resource(key: str, raw: Any, path: Path) -> None:
-    if key.startswith("Fn::"):
-        raise InputError(
-            f"{path}: Resources.{key} is expanded when the stack is deployed; audit what it makes"
-        )
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: Resources.{key} is no mapping")
-    if not isinstance(raw.get("Type"), str):
-        raise InputError(f"{path}: Resources.{key} has no Type")
-    if not isinstance(raw.get("Properties", {}), dict):
-        raise InputError(f"{path}: Resources.{key}.Properties is no mapping")
-
-
-def _checked_references(root: Any, place: str, names: frozenset[str], path: Path) -> Iterator[str]:
-    """The logical ids that a part of the template refers to."""
-    stack: list[Any] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-            continue
-        if not isinstance(node, dict):
-            continue
-        for key, value in node.items():
-            if key == "Metadata" and node is root:
-                continue
-            stack.append(value)
-            if key == "Ref" and len(node) == 1:
-                targets: Iterable[Any] = (value,)
-            elif key == "Fn::GetAtt":
-                targets = (value.split(".")[0] if isinstance(value, str) else value[0] if value else "",)
-            elif key == "Fn::Sub":
-                targets = [name.split(".")[0] for name in names_in_sub(value)]
-            elif isinstance(key, str) and key.startswith("Fn::") and key not in FUNCTIONS:
-                raise InputError(f"{path}: {place}: unknown function {key}")
-            else:
-                continue
-            for target in targets:
-                if not isinstance(target, str) or (target not in names and target not in PSEUDO_PARAMETERS):
-                    raise InputError(f"{path}: {place}: {key} names {target!r}, which is not in the template")
-                yield target
-
-
-def _check_circles(edges: Mapping[str, set[str]], path: Path) -> None:
-    try:
-        TopologicalSorter(edges).prepare()
-    except CycleError as error:
-        circle = " -> ".join(error.args[1])
-        raise InputError(f"{path}: resources depend on each other in a circle: {circle}") from None
+def _partition(region: str) -> tuple[str | None, str | None]:
+    """Partition and URL suffix of a region; None for those of isolated regions, which are not public."""
+    if "-iso" in region:
+        return None, None
+    if region.startswith("cn-"):
+        return "aws-cn", "amazonaws.com.cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws", "amazonaws.com"

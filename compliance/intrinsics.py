@@ -13,7 +13,9 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,14 +61,6 @@ class _NoValue:
 NO_VALUE = _NoValue()
 Value = Any  # str | int | float | bool | None | list | dict | Ref | Pseudo | Text | Unknown | NO_VALUE
 
-FUNCTIONS = frozenset(
-    f"Fn::{name}"
-    for name in (
-        *("And", "Base64", "Cidr", "Equals", "FindInMap", "GetAZs", "GetAtt", "GetStackOutput", "If"),
-        *("ImportValue", "Join", "Length", "Not", "Or", "Select", "Split", "Sub", "ToJsonString"),
-        "Transform",
-    )
-)
 PSEUDO_PARAMETERS = frozenset(
     f"AWS::{name}"
     for name in (
@@ -74,6 +68,19 @@ PSEUDO_PARAMETERS = frozenset(
         *("Region", "StackId", "StackName", "URLSuffix"),
     )
 )
+# What each of these may become when it is deployed: a delimiter of other characters does not split it.
+_ALPHABETS = {
+    "AWS::AccountId": re.compile("[0-9]"),
+    "AWS::Partition": re.compile("[a-z-]"),
+    "AWS::Region": re.compile("[a-z0-9-]"),
+    "AWS::StackName": re.compile("[A-Za-z0-9-]"),
+    "AWS::URLSuffix": re.compile("[a-z0-9.-]"),
+}
+_NAME_ALPHABET = re.compile("[A-Za-z0-9_.-]")
+# Conditions that hang on conditions, exports on exports: what leads further than this is no template
+# that people write, and would exhaust the stack. The same for texts that double at every step.
+MAX_STEPS = 80
+MAX_TEXT = 2**20
 SUB_VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 
@@ -102,32 +109,61 @@ class Scope(Protocol):
         """The value of another stack's output."""
 
 
+class _Steps(threading.local):
+    taken = 0
+
+
+_STEPS = _Steps()
+
+
+@contextmanager
+def step() -> Iterator[bool]:
+    """A step further down in what is resolved, over all stacks; gives False where it leads too far."""
+    _STEPS.taken += 1
+    try:
+        yield _STEPS.taken <= MAX_STEPS
+    finally:
+        _STEPS.taken -= 1
+
+
+TOO_FAR = Unknown(f"references that lead further than {MAX_STEPS} steps")
+
+
 class Resolver:
-    """Resolves the values of one stack. Parameters, conditions and mappings are resolved once."""
+    """Resolves the values of one stack. Parameters and conditions are resolved once."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._parameters: dict[str, Value] = {}
         self._conditions: dict[str, bool | Unknown] = {}
         self._open: set[str] = set()
+        self._open_parameters: set[str] = set()
 
     def resolve(self, node: Any) -> Value:
         """The value a node of the template stands for. Raises nothing: what is amiss is `Unknown`."""
-        if isinstance(node, dict):
-            if len(node) == 1:
-                key, argument = next(iter(node.items()))
-                if key == "Ref":
-                    return self._ref(argument)
-                if isinstance(key, str) and key.startswith("Fn::"):
-                    return self._call(key, argument)
-            elif any(isinstance(key, str) and key.startswith("Fn::") for key in node):
-                return Unknown("a function beside other keys")
-            return self._mapping(node)
-        if isinstance(node, list):
-            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
+        if isinstance(node, dict | list):
+            with step() as near:
+                return self._container(node) if near else TOO_FAR
         if isinstance(node, str) and "{{resolve:" in node:
             return Unknown(f"the dynamic reference {_shorten(node)}")
         return node
+
+    def _container(self, node: dict[str, Any] | list[Any]) -> Value:
+        if isinstance(node, list):
+            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
+        if len(node) == 1:
+            key, argument = next(iter(node.items()))
+            if key == "Ref":
+                return self._ref(argument)
+            if key.startswith("Fn::"):
+                return self._call(key, argument)
+        elif any(key.startswith("Fn::") for key in node):
+            return Unknown("a function beside other keys")
+        resolved = ((key, self.resolve(value)) for key, value in node.items())
+        found = {key: value for key, value in resolved if value is not NO_VALUE}
+        if "Ref" in found and len(found) == 1:  # its neighbours are gone: plain data that reads as a function
+            return Unknown("a Ref beside other keys")
+        return found
 
     def condition(self, name: Any) -> bool | Unknown:
         """Whether a named condition holds."""
@@ -136,17 +172,15 @@ class Resolver:
         if name not in self._conditions:
             if name in self._open:
                 return Unknown(f"the condition {name} refers to itself")
-            conditions = self._scope.template.get("Conditions")
-            if not isinstance(conditions, dict) or name not in conditions:
+            conditions = _section(self._scope.template, "Conditions")
+            if name not in conditions:
                 return Unknown(f"the condition {name} is not declared")
             self._open.add(name)
-            self._conditions[name] = self._holds(conditions[name])
-            self._open.discard(name)
+            try:
+                self._conditions[name] = self._holds(conditions[name])
+            finally:
+                self._open.discard(name)
         return self._conditions[name]
-
-    def _mapping(self, node: Mapping[str, Any]) -> dict[str, Value]:
-        resolved = ((key, self.resolve(value)) for key, value in node.items())
-        return {key: value for key, value in resolved if value is not NO_VALUE}
 
     def _ref(self, name: Any) -> Value:
         if not isinstance(name, str):
@@ -161,27 +195,36 @@ class Resolver:
 
     def _parameter(self, name: str) -> Value:
         if name not in self._parameters:
-            self._parameters[name] = self._parameter_value(name)
+            if name in self._open_parameters:
+                return Unknown(f"the parameter {name} refers to itself")
+            self._open_parameters.add(name)
+            try:
+                self._parameters[name] = self._parameter_value(name)
+            finally:
+                self._open_parameters.discard(name)
         return self._parameters[name]
 
     def _parameter_value(self, name: str) -> Value:
         declared = _section(self._scope.template, "Parameters")[name]
         declared = declared if isinstance(declared, dict) else {}
-        value = self._scope.argument(name)
         kind = str(declared.get("Type", "String"))
+        if kind.startswith("AWS::SSM::Parameter::Value"):
+            # Whoever passes one, or the default, names an entry; what it says is read later.
+            return Unknown(f"the parameter {name} is read from SSM when the stack is deployed")
+        value = self._scope.argument(name)
         if value is NO_VALUE:
-            if kind.startswith("AWS::SSM::Parameter::Value"):
-                return Unknown(f"the parameter {name} is read from SSM when the stack is deployed")
             if "Default" not in declared:
                 return Unknown(f"the parameter {name} has no default")
             value = declared["Default"]
-            if isinstance(value, str) and "{{resolve:" in value:
-                return Unknown(f"the dynamic reference {_shorten(value)}")
-        if isinstance(value, str) and str(declared.get("Type", "")).startswith(
-            ("CommaDelimitedList", "List<")
-        ):
-            return [item.strip() for item in value.split(",")]
-        return value
+            if not isinstance(value, str | int | float | bool):
+                return Unknown(f"the default of the parameter {name} is no plain value")
+            value = self.resolve(value)
+        if not kind.startswith(("CommaDelimitedList", "List<")) or isinstance(value, list):
+            return value
+        items = self._pieces(",", value)
+        if items is None:
+            return Unknown(f"the items of the parameter {name}")
+        return [item.strip() if isinstance(item, str) else item for item in items]
 
     def _call(self, name: str, argument: Any) -> Value:
         function = _RESOLVERS.get(name)
@@ -199,7 +242,9 @@ class Resolver:
         attribute = self.resolve(parts[1])
         if isinstance(attribute, Unknown):
             return attribute
-        return self._scope.attribute(parts[0], attribute) if isinstance(attribute, str) else None
+        return (
+            self._scope.attribute(parts[0], attribute) if isinstance(attribute, str) and attribute else None
+        )
 
     def _sub(self, argument: Any) -> Value:
         template, variables = argument, {}
@@ -209,17 +254,21 @@ class Resolver:
             template, variables = argument
         if not isinstance(template, str):
             return None
+        known: dict[str, Value] = {}
         parts: list[Value] = []
         end = 0
         for match in SUB_VARIABLE.finditer(template):
             parts.append(template[end : match.start()])
             end = match.end()
             literal, name = match.groups()
-            parts.append("${" + name + "}" if literal else self._sub_variable(name.strip(), variables))
-        whole = join([*parts, template[end:]])
-        if isinstance(whole, str) and "{{resolve:" in whole:
-            return Unknown(f"the dynamic reference {_shorten(whole)}")
-        return whole
+            if literal:
+                parts.append("${" + name + "}")
+                continue
+            name = name.strip()
+            if name not in known:
+                known[name] = self._sub_variable(name, variables)
+            parts.append(known[name])
+        return join([*parts, template[end:]])
 
     def _sub_variable(self, name: str, variables: Mapping[str, Any]) -> Value:
         if name in variables:
@@ -239,10 +288,7 @@ class Resolver:
             if index:
                 spaced.append(argument[0])
             spaced.append(item)
-        whole = join(spaced)
-        if isinstance(whole, str) and "{{resolve:" in whole:
-            return Unknown(f"the dynamic reference {_shorten(whole)}")
-        return whole
+        return join(spaced)
 
     def _split(self, argument: Any) -> Value:
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
@@ -250,24 +296,34 @@ class Resolver:
         if not argument[0]:
             return None
         value = self.resolve(argument[1])
-        if isinstance(value, Ref):
-            value = self._scope.expand(value)
-        if isinstance(value, Unknown):
-            return value
+        pieces = self._pieces(argument[0], value)
+        if pieces is not None:
+            return pieces
+        unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
+        return next(unknown, Unknown(f"the parts of {_shorten(show(value))}"))
+
+    def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
+        """A text in pieces; None where only the deployment decides where it is split."""
         pieces: list[list[Part]] = [[]]
-        for part in parts_of(value):
-            if isinstance(part, Unknown):
-                return part
-            if isinstance(part, Ref) and part.attribute is not None:
-                # An attribute that cannot be written out may hold the delimiter itself.
-                return Unknown(f"the parts of {part.logical_id}.{part.attribute}")
+        for part in self._spelled_out(value):
             if isinstance(part, str):
-                first, *rest = part.split(argument[0])
+                first, *rest = part.split(delimiter)
                 pieces[-1].append(first)
                 pieces.extend([piece] for piece in rest)
+            elif (alphabet := _alphabet(part)) is None or alphabet.search(delimiter):
+                return None
             else:
                 pieces[-1].append(part)
         return [join(piece) for piece in pieces]
+
+    def _spelled_out(self, value: Value) -> Iterator[Part]:
+        for part in parts_of(value):
+            if not isinstance(part, Ref):
+                yield part
+                continue
+            written = self._scope.expand(part)
+            # What stays a reference may be a name, an ARN or a URL: nobody knows where it would be split.
+            yield from (Unknown("a reference"),) if isinstance(written, Ref) else parts_of(written)
 
     def _select(self, argument: Any) -> Value:
         if not isinstance(argument, list) or len(argument) != 2:
@@ -284,26 +340,32 @@ class Resolver:
     def _find_in_map(self, argument: Any) -> Value:
         if not isinstance(argument, list) or len(argument) not in (3, 4):
             return None
-        name, *keys = (self.resolve(item) for item in argument[:3])
-        default = argument[3].get("DefaultValue", NO_VALUE) if len(argument) == 4 else NO_VALUE
+        name, first, second = (self.resolve(item) for item in argument[:3])
+        options = argument[3] if len(argument) == 4 else {}
         mapping = _section(self._scope.template, "Mappings").get(name) if isinstance(name, str) else None
         if not isinstance(mapping, dict):
-            return Unknown(f"the mapping {name} is not declared")
-        if not all(isinstance(row, dict) for row in mapping.values()):
+            return Unknown(f"the mapping {show(name)} is not declared")
+        if not isinstance(options, dict) or not all(isinstance(row, dict) for row in mapping.values()):
             return None
+        if not isinstance(second, str | int):
+            return Unknown(f"the key {show(second)} of the mapping {name}")
         # A key that the deployment decides does not matter where every row says the same.
-        rows = [mapping.get(keys[0])] if isinstance(keys[0], str | int) else list(mapping.values())
-        if isinstance(keys[0], int):
-            rows = [mapping.get(str(keys[0]))]
-        if not isinstance(keys[1], str | int):
-            return Unknown(f"the key {show(keys[1])} of the mapping {name}")
-        found = [row.get(str(keys[1]), NO_VALUE) if row else NO_VALUE for row in rows]
-        if default is not NO_VALUE:
-            found = [self.resolve(default) if value is NO_VALUE else value for value in found]
+        rows = [mapping.get(to_string(first))] if isinstance(first, str | int) else list(mapping.values())
+        default = options.get("DefaultValue", NO_VALUE)
+        found = [self._mapped(row or {}, to_string(second), default) for row in rows]
         if not found or any(value is NO_VALUE for value in found):
-            return Unknown(f"the mapping {name} has no {show(keys[0])}/{show(keys[1])}")
-        same = all(value == found[0] for value in found)
-        return self.resolve(found[0]) if same else Unknown(f"the mapping {name} by {show(keys[0])}")
+            return Unknown(f"the mapping {name} has no {show(first)}/{show(second)}")
+        same = all(_same(value, found[0]) for value in found)
+        return found[0] if same else Unknown(f"the mapping {name} by {show(first)}")
+
+    def _mapped(self, row: Mapping[str, Any], key: str, default: Any) -> Value:
+        value = row.get(key, NO_VALUE)
+        if value is NO_VALUE:
+            return self.resolve(default)
+        # Mappings hold no functions. If they did, one could lead back here.
+        if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
+            return Unknown("a mapping's value that is not plain")
+        return self.resolve(value)
 
     def _if(self, argument: Any) -> Value:
         if not isinstance(argument, list) or len(argument) != 3:
@@ -312,7 +374,7 @@ class Resolver:
         if isinstance(holds, bool):
             return self.resolve(argument[1] if holds else argument[2])
         yes, no = self.resolve(argument[1]), self.resolve(argument[2])
-        return yes if yes == no and not is_unknown(yes) else holds
+        return yes if _same(yes, no) and not is_unknown(yes) else holds
 
     def _import(self, argument: Any) -> Value:
         return self._scope.export(self.resolve(argument))
@@ -325,9 +387,9 @@ class Resolver:
 
     def _base64(self, argument: Any) -> Value:
         value = self.resolve(argument)
-        if isinstance(value, str):
-            return base64.b64encode(value.encode()).decode()
-        return Unknown("the Base64 of a value that is not literal")
+        if not isinstance(value, str):
+            return Unknown("the Base64 of a value that is not literal")
+        return join([base64.b64encode(value.encode(errors="surrogatepass")).decode()])
 
     def _length(self, argument: Any) -> Value:
         value = self.resolve(argument)
@@ -336,7 +398,7 @@ class Resolver:
     def _to_json(self, argument: Any) -> Value:
         value = self.resolve(argument)
         try:
-            return json.dumps(value, separators=(",", ":"))
+            return join([json.dumps(value, separators=(",", ":"))])
         except TypeError:
             return Unknown("the JSON of a value that is not literal")
 
@@ -348,21 +410,25 @@ class Resolver:
         if not isinstance(node, dict) or len(node) != 1:
             return Unknown("a malformed condition")
         name, argument = next(iter(node.items()))
+        with step() as near:
+            return self._decide(name, argument) if near else TOO_FAR
+
+    def _decide(self, name: str, argument: Any) -> bool | Unknown:
         if name == "Condition":
             return self.condition(argument)
         if not isinstance(argument, list):
             return Unknown(f"a malformed {name}")
         if name == "Fn::Equals" and len(argument) == 2:
             return self._equal(*map(self.resolve, argument))
+        if name not in ("Fn::Not", "Fn::And", "Fn::Or") or not argument:
+            return Unknown(f"a malformed {name}")
         parts = [self._holds(item) for item in argument]
         unknown = next((part for part in parts if isinstance(part, Unknown)), None)
-        if name == "Fn::Not" and len(parts) == 1:
-            return unknown or not parts[0]
-        if name == "Fn::And" and parts:
+        if name == "Fn::And":
             return False if False in parts else unknown or True
-        if name == "Fn::Or" and parts:
+        if name == "Fn::Or":
             return True if True in parts else unknown or False
-        return Unknown(f"a malformed {name}")
+        return (unknown or not parts[0]) if len(parts) == 1 else Unknown("a malformed Fn::Not")
 
     def _equal(self, left: Value, right: Value) -> bool | Unknown:
         for value in (left, right):
@@ -372,6 +438,46 @@ class Resolver:
                 return Unknown(f"a condition on {show(value)}")
         return to_string(left) == to_string(right)
 
+
+def _items(*lengths: int) -> Callable[[Any], bool]:
+    return lambda argument: isinstance(argument, list) and len(argument) in lengths
+
+
+def _named_first(*lengths: int) -> Callable[[Any], bool]:
+    """A list of these lengths whose first item is a text."""
+    fits = _items(*lengths)
+    return lambda argument: fits(argument) and isinstance(argument[0], str)
+
+
+def _any(argument: Any) -> bool:
+    return argument is not None
+
+
+# Whether an argument has the form that CloudFormation wants, before anything in it is resolved.
+SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "Ref": lambda a: isinstance(a, str),
+    "Fn::And": _items(*range(1, 11)),
+    "Fn::Base64": _any,
+    "Fn::Cidr": _items(2, 3),
+    "Fn::Equals": _items(2),
+    "Fn::FindInMap": _items(3, 4),
+    "Fn::GetAZs": _any,
+    "Fn::GetAtt": lambda a: _named_first(2)(a) or (isinstance(a, str) and all(a.partition("."))),
+    "Fn::GetStackOutput": lambda a: isinstance(a, dict),
+    "Fn::If": _named_first(3),
+    "Fn::ImportValue": lambda a: isinstance(a, str | dict),
+    "Fn::Join": lambda a: _named_first(2)(a) and isinstance(a[1], list | dict),
+    "Fn::Length": lambda a: isinstance(a, list | dict),
+    "Fn::Not": _items(1),
+    "Fn::Or": _items(*range(1, 11)),
+    "Fn::Select": _items(2),
+    "Fn::Split": lambda a: _named_first(2)(a) and a[0] != "" and isinstance(a[1], str | dict),
+    "Fn::Sub": lambda a: isinstance(a, str) or (_named_first(2)(a) and isinstance(a[1], dict)),
+    "Fn::ToJsonString": lambda a: isinstance(a, list | dict),
+    "Fn::Transform": lambda a: isinstance(a, dict) and isinstance(a.get("Name"), str),
+}
+
+FUNCTIONS = frozenset(SHAPES) - {"Ref"}
 
 _RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
     "Fn::GetAtt": Resolver._get_att,
@@ -407,15 +513,38 @@ def parts_of(value: Value) -> tuple[Part, ...]:
 def join(values: Iterable[Value]) -> Value:
     """Values written one after the other: a str where all are literal, else a Text (or its only part)."""
     parts: list[Part] = []
+    literals: list[str] = []  # that end the text so far
+    length = 0
     for value in values:
         for part in parts_of(value):
-            if isinstance(part, str) and parts and isinstance(parts[-1], str):
-                parts[-1] += part
-            elif part != "":
-                parts.append(part)
+            length += len(part) if isinstance(part, str) else 1
+            if length > MAX_TEXT:
+                return Unknown(f"a text of more than {MAX_TEXT:,} characters")
+            if isinstance(part, str):
+                literals.append(part)
+                continue
+            parts += [*filter(None, ["".join(literals)]), part]
+            literals = []
+    parts += filter(None, ["".join(literals)])
+    for part in parts:
+        if isinstance(part, str) and "{{resolve:" in part:
+            return Unknown(f"the dynamic reference {_shorten(part)}")
     if not parts:
         return ""
     return parts[0] if len(parts) == 1 else Text(tuple(parts))
+
+
+def _alphabet(part: Part) -> re.Pattern[str] | None:
+    """The characters that a part may consist of once it is deployed; None where nobody knows."""
+    if isinstance(part, Ref):
+        # In a reference that is written out (an ARN), what is left is a name.
+        return _NAME_ALPHABET if part.attribute is None else None
+    return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
+
+
+def _same(one: Value, other: Value) -> bool:
+    """Equality that tells 1 from true, which Python does not."""
+    return repr(one) == repr(other)
 
 
 def is_unknown(value: Value) -> bool:

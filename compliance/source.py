@@ -7,7 +7,9 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ import yaml
 
 from compliance.model import InputError
 
-MAX_BYTES = 10 * 2**20  # CloudFormation's own limit for a template is 1 MB
+MAX_BYTES = 10 * 2**20
+# CloudFormation takes no larger template, and YAML is slow to read: seconds for each of these.
+MAX_YAML_BYTES = 2**20
 MAX_DEPTH = 100
 MAX_NODES = 500_000  # after aliases are followed: what a YAML bomb would grow to
 
@@ -28,16 +32,24 @@ Lines = dict[Path_, int]
 def read_text(path: Path) -> str:
     """The text of a file. Raises InputError where it is missing, no regular file, too large or no UTF-8."""
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-        if path.stat().st_size > MAX_BYTES:
-            size = path.stat().st_size / 2**20
-            raise InputError(f"{path}: {size:.0f} MiB is too large (limit {MAX_BYTES // 2**20} MiB)")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: {'a folder' if path.is_dir() else 'not a regular file'}")
+        _check_size(path, found.st_size, MAX_BYTES)
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    except ValueError:  # a NUL in the name
+        raise InputError(f"{str(path)!r}: no name of a file") from None
+
+
+def _check_size(path: Path, size: int, limit: int) -> None:
+    if size > limit:
+        raise InputError(f"{path}: {size / 2**20:.1f} MiB is too large (limit {limit // 2**20} MiB)")
 
 
 def read_json(path: Path) -> Any:
@@ -53,12 +65,14 @@ def read_template(path: Path) -> tuple[Any, Lines]:
     text = read_text(path)
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
+    if path.suffix == ".json":
+        return _parse_json(text, path), {}
     if text.lstrip()[0] in "{[":
         try:
             return _parse_json(text, path), {}
         except InputError:
-            if path.suffix == ".json":
-                raise
+            # YAML's own braces; or the same error again, as YAML sees it.
+            return read_yaml(path, depth=3, text=text)
     return read_yaml(path, depth=3, text=text)
 
 
@@ -67,7 +81,9 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
 
     Raises InputError on syntax errors, duplicate keys, cyclic or exploding aliases.
     """
-    loader = _Loader(read_text(path) if text is None else text)
+    text = read_text(path) if text is None else text
+    _check_size(path, len(text), MAX_YAML_BYTES)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -76,9 +92,15 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
         lines = dict(_lines(node, (), depth))
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML: {error.problem}") from None
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}{where}: not valid YAML: {what}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        raise InputError(
+            f"{path}:{line}: not valid YAML: the character U+{error.character:04X} is not allowed"
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {_one_line(error)}") from None
     finally:
@@ -88,21 +110,56 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole or not at all. Raises InputError where it cannot be written."""
+    """Replaces a file as a whole or not at all. Raises InputError where it cannot be written.
+
+    What a link leads to is replaced, not the link; what is no file (`/dev/stdout`, a pipe) is written to.
+    """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if _is_special(path):
+            path.write_text(text, encoding="utf-8")
+            return
+        target = path.resolve()
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(name, _mode(target))
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Says so at once where a report can't be written, not after the work. Raises InputError."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder")
+        if not _is_special(path):
+            # Modes tell too little (root, read-only file systems): try.
+            handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name[:100]}.")
+            os.close(handle)
+            Path(name).unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    except (ValueError, RuntimeError):  # a NUL in the name; links in a circle
+        raise InputError(f"{str(path)!r}: no name of a file") from None
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _mode(path: Path) -> int:
+    """The permissions of a file that is replaced, or those that a new one gets."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        return 0o666 & ~umask
 
 
 def check_depth(data: Any, path: Path) -> None:
@@ -123,13 +180,25 @@ def check_depth(data: Any, path: Path) -> None:
 
 def _parse_json(text: str, path: Path) -> Any:
     try:
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        data = json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
+    except _DuplicateError as error:
+        raise InputError(f"{path}{_place_of_duplicate(text)}: not valid JSON: {error}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: not valid JSON: half of a surrogate pair") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {_one_line(error)}") from None
     check_depth(data, path)
     return data
+
+
+class _DuplicateError(ValueError):
+    """A key that stands twice in one object."""
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,12 +207,37 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        raise _DuplicateError(f"the key {twice!r} stands twice in one object")
     return result
+
+
+def _place_of_duplicate(text: str) -> str:
+    """`:line:column` of a key that stands twice, read as YAML, which knows its places; "" without luck."""
+    if len(text) > MAX_YAML_BYTES:
+        return ""
+    loader = _Loader(text)
+    try:
+        loader.construct_document(loader.get_single_node())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return ""
+    finally:
+        loader.dispose()
+    return ""
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    # An infinite number would pass every limit.
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
 
 
 def _one_line(error: Exception) -> str:
@@ -151,31 +245,54 @@ def _one_line(error: Exception) -> str:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as CloudFormation reads it: its tags, no timestamps, no duplicate keys, string keys."""
+    """YAML as CloudFormation reads it: its tags, no timestamps, no merges, no duplicate keys, string keys."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":merge"))]
+    first: [(tag, form) for tag, form in resolvers if not tag.endswith((":timestamp", ":merge", ":value"))]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
 
+def _refuse(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _refuse("a mapping is wanted", node)
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key that is no plain value", key_node.start_mark
-            )
+            raise _refuse("a key that is no plain value", key_node)
         # An account number as a key of a mapping reads as a number; CloudFormation's keys are strings.
         key = key if isinstance(key, str) else key_node.value
-        if key in result:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
+        if key == "<<":
+            raise _refuse(
+                "a merge key (<<), which CloudFormation does not know; write the keys out", key_node
             )
+        if key in result:
+            raise _refuse(f"the key {key!r} stands twice in one mapping", key_node)
         result[key] = loader.construct_object(value_node, deep=True)
     return result
+
+
+def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> int | float | bool:
+    """A number or truth value; PyYAML's own errors on `!!int x` lack the place, or are no YAMLError."""
+    kind = node.tag.rpartition(":")[2]
+    try:
+        value: int | float | bool = getattr(loader, f"construct_yaml_{kind}")(node)
+    except (ValueError, LookupError, AttributeError):
+        raise _refuse(f"no {kind} that can be read", node) from None
+    if not math.isfinite(value):
+        # An infinite number would pass every limit.
+        raise _refuse(f"{node.value[:20]} is no number that CloudFormation knows", node)
+    return value
+
+
+def _construct_foreign(loader: _Loader, node: yaml.Node) -> Any:
+    raise _refuse(f"the tag {node.tag.rpartition(':')[2]}, which CloudFormation does not know", node)
 
 
 def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
@@ -194,6 +311,10 @@ def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str,
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+for _kind in ("int", "float", "bool"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_scalar)
+for _kind in ("binary", "omap", "pairs", "set", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_foreign)
 _Loader.add_multi_constructor("!", _construct_function)
 
 
@@ -208,7 +329,7 @@ def _check_aliases(root: yaml.Node, path: Path) -> None:
             open_.discard(id(node))
             total = 1 + sum(sizes[id(child)] for child in _children(node))
             if total > MAX_NODES:
-                raise InputError(f"{path}: aliases make it grow beyond {MAX_NODES:,} nodes")
+                raise InputError(f"{path}: more than {MAX_NODES:,} nodes, aliases followed")
             sizes[id(node)] = total
         elif id(node) in open_:
             raise InputError(f"{path}:{node.start_mark.line + 1}: an alias that contains itself")
