@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from compliance.sandbox import Call, Execution, Fault, Invocation, Limits, Program, Supplies
 from compliance.sandbox.aws import Aws
 from compliance.sandbox.dynamodb import Tables
 from compliance.sandbox.expressions import Names, assign, holds
+from compliance.sandbox.python import dynamo
 from compliance.sandbox.refusal import Refusal
 from compliance.sandbox.run import execute
 
@@ -279,6 +283,42 @@ def test_marshalling_refuses_what_the_library_refuses() -> None:
       return [...[undefined, NaN, new Set(), new Date(0), 2 ** 60].map(complaint),
         unmarshall({ a: { NS: ['1'] }, b: { M: { c: { L: [{ S: 'x' }] } } } }).b];"""
     assert answer(body) == ["Pass", "Special", "Pass", "Unsupported", "Number", {"c": ["x"]}]
+
+
+VALUES = [
+    *(None, True, 1, -5, Decimal("1.50"), Decimal("NaN"), Decimal(1) / 3, Decimal(10) ** 50, 1.5, "", "text"),
+    *(b"bytes", {1, 2}, {"a"}, {b"a"}, set(), {1, "a"}, [1, [None]], (1,), {"a": {"b": ["c"]}}, object()),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_are_serialized_as_boto3_does(value: Any) -> None:
+    def attempt(serializer: Any, deserializer: Any) -> Any:
+        try:
+            attribute = serializer().serialize(value)
+        except Exception as error:
+            return type(error).__name__, str(error)
+        return attribute, deserializer().deserialize(attribute)
+
+    assert attempt(dynamo.TypeSerializer, dynamo.TypeDeserializer) == attempt(
+        TypeSerializer, TypeDeserializer
+    )
+
+
+def test_conditions_are_built_as_boto3_does() -> None:
+    def built(key: Any, attr: Any) -> Any:
+        a, b = attr("a"), attr("b.c")
+        return (
+            (a.eq(1) & b.not_exists() & ~a.exists())
+            | a.between(1, 2) & a.is_in([1, 2]) & key("k").begins_with("x") & a.size().gt(3)
+            | (a.ne(1) & a.lt(1) & a.lte(1) & a.gte(1) & a.contains("x") & a.attribute_type("S"))
+        )
+
+    theirs = ConditionExpressionBuilder().build_expression(built(Key, Attr))
+    ours = dynamo.lowered({"ConditionExpression": built(dynamo.Attribute, dynamo.Attribute)})
+    assert ours["ConditionExpression"] == theirs.condition_expression
+    assert ours["ExpressionAttributeNames"] == theirs.attribute_name_placeholders
+    assert len(ours["ExpressionAttributeValues"]) == len(theirs.attribute_value_placeholders)
 
 
 # -- faults

@@ -29,7 +29,7 @@ from compliance.sandbox.lock import Lock
 JSON = Any
 
 # Room for what the harness itself asks: calls with their bodies. The handler's log has its own limit.
-MOST_MESSAGES = 64 * 1024 * 1024
+MOST_MESSAGES = 16 * 1024 * 1024
 
 
 class Stopped(Exception):

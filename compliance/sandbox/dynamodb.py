@@ -204,7 +204,7 @@ def _check_value(value: JSON) -> None:
     if kind in ("L", "M") and isinstance(inner, (list, dict)):
         for child in inner.values() if isinstance(inner, dict) else inner:
             _check_value(child)
-    elif kind not in TYPES or not isinstance(inner, TYPES[kind]):
+    elif kind not in TYPES or not isinstance(inner, TYPES[kind]) or inner == []:
         raise _invalid("Supplied AttributeValue must contain exactly one of the supported datatypes")
 
 

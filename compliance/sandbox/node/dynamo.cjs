@@ -69,6 +69,7 @@ function setToAttr(set, options) {
     if (options.convertEmptyValues) return { NULL: true };
     throw new Error('Pass a non-empty set, or options.convertEmptyValues=true.');
   }
+  if (values.includes(undefined)) return toAttr(undefined, options);
   const [first] = values;
   if (first instanceof NumberValue) return { NS: values.map(String) };
   if (typeof first === 'string') return { SS: values };

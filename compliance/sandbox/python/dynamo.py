@@ -42,7 +42,7 @@ class TypeSerializer:
             return {"M": {key: self.serialize(child) for key, child in value.items()}}
         if isinstance(value, (list, tuple)):
             return {"L": [self.serialize(child) for child in value]}
-        if isinstance(value, (set, frozenset)) and value:
+        if isinstance(value, (set, frozenset)):
             return self._set(value)
         raise TypeError(f'Unsupported type "{type(value)}" for value "{value}"')
 
@@ -53,7 +53,7 @@ class TypeSerializer:
         return number
 
     def _set(self, values: Any) -> Any:
-        if all(isinstance(v, (int, Decimal)) and not isinstance(v, bool) for v in values):
+        if all(isinstance(v, (int, Decimal)) for v in values):
             return {"NS": [self._number(v) for v in values]}
         if all(isinstance(v, str) for v in values):
             return {"SS": list(values)}
