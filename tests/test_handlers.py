@@ -57,10 +57,14 @@ class Thing:
 
 @dataclass
 class Wiring:
+    """Both mappings alike: whether they report batch item failures, and whether they bisect."""
+
     reports: bool = True
+    bisects: bool = False
 
     def one(self, name: str) -> Thing:
-        return Thing({"FunctionResponseTypes": ["ReportBatchItemFailures"]} if self.reports else {})
+        reports = {"FunctionResponseTypes": ["ReportBatchItemFailures"]} if self.reports else {}
+        return Thing({**reports, "BisectBatchOnFunctionError": self.bisects})
 
 
 def program(code: Path | str, runtime: str = NODE, entry: str = "index.handler") -> Program:
@@ -84,9 +88,13 @@ FOLDERS = {"processor": "order_processor", "audit": "audit"}
 
 
 def verdict(requirement: str, seen: Observations, reports: bool = True) -> Verdict:
-    pipeline = cast(Pipeline, Wiring(reports))
+    return probed(REQUIREMENTS[requirement], seen, Wiring(reports))
+
+
+def probed(probe: str, seen: Observations, wiring: Wiring) -> Verdict:
+    pipeline = cast(Pipeline, wiring)
     case = Case(cast(Any, None), cast(Any, None), pipeline, date(2025, 8, 15), "dev", "", lambda: seen)
-    check = HandlerCheck(probe=cast(Any, REQUIREMENTS[requirement]))
+    check = HandlerCheck(probe=cast(Any, probe))
     return Rule(cast(Any, None), KINDS["handler"], check).judge(case)
 
 
@@ -339,3 +347,25 @@ def test_the_reviewed_handlers_fail_one_thing_after_the_other() -> None:
 def test_the_corrected_handlers_meet_the_review_and_fail_the_hardening() -> None:
     verdicts = fixture_verdicts("corrected", "nodejs20.x")
     assert unmet(verdicts) == {"HRD-02", "HRD-12", "HRD-13", "HRD-17"}, told(verdicts)
+
+
+OURS = (ROOT / "lambda/nodejs/order_processor/index.js").read_text()
+RAISES = OURS.replace("Promise.allSettled(", "Promise.all(").replace("results[i])", "{})")
+SWALLOWS = OURS.replace("if (!reason) return [];", "return [];")
+
+
+@pytest.mark.parametrize(
+    ("text", "wiring", "status"),
+    [
+        (OURS, Wiring(), Status.PASS),
+        (OURS, Wiring(reports=False), Status.FAIL),  # it names the order, and nobody listens
+        (RAISES, Wiring(), Status.FAIL),
+        (RAISES, Wiring(bisects=True), Status.PASS),
+        (SWALLOWS, Wiring(bisects=True), Status.FAIL),
+        ("exports.handler = async () => {};", Wiring(), Status.NOT_ASSESSED),
+    ],
+    ids=["named", "named in vain", "raised", "raised and bisected", "swallowed", "nothing written"],
+)
+def test_one_bad_order_is_named_or_bisected_out(text: str, wiring: Wiring, status: Status) -> None:
+    judged_ = probed("bad_order", observe("processor", program(text)), wiring)
+    assert judged_.status is status, judged_
