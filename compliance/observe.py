@@ -292,7 +292,7 @@ def _observe(target: Target | NotRun, scenes: Sequence[Scene], cache: Path | Non
 
     plain = last = run(Supplies())
     supplied: list[Supplied] = []
-    while len(supplied) < MOST_SUPPLIES and (lack := _lack(last, supplied)):
+    while len(supplied) < MOST_SUPPLIES and not last.stopped and (lack := _lack(last, supplied)):
         supplied.append(lack)
         last = run(_supplies(supplied))
     for guesses in _guesses(target.program, last, supplied):
