@@ -73,7 +73,7 @@ class Child:
         self.current: _Current | None = None
         self.log = bytearray()
         self.pending = bytearray()
-        self.received = 0
+        self.received = self.begun = 0
         self.began = time.monotonic()
         self.ready = self.loaded = self.said_all = False
         ask_read, ask_write = os.pipe()
@@ -104,9 +104,7 @@ class Child:
         for pipe in (self.asks, self.answers, self.output):
             os.set_blocking(pipe, False)
 
-    def converse(
-        self, job: Mapping[str, JSON], invocations: Mapping[str, Invocation], deadline: float
-    ) -> None:
+    def converse(self, job: Mapping[str, JSON], invocations: Sequence[Invocation], deadline: float) -> None:
         """Sends the job and answers until the child is done, dead, or stopped."""
         try:
             self._send({**job, "secret": self.secret.decode()}, deadline)
@@ -116,7 +114,7 @@ class Child:
         finally:
             self._end()
 
-    def _listen(self, invocations: Mapping[str, Invocation], deadline: float) -> None:
+    def _listen(self, invocations: Sequence[Invocation], deadline: float) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self.asks, selectors.EVENT_READ)
             selector.register(self.output, selectors.EVENT_READ)
@@ -147,7 +145,7 @@ class Child:
             if room < len(chunk):
                 raise Stopped(f"output: more than {self.limits.output} KiB written")
 
-    def _read_asks(self, invocations: Mapping[str, Invocation], deadline: float) -> bool:
+    def _read_asks(self, invocations: Sequence[Invocation], deadline: float) -> bool:
         try:
             chunk = os.read(self.asks, 1 << 16)
         except BlockingIOError:
@@ -175,7 +173,7 @@ class Child:
         except (ValueError, RecursionError):
             raise FORGED from None
 
-    def _take(self, message: dict[str, JSON], invocations: Mapping[str, Invocation], deadline: float) -> None:
+    def _take(self, message: dict[str, JSON], invocations: Sequence[Invocation], deadline: float) -> None:
         kind = message.pop("t", None)
         if kind == "call":
             parameters = message.get("parameters")
@@ -198,13 +196,14 @@ class Child:
         elif kind == "missing":
             self.record.missing = str(message.get("what"))
         elif kind == "begin":
-            name = str(message.get("name"))
-            if name not in invocations or self.current is not None:
+            if self.begun == len(invocations) or self.current is not None:
                 raise FORGED
+            invocation = invocations[self.begun]
+            self.begun += 1
             self._read_log()
             self.log.clear()
-            self.current = _Current(name, time.monotonic())
-            self.aws.begin(invocations[name].faults)
+            self.current = _Current(invocation.name, time.monotonic())
+            self.aws.begin(invocation.faults)
             self._send({}, deadline)
         elif kind == "end":
             self._finish(True, message)

@@ -57,17 +57,17 @@ def execute(
     only where the sandbox itself is broken.
     """
     language = _language(program.runtime)
-    command = _command(language, limits)
+    interpreter = _interpreter(language)
     key = None
     if cache is not None:
-        key = key_of(program, invocations, supplies, limits, tables or {}, Path(command[0]), cache_key)
+        key = key_of(program, invocations, supplies, limits, tables or {}, interpreter, cache_key)
         if known := load(cache, key):
             return known
     record = Record()
     try:
         with unpacked(program.code, language) as root:
             aws = Aws(Tables(tables or {}))
-            _run(program, list(invocations), supplies, limits, command, root, aws, record)
+            _run(program, list(invocations), supplies, limits, interpreter, root, aws, record)
     except UnsafeCode as refused:
         record.load_error = HandlerError("UnsafeCode", str(refused))
     execution = Execution(
@@ -124,7 +124,7 @@ def _run(
     left: list[Invocation],
     supplies: Supplies,
     limits: Limits,
-    command: Sequence[str],
+    interpreter: Path,
     root: Path,
     aws: Aws,
     record: Record,
@@ -132,16 +132,16 @@ def _run(
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
     deadline = time.monotonic() + limits.seconds
     language = _language(program.runtime)
-    command = [part.format(root=root) for part in command]
+    command = [str(interpreter), *_options(language, root, limits)]
     while True:
-        lock = _lock(language, Path(command[0]), root, limits)
+        lock = _lock(language, interpreter, root, limits)
         record.unheld = lock.unheld
         try:
             child = Child(command, root, aws, record, limits, lock)
         finally:
             lock.close()
         begun = len(record.outcomes)
-        child.converse(_job(program, left, supplies, root), {i.name: i for i in left}, deadline)
+        child.converse(_job(program, left, supplies, root), left, deadline)
         done = len(record.outcomes) - begun
         left = left[done:]
         if not left or not done or record.stopped or record.load_error or record.missing:
@@ -169,9 +169,7 @@ def _job(program: Program, invocations: Sequence[Invocation], supplies: Supplies
         "handler": program.handler,
         "version": _version(program.runtime),
         "environment": _environment(program, root),
-        "invocations": [
-            {"name": i.name, "event": i.event, "clock": i.clock, "id": str(uuid.uuid4())} for i in invocations
-        ],
+        "invocations": [{"event": i.event, "clock": i.clock, "id": str(uuid.uuid4())} for i in invocations],
         "supplies": dataclasses.asdict(supplies),
         "clocked": any(i.clock for i in invocations),
         "remaining": REMAINING,
@@ -209,19 +207,22 @@ def _environment(program: Program, root: Path) -> dict[str, str]:
     }
 
 
-def _command(language: str, limits: Limits) -> list[str]:
+def _options(language: str, root: Path, limits: Limits) -> list[str]:
     if language == "nodejs":
         return [
-            _node(),
             "--permission",
-            "--allow-fs-read={root}",
+            f"--allow-fs-read={root}",
             f"--allow-fs-read={HERE / 'node'}",
             f"--max-old-space-size={limits.memory}",
             "--no-warnings",
             str(HERE / "node" / "main.cjs"),
         ]
     _compile()
-    return [sys.executable, "-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+    return ["-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+
+
+def _interpreter(language: str) -> Path:
+    return Path(_node() if language == "nodejs" else sys.executable)
 
 
 @lru_cache(maxsize=1)

@@ -122,7 +122,7 @@ async function load(job, send) {
 function invoke(job, invocation, handler, state, ask) {
   return new Promise((next) => {
     let answered = false;
-    ask('begin', { name: invocation.name });
+    ask('begin', {});
     clock.shift(invocation.clock);
     const finish = (kind, fields) => {
       if (answered) return;

@@ -66,7 +66,7 @@ def _load(job: Any, send: Any) -> Any:
 
 
 def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
-    ask("begin", name=invocation["name"])
+    ask("begin")
     clock.shift(invocation["clock"])
     context = Context(job, invocation)
     if "context" in job["supplies"]["names"]:
