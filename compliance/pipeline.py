@@ -153,14 +153,20 @@ class Pipeline:
             return None
         found = next((r for r in self._texts.get(text, ()) if r.type in types), None)
         if found is None and FUNCTION in types:
-            # A function with a qualifier: its name or ARN, a colon, an alias or version.
-            for function in self.assembly.resources(FUNCTION):
-                for own in (self.assembly.text(function.ref), self.assembly.text(arn(function))):
-                    if own and text.startswith(own + ":"):
-                        return function
+            found = self._function(text)
         if found is None and "/stream/" in text:
             return self.identify(text.partition("/stream/")[0], *types)
         return found
+
+    def _function(self, text: str) -> Resource | None:
+        """The function that a partial ARN (account:function:name) or a text with a qualifier denotes."""
+        for function in self.assembly.resources(FUNCTION):
+            account = self.assembly.text(function.stack.pseudo("AWS::AccountId"))
+            name, whole = self.assembly.text(function.ref), self.assembly.text(arn(function))
+            for own in filter(None, (name, whole, name and f"{account}:function:{name}")):
+                if text == own or text.startswith(own + ":"):
+                    return function
+        return None
 
     @cached_property
     def _texts(self) -> Mapping[str, Sequence[Resource]]:

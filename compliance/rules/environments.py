@@ -79,8 +79,19 @@ def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
 class Spelled(str):
     """A text that references are in, by logical id; `full` has them written out by physical name."""
 
-    __slots__ = ("full",)
-    full: str
+    __slots__ = ("_of",)
+    _of: tuple[Value, Stack]
+
+    @staticmethod
+    def of(value: Value, stack: Stack) -> Spelled:
+        text = Spelled(_neutral_account(show(value), stack))
+        text._of = (value, stack)
+        return text
+
+    @property
+    def full(self) -> str:
+        value, stack = self._of
+        return _neutral_account(stack.assembly.text(value) or str(self), stack)
 
 
 def simplified(node: Any, stack: Stack) -> Any:
@@ -105,11 +116,13 @@ def _spelled(value: Value, stack: Stack) -> Any:
         return {key: _spelled(item, stack) for key, item in value.items()}
     if isinstance(value, list):
         return [_spelled(item, stack) for item in value]
-    if not isinstance(value, str | Ref | Pseudo | Text):
-        return value
-    text = Spelled(_neutral_account(show(value), stack))
-    text.full = _neutral_account(stack.assembly.text(value) or show(value), stack)
-    return text
+    if isinstance(value, str):
+        return _neutral_account(value, stack)
+    return Spelled.of(value, stack) if isinstance(value, Ref | Pseudo | Text) else value
+
+
+def _full(text: str) -> str:
+    return text.full if isinstance(text, Spelled) else text
 
 
 def _neutral_account(text: str, stack: Stack) -> str:
@@ -129,7 +142,11 @@ class Comparison:
         self.names: list[str] = []  # physical names of `a`, which nothing else may repeat literally
         forms = {a: b, a.upper(): b.upper(), a.capitalize(): b.capitalize()}
         self._forms = forms
-        self._token = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, forms))})(?![A-Za-z0-9])")
+        # A word of its own, also within a name in CamelCase.
+        self._token = re.compile(
+            rf"(?<![A-Za-z0-9])(?:{re.escape(a)}(?![a-z0-9])|{re.escape(a.upper())}(?![A-Za-z0-9]))"
+            rf"|(?<![A-Z]){re.escape(a.capitalize())}(?![a-z0-9])"
+        )
 
     def follows(self, text: str) -> str:
         """A text of `a` as it should read in `b`."""
@@ -185,17 +202,16 @@ class Comparison:
             yield path, f"{show(left)}, {show(right)} in {self.b}", "the same in both"
 
     def _texts(self, left: str, right: str, path: str) -> Iterator[tuple[str, str, str]]:
+        if left == right and not self.carries(left):
+            return
         if self._same(left, right):
             self.changed += left != right and self.carries(left)
         elif ASSET.sub("", self._renamed(left)) == ASSET.sub("", right):
             if self._must_follow(path) or any(name in left for name in self.names):
                 yield path, f"{left!r} in {self.b} too", f"{self.follows(left)!r} in {self.b}"
-        elif not self._same(getattr(left, "full", left), getattr(right, "full", right)):
-            yield (
-                path,
-                f"{left!r}, {right!r} in {self.b}",
-                f"{self.follows(self._renamed(left))!r} in {self.b}",
-            )
+        elif not self._same(_full(left), _full(right)):
+            wanted = self.follows(self._renamed(left))
+            yield path, f"{left!r}, {right!r} in {self.b}", f"{wanted!r} in {self.b}"
 
     def _same(self, left: str, right: str) -> bool:
         """Whether `right` is what `left` should be in `b`. Either reads with or without the name in ids."""
