@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,6 @@ from compliance.document import OWN, Document, load
 from compliance.model import (
     CategoryScore,
     CheckerError,
-    Finding,
-    FindingStatus,
     InputError,
     Result,
     ScannerRun,
@@ -31,6 +29,7 @@ from compliance.rules.naming import tie_breakers
 
 if TYPE_CHECKING:
     from compliance.observe import Observations
+    from compliance.waivers import Outcome
 
 Progress = Callable[[str], None]
 
@@ -89,7 +88,7 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        findings, problems, warnings = _findings(options, results, runs, environment)
+        findings, problems, warnings = _findings(options, document, results, runs, environment)
         subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
         return Scorecard(
             as_of=options.as_of.isoformat(),
@@ -98,7 +97,7 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
             categories=tuple(_scores(document, results)),
             findings=findings,
             scanners=tuple(runs),
-            notes=(*_notes(options, others), *warnings),
+            notes=(*_notes(options, others, observations()), *warnings),
             problems=problems,
         )
 
@@ -243,11 +242,15 @@ def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryS
         yield CategoryScore(category.id, category.title, met, len(own), category.gate, category.hardening)
 
 
-def _notes(options: Options, others: Any) -> Iterator[str]:
+def _notes(options: Options, others: Any, seen: Observations) -> Iterator[str]:
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
+    if seen.cached:
+        yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
+    for limit in seen.unheld:
+        yield f"sandbox: {limit}"
     if isinstance(others, str):
         yield others
 
@@ -262,28 +265,25 @@ def _templates(assembly: Assembly) -> list[Any]:
 
 
 def _findings(
-    options: Options, results: Sequence[Result], runs: Sequence[ScannerRun], environment: str
-) -> tuple[tuple[Finding, ...], tuple[str, ...], tuple[str, ...]]:
-    """The findings with what became of each; what is wrong with the waivers; and what will be soon."""
+    options: Options,
+    document: Document,
+    results: Sequence[Result],
+    runs: Sequence[ScannerRun],
+    environment: str,
+) -> Outcome:
+    """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
     if not runs:
         return (), (), ()
-    from compliance import waivers
+    from compliance import coverage, waivers
 
     path = options.waivers or options.requirements.with_name("waivers.yaml")
     granted = waivers.load(path) if options.waivers or path.is_file() else ()
-    found = [finding for run in runs for finding in run.findings]
-    ran = [run.name for run in runs]
-    marked, problems, warnings = waivers.apply(
-        found, granted, options.as_of, ran=ran, environment=environment
+    return coverage.settle(
+        [finding for run in runs for finding in run.findings],
+        results,
+        granted,
+        options.as_of,
+        gating={category.id for category in document.categories if category.gate},
+        ran=[run.name for run in runs],
+        environment=environment,
     )
-    return tuple(_covered(finding, results) for finding in marked), problems, warnings
-
-
-def _covered(finding: Finding, results: Sequence[Result]) -> Finding:
-    """A finding that a requirement answers is shown under it, and counts there."""
-    if finding.status is not FindingStatus.OPEN:
-        return finding
-    for result in results:
-        if finding.rule.partition("[")[0] in result.confirmed_by and result.verdict.status is Status.FAIL:
-            return replace(finding, status=FindingStatus.COVERED, requirement=result.id)
-    return finding

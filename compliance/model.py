@@ -83,7 +83,10 @@ class FindingStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a scanner reports of one resource. `rule` is the scanner's whole finding id."""
+    """What a scanner reports of one resource. `rule` is the scanner's whole finding id.
+
+    `fact` is what it says in words that the rules of other scanners share, if there are any.
+    """
 
     scanner: str
     rule: str
@@ -98,6 +101,7 @@ class Finding:
     requirement: str | None = None
     reason: str | None = None
     expires: str | None = None
+    fact: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ An acknowledgement needs the plugin's name before the rule (`AwsSolutions::AwsSo
 the report lists the finding as suppressed, with the reason. Without it the finding just vanishes.
 IAM4 and IAM5 findings need the whole id, with what stands in brackets. An acknowledgement holds for
 everything below its construct, so it is given to the resource itself and to nothing above.
+
+A waiver is for all rules that state the same fact (facts.yaml): one for a checkov check acknowledges
+cdk-nag's rule too, as it waives it in the audit.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import cdk_nag
 from aws_cdk import Acknowledgment, App, Validations
 from constructs import IConstruct
 
+from compliance.scanners import facts
 from compliance.waivers import Waiver
 
 PACKS = {"AwsSolutions": cdk_nag.AwsSolutionsChecks, "Serverless": cdk_nag.ServerlessChecks}
@@ -47,20 +51,24 @@ def acknowledge(
     as_of: date | None = None,
     environment: str | None = None,
 ) -> None:
-    """Acknowledges what valid waivers for cdk-nag waive, in all stacks that the app has by now.
+    """Acknowledges what valid waivers waive of cdk-nag's findings, in all stacks that the app has by now.
 
     A waiver that is expired, malformed, or names no construct acknowledges nothing; the audit says why.
     """
     today = as_of or date.today()  # noqa: DTZ011 -- the user's own calendar
     for waiver in waivers:
-        pack = next((name for name in PACKS if waiver.rule.startswith(f"{name}-")), None)
-        if waiver.scanner != "cdk-nag" or not pack or not waiver.applies_in(environment):
-            continue
-        if not waiver.is_valid(today):
+        rules = list(_rules(waiver))
+        if not rules or not waiver.applies_in(environment) or not waiver.is_valid(today):
             continue
         for construct in _constructs(app, waiver):
-            rule = Acknowledgment(id=f"{pack}::{waiver.rule}", reason=waiver.reason)
-            Validations.of(construct).acknowledge(rule)
+            for rule in rules:
+                Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=waiver.reason))
+
+
+def _rules(waiver: Waiver) -> Iterator[str]:
+    """The qualified ids of cdk-nag's rules that a waiver is for."""
+    for rule in facts.load().same(waiver.rule):
+        yield from (f"{pack}::{rule}" for pack in PACKS if rule.startswith(f"{pack}-"))
 
 
 def _constructs(app: IConstruct, waiver: Waiver) -> Iterator[IConstruct]:
