@@ -128,7 +128,7 @@ class Stack:
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
         self.resolver = Resolver(self)
-        check_template(template, path, lines or {})
+        check_template(template, path, lines)
         self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
 
     @cached_property
@@ -614,7 +614,7 @@ def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
     for key, raw in (resources if isinstance(resources, dict) else {}).items():
         metadata = raw.get("Metadata") if isinstance(raw, dict) else None
         own = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
-        line = lines.get(("Resources", key))
+        line = lines.at(("Resources", key))
         places[key] = (own if isinstance(own, str) else None, f"{path.name}:{line}" if line else None)
     return places
 
@@ -622,7 +622,7 @@ def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
 def _nested_metadata(parent: Stack, template: Any) -> dict[str, Place]:
     """A nested stack's resources stand in its parent's metadata, under paths of their own."""
     by_path = {path: source for path, source in parent.metadata.values() if path}
-    places = _own_places(template, {}, parent.path)
+    places = _own_places(template, Lines(), parent.path)
     return {key: (path, by_path[path]) for key, (path, _) in places.items() if path in by_path}
 
 

@@ -19,6 +19,7 @@ T = TypeVar("T")
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2,8}-[0-9]{1,4}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
+Named = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,11 +30,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     context: Sentence = "env"
-    default: str = "dev"
-    probe: str = "pr1"
-    retained: str | list[str] = "staging"
+    default: Named = "dev"
+    probe: Named = "pr1"
+    retained: Named | list[Named] = "staging"
     throwaway: str = "dev|pr[0-9]+"
-    region: str | None = None
+    region: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
 
     def keeps_data(self, name: str) -> bool:
         return re.fullmatch(self.throwaway, name) is None
@@ -101,6 +102,9 @@ class Document:
         """Data of this document as a typed value. Raises InputError naming file, line and field."""
         return _convert(data, type_, self.path, self._lines, place)
 
+    def line(self, *place: str | int) -> int | None:
+        return self._lines.at(place)
+
     def error(self, message: str, *place: str | int) -> InputError:
         return InputError(f"{_at(self.path, self._lines, place)}: {message}")
 
@@ -117,31 +121,44 @@ def load(path: Path = OWN) -> Document:
 
 
 def _check(document: Document) -> None:
-    categories = {category.id for category in document.categories}
-    if len(categories) != len(document.categories):
-        raise document.error("two categories have the same id", "categories")
+    categories: dict[str, int] = {}
+    for index, category in enumerate(document.categories):
+        if category.id in categories:
+            place = ("categories", index, "id")
+            raise document.error(f"{'.'.join(map(str, place))}: {category.id} is already taken", *place)
+        categories[category.id] = index
     seen: dict[str, int] = {}
     for index, requirement in enumerate(document.requirements):
-        place = ("requirements", index)
+        place = ("requirements", index, "id")
         if requirement.id in seen:
-            raise document.error(f"the id {requirement.id} is already taken", *place, "id")
+            first = document.line("requirements", seen[requirement.id], "id")
+            message = f"{'.'.join(map(str, place))}: {requirement.id} is already taken (line {first})"
+            raise document.error(message, *place)
         seen[requirement.id] = index
         if requirement.category not in categories:
-            message = f"{requirement.id}: unknown category {requirement.category!r}"
-            raise document.error(message, *place, "category")
+            message = f"{requirement.id}: category: unknown category {requirement.category!r}"
+            raise document.error(message, "requirements", index, "category")
+    gating = {category.id for category in document.categories if category.gate}
+    if not any(requirement.category in gating for requirement in document.requirements):
+        raise document.error("categories: none that colours the gate has a requirement", "categories")
+    _check_environment(document)
+
+
+def _check_environment(document: Document) -> None:
     environment = document.environment
+
+    def error(field: str, message: str) -> InputError:
+        return document.error(f"environment.{field}: {message}", "environment", field)
+
     try:
-        probe_keeps = environment.keeps_data(environment.probe)
-    except re.error as error:
-        raise document.error(f"throwaway is no regular expression: {error}", "environment") from None
-    if environment.probe == environment.default or probe_keeps != environment.keeps_data(environment.default):
-        raise document.error(
-            "probe must be another environment of the default's retention class", "environment", "probe"
-        )
+        re.compile(environment.throwaway)
+    except (re.error, RecursionError, OverflowError) as found:
+        raise error("throwaway", f"no regular expression: {found}") from None
+    keeps = environment.keeps_data(environment.default)
+    if environment.probe == environment.default or keeps != environment.keeps_data(environment.probe):
+        raise error("probe", "must be another environment of the default's retention class")
     if not environment.all_retained or not all(map(environment.keeps_data, environment.all_retained)):
-        raise document.error(
-            "retained must name environments that throwaway does not match", "environment", "retained"
-        )
+        raise error("retained", "must name environments that throwaway does not match")
 
 
 def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) -> T:
@@ -151,16 +168,15 @@ def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) 
         message, _, where = str(error).partition(" - at `")
         field = where.rstrip("`").removeprefix("$").lstrip(".")
         below = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", field))
-        below = tuple(int(s) if isinstance(s, str) and s.isdigit() else s for s in below)
-        full = ".".join(map(str, (*place, *below)))
-        raise InputError(
-            f"{_at(path, lines, (*place, *below))}: {full or 'the document'}: {message}"
-        ) from None
+        full = (*place, *below)
+        # An unknown field stands in the file; msgspec gives the place of what it stands in.
+        if unknown := re.search(r"unknown field `(.*)`", message):
+            full = (*full, unknown[1])
+        name = ".".join(map(str, full)) or "the document"
+        raise InputError(f"{_at(path, lines, full)}: {name}: {message}") from None
 
 
 def _at(path: Path, lines: Lines, place: Path_) -> str:
     """`file:line` of the innermost node on the way to a place that has a line."""
-    for end in range(len(place), -1, -1):
-        if place[:end] in lines:
-            return f"{path}:{lines[place[:end]]}"
-    return str(path)
+    line = lines.near(place)
+    return f"{path}:{line}" if line else str(path)

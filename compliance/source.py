@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,25 @@ MAX_DEPTH = 100
 MAX_NODES = 500_000  # after aliases are followed: what a YAML bomb would grow to
 
 Path_ = tuple[str | int, ...]
-Lines = dict[Path_, int]
+
+
+class Lines:
+    """The line of each node of a YAML file, down to a depth. Found when first asked for: only errors ask."""
+
+    def __init__(self, root: yaml.Node | None = None, depth: int = 0) -> None:
+        self._root, self._depth = root, depth
+
+    @cached_property
+    def _known(self) -> dict[Path_, int]:
+        return dict(_lines(self._root, (), self._depth)) if self._root else {}
+
+    def at(self, place: Path_) -> int | None:
+        """The line of a place itself."""
+        return self._known.get(place)
+
+    def near(self, place: Path_) -> int | None:
+        """The line of a place, or of the innermost node around it that has one."""
+        return next((line for end in range(len(place), -1, -1) if (line := self.at(place[:end]))), None)
 
 
 def read_text(path: Path) -> str:
@@ -66,10 +85,10 @@ def read_template(path: Path) -> tuple[Any, Lines]:
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
     if path.suffix == ".json":
-        return _parse_json(text, path), {}
+        return _parse_json(text, path), Lines()
     if text.lstrip()[0] in "{[":
         try:
-            return _parse_json(text, path), {}
+            return _parse_json(text, path), Lines()
         except InputError:
             # YAML's own braces; or the same error again, as YAML sees it.
             return read_yaml(path, depth=3, text=text)
@@ -88,8 +107,8 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
         node = loader.get_single_node()
         if node is None:
             raise InputError(f"{path}: the file is empty")
-        _check_aliases(node, path)
-        lines = dict(_lines(node, (), depth))
+        if "&" in text:  # without an anchor there is no alias
+            _check_aliases(node, path)
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -106,7 +125,7 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
     finally:
         loader.dispose()
     check_depth(data, path)
-    return data, lines
+    return data, Lines(node, depth)
 
 
 def write_atomically(path: Path, text: str) -> None:

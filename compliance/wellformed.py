@@ -22,7 +22,7 @@ def check_template(template: Any, path: Path, lines: Lines | None = None) -> Non
     Raises InputError on: no Resources, a resource without Type, an unknown or malformed function, a
     reference to nothing, what depends on itself in a circle, a macro that is not expanded.
     """
-    _Check(path, lines or {}).template(template)
+    _Check(path, lines or Lines()).template(template)
 
 
 class _Check:
@@ -30,9 +30,7 @@ class _Check:
         self.path, self.lines = path, lines
 
     def error(self, message: str, *place: str | int) -> InputError:
-        line = next(
-            (self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), None
-        )
+        line = self.lines.near(place)
         at = f"{self.path}:{line}" if line else f"{self.path}"
         return InputError(": ".join(filter(None, (at, ".".join(map(str, place)), message))))
 
