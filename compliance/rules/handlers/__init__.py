@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compliance.model import Evidence, Verdict
+from compliance.model import Evidence, Status, Verdict
 from compliance.observe import NotRun, Observations
 from compliance.rules import Case, Check, Undecided, kind
 from compliance.rules.handlers import audit, code, processor
 from compliance.rules.handlers.probes import PROBES, Finding, Name, Seen
+from compliance.rules.properties import Property, judge_property
 
-__all__ = ["HandlerCheck", "audit", "code", "handler", "processor"]
+__all__ = ["HandlerCheck", "Isolation", "audit", "code", "handler", "isolation", "processor"]
 
 MOST_EVIDENCE = 6
 
@@ -46,6 +47,27 @@ def handler(check: HandlerCheck, case: Case) -> Verdict:
         excused = not open_ and all(n.excused for n in not_run)
         raise Undecided("; ".join(dict.fromkeys(why)), *open_, excused=excused)
     return Verdict.of((), _evidence(findings, True))
+
+
+class Isolation(Property, frozen=True):
+    """What the subject's properties say (see kind `property`), and a probe's word on the handler behind it.
+
+    The properties alone decide where the handler is not run; where it is, it has to play its part: a
+    failure that it names to a mapping which does not ask, or swallows, is lost whatever the mapping says.
+    """
+
+    probe: Name = "bad_order"
+
+
+@kind("isolation", Isolation)
+def isolation(check: Isolation, case: Case) -> Verdict:
+    """Fails on what the properties lack, or on what the handler was seen to do."""
+    stated = judge_property(check, case)
+    observations: Observations = case.observations()
+    if stated.status is not Status.PASS or isinstance(observations.processor, NotRun):
+        return stated
+    findings = list(PROBES[check.probe].look(Seen(observations.processor, case)))
+    return Verdict.of(_evidence(findings, False), (*stated.evidence, *_evidence(findings, True)))
 
 
 def _evidence(findings: Iterable[Finding], holds: bool | None) -> list[Evidence]:
