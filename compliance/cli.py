@@ -1,58 +1,105 @@
 """The command line: `compliance audit`, `compliance requirements`.
 
-Exit codes: 0 green; 1 red; 2 bad input or usage, one line on stderr; 3 a checker itself broke.
+Exit codes: 0 green; 1 red; 2 bad input or usage, one line on stderr; 3 a checker itself broke;
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import signal
 import sys
+import textwrap
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
 from compliance.model import CheckerError, InputError, Scorecard
+from compliance.reports.text import one_line, printable
+
+if TYPE_CHECKING:
+    from compliance.document import Document
 
 FORMATS = ("terminal", "json", "markdown")
 PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 EXISTING = click.Path(path_type=Path)
+WIDTH = 110  # of a report that no terminal shows
 
 
 class Commands(click.Group):
-    """Turns what went wrong into one line and an exit code that scripts can trust."""
+    """Turns whatever went wrong into one line and an exit code that scripts can trust."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, *args: Any, **others: Any) -> Any:
+        others["standalone_mode"], standalone = False, others.get("standalone_mode", True)
+        if not standalone:
+            return super().main(*args, **others)
         try:
-            return super().invoke(ctx)
+            with _termination():
+                result = super().main(*args, **others)
+            sys.exit(result if isinstance(result, int) else 0)
+        except click.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2
+                error.show()
+                sys.exit(2)
+            command = error.ctx.command_path if error.ctx else "compliance"
+            _fail(f"error: {error.format_message().rstrip('.')} ({command} --help says more)", 2)
+        except click.ClickException as error:
+            _fail(f"error: {error.format_message()}", 2)
+        except click.Abort:
+            sys.exit(130)
         except InputError as error:
             _fail(f"error: {error}", 2)
         except CheckerError as error:
             _fail(f"checker broke: {error}", 3)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _close_stdout()
             sys.exit(1)
+        except Exception as error:
+            # Not 1, which is a verdict: nothing was proved.
+            if os.environ.get("COMPLIANCE_TRACEBACK"):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            _fail(f"checker broke: {what} (a bug; COMPLIANCE_TRACEBACK=1 shows where)", 3)
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(" ".join(message.split()), err=True)
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(one_line(printable(message)), err=True)
     sys.exit(code)
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Lets SIGTERM, by which CI ends a job, end the app's processes too, and remove what is temporary."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cdk-compliance-gate", prog_name="compliance")
 def main() -> None:
-    """Judges an AWS CDK app, a cloud assembly or a template by a requirements document that runs.
+    """Judges an AWS CDK app, a cloud assembly or a template by a requirements
+    document that runs.
 
     \b
-    compliance audit                              the app of cdk.json here
-    compliance audit -c env=staging               the same app, for another environment
-    compliance audit --assembly cdk.out --env pr7 an assembly that was made for pr7
-    compliance audit --template stack.yaml        one template, JSON or YAML
-    compliance requirements NAM-02                what one requirement says, and how to meet it
+    compliance audit                             the app of cdk.json here
+    compliance audit -c env=staging              it, for another environment
+    compliance audit --assembly cdk.out          what `cdk synth` left
+    compliance audit --template stack.yaml       a template, JSON or YAML
+    compliance requirements                      what it is judged by
+    compliance requirements NAM-02               one of these, and how to meet it
     """
 
 
@@ -60,6 +107,8 @@ def _day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> d
     if value is None:
         return date.today()  # noqa: DTZ011 -- the user's own calendar
     try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+            raise ValueError
         return date.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is no date; write YYYY-MM-DD") from None
@@ -78,7 +127,7 @@ def _own_document() -> Path:
     return OWN
 
 
-@main.command()
+@main.command(short_help="Judge an app, an assembly or a template.")
 @click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
 @click.option("--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it.")
 @click.option("--template", type=EXISTING, metavar="FILE", help="One CloudFormation template.")
@@ -123,6 +172,8 @@ def audit(
     template: Path | None,
     requirements: Path | None,
     context: dict[str, str],
+    environment: str | None,
+    waivers: Path | None,
     format_: str,
     output: Path | None,
     no_cache: bool,
@@ -131,36 +182,67 @@ def audit(
 ) -> None:
     """Judge an app, an assembly or a template, and say what to mend.
 
-    Exits with 0 when the gate is green; 1 when a requirement failed or is not assessed, or a finding is
-    neither met nor waived; 2 on bad input; 3 when a checker itself broke.
+    Exits with 0 when the gate is green; 1 when a requirement failed or is not
+    assessed, or a finding is neither met nor waived; 2 on bad input; 3 when a
+    checker itself broke.
 
     \b
     compliance audit --format json --output report.json
     compliance audit --app "python app.py" --as-of 2027-05-01
     compliance audit --template stack.yaml --skip-scanners
     """
-    from compliance.audit import Options
-    from compliance.audit import audit as run
-
     if sum(value is not None for value in (app, assembly, template)) > 1:
         raise click.UsageError("--app, --assembly and --template exclude each other")
     if context and (assembly or template):
         raise click.UsageError("-c is for the synth; an assembly or a template takes --env")
+    for name, value in (("--app", app), ("--env", environment)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{name} is empty")
+    requirements = requirements or _own_document()
+    if environment is not None and context:
+        _check_agreement(environment, context, requirements)
+    if waivers is not None:
+        from compliance.waivers import load
+
+        load(waivers)  # before the work, and also where no scanner runs
+    if output is not None:
+        _check_output(output, template, requirements, waivers)
+
+    from compliance.audit import Options
+    from compliance.audit import audit as run
+
     options = Options(
         app=app,
         assembly=assembly,
         template=template,
-        requirements=requirements or _own_document(),
+        requirements=requirements,
+        waivers=waivers,
         context=context,
+        environment=environment,
         cache=None if no_cache else _cache(),
         **others,
     )
-    if output is not None:
-        _check_writable(output)
     with _progress(quiet) as progress:
         card = run(options, progress)
     _write(card, format_, output)
     sys.exit(0 if card.green else 1)
+
+
+def _check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
+    """Two names for one environment would make the app for one and judge it for the other."""
+    from compliance.document import load
+
+    key = load(requirements).environment.context
+    if context.get(key, environment) != environment:
+        raise click.UsageError(f"--env {environment} and -c {key}={context[key]} disagree")
+
+
+def _check_output(output: Path, *inputs: Path | None) -> None:
+    from compliance.source import check_writable
+
+    check_writable(output)
+    if output.exists() and any(path and path.exists() and output.samefile(path) for path in inputs):
+        raise InputError(f"{output}: is an input; a report would replace it")
 
 
 def _cache() -> Path | None:
@@ -172,68 +254,93 @@ def _cache() -> Path | None:
     return Path(base) / "cdk-compliance-gate"
 
 
-def _check_writable(path: Path) -> None:
-    """Says so at once where a report can't be written, not after the work."""
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        what = "is a folder" if path.is_dir() else "cannot be written"
-        raise InputError(f"{path}: {what}")
-
-
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
     """What is going on, on stderr: a spinner for people, nothing for pipes."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
     from rich.console import Console
+    from rich.text import Text
 
     with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(text)
+        yield lambda text: status.update(Text(one_line(printable(text))))
 
 
 def _write(card: Scorecard, format_: str, output: Path | None) -> None:
-    if format_ == "terminal":
-        text = _terminal(card, output)
-    elif format_ == "json":
-        from compliance.reports.json import render
+    text = _terminal(card, sys.stdout if output is None else None) if format_ == "terminal" else None
+    if format_ == "json":
+        from compliance.reports import json
 
-        text = render(card)
-    else:
-        from compliance.reports.markdown import render
+        text = json.render(card)
+    elif format_ == "markdown":
+        from compliance.reports import markdown
 
-        text = render(card)
+        text = markdown.render(card)
+    assert text is not None
     if output is not None:
         from compliance.source import write_atomically
 
         write_atomically(output, text)
-    else:
-        click.echo(text, nl=False)
+        return
+    # Machines read UTF-8, whatever the terminal's encoding is.
+    encoding = sys.stdout.encoding if format_ == "terminal" else "utf-8"
+    try:
+        click.echo(text.encode(encoding, "replace"), nl=False)
+    except BrokenPipeError:
+        _close_stdout()  # the reader has seen enough; the verdict stands
+    except OSError as error:
+        _close_stdout()
+        raise InputError(f"standard output: cannot be written: {error.strerror}") from None
 
 
-def _terminal(card: Scorecard, output: Path | None) -> str:
+def _close_stdout() -> None:
+    """Keeps Python from writing what is left there once more when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminal(card: Scorecard, stream: TextIO | None) -> str:
+    """The report as it is shown on a stream, or written to a file."""
     import io
 
     from rich.console import Console
 
     from compliance.reports.terminal import write
 
-    # Colours only where somebody sees them; rich reads NO_COLOR and FORCE_COLOR itself.
-    shown = output is None and sys.stdout.isatty()
-    width = None if shown else 110
+    coloured = stream is not None and _coloured(stream)
+    shown = stream is not None and stream.isatty()
+    file = io.StringIO()
     console = Console(
-        file=io.StringIO(), force_terminal=shown or None, width=Console().width if shown else width
+        file=file,
+        force_terminal=coloured,
+        color_system="standard" if coloured else None,
+        width=_width() if shown else WIDTH,
     )
     write(card, console)
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    return file.getvalue()
+    text = file.getvalue()
+    return text if coloured else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-@main.command()
+def _width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _coloured(stream: TextIO) -> bool:
+    """https://no-color.org and https://force-color.org, else colours where somebody sees them."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0").lower() not in ("", "0", "false"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@main.command(short_help="List the requirements, or explain one.")
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--requirements", type=EXISTING, metavar="FILE", help="Another requirements document.")
 def requirements(id_: str | None, requirements: Path | None) -> None:
-    """List the document's requirements, or explain one: its text, its source, its check, how to meet it.
+    """List the document's requirements, or explain one: its text, its source, its
+    check, how to meet it.
 
     \b
     compliance requirements
@@ -243,33 +350,53 @@ def requirements(id_: str | None, requirements: Path | None) -> None:
     from compliance.rules import bind
 
     document = load(requirements or _own_document())
-    rules = bind(document)
+    bind(document)
     if id_ is None:
-        for category in document.categories:
-            own = [r for r in document.requirements if r.category == category.id]
-            click.echo(click.style(f"{category.title} ({len(own)})", bold=True))
-            for requirement in own:
-                click.echo(f"  {requirement.id}  {requirement.title} ({requirement.severity})")
-        return
-    rule = next((rule for rule in rules if rule.requirement.id == id_.upper()), None)
-    if rule is None:
+        _list(document)
+    else:
+        _explain(document, id_)
+
+
+def _list(document: Document) -> None:
+    for category in document.categories:
+        own = [r for r in document.requirements if r.category == category.id]
+        _say(category.title, f" ({len(own)})")
+        for requirement in own:
+            _say("", f"  {requirement.id}  {requirement.title} ({requirement.severity})")
+
+
+def _explain(document: Document, id_: str) -> None:
+    found = document.by_id.get(id_.strip().upper())
+    if found is None:
         import difflib
 
         close = difflib.get_close_matches(id_.upper(), list(document.by_id), 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"{document.path}: no requirement {id_}{hint}")
-    found = rule.requirement
-    click.echo(click.style(f"{found.id} {found.title}", bold=True) + f" ({found.severity})")
+        hint = f"did you mean {close[0]}?" if close else "`compliance requirements` lists them"
+        raise InputError(f"no requirement {id_}; {hint}")
+    from compliance.intrinsics import show
+
+    category = next(category for category in document.categories if category.id == found.category)
+    _say(f"{found.id} {found.title}", f" ({found.severity})")
     lines = {
+        "category": category.title + ("" if category.gate else " (does not colour the gate)"),
         "text": found.text,
         "about": ", ".join(found.subjects) or "the assembly",
-        "check": ", ".join(f"{key}={value}" for key, value in found.check.items()),
+        "check": ", ".join(f"{key}: {show(value)}" for key, value in found.check.items()),
         "confirmed by": ", ".join(found.confirmed_by) or "no scanner",
         "source": found.source or "the requirements document",
         "fix": found.fix,
     }
+    width = min(_width(), 100)
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=" " * 14, break_long_words=False, break_on_hyphens=False
+    )
     for label, text in lines.items():
-        click.echo(click.wrap_text(text, 100, f"{label + ':':<14}", " " * 14, preserve_paragraphs=True))
+        _say("", wrapper.fill(f"{label + ':':<14}{text}"))
+
+
+def _say(bold: str, rest: str = "") -> None:
+    head = click.style(printable(bold), bold=True) if bold else ""
+    click.echo(head + printable(rest), color=_coloured(sys.stdout))
 
 
 if __name__ == "__main__":

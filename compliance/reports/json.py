@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from compliance.model import CategoryScore, Evidence, Finding, Result, Scorecard
+from compliance.reports.text import neutral
 
 
 def render(card: Scorecard) -> str:
     """One JSON object and a newline. Its keys are stable; new ones may come."""
-    return json.dumps(_card(card), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_card(neutral(card)), indent=2, ensure_ascii=False) + "\n"
 
 
 def _card(card: Scorecard) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import place, scores, totals, unmet
+from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet
 
 MARKS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed", Status.PASS: "met"}
 
 
 def render(card: Scorecard) -> str:
-    return "\n".join(_lines(card)) + "\n"
+    return "\n".join(_lines(neutral(card))) + "\n"
 
 
 def _lines(card: Scorecard) -> Iterator[str]:
@@ -38,7 +38,8 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield "| --- | --- | --- | --- |"
         for finding in open_:
             where = finding.construct_path or finding.logical_id or finding.stack or ""
-            yield f"| {finding.scanner} | {_code(finding.rule)} | {_code(where)} | {_text(finding.text)} |"
+            cells = (finding.scanner, _cell(finding.rule), _cell(where), _text(finding.text))
+            yield f"| {' | '.join(cells)} |"
     for title, lines in (("Problems", card.problems), ("Notes", card.notes)):
         if lines:
             yield ""
@@ -48,16 +49,16 @@ def _lines(card: Scorecard) -> Iterator[str]:
 
 
 def _result(result: Result) -> Iterator[str]:
-    yield f"## {result.id} {_text(result.title)}: {MARKS[result.verdict.status]}"
-    yield ""
-    if result.verdict.why:
-        yield f"{_text(result.verdict.why)}"
+    verdict = result.verdict
+    yield f"## {result.id} {_text(result.title)}: {MARKS[verdict.status]}"
+    if verdict.why:
+        yield from ("", _text(verdict.why))
+    if verdict.evidence:
         yield ""
-    for item in result.verdict.evidence:
+    for item in verdict.evidence:
         yield from _evidence(item)
-    if result.verdict.status is Status.FAIL:
-        yield ""
-        yield f"Fix: {_text(result.fix)}"
+    if verdict.status is Status.FAIL:
+        yield from ("", f"Fix: {_text(result.fix)}")
 
 
 def _evidence(item: Evidence) -> Iterator[str]:
@@ -67,14 +68,27 @@ def _evidence(item: Evidence) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """Text as code, whatever backticks, bars or line breaks it holds."""
-    text = " ".join(text.split()).replace("|", "\\|")
+    """Text as code, whatever backticks or line breaks it holds."""
+    text = one_line(shortened(text))
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if text.startswith("`") or text.endswith("`") or not text else ""
     return f"{fence}{space}{text}{space}{fence}"
 
 
+def _cell(text: str) -> str:
+    """Text as code in a table, whose cells end at a bar even there."""
+    return _code(text).replace("|", "\\|")
+
+
 def _text(text: str) -> str:
-    """Text as text: nothing in it becomes markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
+    """Text as text: nothing in it becomes markup, an entity, or a message to somebody."""
+    text = one_line(shortened(text)).replace("&", "&amp;")
+    text = re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
+    text = re.sub(r"^([-+=]|\d+(?=[.)]))", lambda mark: _entity(mark[0][-1], mark[0][:-1]), text)
+    return text.replace("@", "@<!-- -->")
+
+
+def _entity(character: str, before: str) -> str:
+    # At the start of a line these make lists and headings; an entity never does.
+    return f"{before}&#{ord(character)};"

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import place, scores, totals, unmet
+from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
 WORDS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
 
 
 def write(card: Scorecard, console: Console) -> None:
-    console.print(Group(*_parts(card)))
+    console.print(Group(*_parts(neutral(card))))
 
 
 def _parts(card: Scorecard) -> Iterator[RenderableType]:
@@ -25,9 +24,9 @@ def _parts(card: Scorecard) -> Iterator[RenderableType]:
         yield _result(result)
     yield from _findings(card)
     for problem in card.problems:
-        yield Text.assemble(("problem  ", "red bold"), problem)
+        yield Text.assemble(("problem  ", "red bold"), one_line(problem))
     for note in card.notes:
-        yield Text.assemble(("note  ", "yellow"), note)
+        yield Text.assemble(("note  ", "yellow"), one_line(note))
     yield ""
     yield _scores(card)
     yield ""
@@ -38,7 +37,7 @@ def _result(result: Result) -> RenderableType:
     status = result.verdict.status
     head = Text.assemble(
         (result.id, f"bold {STYLES[status]}"),
-        f" {result.title}",
+        f" {one_line(result.title)}",
         (f"  {WORDS[status]}, {result.severity}", "dim"),
     )
     parts: list[RenderableType] = [head]
@@ -52,7 +51,7 @@ def _result(result: Result) -> RenderableType:
 
 
 def _evidence(item: Evidence) -> Iterator[RenderableType]:
-    yield _line("at", place(item), "bold")
+    yield _line("at", one_line(place(item)), "bold")
     yield _line("found", item.found)
     yield _line("wanted", item.wanted)
 
@@ -61,8 +60,8 @@ def _line(label: str, text: str, style: str = "") -> RenderableType:
     table = Table.grid(padding=(0, 1))
     table.add_column(width=8, justify="right", style="dim")
     table.add_column(overflow="fold")
-    table.add_row(label, Text(text, style))
-    return Padding(table, (0, 0, 0, 0))
+    table.add_row(label, Text(shortened(text), style))
+    return table
 
 
 def _findings(card: Scorecard) -> Iterator[RenderableType]:
@@ -74,9 +73,11 @@ def _findings(card: Scorecard) -> Iterator[RenderableType]:
 def _finding(finding: Finding) -> RenderableType:
     where = finding.construct_path or finding.logical_id or finding.stack or "the template"
     head = Text.assemble(
-        (finding.rule, "bold red"), f" {finding.text}", (f"  open, {finding.scanner}", "dim")
+        (finding.rule, "bold red"),
+        f" {one_line(shortened(finding.text))}",
+        (f"  open, {finding.scanner}", "dim"),
     )
-    parts = [head, _line("at", "  ".join(filter(None, (where, finding.source))), "bold")]
+    parts = [head, _line("at", one_line("  ".join(filter(None, (where, finding.source)))), "bold")]
     if finding.link:
         parts.append(_line("see", finding.link))
     return Group(*parts, "")

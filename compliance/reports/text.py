@@ -1,10 +1,57 @@
-"""What the reports say alike."""
+"""What the reports say alike, and how they show what an input says: as text, whatever it holds."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from compliance.model import Evidence, Result, Scorecard, Status
+
+T = TypeVar("T")
+
+# Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
+# line separators, and what is not seen: it may turn the order of letters round, or hide some.
+UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+
+
+def printable(text: str) -> str:
+    """Text with every character that would do more than be seen written as an escape; line breaks stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in UNSEEN else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def neutral(value: T) -> T:
+    """A scorecard, or a part of one, all of its texts printable: what an input says gives no commands."""
+    return _neutral(value)  # type: ignore[no-any-return]
+
+
+def _neutral(value: Any) -> Any:
+    if type(value) is str:
+        return printable(value)
+    if isinstance(value, tuple):
+        return tuple(map(_neutral, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _neutral(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks: a line of its own could pass for one of the report's."""
+    return " ".join(text.split())
+
+
+def shortened(text: str, limit: int = 1000) -> str:
+    """Text for people; a policy or a handler's code whole would hide what else there is to see."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:
