@@ -14,17 +14,25 @@ from typing import Any
 
 from compliance.assembly import Assembly, Resource
 from compliance.intrinsics import NO_VALUE, Unknown, Value, show, to_list, why_unknown
+from compliance.physical import dig
 
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
+# Where resource policies stand: the paths of their documents, by type.
 RESOURCE_POLICIES = {
-    "AWS::S3::BucketPolicy": "PolicyDocument",
-    "AWS::SQS::QueuePolicy": "PolicyDocument",
-    "AWS::SNS::TopicPolicy": "PolicyDocument",
-    "AWS::KMS::Key": "KeyPolicy",
-    "AWS::DynamoDB::Table": "ResourcePolicy.PolicyDocument",
-    # The inline forms of the first three.
-    "AWS::SQS::QueueInlinePolicy": "PolicyDocument",
-    "AWS::SNS::TopicInlinePolicy": "PolicyDocument",
+    "AWS::S3::BucketPolicy": ("PolicyDocument",),
+    "AWS::SQS::QueuePolicy": ("PolicyDocument",),
+    "AWS::SNS::TopicPolicy": ("PolicyDocument",),
+    "AWS::SQS::QueueInlinePolicy": ("PolicyDocument",),
+    "AWS::SNS::TopicInlinePolicy": ("PolicyDocument",),
+    "AWS::KMS::Key": ("KeyPolicy",),
+    "AWS::DynamoDB::Table": (
+        "ResourcePolicy.PolicyDocument",
+        "StreamSpecification.ResourcePolicy.PolicyDocument",
+    ),
+    "AWS::DynamoDB::GlobalTable": (
+        "Replicas.*.ResourcePolicy.PolicyDocument",
+        "Replicas.*.ReplicaStreamSpecification.ResourcePolicy.PolicyDocument",
+    ),
 }
 
 
@@ -52,6 +60,14 @@ class Statement:
         actions = ", ".join(self.actions) or "everything but " + ", ".join(self.not_actions)
         resources = ", ".join(self.resources) or "everything but " + ", ".join(self.not_resources)
         return f"{actions} on {resources}"
+
+
+def doubt(statement: Statement) -> str | None:
+    """Why a statement might not be there, or not say what it seems to."""
+    exists = statement.resource.exists
+    if isinstance(exists, Unknown):
+        return f"{statement.resource.logical_id} hangs on a condition: {exists.why}"
+    return statement.unknown
 
 
 def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
@@ -93,11 +109,12 @@ def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unkno
             yield text
 
 
-def resource_statements(assembly: Assembly, *types: str) -> Iterator[Statement]:
-    """The statements of resource policies of these types."""
-    for resource in assembly.resources(*types):
-        path = RESOURCE_POLICIES[resource.type]
-        yield from statements(assembly, resource, resource.get(path), path)
+def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Statement]:
+    """The statements of resource policies: of these resources, or of all that have any."""
+    for resource in holders or assembly.resources(*RESOURCE_POLICIES):
+        for path in RESOURCE_POLICIES[resource.type]:
+            for document in dig(resource.properties, path):
+                yield from statements(assembly, resource, document, path)
 
 
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:

@@ -7,8 +7,10 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from compliance.intrinsics import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +98,20 @@ ELSEWHERE: Mapping[tuple[str, str], str] = {
         "DeletionProtectionEnabled",
     )
 }
+
+
+def dig(value: Value, path: str) -> Iterator[Value]:
+    """Every value at a dotted path, where `*` stands for any item or key."""
+    step, _, rest = path.partition(".")
+    if not path:
+        yield value
+    elif isinstance(value, dict):
+        for key in value if step == "*" else [step]:
+            if key in value:
+                yield from dig(value[key], rest)
+    elif isinstance(value, list):
+        items = (
+            value if step == "*" else [value[int(step)]] if step.isdigit() and int(step) < len(value) else []
+        )
+        for item in items:
+            yield from dig(item, rest)

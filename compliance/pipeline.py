@@ -18,7 +18,7 @@ from typing import TypeVar
 from compliance.assembly import Assembly, Resource
 from compliance.iam import attached_policies, covers_action, covers_resource, role_statements
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
-from compliance.physical import FORMS
+from compliance.physical import FORMS, dig
 
 TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
@@ -477,20 +477,3 @@ def arn(resource: Resource) -> Ref:
 
 def stream(table: Resource) -> Ref:
     return Ref(table.stack.name, table.logical_id, "StreamArn")
-
-
-def dig(value: Value, path: str) -> Iterator[Value]:
-    """Every value at a dotted path, where `*` stands for any item or key."""
-    step, _, rest = path.partition(".")
-    if not path:
-        yield value
-    elif isinstance(value, dict):
-        for key in value if step == "*" else [step]:
-            if key in value:
-                yield from dig(value[key], rest)
-    elif isinstance(value, list):
-        items = (
-            value if step == "*" else [value[int(step)]] if step.isdigit() and int(step) < len(value) else []
-        )
-        for item in items:
-            yield from dig(item, rest)

@@ -18,7 +18,7 @@ import msgspec
 
 from compliance.assembly import Assembly, Resource
 from compliance.document import Document, Requirement
-from compliance.intrinsics import NO_VALUE, Value, show, why_unknown
+from compliance.intrinsics import NO_VALUE, Unknown, Value, show, why_unknown
 from compliance.model import Evidence, Verdict
 from compliance.pipeline import SUBJECTS, Pipeline, Unfilled
 
@@ -83,6 +83,12 @@ class Case:
             except Unfilled as error:
                 raise Undecided(str(error)) from None
         return tuple(dict.fromkeys(found))
+
+    def certain(self, resource: Resource) -> Resource:
+        """A resource that the stack has for certain. Raises Undecided where a condition leaves it open."""
+        if isinstance(resource.exists, Unknown):
+            raise Undecided(f"{resource.logical_id} hangs on a condition: {resource.exists.why}")
+        return resource
 
     def text(self, value: Value) -> str:
         """A scalar's canonical text. Raises Undecided where it is unknown."""

@@ -8,17 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from compliance.assembly import Resource
-from compliance.iam import Statement, covers_action, resource_statements, statements
-from compliance.intrinsics import NO_VALUE, Unknown, Value, show, to_bool, to_list, to_number
+from compliance.assembly import Resource, Stack
+from compliance.iam import Statement, covers_action, covers_resource, doubt, statements
+from compliance.intrinsics import NO_VALUE, Value, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import ALARM, FUNCTION, KEY, QUEUE, TABLES, TOPIC, arn
+from compliance.pipeline import ALARM, FUNCTION, QUEUE, TABLES, TOPIC, arn
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
-from compliance.rules.policies import refuses_plain_http
+from compliance.rules.permissions import key_of
+from compliance.rules.policies import policies_on, refuses_plain_http
 
 NAMESPACES = {FUNCTION: "AWS/Lambda", QUEUE: "AWS/SQS", **dict.fromkeys(TABLES, "AWS/DynamoDB")}
 DIMENSIONS = {FUNCTION: "FunctionName", QUEUE: "QueueName", **dict.fromkeys(TABLES, "TableName")}
+UPWARDS = (
+    "GreaterThanOrEqualToThreshold",
+    "GreaterThanThreshold",
+    "GreaterThanUpperThreshold",
+    "LessThanLowerOrGreaterThanUpperThreshold",
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,7 @@ class Metric:
     @property
     def can_fire(self) -> bool:
         """Whether a high value would set it off."""
-        operator = self.resource.get("ComparisonOperator")
-        return isinstance(operator, str) and operator.startswith("GreaterThan")
+        return self.resource.get("ComparisonOperator") in UPWARDS
 
 
 def metrics_of(alarm: Resource) -> Iterator[Metric]:
@@ -96,8 +103,7 @@ def _is_metric(metric: Metric, target: Resource, name: str, case: Case) -> bool:
 def _undecided_alarms(case: Case) -> None:
     """An alarm of which the template does not say all may be the one that is missing."""
     for alarm in case.assembly.resources(ALARM):
-        if isinstance(alarm.exists, Unknown):
-            raise Undecided(f"{alarm.logical_id} hangs on a condition: {alarm.exists.why}")
+        case.certain(alarm)
         for path in ("MetricName", "Namespace", "Dimensions", "Metrics"):
             decided(alarm.get(path))
 
@@ -274,8 +280,9 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
 
 
 def _topic_evidence(check: Tells, topic: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
-    subscriptions = _subscriptions(topic, case)
-    yield subscriptions != "none", evidence(topic, subscriptions, "a subscription", "Subscription")
+    case.certain(topic)
+    found = _subscriptions(topic, case)
+    yield found != "none", evidence(topic, found, "a subscription", "Subscription")
     yield from _publishing(check, topic, case)
     holds, found = refuses_plain_http(case, topic)
     yield holds, evidence(topic, found, "a policy that denies publishing without TLS")
@@ -284,56 +291,111 @@ def _topic_evidence(check: Tells, topic: Resource, case: Case) -> Iterator[tuple
 
 def _subscriptions(topic: Resource, case: Case) -> str:
     """The topic's subscriptions; one that waits for a parameter counts (HRD-06)."""
-    own = to_list(topic.get("Subscription"))
+    own = [item for item in to_list(topic.get("Subscription")) if _reaches(item)]
     found = [
         resource.logical_id
-        for resource in topic.stack.declared("AWS::SNS::Subscription")
+        for stack in case.assembly.stacks
+        for resource in stack.declared("AWS::SNS::Subscription")
         if case.pipeline.identify(resource.get("TopicArn"), TOPIC) is topic
-    ]
-    found += [
-        resource.logical_id
-        for resource in case.assembly.resources("AWS::SNS::Subscription")
-        if resource.stack is not topic.stack
-        and case.pipeline.identify(resource.get("TopicArn"), TOPIC) is topic
+        and _reaches(resource.properties)
+        and (resource.exists is not False or _by_parameter(stack, resource.raw.get("Condition")))
     ]
     return ", ".join([*found, *(show(item) for item in own)]) or "none"
 
 
+def _reaches(subscription: Value) -> bool:
+    """Whether a subscription has somebody to reach, if only by what a deployment says."""
+    return not isinstance(subscription, dict) or {"Endpoint", "Protocol"} <= subscription.keys()
+
+
+def _by_parameter(stack: Stack, condition: Any) -> bool:
+    """Whether a condition hangs on a parameter, and so may hold in another deployment."""
+    conditions, parameters = (stack.template.get(name, {}) for name in ("Conditions", "Parameters"))
+    open_, seen = [conditions.get(condition)], {condition}
+    while open_:
+        node = open_.pop()
+        if isinstance(node, dict):
+            if node.get("Ref") in parameters:
+                return True
+            further = node.get("Condition")
+            if isinstance(further, str) and further not in seen:
+                seen.add(further)
+                open_.append(conditions.get(further))
+            open_.extend(node.values())
+        elif isinstance(node, list):
+            open_.extend(node)
+    return False
+
+
 def _publishing(check: Tells, topic: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
     """Whether CloudWatch may publish, and only for this account."""
-    text = case.assembly.text(arn(topic))
-    grants = [
+    text = case.assembly.text(arn(topic)) or ""
+    concerned = [
         s
-        for s in resource_statements(case.assembly, "AWS::SNS::TopicPolicy", "AWS::SNS::TopicInlinePolicy")
-        if s.allow
-        and (text in s.resources or "*" in s.resources)
+        for s in policies_on(case, topic)
+        if any(covers_resource(pattern, text) for pattern in s.resources)
         and any(covers_action(pattern, "sns:Publish") for pattern in s.actions)
-        and any(name in (check.service, "*") for _, name in s.principals)
+        and _names_service(s, check.service)
     ]
     wanted = f"a topic policy that lets {check.service} publish, for this account only"
+    grants = [statement for statement in concerned if statement.allow]
     if not grants:
+        why = next(filter(None, map(doubt, policies_on(case, topic))), None)
+        if why:
+            raise Undecided(why)
         yield False, evidence(topic, "no statement lets it", wanted)
     for statement in grants:
-        if statement.unknown:
-            raise Undecided(statement.unknown)
-        holds = _this_account(statement, topic, case)
-        who = ", ".join(name for _, name in statement.principals)
-        found = f"{who}, conditions {statement.conditions or 'none'}"
-        yield holds, evidence(statement.resource, found, wanted, statement.property)
+        yield _this_account(statement, topic, case), _granting(statement, wanted)
+    for statement in concerned:
+        if why := doubt(statement):
+            raise Undecided(why)
+        if not statement.allow and not statement.conditions:
+            yield False, _granting(statement, wanted)
+
+
+def _names_service(statement: Statement, service: str) -> bool:
+    return any(
+        (kind_, name) in (("Service", service), ("AWS", "*"), ("*", "*"))
+        for kind_, name in statement.principals
+    )
+
+
+def _granting(statement: Statement, wanted: str) -> Evidence:
+    who = ", ".join(name for _, name in statement.principals)
+    effect = "may" if statement.allow else "may not"
+    tests = "; ".join(
+        f"{operator} {key} {' or '.join(values)}" for operator, key, values in _tests(statement)
+    )
+    found = f"{who} {effect}, {f'if {tests}' if tests else 'on no condition'}"
+    return evidence(statement.resource, found, wanted, statement.property)
+
+
+EXACT = ("StringEquals", "StringLike", "ArnLike", "ArnEquals", "StringEqualsIgnoreCase")
 
 
 def _this_account(statement: Statement, topic: Resource, case: Case) -> bool:
+    """Whether a statement's conditions bind whoever acts to the topic's own account, and to nothing else."""
     account = case.assembly.text(topic.stack.pseudo("AWS::AccountId")) or ""
+    bound = False
+    for operator, key, values in _tests(statement):
+        if key.lower() in ("aws:sourceaccount", "aws:sourceowner"):
+            here = set(values) == {account}
+        elif key.lower() == "aws:sourcearn":
+            here = bool(values) and all(_account_of(value) == account for value in values)
+        elif key.lower() == "aws:securetransport":
+            continue
+        else:
+            raise Undecided(f"whether an alarm meets a condition on {key} is not known")
+        if not here or operator not in EXACT:
+            return False
+        bound = True
+    return bound
+
+
+def _tests(statement: Statement) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for operator, tests in statement.conditions.items():
-        exact = operator in ("StringEquals", "StringLike", "ArnLike", "ArnEquals", "StringEqualsIgnoreCase")
         for key, values in tests.items():
-            if not exact or not values:
-                continue
-            if key.lower() in ("aws:sourceaccount", "aws:sourceowner") and set(values) == {account}:
-                return True
-            if key.lower() == "aws:sourcearn" and all(_account_of(value) == account for value in values):
-                return True
-    return False
+            yield operator, key, values
 
 
 def _account_of(text: str) -> str:
@@ -344,20 +406,28 @@ def _account_of(text: str) -> str:
 
 def _key_evidence(check: Tells, topic: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
     value = decided(topic.get("KmsMasterKeyId"))
-    key = case.pipeline.identify(value, KEY, "AWS::KMS::Alias")
-    if key is not None and key.type != KEY:
-        key = case.pipeline.identify(key.get("TargetKeyId"), KEY)
-    wanted = "a customer key of the stack"
-    yield key is not None, evidence(topic, value, wanted, "KmsMasterKeyId")
+    key = key_of(value, case)
+    yield key is not None, evidence(topic, value, "a customer key of the stack", "KmsMasterKeyId")
     if key is None:
         return
+    case.certain(key)
+    own = list(statements(case.assembly, key, key.get("KeyPolicy"), "KeyPolicy"))
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
-        lets = any(
-            s.allow
-            and not s.unknown
-            and ("Service", check.service) in s.principals
-            and any(covers_action(pattern, action) for pattern in s.actions)
-            for s in statements(case.assembly, key, key.get("KeyPolicy"), "KeyPolicy")
-        )
+        lets = [s for s in own if s.allow and _lets_use(s, action, check.service, key, case)]
+        unclear = next(filter(None, map(doubt, own)), None)
+        if not lets and unclear:
+            raise Undecided(unclear)
         found = f"{action} {'allowed' if lets else 'not allowed'} for {check.service}"
-        yield lets, evidence(key, found, f"{action} for {check.service}", "KeyPolicy")
+        yield bool(lets), evidence(key, found, f"{action} for {check.service}", "KeyPolicy")
+
+
+def _lets_use(statement: Statement, action: str, service: str, key: Resource, case: Case) -> bool:
+    """Whether a key's policy lets a service use it, be it for this account alone."""
+    own = case.assembly.text(arn(key)) or ""
+    return (
+        not doubt(statement)
+        and _names_service(statement, service)
+        and any(covers_action(pattern, action) for pattern in statement.actions)
+        and any(covers_resource(pattern, own) for pattern in statement.resources)
+        and (not statement.conditions or _this_account(statement, key, case))
+    )

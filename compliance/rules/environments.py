@@ -20,7 +20,8 @@ from compliance.intrinsics import (
     to_list,
 )
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import BUCKET, Pipeline, Unfilled, dig
+from compliance.physical import dig
+from compliance.pipeline import BUCKET, Pipeline, Unfilled
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
 
@@ -302,8 +303,7 @@ def _kept(resource: Resource, pipeline: Pipeline) -> Iterator[tuple[bool, Eviden
     policy = decided(resource.attribute("DeletionPolicy"))
     yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
     replaced = decided(resource.attribute("UpdateReplacePolicy"))
-    if replaced is not NO_VALUE:
-        yield replaced in RETAIN, evidence(resource, replaced, "Retain", "UpdateReplacePolicy")
+    yield replaced in RETAIN, evidence(resource, replaced, "Retain", "UpdateReplacePolicy")
     if resource.type == BUCKET:
         for emptied, what in _emptied(resource, pipeline):
             yield False, evidence(emptied, what, "nothing that empties the bucket")

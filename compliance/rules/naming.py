@@ -12,8 +12,7 @@ from compliance.assembly import Resource
 from compliance.document import Requirement
 from compliance.intrinsics import NO_VALUE, Value, to_list
 from compliance.model import Evidence, InputError, Verdict
-from compliance.physical import ELSEWHERE, FORMS
-from compliance.pipeline import dig
+from compliance.physical import ELSEWHERE, FORMS, dig
 from compliance.rules import Case, Check, Tally, decided, evidence, kind
 from compliance.source import read_json
 
@@ -136,7 +135,8 @@ def _tags(resource: Resource, case: Case) -> list[dict[str, str]]:
             entries = (tag for tag in to_list(value) if isinstance(tag, dict))
             pairs = [(tag.get("Key", NO_VALUE), tag.get("Value", NO_VALUE)) for tag in entries]
         # A value of which only a part is known is a value all the same.
-        found.append({case.text(key): case.assembly.text(item) or "?" for key, item in pairs if item != ""})
+        given = [(key, item) for key, item in pairs if item not in ("", None, NO_VALUE)]
+        found.append({case.text(key): case.assembly.text(item) or "?" for key, item in given})
     return found
 
 

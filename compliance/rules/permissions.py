@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from compliance.assembly import Resource
 from compliance.iam import (
     BASIC_EXECUTION,
-    RESOURCE_POLICIES,
     Statement,
     covers_action,
     covers_resource,
@@ -17,9 +16,10 @@ from compliance.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.intrinsics import Unknown
+from compliance.intrinsics import Unknown, Value
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import BUCKET, KEY, TABLES, USES, arn, dig
+from compliance.physical import dig
+from compliance.pipeline import BUCKET, KEY, TABLES, USES, arn
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns
 
@@ -31,7 +31,7 @@ class Grant(Check, frozen=True):
     """Actions allowed on a thing.
 
     `on` is a subject (a table with its indexes), `subject.stream`, `subject.objects` (of a bucket),
-    `subject.logs` (of a function), `keys` (the customer keys that the pipeline uses) or `*`.
+    `subject.logs` (of a function), `keys` (the customer keys of the other grants' subjects) or `*`.
     """
 
     actions: tuple[str, ...]
@@ -59,12 +59,13 @@ class Permissions(Check, frozen=True):
 @kind("permissions", Permissions)
 def judge_permissions(check: Permissions, case: Case) -> Verdict:
     role = case.subjects()[0]
-    ceiling = [(grant.actions, tuple(_targets(grant, case))) for grant in check.allow]
+    keys = tuple(_keys(check, case)) if any(grant.on == "keys" for grant in check.allow) else ()
+    ceiling = [(grant.actions, tuple(_targets(grant, keys, case))) for grant in check.allow]
     tally = Tally()
     for statement in granted(case, role):
         if not statement.allow:
             continue
-        beyond = list(_beyond(statement, ceiling))
+        beyond = list(_beyond(statement, ceiling, case))
         tally.add(False, *beyond)
         with tally.doubting():
             _all_known(statement.unknown, role)
@@ -91,24 +92,29 @@ def _all_known(why: str | None, role: Resource) -> None:
 def granted(case: Case, role: Resource) -> Iterator[Statement]:
     """What a role may do: by what is attached to it, and by the policies of resources that name it."""
     yield from role_statements(case.assembly, role)
-    names = {case.assembly.text(arn(role))}
-    for statement in resource_statements(case.assembly, *RESOURCE_POLICIES):
-        if statement.allow and any(name in names for _, name in statement.principals):
+    own = case.assembly.text(arn(role))
+    session = own and own.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    for statement in resource_statements(case.assembly):
+        # A statement for everybody that nothing narrows grants the role, too.
+        all_ = statement.not_principals or ("AWS", "*") in statement.principals
+        everybody = all_ and not statement.conditions
+        named = any(n == own or (session and n.startswith(f"{session}/")) for _, n in statement.principals)
+        if statement.allow and (named or everybody):
             yield statement
 
 
-def _beyond(statement: Statement, ceiling: Ceiling) -> Iterator[Evidence]:
+def _beyond(statement: Statement, ceiling: Ceiling, case: Case) -> Iterator[Evidence]:
     """What a statement allows beyond a ceiling, action by action."""
     holder, place = statement.resource, statement.property
     if statement.not_actions or statement.not_resources:
         negated = "NotAction" if statement.not_actions else "NotResource"
         yield evidence(holder, statement.show(), "actions and resources by name", f"{place}.{negated}")
         return
-    # A key's own policy says `*` for itself.
-    itself = statement.resource.type == KEY
     for action in statement.actions:
         for target in statement.resources:
-            actual = "${key}" if itself and target == "*" else target
+            # A key's own policy says `*` for itself.
+            itself = statement.resource.type == KEY and target == "*"
+            actual = case.text(arn(statement.resource)) if itself else target
             if not _within(action, actual, ceiling):
                 wanted = _allowed_on(action, ceiling)
                 yield evidence(holder, f"{action} on {target}", wanted, place)
@@ -135,13 +141,10 @@ def _allowed_on(action: str, ceiling: Ceiling) -> str:
     return f"{action} on {' or '.join(targets)} only" if targets else f"{action} not allowed at all"
 
 
-def _targets(grant: Grant, case: Case) -> Iterator[str]:
+def _targets(grant: Grant, keys: tuple[str, ...], case: Case) -> Iterator[str]:
     """The ARN patterns that a grant stands for."""
-    if grant.on == "*":
-        yield "*"
-        return
-    if grant.on == "keys":
-        yield from _keys(case)
+    if grant.on in ("*", "keys"):
+        yield from ("*",) if grant.on == "*" else keys
         return
     subject, _, part = grant.on.partition(".")
     resource = case.subject(subject)
@@ -162,15 +165,21 @@ def _targets(grant: Grant, case: Case) -> Iterator[str]:
         raise case.document.error(f"{case.requirement.id}: {grant.on!r} is nothing to allow", "requirements")
 
 
-def _keys(case: Case) -> Iterator[str]:
-    """The customer keys of the pipeline: its own, and those it names by ARN."""
-    yield "${key}"
-    for member in case.pipeline.members:
-        if member.type == KEY:
-            yield case.text(arn(member))
-        for path, types in USES.get(member.type, ()):
-            if KEY in types:
-                for value in dig(member.properties, path):
-                    text = case.assembly.text(value)
-                    if text and ":key/" in text:
-                        yield text
+def _keys(check: Permissions, case: Case) -> Iterator[str]:
+    """The customer keys under what the grants name: those of the stacks, and those named by ARN."""
+    for name in dict.fromkeys(filter(None, (grant.subject() for grant in check.allow))):
+        resource = case.subject(name)
+        for path, types in USES.get(resource.type, ()):
+            for value in dig(resource.properties, path) if KEY in types else ():
+                key = key_of(value, case)
+                text = case.assembly.text(arn(key) if key else value)
+                if text and ":key/" in text:
+                    yield text
+
+
+def key_of(value: Value, case: Case) -> Resource | None:
+    """The key that a value denotes, itself or by an alias."""
+    found = case.pipeline.identify(value, KEY, "AWS::KMS::Alias")
+    if found is not None and found.type != KEY:
+        return case.pipeline.identify(found.get("TargetKeyId"), KEY)
+    return found

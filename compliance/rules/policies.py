@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from compliance.assembly import Resource
 from compliance.iam import (
     BASIC_EXECUTION,
     Statement,
     covers_action,
     covers_resource,
+    doubt,
     managed_policies,
     resource_statements,
     role_statements,
 )
-from compliance.intrinsics import NO_VALUE, Unknown
+from compliance.intrinsics import NO_VALUE, Unknown, to_list, to_number, why_unknown
 from compliance.model import Verdict
 from compliance.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 
+# The resource policies of each type, and the property that says what they are attached to.
 POLICIES_OF = {
-    BUCKET: ("AWS::S3::BucketPolicy",),
-    QUEUE: ("AWS::SQS::QueuePolicy", "AWS::SQS::QueueInlinePolicy"),
-    TOPIC: ("AWS::SNS::TopicPolicy", "AWS::SNS::TopicInlinePolicy"),
+    BUCKET: {"AWS::S3::BucketPolicy": "Bucket"},
+    QUEUE: {"AWS::SQS::QueuePolicy": "Queues", "AWS::SQS::QueueInlinePolicy": "Queue"},
+    TOPIC: {"AWS::SNS::TopicPolicy": "Topics", "AWS::SNS::TopicInlinePolicy": "TopicArn"},
 }
 # What must be refused without TLS: everything, but for topics only publishing goes by HTTP at all.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
@@ -51,18 +56,30 @@ def refuses_plain_http(case: Case, resource: Resource) -> tuple[bool, str]:
     """Whether policies deny everybody a resource without TLS, and what they say."""
     own = case.assembly.text(arn(resource)) or ""
     wanted = (own, f"{own}/*") if resource.type == BUCKET else (own,)
-    denials = [s for s in resource_statements(case.assembly, *POLICIES_OF[resource.type]) if not s.allow]
-    tls = [s for s in denials if _only_without_tls(s) and _everybody(s)]
+    denials = [s for s in policies_on(case, resource) if not s.allow]
+    tls = [s for s in denials if not doubt(s) and _only_without_tls(s) and _everybody(s)]
     protected = all(
         any(_covers(s, action, target) for s in tls) for action in REFUSED[resource.type] for target in wanted
     )
     if not protected:
         for statement in denials:
-            if statement.unknown:
-                raise Undecided(statement.unknown)
+            if why := doubt(statement):
+                raise Undecided(why)
     if protected:
         return True, "denied without TLS"
     return False, "not denied in full: " + tls[0].show() if tls else "no statement denies it"
+
+
+def policies_on(case: Case, resource: Resource) -> Iterator[Statement]:
+    """The statements of the policies attached to a bucket, queue or topic."""
+    paths = POLICIES_OF[resource.type]
+    for policy in case.assembly.resources(*paths):
+        attached = to_list(policy.get(paths[policy.type]))
+        own = any(case.pipeline.identify(value, resource.type) is resource for value in attached)
+        why = None if own else why_unknown(attached)
+        if own or why:
+            for statement in resource_statements(case.assembly, policy):
+                yield replace(statement, unknown=why or statement.unknown)
 
 
 def _only_without_tls(statement: Statement) -> bool:
@@ -115,11 +132,9 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
         if not groups:
             tally.add(False, evidence(function, f"{name} is no resource", "a log group of the stack's own"))
         for group in groups:
-            if isinstance(group.exists, Unknown):
-                raise Undecided(f"{group.logical_id} hangs on a condition: {group.exists.why}")
-            days = decided(group.get("RetentionInDays"))
+            days = decided(case.certain(group).get("RetentionInDays"))
             item = evidence(group, days, "a number of days", "RetentionInDays")
-            tally.add(days is not NO_VALUE, item)
+            tally.add((to_number(days) or 0) > 0, item)
         _judge_writes(role, name, case, tally)
     return tally.verdict()
 

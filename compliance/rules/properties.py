@@ -9,8 +9,7 @@ from typing import Any
 from compliance.assembly import Resource
 from compliance.intrinsics import NO_VALUE, Value, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.physical import DEFAULTS, ELSEWHERE
-from compliance.pipeline import dig
+from compliance.physical import DEFAULTS, ELSEWHERE, dig
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 
 Scalar = str | int | float | bool

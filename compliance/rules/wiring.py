@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.assembly import Resource
+from compliance.iam import covers_action, statements
 from compliance.intrinsics import NO_VALUE, Unknown, Value, refs_in, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
 from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled
@@ -245,20 +246,23 @@ def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
 
 
 def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
-    from compliance.iam import statements
-
     path = "AssumeRolePolicyDocument"
-    trusted = list(statements(case.assembly, role, role.get(path), path))
-    for statement in trusted:
+    lets = False
+    for statement in statements(case.assembly, role, role.get(path), path):
         if statement.unknown:
             raise Undecided(statement.unknown, evidence(role, statement.unknown, "only Lambda", path))
-        if statement.allow:
+        if statement.allow and (statement.not_actions or any(map(_assumes, statement.actions))):
+            lets = lets or any(covers_action(action, "sts:AssumeRole") for action in statement.actions)
             who = statement.principals
             holds = set(who) == {("Service", "lambda.amazonaws.com")} and not statement.not_principals
             found = ", ".join(name for _, name in who) or "everybody but some"
             yield holds, evidence(role, found, "lambda.amazonaws.com alone", statement.property)
-    if not any(s.allow for s in trusted):
+    if not lets:
         yield False, evidence(role, "nobody may assume it", "lambda.amazonaws.com alone", path)
+
+
+def _assumes(action: str) -> bool:
+    return covers_action("sts:AssumeRole*", action) or covers_action(action, "sts:AssumeRole")
 
 
 class Redrive(Check, frozen=True):
@@ -281,6 +285,7 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     wanted = f"a second queue, after at most {check.at_most} receives"
     if target is None or target is queue:
         return Verdict.of([evidence(queue, queue.get(path), wanted, path)])
+    case.certain(target)
     tally = Tally()
     path = "RedrivePolicy.maxReceiveCount"
     count = to_number(decided(queue.get(path)))
