@@ -517,7 +517,7 @@ def join(values: Iterable[Value]) -> Value:
     length = 0
     for value in values:
         for part in parts_of(value):
-            length += len(part) if isinstance(part, str) else 1
+            length += len(part) if isinstance(part, str) else 100  # what a name may be long
             if length > MAX_TEXT:
                 return Unknown(f"a text of more than {MAX_TEXT:,} characters")
             if isinstance(part, str):
