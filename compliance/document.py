@@ -138,6 +138,9 @@ def _check(document: Document) -> None:
         if requirement.category not in categories:
             message = f"{requirement.id}: category: unknown category {requirement.category!r}"
             raise document.error(message, "requirements", index, "category")
+        if not isinstance(requirement.check.get("kind", ""), str):
+            message = f"{requirement.id}: check.kind: a name is wanted"
+            raise document.error(message, "requirements", index, "check", "kind")
     gating = {category.id for category in document.categories if category.gate}
     if not any(requirement.category in gating for requirement in document.requirements):
         raise document.error("categories: none that colours the gate has a requirement", "categories")

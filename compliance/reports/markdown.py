@@ -38,7 +38,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield "| --- | --- | --- | --- |"
         for finding in open_:
             where = finding.construct_path or finding.logical_id or finding.stack or ""
-            cells = (finding.scanner, _cell(finding.rule), _cell(where), _text(finding.text))
+            cells = (_text(finding.scanner), _cell(finding.rule), _cell(where), _text(finding.text))
             yield f"| {' | '.join(cells)} |"
     for title, lines in (("Problems", card.problems), ("Notes", card.notes)):
         if lines:

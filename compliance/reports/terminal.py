@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet
+from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet, where
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
 WORDS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
@@ -51,7 +51,7 @@ def _result(result: Result) -> RenderableType:
 
 
 def _evidence(item: Evidence) -> Iterator[RenderableType]:
-    yield _line("at", one_line(place(item)), "bold")
+    yield _line("at", place(item), "bold")
     yield _line("found", item.found)
     yield _line("wanted", item.wanted)
 
@@ -71,15 +71,15 @@ def _findings(card: Scorecard) -> Iterator[RenderableType]:
 
 
 def _finding(finding: Finding) -> RenderableType:
-    where = finding.construct_path or finding.logical_id or finding.stack or "the template"
+    resource = finding.construct_path or finding.logical_id or finding.stack or "the template"
     head = Text.assemble(
-        (finding.rule, "bold red"),
+        (one_line(finding.rule), "bold red"),
         f" {one_line(shortened(finding.text))}",
-        (f"  open, {finding.scanner}", "dim"),
+        (f"  open, {one_line(finding.scanner)}", "dim"),
     )
-    parts = [head, _line("at", one_line("  ".join(filter(None, (where, finding.source)))), "bold")]
+    parts = [head, _line("at", where(resource, finding.source), "bold")]
     if finding.link:
-        parts.append(_line("see", finding.link))
+        parts.append(_line("see", one_line(finding.link)))
     return Group(*parts, "")
 
 
@@ -100,11 +100,8 @@ def _summary(card: Scorecard) -> Iterator[RenderableType]:
     color = "green" if card.green else "red"
     yield Text.assemble((f"{'GREEN' if card.green else 'RED'}  ", f"bold {color}"), totals(card))
     subject = card.subject
-    yield Text(
-        f"{subject.kind} {subject.path}, environment {subject.environment}, as of {card.as_of}, "
-        f"sha256 {subject.digest[:12]}",
-        "dim",
-    )
+    what = f"{subject.kind} {subject.path}, environment {subject.environment}"
+    yield Text(f"{one_line(what)}, as of {card.as_of}, sha256 {subject.digest[:12]}", "dim")
     for run in card.scanners:
         found = [f for f in card.findings if f.scanner == run.name]
         counts = ", ".join(

@@ -56,9 +56,9 @@ def shortened(text: str, limit: int = 1000) -> str:
 
 def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:
     """Title, met and total of each category, and of all but hardening where there is any."""
-    yield from ((c.title, c.met, c.total) for c in card.categories if not c.hardening)
+    yield from ((one_line(c.title), c.met, c.total) for c in card.categories if not c.hardening)
     yield ("Requirements", *_sum(card, hardening=False))
-    yield from ((c.title, c.met, c.total) for c in card.categories if c.hardening)
+    yield from ((one_line(c.title), c.met, c.total) for c in card.categories if c.hardening)
 
 
 def totals(card: Scorecard) -> str:
@@ -82,4 +82,8 @@ def unmet(card: Scorecard) -> list[Result]:
 def place(item: Evidence) -> str:
     """Where something was found, on one line: resource and property, construct path, source line."""
     resource = ".".join(filter(None, (item.logical_id, item.property)))
-    return "  ".join(filter(None, (resource, item.construct_path, item.source))) or "the assembly"
+    return where(resource, item.construct_path, item.source) or "the assembly"
+
+
+def where(*parts: str | None) -> str:
+    return "  ".join(one_line(part) for part in parts if part)
