@@ -11,14 +11,13 @@ scanners say the same of one resource, in scanners/facts.yaml. A waiver for one 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
 from compliance import waivers
 from compliance.document import Requirement
-from compliance.model import Evidence, Finding, FindingStatus, Result, Status
+from compliance.model import Evidence, Finding, FindingStatus, Result, Status, rows
 from compliance.scanners import facts
 from compliance.scanners.facts import Facts, names_of
 from compliance.waivers import SCANNERS, Outcome, Waiver
@@ -49,15 +48,6 @@ def settle(
     return settled, (*problems, *_contradictions(settled, judges)), warnings
 
 
-def rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
-    """The findings by what they say: those of one fact on one resource, with one fate, are one row."""
-    groups: dict[object, list[Finding]] = defaultdict(list)
-    for finding in findings:
-        what = (finding.scanner, finding.rule) if finding.fact is None else (finding.fact,)
-        groups[what, _resource(finding), finding.status, finding.requirement].append(finding)
-    return map(tuple, groups.values())
-
-
 def scanners_rules(requirement: Requirement | Result) -> tuple[str, ...]:
     """The scanners' rules that confirm a requirement, without the tests."""
     return tuple(rule for rule in requirement.confirmed_by if not rule.startswith(TESTS))
@@ -68,20 +58,16 @@ def unconfirmed(requirements: Sequence[Requirement]) -> tuple[Requirement, ...]:
     return tuple(requirement for requirement in requirements if not scanners_rules(requirement))
 
 
-def _resource(finding: Finding) -> tuple[str | None, ...]:
-    return finding.stack, finding.logical_id, finding.construct_path
-
-
 def _whole_rows(findings: Sequence[Finding]) -> list[Finding]:
     """A waiver for one rule of a fact is for all of them on that resource."""
     waived: dict[object, Finding] = {
-        (finding.fact, _resource(finding)): finding
+        (finding.fact, finding.resource): finding
         for finding in findings
         if finding.fact is not None and finding.status is FindingStatus.WAIVED
     }
 
     def whole(finding: Finding) -> Finding:
-        by = waived.get((finding.fact, _resource(finding)))
+        by = waived.get((finding.fact, finding.resource))
         if by is None or finding.status is not FindingStatus.OPEN:
             return finding
         return replace(finding, status=by.status, reason=by.reason, expires=by.expires)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -102,6 +103,20 @@ class Finding:
     reason: str | None = None
     expires: str | None = None
     fact: str | None = None
+
+    @property
+    def resource(self) -> tuple[str | None, ...]:
+        """What it is about: equal for two findings on one resource."""
+        return self.stack, self.logical_id, self.construct_path
+
+
+def rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
+    """Findings by what they say: those of one fact on one resource, with one fate, are one row."""
+    groups: dict[object, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        what = (finding.scanner, finding.rule) if finding.fact is None else (finding.fact,)
+        groups[what, finding.resource, finding.status, finding.requirement].append(finding)
+    return map(tuple, groups.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from compliance import coverage, scanners, waivers
 from compliance.assembly import load_assembly
 from compliance.audit import judge, names
 from compliance.document import load
-from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict
+from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
 from compliance.observe import NotRun, Observations
 from compliance.pipeline import Pipeline
 from compliance.rules import bind
@@ -583,10 +583,10 @@ def test_one_fact_on_one_resource_is_one_row() -> None:
     other = replace(NAG, logical_id="Audits", construct_path="Pipe/Audits/Resource")
     alone = replace(FINDING, rule="CKV_AWS_119")
     settled, _, _ = settle(FINDING, NAG, other, alone)
-    rows = list(coverage.rows(settled))
-    assert [[f.rule for f in row] for row in rows] == [
+    found = list(rows(settled))
+    assert [[f.rule for f in row] for row in found] == [
         ["CKV_AWS_28", "AwsSolutions-DDB3"],
         ["AwsSolutions-DDB3"],
         ["CKV_AWS_119"],
     ]
-    assert rows[0][0].fact == "a table recovers to a point in time"
+    assert found[0][0].fact == "a table recovers to a point in time"

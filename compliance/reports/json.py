@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from compliance.model import CategoryScore, Evidence, Finding, Result, Scorecard
-from compliance.reports.text import neutral
+from compliance.reports.text import days_left, neutral
 
 
 def render(card: Scorecard) -> str:
@@ -34,7 +34,7 @@ def _card(card: Scorecard) -> dict[str, Any]:
             ],
         },
         "requirements": [_result(result) for result in card.results],
-        "findings": [_finding(finding) for finding in card.findings],
+        "findings": [_finding(card, finding) for finding in card.findings],
         "scanners": [
             {"name": run.name, "version": run.version, "ran": True, "evaluated": run.evaluated}
             for run in card.scanners
@@ -69,9 +69,9 @@ def _evidence(item: Evidence) -> dict[str, Any]:
     return {name: getattr(item, name) for name in names}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(card: Scorecard, finding: Finding) -> dict[str, Any]:
     names = (
         *("scanner", "rule", "stack", "logical_id", "construct_path", "source", "severity", "text", "link"),
-        *("status", "requirement", "reason", "expires"),
+        *("fact", "status", "requirement", "reason", "expires"),
     )
-    return {name: getattr(finding, name) for name in names}
+    return {name: getattr(finding, name) for name in names} | {"days_left": days_left(card, finding)}

@@ -6,7 +6,21 @@ import re
 from collections.abc import Iterator
 
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet
+from compliance.reports.text import (
+    Row,
+    days_left,
+    neutral,
+    one_line,
+    place,
+    resource,
+    rows_of,
+    rules,
+    scores,
+    shortened,
+    totals,
+    unmet,
+    waivers,
+)
 
 MARKS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed", Status.PASS: "met"}
 
@@ -28,18 +42,23 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield f"| {_text(title)} | {met} | {total} |"
     for result in unmet(card):
         yield ""
-        yield from _result(result)
-    open_ = [finding for finding in card.findings if finding.status is FindingStatus.OPEN]
-    if open_:
+        yield from _result(result, rows_of(card, FindingStatus.COVERED, result.id))
+    if open_ := rows_of(card, FindingStatus.OPEN):
         yield ""
         yield "## Open findings"
         yield ""
         yield "| scanner | rule | resource | finding |"
         yield "| --- | --- | --- | --- |"
-        for finding in open_:
-            where = finding.construct_path or finding.logical_id or finding.stack or ""
-            cells = (_text(finding.scanner), _cell(finding.rule), _cell(where), _text(finding.text))
-            yield f"| {' | '.join(cells)} |"
+        for row in open_:
+            yield _table_row(row, _text(row[0].text))
+    if waived := rows_of(card, FindingStatus.WAIVED):
+        yield ""
+        yield f"## Waived: {waivers(card)}"
+        yield ""
+        yield "| scanner | rule | resource | reason | days left |"
+        yield "| --- | --- | --- | --- | ---: |"
+        for row in waived:
+            yield _table_row(row, _text(row[0].reason or ""), str(days_left(card, row[0])))
     for title, lines in (("Problems", card.problems), ("Notes", card.notes)):
         if lines:
             yield ""
@@ -48,7 +67,14 @@ def _lines(card: Scorecard) -> Iterator[str]:
             yield from (f"- {_text(line)}" for line in lines)
 
 
-def _result(result: Result) -> Iterator[str]:
+def _table_row(row: Row, *rest: str) -> str:
+    """Scanners and rules of one fact, one below the other, and its resource."""
+    scanners = "<br>".join(_text(finding.scanner) for finding in row)
+    named = "<br>".join(_cell(finding.rule) for finding in row)
+    return f"| {' | '.join((scanners, named, _cell(resource(row)), *rest))} |"
+
+
+def _result(result: Result, covered: list[Row]) -> Iterator[str]:
     verdict = result.verdict
     yield f"## {result.id} {_text(result.title)}: {MARKS[verdict.status]}"
     if verdict.why:
@@ -57,6 +83,8 @@ def _result(result: Result) -> Iterator[str]:
         yield ""
     for item in verdict.evidence:
         yield from _evidence(item)
+    for row in covered:
+        yield f"- also: {_code(rules(row))} on {_code(resource(row))}"
     if verdict.status is Status.FAIL:
         yield from ("", f"Fix: {_text(result.fix)}")
 

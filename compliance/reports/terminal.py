@@ -8,8 +8,22 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import neutral, one_line, place, scores, shortened, totals, unmet, where
+from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
+from compliance.reports.text import (
+    Row,
+    neutral,
+    one_line,
+    place,
+    resource,
+    rows_of,
+    rules,
+    scores,
+    shortened,
+    totals,
+    unmet,
+    waivers,
+    where,
+)
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
 WORDS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
@@ -21,8 +35,9 @@ def write(card: Scorecard, console: Console) -> None:
 
 def _parts(card: Scorecard) -> Iterator[RenderableType]:
     for result in unmet(card):
-        yield _result(result)
-    yield from _findings(card)
+        yield _result(result, rows_of(card, FindingStatus.COVERED, result.id))
+    for row in rows_of(card, FindingStatus.OPEN):
+        yield _finding(row)
     for problem in card.problems:
         yield Text.assemble(("problem  ", "red bold"), one_line(problem))
     for note in card.notes:
@@ -33,7 +48,7 @@ def _parts(card: Scorecard) -> Iterator[RenderableType]:
     yield from _summary(card)
 
 
-def _result(result: Result) -> RenderableType:
+def _result(result: Result, covered: list[Row]) -> RenderableType:
     status = result.verdict.status
     head = Text.assemble(
         (result.id, f"bold {STYLES[status]}"),
@@ -45,6 +60,8 @@ def _result(result: Result) -> RenderableType:
         parts.append(_line("why", result.verdict.why))
     for item in result.verdict.evidence:
         parts.extend(_evidence(item))
+    for row in covered:
+        parts.append(_line("also", f"{rules(row)} on {resource(row)}"))
     if status is Status.FAIL:
         parts.append(_line("fix", result.fix, "cyan"))
     return Group(*parts, "")
@@ -64,20 +81,16 @@ def _line(label: str, text: str, style: str = "") -> RenderableType:
     return table
 
 
-def _findings(card: Scorecard) -> Iterator[RenderableType]:
-    for finding in card.findings:
-        if finding.status is FindingStatus.OPEN:
-            yield _finding(finding)
-
-
-def _finding(finding: Finding) -> RenderableType:
-    resource = finding.construct_path or finding.logical_id or finding.stack or "the template"
+def _finding(row: Row) -> RenderableType:
+    finding, *others = row
     head = Text.assemble(
         (one_line(finding.rule), "bold red"),
         f" {one_line(shortened(finding.text))}",
         (f"  open, {one_line(finding.scanner)}", "dim"),
     )
-    parts = [head, _line("at", where(resource, finding.source), "bold")]
+    parts = [head, _line("at", where(resource(row), finding.source), "bold")]
+    if others:
+        parts.append(_line("also", rules(tuple(others))))
     if finding.link:
         parts.append(_line("see", one_line(finding.link)))
     return Group(*parts, "")
@@ -111,3 +124,5 @@ def _summary(card: Scorecard) -> Iterator[RenderableType]:
         )
         text = f"{run.name} {run.version} ran, {run.evaluated} evaluated: {counts or 'no finding'}"
         yield Text(text, "dim")
+    if waived := waivers(card):
+        yield Text(waived, "dim")

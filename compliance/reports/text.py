@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from datetime import date
 from typing import Any, TypeVar
 
-from compliance.model import Evidence, Result, Scorecard, Status
+from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status, rows
 
 T = TypeVar("T")
 
@@ -77,6 +78,43 @@ def unmet(card: Scorecard) -> list[Result]:
     """What failed, then what was not assessed, each in the document's order."""
     failed = [r for r in card.results if r.verdict.status is Status.FAIL]
     return failed + [r for r in card.results if r.verdict.status is Status.NOT_ASSESSED]
+
+
+Row = tuple[Finding, ...]
+
+
+def rows_of(card: Scorecard, status: FindingStatus, requirement: str | None = None) -> list[Row]:
+    """The findings with one fate, what scanners say alike on one row; the covered ones of a requirement."""
+    chosen = [f for f in card.findings if f.status is status and requirement in (None, f.requirement)]
+    return list(rows(chosen))
+
+
+def rules(row: Row) -> str:
+    """Who says it: `cdk-nag AwsSolutions-DDB3, checkov CKV_AWS_28`."""
+    return ", ".join(f"{one_line(f.scanner)} {one_line(f.rule)}" for f in row)
+
+
+def resource(row: Row) -> str:
+    """The one resource that a row is about."""
+    return row[0].construct_path or row[0].logical_id or row[0].stack or "the template"
+
+
+def days_left(card: Scorecard, finding: Finding) -> int | None:
+    """How long a waiver still holds, from the day that was judged for."""
+    if finding.status is not FindingStatus.WAIVED or finding.expires is None:
+        return None
+    return (date.fromisoformat(finding.expires) - date.fromisoformat(card.as_of)).days
+
+
+def waivers(card: Scorecard) -> str | None:
+    """`9 waivers, the first expires in 184 days`, or None where nothing is waived."""
+    waived = [f for f in card.findings if f.status is FindingStatus.WAIVED]
+    left = [days for finding in waived if (days := days_left(card, finding)) is not None]
+    if not left:
+        return None
+    count, first = len({(f.reason, f.expires) for f in waived}), min(left)
+    end = f"expires in {first} day{'s' * (first != 1)}"
+    return f"{count} waivers, the first {end}" if count != 1 else f"1 waiver, {end}"
 
 
 def place(item: Evidence) -> str:
