@@ -9,6 +9,7 @@ environment or policy refer to. Every candidate is scored by the links that hold
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,61 +78,30 @@ class _Chain:
     roles: Mapping[str, Resource | None]
 
 
-class Pipeline:
-    """The pipeline of an assembly. `names` are patterns of the documents' names, by role, for ties."""
+class Wiring(ABC):
+    """An assembly whose resources fill the subjects that a document names. Rules know no more of it."""
 
-    def __init__(self, assembly: Assembly, names: Mapping[str, re.Pattern[str]] | None = None) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
-        self._names = names or {}
-        self._why: dict[str, str] = {}
 
-    # Who is who
-
+    @abstractmethod
     def one(self, name: str) -> Resource:
-        """The resource that fills a role. Raises Unfilled."""
-        resource, role = self.filled.get(name), name.replace("_", " ")
-        if resource is None:
-            raise Unfilled(f"{role}: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
-        if isinstance(resource.exists, Unknown):
-            raise Unfilled(f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}")
-        return resource
+        """The resource that fills a subject. Raises Unfilled."""
 
+    @abstractmethod
     def all(self, name: str) -> tuple[Resource, ...]:
-        """The resources of a role or a group. Raises Unfilled where a role they rest on is not filled."""
-        if name in ROLES:
-            return (self.one(name),)
-        pairs = {
-            "tables": ("orders_table", "audit_table"),
-            "functions": ("processor", "audit_function"),
-            "roles": ("processor_role", "audit_role"),
-            "mappings": ("stream_mapping", "audit_mapping"),
-        }
-        if name in pairs:
-            return tuple(dict.fromkeys(self.one(role) for role in pairs[name]))
-        if name == "all_functions":
-            return tuple(self.assembly.resources(FUNCTION))
-        types = {"queues": QUEUE, "topics": TOPIC, "alarms": ALARM, "log_groups": LOG_GROUP}
-        if name in types:
-            return tuple(r for r in self.members if r.type == types[name])
-        named = {self.filled.get(role) for role in NAMED_ROLES}
-        return tuple(r for r in self.members if name == "members" or r not in named)
+        """The resources of a subject or a group. Raises Unfilled where one it rests on is not filled."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def filled(self) -> Mapping[str, Resource | None]:
-        chains = list(self._chains())
-        best = self._best("pipeline", [(chain.score, chain.roles) for chain in chains]) or {}
-        roles: dict[str, Resource | None] = dict.fromkeys(ROLES) | dict(best)
-        if not chains:
-            self._why["orders_table"] = "no function is mapped to a table's stream"
-        roles["bucket"] = self._target("bucket", roles["processor"], (BUCKET,), "s3", None)
-        roles["audit_table"] = self._target(
-            "audit_table", roles["audit_function"], TABLES, "dynamodb", roles["orders_table"]
-        )
-        for name, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
-            roles[name] = self.role_of(roles[function])
-            if roles[function] and not roles[name]:
-                self._why[name] = f"the role of {roles[function]!r} is not in the assembly"
-        return roles
+        """What fills each subject that is no group; None where nothing does, or several could."""
+
+    def fillers(self) -> Iterator[Resource]:
+        """Every resource that fills a subject."""
+        return (resource for resource in self.filled.values() if resource)
+
+    # What a value denotes
 
     def role_of(self, function: Resource | None) -> Resource | None:
         return self.identify(function.get("Role"), ROLE) if function else None
@@ -201,6 +171,110 @@ class Pipeline:
             if self.identify(config.get("FunctionName"), FUNCTION) is function:
                 path = "DestinationConfig.OnFailure.Destination"
                 yield config, path, config.get(path)
+
+    def environment(self, function: Resource) -> Mapping[str, Value]:
+        """A function's environment variables, resolved."""
+        variables = function.get("Environment.Variables")
+        return variables if isinstance(variables, dict) else {}
+
+    # What belongs to it
+
+    @cached_property
+    def members(self) -> tuple[Resource, ...]:
+        """The resources that fill a subject and what hangs on them, in the order of the templates."""
+        members = set(self.fillers())
+        fresh = set(members)
+        while fresh:
+            used = {found for member in fresh for found in self._used_by(member)}
+            hung = {
+                r
+                for r in self.assembly.resources(*HANGS_ON)
+                if r not in members and self._hangs_on(r, members)
+            }
+            fresh = (used | hung) - members
+            members |= fresh
+        return tuple(r for r in self.assembly.resources() if r in members)
+
+    def _used_by(self, member: Resource) -> Iterator[Resource]:
+        for path, types in USES.get(member.type, ()):
+            for value in dig(member.properties, path):
+                for found in (self.identify(item, *types) for item in to_list(value)):
+                    if found:
+                        yield found
+        if member.type == ROLE:
+            yield from attached_policies(self.assembly, member)
+
+    def _hangs_on(self, resource: Resource, members: set[Resource]) -> bool:
+        for path, types in HANGS_ON[resource.type]:
+            for value in dig(resource.properties, path):
+                for item in to_list(value):
+                    target = self.identify(item, *types)
+                    if target in members:
+                        return True
+                    if resource.type == LOG_GROUP and self._logs_of(item, members):
+                        return True
+        return False
+
+    def _logs_of(self, name: Value, members: set[Resource]) -> bool:
+        text = self.assembly.text(name)
+        return text is not None and any(
+            text == f"/aws/lambda/{self.assembly.text(r.ref)}" for r in members if r.type == FUNCTION
+        )
+
+
+class Pipeline(Wiring):
+    """The pipeline of an assembly. `names` are patterns of the documents' names, by role, for ties."""
+
+    def __init__(self, assembly: Assembly, names: Mapping[str, re.Pattern[str]] | None = None) -> None:
+        super().__init__(assembly)
+        self._names = names or {}
+        self._why: dict[str, str] = {}
+
+    # Who is who
+
+    def one(self, name: str) -> Resource:
+        resource, role = self.filled.get(name), name.replace("_", " ")
+        if resource is None:
+            raise Unfilled(f"{role}: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
+        if isinstance(resource.exists, Unknown):
+            raise Unfilled(f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}")
+        return resource
+
+    def all(self, name: str) -> tuple[Resource, ...]:
+        if name in ROLES:
+            return (self.one(name),)
+        pairs = {
+            "tables": ("orders_table", "audit_table"),
+            "functions": ("processor", "audit_function"),
+            "roles": ("processor_role", "audit_role"),
+            "mappings": ("stream_mapping", "audit_mapping"),
+        }
+        if name in pairs:
+            return tuple(dict.fromkeys(self.one(role) for role in pairs[name]))
+        if name == "all_functions":
+            return tuple(self.assembly.resources(FUNCTION))
+        types = {"queues": QUEUE, "topics": TOPIC, "alarms": ALARM, "log_groups": LOG_GROUP}
+        if name in types:
+            return tuple(r for r in self.members if r.type == types[name])
+        named = {self.filled.get(role) for role in NAMED_ROLES}
+        return tuple(r for r in self.members if name == "members" or r not in named)
+
+    @cached_property
+    def filled(self) -> Mapping[str, Resource | None]:
+        chains = list(self._chains())
+        best = self._best("pipeline", [(chain.score, chain.roles) for chain in chains]) or {}
+        roles: dict[str, Resource | None] = dict.fromkeys(ROLES) | dict(best)
+        if not chains:
+            self._why["orders_table"] = "no function is mapped to a table's stream"
+        roles["bucket"] = self._target("bucket", roles["processor"], (BUCKET,), "s3", None)
+        roles["audit_table"] = self._target(
+            "audit_table", roles["audit_function"], TABLES, "dynamodb", roles["orders_table"]
+        )
+        for name, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
+            roles[name] = self.role_of(roles[function])
+            if roles[function] and not roles[name]:
+                self._why[name] = f"the role of {roles[function]!r} is not in the assembly"
+        return roles
 
     # Reading the wiring
 
@@ -306,11 +380,6 @@ class Pipeline:
         best = self._best(role, scored)
         return best[role] if best else None
 
-    def environment(self, function: Resource) -> Mapping[str, Value]:
-        """A function's environment variables, resolved."""
-        variables = function.get("Environment.Variables")
-        return variables if isinstance(variables, dict) else {}
-
     def _best(
         self, role: str, scored: Sequence[tuple[int, Mapping[str, Resource | None]]]
     ) -> Mapping[str, Resource | None] | None:
@@ -372,50 +441,6 @@ class Pipeline:
     @cached_property
     def _granted(self) -> dict[Resource, Sequence[tuple[str, tuple[str, ...]]]]:
         return {}
-
-    # What belongs to it
-
-    @cached_property
-    def members(self) -> tuple[Resource, ...]:
-        """The resources that fill a role and what hangs on them, in the order of the templates."""
-        members = {resource for resource in self.filled.values() if resource}
-        fresh = set(members)
-        while fresh:
-            used = {found for member in fresh for found in self._used_by(member)}
-            hung = {
-                r
-                for r in self.assembly.resources(*HANGS_ON)
-                if r not in members and self._hangs_on(r, members)
-            }
-            fresh = (used | hung) - members
-            members |= fresh
-        return tuple(r for r in self.assembly.resources() if r in members)
-
-    def _used_by(self, member: Resource) -> Iterator[Resource]:
-        for path, types in USES.get(member.type, ()):
-            for value in dig(member.properties, path):
-                for found in (self.identify(item, *types) for item in to_list(value)):
-                    if found:
-                        yield found
-        if member.type == ROLE:
-            yield from attached_policies(self.assembly, member)
-
-    def _hangs_on(self, resource: Resource, members: set[Resource]) -> bool:
-        for path, types in HANGS_ON[resource.type]:
-            for value in dig(resource.properties, path):
-                for item in to_list(value):
-                    target = self.identify(item, *types)
-                    if target in members:
-                        return True
-                    if resource.type == LOG_GROUP and self._logs_of(item, members):
-                        return True
-        return False
-
-    def _logs_of(self, name: Value, members: set[Resource]) -> bool:
-        text = self.assembly.text(name)
-        return text is not None and any(
-            text == f"/aws/lambda/{self.assembly.text(r.ref)}" for r in members if r.type == FUNCTION
-        )
 
 
 # What a resource brings in by naming it, and what hangs on a resource by naming it: property paths and
