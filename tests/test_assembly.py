@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inputs import QUEUE, assembly_files, stack_artifact, write
 
 from compliance.assembly import Assembly, Stack, load_assembly, load_template
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, is_unknown
@@ -17,8 +18,6 @@ from compliance.model import InputError
 from compliance.wellformed import check_template
 
 HERE = Path("template.json")
-QUEUE = {"Type": "AWS::SQS::Queue"}
-ASSET_KEY = "abc.zip"
 
 # Templates that CloudFormation would refuse
 
@@ -253,102 +252,6 @@ def test_conditions_decide_what_exists() -> None:
 # Assemblies
 
 Change = Callable[[dict[str, Any]], None]
-
-
-def write(folder: Path, files: dict[str, Any]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return folder
-
-
-def stack_artifact(template: str = "S.template.json", **others: Any) -> dict[str, Any]:
-    return {
-        "type": "aws:cloudformation:stack",
-        "environment": "aws://unknown-account/eu-west-1",
-        "properties": {"templateFile": template, "stackName": "s"},
-        **others,
-    }
-
-
-def assembly_files() -> dict[str, Any]:
-    """A small assembly: a stack with a metadata file, a nested stack, an asset, and a stage."""
-    function = {"Type": "AWS::Lambda::Function", "Properties": {"Code": {"S3Key": ASSET_KEY}}}
-    nested = {
-        "Type": "AWS::CloudFormation::Stack",
-        "Properties": {
-            "TemplateURL": {"Fn::Sub": "https://s3.${AWS::Region}.${AWS::URLSuffix}/bucket/nested.json"},
-            "Parameters": {"Name": {"Fn::Sub": "x-${AWS::Region}"}},
-        },
-    }
-    output = {"Value": {"Fn::GetAtt": ["N", "Outputs.Queue"]}}
-    return {
-        "manifest.json": {
-            "version": "50.0.0",
-            "artifacts": {
-                "S.assets": {"type": "cdk:asset-manifest", "properties": {"file": "S.assets.json"}},
-                "S": stack_artifact(additionalMetadataFile="S.metadata.json"),
-                "Tree": {"type": "cdk:tree", "properties": {"file": "tree.json"}},
-                "assembly-Prod": {
-                    "type": "cdk:cloud-assembly",
-                    "properties": {"directoryName": "assembly-Prod"},
-                },
-            },
-        },
-        "S.template.json": {"Resources": {"F": function, "N": nested}, "Outputs": {"Queue": output}},
-        "S.metadata.json": {
-            "/S/F/Resource": [
-                {"type": "aws:cdk:logicalId", "data": "F"},
-                {
-                    "type": "aws:cdk:creationStack",
-                    "data": [
-                        "...jsii runtime...",
-                        "__init__ (/app/.venv/lib/python3.11/site-packages/aws_cdk/x.py:1)",
-                        "__init__ (/app/stacks/pipe.py:12)",
-                        "<module> (/app/app.py:5)",
-                    ],
-                },
-            ],
-        },
-        "S.assets.json": {
-            "files": {
-                "abc": {
-                    "source": {"path": "asset.abc", "packaging": "zip"},
-                    "destinations": {"d": {"bucketName": "b", "objectKey": ASSET_KEY}},
-                },
-                "nested": {
-                    "source": {"path": "N.nested.template.json", "packaging": "file"},
-                    "destinations": {"d": {"bucketName": "b", "objectKey": "nested.json"}},
-                },
-                "made": {
-                    "source": {"executable": ["./make"], "packaging": "zip"},
-                    "destinations": {"d": {"bucketName": "b", "objectKey": "made.zip"}},
-                },
-            }
-        },
-        "asset.abc/index.js": "exports.handler = 1",
-        "N.nested.template.json": {
-            "Parameters": {"Name": {"Type": "String"}},
-            "Resources": {"Q": {**QUEUE, "Properties": {"QueueName": {"Ref": "Name"}}}},
-            "Outputs": {"Queue": {"Value": {"Fn::GetAtt": ["Q", "QueueName"]}}},
-        },
-        "assembly-Prod/manifest.json": {
-            "artifacts": {
-                "S.assets": {"type": "cdk:asset-manifest", "properties": {"file": "S.assets.json"}},
-                "S": stack_artifact(),
-            }
-        },
-        "assembly-Prod/S.assets.json": {
-            "files": {
-                "abc": {
-                    "source": {"path": "../asset.abc", "packaging": "zip"},
-                    "destinations": {"d": {"objectKey": "prod.zip"}},
-                }
-            }
-        },
-        "assembly-Prod/S.template.json": {"Resources": {"Q": QUEUE}},
-    }
 
 
 def test_reads_all_of_an_assembly(tmp_path: Path) -> None:

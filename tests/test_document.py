@@ -5,45 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from inputs import DOCUMENT
 
 from compliance.document import OWN, load
 from compliance.model import InputError
 from compliance.rules import KINDS, bind
-
-DOCUMENT = """\
-version: 1
-title: A small document
-environment:
-  context: env
-  default: dev
-  probe: pr1
-  retained: [staging, prod]
-  throwaway: "dev|pr[0-9]+"
-categories:
-  - {id: core, title: Core, gate: true}
-  - id: extra
-    title: Extra
-    gate: false
-    hardening: true
-requirements:
-  - id: FUN-01
-    category: core
-    severity: high
-    title: functions end
-    text: Every function ends within five minutes.
-    subject: all_functions
-    check: {kind: property, all: [{path: Timeout, at_most: 300}]}
-    fix: Set a timeout.
-  - id: FUN-02
-    category: extra
-    title: functions have memory
-    text: Every function states its memory.
-    subject: [all_functions]
-    check:
-      kind: property
-      all: [{path: MemorySize, at_least: 128}]
-    fix: Set memory_size.
-"""
 
 
 def write(folder: Path, *changes: tuple[str, str]) -> Path:
