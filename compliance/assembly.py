@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ NESTED_STACK = "AWS::CloudFormation::Stack"
 MAX_STACKS, MAX_NESTING = 500, 10
 
 Place = tuple[str | None, str | None]  # construct path, source line
+Frame = tuple[str, str]  # file, line
 
 
 class Resource:
@@ -311,7 +312,9 @@ class Assembly:
 
         None where the value is unknown, or is no scalar.
         """
-        if not isinstance(value, str | int | float | bool | Ref | Pseudo | Text):
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, int | float | bool | Ref | Pseudo | Text):
             return None
         written: list[str] = []
         for part in parts_of(self.written_out(value)):
@@ -565,46 +568,45 @@ LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|no
 
 def _metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
     """Construct path and source line by logical id, from the assembly's metadata."""
-    found: dict[str, tuple[str, list[tuple[Path, str]]]] = {}
+    found: dict[str, tuple[str, list[Frame]]] = {}
     for path, items in entries.items():
         items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         ids = [item for item in items if item.get("type") == "aws:cdk:logicalId"]
         logical_id = ids[0].get("data") if ids else None
         if isinstance(logical_id, str):
             stacks = [item.get("data") for item in items if item.get("type") == "aws:cdk:creationStack"]
-            frames = [_frames(stack) for stack in (*stacks, ids[0].get("trace"))]
+            frames = (_frames(stack) for stack in (*stacks, ids[0].get("trace")))
             found[logical_id] = (path.lstrip("/"), next(filter(None, frames), []))
-    root = _root(file for _, frames in found.values() for file, _ in frames)
-    return {key: (path, _source(frames, base, root)) for key, (path, frames) in found.items()}
+    roots = (str(base), _root(file for _, frames in found.values() for file, _ in frames))
+    return {key: (path, _source(frames, roots)) for key, (path, frames) in found.items()}
 
 
-def _frames(stack: Any) -> list[tuple[Path, str]]:
+def _frames(stack: Any) -> list[Frame]:
     """File and line of each frame of the app's own code, the innermost first."""
     frames = []
     for frame in stack if isinstance(stack, list) else ():
         if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
             match = FRAME.search(frame)
             if match:
-                frames.append((Path(match[1]), match[2]))
+                frames.append((match[1], match[2]))
     return frames
 
 
-def _root(files: Iterable[Path]) -> Path | None:
+def _root(files: Iterable[str]) -> str:
     """The folder that all of an app's files are in: the app's own, as far as the frames tell."""
-    folders = {str(file.parent) for file in files if file.is_absolute()}
-    return Path(os.path.commonpath(folders)) if folders else None
+    folders = {os.path.dirname(file) for file in files if os.path.isabs(file)}
+    return os.path.commonpath(folders) if folders else "/"
 
 
-def _source(frames: Iterable[tuple[Path, str]], base: Path, root: Path | None) -> str | None:
-    """`file:line` of the innermost frame, relative to `base` or else to the app; no machine's own path."""
-    frames = list(frames)
-    for folder in (base, root):
+def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
+    """`file:line` of the innermost frame, relative to the app: never a path of the machine's own."""
+    for root in roots:
         for file, line in frames:
-            if not file.is_absolute():
+            if not os.path.isabs(file):
                 return f"{file}:{line}"
-            if folder and len(folder.parts) > 1 and file.is_relative_to(folder):
-                return f"{file.relative_to(folder)}:{line}"
-    return f"{frames[0][0].name}:{frames[0][1]}" if frames else None
+            if root != "/" and file.startswith(f"{root}/"):
+                return f"{os.path.relpath(file, root)}:{line}"
+    return f"{os.path.basename(frames[0][0])}:{frames[0][1]}" if frames else None
 
 
 def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:

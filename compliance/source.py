@@ -10,7 +10,6 @@ import json
 import math
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -133,6 +132,8 @@ def write_atomically(path: Path, text: str) -> None:
 
     What a link leads to is replaced, not the link; what is no file (`/dev/stdout`, a pipe) is written to.
     """
+    import tempfile  # 10 ms, which most runs have no use for
+
     try:
         if _is_special(path):
             path.write_text(text, encoding="utf-8")
@@ -153,6 +154,8 @@ def write_atomically(path: Path, text: str) -> None:
 
 def check_writable(path: Path) -> None:
     """Says so at once where a report can't be written, not after the work. Raises InputError."""
+    import tempfile
+
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder")
@@ -190,10 +193,8 @@ def check_depth(data: Any, path: Path) -> None:
             raise InputError(f"{path}: nested more than {MAX_DEPTH} levels deep")
         children: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                children.extend(v for v in item.values() if isinstance(v, dict | list))
-            elif isinstance(item, list):
-                children.extend(v for v in item if isinstance(v, dict | list))
+            values = item.values() if type(item) is dict else item if type(item) is list else ()
+            children += [value for value in values if type(value) is dict or type(value) is list]
         level = children
 
 
