@@ -14,7 +14,7 @@ is waived, and a reviewer can judge it there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
@@ -95,6 +95,8 @@ def load(path: Path) -> tuple[Waiver, ...]:
         raise InputError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
     if root is None:
         return ()
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())  # shorter to read in every report
     if not isinstance(root, yaml.SequenceNode):
         raise InputError(f"{path}:{_line(root)}: a list of waivers is wanted")
     return tuple(_waiver(node, path) for node in root.value)
@@ -178,6 +180,12 @@ def apply(
             days = "today" if not left.days else f"in {left.days} day{'s' * (left.days != 1)}"
             warnings.append(f"{waiver}: expires {days}, on {waiver.expires}")
     return tuple(result), tuple(problems), tuple(warnings)
+
+
+def concern(waivers: Sequence[Waiver], stacks: Collection[str]) -> bool:
+    """Whether any waiver is for a resource of these stacks."""
+    firsts = (waiver.resource.partition("/")[0] for waiver in waivers)
+    return any(fnmatchcase(stack, first) for first in firsts for stack in stacks)
 
 
 def names_of(finding: Finding) -> tuple[str, ...]:
