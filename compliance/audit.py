@@ -23,9 +23,11 @@ from compliance.model import (
     Status,
     Subject,
 )
-from compliance.pipeline import Pipeline
+from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
+from compliance.subjects import find
+from compliance.source import check_writable
 
 if TYPE_CHECKING:
     from compliance.observe import Observations
@@ -71,7 +73,7 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         assembly, find_others = _input(options, document, environment, stack, progress)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
-        pipeline = Pipeline(assembly, names(rules, environment))
+        pipeline = find(document, assembly, names(rules, environment))
         observations = _observations(options, pipeline)
         progress("judging")
         others = find_others()
@@ -88,18 +90,54 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        findings, problems, warnings = _findings(options, document, results, runs, environment)
         subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
-        return Scorecard(
-            as_of=options.as_of.isoformat(),
-            subject=subject,
-            results=results,
-            categories=tuple(_scores(document, results)),
-            findings=findings,
-            scanners=tuple(runs),
-            notes=(*_notes(options, others, observations()), *warnings),
-            problems=problems,
-        )
+
+        def score(known: Baseline | None) -> Scorecard:
+            judged = tuple(map(known.result, results)) if known else results
+            findings, problems, warnings = _findings(options, document, assembly, judged, runs, known)
+            return Scorecard(
+                as_of=options.as_of.isoformat(),
+                subject=subject,
+                results=judged,
+                categories=tuple(_scores(document, judged)),
+                findings=findings,
+                scanners=tuple(runs),
+                notes=(*_notes(options, others, observations()), *warnings),
+                problems=problems,
+            )
+
+        card = _adopted(options, known, score)
+    if options.history:
+        card = history.remember(card, past, options.folder)
+        history.append(options.history, card)
+    return card
+
+
+# What is known, and what was
+
+
+def _baseline(options: Options, environment: str) -> Baseline | None:
+    if options.baseline is None:
+        return None
+    if options.write_baseline:
+        baseline.check_new(options.baseline)
+        check_writable(options.baseline)
+        return None
+    return baseline.load(options.baseline, environment)
+
+
+def _adopted(
+    options: Options, known: Baseline | None, score: Callable[[Baseline | None], Scorecard]
+) -> Scorecard:
+    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
+    if options.baseline and options.write_baseline:
+        known = baseline.create(options.baseline, score(None))
+        known.write()
+    card = score(known)
+    if known and options.prune_baseline:
+        known = known.pruned(card)
+        known.write()
+    return replace(card, problems=(*card.problems, *known.problems(card))) if known else card
 
 
 # Getting the input
@@ -180,7 +218,7 @@ def _siblings(document: Document, environment: str) -> Sequence[str]:
 
 
 def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
-    """What the document calls the resources in each role: the pipeline's tie-breakers."""
+    """What the document calls the resources that fill each subject: tie-breakers."""
     return tie_breakers([rule.requirement for rule in rules], environment)
 
 
@@ -190,7 +228,7 @@ def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[st
 def judge(
     rules: Sequence[Rule],
     document: Document,
-    pipeline: Pipeline,
+    pipeline: Wiring,
     *,
     as_of: date,
     environment: str,
@@ -206,7 +244,7 @@ def judge(
     return tuple(map(result, rules))
 
 
-def _observations(options: Options, pipeline: Pipeline) -> Callable[[], Observations]:
+def _observations(options: Options, pipeline: Wiring) -> Callable[[], Observations]:
     from compliance.observe import NotRun, start, target
 
     if options.skip_handlers:
@@ -285,5 +323,12 @@ def _findings(
         options.as_of,
         gating={category.id for category in document.categories if category.gate},
         ran=[run.name for run in runs],
-        environment=environment,
+        environment=_environment(options, document),
+        adopt=known.findings if known else None,
     )
+
+
+def _stacks(assembly: Assembly) -> set[str]:
+    """What construct paths, or findings that have none, begin with."""
+    paths = [place for template in _templates(assembly) for place, _ in template.places.values()]
+    return {name.partition("/")[0] for name in (*filter(None, paths), *(s.name for s in assembly.stacks))}

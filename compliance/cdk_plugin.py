@@ -31,8 +31,8 @@ from compliance.audit import judge, names
 from compliance.document import OWN, load
 from compliance.model import Evidence, Result, Status
 from compliance.observe import NotRun, Observations
-from compliance.pipeline import Pipeline
 from compliance.rules import bind
+from compliance.subjects import find
 
 ELSEWHERE = "judged by `compliance audit`, not by `cdk synth`"
 NOTE = "handlers, other environments and scanners: " + ELSEWHERE
@@ -84,7 +84,7 @@ class ComplianceChecks:
         results = judge(
             rules,
             document,
-            Pipeline(assembly, names(rules, environment)),
+            find(document, assembly, names(rules, environment)),
             as_of=self._as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
             environment=environment,
             others=ELSEWHERE,

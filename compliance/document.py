@@ -83,6 +83,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     title: Sentence
     environment: Environment
     categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
+    subjects: Annotated[dict[Name, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 
@@ -93,6 +94,7 @@ class Document:
         self.path, self._lines = path, lines
         self.title, self.environment = file.title, file.environment
         self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
+        self.subjects = file.subjects  # as they stand there: see `compliance.subjects`
 
     @cached_property
     def by_id(self) -> Mapping[str, Requirement]:

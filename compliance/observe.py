@@ -23,7 +23,7 @@ from compliance.events import Draw, changes, failures
 from compliance.events.changes import Change, Stream
 from compliance.events.failures import DeadLetters, Message
 from compliance.intrinsics import NO_VALUE
-from compliance.pipeline import Pipeline, Unfilled
+from compliance.pipeline import Unfilled, Wiring
 from compliance.reading import undeclared
 from compliance.sandbox import Call, Execution, Fault, HandlerError, Invocation, Outcome, Program, Supplies
 from compliance.sandbox.run import execute
@@ -135,7 +135,7 @@ def start(
     return lambda: Observations(*(future.result() for future in under_way))
 
 
-def target(pipeline: Pipeline, role: str) -> Target | NotRun:
+def target(pipeline: Wiring, role: str) -> Target | NotRun:
     """The function in a role with its code, as far as the assembly has it."""
     try:
         function = pipeline.one(role)
@@ -163,12 +163,12 @@ def target(pipeline: Pipeline, role: str) -> Target | NotRun:
     )
 
 
-def _code(pipeline: Pipeline, function: Resource) -> Path | str | None:
+def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
     inline = pipeline.assembly.text(function.get("Code.ZipFile"))
     return inline if inline is not None else pipeline.assembly.asset(function.get("Code.S3Key"))
 
 
-def _tables(pipeline: Pipeline) -> Mapping[str, tuple[str, ...]]:
+def _tables(pipeline: Wiring) -> Mapping[str, tuple[str, ...]]:
     """The audit table's keys by its name, so that the stand-in knows one item from another."""
     table = pipeline.filled.get("audit_table")
     name = pipeline.assembly.text(table.ref) if table else None

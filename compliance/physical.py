@@ -73,6 +73,31 @@ FORMS: Mapping[str, Form] = {
     "AWS::KMS::Alias": Form("AliasName", "{name}"),
 }
 
+# Names that nothing is referred to by, or by none that a template shows.
+MORE_NAMES: Mapping[str, str] = {
+    "AWS::ApiGateway::RestApi": "Name",
+    "AWS::ApiGatewayV2::Api": "Name",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Events::Rule": "Name",
+    "AWS::Kinesis::Stream": "Name",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::SSM::Parameter": "Name",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+# Policy names, index names and export names are no physical names (NAM-07).
+PHYSICAL_NAMES: Mapping[str, str] = {
+    **{type_: form.name for type_, form in FORMS.items() if form.name},
+    **MORE_NAMES,
+}
+
+
+def name_of(type_: str) -> str:
+    """The property that holds a resource type's name."""
+    return PHYSICAL_NAMES.get(type_, "Name")
+
+
 # What the service does where a template says nothing: seconds, counts.
 DEFAULTS: Mapping[tuple[str, str], int | bool] = {
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sqs-queue.html

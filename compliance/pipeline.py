@@ -58,7 +58,14 @@ T = TypeVar("T")
 
 
 class Unfilled(Exception):
-    """A role that no resource fills, or that several could: says which, and for want of what."""
+    """A role that no resource fills, or that several could: says which, and for want of what.
+
+    `doubt` where only the deployment decides.
+    """
+
+    def __init__(self, why: str, *, doubt: bool = False) -> None:
+        super().__init__(why)
+        self.doubt = doubt
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,8 @@ class Pipeline(Wiring):
         if resource is None:
             raise Unfilled(f"{role}: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
         if isinstance(resource.exists, Unknown):
-            raise Unfilled(f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}")
+            why = f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}"
+            raise Unfilled(why, doubt=True)
         return resource
 
     def all(self, name: str) -> tuple[Resource, ...]:
@@ -473,7 +481,10 @@ USES: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     TOPIC: (("KmsMasterKeyId", _KEYS),),
     LOG_GROUP: (("KmsKeyId", _KEYS),),
     "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+    "AWS::ApiGatewayV2::Stage": (("AccessLogSettings.DestinationArn", (LOG_GROUP,)),),
+    "AWS::ApiGateway::Stage": (("AccessLogSetting.DestinationArn", (LOG_GROUP,)),),
 }
+_OF_API = (("ApiId", ("AWS::ApiGatewayV2::Api",)), ("RestApiId", ("AWS::ApiGateway::RestApi",)))
 HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     MAPPING: (("FunctionName", (FUNCTION,)),),
     ALARM: (
@@ -493,6 +504,13 @@ HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "AWS::SNS::TopicPolicy": (("Topics", (TOPIC,)),),
     "AWS::SNS::Subscription": (("TopicArn", (TOPIC,)),),
     "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+    **dict.fromkeys(
+        (
+            *(f"AWS::ApiGatewayV2::{kind}" for kind in ("Authorizer", "Integration", "Route", "Stage")),
+            *(f"AWS::ApiGateway::{kind}" for kind in ("Authorizer", "Method", "Resource", "Stage")),
+        ),
+        _OF_API,
+    ),
 }
 
 

@@ -18,9 +18,12 @@ import msgspec
 
 from compliance.assembly import Assembly, Resource
 from compliance.document import Document, Requirement
-from compliance.intrinsics import NO_VALUE, Unknown, Value, show, why_unknown
+from compliance.intrinsics import NO_VALUE, Unknown, Value, show
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import SUBJECTS, Pipeline, Unfilled
+from compliance.pipeline import Unfilled, Wiring
+from compliance.properties import Undecided as Undecided
+from compliance.properties import decided as decided
+from compliance.subjects import known
 
 SubjectName = NewType("SubjectName", str)
 
@@ -38,14 +41,6 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 yield from ((field.name, name) for name in value)
 
 
-class Undecided(Exception):
-    """The answer hangs on something unknown: `not_assessed`. `excused` where the input cannot show it."""
-
-    def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
-        super().__init__(why)
-        self.why, self.evidence, self.excused = why, evidence, excused
-
-
 @dataclass(frozen=True)
 class Case:
     """All that a rule may look at.
@@ -57,7 +52,7 @@ class Case:
 
     requirement: Requirement
     document: Document
-    pipeline: Pipeline
+    pipeline: Wiring
     as_of: date
     environment: str
     others: Mapping[str, Assembly | str] | str
@@ -96,14 +91,6 @@ class Case:
         if text is None:
             raise Undecided(f"{show(value)} is not known before the deployment")
         return text
-
-
-def decided(value: Value) -> Value:
-    """The value, if all of it is known. Raises Undecided else."""
-    why = why_unknown(value)
-    if why is not None:
-        raise Undecided(why)
-    return value
 
 
 def evidence(
@@ -194,7 +181,8 @@ def bind(document: Document) -> tuple[Rule, ...]:
     """
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
-    return tuple(_bind(document, index, r) for index, r in enumerate(document.requirements))
+    subjects = known(document)
+    return tuple(_bind(document, subjects, index, r) for index, r in enumerate(document.requirements))
 
 
 # A file a family of kinds.
@@ -205,28 +193,29 @@ MODULES = (
     "least_privilege",
     "naming",
     "permissions",
+    "presence",
     "properties",
     "runtime",
     "wiring",
 )
 
 
-def _bind(document: Document, index: int, requirement: Requirement) -> Rule:
+def _bind(document: Document, subjects: Mapping[str, str], index: int, requirement: Requirement) -> Rule:
     place = ("requirements", index)
     parameters = dict(requirement.check)
     name = parameters.pop("kind", None)
     if name not in KINDS:
-        known = ", ".join(sorted(KINDS))
+        kinds = ", ".join(sorted(KINDS))
         raise document.error(
-            f"{requirement.id}: unknown kind {name!r}; known are {known}", *place, "check", "kind"
+            f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "check", "kind"
         )
     kind_ = KINDS[name]
     check = document.convert(parameters, kind_.parameters, *place, "check")
     named: list[tuple[tuple[str, ...], str]] = [(("subject",), name) for name in requirement.subjects]
     named += [(("check", field), name) for field, name in check.subjects_named()]
     for field, subject in named:
-        if subject not in SUBJECTS:
-            known = ", ".join(sorted(SUBJECTS))
-            message = f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {known}"
+        if subject not in subjects:
+            names = ", ".join(sorted(subjects))
+            message = f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {names}"
             raise document.error(message, *place, *field)
     return Rule(requirement, kind_, check)

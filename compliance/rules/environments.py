@@ -21,9 +21,10 @@ from compliance.intrinsics import (
 )
 from compliance.model import Evidence, Verdict
 from compliance.physical import dig
-from compliance.pipeline import BUCKET, Pipeline, Unfilled
+from compliance.pipeline import BUCKET, Unfilled, Wiring
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
+from compliance.subjects import find
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
@@ -286,7 +287,8 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     pipeline = case.pipeline
     if not environment.keeps_data(case.environment):
         name = environment.all_retained[0]
-        pipeline = Pipeline(other(case, name), tie_breakers(case.document.requirements, name))
+        names = tie_breakers(case.document.requirements, name)
+        pipeline = find(case.document, other(case, name), names)
     tally = Tally()
     for name in check.of:
         try:
@@ -299,7 +301,7 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     return tally.verdict()
 
 
-def _kept(resource: Resource, pipeline: Pipeline) -> Iterator[tuple[bool, Evidence]]:
+def _kept(resource: Resource, pipeline: Wiring) -> Iterator[tuple[bool, Evidence]]:
     policy = decided(resource.attribute("DeletionPolicy"))
     yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
     replaced = decided(resource.attribute("UpdateReplacePolicy"))
@@ -309,7 +311,7 @@ def _kept(resource: Resource, pipeline: Pipeline) -> Iterator[tuple[bool, Eviden
             yield False, evidence(emptied, what, "nothing that empties the bucket")
 
 
-def _emptied(bucket: Resource, pipeline: Pipeline) -> Iterator[tuple[Resource, str]]:
+def _emptied(bucket: Resource, pipeline: Wiring) -> Iterator[tuple[Resource, str]]:
     """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
     for custom in pipeline.assembly.resources():
         if custom.type.startswith(("Custom::", "AWS::CloudFormation::CustomResource")) and any(

@@ -12,22 +12,10 @@ from compliance.assembly import Resource
 from compliance.document import Requirement
 from compliance.intrinsics import NO_VALUE, Value, to_list
 from compliance.model import Evidence, InputError, Verdict
-from compliance.physical import ELSEWHERE, FORMS, dig
+from compliance.physical import ELSEWHERE, dig, name_of
+from compliance.physical import PHYSICAL_NAMES as PHYSICAL_NAMES
 from compliance.rules import Case, Check, Tally, decided, evidence, kind
 from compliance.source import read_json
-
-# Policy names, index names and export names are no physical names (NAM-07).
-PHYSICAL_NAMES = {
-    **{type_: form.name for type_, form in FORMS.items() if form.name},
-    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
-    "AWS::CloudWatch::Dashboard": "DashboardName",
-    "AWS::Events::Rule": "Name",
-    "AWS::Kinesis::Stream": "Name",
-    "AWS::Scheduler::Schedule": "Name",
-    "AWS::SSM::Parameter": "Name",
-    "AWS::SecretsManager::Secret": "Name",
-    "AWS::StepFunctions::StateMachine": "StateMachineName",
-}
 
 
 class Name(Check, frozen=True):
@@ -46,7 +34,7 @@ class Name(Check, frozen=True):
 def judge_name(check: Name, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
-        path = FORMS[resource.type].name if resource.type in FORMS else "Name"
+        path = name_of(resource.type)
         name = resource.get(path)
         wanted = _fill(check.pattern, resource, case)
         item = evidence(resource, name, f"{wanted}", path)

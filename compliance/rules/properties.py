@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from compliance.assembly import Resource
-from compliance.intrinsics import NO_VALUE, Value, show, to_bool, to_list, to_number
+from compliance.intrinsics import NO_VALUE, Value, show, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.physical import DEFAULTS, ELSEWHERE, dig
+from compliance.physical import DEFAULTS
+from compliance.properties import Test, meets, same, values_at
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
-
-Scalar = str | int | float | bool
-
-
-class Test(Check, frozen=True):
-    """A test of one property: a dotted path (`*` for every item) and what must hold there.
-
-    What is tested must be stated: a service's default does not count. Numbers and booleans may be
-    written as strings.
-    """
-
-    path: str
-    equals: Scalar | None = None
-    one_of: list[Scalar] | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    contains: str | None = None
-    absent: bool = False
-
-    def wanted(self) -> str:
-        parts = []
-        if self.absent:
-            parts.append("not set")
-        if self.equals is not None:
-            parts.append(show(self.equals))
-        if self.one_of is not None:
-            parts.append("one of " + ", ".join(map(show, self.one_of)))
-        if self.at_least is not None:
-            parts.append(f"at least {self.at_least:g}")
-        if self.at_most is not None:
-            parts.append(f"at most {self.at_most:g}")
-        if self.contains is not None:
-            parts.append(f"contains {self.contains}")
-        return " and ".join(parts) or "set"
 
 
 class Property(Check, frozen=True):
@@ -63,7 +31,7 @@ def judge_property(check: Property, case: Case) -> Verdict:
     for resource in case.subjects():
         for test in check.all:
             with tally.doubting():
-                tally.add(_holds(test, resource, case), _evidence(resource, test))
+                tally.add(meets(test, resource, case.assembly), _evidence(resource, test))
         if check.any:
             with tally.doubting():
                 _judge_any(check.any, resource, case, tally)
@@ -74,7 +42,7 @@ def _judge_any(tests: tuple[Test, ...], resource: Resource, case: Case, tally: T
     attempts = Tally()
     for test in tests:
         with attempts.doubting():
-            if _holds(test, resource, case):
+            if meets(test, resource, case.assembly):
                 tally.add(True, _evidence(resource, test))
                 return
     attempts.verdict()  # raises where a test that could hold is undecided
@@ -84,74 +52,51 @@ def _judge_any(tests: tuple[Test, ...], resource: Resource, case: Case, tally: T
     tally.add(False, replace(first, found=found, wanted=wanted))
 
 
-def values_at(resource: Resource, path: str) -> list[Value]:
-    """The values at a property path of a resource, also where its type keeps the setting elsewhere."""
-    return list(dig(resource.properties, ELSEWHERE.get((resource.type, path), path)))
-
-
-def _holds(test: Test, resource: Resource, case: Case) -> bool:
-    values = values_at(resource, test.path)
-    if not values:
-        # An unknown on the way to the property hides whether it is there.
-        for end in range(1, len(test.path.split("."))):
-            for value in values_at(resource, ".".join(test.path.split(".")[:end])):
-                decided(value) if not isinstance(value, dict | list) else None
-        return test.absent
-    if test.absent:
-        return False
-    return all(_passes(test, value, case) for value in values)
-
-
-def _passes(test: Test, value: Value, case: Case) -> bool:
-    value = decided(value)
-    if test.equals is not None and not same(value, test.equals, case):
-        return False
-    if test.one_of is not None and not any(same(value, wanted, case) for wanted in test.one_of):
-        return False
-    if test.contains is not None and not any(same(v, test.contains, case) for v in to_list(value)):
-        return False
-    if test.at_least is not None or test.at_most is not None:
-        number = to_number(value)
-        if number is None:
-            return False
-        if test.at_least is not None and number < test.at_least:
-            return False
-        if test.at_most is not None and number > test.at_most:
-            return False
-    return True
-
-
-def same(value: Value, wanted: Scalar, case: Case) -> bool:
-    """Whether a value is the wanted one, in whatever spelling."""
-    if isinstance(wanted, bool):
-        return to_bool(value) is wanted
-    if isinstance(wanted, int | float):
-        return to_number(value) == wanted
-    return case.assembly.text(value) == wanted
-
-
 def _evidence(resource: Resource, test: Test) -> Evidence:
     values = values_at(resource, test.path)
     found = NO_VALUE if not values else values[0] if len(values) == 1 else values
     return evidence(resource, found, test.wanted(), test.path)
 
 
+# Times in milliseconds, sizes in bytes.
+UNITS: Mapping[str, Mapping[str, int]] = {
+    "time": {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000},
+    "size": {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
+
+
 class Ratio(Check, frozen=True):
-    """One number is at least so many times another, in the same unit; service defaults count.
+    """One number is at least so many times another; service defaults count.
 
     Example: `{kind: ratio, left: dlq.VisibilityTimeout, at_least: 6, of: audit_function.Timeout}`;
-    `plus` is added to the right side.
+    `plus` is added to the right side. Where the sides count in different units, both are named:
+    `left_unit: ms, of_unit: s` (`plus` is in the unit of `of`).
     """
 
     left: str
     at_least: float
     of: str
     plus: str | None = None
+    left_unit: str | None = None
+    of_unit: str | None = None
+
+    def __post_init__(self) -> None:
+        """What units are given must be two of one dimension."""
+        units = {self.left_unit, self.of_unit}
+        if units != {None} and not any(units <= set(known) for known in UNITS.values()):
+            known = "; ".join(", ".join(of_one) for of_one in UNITS.values())
+            raise ValueError(f"left_unit and of_unit must both be given, from one of these: {known}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
         for field in ("left", "of", "plus"):
             if place := getattr(self, field):
                 yield field, place.partition(".")[0]
+
+    @property
+    def factor(self) -> float:
+        """What a number of the right side is in the unit of the left."""
+        sizes = {name: size for known in UNITS.values() for name, size in known.items()}
+        return sizes[self.of_unit] / sizes[self.left_unit] if self.of_unit and self.left_unit else 1
 
 
 @kind("ratio", Ratio)
@@ -159,14 +104,19 @@ def judge_ratio(check: Ratio, case: Case) -> Verdict:
     resource, path, left = _number(check.left, case)
     _, _, right = _number(check.of, case)
     wanted = check.at_least * right
-    terms = f"{check.at_least:g} x {check.of} ({right:g})"
+    terms = f"{check.at_least:g} x {check.of} ({_with(right, check.of_unit)})"
     if check.plus:
         _, _, plus = _number(check.plus, case)
-        wanted, terms = wanted + plus, f"{terms} + {check.plus} ({plus:g})"
+        wanted, terms = wanted + plus, f"{terms} + {check.plus} ({_with(plus, check.of_unit)})"
+    wanted *= check.factor
     stated = resource.get(path) is not NO_VALUE
-    found = f"{left:g}" if stated else f"{left:g} (the service's default)"
-    item = evidence(resource, found, f"at least {wanted:g} = {terms}", path)
-    return Verdict.of([] if left >= wanted else [item], [item])
+    found = _with(left, check.left_unit) + ("" if stated else " (the service's default)")
+    item = evidence(resource, found, f"at least {_with(wanted, check.left_unit)} = {terms}", path)
+    return Verdict.of([] if left >= wanted or math.isclose(left, wanted) else [item], [item])
+
+
+def _with(number: float, unit: str | None) -> str:
+    return f"{number:g} {unit}" if unit else f"{number:g}"
 
 
 def _number(place: str, case: Case) -> tuple[Resource, str, float]:
@@ -227,7 +177,7 @@ def _index_evidence(check: Keys, table: Resource, case: Case) -> Iterator[tuple[
         projection = index.get("Projection", {})
         kind_ = projection.get("ProjectionType", NO_VALUE) if isinstance(projection, dict) else projection
         item = evidence(table, kind_, check.projection, f"{path}.Projection.ProjectionType")
-        yield same(decided(kind_), check.projection, case), item
+        yield same(decided(kind_), check.projection, case.assembly), item
 
 
 def _schema(
