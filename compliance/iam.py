@@ -13,27 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from compliance.assembly import Assembly, Resource
-from compliance.intrinsics import NO_VALUE, Unknown, Value, show, to_list, why_unknown
-from compliance.physical import dig
+from compliance.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
 
+POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
-# Where resource policies stand: the paths of their documents, by type.
-RESOURCE_POLICIES = {
-    "AWS::S3::BucketPolicy": ("PolicyDocument",),
-    "AWS::SQS::QueuePolicy": ("PolicyDocument",),
-    "AWS::SNS::TopicPolicy": ("PolicyDocument",),
-    "AWS::SQS::QueueInlinePolicy": ("PolicyDocument",),
-    "AWS::SNS::TopicInlinePolicy": ("PolicyDocument",),
-    "AWS::KMS::Key": ("KeyPolicy",),
-    "AWS::DynamoDB::Table": (
-        "ResourcePolicy.PolicyDocument",
-        "StreamSpecification.ResourcePolicy.PolicyDocument",
-    ),
-    "AWS::DynamoDB::GlobalTable": (
-        "Replicas.*.ResourcePolicy.PolicyDocument",
-        "Replicas.*.ReplicaStreamSpecification.ResourcePolicy.PolicyDocument",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -82,16 +65,26 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
         yield _unknown(role, "Policies", role.get("Policies"))
     for policy in attached_policies(assembly, role):
         yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
+    for policy in assembly.resources(*POLICIES):
+        for name in _attached_to(policy):
+            if assembly.text(name) is None:
+                yield _unknown(policy, "Roles", name)
 
 
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
     """The policy resources that name the role, or that the role names."""
     names = {assembly.text(role.ref), assembly.text(_arn(role))}
     own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
-    for policy in assembly.resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
-        attached = [*to_list(policy.get("Roles")), *to_list(policy.get("RoleName"))]
-        if names & {assembly.text(name) for name in attached} or assembly.text(policy.ref) in own:
+    for policy in assembly.resources(*POLICIES):
+        attached = {assembly.text(name) for name in _attached_to(policy)}
+        if names & attached or assembly.text(policy.ref) in own:
             yield policy
+
+
+def _attached_to(policy: Resource) -> Iterator[Value]:
+    """The roles that a policy names."""
+    for path in ("Roles", "RoleName"):
+        yield from to_list(policy.get(path))
 
 
 def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:
@@ -110,18 +103,37 @@ def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unkno
 
 
 def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Statement]:
-    """The statements of resource policies: of these resources, or of all that have any."""
-    for resource in holders or assembly.resources(*RESOURCE_POLICIES):
-        for path in RESOURCE_POLICIES[resource.type]:
-            for document in dig(resource.properties, path):
-                yield from statements(assembly, resource, document, path)
+    """The statements of resource policies, wherever a resource has one: of these, or of all resources.
+
+    A resource policy is a document whose statements name principals: a bucket's, a key's, a role's trust.
+    """
+    for resource in holders or assembly.resources():
+        for path, document in _documents(resource.properties, ""):
+            for statement in statements(assembly, resource, document, path):
+                if statement.principals or statement.not_principals or statement.unknown:
+                    yield statement
+
+
+def _documents(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+    """Every policy document within a resource's properties, with its path."""
+    if isinstance(value, dict):
+        if "Statement" in value:
+            yield path, value
+            return
+        for key, item in value.items():
+            yield from _documents(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _documents(item, f"{path}.{index}")
+    elif isinstance(value, str | Text) and path.endswith("PolicyDocument"):
+        yield path, value
 
 
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
     """A policy document's statements. A document that cannot be read is one unknown statement."""
-    if isinstance(document, str):
+    if isinstance(document, str | Text):
         try:
-            document = json.loads(document)
+            document = json.loads(assembly.text(document) or "")
         except ValueError:
             document = Unknown("a policy document that is no JSON")
     if document is NO_VALUE:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compliance import audit, document, iam
+from compliance import audit, document
 from compliance.assembly import Assembly, Place, Resource, Stack, load_assembly, load_template
 from compliance.model import Result, Status
 from compliance.observe import NotRun, Observations
@@ -407,7 +407,7 @@ def _roles(base: Base, unit: Unit, environment: str) -> Iterator[tuple[str, str]
     for alarm in assembly.resources("AWS::CloudWatch::Alarm"):
         if alarm.get("MetricName") == "Errors" and found["processor"].ref == alarm.get("Dimensions.0.Value"):
             found["errors_alarm"] = alarm
-    for policy in assembly.resources(*iam.RESOURCE_POLICIES):
+    for policy in assembly.resources("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
         for kind_, path in (("bucket", "Bucket"), ("dlq", "Queues.0")):
             if policy.get(path) == found[kind_].ref:
                 found[f"{kind_}_policy"] = policy

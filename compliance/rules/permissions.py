@@ -19,7 +19,7 @@ from compliance.iam import (
 from compliance.intrinsics import Unknown, Value
 from compliance.model import Evidence, Verdict
 from compliance.physical import dig
-from compliance.pipeline import BUCKET, KEY, TABLES, USES, arn
+from compliance.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES, arn
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns
 
@@ -94,13 +94,34 @@ def granted(case: Case, role: Resource) -> Iterator[Statement]:
     yield from role_statements(case.assembly, role)
     own = case.assembly.text(arn(role))
     session = own and own.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
-    for statement in resource_statements(case.assembly):
-        # A statement for everybody that nothing narrows grants the role, too.
+    for statement in (*resource_statements(case.assembly), *_invoking(case)):
+        # A statement for everybody that nothing narrows grants the role, too. (A role that everybody may
+        # assume is a matter of its own: `own_role`.)
         all_ = statement.not_principals or ("AWS", "*") in statement.principals
-        everybody = all_ and not statement.conditions
+        everybody = all_ and not statement.conditions and statement.resource.type != ROLE
         named = any(n == own or (session and n.startswith(f"{session}/")) for _, n in statement.principals)
         if statement.allow and (named or everybody):
             yield statement
+
+
+def _invoking(case: Case) -> Iterator[Statement]:
+    """The statements of functions' policies, each a resource of its own."""
+    for permission in case.assembly.resources("AWS::Lambda::Permission"):
+        function = case.pipeline.identify(permission.get("FunctionName"), FUNCTION)
+        principal, action = (case.assembly.text(permission.get(path)) for path in ("Principal", "Action"))
+        bound = [k for k in ("SourceArn", "SourceAccount", "PrincipalOrgID") if k in permission.properties]
+        yield Statement(
+            allow=True,
+            actions=(action or "lambda:*",),
+            not_actions=(),
+            resources=(case.assembly.text(arn(function)) or "" if function else "*",),
+            not_resources=(),
+            principals=(("AWS", principal or "*"),),
+            not_principals=False,
+            conditions={"StringEquals": dict.fromkeys(bound, ())} if bound else {},
+            resource=permission,
+            property="Principal",
+        )
 
 
 def _beyond(statement: Statement, ceiling: Ceiling, case: Case) -> Iterator[Evidence]:
@@ -110,12 +131,12 @@ def _beyond(statement: Statement, ceiling: Ceiling, case: Case) -> Iterator[Evid
         negated = "NotAction" if statement.not_actions else "NotResource"
         yield evidence(holder, statement.show(), "actions and resources by name", f"{place}.{negated}")
         return
+    # A key's policy says `*` for itself, a role's trust policy nothing.
+    itself = bool(statement.principals) and (holder.type == KEY or not statement.resources)
+    targets = (case.assembly.text(arn(holder)) or "*",) if itself else statement.resources
     for action in statement.actions:
-        for target in statement.resources:
-            # A key's own policy says `*` for itself.
-            itself = statement.resource.type == KEY and target == "*"
-            actual = case.text(arn(statement.resource)) if itself else target
-            if not _within(action, actual, ceiling):
+        for target in targets:
+            if not _within(action, target, ceiling):
                 wanted = _allowed_on(action, ceiling)
                 yield evidence(holder, f"{action} on {target}", wanted, place)
 

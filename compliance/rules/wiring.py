@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compliance.assembly import Resource
-from compliance.iam import covers_action, statements
+from compliance.assembly import NESTED_STACK, Resource
+from compliance.iam import POLICIES, covers_action, statements
 from compliance.intrinsics import NO_VALUE, Unknown, Value, refs_in, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
 from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 
-POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
+# They name a role, and do not run under it; what a nested stack does with one, its own resources show.
+NO_USERS = (*POLICIES, NESTED_STACK)
 
 
 class Mapping(Check, frozen=True):
@@ -226,7 +227,7 @@ def _users(role: Resource, case: Case) -> Iterator[Resource]:
     for resource in case.assembly.resources():
         if (
             resource is not role
-            and resource.type not in POLICIES
+            and resource.type not in NO_USERS
             and any(
                 case.pipeline.identify(value, ROLE) is role for value in _role_values(resource.properties)
             )
@@ -237,7 +238,8 @@ def _users(role: Resource, case: Case) -> Iterator[Resource]:
 def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _role_values(item, "role" in key.lower())
+            if key not in ("Variables", "Tags"):  # to tell somebody of a role is not to run under it
+                yield from _role_values(item, "role" in key.lower())
     elif isinstance(value, list):
         for item in value:
             yield from _role_values(item, named)
