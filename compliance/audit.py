@@ -27,7 +27,6 @@ from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
 from compliance.subjects import find
-from compliance.source import check_writable
 
 if TYPE_CHECKING:
     from compliance.observe import Observations
@@ -90,54 +89,18 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
+        findings, problems, warnings = _findings(options, document, results, runs, environment)
         subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
-
-        def score(known: Baseline | None) -> Scorecard:
-            judged = tuple(map(known.result, results)) if known else results
-            findings, problems, warnings = _findings(options, document, assembly, judged, runs, known)
-            return Scorecard(
-                as_of=options.as_of.isoformat(),
-                subject=subject,
-                results=judged,
-                categories=tuple(_scores(document, judged)),
-                findings=findings,
-                scanners=tuple(runs),
-                notes=(*_notes(options, others, observations()), *warnings),
-                problems=problems,
-            )
-
-        card = _adopted(options, known, score)
-    if options.history:
-        card = history.remember(card, past, options.folder)
-        history.append(options.history, card)
-    return card
-
-
-# What is known, and what was
-
-
-def _baseline(options: Options, environment: str) -> Baseline | None:
-    if options.baseline is None:
-        return None
-    if options.write_baseline:
-        baseline.check_new(options.baseline)
-        check_writable(options.baseline)
-        return None
-    return baseline.load(options.baseline, environment)
-
-
-def _adopted(
-    options: Options, known: Baseline | None, score: Callable[[Baseline | None], Scorecard]
-) -> Scorecard:
-    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
-    if options.baseline and options.write_baseline:
-        known = baseline.create(options.baseline, score(None))
-        known.write()
-    card = score(known)
-    if known and options.prune_baseline:
-        known = known.pruned(card)
-        known.write()
-    return replace(card, problems=(*card.problems, *known.problems(card))) if known else card
+        return Scorecard(
+            as_of=options.as_of.isoformat(),
+            subject=subject,
+            results=results,
+            categories=tuple(_scores(document, results)),
+            findings=findings,
+            scanners=tuple(runs),
+            notes=(*_notes(options, others, observations()), *warnings),
+            problems=problems,
+        )
 
 
 # Getting the input
@@ -323,12 +286,5 @@ def _findings(
         options.as_of,
         gating={category.id for category in document.categories if category.gate},
         ran=[run.name for run in runs],
-        environment=_environment(options, document),
-        adopt=known.findings if known else None,
+        environment=environment,
     )
-
-
-def _stacks(assembly: Assembly) -> set[str]:
-    """What construct paths, or findings that have none, begin with."""
-    paths = [place for template in _templates(assembly) for place, _ in template.places.values()]
-    return {name.partition("/")[0] for name in (*filter(None, paths), *(s.name for s in assembly.stacks))}
