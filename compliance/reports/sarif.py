@@ -1,0 +1,285 @@
+"""The scorecard as SARIF 2.1.0, which code scanning reads: a rule a requirement, a result an observation.
+
+Scanners are extensions of the tool, each with its own rules. What is waived or covered is suppressed
+and says why; what is not assessed is open, at the line where it could not be judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Status, Subject
+from compliance.reports.markdown import prose
+from compliance.reports.text import link, neutral, place, rules, shortened
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+NAME = "cdk-compliance-gate"
+LEVELS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
+# What GitHub sorts alerts of the tag `security` by: 7 and more is high, 4 and more medium.
+SCORES = {Severity.HIGH: "8.0", Severity.MEDIUM: "5.0", Severity.LOW: "2.0"}
+KINDS = {Status.PASS: "pass", Status.FAIL: "fail", Status.NOT_ASSESSED: "open"}
+ROOT = "SRCROOT"
+
+JSON = dict[str, Any]
+
+
+def render(card: Scorecard) -> str:
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(neutral(card))]}
+    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+
+
+def _run(card: Scorecard) -> JSON:
+    results = [*_requirements(card), *_findings(card)]
+    return {
+        "tool": {
+            "driver": {
+                "name": NAME,
+                "version": own_version(),
+                "semanticVersion": own_version(),
+                "rules": [_requirement_rule(result) for result in card.results],
+            },
+            "extensions": [
+                {"name": run.name, "version": run.version, "rules": _rules_of(card, run.name)}
+                for run in card.scanners
+            ],
+        },
+        "automationDetails": {"id": f"{NAME}/{card.subject.environment}/"},
+        "originalUriBaseIds": {ROOT: {"description": {"text": "The folder that the audit ran in."}}},
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "toolExecutionNotifications": [
+                    *({"level": "error", "message": _text(text)} for text in card.problems),
+                    *({"level": "note", "message": _text(text)} for text in card.notes),
+                ],
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": _numbered(results),
+        "properties": {
+            "gate": "green" if card.green else "red",
+            "asOf": card.as_of,
+            "environment": card.subject.environment,
+            "digest": card.subject.digest,
+        },
+    }
+
+
+def own_version() -> str:
+    try:
+        return version(NAME)
+    except PackageNotFoundError:  # run from a folder that nobody installed
+        return "0.0.0"
+
+
+def _text(text: str) -> JSON:
+    """A message without links: in SARIF `[text](target)` would be one."""
+    return {"text": text.replace("](", "] (")}
+
+
+# Rules
+
+
+def _requirement_rule(result: Result) -> JSON:
+    confirmed = f"Confirmed by: {', '.join(result.confirmed_by)}." if result.confirmed_by else ""
+    lines = [f"{result.title}.", result.fix, *filter(None, (confirmed,))]
+    return {
+        "id": result.id,
+        "name": result.id,
+        "shortDescription": {"text": result.title},
+        "fullDescription": {"text": result.title},
+        "help": {
+            "text": " ".join(lines),
+            "markdown": "\n\n".join(map(prose, lines)),
+        },
+        "defaultConfiguration": {"level": LEVELS[result.severity]},
+        "properties": _tags(result.severity, result.category),
+    }
+
+
+def _rules_of(card: Scorecard, scanner: str) -> list[JSON]:
+    first = {finding.rule: finding for finding in reversed(card.findings) if finding.scanner == scanner}
+    return [_scanner_rule(first[rule]) for rule in sorted(first)]
+
+
+def _scanner_rule(finding: Finding) -> JSON:
+    seen = link(finding.link)
+    return {
+        "id": finding.rule,
+        "name": finding.rule,
+        "shortDescription": {"text": finding.text},
+        "help": {"text": finding.text, "markdown": prose(finding.text)},
+        **({"helpUri": seen} if seen else {}),
+        "defaultConfiguration": {"level": LEVELS[finding.severity]},
+        "properties": _tags(finding.severity, finding.scanner),
+    }
+
+
+def _tags(severity: Severity, *tags: str) -> JSON:
+    return {
+        "tags": list(dict.fromkeys(("security", "compliance", *tags))),
+        "security-severity": SCORES[severity],
+    }
+
+
+# Results
+
+
+def _requirements(card: Scorecard) -> Iterator[JSON]:
+    for index, result in enumerate(card.results):
+        verdict = result.verdict
+        if verdict.status is Status.PASS:
+            continue
+        for item in verdict.evidence or (None,):
+            what = _said(item) if item else "no place"
+            yield {
+                "ruleId": result.id,
+                "ruleIndex": index,
+                **_kind(result),
+                "message": _text(_message(result, item)),
+                "locations": [_location(card, item)],
+                "partialFingerprints": {"complianceRequirement/v1": _hash(result.id, what)},
+                **({"suppressions": [_excuse(verdict.why)]} if verdict.excused else {}),
+            }
+
+
+def _kind(result: Result) -> JSON:
+    """SARIF wants level none of whatever is no failure."""
+    kind = KINDS[result.verdict.status]
+    return {"kind": kind, "level": LEVELS[result.severity] if kind == "fail" else "none"}
+
+
+def _message(result: Result, item: Evidence | None) -> str:
+    parts = [f"{result.id} {result.title}"]
+    if result.verdict.why:
+        parts.append(f"Not assessed: {shortened(result.verdict.why)}")
+    if item:
+        parts.append(f"{place(item)}: found {shortened(item.found)}; wanted {shortened(item.wanted)}")
+    if result.verdict.status is Status.FAIL:
+        parts.append(f"Fix: {result.fix}")
+    return "\n".join(parts)
+
+
+def _findings(card: Scorecard) -> Iterator[JSON]:
+    components = {run.name: index for index, run in enumerate(card.scanners)}
+    rules_of = {name: _positions(_rules_of(card, name)) for name in components}
+    for finding in card.findings:
+        if finding.scanner not in components:
+            continue
+        rule = {
+            "id": finding.rule,
+            "index": rules_of[finding.scanner][finding.rule],
+            "toolComponent": {"index": components[finding.scanner]},
+        }
+        where = Evidence("", "", finding.logical_id, finding.construct_path, finding.source)
+        about = finding.construct_path or finding.logical_id or finding.stack or ""
+        yield {
+            "ruleId": finding.rule,
+            "rule": rule,
+            "kind": "fail",
+            "level": LEVELS[finding.severity],
+            "message": _text(f"{rules((finding,))}: {shortened(finding.text)} ({about})"),
+            "locations": [_location(card, where)],
+            "partialFingerprints": {
+                "complianceFinding/v1": _hash(
+                    finding.scanner, finding.rule, finding.stack, about, finding.text
+                )
+            },
+            **({"suppressions": [_suppression(finding)]} if finding.status is not FindingStatus.OPEN else {}),
+        }
+
+
+def _positions(listed: Sequence[JSON]) -> dict[str, int]:
+    return {rule["id"]: index for index, rule in enumerate(listed)}
+
+
+def _suppression(finding: Finding) -> JSON:
+    if finding.status is FindingStatus.COVERED:
+        return _excuse(f"answered by requirement {finding.requirement}")
+    if finding.status is not FindingStatus.WAIVED:
+        return _excuse(f"{finding.status}")
+    until = f" (until {finding.expires})" if finding.expires else ""
+    return _excuse(f"{finding.reason or 'waived'}{until}")
+
+
+def _excuse(why: str | None) -> JSON:
+    return {"kind": "external", "status": "accepted", "justification": why or "this input cannot show it"}
+
+
+# Places
+
+
+def _location(card: Scorecard, item: Evidence | None) -> JSON:
+    """A line of the app where there is one, else the file that was judged; and the resource."""
+    path, line = _line(card, item)
+    physical: JSON = {"artifactLocation": {"uri": quote(path), "uriBaseId": ROOT}}
+    physical["region"] = {"startLine": line}
+    logical = list(_logical(item)) if item else []
+    return {"physicalLocation": physical, **({"logicalLocations": logical} if logical else {})}
+
+
+def _logical(item: Evidence) -> Iterator[JSON]:
+    if item.logical_id or item.construct_path:
+        full = item.construct_path or item.logical_id
+        yield {
+            "kind": "resource",
+            "fullyQualifiedName": full,
+            **({"name": item.logical_id} if item.logical_id else {}),
+        }
+
+
+def _line(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
+    homes = {node.logical_id: node.source for node in card.diagram.nodes if node.source}
+    own = _split(item.source if item else None)
+    home = _split(homes.get(item.logical_id or "")) if item else None
+    if own and home and own[0] != home[0]:
+        # A line of the handler's own code: its path is the asset's, not the repository's.
+        return home
+    return own or home or (_file(card.subject), 1)
+
+
+def _split(source: str | None) -> tuple[str, int] | None:
+    path, _, line = (source or "").rpartition(":")
+    plain = PurePosixPath(path.replace("\\", "/"))
+    if not path or not line.isdecimal() or plain.is_absolute() or ".." in plain.parts:
+        return None
+    return str(plain), max(int(line), 1)
+
+
+def _file(subject: Subject) -> str:
+    path = PurePosixPath(subject.path.replace("\\", "/"))
+    if subject.kind == "app":
+        return "cdk.json"
+    if subject.kind == "assembly":
+        path /= "manifest.json"
+    return path.name if path.is_absolute() or ".." in path.parts else str(path)
+
+
+# Fingerprints: what a result says and of what, never its line, so that an alert outlives edits above it
+
+
+def _said(item: Evidence) -> str:
+    # Without `found` and `wanted`: what handlers are given is drawn afresh for each run.
+    return "\0".join((item.construct_path or item.logical_id or "", item.property or ""))
+
+
+def _hash(*parts: str | None) -> str:
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:32]
+
+
+def _numbered(results: Iterable[JSON]) -> list[JSON]:
+    """Results that say the same twice are told apart by their order."""
+    seen: Counter[str] = Counter()
+    numbered = list(results)
+    for result in numbered:
+        ((key, digest),) = result["partialFingerprints"].items()
+        seen[digest] += 1
+        result["partialFingerprints"][key] = f"{digest}:{seen[digest]}"
+    return numbered
