@@ -6,12 +6,14 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compliance import baseline, history
 from compliance.assembly import Assembly, load_assembly, load_template
+from compliance.baseline import Baseline
 from compliance.document import OWN, Document, load
 from compliance.model import (
     CategoryScore,
@@ -26,6 +28,7 @@ from compliance.model import (
 from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
+from compliance.source import check_writable
 from compliance.subjects import find
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class Options:
 
     `context` is what `-c` gives; `environment` is the name of the environment that the input was made
     for (None: what the context says, or the document's default); `as_of` is the day judged for.
+    `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
+    where a new one is made.
     """
 
     app: str | None = None
@@ -56,6 +61,10 @@ class Options:
     packs: tuple[str, ...] = ()
     cache: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
+    baseline: Path | None = None
+    write_baseline: Path | None = None
+    prune_baseline: bool = False
+    history: Path | None = None
 
 
 def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
@@ -63,6 +72,8 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
     document = load(options.requirements)
     rules = bind(document)
     environment = _environment(options, document)
+    known = _baseline(options, environment)
+    past = history.load(options.history) if options.history else ()
     with ExitStack() as stack:
         scanners = None
         if not options.skip_scanners:
@@ -89,18 +100,51 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        findings, problems, warnings = _findings(options, document, results, runs, environment)
         subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
-        return Scorecard(
-            as_of=options.as_of.isoformat(),
-            subject=subject,
-            results=results,
-            categories=tuple(_scores(document, results)),
-            findings=findings,
-            scanners=tuple(runs),
-            notes=(*_notes(options, others, observations()), *warnings),
-            problems=problems,
-        )
+
+        def score(known: Baseline | None) -> Scorecard:
+            judged = tuple(map(known.result, results)) if known else results
+            findings, problems, warnings = _findings(options, document, assembly, judged, runs, known)
+            return Scorecard(
+                as_of=options.as_of.isoformat(),
+                subject=subject,
+                results=judged,
+                categories=tuple(_scores(document, judged)),
+                findings=findings,
+                scanners=tuple(runs),
+                notes=(*_notes(options, others, observations()), *warnings),
+                problems=problems,
+            )
+
+        card = _adopted(options, known, score)
+    if options.history:
+        card = history.remember(card, past, options.folder)
+        history.append(options.history, card)
+    return card
+
+
+# What is known, and what was
+
+
+def _baseline(options: Options, environment: str) -> Baseline | None:
+    if options.write_baseline:
+        baseline.check_new(options.write_baseline)
+        check_writable(options.write_baseline)
+    return baseline.load(options.baseline, environment) if options.baseline else None
+
+
+def _adopted(
+    options: Options, known: Baseline | None, score: Callable[[Baseline | None], Scorecard]
+) -> Scorecard:
+    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
+    if options.write_baseline:
+        known = baseline.create(options.write_baseline, score(None))
+        known.write()
+    card = score(known)
+    if known and options.prune_baseline:
+        known = known.pruned(card)
+        known.write()
+    return replace(card, problems=(*card.problems, *known.problems(card))) if known else card
 
 
 # Getting the input
@@ -268,9 +312,10 @@ def _templates(assembly: Assembly) -> list[Any]:
 def _findings(
     options: Options,
     document: Document,
+    assembly: Assembly,
     results: Sequence[Result],
     runs: Sequence[ScannerRun],
-    environment: str,
+    known: Baseline | None,
 ) -> Outcome:
     """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
     if not runs:
@@ -279,6 +324,8 @@ def _findings(
 
     path = options.waivers or options.requirements.with_name("waivers.yaml")
     granted = waivers.load(path) if options.waivers or path.is_file() else ()
+    if not options.waivers and not waivers.concern(granted, _stacks(assembly)):
+        granted = ()  # those of another app: the document is shared, its waivers are not
     return coverage.settle(
         [finding for run in runs for finding in run.findings],
         results,
@@ -286,5 +333,12 @@ def _findings(
         options.as_of,
         gating={category.id for category in document.categories if category.gate},
         ran=[run.name for run in runs],
-        environment=environment,
+        environment=_environment(options, document),
+        adopt=known.findings if known else None,
     )
+
+
+def _stacks(assembly: Assembly) -> set[str]:
+    """What construct paths, or findings that have none, begin with."""
+    paths = [place for template in _templates(assembly) for place, _ in template.places.values()]
+    return {name.partition("/")[0] for name in (*filter(None, paths), *(s.name for s in assembly.stacks))}

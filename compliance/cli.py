@@ -13,9 +13,11 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -27,7 +29,7 @@ from compliance.reports.text import one_line, printable
 if TYPE_CHECKING:
     from compliance.document import Document
 
-FORMATS = ("terminal", "json", "markdown")
+FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
 PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 EXISTING = click.Path(path_type=Path)
 WIDTH = 110  # of a report that no terminal shows
@@ -163,9 +165,39 @@ def _own_document() -> Path:
     help="A further cdk-nag pack; may be repeated.",
 )
 @click.option("--no-cache", is_flag=True, help="Run the handlers even if the same code was run before.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="terminal", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Write the report to a file.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FORMATS),
+    help="What the report is written as [default: terminal]; may be repeated, each with its --output.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where to write it [default: -, standard output]; the first takes the first format, and so on.",
+)
+@click.option(
+    "--baseline",
+    type=EXISTING,
+    metavar="FILE",
+    help="What an old stack may keep: failures known there do not colour the gate.",
+)
+@click.option("--prune-baseline", is_flag=True, help="Take out of the baseline what is mended.")
+@click.option(
+    "--write-baseline", type=EXISTING, metavar="FILE", help="Make a baseline of all that is wrong now."
+)
+@click.option(
+    "--history",
+    type=EXISTING,
+    metavar="FILE",
+    help="Append this run to a file, and show what is new since the last.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
 def audit(
     app: str | None,
     assembly: Path | None,
@@ -174,10 +206,11 @@ def audit(
     context: dict[str, str],
     environment: str | None,
     waivers: Path | None,
-    format_: str,
-    output: Path | None,
+    formats: tuple[str, ...],
+    outputs: tuple[Path, ...],
     no_cache: bool,
     quiet: bool,
+    verbose: bool,
     **others: Any,
 ) -> None:
     """Judge an app, an assembly or a template, and say what to mend.
@@ -188,8 +221,11 @@ def audit(
 
     \b
     compliance audit --format json --output report.json
+    compliance audit --format junit --output j.xml --format html --output r.html
     compliance audit --app "python app.py" --as-of 2027-05-01
     compliance audit --template stack.yaml --skip-scanners
+    compliance audit --write-baseline known.json      adopt the gate as you are
+    compliance audit --baseline known.json --history runs.jsonl
     """
     if sum(value is not None for value in (app, assembly, template)) > 1:
         raise click.UsageError("--app, --assembly and --template exclude each other")
@@ -205,8 +241,11 @@ def audit(
         from compliance.waivers import load
 
         load(waivers)  # before the work, and also where no scanner runs
-    if output is not None:
-        _check_output(output, template, requirements, waivers)
+    remembered = _remembered(others)
+    reports = _reports(formats, outputs)
+    for _, output in reports:
+        if output is not None:
+            _check_output(output, template, requirements, waivers, *remembered)
 
     from compliance.audit import Options
     from compliance.audit import audit as run
@@ -222,10 +261,20 @@ def audit(
         cache=None if no_cache else _cache(),
         **others,
     )
-    with _progress(quiet) as progress:
+    with _progress(quiet, verbose) as progress:
         card = run(options, progress)
-    _write(card, format_, output)
+    for format_, output in reports:
+        _write(card, format_, output, verbose)
     sys.exit(0 if card.green else 1)
+
+
+def _remembered(others: dict[str, Any]) -> list[Path]:
+    """The files of baseline and history, once what is asked of them makes sense."""
+    if others["baseline"] and others["write_baseline"]:
+        raise click.UsageError("--baseline and --write-baseline exclude each other")
+    if others["prune_baseline"] and not others["baseline"]:
+        raise click.UsageError("--prune-baseline needs --baseline")
+    return [path for name in ("baseline", "write_baseline", "history") if (path := others[name])]
 
 
 def _check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
@@ -235,6 +284,25 @@ def _check_agreement(environment: str, context: dict[str, str], requirements: Pa
     key = load(requirements).environment.context
     if context.get(key, environment) != environment:
         raise click.UsageError(f"--env {environment} and -c {key}={context[key]} disagree")
+
+
+def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
+    """Each format with its output, None for standard output. One that would be lost is a usage error."""
+    formats = formats or ("terminal",)
+    outputs = outputs or (Path("-"),)
+    if len(formats) != len(outputs):
+        raise click.UsageError(
+            f"{len(formats)} formats and {len(outputs)} outputs: give each --format its --output"
+            " (- is standard output)"
+        )
+    places = [output.resolve() if output != Path("-") else None for output in outputs]
+    for place, output in zip(places, outputs, strict=True):
+        if places.count(place) > 1:
+            raise click.UsageError(f"--output {output}: several formats would be written to it")
+    return [
+        (format_, output if place else None)
+        for format_, output, place in zip(formats, outputs, places, strict=True)
+    ]
 
 
 def _check_output(output: Path, *inputs: Path | None) -> None:
@@ -255,8 +323,24 @@ def _cache() -> Path | None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """What is going on, on stderr: a spinner for people, nothing for pipes."""
+def _progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
+    """What is going on, on stderr: a spinner for people, nothing for pipes; how long it took where asked."""
+    phases: list[tuple[float, str]] = []
+    with _spinner(quiet) as show:
+
+        def progress(text: str) -> None:
+            phases.append((time.monotonic(), text))
+            show(text)
+
+        yield progress
+    if verbose:
+        ends = [start for start, _ in phases[1:]] + [time.monotonic()]
+        for (start, text), end in zip(phases, ends, strict=True):
+            click.echo(f"{end - start:6.2f} s  {one_line(printable(text))}", err=True)
+
+
+@contextmanager
+def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
@@ -267,17 +351,11 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(one_line(printable(text))))
 
 
-def _write(card: Scorecard, format_: str, output: Path | None) -> None:
-    text = _terminal(card, sys.stdout if output is None else None) if format_ == "terminal" else None
-    if format_ == "json":
-        from compliance.reports import json
-
-        text = json.render(card)
-    elif format_ == "markdown":
-        from compliance.reports import markdown
-
-        text = markdown.render(card)
-    assert text is not None
+def _write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
+    if format_ == "terminal":
+        text = _terminal(card, sys.stdout if output is None else None, verbose)
+    else:
+        text = import_module(f"compliance.reports.{format_}").render(card)
     if output is not None:
         from compliance.source import write_atomically
 
@@ -300,7 +378,7 @@ def _close_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _terminal(card: Scorecard, stream: TextIO | None) -> str:
+def _terminal(card: Scorecard, stream: TextIO | None, verbose: bool) -> str:
     """The report as it is shown on a stream, or written to a file."""
     import io
 
@@ -317,7 +395,7 @@ def _terminal(card: Scorecard, stream: TextIO | None) -> str:
         color_system="standard" if coloured else None,
         width=_width() if shown else WIDTH,
     )
-    write(card, console)
+    write(card, console, verbose)
     text = file.getvalue()
     return text if coloured else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 

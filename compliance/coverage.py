@@ -11,7 +11,7 @@ scanners say the same of one resource, in scanners/facts.yaml. A waiver for one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -21,6 +21,8 @@ from compliance.model import Evidence, Finding, FindingStatus, Result, Status, r
 from compliance.scanners import facts
 from compliance.scanners.facts import Facts, names_of
 from compliance.waivers import SCANNERS, Outcome, Waiver
+
+Adopt = Callable[[Sequence[Finding], Sequence[Result]], tuple[Finding, ...]]
 
 TESTS = "tests/"  # what `confirmed_by` names besides scanners' rules: tests of the stack's template
 
@@ -34,17 +36,20 @@ def settle(
     gating: Collection[str],
     ran: Sequence[str] = SCANNERS,
     environment: str | None = None,
+    adopt: Adopt | None = None,
 ) -> Outcome:
     """The findings with what became of each; the problems, each of which is red; and the warnings.
 
     `gating` are the categories that colour the gate. A requirement of another one covers nothing: its
-    failure is no red, so the finding's must be.
+    failure is no red, so the finding's must be. `adopt` marks the findings that a baseline lists.
     """
     known = facts.load()
     named = [replace(finding, fact=known.of(finding.rule)) for finding in findings]
     marked, problems, warnings = waivers.apply(named, granted, as_of, ran=ran, environment=environment)
     judges = [result for result in results if result.category in gating]
     settled = tuple(_covered(finding, judges, known) for finding in _whole_rows(marked))
+    if adopt:
+        settled = adopt(settled, judges)
     return settled, (*problems, *_contradictions(settled, judges)), warnings
 
 

@@ -39,6 +39,7 @@ class Evidence:
 
     `source` is `file:line` of the construct's creation, relative to the app, or of the handler's
     code; `property` is a path below the resource's Properties; `found` and `wanted` are for people.
+    `known` marks a failure that the baseline lists.
     """
 
     found: str
@@ -47,6 +48,7 @@ class Evidence:
     construct_path: str | None = None
     source: str | None = None
     property: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class FindingStatus(StrEnum):
     OPEN = "open"
     WAIVED = "waived"
     COVERED = "covered"
+    KNOWN = "known"  # to the baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,10 @@ class ScannerRun:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One requirement with its verdict, in the document's order."""
+    """One requirement with its verdict, in the document's order.
+
+    `known` is set where it is not met and the baseline lists all that is wrong with it.
+    """
 
     id: str
     category: str
@@ -140,6 +146,12 @@ class Result:
     fix: str
     verdict: Verdict
     confirmed_by: tuple[str, ...] = ()
+    known: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it leaves the gate as it is: met, excused, or known."""
+        return self.verdict.status is Status.PASS or self.verdict.excused or self.known
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,43 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What is remembered of an audit: when, of what, its score, and the requirements that were not met.
+
+    `unjudged` are those that the input could not show.
+    """
+
+    date: str
+    environment: str
+    gate: str
+    met: int
+    total: int
+    hardening_met: int
+    hardening_total: int
+    failing: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    commit: str | None = None
+    open_findings: int | None = None  # None: no scanner ran
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What this audit changes, by requirement, against the last one of the same environment.
+
+    `runs` are that environment's, oldest first, this one last. With one alone there is nothing to compare.
+    """
+
+    runs: tuple[Run, ...]
+    new: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
+
+    @property
+    def since(self) -> Run | None:
+        return self.runs[-2] if len(self.runs) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
     """A whole audit. Reports are made of this and of nothing else."""
 
@@ -175,15 +224,12 @@ class Scorecard:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     tool: Mapping[str, str] = field(default_factory=dict)
+    history: History | None = None
 
     @property
     def green(self) -> bool:
-        """The gate: every requirement of a gating category met or excused, no open finding, no problem."""
+        """The gate: in gating categories all is met, excused or known; no open finding, no problem."""
         gating = {c.id for c in self.categories if c.gate}
-        unmet = (
-            r
-            for r in self.results
-            if r.category in gating and r.verdict.status is not Status.PASS and not r.verdict.excused
-        )
+        unmet = (r for r in self.results if r.category in gating and not r.settled)
         open_ = (f for f in self.findings if f.status is FindingStatus.OPEN)
         return not any(unmet) and not any(open_) and not self.problems

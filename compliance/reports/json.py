@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from compliance.model import CategoryScore, Evidence, Finding, Result, Scorecard
+from compliance.model import CategoryScore, Evidence, Finding, History, Result, Scorecard
 from compliance.reports.text import days_left, neutral
 
 
@@ -39,8 +40,18 @@ def _card(card: Scorecard) -> dict[str, Any]:
             {"name": run.name, "version": run.version, "ran": True, "evaluated": run.evaluated}
             for run in card.scanners
         ],
+        "history": _history(card.history) if card.history else None,
         "notes": list(card.notes),
         "problems": list(card.problems),
+    }
+
+
+def _history(history: History) -> dict[str, Any]:
+    return {
+        "new": list(history.new),
+        "still": list(history.still),
+        "mended": list(history.mended),
+        "runs": [asdict(run) for run in history.runs],
     }
 
 
@@ -57,6 +68,7 @@ def _result(result: Result) -> dict[str, Any]:
         "severity": result.severity,
         "title": result.title,
         "status": verdict.status,
+        "known": result.known,
         "why": verdict.why,
         "evidence": [_evidence(item) for item in verdict.evidence],
         "fix": result.fix,
@@ -66,7 +78,8 @@ def _result(result: Result) -> dict[str, Any]:
 
 def _evidence(item: Evidence) -> dict[str, Any]:
     names = ("logical_id", "construct_path", "source", "property", "found", "wanted")
-    return {name: getattr(item, name) for name in names}
+    known = {"known": True} if item.known else {}
+    return {name: getattr(item, name) for name in names} | known
 
 
 def _finding(card: Scorecard, finding: Finding) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import (
     Row,
+    changes,
     days_left,
+    known,
     neutral,
     one_line,
     place,
@@ -25,8 +27,27 @@ from compliance.reports.text import (
 MARKS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed", Status.PASS: "met"}
 
 
+# A job's summary on GitHub holds 1 MiB, and shows nothing of a longer one.
+LIMIT = 1024 * 1024
+ROOM = 200  # for the line that says what was left out
+
+
 def render(card: Scorecard) -> str:
-    return "\n".join(_lines(neutral(card))) + "\n"
+    return _cut(list(_lines(neutral(card))))
+
+
+def _cut(lines: list[str]) -> str:
+    kept, size = 0, 0
+    for line in lines:
+        size += len(line.encode()) + 1
+        if size > LIMIT - ROOM:
+            break
+        kept += 1
+    if kept < len(lines):
+        rest = len(lines) - kept
+        last = f"{rest:,} more lines were left out here; the JSON and HTML reports have them all."
+        lines = [*lines[:kept], "", last]
+    return "\n".join(lines) + "\n"
 
 
 def _lines(card: Scorecard) -> Iterator[str]:
@@ -39,7 +60,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
     yield "| category | met | of |"
     yield "| --- | ---: | ---: |"
     for title, met, total in scores(card):
-        yield f"| {_text(title)} | {met} | {total} |"
+        yield f"| {prose(title)} | {met} | {total} |"
     for result in unmet(card):
         yield ""
         yield from _result(result, rows_of(card, FindingStatus.COVERED, result.id))
@@ -50,7 +71,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield "| scanner | rule | resource | finding |"
         yield "| --- | --- | --- | --- |"
         for row in open_:
-            yield _table_row(row, _text(row[0].text))
+            yield _table_row(row, prose(row[0].text))
     if waived := rows_of(card, FindingStatus.WAIVED):
         yield ""
         yield f"## Waived: {waivers(card)}"
@@ -58,27 +79,28 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield "| scanner | rule | resource | reason | days left |"
         yield "| --- | --- | --- | --- | ---: |"
         for row in waived:
-            yield _table_row(row, _text(row[0].reason or ""), str(days_left(card, row[0])))
-    for title, lines in (("Problems", card.problems), ("Notes", card.notes)):
+            yield _table_row(row, prose(row[0].reason or ""), str(days_left(card, row[0])))
+    kept = tuple(filter(None, (known(card), *changes(card))))
+    for title, lines in (("Problems", card.problems), ("Known and new", kept), ("Notes", card.notes)):
         if lines:
             yield ""
             yield f"## {title}"
             yield ""
-            yield from (f"- {_text(line)}" for line in lines)
+            yield from (f"- {prose(line)}" for line in lines)
 
 
 def _table_row(row: Row, *rest: str) -> str:
     """Scanners and rules of one fact, one below the other, and its resource."""
-    scanners = "<br>".join(_text(finding.scanner) for finding in row)
+    scanners = "<br>".join(prose(finding.scanner) for finding in row)
     named = "<br>".join(_cell(finding.rule) for finding in row)
     return f"| {' | '.join((scanners, named, _cell(resource(row)), *rest))} |"
 
 
 def _result(result: Result, covered: list[Row]) -> Iterator[str]:
     verdict = result.verdict
-    yield f"## {result.id} {_text(result.title)}: {MARKS[verdict.status]}"
+    yield f"## {result.id} {prose(result.title)}: {MARKS[verdict.status]}"
     if verdict.why:
-        yield from ("", _text(verdict.why))
+        yield from ("", prose(verdict.why))
     if verdict.evidence:
         yield ""
     for item in verdict.evidence:
@@ -86,7 +108,7 @@ def _result(result: Result, covered: list[Row]) -> Iterator[str]:
     for row in covered:
         yield f"- also: {_code(rules(row))} on {_code(resource(row))}"
     if verdict.status is Status.FAIL:
-        yield from ("", f"Fix: {_text(result.fix)}")
+        yield from ("", f"Fix: {prose(result.fix)}")
 
 
 def _evidence(item: Evidence) -> Iterator[str]:
@@ -109,7 +131,7 @@ def _cell(text: str) -> str:
     return _code(text).replace("|", "\\|")
 
 
-def _text(text: str) -> str:
+def prose(text: str) -> str:
     """Text as text: nothing in it becomes markup, an entity, or a message to somebody."""
     text = one_line(shortened(text)).replace("&", "&amp;")
     text = re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)

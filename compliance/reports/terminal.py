@@ -11,6 +11,8 @@ from rich.text import Text
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import (
     Row,
+    changes,
+    known,
     neutral,
     one_line,
     place,
@@ -26,14 +28,20 @@ from compliance.reports.text import (
 )
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
-WORDS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
+WORDS = {Status.PASS: "met", Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
 
 
-def write(card: Scorecard, console: Console) -> None:
-    console.print(Group(*_parts(neutral(card))))
+def write(card: Scorecard, console: Console, verbose: bool = False) -> None:
+    """`verbose` also shows what is met and what is known, with the evidence."""
+    console.print(Group(*_parts(neutral(card), verbose)))
 
 
-def _parts(card: Scorecard) -> Iterator[RenderableType]:
+def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
+    if verbose:
+        unmet_ = unmet(card)
+        for result in card.results:
+            if result not in unmet_:
+                yield _result(result, [])
     for result in unmet(card):
         yield _result(result, rows_of(card, FindingStatus.COVERED, result.id))
     for row in rows_of(card, FindingStatus.OPEN):
@@ -53,7 +61,7 @@ def _result(result: Result, covered: list[Row]) -> RenderableType:
     head = Text.assemble(
         (result.id, f"bold {STYLES[status]}"),
         f" {one_line(result.title)}",
-        (f"  {WORDS[status]}, {result.severity}", "dim"),
+        (f"  {WORDS[status]}, {result.severity}{', known' * result.known}", "dim"),
     )
     parts: list[RenderableType] = [head]
     if result.verdict.why:
@@ -68,7 +76,7 @@ def _result(result: Result, covered: list[Row]) -> RenderableType:
 
 
 def _evidence(item: Evidence) -> Iterator[RenderableType]:
-    yield _line("at", place(item), "bold")
+    yield _line("known at" if item.known else "at", place(item), "bold")
     yield _line("found", item.found)
     yield _line("wanted", item.wanted)
 
@@ -124,5 +132,5 @@ def _summary(card: Scorecard) -> Iterator[RenderableType]:
         )
         text = f"{run.name} {run.version} ran, {run.evaluated} evaluated: {counts or 'no finding'}"
         yield Text(text, "dim")
-    if waived := waivers(card):
-        yield Text(waived, "dim")
+    for line in filter(None, (waivers(card), known(card), *changes(card))):
+        yield Text(line, "dim")

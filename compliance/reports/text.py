@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 # Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
 # line separators, and what is not seen: it may turn the order of letters round, or hide some.
+BARS = "▁▂▃▄▅▆▇█"
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 
@@ -75,9 +77,41 @@ def _sum(card: Scorecard, *, hardening: bool) -> tuple[int, int]:
 
 
 def unmet(card: Scorecard) -> list[Result]:
-    """What failed, then what was not assessed, each in the document's order."""
-    failed = [r for r in card.results if r.verdict.status is Status.FAIL]
-    return failed + [r for r in card.results if r.verdict.status is Status.NOT_ASSESSED]
+    """What failed, then what was not assessed, each in the document's order. What is known is left out."""
+    new = [r for r in card.results if not r.known]
+    failed = [r for r in new if r.verdict.status is Status.FAIL]
+    return failed + [r for r in new if r.verdict.status is Status.NOT_ASSESSED]
+
+
+def known(card: Scorecard) -> str | None:
+    """`3 known requirements, 12 known findings: the baseline lets them be`, or None."""
+    counts = {
+        "requirement": sum(result.known for result in card.results),
+        "finding": sum(finding.status is FindingStatus.KNOWN for finding in card.findings),
+    }
+    said = [f"{count} known {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
+    return f"{', '.join(said)}: the baseline lets them be" if said else None
+
+
+def changes(card: Scorecard) -> Iterator[str]:
+    """What is new, still there and mended since the last run, and how the score went; nothing at first."""
+    history = card.history
+    if not history or not history.since:
+        return
+    since = history.since
+    commit = f" ({since.commit[:10]})" if since.commit else ""
+    parts = [f"new {', '.join(history.new)}"] if history.new else []
+    parts += [f"mended {', '.join(history.mended)}"] if history.mended else []
+    parts += [f"{len(history.still)} still unmet"] if history.still else []
+    yield one_line(f"since {since.date}{commit}: {'; '.join(parts) or 'nothing new'}")
+    yield f"trend {trend(card)}"
+
+
+def trend(card: Scorecard, most: int = 12) -> str:
+    """`▁▃█ 32, 40, 46 of 46`: the requirements met in the last runs."""
+    runs = card.history.runs[-most:] if card.history else ()
+    bars = "".join(BARS[min(len(BARS) - 1, run.met * len(BARS) // (run.total + 1))] for run in runs)
+    return f"{bars} {', '.join(str(run.met) for run in runs)} of {runs[-1].total if runs else 0}"
 
 
 Row = tuple[Finding, ...]
@@ -115,6 +149,12 @@ def waivers(card: Scorecard) -> str | None:
     count, first = len({(f.reason, f.expires) for f in waived}), min(left)
     end = f"expires in {first} day{'s' * (first != 1)}"
     return f"{count} waivers, the first {end}" if count != 1 else f"1 waiver, {end}"
+
+
+def link(address: str | None) -> str | None:
+    """An address that may be followed: one of the web, which runs nothing here."""
+    web = address is not None and address.startswith(("https://", "http://"))
+    return address if web and address and not re.search(r"[\s\"'<>\\]", address) else None
 
 
 def place(item: Evidence) -> str:
