@@ -536,7 +536,12 @@ def test_ends_with_all_that_it_started(folder: Path, number: int, code: int) -> 
     app = "echo $$ >> pids; (sleep 60; true) & sleep 60"
     process = start("audit", *QUIET, "--app", app, env={**os.environ, "TMPDIR": str(temporary)})
     pids = folder / "pids"
-    wait_for(lambda: pids.exists() and len(pids.read_text().split()) >= 2)
+
+    def begun() -> bool:
+        assert process.poll() is None, process.communicate()
+        return pids.exists() and len(pids.read_text().split()) >= 2
+
+    wait_for(begun)
     assert len(pids.read_text().split()) == 2  # two at a time
     process.send_signal(number)
     out, err = process.communicate(timeout=10)

@@ -139,15 +139,23 @@ def test_builds_once_before(tmp_path: Path) -> None:
 
 
 def test_two_at_a_time_and_the_first_one_first(tmp_path: Path) -> None:
-    app = App(f"date +%s.%N > {tmp_path}/$(basename $CDK_OUTDIR); sleep 0.3; {TELLS}", tmp_path, {})
+    (tmp_path / "now").mkdir()
+    app = App(
+        # The first two wait for each other; all of them see how many run.
+        f"cd {tmp_path}; n=$(basename $CDK_OUTDIR); touch now/$n; echo $n >> order; "
+        "if [ $n -lt 2 ]; then until [ $(ls now | wc -l) -ge 2 ]; do sleep 0.02; done; fi; "
+        f"ls now | wc -l >> most; sleep 0.1; {TELLS}; rm now/$n",
+        tmp_path,
+        {},
+    )
     synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in "abc"})
     try:
         found = [context_of(variables(synths.result(name)))["env"] for name in "abc"]
     finally:
         synths.close()
     assert found == ["a", "b", "c"]
-    begun = [float((tmp_path / str(number)).read_text()) for number in range(3)]
-    assert begun[2] - max(begun[:2]) > 0.15
+    assert max((tmp_path / "most").read_text().split()) == "2"
+    assert (tmp_path / "order").read_text().split()[-1] == "2"
 
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
