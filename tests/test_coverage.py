@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
 import app
 from compliance import coverage, scanners, waivers
 from compliance.assembly import load_assembly
 from compliance.audit import judge, names
+from compliance.cli import main
 from compliance.document import load
 from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
 from compliance.observe import NotRun, Observations
@@ -27,6 +30,7 @@ from compliance.pipeline import Pipeline
 from compliance.rules import bind
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts
 from compliance.scanners.nag import _bundles, _unpacked
+from compliance.synth import App, synthesise
 from compliance.waivers import Waiver
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -590,3 +594,225 @@ def test_one_fact_on_one_resource_is_one_row() -> None:
         ["CKV_AWS_119"],
     ]
     assert found[0][0].fact == "a table recovers to a point in time"
+
+
+# The gate, by the command line, on assemblies made once
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ours") / "cdk.out"
+    app.build({}, outdir=str(folder), validate=False).synth()
+    return folder
+
+
+class Gate(NamedTuple):
+    code: int
+    report: dict[str, Any]
+    error: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What is red, as the report says it: open findings and problems."""
+        open_ = [f for f in self.report["findings"] if f["status"] == "open"]
+        return [f"{f['rule']} on {f['construct_path']}" for f in open_] + self.report["problems"]
+
+
+def gate(*arguments: str | Path) -> Gate:
+    fixed = ["audit", "--as-of", TODAY.isoformat(), "--format", "json"]
+    ran = CliRunner().invoke(main, [*fixed, *map(str, arguments)], prog_name="compliance")
+    return Gate(ran.exit_code, json.loads(ran.stdout) if ran.exit_code < 2 else {}, ran.stderr)
+
+
+def granted(tmp_path: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:
+    entries = yaml.safe_load((ROOT / "compliance" / "waivers.yaml").read_text())
+    for entry in entries:
+        entry["expires"] = str(entry["expires"])
+    change(entries)
+    file = tmp_path / "waivers.yaml"
+    file.write_text(yaml.safe_dump(entries))
+    return file
+
+
+def position(entries: Sequence[dict[str, Any]], rule: str) -> int:
+    return next(number for number, entry in enumerate(entries) if entry["rule"] == rule)
+
+
+def test_our_stack_is_green_with_its_waivers(ours: Path) -> None:
+    code, report, _ = gate("--assembly", ours)
+    assert code == 0
+    assert {finding["status"] for finding in report["findings"]} == {"waived"}
+    assert all(f["reason"] and f["expires"] and 0 < f["days_left"] <= 366 for f in report["findings"])
+    assert all(scanner["ran"] and scanner["evaluated"] for scanner in report["scanners"])
+
+
+def test_a_waiver_taken_out_is_red_with_what_it_was_for(ours: Path, tmp_path: Path) -> None:
+    file = granted(tmp_path, lambda entries: entries.pop(position(entries, "CKV_AWS_117")))
+    ran = gate("--assembly", ours, "--waivers", file)
+    assert ran.code == 1
+    assert sorted(ran.lines) == [
+        "CKV_AWS_117 on OrderPipeline/AuditFunction/Resource",
+        "CKV_AWS_117 on OrderPipeline/ProcessorFunction/Resource",
+    ]
+
+
+def test_a_waiver_out_of_date_is_red_and_named(ours: Path, tmp_path: Path) -> None:
+    def backdate(entries: list[dict[str, Any]]) -> None:
+        entries[position(entries, "CKV_AWS_18")]["expires"] = "2026-11-24"
+
+    ran = gate("--assembly", ours, "--waivers", granted(tmp_path, backdate))
+    assert ran.code == 1
+    finding, problem = ran.lines
+    assert finding == "CKV_AWS_18 on OrderPipeline/AccessLogs/Resource"
+    assert re.search(
+        r"waivers\.yaml:\d+: checkov CKV_AWS_18 on OrderPipeline/AccessLogs/Resource: "
+        r"expired on 2026-11-24; fix the finding",
+        problem,
+    )
+
+
+def test_a_waiver_for_a_mistyped_resource_is_red_and_named(ours: Path, tmp_path: Path) -> None:
+    def mistype(entries: list[dict[str, Any]]) -> None:
+        entry = entries[position(entries, "Serverless-SQSRedrivePolicy")]
+        entry["resource"] = "OrderPipeline/AuditDql/Resource"
+
+    ran = gate("--assembly", ours, "--waivers", granted(tmp_path, mistype))
+    assert ran.code == 1
+    finding, problem = ran.lines
+    assert finding == "Serverless-SQSRedrivePolicy on OrderPipeline/AuditDlq/Resource"
+    assert "OrderPipeline/AuditDql/Resource: matches no finding; the rule is broken elsewhere:" in problem
+    assert problem.endswith("OrderPipeline/AuditDlq/Resource")
+
+
+@pytest.fixture(scope="module")
+def open_findings(ours: Path) -> tuple[Finding, ...]:
+    """What the scanners find in our stack, with no waiver at all."""
+    assembly = load_assembly(ours)
+    with Scanners() as running:
+        stacks = [scanners.Template(s.name, s.template, s.metadata) for s in assembly.stacks]
+        running.scan(stacks, TODAY)
+        return tuple(finding for run in running.runs() for finding in run.findings)
+
+
+OURS = waivers.load(ROOT / "compliance" / "waivers.yaml")
+
+
+@pytest.mark.parametrize("number", range(len(OURS)), ids=lambda number: OURS[number].rule)
+def test_each_of_our_waivers_is_needed_and_argued(open_findings: tuple[Finding, ...], number: int) -> None:
+    settled, problems, _ = settle(*open_findings, granted=OURS)
+    assert not problems
+    assert {f.status for f in settled} == {FindingStatus.WAIVED}
+    rest = (*OURS[:number], *OURS[number + 1 :])
+    settled, problems, _ = settle(*open_findings, granted=rest)
+    reopened = {f.rule for f in settled if f.status is FindingStatus.OPEN}
+    assert reopened == set(facts.load().same(OURS[number].rule)) & {f.rule for f in open_findings}
+    assert not problems
+    assert len(OURS[number].reason.split()) >= 25  # an argument, with what it costs
+
+
+def test_our_waivers_end_at_different_times() -> None:
+    assert len({waiver.expires for waiver in OURS}) >= 4
+
+
+# A scanner that broke
+
+
+@pytest.mark.parametrize("name", ["checkov", "cfn-lint"])
+def test_a_scanner_that_cannot_be_imported_is_exit_3(
+    name: str, ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / name.replace("-", "")
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('its own import is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ran = gate("--assembly", ours, "--skip-handlers")
+    assert ran.code == 3
+    assert ran.error == f"checker broke: {name} could not run: ImportError: its own import is broken\n"
+
+
+def test_a_nag_that_does_not_start_is_exit_3(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [sys.executable, "-c", "raise SystemExit('no node')"]
+    monkeypatch.setattr(scanners.nag, "command", lambda: broken)
+    ran = gate("--assembly", ours, "--skip-handlers")
+    assert (ran.code, ran.error) == (3, "checker broke: cdk-nag could not run: no node\n")
+
+
+@pytest.mark.parametrize("name", scanners.NAMES)
+@pytest.mark.parametrize(
+    ("report", "complaint"),
+    [
+        ("{}", "gave a report that makes no sense"),
+        ("not json", "gave no report, but 'not json'"),
+        ("", "gave no report, but"),
+        ('{"version": "1", "evaluated": 0, "findings": []}', "evaluated nothing"),
+    ],
+    ids=["empty object", "no JSON", "nothing", "nothing evaluated"],
+)
+def test_a_scanner_whose_report_is_broken_is_exit_3(
+    name: str, report: str, complaint: str, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = '{"version": "1", "evaluated": 1, "findings": []}'
+
+    def says(which: str) -> list[str]:
+        return [sys.executable, "-I", "-c", f"print({(report if which == name else nothing)!r})"]
+
+    monkeypatch.setattr(scanners, "command", says)
+    ran = gate("--assembly", ours, "--skip-handlers")
+    assert ran.code == 3
+    assert ran.error.startswith(f"checker broke: {name} {complaint}")
+    assert ran.error.count("\n") == 1
+
+
+# A red app: the corrected stack of the review
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Its assembly, and waivers that waive nothing."""
+    folder = tmp_path_factory.mktemp("corrected")
+    stack = ROOT / "tests" / "fixtures" / "corrected" / "app.py"
+    synthesise(App(f"{sys.executable} {stack}", ROOT, {}), folder / "cdk.out", {})
+    (folder / "waivers.yaml").write_text("")
+    return folder / "cdk.out", folder / "waivers.yaml"
+
+
+def test_each_finding_is_there_once_under_its_requirement_or_open(corrected: tuple[Path, Path]) -> None:
+    assembly, none = corrected
+    code, report, _ = gate("--assembly", assembly, "--waivers", none)
+    assert code == 1
+    assert not report["problems"]
+    found = [(f["scanner"], f["rule"], f["construct_path"]) for f in report["findings"]]
+    assert len(found) == len(set(found))
+    failed = {r["id"]: r for r in report["requirements"] if r["status"] == "fail"}
+    covered = [f for f in report["findings"] if f["status"] == "covered"]
+    for finding in covered:
+        evidence = failed[finding["requirement"]]["evidence"]
+        assert finding["construct_path"] in {item["construct_path"] for item in evidence}
+    by_rule = {(f["rule"], f["requirement"]) for f in covered}
+    assert by_rule >= {
+        ("AwsSolutions-DDB3", "HRD-09"),
+        ("CKV_AWS_28", "HRD-09"),
+        ("AwsSolutions-SQS4", "HRD-07"),
+        ("CKV_AWS_27", "HRD-08"),
+        ("AwsSolutions-S10", "HRD-07"),
+        ("Serverless-LambdaTracing", "HRD-16"),
+        ("W2531", "SRV-02"),
+    }
+    open_ = {f["rule"] for f in report["findings"] if f["status"] == "open"}
+    assert open_ >= {"CKV_AWS_116", "Serverless-LambdaDLQ", "CKV_AWS_117", "AwsSolutions-S1"}
+
+    # The terminal says each rule once for each resource, and what two scanners say alike on one row.
+    arguments = ["audit", "--as-of", TODAY.isoformat(), "--assembly", str(assembly), "--waivers", str(none)]
+    said = "".join(CliRunner().invoke(main, arguments).stdout.split())  # long ids are folded
+    for finding in report["findings"]:
+        alike = [f for f in report["findings"] if f["rule"] == finding["rule"]]
+        assert len(re.findall(rf"{re.escape(finding['rule'])}(?!\d)", said)) == len(alike)
+    assert said.count("cdk-nagAwsSolutions-DDB3,checkovCKV_AWS_28on") == 2
+
+
+def test_the_waivers_of_one_app_are_not_another_s(tmp_path: Path) -> None:
+    template = tmp_path / "other.json"
+    template.write_text(json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}))
+    ran = gate("--template", template)
+    assert ran.code == 1
+    assert not ran.report["problems"]
