@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from compliance import baseline, history
 from compliance.assembly import Assembly, load_assembly, load_template
 from compliance.baseline import Baseline
+from compliance.diagram import diagram
 from compliance.document import OWN, Document, load
 from compliance.model import (
     CategoryScore,
@@ -102,6 +104,8 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
             runs = scanners.runs()
         subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
 
+        drawn = diagram(pipeline)
+
         def score(known: Baseline | None) -> Scorecard:
             judged = tuple(map(known.result, results)) if known else results
             findings, problems, warnings = _findings(options, document, assembly, judged, runs, known)
@@ -114,6 +118,7 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
                 scanners=tuple(runs),
                 notes=(*_notes(options, others, observations()), *warnings),
                 problems=problems,
+                diagram=drawn,
             )
 
         card = _adopted(options, known, score)
@@ -121,6 +126,15 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
         card = history.remember(card, past, options.folder)
         history.append(options.history, card)
     return card
+
+
+def cache_folder() -> Path | None:
+    """Where what handlers did is kept; COMPLIANCE_CACHE names another folder, or turns it off when empty."""
+    named = os.environ.get("COMPLIANCE_CACHE")
+    if named is not None:
+        return Path(named) if named else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cdk-compliance-gate"
 
 
 # What is known, and what was

@@ -212,6 +212,41 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A resource as a picture shows it. `role` is the document's word for it, if it has one.
+
+    One that is no `end` of an edge makes a connection, or belongs to another resource.
+    """
+
+    id: str
+    logical_id: str
+    type: str
+    label: str
+    role: str | None = None
+    construct_path: str | None = None
+    source: str | None = None
+    end: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What joins two nodes, by their ids. `through` are the ids of resources that make the connection."""
+
+    tail: str
+    head: str
+    label: str
+    through: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """What the audit found to hang together."""
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
     """A whole audit. Reports are made of this and of nothing else."""
 
@@ -223,6 +258,7 @@ class Scorecard:
     scanners: tuple[ScannerRun, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    diagram: Diagram = Diagram()
     tool: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
 
