@@ -247,7 +247,7 @@ def audit(
         if output is not None:
             _check_output(output, template, requirements, waivers, *remembered)
 
-    from compliance.audit import Options
+    from compliance.audit import Options, cache_folder
     from compliance.audit import audit as run
 
     options = Options(
@@ -258,7 +258,7 @@ def audit(
         waivers=waivers,
         context=context,
         environment=environment,
-        cache=None if no_cache else _cache(),
+        cache=None if no_cache else cache_folder(),
         **others,
     )
     with _progress(quiet, verbose) as progress:
@@ -311,15 +311,6 @@ def _check_output(output: Path, *inputs: Path | None) -> None:
     check_writable(output)
     if output.exists() and any(path and path.exists() and output.samefile(path) for path in inputs):
         raise InputError(f"{output}: is an input; a report would replace it")
-
-
-def _cache() -> Path | None:
-    """Where what handlers did is kept; COMPLIANCE_CACHE names another folder, or turns it off when empty."""
-    named = os.environ.get("COMPLIANCE_CACHE")
-    if named is not None:
-        return Path(named) if named else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cdk-compliance-gate"
 
 
 @contextmanager
