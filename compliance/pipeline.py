@@ -240,12 +240,12 @@ class Pipeline(Wiring):
     # Who is who
 
     def one(self, name: str) -> Resource:
-        resource, role = self.filled.get(name), name.replace("_", " ")
+        resource = self.filled.get(name)
         if resource is None:
-            raise Unfilled(f"{role}: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
+            raise Unfilled(f"{word(name)} is not found: {self._why.get(name) or f'nothing is {ROLES[name]}'}")
         if isinstance(resource.exists, Unknown):
-            why = f"{role}: {resource.logical_id} hangs on a condition: {resource.exists.why}"
-            raise Unfilled(why, doubt=True)
+            why = f"{resource.logical_id} hangs on a condition: {resource.exists.why}"
+            raise Unfilled(f"{word(name)} is not certain: {why}", doubt=True)
         return resource
 
     def all(self, name: str) -> tuple[Resource, ...]:
@@ -261,6 +261,9 @@ class Pipeline(Wiring):
             return tuple(dict.fromkeys(self.one(role) for role in pairs[name]))
         if name == "all_functions":
             return tuple(self.assembly.resources(FUNCTION))
+        # Of a pipeline that is not all there, not all that hangs on it can be found.
+        for role in {"queues": ("dlq",), "log_groups": pairs["functions"]}.get(name, tuple(ROLES)):
+            self.one(role)
         types = {"queues": QUEUE, "topics": TOPIC, "alarms": ALARM, "log_groups": LOG_GROUP}
         if name in types:
             return tuple(r for r in self.members if r.type == types[name])
@@ -279,9 +282,10 @@ class Pipeline(Wiring):
             "audit_table", roles["audit_function"], TABLES, "dynamodb", roles["orders_table"]
         )
         for name, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
-            roles[name] = self.role_of(roles[function])
-            if roles[function] and not roles[name]:
-                self._why[name] = f"the role of {roles[function]!r} is not in the assembly"
+            holder = roles[function]
+            roles[name] = self.role_of(holder)
+            if holder and not roles[name]:
+                self._why[name] = f"that of {holder.logical_id} is not in the assembly"
         return roles
 
     # Reading the wiring
@@ -512,6 +516,11 @@ HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         _OF_API,
     ),
 }
+
+
+def word(subject: str) -> str:
+    """A subject as it is spoken of."""
+    return "the " + subject.replace("_", " ").replace("dlq", "DLQ")
 
 
 def arn(resource: Resource) -> Ref:

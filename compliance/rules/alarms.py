@@ -240,7 +240,7 @@ def judge_coverage(check: Coverage, case: Case) -> Verdict:
             tally.add(False, evidence(target, "no such alarm", wanted))
     if tally.failures:
         _undecided_alarms(case)
-    for alarm in case.pipeline.all("alarms"):
+    for alarm in case.subjects():
         value = decided(alarm.get("TreatMissingData"))
         item = evidence(alarm, value, "notBreaching", "TreatMissingData")
         tally.add(value == "notBreaching", item)

@@ -167,7 +167,7 @@ def _other_logs(statement: Statement, own: tuple[str, ...]) -> list[str]:
     )
     if not statement.allow or not (writes or statement.not_actions):
         return []
-    targets = statement.resources or ("everything but some",)
+    targets = ("everything but some",) if statement.not_resources else statement.resources
     return [target for target in targets if not any(covers_resource(pattern, target) for pattern in own)]
 
 

@@ -8,7 +8,7 @@ from compliance.assembly import NESTED_STACK, Resource
 from compliance.iam import POLICIES, covers_action, statements
 from compliance.intrinsics import NO_VALUE, Unknown, Value, refs_in, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled
+from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, word
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
@@ -28,14 +28,14 @@ class Mapping(Check, frozen=True):
 
 @kind("mapping", Mapping)
 def judge_mapping(check: Mapping, case: Case) -> Verdict:
-    wanted = f"an enabled mapping from {_word(check.source)} to {_word(check.function)}"
+    wanted = f"an enabled mapping from {word(check.source)} to {word(check.function)}"
     try:
         mapping, source, function = (
             case.pipeline.one(name) for name in (*case.requirement.subjects, check.source, check.function)
         )
     except Unfilled as error:
-        _undecided_ends(case)
-        return Verdict.of([Evidence(str(error), wanted)])
+        _broken(error, case)
+        return Verdict.of([_no_wire(error, wanted, case, check.function, check.source)])
     tally = Tally()
     ends = (("EventSourceArn", source, (*TABLES, QUEUE)), ("FunctionName", function, (FUNCTION,)))
     for path, end, types in ends:
@@ -48,8 +48,16 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
     return tally.verdict()
 
 
-def _undecided_ends(case: Case) -> None:
-    """A mapping whose ends only the deployment decides may be the one that is missing."""
+def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
+    """A missing wire, shown at the first of its ends that is there."""
+    there = (case.pipeline.filled.get(name) for name in ends)
+    return evidence(next(filter(None, there), None), str(error), wanted)
+
+
+def _broken(error: Unfilled, case: Case) -> None:
+    """Whether a wire is really missing: a mapping of which only the deployment decides may be it."""
+    if error.doubt:
+        raise Undecided(str(error))
     for mapping in case.pipeline.mappings:
         for path in ("EventSourceArn", "FunctionName"):
             decided(mapping.resource.get(path))
@@ -111,8 +119,8 @@ def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     try:
         mapping = case.pipeline.one("stream_mapping")
     except Unfilled as error:
-        _undecided_ends(case)
-        return Verdict.of([Evidence(str(error), wanted)])
+        _broken(error, case)
+        return Verdict.of([_no_wire(error, wanted, case, "processor", "orders_table")])
     value = decided(mapping.get(path))
     if check.mapping_only:
         text = case.assembly.text(value) or ""
@@ -132,6 +140,7 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
             targets = own or targets
         dlq = case.pipeline.one("dlq")
     except Unfilled as error:
+        _broken(error, case)
         return Verdict.of([evidence(mapping, str(error), wanted)])
     tally = Tally()
     named = [t for t in targets if case.pipeline.identify(decided(t[2]), QUEUE) is dlq]
@@ -316,7 +325,3 @@ def _accepts(target: Resource, queue: Resource, case: Case) -> bool:
     permission = policy.get("redrivePermission", "allowAll")
     sources = [case.pipeline.identify(arn, QUEUE) for arn in to_list(policy.get("sourceQueueArns", NO_VALUE))]
     return permission == "allowAll" or (permission == "byQueue" and queue in sources)
-
-
-def _word(subject: str) -> str:
-    return "the " + subject.replace("_", " ")
