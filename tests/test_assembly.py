@@ -442,7 +442,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 
 # Wrong types, everywhere
 
-ODD: tuple[Any, ...] = (
+ODD: tuple[Any, ...] = (None, True, -1, 1.5, "", "../..", [[]], ["x"], {}, {"Ref": 1})
     None,
     True,
     0,

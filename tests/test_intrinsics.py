@@ -413,7 +413,7 @@ def _functions(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 TREES = st.recursive(SCALARS, _functions, max_leaves=12)
-FAST = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def plain(value: Value) -> bool:
