@@ -1,0 +1,213 @@
+"""The scorecard as one HTML file: no request to anywhere, readable without JavaScript, and on paper.
+
+Whatever comes from an input is text: the template escapes it, and the page's policy runs no script but
+its own. The lines of source shown are read from the app's folder, as they are when the report is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from compliance.model import Evidence, FindingStatus, Node, Result, Scorecard, Status
+from compliance.reports.picture import Arrow, Box, draw, kind
+from compliance.reports.sarif import own_version
+from compliance.reports.source import Excerpt, Sources
+from compliance.reports.text import (
+    changes,
+    days_left,
+    known,
+    link,
+    neutral,
+    one_line,
+    resource,
+    rows_of,
+    scores,
+    shortened,
+    totals,
+    where,
+)
+
+HERE = Path(__file__).parent
+SIGNS = {"fail": "✗", "unsure": "?", "pass": "✓", "none": "·"}
+WORDS = {"fail": "failed", "unsure": "not assessed", "pass": "met", "none": "nothing said"}
+STATES = {Status.FAIL: "fail", Status.NOT_ASSESSED: "unsure", Status.PASS: "pass"}
+WORST = ("fail", "unsure", "pass", "none")
+FIRST = 12  # pieces of evidence of a requirement that are shown at once
+
+
+def render(card: Scorecard, folder: Path | None = None) -> str:
+    page = _Page(neutral(card), Sources(folder or Path.cwd()))
+    style, script = _file("report.css"), _file("report.js")
+    text: str = _template().render(
+        page=page,
+        card=page.card,
+        style=Markup(style),  # noqa: S704 -- our own file
+        script=Markup(script),  # noqa: S704 -- our own file
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
+        " base-uri 'none'; form-action 'none'",
+        signs=SIGNS,
+        words=WORDS,
+        version=own_version(),
+    )
+    return text.lstrip()
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"link": link, "one_line": one_line, "short": shortened}
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def anchor(id_: str) -> str:
+    """A fragment for a requirement. Ids that a document may use stay apart and readable."""
+    return "r-" + re.sub(r"[^A-Za-z0-9_-]", lambda c: f"-{ord(c[0]):x}-", id_)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What requirements and open findings say of one resource, worst first."""
+
+    state: str
+    results: tuple[Result, ...]
+    findings: int
+
+    @property
+    def count(self) -> int:
+        """How many say the worst."""
+        return sum(STATES[r.verdict.status] == self.state for r in self.results) + self.findings
+
+
+class _Page:
+    """What the template asks for."""
+
+    first = FIRST
+
+    def __init__(self, card: Scorecard, sources: Sources) -> None:
+        self.card, self.sources = card, sources
+        self.picture = draw(card.diagram)
+        self.nodes = {node.id: node for node in card.diagram.nodes}
+        self._numbers = {node.id: n for n, node in enumerate(card.diagram.nodes)}
+        self._by_place = self._results_by_place()
+        self._open: dict[str, int] = defaultdict(int)
+        for finding in card.findings:
+            if finding.status is FindingStatus.OPEN and finding.logical_id:
+                self._open[finding.logical_id] += 1
+
+    # Words
+
+    @property
+    def totals(self) -> str:
+        return totals(self.card)
+
+    @property
+    def history(self) -> list[str]:
+        return [line for line in (known(self.card), *changes(self.card)) if line]
+
+    @property
+    def scores(self) -> list[tuple[str, int, int]]:
+        return list(scores(self.card))
+
+    @property
+    def excused(self) -> bool:
+        return any(result.verdict.excused for result in self.card.results)
+
+    def state(self, result: Result) -> str:
+        return STATES[result.verdict.status]
+
+    def count(self, state: str) -> int:
+        return sum(self.state(result) == state for result in self.card.results)
+
+    def anchor(self, result: Result | str) -> str:
+        return anchor(result if isinstance(result, str) else result.id)
+
+    def place(self, item: Evidence) -> str:
+        return where(".".join(filter(None, (item.logical_id, item.property))), item.construct_path)
+
+    def excerpt(self, item: Evidence, result: Result) -> Excerpt | None:
+        fails = result.verdict.status is Status.FAIL
+        return self.sources.excerpt(item, mend=fails) if item.source else None
+
+    def unassessed(self) -> list[Result]:
+        return [r for r in self.card.results if r.verdict.status is Status.NOT_ASSESSED]
+
+    def by_category(self) -> Iterator[tuple[Any, list[Result]]]:
+        for category in self.card.categories:
+            yield category, [r for r in self.card.results if r.category == category.id]
+
+    # Findings
+
+    def rows(self, status: str, requirement: str | None = None) -> list[Any]:
+        return rows_of(self.card, FindingStatus(status), requirement)
+
+    def resource(self, row: Any) -> str:
+        return resource(row)
+
+    def days_left(self, row: Any) -> int | None:
+        return days_left(self.card, row[0])
+
+    # The picture
+
+    def _results_by_place(self) -> dict[str, dict[str, Result]]:
+        found: dict[str, dict[str, Result]] = defaultdict(dict)
+        for result in self.card.results:
+            for item in result.verdict.evidence:
+                if item.logical_id:
+                    found[item.logical_id][result.id] = result
+        return found
+
+    def said(self, nodes: Sequence[Node]) -> Said:
+        results = {id_: r for node in nodes for id_, r in self._by_place[node.logical_id].items()}
+        findings = sum(self._open[id_] for id_ in {node.logical_id for node in nodes})
+        ordered = tuple(sorted(results.values(), key=lambda r: WORST.index(STATES[r.verdict.status])))
+        state = "fail" if findings else STATES[ordered[0].verdict.status] if ordered else "none"
+        return Said(state, ordered, findings)
+
+    def said_of_box(self, box: Box) -> Said:
+        return self.said(box.nodes)
+
+    def said_of_arrow(self, arrow: Arrow) -> Said:
+        return self.said(self.through(arrow))
+
+    def through(self, arrow: Arrow) -> list[Node]:
+        return [self.nodes[id_] for id_ in arrow.edge.through if id_ in self.nodes]
+
+    def row_of(self, nodes: Sequence[Node]) -> str:
+        """The fragment of the first resource that has something said of it that is worst."""
+        order = sorted(nodes, key=lambda node: WORST.index(self.said([node]).state))
+        return f"n-{self._numbers[order[0].id]}" if order else "resources"
+
+    def listed(self) -> list[tuple[Node, Said]]:
+        """Every resource of the diagram: what is wrong first."""
+        every = [(node, self.said([node])) for node in self.card.diagram.nodes]
+        return sorted(every, key=lambda entry: WORST.index(entry[1].state))
+
+    def kind(self, node: Node) -> str:
+        return kind(node.type)

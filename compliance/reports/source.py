@@ -1,0 +1,115 @@
+"""Lines of the app's source for a report, and a mended one where that is plain to see.
+
+Where something was written is an input's word: only text files of the usual kinds that lie inside the
+app's folder are opened, links followed, and none that is hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from compliance.model import Evidence
+from compliance.reports.text import printable
+
+KINDS = (".py", ".ts", ".js", ".mjs", ".cjs", ".java", ".cs", ".go", ".yaml", ".yml", ".json")
+LARGEST = 1_000_000
+AROUND = 2
+FARTHEST = 40  # lines below the construct's first in which its property may stand
+LINE = 160
+
+
+@dataclass(frozen=True)
+class Line:
+    number: int
+    text: str
+    sign: str = " "  # `-` and `+` in a diff; `>` where the construct is made
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The lines around a place; `diff` is what would mend it, for whoever knows better to check."""
+
+    source: str
+    lines: tuple[Line, ...]
+    diff: tuple[Line, ...] = ()
+
+
+class Sources:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, list[str] | None] = {}
+
+    @cached_property
+    def _root(self) -> Path:
+        return self._folder.resolve()
+
+    def excerpt(self, item: Evidence, *, mend: bool) -> Excerpt | None:
+        """What stands where a piece of evidence points to; None where that cannot or may not be read."""
+        path, _, digits = (item.source or "").rpartition(":")
+        lines = self._lines(path)
+        number = int(digits) if digits.isdecimal() and len(digits) < 9 else 0
+        if not lines or not 1 <= number <= len(lines):
+            return None
+        shown = range(max(number - AROUND, 1), min(number + AROUND, len(lines)) + 1)
+        around = tuple(Line(n, _cut(lines[n - 1]), ">" if n == number else " ") for n in shown)
+        return Excerpt(item.source or "", around, _diff(lines, number, item) if mend else ())
+
+    def _lines(self, path: str) -> list[str] | None:
+        if path not in self._files:
+            self._files[path] = self._read(path)
+        return self._files[path]
+
+    def _read(self, path: str) -> list[str] | None:
+        plain = PurePosixPath(path.replace("\\", "/"))
+        if plain.suffix not in KINDS or any(part.startswith(".") for part in plain.parts):
+            return None
+        try:
+            file = (self._root / plain).resolve()
+            hidden = any(part.startswith(".") for part in file.relative_to(self._root).parts)
+            if hidden or file.suffix not in KINDS or not file.is_file() or file.stat().st_size > LARGEST:
+                return None
+            return file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except (OSError, ValueError):
+            return None
+
+
+def _cut(line: str) -> str:
+    text = printable(line.expandtabs(4))
+    return text if len(text) <= LINE else f"{text[:LINE]}…"
+
+
+# Mending
+
+
+def _diff(lines: list[str], number: int, item: Evidence) -> tuple[Line, ...]:
+    """The one line that sets the property to what was found, and that line with what is wanted.
+
+    Nothing unless the value stands there literally, once, and what is wanted is a value and no sentence.
+    """
+    value = _wanted(item.wanted)
+    name = (item.property or "").rpartition(".")[2]
+    if value is None or not re.fullmatch("[A-Za-z]+", name) or not re.fullmatch(r"[\w.-]+", item.found):
+        return ()
+    names = f"{name}|{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}"
+    pattern = re.compile(
+        rf"((?:^|[\s(,{{\"'])(?:{names})[\"']?\s*[:=]\s*[\"']?){re.escape(item.found)}(?![\w.-])"
+    )
+    end = min(number + FARTHEST, len(lines))
+    fitting = [n for n in range(number, end + 1) if len(pattern.findall(lines[n - 1])) == 1]
+    if len(fitting) != 1:
+        return ()
+    [n] = fitting
+    after = pattern.sub(lambda match: match[1] + value, lines[n - 1])
+    return Line(n, _cut(lines[n - 1]), "-"), Line(n, _cut(after), "+")
+
+
+def _wanted(text: str) -> str | None:
+    """A literal value, or the nearest one that a bound allows."""
+    bound = re.match(r"at (?:least|most) (\d+)(?: =.*)?$", text)
+    if bound:
+        return bound[1]
+    value = re.fullmatch(r"true|false|[A-Z][A-Z0-9_]+|[\w.-]*[\d-][\w.-]*", text)
+    return text if value else None
