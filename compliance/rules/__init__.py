@@ -102,7 +102,7 @@ def evidence(
 ) -> Evidence:
     """What was found at a resource's property, beside what was wanted."""
     return Evidence(
-        found="not set" if found is NO_VALUE else show(found),
+        found="not set" if found is NO_VALUE else show(found) or "an empty text",
         wanted=wanted,
         logical_id=resource.logical_id if resource else None,
         construct_path=resource.construct_path if resource else None,
