@@ -443,22 +443,6 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 # Wrong types, everywhere
 
 ODD: tuple[Any, ...] = (None, True, -1, 1.5, "", "../..", [[]], ["x"], {}, {"Ref": 1})
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    "",
-    "x",
-    "../..",
-    "${}",
-    [],
-    [[]],
-    ["x"],
-    {},
-    {"a": None},
-    {"Ref": 1},
-)
 
 
 def places(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
