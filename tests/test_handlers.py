@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from compliance.assembly import Resource
+from compliance.events.changes import Stream
 from compliance.intrinsics import NO_VALUE
 from compliance.model import Status, Verdict
 from compliance.observe import NotRun, Observations, Observed, Target, start
@@ -173,6 +174,25 @@ def test_typescript_bundled_by_esbuild_is_judged_like_any_other(tmp_path: Path) 
     assert unmet(audit) == {"HRD-12"}, told(audit)  # it writes without a condition
 
 
+ENCODED = "const id = recordId.replace(/[/%]/g, encodeURIComponent);"
+
+
+@pytest.mark.parametrize("style", ["nodejs", "python", "as it is", "all encoded"])
+def test_an_id_may_hold_anything(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DAT-04 takes the id in the key as it is, or with any of it percent-encoded; DAT-01 as it is."""
+    monkeypatch.setattr(Stream, "order_id", lambda self: f"../{self._draw.word(8)}/ a?b#%2F-1")
+    code: Path | str = ROOT / "lambda/nodejs/order_processor"
+    if style == "python":
+        code = ROOT / "lambda/python/order_processor"
+    elif style != "nodejs":
+        assert ENCODED in OURS
+        code = OURS.replace(
+            ENCODED, f"const id = {'recordId' if style == 'as it is' else 'encodeURIComponent(recordId)'};"
+        )
+    verdicts = judged("processor", program(code, PYTHON if style == "python" else NODE))
+    assert not unmet(verdicts), told(verdicts)
+
+
 # Wrong, by one change of a right one: requirement, role, language, what stands there, what takes its place
 
 JS, PY = "nodejs", "python"
@@ -209,6 +229,9 @@ WRONG = [
     ("DAT-04", "processor", JS, "replaceAll('-', '/')", "replaceAll('-', '/').replaceAll('/0', '/')"),
     ("DAT-04", "processor", JS, "const name = ", "const name = [recordId, SequenceNumber].join('-') || "),
     ("DAT-04", "processor", JS, "`processed-data/$", "`processed/$"),
+    ("DAT-04", "processor", JS, "[id, changedAt", "[id.slice(1), changedAt"),
+    ("DAT-04", "processor", JS, "[id, changedAt", "[`o-${id}`, changedAt"),
+    ("DAT-04", "processor", JS, "changedAt.getTime(), Seq", "changedAt.toISOString(), Seq"),
     (
         "DAT-04",
         "processor",

@@ -177,7 +177,7 @@ def found(verdict: Verdict) -> Iterator[str]:
 def test_what_is_used_and_no_more() -> None:
     verdict = judge()
     assert verdict.status is Status.PASS, list(found(verdict))
-    assert "s3:PutObject is allowed | index.js:26 calls PutObject" in found(verdict)
+    assert "s3:PutObject is allowed | index.js:29 calls PutObject" in found(verdict)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +206,14 @@ def test_too_much_is_named(change: Change, named: str) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (withdraw("s3:PutObject"), "index.js:26 calls PutObject"),
-        (withdraw("dynamodb:PutItem", "AuditRole"), "index.js:28 calls PutItem"),
+        (withdraw("s3:PutObject"), "index.js:29 calls PutObject"),
+        (withdraw("dynamodb:PutItem", "AuditRole"), "index.js:29 calls PutItem"),
         (withdraw("dynamodb:ListStreams"), "Changes reads Orders"),
         (withdraw("sqs:SendMessage"), "failures of Changes go to Dlq"),
         (withdraw("sqs:DeleteMessage", "AuditRole"), "Failures reads Dlq"),
         (withdraw("logs:PutLogEvents"), "Lambda writes its log"),
-        (instead("s3:PutObject", "s3:PutObject", "arn:aws:s3:::elsewhere/*"), "index.js:26 calls PutObject"),
-        (allow("*", "s3:Put*", effect="Deny"), "index.js:26 calls PutObject"),
+        (instead("s3:PutObject", "s3:PutObject", "arn:aws:s3:::elsewhere/*"), "index.js:29 calls PutObject"),
+        (allow("*", "s3:Put*", effect="Deny"), "index.js:29 calls PutObject"),
     ],
 )
 def test_too_little_is_named_with_what_needs_it(change: Change, named: str) -> None:
@@ -251,7 +251,7 @@ async function store(record) {
     )
     without = judge(processor=processor)
     assert without.status is Status.FAIL
-    assert list(found(without)) == ["s3:GetObject is not allowed | allowed: index.js:18 may call GetObject"]
+    assert list(found(without)) == ["s3:GetObject is not allowed | allowed: index.js:19 may call GetObject"]
     objects = {"Fn::Sub": "${Bucket.Arn}/*"}
     assert judge(allow(objects, "s3:GetObject"), processor).status is Status.PASS
 

@@ -11,8 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from test_handlers import OURS, SWALLOWS, observe, program, right
 from witness import (
+    AS_OF,
+    DOCUMENT,
     JUDGED,
+    RULES,
     Base,
     Change,
     Draft,
@@ -20,6 +24,7 @@ from witness import (
     all_of,
     allow,
     amend,
+    assemble,
     bases,
     differences,
     drop,
@@ -30,7 +35,10 @@ from witness import (
     statuses,
 )
 
+from compliance import audit
 from compliance.model import Result, Status
+from compliance.observe import NotRun, Observations
+from compliance.pipeline import Pipeline
 
 EVERY = ("app", "typescript", "handwritten")
 
@@ -721,3 +729,43 @@ def test_every_requirement_has_a_witness() -> None:
 
 def test_the_app_passes_everything() -> None:
     assert set(own_app().statuses.values()) == {Status.PASS}
+
+
+NOT_ASKED = all_of(
+    drop("stream_mapping.FunctionResponseTypes"), drop("stream_mapping.BisectBatchOnFunctionError")
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "change", "fails"),
+    [
+        (OURS, None, set()),
+        (SWALLOWS, None, {"HRD-03"}),
+        (OURS, NOT_ASKED, {"HRD-03"}),
+        (None, None, set()),  # --skip-handlers: the mapping alone decides
+        (None, NOT_ASKED, {"HRD-03"}),
+    ],
+    ids=["ours", "swallowed", "not asked for", "skipped", "skipped and not asked for"],
+)
+def test_one_bad_order_takes_a_mapping_and_a_handler(
+    code: str | None, change: Change | None, fails: set[str]
+) -> None:
+    """The processor's mapping and what it does, in all requirements together."""
+    base, skipped = own_app(), NotRun("handlers were not run")
+    draft = base.draft()
+    if change:
+        change(draft)
+    seen = Observations(skipped, skipped)
+    if code is not None:
+        seen = replace(observe("processor", program(code)), audit=right("audit"))
+    results = audit.judge(
+        RULES,
+        DOCUMENT,
+        Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev")),
+        as_of=AS_OF,
+        environment="dev",
+        others="one environment alone",
+        observations=lambda: seen,
+    )
+    assert {r.id for r in results if r.verdict.status is Status.FAIL} == fails
+    assert statuses(results)["HRD-03"] is (Status.FAIL if fails else Status.PASS)

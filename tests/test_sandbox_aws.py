@@ -352,7 +352,8 @@ for n in range(3):
         out.append(None)
     except ClientError as e:
         out.append(e.response['Error']['Code'])
-    except ReadTimeoutError:
+    except ReadTimeoutError as error:
+        assert (error.response, isinstance(error, OSError)) == (None, True)
         out.append('TimeoutError')
 return out""",
     }[runtime]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from compliance.events.changes import Change
 from compliance.observe import Scene, written
@@ -225,18 +225,17 @@ def _key_fault(object_: Stored) -> str | None:
     if match[1] not in days:
         return f"the UTC date of the change or of its processing: {' or '.join(sorted(days))}"
     own = str((object_.record or {}).get("recordId", change.order_id))
-    for name in dict.fromkeys(
-        form for text in (own, change.order_id) for form in (text, quote(text), quote(text, safe=""))
-    ):
-        if match[2] == name:
-            return f"a timestamp after the recordId: {name}-{{timestamp}}.json"
-        if match[2].startswith(f"{name}-"):
-            return _stamp_fault(object_, match[2][len(name) + 1 :])
-    return f"{{recordId}}-{{timestamp}}.json with recordId {own}"
+    ids = {own, change.order_id}
+    rest = match[2].removesuffix(f"-{change.sequence_number}")
+    name, _, stamp = rest.rpartition("-")
+    if ids & {name, unquote(name)}:  # as it is, or with some of it percent-encoded
+        return _stamp_fault(object_, stamp)
+    if ids & {rest, unquote(rest)}:
+        return f"a timestamp after the recordId: {rest}-{{timestamp}}.json"
+    return f"{{recordId}}-{{timestamp}}.json with recordId {own}, the timestamp in digits"
 
 
-def _stamp_fault(object_: Stored, rest: str) -> str | None:
-    stamp = rest.removesuffix(f"-{object_.change.sequence_number}")
+def _stamp_fault(object_: Stored, stamp: str) -> str | None:
     if not re.fullmatch(r"[0-9]{8,20}", stamp) or stamp == object_.change.sequence_number:
         return "a timestamp in digits after the recordId; the change's sequence number may follow it"
     told = _moment(stamp)

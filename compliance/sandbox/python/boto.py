@@ -62,6 +62,7 @@ class ClientError(Exception):
 
 class HTTPClientError(BotoCoreError):
     fmt = "An HTTP Client raised an unhandled exception: {error}"
+    request = response = None
 
 
 class ConnectionError(BotoCoreError):
@@ -72,11 +73,11 @@ class EndpointConnectionError(ConnectionError):
     fmt = 'Could not connect to the endpoint URL: "{endpoint_url}"'
 
 
-class ConnectTimeoutError(ConnectionError):
+class ConnectTimeoutError(ConnectionError, OSError):
     fmt = 'Connect timeout on endpoint URL: "{endpoint_url}"'
 
 
-class ReadTimeoutError(HTTPClientError):
+class ReadTimeoutError(HTTPClientError, OSError):
     fmt = 'Read timeout on endpoint URL: "{endpoint_url}"'
 
 

@@ -11,8 +11,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import boto3
+from botocore.config import Config
 
-dynamodb = boto3.client("dynamodb")
+# Whatever fails is given up, at the third time, before the function's time is over.
+IN_TIME = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard"})
+dynamodb = boto3.client("dynamodb", config=IN_TIME)
 log = logging.getLogger()
 
 # What the item tells of the failure, and where it stands in the failure record. Any of it may be absent.
@@ -104,4 +107,5 @@ def text(value):
 
 def name_of(error):
     """`AccessDenied` rather than botocore's `ClientError`."""
-    return getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
+    response = getattr(error, "response", None) or {}
+    return response.get("Error", {}).get("Code", type(error).__name__)

@@ -10,8 +10,11 @@ import os
 from datetime import UTC, datetime
 
 import boto3
+from botocore.config import Config
 
-s3 = boto3.client("s3")
+# Whatever fails is given up, at the third time, before the function's time is over.
+IN_TIME = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard"})
+s3 = boto3.client("s3", config=IN_TIME)
 log = logging.getLogger()
 
 
@@ -67,10 +70,13 @@ def object_key(record_id, change):
     seconds = change.get("ApproximateCreationDateTime")
     changed_at = datetime.fromtimestamp(seconds, UTC) if seconds else datetime.now(UTC)
     milliseconds = str(round(changed_at.timestamp() * 1000))
-    name = "-".join(filter(None, (record_id, milliseconds, change.get("SequenceNumber"))))
+    # An id is one part of the path, whatever it says: `/` (%2F) opens no folder, `..` leaves none.
+    part = record_id.replace("%", "%25").replace("/", "%2F")
+    name = "-".join(filter(None, (part, milliseconds, change.get("SequenceNumber"))))
     return f"processed-data/{changed_at:%Y/%m/%d}/{name}.json"
 
 
 def name_of(error):
     """`AccessDenied` rather than botocore's `ClientError`."""
-    return getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
+    response = getattr(error, "response", None) or {}
+    return response.get("Error", {}).get("Code", type(error).__name__)
