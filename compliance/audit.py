@@ -117,7 +117,7 @@ def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
                 findings=findings,
                 scanners=tuple(runs),
                 notes=(*_notes(options, others, observations()), *warnings),
-                problems=problems,
+                problems=(*_unseen(assembly), *problems),
                 diagram=drawn,
             )
 
@@ -202,7 +202,11 @@ def _synthesised(
     from compliance.synth import Synths, find_app
 
     app = find_app(options.app, options.folder, options.context)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-synth-")))
+    folder = Path(
+        stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="compliance-synth-", ignore_cleanup_errors=True)
+        )
+    )
     key = document.environment.context
     own = {} if options.environment is None and key not in options.context else {key: environment}
     names = _other_environments(document, environment)
@@ -299,6 +303,13 @@ def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryS
         own = [result for result in results if result.category == category.id]
         met = sum(result.verdict.status is Status.PASS for result in own)
         yield CategoryScore(category.id, category.title, met, len(own), category.gate, category.hardening)
+
+
+def _unseen(assembly: Assembly) -> Iterator[str]:
+    """What is deployed with the input and is not in it could hold anything: never green."""
+    for resource in assembly.unseen:
+        where = f"{resource.stack.path.name}: {resource.logical_id}"
+        yield f"{where} is a nested stack whose template is not here; audit it within its assembly"
 
 
 def _notes(options: Options, others: Any, seen: Observations) -> Iterator[str]:

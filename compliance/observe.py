@@ -24,9 +24,7 @@ from compliance.events.changes import Change, Stream
 from compliance.events.failures import DeadLetters, Message
 from compliance.intrinsics import NO_VALUE
 from compliance.pipeline import Unfilled, Wiring
-from compliance.reading import undeclared
 from compliance.sandbox import Call, Execution, Fault, HandlerError, Invocation, Outcome, Program, Supplies
-from compliance.sandbox.run import execute
 
 AUDIT_KEYS = ("auditId", "timestamp")
 MOST_SUPPLIES = 6
@@ -277,6 +275,8 @@ def _denied(error: str, containing: str | None = None) -> tuple[Fault, ...]:
 def _observe(target: Target | NotRun, scenes: Sequence[Scene], cache: Path | None) -> Observed | NotRun:
     if isinstance(target, NotRun):
         return target
+    from compliance.sandbox.run import execute  # only an audit that runs handlers pays for this
+
     played = [[scene.name, scene.event, str(scene.now), str(scene.faults)] for scene in scenes]
     key = hashlib.sha256(json.dumps(played).encode()).hexdigest()
 
@@ -307,6 +307,8 @@ def _guesses(program: Program, last: Execution, supplied: Sequence[Supplied]) ->
     """What a handler may lack that writes nothing and does not say why: the names it does not declare."""
     if _wrote(last) or last.load_error or last.missing or last.stopped:
         return
+    from compliance.reading import undeclared
+
     known = {s.name for s in supplied}
     names = [name for name in undeclared(program)[:MOST_SUPPLIES] if name not in known]
     tries = [names, [*names, "context"]] if "context" not in {*names, *known} else [names]

@@ -129,3 +129,14 @@ def test_other_habits_meet_the_same_requirements(options: Options, unseen: set[s
     }
     assert not_assessed == unseen
     assert all(r.verdict.excused for r in card.results if r.id in unseen)
+
+
+def test_a_nested_stack_that_is_not_here_is_never_green(tmp_path: Path) -> None:
+    path = tmp_path / "outer.yaml"
+    url = "https://bucket.s3.amazonaws.com/inner.json"
+    path.write_text(
+        f"Resources: {{Inner: {{Type: AWS::CloudFormation::Stack, Properties: {{TemplateURL: '{url}'}}}}}}"
+    )
+    card = audit(Options(template=path, skip_scanners=True))
+    assert [p for p in card.problems if "Inner is a nested stack" in p]
+    assert not card.green

@@ -24,7 +24,6 @@ from compliance.intrinsics import NO_VALUE, Unknown, Value
 from compliance.model import Evidence, Verdict
 from compliance.observe import NotRun, Observed
 from compliance.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
-from compliance.reading import operations
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.permissions import granted
 from compliance.sandbox import Call
@@ -87,6 +86,8 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
 
 
 def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
+    from compliance.reading import operations
+
     calls = [call for run in (observed.plain, observed.last) for o in run.outcomes for call in o.calls]
     seen = {(call.service, call.operation) for call in calls}
     found = False
