@@ -83,7 +83,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     title: Sentence
     environment: Environment
     categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
-    subjects: Annotated[dict[Name, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
+    subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 

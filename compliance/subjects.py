@@ -33,6 +33,7 @@ from compliance.properties import Test, Undecided, meets
 
 Type = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+(::[A-Za-z0-9@_-]+)+$")]
 Names = Mapping[str, re.Pattern[str]]
+NAME = "[a-z][a-z0-9_]*"
 BUILT_IN = {"members": "every resource that fills a subject, and what hangs on it"}
 
 
@@ -103,6 +104,8 @@ def read(document: Document) -> Mapping[str, Subject]:
         for name, raw in (document.subjects or {}).items()
     }
     for name in subjects:
+        if not re.fullmatch(NAME, name):
+            raise document.error(f"subjects.{name}: a name is of this form: {NAME}", "subjects", name)
         if name in BUILT_IN:
             raise document.error(
                 f"subjects.{name}: is {BUILT_IN[name]}; choose another name", "subjects", name
