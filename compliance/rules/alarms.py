@@ -113,7 +113,7 @@ class Alarm(Check, frozen=True):
 
     `fires_at` is the smallest whole number that sets it off; `period` is in seconds, `periods` counts
     how many it looks at. Of several alarms the one that fits best is judged.
-    Example: `{kind: alarm, metric: Errors, fires_at: 5, statistic: Sum}`
+    Example, about `processor`: `{kind: alarm, metric: Errors, fires_at: 5, statistic: Sum}`
     """
 
     metric: str
@@ -183,7 +183,8 @@ def _fires_at(alarm: Resource) -> float | None:
 class MetricsExist(Check, frozen=True):
     """Every subject watches metrics that exist, under dimensions that they have.
 
-    Source: `compliance/data`, from each service's page of CloudWatch metrics.
+    Which exist is known from each service's page of CloudWatch metrics.
+    Example, about `alarms`: `{kind: metrics_exist}`
     """
 
 
@@ -216,7 +217,7 @@ class Watch(Check, frozen=True):
 class Coverage(Check, frozen=True):
     """Every metric listed has an alarm that high values set off, and no alarm takes silence for a breach.
 
-    Example: `{kind: coverage, alarms: [{of: dlq, metric: ApproximateAgeOfOldestMessage}]}`
+    Example, about `alarms`: `{kind: coverage, alarms: [{of: dlq, metric: ApproximateAgeOfOldestMessage}]}`
     """
 
     alarms: tuple[Watch, ...]
@@ -252,8 +253,9 @@ class Tells(Check, frozen=True):
 
     The topic's policy lets CloudWatch publish from this account only and over TLS only; its customer
     key lets CloudWatch decrypt and generate data keys. Sources:
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html,
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    Example, about `alarms`: `{kind: tells}`
     """
 
     service: str = "cloudwatch.amazonaws.com"

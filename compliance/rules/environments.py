@@ -54,7 +54,11 @@ def sibling(case: Case) -> str | None:
 
 
 class Parameterised(Check, frozen=True):
-    """Synthesised for another environment, every name, tag and output follows, and nothing else changes."""
+    """Synthesised for another environment, every name, tag and output follows, and nothing else changes.
+
+    Only an app can show that: an assembly or a template is one environment's.
+    Example: `{kind: parameterised}`
+    """
 
 
 @kind("parameterised", Parameterised)
@@ -276,6 +280,7 @@ class Retained(Check, frozen=True):
 
     Judged on a synth of such an environment. Source:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    Example: `{kind: retained, of: [tables, bucket]}`
     """
 
     of: tuple[SubjectName, ...]

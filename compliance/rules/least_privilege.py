@@ -53,6 +53,7 @@ class LeastPrivilege(Check, frozen=True):
     Used is what the code calls, what the event sources and failure targets need, writing logs, tracing
     where it is on, the customer keys of the pipeline, and network interfaces in a VPC. Which resources
     a role may name at all is `permissions`' matter.
+    Example, about `functions`: `{kind: least_privilege}`
     """
 
 

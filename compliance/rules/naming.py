@@ -24,7 +24,7 @@ class Name(Check, frozen=True):
     `{env}` stands for the environment's name, `{account}` for the account by reference, or the literal
     one that the manifest binds the stack to. S3's account-regional form
     (`prefix-accountId-region-an`) is another name, and rejected on purpose.
-    Example: `{kind: name, pattern: "{env}-orders-table-backend"}`
+    Example, about `orders_table`: `{kind: name, pattern: "{env}-orders-table-backend"}`
     """
 
     pattern: str
@@ -64,7 +64,7 @@ class Names(Check, frozen=True):
 
     `{env}` is the environment's name, `{resource}` anything. What a service puts before the last `/`
     does not count, nor the `.fifo` that SQS and SNS want at the end.
-    Example: `{kind: names, pattern: "{env}-{resource}-backend"}`
+    Example, about `others`: `{kind: names, pattern: "{env}-{resource}-backend"}`
     """
 
     pattern: str
@@ -91,7 +91,7 @@ def judge_names(check: Names, case: Case) -> Verdict:
 class Tags(Check, frozen=True):
     """Every taggable subject carries these tags, each with a value. What takes tags: cfn-lint's schemas.
 
-    Example: `{kind: tags, keys: [Environment, Project]}`
+    Example, about `members`: `{kind: tags, keys: [Environment, Project]}`
     """
 
     keys: tuple[str, ...]

@@ -45,7 +45,10 @@ class Permissions(Check, frozen=True):
     """The subject, a role, allows no more than these grants: by its own policies or by resources' policies.
 
     AWSLambdaBasicExecutionRole counts as writing the function's logs.
-    Example: `{kind: permissions, allow: [{actions: [s3:PutObject], on: bucket.objects}]}`
+    Example, about `audit_role`:
+    `{kind: permissions, allow: [{actions: [dynamodb:PutItem], on: audit_table},
+    {actions: ["sqs:*"], on: dlq}, {actions: ["logs:*"], on: audit_function.logs},
+    {actions: ["xray:*"], on: "*"}, {actions: ["kms:*"], on: keys}]}`
     """
 
     allow: tuple[Grant, ...]

@@ -37,6 +37,7 @@ class TlsOnly(Check, frozen=True):
 
     Source: the condition key aws:SecureTransport,
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    Example, about `bucket`: `{kind: tls_only}`
     """
 
 
@@ -116,6 +117,7 @@ class LogGroups(Check, frozen=True):
     """Each subject, a function, logs to a group of the stack's own, with a retention, and to it alone.
 
     `roles` are the functions' roles, in the same order.
+    Example, about `functions`: `{kind: log_groups, roles: [processor_role, audit_role]}`
     """
 
     roles: tuple[SubjectName, ...]

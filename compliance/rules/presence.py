@@ -11,7 +11,7 @@ class Present(Check, frozen=True):
     """Every subject is there: wired as its selectors say, one resource (of a group, at least one).
 
     Elsewhere a subject that nothing fills is not assessed; here it fails.
-    Example: `{kind: present}`
+    Example, about `dlq`: `{kind: present}`
     """
 
 

@@ -18,7 +18,7 @@ from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, k
 class Property(Check, frozen=True):
     """Every subject's properties pass `all` tests, and `any` one of the others.
 
-    Example: `{kind: property, all: [{path: Timeout, at_most: 300}]}`
+    Example, about `functions`: `{kind: property, all: [{path: Timeout, at_most: 300}]}`
     """
 
     all: tuple[Test, ...] = ()
@@ -68,9 +68,10 @@ UNITS: Mapping[str, Mapping[str, int]] = {
 class Ratio(Check, frozen=True):
     """One number is at least so many times another; service defaults count.
 
-    Example: `{kind: ratio, left: dlq.VisibilityTimeout, at_least: 6, of: audit_function.Timeout}`;
     `plus` is added to the right side. Where the sides count in different units, both are named:
     `left_unit: ms, of_unit: s` (`plus` is in the unit of `of`).
+    Example, about `dlq`:
+    `{kind: ratio, left: dlq.VisibilityTimeout, at_least: 6, of: audit_function.Timeout}`
     """
 
     left: str
@@ -134,8 +135,9 @@ def _number(place: str, case: Case) -> tuple[Resource, str, float]:
 class Keys(Check, frozen=True):
     """A table's key attributes, or those of an index of it.
 
-    Example: `{kind: keys, hash: orderId}`; `range` where there is one, `index` for a global secondary
-    index, `projection` for what it holds. Attributes are strings unless `type` says otherwise.
+    `range` where there is one, `index` for a global secondary index, `projection` for what it holds.
+    Attributes are strings unless `type` says otherwise.
+    Example, about `orders_table`: `{kind: keys, hash: orderId}`
     """
 
     hash: str

@@ -22,7 +22,8 @@ class Runtime(Check, frozen=True):
 
     The life cycle is cfn-lint's data, from
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html. Its last day in support is the
-    deprecation date itself. Example: `{kind: runtime, families: {nodejs: "20", python: "3.12"}}`
+    deprecation date itself.
+    Example, about `all_functions`: `{kind: runtime, families: {nodejs: "20", python: "3.12"}}`
     """
 
     families: dict[str, str]

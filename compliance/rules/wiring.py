@@ -19,7 +19,7 @@ class Mapping(Check, frozen=True):
     """The subject, an enabled event source mapping, feeds `function` from `source`.
 
     A role that is not filled is a broken wire here, not a thing unknown.
-    Example: `{kind: mapping, source: orders_table, function: processor}`
+    Example, about `stream_mapping`: `{kind: mapping, source: orders_table, function: processor}`
     """
 
     source: SubjectName
@@ -66,7 +66,7 @@ def _broken(error: Unfilled, case: Case) -> None:
 class Reference(Check, frozen=True):
     """The subject, a function, gets `to` through its environment, by reference.
 
-    Example: `{kind: reference, to: bucket}`
+    Example, about `processor`: `{kind: reference, to: bucket}`
     """
 
     to: SubjectName
@@ -106,6 +106,7 @@ class FailureTarget(Check, frozen=True):
     dead-letter queue serves asynchronous calls only
     (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Else the queue must be
     the DLQ, named by the mapping or, where it names none, by the function, and feed `consumer`.
+    Example, about `stream_mapping`: `{kind: failure_target, mapping_only: true}`
     """
 
     mapping_only: bool = False
@@ -155,7 +156,11 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
 
 
 class Region(Check, frozen=True):
-    """Every stack of the pipeline is bound to the document's region."""
+    """Every stack of the subjects is bound to the document's region (`environment.region`).
+
+    A template does not say where it is deployed.
+    Example: `{kind: region}`
+    """
 
 
 @kind("region", Region)
@@ -210,7 +215,10 @@ def _denotes(value: Value, target: Resource, url: bool, case: Case) -> bool:
 
 
 class OwnRole(Check, frozen=True):
-    """The subjects, functions, have a role each that nothing else uses and only Lambda may assume."""
+    """The subjects, functions, have a role each that nothing else uses and only Lambda may assume.
+
+    Example, about `functions`: `{kind: own_role}`
+    """
 
 
 @kind("own_role", OwnRole)
@@ -281,6 +289,7 @@ class Redrive(Check, frozen=True):
 
     `at_most` is how often a message may be received before it moves. Source:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    Example, about `dlq`: `{kind: redrive, at_most: 10}`
     """
 
     at_most: int = 10

@@ -21,7 +21,11 @@ MOST_EVIDENCE = 6
 
 
 class HandlerCheck(Check, frozen=True):
-    """`probe` names what is looked at."""
+    """What the functions' handlers did when they were run, on events drawn afresh, whatever their text.
+
+    `probe` names what is looked at.
+    Example, about `processor`: `{kind: handler, probe: record_id}`
+    """
 
     probe: Name
 
@@ -54,6 +58,8 @@ class Isolation(Property, frozen=True):
 
     The properties alone decide where the handler is not run; where it is, it has to play its part: a
     failure that it names to a mapping which does not ask, or swallows, is lost whatever the mapping says.
+    Example, about `stream_mapping`:
+    `{kind: isolation, all: [{path: MaximumRecordAgeInSeconds, at_most: 604800}], probe: bad_order}`
     """
 
     probe: Name = "bad_order"
