@@ -57,7 +57,7 @@ class _Drawing:
             id=_id(resource),
             logical_id=resource.logical_id,
             type=resource.type,
-            label=role.replace("_", " ") if role else _name(resource),
+            label=role.replace("_", " ").replace("dlq", "DLQ") if role else _name(resource),
             role=role,
             construct_path=resource.construct_path,
             source=resource.source,

@@ -1,4 +1,4 @@
-"""Drives Debian's Chromium by the DevTools protocol over a pipe: no port, and no package that must keep up."""
+"""Drives Debian's Chromium by the DevTools protocol over a pipe: no port, and no package to keep up."""
 
 from __future__ import annotations
 

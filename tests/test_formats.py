@@ -39,7 +39,17 @@ HUGE = card(
     },
     tuple(replace(FINDING, logical_id=f"R{n}") for n in range(500)),
 )
+
+
+def known(scorecard: Scorecard) -> Scorecard:
+    """The same, adopted by a baseline."""
+    results = tuple(replace(r, known=r.verdict.status is not Status.PASS) for r in scorecard.results)
+    findings = tuple(replace(f, status=FindingStatus.KNOWN) for f in scorecard.findings)
+    return replace(scorecard, results=results, findings=findings)
+
+
 CARDS = {
+    "known": known(RED),
     "green": card(),
     "red": RED,
     "excused": card({"core": EXCUSED}),
@@ -153,6 +163,11 @@ def test_sarif_suppresses_what_is_waived_covered_or_excused() -> None:
         "it is last (until 2026-06-01)",
         "answered by requirement NAM-07",
     ]
+
+
+def test_sarif_suppresses_what_is_known() -> None:
+    said = {r["suppressions"][0]["justification"] for r in log(known(RED))["results"]}
+    assert said == {"known to the baseline"}
 
 
 def fingerprints(evidence: Evidence) -> list[Any]:

@@ -105,6 +105,15 @@ class Said:
         return sum(STATES[r.verdict.status] == self.state for r in self.results) + self.findings
 
 
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a bar, in hundredths of it."""
+
+    state: str
+    start: float
+    width: float
+
+
 class _Page:
     """What the template asks for."""
 
@@ -132,8 +141,20 @@ class _Page:
         return [line for line in (known(self.card), *changes(self.card)) if line]
 
     @property
-    def scores(self) -> list[tuple[str, int, int]]:
-        return list(scores(self.card))
+    def scores(self) -> Iterator[tuple[str, int, int, list[Part]]]:
+        """Title, met, total, and the bar: of a category, or of all that are no hardening."""
+        own = {one_line(c.title): {c.id} for c in self.card.categories}
+        every = {c.id for c in self.card.categories if not c.hardening}
+        for title, met, total in scores(self.card):
+            yield title, met, total, list(self._bar(own.get(title, every)))
+
+    def _bar(self, categories: set[str]) -> Iterator[Part]:
+        states = [self.state(r) for r in self.card.results if r.category in categories]
+        start = 0.0
+        for state in ("pass", "unsure", "fail"):
+            width = 100 * states.count(state) / len(states) if states else 0.0
+            yield Part(state, start, width)
+            start += width
 
     @property
     def excused(self) -> bool:

@@ -1,6 +1,6 @@
 """The scorecard as JUnit XML, for what shows test results: a test case a requirement, a suite a scanner.
 
-What is not assessed is an error where it colours the gate, and skipped where the input excuses it.
+What is not assessed is an error where it colours the gate; what leaves the gate as it is, is skipped.
 """
 
 from __future__ import annotations
@@ -64,18 +64,21 @@ def _requirement(card: Scorecard, category: CategoryScore, result: Result) -> El
     verdict = result.verdict
     case = _case(f"compliance.{result.category}", f"{result.id} {result.title}")
     lines = list(_lines(card, result))
+    red = category.gate and not result.settled
     if verdict.status is Status.FAIL:
-        kind = "failure" if category.gate else "skipped"
-        _outcome(case, kind, f"{_not_gating(category)}failed, {result.severity}: {result.fix}", lines)
+        kind = "failure" if red else "skipped"
+        _outcome(case, kind, f"{_mild(category, result)}failed, {result.severity}: {result.fix}", lines)
     elif verdict.status is Status.NOT_ASSESSED:
-        kind = "error" if category.gate and not verdict.excused else "skipped"
-        _outcome(case, kind, f"{_not_gating(category)}not assessed: {verdict.why}", lines)
+        kind = "error" if red else "skipped"
+        _outcome(case, kind, f"{_mild(category, result)}not assessed: {verdict.why}", lines)
     elif lines:
         SubElement(case, "system-out").text = _clean("\n".join(lines))
     return case
 
 
-def _not_gating(category: CategoryScore) -> str:
+def _mild(category: CategoryScore, result: Result) -> str:
+    if result.known:
+        return "known to the baseline: "
     return "" if category.gate else "does not colour the gate: "
 
 
@@ -116,7 +119,7 @@ def _finding(finding: Finding) -> Element:
     elif finding.status is FindingStatus.COVERED:
         _outcome(case, "skipped", f"answered by requirement {finding.requirement}", (text,))
     else:
-        _outcome(case, "skipped", f"{finding.status}", (text,))
+        _outcome(case, "skipped", "known to the baseline", (text,))
     return case
 
 

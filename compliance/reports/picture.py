@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compliance.model import Diagram, Edge, Node
 
-WIDTH, HEIGHT, CHIP = 140, 58, 22
-GAP_X, GAP_Y, MARGIN = 84, 34, 12
+WIDTH, HEIGHT, CHIP = 148, 58, 22
+GAP_X, GAP_Y, MARGIN = 86, 34, 12
 MOST = 60  # boxes; a larger picture shows nothing
-LETTERS = 19
+TITLE, KIND = 15, 21  # letters that a box holds, of two sizes
 ALARM = "AWS::CloudWatch::Alarm"
 KINDS: Mapping[str, str] = {
     "AWS::DynamoDB::Table": "DynamoDB table",
@@ -36,6 +37,7 @@ class Box:
     title: str
     kind: str
     nodes: tuple[Node, ...]
+    width: int = WIDTH
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _picture(
             boxes[id_] = Box(x, y, HEIGHT, _count(nodes), "all of the picture", nodes)
             continue
         node = ends[id_]
-        boxes[id_] = Box(x, y, HEIGHT, _short(node.label), _short(kind(node.type)), (node,))
+        boxes[id_] = Box(x, y, HEIGHT, short(node.label, TITLE), short(kind(node.type), KIND), (node,))
         own = tuple(ends[alarm] for alarm, watched in alarms.items() if watched == id_)
         if own:
             chips.append(Box(x, y + HEIGHT, CHIP, _count(own), "", own))
@@ -174,8 +176,14 @@ def _count(alarms: Sequence[Node]) -> str:
     return f"{len(alarms)} alarm{'s' * (len(alarms) != 1)}"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+def short(text: str, letters: int) -> str:
+    """As much of a text as fits. Letters of the far East take twice the room."""
+    room = letters
+    for index, letter in enumerate(text):
+        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if room < (index < len(text) - 1):
+            return f"{text[:index]}…"
+    return text
 
 
 def _arrow(tail: Box, head: Box, edge: Edge) -> Arrow:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,7 @@ LEVELS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "not
 SCORES = {Severity.HIGH: "8.0", Severity.MEDIUM: "5.0", Severity.LOW: "2.0"}
 KINDS = {Status.PASS: "pass", Status.FAIL: "fail", Status.NOT_ASSESSED: "open"}
 ROOT = "SRCROOT"
+KNOWN = "known to the baseline"
 
 JSON = dict[str, Any]
 
@@ -146,7 +148,7 @@ def _requirements(card: Scorecard) -> Iterator[JSON]:
                 "message": _text(_message(result, item)),
                 "locations": [_location(card, item)],
                 "partialFingerprints": {"complianceRequirement/v1": _hash(result.id, what)},
-                **({"suppressions": [_excuse(verdict.why)]} if verdict.excused else {}),
+                **_settled(result, item),
             }
 
 
@@ -154,6 +156,12 @@ def _kind(result: Result) -> JSON:
     """SARIF wants level none of whatever is no failure."""
     kind = KINDS[result.verdict.status]
     return {"kind": kind, "level": LEVELS[result.severity] if kind == "fail" else "none"}
+
+
+def _settled(result: Result, item: Evidence | None) -> JSON:
+    if result.verdict.excused:
+        return {"suppressions": [_excuse(result.verdict.why)]}
+    return {"suppressions": [_excuse(KNOWN)]} if result.known or (item and item.known) else {}
 
 
 def _message(result: Result, item: Evidence | None) -> str:
@@ -203,8 +211,8 @@ def _positions(listed: Sequence[JSON]) -> dict[str, int]:
 def _suppression(finding: Finding) -> JSON:
     if finding.status is FindingStatus.COVERED:
         return _excuse(f"answered by requirement {finding.requirement}")
-    if finding.status is not FindingStatus.WAIVED:
-        return _excuse(f"{finding.status}")
+    if finding.status is FindingStatus.KNOWN:
+        return _excuse(KNOWN)
     until = f" (until {finding.expires})" if finding.expires else ""
     return _excuse(f"{finding.reason or 'waived'}{until}")
 
@@ -248,7 +256,7 @@ def _line(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
 def _split(source: str | None) -> tuple[str, int] | None:
     path, _, line = (source or "").rpartition(":")
     plain = PurePosixPath(path.replace("\\", "/"))
-    if not path or not line.isdecimal() or plain.is_absolute() or ".." in plain.parts:
+    if not path or not re.fullmatch("[0-9]{1,8}", line) or plain.is_absolute() or ".." in plain.parts:
         return None
     return str(plain), max(int(line), 1)
 

@@ -48,9 +48,9 @@ class Sources:
 
     def excerpt(self, item: Evidence, *, mend: bool) -> Excerpt | None:
         """What stands where a piece of evidence points to; None where that cannot or may not be read."""
-        path, _, digits = (item.source or "").rpartition(":")
-        lines = self._lines(path)
-        number = int(digits) if digits.isdecimal() and len(digits) < 9 else 0
+        place = re.fullmatch("(.+):([0-9]{1,8})", item.source or "")
+        lines = self._lines(place[1]) if place else None
+        number = int(place[2]) if place else 0
         if not lines or not 1 <= number <= len(lines):
             return None
         shown = range(max(number - AROUND, 1), min(number + AROUND, len(lines)) + 1)
