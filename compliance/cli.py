@@ -102,6 +102,7 @@ def main() -> None:
     compliance audit --template stack.yaml       a template, JSON or YAML
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
+    compliance completion bash                   for `eval` in ~/.bashrc
     """
 
 
@@ -404,8 +405,33 @@ def _coloured(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+@main.command(short_help="Print what completes commands in a shell.")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print the script that lets a shell complete commands, options and the ids of
+    requirements.
+
+    \b
+    eval "$(compliance completion bash)"         in ~/.bashrc
+    eval "$(compliance completion zsh)"          in ~/.zshrc
+    compliance completion fish | source          in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(main, {}, "compliance", "_COMPLIANCE_COMPLETE").source())
+
+
+def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    from compliance.document import load
+
+    ids = load(ctx.params.get("requirements") or _own_document()).by_id
+    return [id_ for id_ in ids if id_.startswith(typed.upper())]
+
+
 @main.command(short_help="List the requirements, or explain one.")
-@click.argument("id_", metavar="[ID]", required=False)
+@click.argument("id_", metavar="[ID]", required=False, shell_complete=_ids)
 @click.option("--requirements", type=EXISTING, metavar="FILE", help="Another requirements document.")
 def requirements(id_: str | None, requirements: Path | None) -> None:
     """List the document's requirements, or explain one: its text, its source, its

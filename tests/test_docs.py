@@ -1,0 +1,81 @@
+"""docs/: what is made of code has not drifted, every example holds, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from compliance import docs, document
+from compliance.audit import Options, audit
+from compliance.cli import main
+from compliance.model import Scorecard, Status
+from compliance.rules import KINDS, bind
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+bind(document.load())
+
+
+@pytest.mark.parametrize("name", sorted(docs.pages()))
+def test_what_is_made_has_not_drifted(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == docs.pages()[name], "run `make docs`"
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_every_kind_has_prose_and_an_example(name: str) -> None:
+    assert docs.examples(KINDS[name])
+    assert "Example" not in docs.pages()["kinds.md"], "an example that was not recognised"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Scorecard:
+    """Our own app judged by a document of the examples, as kinds.md shows them."""
+    text = (ROOT / "docs" / "kinds.md").read_text(encoding="utf-8").partition("## Kinds")[2]
+    own = yaml.safe_load(document.OWN.read_text(encoding="utf-8"))
+    blocks = re.findall(r"```yaml\n(.*?)\n```", text, re.DOTALL)
+    requirements = [
+        {"id": f"EX-{n:02}", "category": "core", "title": "example", "text": "example", "fix": "mend it"}
+        for n in range(len(blocks))
+    ]
+    for requirement, block in zip(requirements, blocks, strict=True):
+        requirement.update(yaml.safe_load(block))
+    file = tmp_path_factory.mktemp("docs") / "requirements.yaml"
+    shown = {**own, "categories": own["categories"][:1], "requirements": requirements}
+    file.write_text(yaml.safe_dump(shown), encoding="utf-8")
+    return audit(Options(requirements=file, skip_scanners=True, folder=ROOT))
+
+
+def test_the_examples_of_the_kinds_hold_on_our_app(judged: Scorecard) -> None:
+    assert len(judged.results) >= len(KINDS)
+    unmet = {r.id: r.verdict for r in judged.results if r.verdict.status is not Status.PASS}
+    assert not unmet
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in _anchors(path), target
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_every_option_that_is_shown_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["audit", "--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    lines = re.findall(r"compliance audit[^`\n#]*", page.read_text(encoding="utf-8"))
+    used = {option for line in lines for option in re.findall(r"--[a-z-]+", line)}
+    assert used <= known
