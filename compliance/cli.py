@@ -489,6 +489,73 @@ def _explain(document: Document, id_: str) -> None:
         _say("", wrapper.fill(f"{label + ':':<14}{text}"))
 
 
+@main.command(short_help="Write a first document for a stack.")
+@click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
+@click.option("--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it.")
+@click.option("--template", type=EXISTING, metavar="FILE", help="One CloudFormation template.")
+@click.option(
+    "-c",
+    "--context",
+    multiple=True,
+    callback=_pairs,
+    metavar="KEY=VALUE",
+    help="Context for the synth; may be repeated.",
+)
+@click.option("--env", "environment", metavar="NAME", help="Environment of the input [default: dev].")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="requirements.yaml",
+    show_default=True,
+    metavar="PATH",
+    help="Where to write it; - is standard output.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(
+    app: str | None,
+    assembly: Path | None,
+    template: Path | None,
+    context: dict[str, str],
+    environment: str | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Write a first requirements document for a stack, from what is there: its
+    subjects by their wiring, its present values as requirements. All of them are
+    met; which should be there is for you to decide.
+
+    \b
+    compliance init                               for the app of cdk.json here
+    compliance init --template stack.yaml --output -
+    compliance audit --requirements requirements.yaml
+    """
+    if sum(value is not None for value in (app, assembly, template)) > 1:
+        raise click.UsageError("--app, --assembly and --template exclude each other")
+    if context and (assembly or template):
+        raise click.UsageError("-c is for the synth; an assembly or a template takes --env")
+    for name, value in (("--app", app), ("--env", environment)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{name} is empty")
+    to_stdout = str(output) == "-"
+    if not to_stdout:
+        if output.exists() and not force:
+            raise InputError(f"{output}: is there already; --force replaces it")
+        _check_output(output, template)
+
+    from compliance.audit import Options
+    from compliance.draft import read
+    from compliance.source import write_atomically
+
+    options = Options(app=app, assembly=assembly, template=template, context=context, environment=environment)
+    with _progress(False, False) as progress:
+        text = read(options, progress)
+    if to_stdout:
+        click.echo(text.encode(), nl=False)
+        return
+    write_atomically(output, text)
+    click.echo(f"{output}: written; compliance audit --requirements {output} judges by it", err=True)
+
+
 def _say(bold: str, rest: str = "") -> None:
     head = click.style(printable(bold), bold=True) if bold else ""
     click.echo(head + printable(rest), color=_coloured(sys.stdout))
