@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test lint format docs lock clean
+.PHONY: help audit test lint format docs picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
+	@echo "make picture draw docs/report.png anew, with Chromium"
 	@echo "make lock    refresh requirements.lock from pyproject.toml"
 	@echo "make clean   remove everything that make made"
 
@@ -42,6 +43,9 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m compliance.docs
+
+picture: $(READY)
+	$(BIN)/python tests/picture.py
 
 lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-header --upgrade

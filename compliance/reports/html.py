@@ -170,7 +170,10 @@ class _Page:
         return anchor(result if isinstance(result, str) else result.id)
 
     def place(self, item: Evidence) -> str:
-        return where(".".join(filter(None, (item.logical_id, item.property))), item.construct_path)
+        return where(".".join(filter(None, (item.logical_id, item.property))))
+
+    def written(self, item: Evidence) -> str:
+        return where(item.construct_path, item.source)
 
     def excerpt(self, item: Evidence, result: Result) -> Excerpt | None:
         fails = result.verdict.status is Status.FAIL
