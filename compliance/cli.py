@@ -291,11 +291,10 @@ def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str,
     """Each format with its output, None for standard output. One that would be lost is a usage error."""
     formats = formats or ("terminal",)
     outputs = outputs or (Path("-"),)
-    if len(formats) != len(outputs):
-        raise click.UsageError(
-            f"{len(formats)} formats and {len(outputs)} outputs: give each --format its --output"
-            " (- is standard output)"
-        )
+    if len(formats) > len(outputs):
+        raise click.UsageError(f"give each of the {len(formats)} formats its --output (- is standard output)")
+    if len(formats) < len(outputs):
+        raise click.UsageError(f"give each of the {len(outputs)} outputs its --format")
     places = [output.resolve() if output != Path("-") else None for output in outputs]
     for place, output in zip(places, outputs, strict=True):
         if places.count(place) > 1:

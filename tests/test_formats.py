@@ -13,8 +13,11 @@ from xml.etree.ElementTree import Element, fromstring
 import jsonschema
 import pytest
 import xmlschema
+from click.testing import CliRunner
+from inputs import DOCUMENT, write
 from test_reports import EVIDENCE, FAILED, FINDING, HOSTILE, MARKUP, RED, UNSURE, card, everywhere
 
+from compliance.cli import main
 from compliance.model import (
     Diagram,
     Evidence,
@@ -278,6 +281,71 @@ def test_junit_has_a_case_for_each_requirement_and_finding() -> None:
     for words in ("Bucket83908E77.BucketName", "stacks/order_pipeline.py:120", "fix: do 7"):
         assert words in (failure.text or "")
     assert cases["NAM-07 title 7"].get("classname") == "compliance.naming"
+
+
+# Several at once
+
+TEMPLATE = "Resources:\n  F:\n    Type: AWS::Lambda::Function\n    Properties: {Timeout: 3}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write(tmp_path, {"requirements.yaml": DOCUMENT, "t.yaml": TEMPLATE})
+
+
+def audit(*arguments: str) -> Any:
+    quiet = ("--skip-scanners", "--skip-handlers", "--requirements", "requirements.yaml")
+    return CliRunner().invoke(main, ("audit", "--template", "t.yaml", *quiet, *arguments))
+
+
+def test_each_format_goes_to_its_output(folder: Path) -> None:
+    pairs = {"json": "a.json", "html": "a.html", "sarif": "a.sarif", "junit": "a.xml", "markdown": "a.md"}
+    named = [word for pair in pairs.items() for word in ("--format", pair[0], "--output", pair[1])]
+    result = audit(*named, "--format", "terminal", "--output", "-")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "GREEN" in result.stdout
+    starts = {"json": "{", "html": "<!doctype html>", "sarif": "{", "junit": "<?xml", "markdown": "# "}
+    for format_, name in pairs.items():
+        assert (folder / name).read_text(encoding="utf-8").startswith(starts[format_])
+    assert json.loads((folder / "a.sarif").read_text())["version"] == "2.1.0"
+
+
+def test_formats_and_outputs_pair_in_their_own_order(folder: Path) -> None:
+    result = audit("--output", "a.json", "--output", "a.xml", "--format", "json", "--format", "junit")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (folder / "a.json").read_text().startswith("{")
+    assert (folder / "a.xml").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("format_", ["html", "sarif", "junit", "json", "markdown"])
+def test_one_format_goes_to_standard_output(folder: Path, format_: str) -> None:
+    plain, named = audit("--format", format_), audit("--format", format_, "--output", "-")
+    assert plain.stdout == named.stdout != ""
+    assert not (folder / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--format json --format html", "give each of the 2 formats its --output"),
+        ("--format json --format html --output a", "give each of the 2 formats its --output"),
+        ("--format json --output a --output b", "give each of the 2 outputs its --format"),
+        ("--output a --output b", "give each of the 2 outputs its --format"),
+        ("--format json --output a --format html --output ./a", "several formats would be written to it"),
+        ("--format json --output - --format html --output -", "several formats would be written to it"),
+        ("--format pdf", "'pdf' is not one of"),
+        ("--format json --output t.yaml", "a report would replace it"),
+        ("--format json --output no/where", "no/where"),
+    ],
+)
+def test_formats_that_do_not_fit_their_outputs(folder: Path, arguments: str, words: str) -> None:
+    before = sorted(folder.rglob("*"))
+    result = audit(*arguments.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
 
 
 # Markdown
