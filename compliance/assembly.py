@@ -26,6 +26,7 @@ from compliance.intrinsics import (
     parts_of,
     show,
     step,
+    why_unknown,
 )
 from compliance.model import InputError
 from compliance.physical import FORMS
@@ -289,8 +290,11 @@ class Assembly:
         if pattern is None:
             return ref
         name = resource.get(form.name)
+        # A name that only the deployment decides is the same wherever it is referred to.
+        if name is NO_VALUE or why_unknown(name) not in (None, TOO_FAR.why):
+            name = resource.ref
         known = {
-            "name": resource.ref if name is NO_VALUE else self.written_out(name),
+            "name": name if name == resource.ref else self.written_out(name),
             "account": resource.stack.pseudo("AWS::AccountId"),
             "region": resource.stack.pseudo("AWS::Region"),
             "partition": resource.stack.pseudo("AWS::Partition"),

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -100,6 +101,11 @@ def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unkno
             yield Unknown(why_unknown(arn) or show(arn))
         elif text not in ours:
             yield text
+
+
+def is_managed(arn: str, name: str) -> bool:
+    """Whether an ARN is that of a policy of AWS's own, in whatever partition."""
+    return re.fullmatch(rf"arn:[\w${{}}:-]+:iam::aws:policy/{re.escape(name)}", arn) is not None
 
 
 def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Statement]:

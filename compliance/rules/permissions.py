@@ -11,6 +11,7 @@ from compliance.iam import (
     covers_action,
     covers_resource,
     expand_action,
+    is_managed,
     is_pattern,
     managed_policies,
     resource_statements,
@@ -79,7 +80,7 @@ def judge_permissions(check: Permissions, case: Case) -> Verdict:
     for policy in managed_policies(case.assembly, role):
         with tally.doubting():
             _all_known(policy.why if isinstance(policy, Unknown) else None, role)
-            fits = logs and str(policy).endswith(f":aws:policy/{BASIC_EXECUTION}")
+            fits = logs and is_managed(str(policy), BASIC_EXECUTION)
             wanted = "no managed policy that allows more"
             tally.add(fits, evidence(role, str(policy), wanted, "ManagedPolicyArns"))
     if not tally.failures and not tally.passes:

@@ -12,6 +12,7 @@ from compliance.iam import (
     covers_action,
     covers_resource,
     doubt,
+    is_managed,
     managed_policies,
     resource_statements,
     role_statements,
@@ -150,7 +151,7 @@ def _judge_writes(role: Resource, name: str, case: Case, tally: Tally) -> None:
                 place = f"{statement.property}.Resource"
                 tally.add(False, evidence(statement.resource, target, wanted, place))
         for policy in managed_policies(case.assembly, role):
-            if isinstance(policy, Unknown) or not policy.endswith(BASIC_EXECUTION):
+            if isinstance(policy, Unknown) or not is_managed(policy, BASIC_EXECUTION):
                 why = policy.why if isinstance(policy, Unknown) else f"what {policy} allows"
                 raise Undecided(f"{why} is not in the template")
             found = f"{policy} allows every log group"

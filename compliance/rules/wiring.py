@@ -40,8 +40,12 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
     ends = (("EventSourceArn", source, (*TABLES, QUEUE)), ("FunctionName", function, (FUNCTION,)))
     for path, end, types in ends:
         value = decided(mapping.get(path))
-        item = evidence(mapping, value, end.logical_id, path)
-        tally.add(case.pipeline.identify(value, *types) is end, item)
+        holds = case.pipeline.identify(value, *types) is end
+        of_table = end.type in TABLES  # whose own ARN feeds nothing
+        item = evidence(
+            mapping, value, f"the stream of {end.logical_id}" if of_table else end.logical_id, path
+        )
+        tally.add(holds and (not of_table or "/stream/" in case.text(value)), item)
     enabled = decided(mapping.get("Enabled"))
     item = evidence(mapping, enabled, "true, or not set", "Enabled")
     tally.add(enabled is NO_VALUE or to_bool(enabled) is True, item)
@@ -55,9 +59,14 @@ def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
 
 
 def _broken(error: Unfilled, case: Case) -> None:
-    """Whether a wire is really missing: a mapping of which only the deployment decides may be it."""
+    """Whether a wire is really missing: raises Undecided where only the deployment decides."""
     if error.doubt:
         raise Undecided(str(error))
+    _undecided_ends(case)
+
+
+def _undecided_ends(case: Case) -> None:
+    """A mapping whose ends only the deployment decides may be the one that is missing."""
     for mapping in case.pipeline.mappings:
         for path in ("EventSourceArn", "FunctionName"):
             decided(mapping.resource.get(path))
@@ -150,6 +159,7 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
     fed = [m for m in case.pipeline.mappings if m.source is dlq and m.function is not None]
     consumer = case.pipeline.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
+        _undecided_ends(case)
         found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
         tally.add(False, evidence(dlq, found, "the audit function's event source"))
     return tally.verdict()
@@ -333,4 +343,6 @@ def _accepts(target: Resource, queue: Resource, case: Case) -> bool:
         return True
     permission = policy.get("redrivePermission", "allowAll")
     sources = [case.pipeline.identify(arn, QUEUE) for arn in to_list(policy.get("sourceQueueArns", NO_VALUE))]
+    if permission == "byQueue" and queue not in sources and None in sources:
+        decided(queue.get("QueueName"))
     return permission == "allowAll" or (permission == "byQueue" and queue in sources)
