@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from compliance.audit import Options, audit
 
 pytest_plugins = "pytester"
 
+ROOT = Path(__file__).parent.parent
 DOCUMENT = """\
 version: 1
 title: Two buckets
@@ -267,6 +270,22 @@ def test_a_broken_checker_is_an_error_too(project: pytest.Pytester, monkeypatch:
     ran = project.runpytest("--compliance")
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines(["compliance: checker broke: ZeroDivisionError: who would have thought"])
+
+
+def test_the_wheel_serves_a_bare_project(project: pytest.Pytester) -> None:
+    """The wheel's files and entry point alone; only what it depends on comes from this environment."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", project.path / "dist"]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    venv = project.path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    site = next(venv.glob("lib/python*/site-packages"))
+    zipfile.ZipFile(next(project.path.glob("dist/*.whl"))).extractall(site)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    project.makepyfile(test_own=f"import compliance\ndef test(): assert {str(site)!r} in compliance.__file__")
+    command = [venv / "bin" / "python", "-m", "pytest", "--compliance", "-n", "2", "test_own.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "1 failed, 3 passed, 1 skipped, 1 xfailed" in done.stdout, done.stdout + done.stderr
+    assert "Append the account to its name." in done.stdout
 
 
 def test_no_pyproject_is_a_usage_error(pytester: pytest.Pytester) -> None:
