@@ -21,6 +21,7 @@ from compliance.model import CategoryScore, FindingStatus, History, InputError, 
 from compliance.source import MAX_BYTES, check_writable, read_text
 
 VERSION = 1
+SHOWN = 100  # runs that a report is given
 
 
 def load(path: Path) -> tuple[Run, ...]:
@@ -96,7 +97,7 @@ def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
     """The scorecard with what it changes against earlier runs of its environment."""
     own = [run for run in runs if run.environment == card.subject.environment]
     now = _of(card, folder)
-    history = History(runs=(*own, now))
+    history = History(runs=(*own, now)[-SHOWN:])
     if not own:
         return replace(card, history=history)
     before = set(own[-1].failing)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from compliance import baseline, coverage
 from compliance.audit import Options, audit
@@ -27,6 +29,8 @@ from compliance.model import (
     Subject,
     Verdict,
 )
+from compliance.reports import json as json_report
+from compliance.reports import markdown, terminal
 
 TEMPLATE = Path(__file__).with_name("fixtures") / "handwritten" / "template.yaml"
 FILE = Path("known.json")
@@ -195,6 +199,24 @@ def test_a_malformed_baseline_is_refused(text: str, message: str, tmp_path: Path
     (tmp_path / FILE).write_text(text)
     with pytest.raises(InputError, match=message):
         baseline.load(tmp_path / FILE, "dev")
+
+
+def test_reports_say_how_much_is_known(tmp_path: Path) -> None:
+    before = card(OLD, findings=(finding("Bucket"), finding("Table")))
+    now = judged(known_of(before, tmp_path), before)
+    said = "1 known requirement, 2 known findings: the baseline lets them be"
+    console = Console(file=io.StringIO(), width=100)
+    terminal.write(now, console)
+    assert isinstance(console.file, io.StringIO)
+    assert said in console.file.getvalue()
+    assert "NAM-01" not in console.file.getvalue()
+    assert f"- {said}" in markdown.render(now)
+    data = json.loads(json_report.render(now))
+    assert data["gate"] == "green"
+    assert data["requirements"][0]["known"] is True
+    assert data["requirements"][0]["status"] == "fail"
+    assert data["requirements"][0]["evidence"][0]["known"] is True
+    assert {f["status"] for f in data["findings"]} == {"known"}
 
 
 # From end to end

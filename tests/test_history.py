@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from compliance import history
 from compliance.cli import main
@@ -24,7 +26,7 @@ from compliance.model import (
     Verdict,
 )
 from compliance.reports import json as json_report
-from compliance.reports import markdown
+from compliance.reports import markdown, terminal
 from compliance.reports.text import changes
 
 TEMPLATE = Path(__file__).with_name("fixtures") / "handwritten" / "template.yaml"
@@ -65,6 +67,13 @@ def test_new_still_and_mended(tmp_path: Path) -> None:
     assert trend == "trend ▂▂ 1, 1 of 4"
     assert json.loads(json_report.render(now))["history"]["new"] == ["A-3"]
     assert "new A-3; mended A-1" in markdown.render(now)
+    assert "## A-3 title: failed, new" in markdown.render(now)
+    assert "## A-2 title: failed\n" in markdown.render(now)
+    console = Console(file=io.StringIO(), width=100)
+    terminal.write(now, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "A-3 title  failed, low, new" in console.file.getvalue()
+    assert "trend ▂▂ 1, 1 of 4" in console.file.getvalue()
 
 
 def test_the_commit_is_remembered_where_there_is_one(tmp_path: Path) -> None:

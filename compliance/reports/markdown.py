@@ -10,6 +10,7 @@ from compliance.reports.text import (
     Row,
     changes,
     days_left,
+    is_new,
     known,
     neutral,
     one_line,
@@ -63,7 +64,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
         yield f"| {prose(title)} | {met} | {total} |"
     for result in unmet(card):
         yield ""
-        yield from _result(result, rows_of(card, FindingStatus.COVERED, result.id))
+        yield from _result(card, result)
     if open_ := rows_of(card, FindingStatus.OPEN):
         yield ""
         yield "## Open findings"
@@ -96,23 +97,24 @@ def _table_row(row: Row, *rest: str) -> str:
     return f"| {' | '.join((scanners, named, _cell(resource(row)), *rest))} |"
 
 
-def _result(result: Result, covered: list[Row]) -> Iterator[str]:
+def _result(card: Scorecard, result: Result) -> Iterator[str]:
     verdict = result.verdict
-    yield f"## {result.id} {prose(result.title)}: {MARKS[verdict.status]}"
+    new = ", new" if is_new(card, result) else ""
+    yield f"## {result.id} {prose(result.title)}: {MARKS[verdict.status]}{new}"
     if verdict.why:
         yield from ("", prose(verdict.why))
     if verdict.evidence:
         yield ""
     for item in verdict.evidence:
         yield from _evidence(item)
-    for row in covered:
+    for row in rows_of(card, FindingStatus.COVERED, result.id):
         yield f"- also: {_code(rules(row))} on {_code(resource(row))}"
     if verdict.status is Status.FAIL:
         yield from ("", f"Fix: {prose(result.fix)}")
 
 
 def _evidence(item: Evidence) -> Iterator[str]:
-    yield f"- {_code(place(item))}"
+    yield f"- {'known: ' if item.known else ''}{_code(place(item))}"
     yield f"  - found: {_code(item.found)}"
     yield f"  - wanted: {_code(item.wanted)}"
 

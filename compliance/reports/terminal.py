@@ -12,6 +12,7 @@ from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import (
     Row,
     changes,
+    is_new,
     known,
     neutral,
     one_line,
@@ -41,9 +42,9 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
         unmet_ = unmet(card)
         for result in card.results:
             if result not in unmet_:
-                yield _result(result, [])
+                yield _result(card, result)
     for result in unmet(card):
-        yield _result(result, rows_of(card, FindingStatus.COVERED, result.id))
+        yield _result(card, result)
     for row in rows_of(card, FindingStatus.OPEN):
         yield _finding(row)
     for problem in card.problems:
@@ -56,19 +57,20 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
     yield from _summary(card)
 
 
-def _result(result: Result, covered: list[Row]) -> RenderableType:
+def _result(card: Scorecard, result: Result) -> RenderableType:
     status = result.verdict.status
+    since = ", known" if result.known else ", new" if is_new(card, result) else ""
     head = Text.assemble(
         (result.id, f"bold {STYLES[status]}"),
         f" {one_line(result.title)}",
-        (f"  {WORDS[status]}, {result.severity}{', known' * result.known}", "dim"),
+        (f"  {WORDS[status]}, {result.severity}{since}", "dim"),
     )
     parts: list[RenderableType] = [head]
     if result.verdict.why:
         parts.append(_line("why", result.verdict.why))
     for item in result.verdict.evidence:
         parts.extend(_evidence(item))
-    for row in covered:
+    for row in rows_of(card, FindingStatus.COVERED, result.id):
         parts.append(_line("also", f"{rules(row)} on {resource(row)}"))
     if status is Status.FAIL:
         parts.append(_line("fix", result.fix, "cyan"))

@@ -93,6 +93,11 @@ def known(card: Scorecard) -> str | None:
     return f"{', '.join(said)}: the baseline lets them be" if said else None
 
 
+def is_new(card: Scorecard, result: Result) -> bool:
+    """Whether a requirement was met, or not there, at the last run."""
+    return card.history is not None and result.id in card.history.new
+
+
 def changes(card: Scorecard) -> Iterator[str]:
     """What is new, still there and mended since the last run, and how the score went; nothing at first."""
     history = card.history
