@@ -251,7 +251,10 @@ def _node() -> str:
     found = shutil.which("node")
     if found and _major(found) >= 24:
         return found
-    raise CheckerError("sandbox: Node 24 is needed to run handlers: install the `node` extra")
+    raise CheckerError(
+        "sandbox: Node 24 is needed to run handlers: pip install 'cdk-compliance-gate[node]' brings it, "
+        "--skip-handlers does without"
+    )
 
 
 def _major(node: str) -> int:

@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,9 @@ PACKS = ("AwsSolutions", "Serverless")
 MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
 TIMEOUT = 120.0
 
+# What each is made of: an installation without the scanners has not all of it.
+PACKAGES = {"cdk-nag": ("aws_cdk", "cdk_nag"), "checkov": ("checkov",), "cfn-lint": ("cfnlint",)}
+EXTRA = "pip install 'cdk-compliance-gate[scanners]'"
 MODULES = {"checkov": "checkov_scanner", "cfn-lint": "cfn_lint"}
 
 Place = tuple[str | None, str | None]  # construct path, source line
@@ -69,6 +73,7 @@ class Scanners:
     def __init__(
         self, names: Sequence[str] = NAMES, packs: Sequence[str] = PACKS, timeout: float = TIMEOUT
     ) -> None:
+        check_installed(names)
         self._folder = tempfile.TemporaryDirectory(prefix="compliance-scanners-")
         self._templates: dict[str, Template] = {}
         self._packs, self._timeout, self._deadline = tuple(packs), timeout, 0.0
@@ -132,6 +137,14 @@ class Scanners:
             construct_path=construct_path,
             source=source,
         )
+
+
+def check_installed(names: Sequence[str] = NAMES) -> None:
+    """Raises CheckerError where a scanner is not installed: the core comes without them."""
+    missing = [n for n in names if not all(find_spec(package) for package in PACKAGES.get(n, ()))]
+    if missing:
+        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        raise CheckerError(f"{what}: {EXTRA} brings the scanners, --skip-scanners does without")
 
 
 class _Worker:
