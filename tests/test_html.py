@@ -324,6 +324,16 @@ def test_source_is_shown_around_its_line(folder: Path) -> None:
     assert "queue = Queue(" in text(read(card({"core": verdict}), folder))
 
 
+def test_a_handlers_line_is_not_looked_for_in_the_app(folder: Path) -> None:
+    (folder / "index.js").write_text("another\n" * 9)
+    there = replace(node("F", FUNCTION), source="stacks/a.py:3")
+    verdict = Verdict(Status.FAIL, (at("index.js:2", logical_id="F"),))
+    shown = text(read(replace(card({"core": verdict}), diagram=Diagram((there,))), folder))
+    assert "queue = Queue(" in shown
+    assert "index.js:2" in shown
+    assert "another" not in shown
+
+
 @pytest.mark.parametrize(
     "source",
     [

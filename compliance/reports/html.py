@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ class _Page:
         self.picture = draw(card.diagram)
         self.nodes = {node.id: node for node in card.diagram.nodes}
         self._numbers = {node.id: n for n, node in enumerate(card.diagram.nodes)}
+        self._homes = {node.logical_id: node.source for node in card.diagram.nodes if node.source}
         self._by_place = self._results_by_place()
         self._open: dict[str, int] = defaultdict(int)
         for finding in card.findings:
@@ -176,8 +177,11 @@ class _Page:
         return where(item.construct_path, item.source)
 
     def excerpt(self, item: Evidence, result: Result) -> Excerpt | None:
-        fails = result.verdict.status is Status.FAIL
-        return self.sources.excerpt(item, mend=fails) if item.source else None
+        """Where it was written. A handler's own line has its asset's path: there, where its function was."""
+        home = self._homes.get(item.logical_id or "")
+        if home and item.source and home.rpartition(":")[0] != item.source.rpartition(":")[0]:
+            item = replace(item, source=home)
+        return self.sources.excerpt(item, mend=result.verdict.status is Status.FAIL)
 
     def unassessed(self) -> list[Result]:
         return [r for r in self.card.results if r.verdict.status is Status.NOT_ASSESSED]
