@@ -348,3 +348,68 @@ def test_units_of_no_dimension_or_two_are_refused(tmp_path: Path, units: str) ->
     check = f"{{kind: ratio, left: table.L, at_least: 2, of: table.R, {units}}}"
     with pytest.raises(InputError, match="left_unit and of_unit must both be given"):
         bind(load(document(tmp_path, TABLE, check=check)))
+
+
+# Kinds that serve other stacks than the pipeline
+
+
+def judged(folder: Path, check: str, resources: dict[str, Any], subject: str = "function") -> Any:
+    subjects = FUNCTION + "  api: {type: AWS::ApiGatewayV2::Api, about: the API}\n"
+    path = document(folder, subjects, subject, check)
+    [result] = audit(
+        Options(template=template(folder, resources), requirements=path, skip_scanners=True)
+    ).results
+    return result.verdict
+
+
+def logging(resources: list[Any]) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": resources}
+    document = {"Statement": [statement]}
+    role = resource("AWS::IAM::Role", Policies=[{"PolicyName": "p", "PolicyDocument": document}])
+    logs = {"LoggingConfig": {"LogGroup": {"Ref": "Logs"}}, "Role": {"Fn::GetAtt": ["Role", "Arn"]}}
+    return {
+        "F": resource("AWS::Lambda::Function", **logs),
+        "Role": role,
+        "Logs": resource("AWS::Logs::LogGroup", RetentionInDays=7),
+    }
+
+
+def test_log_groups_find_the_roles_themselves(tmp_path: Path) -> None:
+    own = {"Fn::GetAtt": ["Logs", "Arn"]}
+    check = "{kind: log_groups}"
+    assert judged(tmp_path, check, logging([own])).status is Status.PASS
+    assert judged(tmp_path, check, logging([own, "*"])).status is Status.FAIL
+    without = logging([own])
+    del without["Role"]
+    without["F"]["Properties"]["Role"] = "arn:aws:iam::999999999999:role/theirs"
+    assert judged(tmp_path, check, without).why == "the role of F is not in the assembly"
+
+
+def test_an_api_has_alarms_of_its_own(tmp_path: Path) -> None:
+    def alarm(dimension: str) -> dict[str, Any]:
+        return resource(
+            "AWS::CloudWatch::Alarm",
+            Namespace="AWS/ApiGateway",
+            MetricName="5xx",
+            Dimensions=[{"Name": dimension, "Value": {"Ref": "Api"}}],
+        )
+
+    api = resource("AWS::ApiGatewayV2::Api")
+    check = "{kind: alarm, metric: 5xx}"
+    found = judged(tmp_path, check, {"Api": api, "A": alarm("ApiId")}, "api")
+    assert found.status is Status.PASS
+    assert judged(tmp_path, check, {"Api": api, "A": alarm("ApiName")}, "api").status is Status.FAIL
+
+
+def test_metrics_of_what_it_does_not_know_are_not_assessed(tmp_path: Path) -> None:
+    subjects = "  topic: {type: AWS::SNS::Topic, about: the topic}\n"
+    path = document(tmp_path, subjects, "topic", "{kind: alarm, metric: X}")
+    found = template(tmp_path, {"T": resource("AWS::SNS::Topic")})
+    [result] = audit(Options(template=found, requirements=path, skip_scanners=True)).results
+    assert result.verdict.status is Status.NOT_ASSESSED
+    assert "a AWS::SNS::Topic, is not known here" in (result.verdict.why or "")
+
+
+def test_the_pipelines_failure_target_asks_for_its_subjects(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ALL-01: check.kind: unknown subject 'stream_mapping'"):
+        bind(load(document(tmp_path, TABLE, check="{kind: failure_target}")))

@@ -19,8 +19,19 @@ from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided
 from compliance.rules.permissions import key_of
 from compliance.rules.policies import policies_on, refuses_plain_http
 
-NAMESPACES = {FUNCTION: "AWS/Lambda", QUEUE: "AWS/SQS", **dict.fromkeys(TABLES, "AWS/DynamoDB")}
-DIMENSIONS = {FUNCTION: "FunctionName", QUEUE: "QueueName", **dict.fromkeys(TABLES, "TableName")}
+API = "AWS::ApiGatewayV2::Api"
+NAMESPACES = {
+    FUNCTION: "AWS/Lambda",
+    QUEUE: "AWS/SQS",
+    API: "AWS/ApiGateway",
+    **dict.fromkeys(TABLES, "AWS/DynamoDB"),
+}
+DIMENSIONS = {
+    FUNCTION: "FunctionName",
+    QUEUE: "QueueName",
+    API: "ApiId",
+    **dict.fromkeys(TABLES, "TableName"),
+}
 UPWARDS = (
     "GreaterThanOrEqualToThreshold",
     "GreaterThanThreshold",
@@ -84,6 +95,8 @@ def _dimensions(value: Value) -> tuple[tuple[Value, Value], ...]:
 def watching(case: Case, target: Resource, name: str) -> list[Metric]:
     """The alarms that certainly exist and watch a metric of a resource, and that alone."""
     found = []
+    if target.type not in NAMESPACES:
+        raise Undecided(f"which metrics tell of {target.logical_id}, a {target.type}, is not known here")
     for alarm in case.assembly.resources(ALARM):
         metrics = list(metrics_of(alarm))
         # An expression over several metrics is another alarm than one on the metric itself.

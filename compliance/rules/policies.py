@@ -117,17 +117,19 @@ def log_group_name(function: Resource, case: Case) -> str | None:
 class LogGroups(Check, frozen=True):
     """Each subject, a function, logs to a group of the stack's own, with a retention, and to it alone.
 
-    `roles` are the functions' roles, in the same order.
+    `roles` are the functions' roles, in the same order; without it, those that the functions name.
     Example, about `functions`: `{kind: log_groups, roles: [processor_role, audit_role]}`
     """
 
-    roles: tuple[SubjectName, ...]
+    roles: tuple[SubjectName, ...] = ()
 
 
 @kind("log_groups", LogGroups)
 def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
     tally = Tally()
-    for function, role in zip(case.subjects(), map(case.subject, check.roles), strict=True):
+    functions = case.subjects()
+    roles = [case.subject(name) for name in check.roles] or [_role_of(f, case) for f in functions]
+    for function, role in zip(functions, roles, strict=True):
         name = log_group_name(function, case)
         if name is None:
             raise Undecided(f"the log group of {function.logical_id} is not known")
@@ -140,6 +142,13 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
             tally.add((to_number(days) or 0) > 0, item)
         _judge_writes(role, name, case, tally)
     return tally.verdict()
+
+
+def _role_of(function: Resource, case: Case) -> Resource:
+    role = case.pipeline.role_of(function)
+    if role is None:
+        raise Undecided(f"the role of {function.logical_id} is not in the assembly")
+    return role
 
 
 def _judge_writes(role: Resource, name: str, case: Case, tally: Tally) -> None:

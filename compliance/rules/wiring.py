@@ -121,6 +121,11 @@ class FailureTarget(Check, frozen=True):
     mapping_only: bool = False
     consumer: SubjectName | None = None
 
+    def subjects_named(self) -> Iterator[tuple[str, str]]:
+        yield from super().subjects_named()
+        # Which it looks at besides.
+        yield from (("kind", name) for name in ("stream_mapping", "processor", "dlq"))
+
 
 @kind("failure_target", FailureTarget)
 def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
