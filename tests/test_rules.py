@@ -314,6 +314,21 @@ SECURITY = [
     Witness("SEC-03", "the account may too", trusts("processor_role", LAMBDA, {"AWS": "123456789012"})),
     Witness("SEC-03", "all but one may", trusts("audit_role", {"AWS": "123456789012"}, key="NotPrincipal")),
     Witness("SEC-03", "nobody may", trusts("audit_role")),
+    Witness(
+        "SEC-03",
+        "a web identity may too",
+        put(
+            "audit_role.AssumeRolePolicyDocument.Statement",
+            [
+                {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": LAMBDA},
+                {
+                    "Effect": "Allow",
+                    "Action": "sts:AssumeRoleWithWebIdentity",
+                    "Principal": {"Federated": "x"},
+                },
+            ],
+        ),
+    ),
     Witness("SEC-06", "a name that stays", put("audit_table.TableName", "dev-audit-logs-table-backend")),
     Witness("SEC-06", "a tag that stays", put("bucket.Tags.0", {"Key": "Environment", "Value": "dev"})),
     Witness("SEC-06", "an output that stays", section("Outputs", More={"Value": "dev-more"})),
@@ -515,6 +530,74 @@ WIDER = [
         ),
         bases=("typescript",),
     ),
+    Witness(
+        "SEC-04",
+        "another role trusts it",
+        add(
+            "More",
+            "AWS::IAM::Role",
+            {
+                "AssumeRolePolicyDocument": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": arn("processor_role")},
+                        "Action": "sts:AssumeRole",
+                    }
+                }
+            },
+        ),
+    ),
+    Witness(
+        "SEC-05",
+        "it may invoke a function",
+        add(
+            "More",
+            "AWS::Lambda::Permission",
+            {
+                "FunctionName": ref("processor"),
+                "Action": "lambda:InvokeFunction",
+                "Principal": arn("audit_role"),
+            },
+        ),
+    ),
+    Witness(
+        "SEC-05",
+        "a policy of logs in JSON",
+        add(
+            "More",
+            "AWS::Logs::ResourcePolicy",
+            {
+                "PolicyName": "more",
+                "PolicyDocument": sub(
+                    '{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "${@audit_role.Arn}"}, '
+                    '"Action": "logs:PutLogEvents", "Resource": "*"}]}'
+                ),
+            },
+        ),
+    ),
+    Witness(
+        "SEC-04",
+        "a queue that everybody may purge",
+        add(
+            "More",
+            "AWS::SQS::QueuePolicy",
+            {
+                "Queues": [ref("dlq")],
+                "PolicyDocument": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": "*",
+                        "Action": "sqs:PurgeQueue",
+                        "Resource": arn("dlq"),
+                    }
+                },
+            },
+        ),
+        also=("SEC-05",),
+    ),
+    Witness(
+        "SEC-04", "the topic's key", allow("processor_role", "kms:Decrypt", arn("topic_key")), bases=("app",)
+    ),
     Witness("SEC-05", "everything", allow("audit_role", "*"), also=("HRD-10",)),
     Witness("SEC-05", "dynamodb:*", allow("audit_role", "dynamodb:*", TABLE)),
     Witness("SEC-05", "deleting items", allow("audit_role", "dynamodb:DeleteItem", TABLE)),
@@ -560,7 +643,8 @@ WIDER = [
     ),
 ]
 
-STREAM, AUDIT = "stream_mapping", "audit_mapping"
+STREAM = "stream_mapping"
+NEVER = section("Conditions", Never={"Fn::Equals": ["a", "b"]})
 HARDENING = [
     Witness("HRD-01", "the window not counted", put("dlq.VisibilityTimeout", 360)),
     Witness("HRD-03", "no age", drop(f"{STREAM}.MaximumRecordAgeInSeconds")),
@@ -640,6 +724,20 @@ HARDENING = [
         "one principal alone",
         put("dlq_policy.PolicyDocument.Statement.0.Principal", {"AWS": "123456789012"}),
     ),
+    Witness("HRD-06", "a policy of another topic", put("topic_policy.Topics", ["t"]), also=("HRD-07",)),
+    Witness("HRD-06", "a subscription of nobody", drop("subscription.Endpoint")),
+    Witness("HRD-06", "a subscription that never is", all_of(NEVER, put("subscription!Condition", "Never"))),
+    Witness("HRD-06", "a key's policy for another key", put("topic_key.KeyPolicy.Statement.1.Resource", "k")),
+    Witness(
+        "HRD-06",
+        "CloudWatch denied",
+        put(
+            "topic_policy.PolicyDocument.Statement.2",
+            {"Effect": "Deny", "Principal": "*", "Action": "sns:*", "Resource": ref("topic")},
+        ),
+    ),
+    Witness("HRD-07", "a policy of another queue", put("dlq_policy.Queues", [ref("second_queue")])),
+    Witness("HRD-07", "a policy of another bucket", put("bucket_policy.Bucket", "other")),
     Witness("HRD-08", "the DLQ", drop("dlq.KmsMasterKeyId")),
     Witness("HRD-08", "the second queue", drop("second_queue.KmsMasterKeyId")),
     Witness(
@@ -661,6 +759,7 @@ HARDENING = [
         Witness("HRD-11", f"the {role.replace('_', ' ')} goes", put(f"{role}!DeletionPolicy", "Delete"))
         for role in ("orders_table", "audit_table", "bucket", "processor_logs")
     ),
+    Witness("HRD-11", "replacing deletes by default", drop("bucket!UpdateReplacePolicy")),
     Witness("HRD-11", "replacing deletes", put("bucket!UpdateReplacePolicy", "Delete")),
     Witness(
         "HRD-11",
@@ -714,12 +813,18 @@ def test_witness(found: Witness, name: str, by_name: dict[str, Base]) -> None:
 
 def check_evidence(results: list[Result], base: Base) -> None:
     """A failure names what was found where, and what was wanted; a doubt says why."""
+    places = base.units["dev"].metadata
     for result in results:
         if result.verdict.status is Status.NOT_ASSESSED:
             assert result.verdict.why, result.id
         for item in result.verdict.evidence:
             assert item.found, result.id
             assert item.wanted, result.id
+            output = str(item.property).startswith("Outputs")
+            if item.logical_id in places and not output:  # what a change adds stands nowhere
+                assert (item.construct_path, item.source) == places[item.logical_id], item
+        if result.verdict.status is Status.FAIL and result.id != "SEC-06":  # of two templates, it may be all
+            assert any(item.logical_id for item in result.verdict.evidence), result.id
 
 
 def test_every_requirement_has_a_witness() -> None:

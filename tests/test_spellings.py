@@ -5,9 +5,11 @@ Each change is made to all three pipelines of `witness`, in every environment.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,12 @@ from witness import (
     bases,
     copy_of,
     differences,
+    judge_assemblies,
     section,
     statuses,
 )
 
+from compliance.assembly import load_assembly
 from compliance.intrinsics import SUB_VARIABLE
 
 EVERY = ("app", "typescript", "handwritten")
@@ -753,3 +757,63 @@ def test_spelling(spelling: Spelling, name: str, by_name: dict[str, Base]) -> No
     changed = differences(base.statuses, statuses(results))
     said = {r.id: (r.verdict.why, r.verdict.evidence[:2]) for r in results if r.id in changed}
     assert changed == {}, said
+
+
+def test_a_nested_stack(tmp_path: Path) -> None:
+    """The audit table stands in a nested stack, which hands out its name and ARN."""
+    base = next(base for base in bases() if base.name == "handwritten")
+    assemblies = {name: load_assembly(nested(base.draft(name), tmp_path / name)) for name in base.units}
+    own = assemblies.pop("dev")
+    assert len(own.stacks) == 2
+    found = statuses(judge_assemblies(own, assemblies))
+    assert differences(base.statuses, found) == {}
+
+
+def nested(draft: Draft, folder: Path) -> Path:
+    """A cloud assembly of two stacks, the audit table's within the other."""
+    table = draft.id("audit_table")
+    inner = {
+        "Parameters": {"Env": {"Type": "String"}},
+        "Resources": {table: draft.resources.pop(table)},
+        "Outputs": {"Name": {"Value": {"Ref": table}}, "Arn": {"Value": {"Fn::GetAtt": [table, "Arn"]}}},
+    }
+    outer = rewritten(draft.template, in_functions(lambda node: from_nested(node, table)))
+    outer["Resources"]["Data"] = {
+        "Type": "AWS::CloudFormation::Stack",
+        "Properties": {
+            "Parameters": {"Env": {"Ref": "Env"}},
+            "TemplateURL": {"Fn::Sub": "https://s3.${AWS::URLSuffix}/assets/inner.json"},
+        },
+    }
+    source = {"path": "inner.template.json", "packaging": "file"}
+    destinations = {"here": {"bucketName": "assets", "objectKey": "inner.json"}}
+    files = {
+        "inner.template.json": inner,
+        "outer.template.json": outer,
+        "outer.assets.json": {"files": {"inner": {"source": source, "destinations": destinations}}},
+        "manifest.json": {
+            "artifacts": {
+                "assets": {"type": "cdk:asset-manifest", "properties": {"file": "outer.assets.json"}},
+                "outer": {
+                    "type": "aws:cloudformation:stack",
+                    "environment": "aws://unknown-account/us-east-1",
+                    "properties": {"templateFile": "outer.template.json"},
+                },
+            }
+        },
+    }
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_text(json.dumps(data))
+    return folder
+
+
+def from_nested(node: Any, table: str) -> Any:
+    match node:
+        case {"Ref": str(name)} if name == table:
+            return {"Fn::GetAtt": ["Data", "Outputs.Name"]}
+        case {"Fn::GetAtt": [str(name), "Arn"]} | {"Fn::GetAtt": str(name)} if name.split(".")[0] == table:
+            return {"Fn::GetAtt": ["Data", "Outputs.Arn"]}
+        case {"Fn::Sub": str(text)} if f"${{{table}}}" in text:
+            return {"Fn::Sub": text.replace(f"${{{table}}}", "${Data.Outputs.Name}")}
+    return node

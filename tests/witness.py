@@ -301,7 +301,12 @@ def judge(
 ) -> tuple[Result, ...]:
     """The verdicts on an environment's stacks, with the same app's stacks for the others."""
     assemblies = {name: assemble(stacks, kind) for name, stacks in units.items()}
-    own = assemblies.pop(environment)
+    return judge_assemblies(assemblies.pop(environment), assemblies, environment)
+
+
+def judge_assemblies(
+    own: Assembly, others: Mapping[str, Assembly], environment: str = ENVIRONMENTS[0]
+) -> tuple[Result, ...]:
     skipped = NotRun("handlers are not run here")
     return audit.judge(
         JUDGED,
@@ -309,7 +314,7 @@ def judge(
         Pipeline(own, audit.names(RULES, environment)),
         as_of=AS_OF,
         environment=environment,
-        others=assemblies or "one environment alone",
+        others=others or "one environment alone",
         observations=lambda: Observations(skipped, skipped),
     )
 
