@@ -45,11 +45,11 @@ class Gate:
     """The plugin where it is on: has pyproject.toml collected, and holds the audit's outcome."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.pyproject = _pyproject(config)
         self._folder: Path | None = None
         self.seen: Scorecard | str | None = None
-        worker = getattr(config, "workerinput", None)
-        self._shared = Path(worker["compliance"]) if worker and "compliance" in worker else None
+        told = getattr(config, "workerinput", {}).get("compliance")
+        self._shared = Path(told["folder"]) if told else None
+        self.pyproject = Path(told["pyproject"]) if told else _pyproject(config)
         config.addinivalue_line("markers", MARKER)
         if not any(_names(arg, self.pyproject, config) for arg in config.args):
             config.args.append(str(self.pyproject))
@@ -64,7 +64,8 @@ class Gate:
     def pytest_configure_node(self, node: Any) -> None:
         """Tells each of xdist's workers where the others look."""
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compliance-pytest-"))
-        node.workerinput["compliance"] = str(self._folder)
+        told = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
+        node.workerinput["compliance"] = told
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         if file_path != self.pyproject:
@@ -85,13 +86,15 @@ class Gate:
 
 
 def _pyproject(config: pytest.Config) -> Path:
-    folders = (config.rootpath, config.invocation_params.dir)
-    path = next((found for folder in folders if (found := folder / "pyproject.toml").is_file()), None)
-    if path is None:
+    """The file here if it has our table, or else the project's: here may be a part of a larger project."""
+    folders = (config.invocation_params.dir, config.rootpath)
+    found = [path for folder in folders if (path := folder / "pyproject.toml").is_file()]
+    if not found:
         raise pytest.UsageError(
             f"--compliance: no pyproject.toml in {config.rootpath} with [{project.TABLE}]"
         )
-    return path
+    ours = (path for path in found if f"[{project.TABLE}]".encode() in path.read_bytes())
+    return next(ours, found[-1])
 
 
 def _names(argument: str, pyproject: Path, config: pytest.Config) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -206,6 +207,18 @@ def test_workers_share_one_audit(project: pytest.Pytester) -> None:
     assert audits(project) == 1
 
 
+def test_a_part_of_a_larger_project_has_its_own(project: pytest.Pytester) -> None:
+    part = project.path / "part"
+    part.mkdir()
+    for name in ("cdk.out", "requirements.yaml", "pyproject.toml"):
+        (project.path / name).rename(part / name)
+    project.makepyprojecttoml("[tool.pytest.ini_options]")
+    project.chdir()
+    os.chdir(part)
+    ran = project.run(sys.executable, "-m", "pytest", "--compliance", "-n", "1")
+    ran.assert_outcomes(passed=2, failed=1, skipped=1, xfailed=1)
+
+
 def test_junit_xml_has_the_evidence(project: pytest.Pytester) -> None:
     project.runpytest("--compliance", "--junitxml=report.xml")
     text = (project.path / "report.xml").read_text()
@@ -246,19 +259,22 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
         (CONFIG.replace("requirements.yaml", "broken.yaml"), "broken.yaml:1: *"),
     ],
 )
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
-def test_what_is_wrong_is_said_in_a_line(
-    config: str, message: str, workers: list[str], project: pytest.Pytester
-) -> None:
-    if workers and "nowhere" not in message:
-        pytest.skip("one of a kind is enough")
+def test_what_is_wrong_is_said_in_a_line(config: str, message: str, project: pytest.Pytester) -> None:
     project.makepyprojecttoml(config)
     (project.path / "broken.yaml").write_text("version: many\n")
-    run = project.runpytest_subprocess if workers else project.runpytest
-    ran = run("--compliance", *workers)
-    assert ran.ret != 0
-    ran.assert_outcomes(errors=1, passed=bool(workers))
+    ran = project.runpytest("--compliance")
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines(["*ERROR collecting pyproject.toml*", f"compliance: *{message}*"])
+    ran.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_workers_say_it_too(project: pytest.Pytester) -> None:
+    project.makepyprojecttoml(CONFIG.replace("cdk.out", "nowhere"))
+    ran = project.runpytest_subprocess("--compliance", "-n", "1")
+    assert ran.ret != 0
+    ran.assert_outcomes(errors=1, passed=1)
+    ran.stdout.fnmatch_lines(["*ERROR collecting pyproject.toml*", "compliance: nowhere*"])
     ran.stdout.no_fnmatch_line("*Traceback*")
 
 
