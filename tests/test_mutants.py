@@ -104,7 +104,12 @@ SURVIVORS = [
         "drop|empty|remove|condition.*|change|literal",
         "SEC-04 and SEC-05 are ceilings: what is allowed no more is HRD-14's",
     ),
-    (ROLE, r"Policies\.#\.PolicyDocument\.Statement\.#\.Resource", "star", "`*` already"),
+    (
+        f"{ROLE}|AWS::IAM::ManagedPolicy",
+        r"(Policies\.#\.)?PolicyDocument\.Statement\.#\.Resource",
+        "star",
+        "`*` already",
+    ),
     (ROLE, r"AssumeRolePolicyDocument\..*Action.*", "star", "as wide, for Lambda alone"),
     (ROLE, r"Policies.*(Sid|Condition.*)", ".*", "a condition narrows"),
     (QUEUE, "MessageRetentionPeriod|RedriveAllowPolicy.*|", ".*", "of the second queue HRD-15 wants no more"),
