@@ -257,11 +257,16 @@ class Discovery:
         self._pool.sort(key=lambda r: list(WORDS).index(r.type))  # stable: the templates' order
         self._wiring = Declared(assembly, {})
         self._links = {resource: self._links_of(resource) for resource in self._pool}
+        self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
+        for holder, paths in self._links.items():
+            for path, target in ((path, t) for path, targets in paths.items() for t in targets):
+                self._holders.setdefault(target, []).append((holder, path))
+        self._names: dict[Resource, str] = {}
         self._find()
         self._add_groups()
 
     def name(self, resource: Resource | None) -> str | None:
-        return next((name for name, found in self.by_name.items() if found is resource), None)
+        return self._names.get(resource) if resource else None
 
     def of_type(self, type_: str) -> tuple[str, tuple[Resource, ...]] | None:
         """The subject that stands for all resources of a type: the only one, or the group."""
@@ -297,18 +302,19 @@ class Discovery:
         return False
 
     def _open(self) -> Iterator[Resource]:
-        known = set(self.by_name.values())
-        return (resource for resource in self._pool if resource not in known)
+        return (resource for resource in self._pool if resource not in self._names)
 
     def _telling(self, resource: Resource) -> Iterator[dict[str, Any]]:
-        for name, other in self.by_name.items():
-            for path, targets in self._links[other].items():
-                if [t for t in targets if t.type == resource.type] == [resource]:
-                    yield {"referred_by": {"subject": name, "property": path}}
-            for path, targets in self._links[resource].items():
-                alike = [r for r in self._links if r.type == resource.type and other in self._at(r, path)]
-                if other in targets and alike == [resource]:
-                    yield {"refers_to": {"subject": name, "property": path}}
+        """The links to known subjects that no other resource of its type has."""
+        for holder, path in self._holders.get(resource, ()):
+            alike = [t for t in self._links[holder][path] if t.type == resource.type]
+            if holder in self._names and alike == [resource]:
+                yield {"referred_by": {"subject": self._names[holder], "property": path}}
+        for path, targets in self._links[resource].items():
+            for target in targets:
+                holders = [h for h, p in self._holders[target] if p == path and h.type == resource.type]
+                if target in self._names and holders == [resource]:
+                    yield {"refers_to": {"subject": self._names[target], "property": path}}
 
     def _at(self, resource: Resource, path: str) -> Sequence[Resource]:
         return self._links[resource].get(path, ())
@@ -327,6 +333,7 @@ class Discovery:
         name = self._free(name or _called(resource, link))
         spec = {"type": resource.type, "about": _about(resource, link) + (about and f" {about}"), **link}
         self.specs[name], self.by_name[name] = spec, resource
+        self._names[resource] = name
 
     def _free(self, name: str) -> str:
         taken = {*self.by_name, "members", *(f"{word}s" for word in (*WORDS.values(), *GROUPS.values()))}
