@@ -173,6 +173,12 @@ CORE = [
         "another bucket",
         all_of(OTHER_BUCKET, put("processor.Environment.Variables", {"B": {"Ref": "Other"}})),
     ),
+    Witness("ARC-05", "a copy's name", put("processor.Environment.Variables", {"B": sub("${@bucket}-copy")})),
+    Witness(
+        "ARC-08",
+        "a name before it",
+        put("audit_function.Environment.Variables", {"T": sub("x${@audit_table}")}),
+    ),
     Witness("ARC-05", "no environment", drop("processor.Environment")),
     Witness(
         "ARC-06",

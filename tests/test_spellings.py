@@ -468,6 +468,12 @@ def secure_transport(operator: str, value: Any) -> Change:
     return throughout(rewrite)
 
 
+def within_a_url(draft: Draft) -> None:
+    variables = draft["processor.Environment.Variables"]
+    for name in variables:
+        variables[name] = draft.fill({"Fn::Sub": "https://${@bucket}.s3.${AWS::URLSuffix}/processed-data"})
+
+
 def literal_logs(draft: Draft) -> None:
     """Log groups by their name, written out, in the functions and in the roles."""
     for role, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
@@ -727,6 +733,7 @@ SPELLINGS = [
             ("Bool", "False"),
         )
     ),
+    Spelling("a bucket within a URL", within_a_url),
     Spelling("log groups by name", literal_logs),
     Spelling("a bound account", bound),
     Spelling("an unbound account", unbound),

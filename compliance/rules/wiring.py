@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from compliance.assembly import NESTED_STACK, Resource
 from compliance.iam import POLICIES, covers_action, statements
-from compliance.intrinsics import NO_VALUE, Unknown, Value, refs_in, show, to_bool, to_list, to_number
+from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, parts_of, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
 from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, word
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
@@ -86,13 +87,22 @@ def judge_reference(check: Reference, case: Case) -> Verdict:
     function, target = case.subjects()[0], case.subject(check.to)
     variables = decided_variables(function)
     for name, value in variables.items():
-        if any(case.assembly.resource(ref) is target for ref in refs_in(value)):
+        if any(case.assembly.resource(ref) is target for ref in _whole_refs(value)):
             return Verdict.of([], [_variable(function, name, value, target)])
     for value in variables.values():
         decided(value)
     found = ", ".join(f"{name}={show(value)}" for name, value in variables.items()) or "no variables"
     wanted = f"a variable that refers to {target.logical_id}"
     return Verdict.of([evidence(function, found, wanted, "Environment.Variables")])
+
+
+def _whole_refs(value: Value) -> Iterator[Ref]:
+    """The references in a variable that nothing is glued to: `${Bucket}-copy` is another bucket."""
+    parts = parts_of(value)
+    for before, part, after in zip(("", *parts), parts, (*parts[1:], ""), strict=False):
+        glued = re.search(r"[\w.-]$", str(before)) or re.match(r"[\w-]", str(after))
+        if isinstance(part, Ref) and not glued:
+            yield part
 
 
 def decided_variables(function: Resource) -> dict[str, Value]:
