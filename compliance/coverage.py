@@ -59,8 +59,20 @@ def scanners_rules(requirement: Requirement | Result) -> tuple[str, ...]:
 
 
 def unconfirmed(requirements: Sequence[Requirement]) -> tuple[Requirement, ...]:
-    """The requirements that no scanner can confirm: only our own rules, and the handlers' runs, see these."""
+    """The requirements that no scanner's rule states: these are ours to judge alone."""
     return tuple(requirement for requirement in requirements if not scanners_rules(requirement))
+
+
+def confirmations(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
+    """By requirement, every scanner's rule that complains where it is broken, stricter ones included."""
+    stricter = facts.load().stricter
+    return {
+        requirement.id: (
+            *scanners_rules(requirement),
+            *(rule for entry in stricter if requirement.id in entry.than for rule in entry.rules),
+        )
+        for requirement in requirements
+    }
 
 
 def _whole_rows(findings: Sequence[Finding]) -> list[Finding]:

@@ -452,6 +452,14 @@ def test_rules_of_one_fact_confirm_the_same() -> None:
         assert len({frozenset(ids) for ids in confirmed.values()}) == 1, (fact, confirmed)
 
 
+def test_what_no_scanner_can_confirm() -> None:
+    """Names, wiring, and what handlers do: the scanners know nothing of the document."""
+    seen = coverage.confirmations(DOCUMENT.requirements)
+    by_scanner = {id_ for id_, rules in seen.items() if rules}
+    assert by_scanner == {broken.requirement for broken in BROKEN}
+    assert not {id_ for id_ in by_scanner if id_.startswith(("NAM", "DAT", "MON"))}
+
+
 # What becomes of a finding
 
 FINDING = Finding(
