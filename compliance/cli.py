@@ -102,7 +102,7 @@ def main() -> None:
     compliance audit --template stack.yaml       a template, JSON or YAML
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
-    compliance init --template stack.yaml        a first document for another stack
+    compliance init --template stack.yaml        a first document, for any stack
     compliance completion bash                   for `eval` in ~/.bashrc
     """
 
