@@ -266,7 +266,10 @@ def judge(
         case = Case(rule.requirement, document, pipeline, as_of, environment, others, observations)
         return _result(rule, case)
 
-    return tuple(map(result, rules))
+    # The handlers run meanwhile: what needs them comes last.
+    patient = sorted(rules, key=lambda rule: rule.kind.waits)
+    judged = {rule.requirement.id: result(rule) for rule in patient}
+    return tuple(judged[rule.requirement.id] for rule in rules)
 
 
 def _observations(options: Options, pipeline: Wiring) -> Callable[[], Observations]:

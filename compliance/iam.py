@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from compliance.assembly import Assembly, Resource
 from compliance.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
@@ -259,11 +260,16 @@ def _all_actions() -> dict[str, tuple[str, ...]]:
     if spec is None or spec.origin is None:
         return {}
     path = Path(spec.origin).with_name("data") / "AdditionalSpecs" / "Policies.json"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    services = msgspec.json.decode(path.read_bytes(), type=dict[str, _Service])
     return {
-        service: tuple(f"{service}:{action}" for action in entry.get("Actions", {}))
-        for service, entry in data.items()
+        name: tuple(f"{name}:{action}" for action in service.actions) for name, service in services.items()
     }
+
+
+class _Service(msgspec.Struct, frozen=True):
+    """What of a service is read: the names of its actions, the rest of 2 MB is skipped unparsed."""
+
+    actions: dict[str, msgspec.Raw] = msgspec.field(name="Actions", default_factory=dict)
 
 
 def expand_action(pattern: str) -> frozenset[str]:

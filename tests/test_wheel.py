@@ -137,3 +137,16 @@ def test_another_teams_document_and_a_first_one(fresh: Path, tmp_path: Path) -> 
     assert run(fresh, "init", "--template", template, folder=tmp_path).returncode == 0
     first = run(fresh, *judged, "--requirements", "requirements.yaml", folder=tmp_path)
     assert (first.returncode, "GREEN" in first.stdout) == (0, True), first.stdout
+
+
+def test_a_bare_project_runs_the_gate_in_pytest(fresh: Path, tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    install = [uv, "pip", "install", "--quiet", "--python", fresh / "python", "pytest>=8"]
+    subprocess.run(install, check=True, cwd=tmp_path)
+    table = f'[tool.compliance]\nassembly = "{ASSEMBLY}"\nskip-scanners = true\nskip-handlers = true\n'
+    (tmp_path / "pyproject.toml").write_text(table)
+    command = [fresh / "python", "-m", "pytest", "--compliance", "-q", "-k", "ARC or HRD-09"]
+    variables = {"PATH": str(fresh), "HOME": str(tmp_path), "LANG": "C.UTF-8", "COMPLIANCE_CACHE": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+    assert "1 failed, 10 passed" in done.stdout, done.stdout + done.stderr
+    assert "PointInTimeRecoveryEnabled" in done.stdout

@@ -141,19 +141,26 @@ Judge = Callable[[Any, Case], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """A kind by its name.
+
+    `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
+    before it does, 2 can only wait.
+    """
+
     name: str
     parameters: type[Check]
     judge: Judge
+    waits: int = 0
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, parameters: type[Check]) -> Callable[[Judge], Judge]:
+def kind(name: str, parameters: type[Check], *, waits: int = 0) -> Callable[[Judge], Judge]:
     """Registers a kind of check under the name that documents use."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge)
+        KINDS[name] = Kind(name, parameters, judge, waits)
         return judge
 
     return register

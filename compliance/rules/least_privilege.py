@@ -19,6 +19,7 @@ from compliance.iam import (
     expand_action,
     is_pattern,
     managed_policies,
+    service_actions,
 )
 from compliance.intrinsics import NO_VALUE, Unknown, Value
 from compliance.model import Evidence, Verdict
@@ -67,8 +68,9 @@ class Need:
     vital: bool = True
 
 
-@kind("least_privilege", LeastPrivilege)
+@kind("least_privilege", LeastPrivilege, waits=1)
 def judge(check: LeastPrivilege, case: Case) -> Verdict:
+    _warm_up()
     tally = Tally()
     for function, role, seen in (
         ("processor", "processor_role", "processor"),
@@ -81,6 +83,13 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
             needs = [*_of_code(observed, case), *_of_wiring(case.subject(function), case)]
             _compare(case, case.subject(role), needs, tally)
     return tally.verdict()
+
+
+def _warm_up() -> None:
+    """Loads the parsers and the actions' names while the handlers still run."""
+    import compliance.reading  # noqa: F401
+
+    service_actions("s3")
 
 
 # What is used

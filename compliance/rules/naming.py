@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
+
 from compliance.assembly import Resource
 from compliance.document import Requirement
 from compliance.intrinsics import NO_VALUE, Value, to_list
@@ -147,9 +149,20 @@ def takes_tags(type_: str) -> bool:
     name = _schemas(schemas).get(type_)
     if name is None:
         return False
-    schema = read_json(schemas / "resources" / f"{name}.json")
-    tagging = schema.get("tagging")
-    return bool(tagging.get("taggable")) if isinstance(tagging, dict) else "Tags" in schema["properties"]
+    file = schemas / "resources" / f"{name}.json"
+    schema = msgspec.json.decode(file.read_bytes(), type=_Schema)
+    return schema.tagging.taggable if schema.tagging else "Tags" in schema.properties
+
+
+class _Tagging(msgspec.Struct, frozen=True):
+    taggable: bool = False
+
+
+class _Schema(msgspec.Struct, frozen=True):
+    """What of a provider schema is read: it is large, and the rest is skipped unparsed."""
+
+    tagging: _Tagging | None = None
+    properties: dict[str, msgspec.Raw] = {}
 
 
 @cache

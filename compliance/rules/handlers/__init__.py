@@ -30,7 +30,7 @@ class HandlerCheck(Check, frozen=True):
     probe: Name
 
 
-@kind("handler", HandlerCheck)
+@kind("handler", HandlerCheck, waits=2)
 def handler(check: HandlerCheck, case: Case) -> Verdict:
     """Fails on anything that does not hold; passes only if every handler it looks at was seen to do right."""
     probe = PROBES[check.probe]
@@ -65,7 +65,7 @@ class Isolation(Property, frozen=True):
     probe: Name = "bad_order"
 
 
-@kind("isolation", Isolation)
+@kind("isolation", Isolation, waits=2)
 def isolation(check: Isolation, case: Case) -> Verdict:
     """Fails on what the properties lack, or on what the handler was seen to do."""
     stated = judge_property(check, case)
