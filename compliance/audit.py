@@ -231,15 +231,11 @@ def _synthesised(
 def _other_environments(document: Document, environment: str) -> list[str]:
     """The environments to synthesise besides: a sibling (SEC-06), and one that keeps its data (HRD-11)."""
     known = document.environment
-    names = [n for n in _siblings(document, environment) if n != environment][:1]
+    sibling = known.sibling(environment)
+    names = [sibling] if sibling else []
     if not known.keeps_data(environment):
         names.append(known.all_retained[0])
     return list(dict.fromkeys(names))
-
-
-def _siblings(document: Document, environment: str) -> Sequence[str]:
-    known = document.environment
-    return known.all_retained if known.keeps_data(environment) else (known.probe, known.default)
 
 
 def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:

@@ -39,6 +39,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def keeps_data(self, name: str) -> bool:
         return re.fullmatch(self.throwaway, name) is None
 
+    def sibling(self, name: str) -> str | None:
+        """Another environment of the same retention class; None where the document names none."""
+        same = self.all_retained if self.keeps_data(name) else (self.probe, self.default)
+        return next((other for other in same if other != name), None)
+
     @property
     def all_retained(self) -> tuple[str, ...]:
         return (self.retained,) if isinstance(self.retained, str) else tuple(self.retained)

@@ -42,17 +42,6 @@ def other(case: Case, name: str) -> Assembly:
     return found
 
 
-def sibling(case: Case) -> str | None:
-    """Another environment of the same retention class as the one that is judged."""
-    environment = case.document.environment
-    candidates = (
-        environment.all_retained
-        if environment.keeps_data(case.environment)
-        else (environment.probe, environment.default)
-    )
-    return next((name for name in candidates if name != case.environment), None)
-
-
 class Parameterised(Check, frozen=True):
     """Synthesised for another environment, every name, tag and output follows, and nothing else changes.
 
@@ -63,7 +52,7 @@ class Parameterised(Check, frozen=True):
 
 @kind("parameterised", Parameterised)
 def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
-    name = sibling(case)
+    name = case.document.environment.sibling(case.environment)
     if name is None:
         raise Undecided("the document names no second environment of this retention class")
     comparison = Comparison(case.environment, name)
