@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EMULATOR := .emulator
+EMULATOR_READY := $(EMULATOR)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -26,10 +28,16 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+# The emulator of AWS pins packages that the gate has in other versions.
+$(EMULATOR_READY): requirements-emulator.lock $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(EMULATOR)
+	@$(BIN)/uv pip install --quiet --python $(EMULATOR)/bin/python --require-hashes -r requirements-emulator.lock
+	@touch $@
+
 audit: $(READY)
 	@$(BIN)/compliance audit $(ARGS)
 
-test: $(READY) lint
+test: $(READY) $(EMULATOR_READY) lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
@@ -52,6 +60,7 @@ lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 
 lock: $(READY)
 	echo uv | $(COMPILE) - -o requirements-uv.lock
 	$(COMPILE) --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) requirements-emulator.in -o requirements-emulator.lock
 
 clean:
-	rm -rf $(VENV) cdk.out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EMULATOR) cdk.out .pytest_cache .mypy_cache .ruff_cache
