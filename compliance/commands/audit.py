@@ -1,0 +1,230 @@
+"""`compliance audit`: judges an input, writes the reports, and exits by the verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from compliance.commands.common import (
+    EXISTING,
+    check_input,
+    check_output,
+    close_stdout,
+    coloured,
+    day,
+    input_options,
+    own_document,
+    progress,
+    width,
+)
+from compliance.model import InputError, Scorecard
+
+FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
+PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
+WIDTH = 110  # of a report that no terminal shows
+
+
+@click.command(short_help="Judge an app, an assembly or a template.")
+@input_options
+@click.option(
+    "--requirements",
+    type=EXISTING,
+    metavar="FILE",
+    help="The requirements document [default: the pipeline's].",
+)
+@click.option(
+    "--waivers",
+    type=EXISTING,
+    metavar="FILE",
+    help="Findings that may stay [default: waivers.yaml beside the requirements].",
+)
+@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
+@click.option("--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone.")
+@click.option("--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed.")
+@click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    type=click.Choice(PACKS),
+    help="A further cdk-nag pack; may be repeated.",
+)
+@click.option("--no-cache", is_flag=True, help="Run the handlers even if the same code was run before.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FORMATS),
+    help="What the report is written as [default: terminal]; may be repeated, each with its --output.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where to write it [default: -, standard output]; the first takes the first format, and so on.",
+)
+@click.option(
+    "--baseline",
+    type=EXISTING,
+    metavar="FILE",
+    help="What an old stack may keep: failures known there do not colour the gate.",
+)
+@click.option("--prune-baseline", is_flag=True, help="Take out of the baseline what is mended.")
+@click.option(
+    "--write-baseline", type=EXISTING, metavar="FILE", help="Make a baseline of all that is wrong now."
+)
+@click.option(
+    "--history",
+    type=EXISTING,
+    metavar="FILE",
+    help="Append this run to a file, and show what is new since the last.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
+def audit(
+    app: str | None,
+    assembly: Path | None,
+    template: Path | None,
+    requirements: Path | None,
+    context: dict[str, str],
+    environment: str | None,
+    waivers: Path | None,
+    formats: tuple[str, ...],
+    outputs: tuple[Path, ...],
+    no_cache: bool,
+    quiet: bool,
+    verbose: bool,
+    **others: Any,
+) -> None:
+    """Judge an app, an assembly or a template, and say what to mend.
+
+    Exits with 0 when the gate is green; 1 when a requirement failed or is not
+    assessed, or a finding is neither met nor waived; 2 on bad input; 3 when a
+    checker itself broke.
+
+    \b
+    compliance audit --format json --output report.json
+    compliance audit --format junit --output j.xml --format html --output r.html
+    compliance audit --app "python app.py" --as-of 2027-05-01
+    compliance audit --template stack.yaml --skip-scanners
+    compliance audit --write-baseline known.json      adopt the gate as you are
+    compliance audit --baseline known.json --history runs.jsonl
+    """
+    check_input(app, assembly, template, context, environment)
+    requirements = requirements or own_document()
+    if environment is not None and context:
+        _check_agreement(environment, context, requirements)
+    if waivers is not None:
+        from compliance.waivers import load
+
+        load(waivers)  # before the work, and also where no scanner runs
+    remembered = _remembered(others)
+    reports = _reports(formats, outputs)
+    for _, output in reports:
+        if output is not None:
+            check_output(output, template, requirements, waivers, *remembered)
+
+    from compliance.audit import Options, cache_folder
+    from compliance.audit import audit as run
+
+    options = Options(
+        app=app,
+        assembly=assembly,
+        template=template,
+        requirements=requirements,
+        waivers=waivers,
+        context=context,
+        environment=environment,
+        cache=None if no_cache else cache_folder(),
+        **others,
+    )
+    with progress(quiet, verbose) as tell:
+        card = run(options, tell)
+    for format_, output in reports:
+        _write(card, format_, output, verbose)
+    sys.exit(0 if card.green else 1)
+
+
+def _remembered(others: dict[str, Any]) -> list[Path]:
+    """The files of baseline and history, once what is asked of them makes sense."""
+    if others["baseline"] and others["write_baseline"]:
+        raise click.UsageError("--baseline and --write-baseline exclude each other")
+    if others["prune_baseline"] and not others["baseline"]:
+        raise click.UsageError("--prune-baseline needs --baseline")
+    return [path for name in ("baseline", "write_baseline", "history") if (path := others[name])]
+
+
+def _check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
+    """Two names for one environment would make the app for one and judge it for the other."""
+    from compliance.document import load
+
+    key = load(requirements).environment.context
+    if context.get(key, environment) != environment:
+        raise click.UsageError(f"--env {environment} and -c {key}={context[key]} disagree")
+
+
+def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
+    """Each format with its output, None for standard output. One that would be lost is a usage error."""
+    formats = formats or ("terminal",)
+    outputs = outputs or (Path("-"),)
+    if len(formats) > len(outputs):
+        raise click.UsageError(f"give each of the {len(formats)} formats its --output (- is standard output)")
+    if len(formats) < len(outputs):
+        raise click.UsageError(f"give each of the {len(outputs)} outputs its --format")
+    places = [output.resolve() if output != Path("-") else None for output in outputs]
+    for place, output in zip(places, outputs, strict=True):
+        if places.count(place) > 1:
+            raise click.UsageError(f"--output {output}: several formats would be written to it")
+    return [
+        (format_, output if place else None)
+        for format_, output, place in zip(formats, outputs, places, strict=True)
+    ]
+
+
+def _write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
+    if format_ == "terminal":
+        text = _terminal(card, sys.stdout if output is None else None, verbose)
+    else:
+        text = import_module(f"compliance.reports.{format_}").render(card)
+    if output is not None:
+        from compliance.source import write_atomically
+
+        write_atomically(output, text)
+        return
+    # Machines read UTF-8, whatever the terminal's encoding is.
+    encoding = sys.stdout.encoding if format_ == "terminal" else "utf-8"
+    try:
+        click.echo(text.encode(encoding, "replace"), nl=False)
+    except BrokenPipeError:
+        close_stdout()  # the reader has seen enough; the verdict stands
+    except OSError as error:
+        close_stdout()
+        raise InputError(f"standard output: cannot be written: {error.strerror}") from None
+
+
+def _terminal(card: Scorecard, stream: TextIO | None, verbose: bool) -> str:
+    """The report as it is shown on a stream, or written to a file."""
+    import io
+
+    from rich.console import Console
+
+    from compliance.reports.terminal import write
+
+    in_colour = stream is not None and coloured(stream)
+    shown = stream is not None and stream.isatty()
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        force_terminal=in_colour,
+        color_system="standard" if in_colour else None,
+        width=width() if shown else WIDTH,
+    )
+    write(card, console, verbose)
+    text = file.getvalue()
+    return text if in_colour else "".join(f"{line.rstrip()}\n" for line in text.splitlines())

@@ -1,0 +1,149 @@
+"""What commands share: the options that name an input, progress, and how they speak."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import click
+
+from compliance.model import InputError
+from compliance.reports.text import one_line, printable
+
+EXISTING = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> date:
+    if value is None:
+        return date.today()  # noqa: DTZ011 -- the user's own calendar
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+            raise ValueError
+        return date.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no date; write YYYY-MM-DD") from None
+
+
+def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value or value.startswith("="):
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+    return {key: value for key, _, value in (text.partition("=") for text in values)}
+
+
+INPUT_OPTIONS = (
+    click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's]."),
+    click.option(
+        "--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it."
+    ),
+    click.option("--template", type=EXISTING, metavar="FILE", help="One CloudFormation template."),
+    click.option(
+        "-c",
+        "--context",
+        multiple=True,
+        callback=pairs,
+        metavar="KEY=VALUE",
+        help="Context for the synth; may be repeated.",
+    ),
+    click.option("--env", "environment", metavar="NAME", help="Environment that the input was made for."),
+)
+
+
+def input_options(command: Command) -> Command:
+    """Adds what says what is audited: `app`, `assembly`, `template`, `context` and `environment`."""
+    for option in reversed(INPUT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_input(
+    app: str | None,
+    assembly: Path | None,
+    template: Path | None,
+    context: Mapping[str, str],
+    environment: str | None,
+) -> None:
+    """Raises click.UsageError where these name no input, or two."""
+    if sum(value is not None for value in (app, assembly, template)) > 1:
+        raise click.UsageError("--app, --assembly and --template exclude each other")
+    if context and (assembly or template):
+        raise click.UsageError("-c is for the synth; an assembly or a template takes --env")
+    for name, value in (("--app", app), ("--env", environment)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{name} is empty")
+
+
+def own_document() -> Path:
+    from compliance.document import OWN
+
+    return OWN
+
+
+def check_output(output: Path, *inputs: Path | None) -> None:
+    from compliance.source import check_writable
+
+    check_writable(output)
+    if output.exists() and any(path and path.exists() and output.samefile(path) for path in inputs):
+        raise InputError(f"{output}: is an input; a report would replace it")
+
+
+@contextmanager
+def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
+    """What is going on, on stderr: a spinner for people, nothing for pipes; how long it took where asked."""
+    phases: list[tuple[float, str]] = []
+    with _spinner(quiet) as show:
+
+        def tell(text: str) -> None:
+            phases.append((time.monotonic(), text))
+            show(text)
+
+        yield tell
+    if verbose:
+        ends = [start for start, _ in phases[1:]] + [time.monotonic()]
+        for (start, text), end in zip(phases, ends, strict=True):
+            click.echo(f"{end - start:6.2f} s  {one_line(printable(text))}", err=True)
+
+
+@contextmanager
+def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(Text(one_line(printable(text))))
+
+
+def close_stdout() -> None:
+    """Keeps Python from writing what is left there once more when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def coloured(stream: TextIO) -> bool:
+    """https://no-color.org and https://force-color.org, else colours where somebody sees them."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0").lower() not in ("", "0", "false"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def say(bold: str, rest: str = "") -> None:
+    head = click.style(printable(bold), bold=True) if bold else ""
+    click.echo(head + printable(rest), color=coloured(sys.stdout))

@@ -1,0 +1,60 @@
+"""`compliance init`: a first document, drafted from a stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compliance.commands.common import check_input, check_output, input_options, progress
+from compliance.model import InputError
+
+
+@click.command(short_help="Write a first document for a stack.")
+@input_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="requirements.yaml",
+    show_default=True,
+    metavar="PATH",
+    help="Where to write it; - is standard output.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(
+    app: str | None,
+    assembly: Path | None,
+    template: Path | None,
+    context: dict[str, str],
+    environment: str | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Write a first requirements document for a stack, from what is there: its
+    subjects by their wiring, its present values as requirements. All of them are
+    met; which should be there is for you to decide.
+
+    \b
+    compliance init                               for the app of cdk.json here
+    compliance init --template stack.yaml --output -
+    compliance audit --requirements requirements.yaml
+    """
+    check_input(app, assembly, template, context, environment)
+    to_stdout = str(output) == "-"
+    if not to_stdout:
+        if output.exists() and not force:
+            raise InputError(f"{output}: is there already; --force replaces it")
+        check_output(output, template)
+
+    from compliance.audit import Options
+    from compliance.draft import read
+    from compliance.source import write_atomically
+
+    options = Options(app=app, assembly=assembly, template=template, context=context, environment=environment)
+    with progress(False, False) as tell:
+        text = read(options, tell)
+    if to_stdout:
+        click.echo(text.encode(), nl=False)
+        return
+    write_atomically(output, text)
+    click.echo(f"{output}: written; compliance audit --requirements {output} judges by it", err=True)
