@@ -133,6 +133,24 @@ class Stack:
         check_template(template, path, lines)
         self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
 
+    def changed(
+        self, assembly: Assembly, template: Mapping[str, Any], parent: tuple[Stack, Resource] | None
+    ) -> Stack:
+        """The same stack with another template, within another assembly. Raises InputError."""
+        return Stack(
+            assembly,
+            self.name,
+            self.path,
+            template,
+            stack_name=self.stack_name,
+            account=self.account,
+            region=self.region,
+            declared_region=self.declared_region,
+            metadata=self.metadata,
+            parent=parent,
+            arguments=self._arguments,
+        )
+
     @cached_property
     def resources(self) -> dict[str, Resource]:
         """The resources that this stack has or may have; those whose condition is false are not here."""
@@ -366,6 +384,29 @@ class Assembly:
             return total.hexdigest()
         except OSError as error:
             raise InputError(f"{error.filename or self.path}: {error.strerror}") from None
+
+    def changed(self, templates: Mapping[str, Mapping[str, Any]]) -> Assembly:
+        """The same assembly with other templates for these stacks, by their names. Reads no file.
+
+        A nested stack goes with the resource that makes it. Raises InputError as reading a template does.
+        """
+        copy = Assembly(self.kind, self.path)
+        copy.assets = self.assets
+        for stack in self.stacks:
+            parent = None
+            if stack.parent:
+                above, holder = stack.parent
+                if above.name not in copy or holder.logical_id not in copy._by_name[above.name].resources:
+                    continue
+                above = copy._by_name[above.name]
+                parent = (above, above.resources[holder.logical_id])
+            twin = stack.changed(copy, templates.get(stack.name, stack.template), parent)
+            if parent:
+                copy.nested[(parent[0].name, parent[1].logical_id)] = twin
+            copy.add(twin)
+        known = {(resource.stack.name, resource.logical_id) for resource in self.unseen}
+        copy.unseen = [r for r in copy.resources(NESTED_STACK) if (r.stack.name, r.logical_id) in known]
+        return copy
 
     def add_nested(self) -> None:
         """Reads the templates of nested stacks, once all the others are there for them to refer to."""
