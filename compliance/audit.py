@@ -7,10 +7,12 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from compliance import baseline, history
 from compliance.assembly import Assembly, load_assembly, load_template
@@ -69,10 +71,23 @@ class Options:
     history: Path | None = None
 
 
-def audit(options: Options, progress: Progress = lambda _: None) -> Scorecard:
-    """Judges one input. Raises InputError on what is unusable, CheckerError where a checker broke."""
-    document = load(options.requirements)
-    rules = bind(document)
+Bound = tuple[Document, tuple[Rule, ...]]
+
+
+def bound(path: Path) -> Bound:
+    """A requirements document with its rules. Raises InputError."""
+    document = load(path)
+    return document, bind(document)
+
+
+def audit(
+    options: Options, progress: Progress = lambda _: None, ready: Callable[[Path], Bound] = bound
+) -> Scorecard:
+    """Judges one input. Raises InputError on what is unusable, CheckerError where a checker broke.
+
+    `ready` gives the document: whoever judges many inputs by one has no need to read it for each.
+    """
+    document, rules = ready(options.requirements)
     environment = _environment(options, document)
     known = _baseline(options, environment)
     past = history.load(options.history) if options.history else ()
@@ -158,7 +173,7 @@ def _adopted(
     if known and options.prune_baseline:
         known = known.pruned(card)
         known.write()
-    return replace(card, problems=(*card.problems, *known.problems(card))) if known else card
+    return msgspec.structs.replace(card, problems=(*card.problems, *known.problems(card))) if known else card
 
 
 # Getting the input

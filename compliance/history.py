@@ -11,11 +11,11 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from compliance.model import CategoryScore, FindingStatus, History, InputError, Result, Run, Scorecard, Status
 from compliance.source import MAX_BYTES, check_writable, read_text
@@ -70,7 +70,7 @@ def append(path: Path, card: Scorecard) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            end = _cut(handle)
+            end = mend(handle)
             if end + len(line) > MAX_BYTES:
                 raise InputError(f"{path}: is full ({MAX_BYTES // 2**20} MiB); move it away")
             if os.write(handle, line) < len(line):
@@ -82,8 +82,8 @@ def append(path: Path, card: Scorecard) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _cut(handle: int) -> int:
-    """Ends the last line, or cuts it off where it is torn. Where the file ends then."""
+def mend(handle: int) -> int:
+    """Ends the last line of an open file, or cuts it off where it is torn. Where the file ends then."""
     size = os.fstat(handle).st_size
     tail = os.pread(handle, min(size, MAX_BYTES), max(0, size - MAX_BYTES))
     torn = tail[tail.rfind(b"\n") + 1 :]
