@@ -49,7 +49,8 @@ class Options:
     `context` is what `-c` gives; `environment` is the name of the environment that the input was made
     for (None: what the context says, or the document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
-    where a new one is made.
+    where a new one is made. `take` is given the folder that the app was synthesised into, before anything
+    of it is read, and says which folder is judged in its place: a copy that outlives the audit.
     """
 
     app: str | None = None
@@ -69,6 +70,7 @@ class Options:
     write_baseline: Path | None = None
     prune_baseline: bool = False
     history: Path | None = None
+    take: Callable[[Path], Path] | None = None
 
 
 Bound = tuple[Document, tuple[Rule, ...]]
@@ -229,16 +231,17 @@ def _synthesised(
     synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in names}})
     stack.callback(synths.close)
 
-    def load_one(name: str) -> Assembly:
-        return load_assembly(synths.result(name), base=options.folder, region=document.environment.region)
+    def load_one(folder: Path) -> Assembly:
+        return load_assembly(folder, base=options.folder, region=document.environment.region)
 
     def load_other(name: str) -> Assembly | str:
         try:
-            return load_one(name)
+            return load_one(synths.result(name))
         except InputError as error:
             return f"synthesised for {name}: {error}"
 
-    assembly = load_one(environment)
+    made = synths.result(environment)
+    assembly = load_one(options.take(made) if options.take else made)
     assembly.kind = "app"
     return assembly, lambda: {name: load_other(name) for name in names}
 
