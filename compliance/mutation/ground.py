@@ -1,0 +1,375 @@
+"""The input that mutants are made of, read and judged once; and how a changed one is judged, in memory.
+
+What a change leaves alone is not judged anew: templates are shared but for what is edited, other environments
+are made where a rule asks for one, and a handler is run again only where what it is given has changed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from compliance.assembly import Assembly, Stack
+from compliance.audit import names
+from compliance.document import Document
+from compliance.model import InputError, Status
+from compliance.mutation import GONE, Edit, Mutant, Source, edited
+from compliance.mutation.draft import Unit
+from compliance.observe import NotRun, Observations, Observed, Target, start, target
+from compliance.pipeline import Wiring
+from compliance.rules import Case, Rule
+from compliance.rules.environments import Comparison
+from compliance.sandbox import Program
+from compliance.subjects import find
+
+ROLES = {"processor": "processor", "audit_function": "audit"}  # subjects that run, and who saw them
+# Kinds that need another environment's input, or a run: asked last.
+DEAR = ("parameterised", "retained")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a mutant: the requirements that are met no more, or why it is no input at all.
+
+    Only the first that was found, unless all were asked for.
+    """
+
+    broken: tuple[str, ...] = ()
+    refused: str | None = None
+
+    @property
+    def killed(self) -> bool:
+        return bool(self.broken or self.refused)
+
+
+CaseOf = Callable[[Rule], Case]
+
+
+class Lazy(Mapping[str, Any]):
+    """Other environments' inputs, changed when they are asked for."""
+
+    def __init__(self, names_: Sequence[str], make: Callable[[str], Any]) -> None:
+        self._names, self._make = names_, make
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass
+class Ground:
+    """One input with its document. `others` as in `compliance.rules.Case`; `handlers` False runs none."""
+
+    document: Document
+    rules: tuple[Rule, ...]
+    assembly: Assembly
+    environment: str
+    others: Mapping[str, Assembly | str] | str
+    as_of: date
+    handlers: bool = True
+    _likely: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    @cached_property
+    def pipeline(self) -> Wiring:
+        return self._find(self.assembly)
+
+    @cached_property
+    def observations(self) -> Observations:
+        if not self.handlers:
+            skipped = NotRun("handlers were not run (--skip-handlers)")
+            return Observations(skipped, skipped)
+        return start(target(self.pipeline, "processor"), target(self.pipeline, "audit_function"))()
+
+    @cached_property
+    def statuses(self) -> Mapping[str, Status]:
+        """Each requirement's status on the input as it is."""
+        case_of = self._cases(self.pipeline, self.others, lambda: self.observations)
+        return {rule.requirement.id: rule.judge(case_of(rule)).status for rule in self.rules}
+
+    @cached_property
+    def met(self) -> tuple[Rule, ...]:
+        """The requirements that the input meets: those that a mutant can break, the cheap ones first."""
+        cost = dict.fromkeys(DEAR, 3)
+        met = [r for r in self.rules if self.statuses[r.requirement.id] is Status.PASS]
+        return tuple(sorted(met, key=lambda r: cost.get(r.kind.name, r.kind.waits)))
+
+    def case(self, rule: Rule) -> Case:
+        """What a rule may look at, of the input as it is."""
+        return self._cases(self.pipeline, self.others, lambda: self.observations)(rule)
+
+    # Judging
+
+    def judge(self, mutant: Mutant, *, all_: bool = False) -> Judged:
+        """What a mutant breaks: the first thing that is found to be, or all of it."""
+        try:
+            if mutant.source:
+                return self._judge_source(mutant.source, mutant, all_)
+            return self._first(self._of_edits(mutant), mutant, all_)
+        except InputError as error:
+            return Judged(refused=str(error))
+
+    def judge_units(self, units: Mapping[str, Sequence[Unit]]) -> Judged:
+        """All that is broken where each environment has these stacks."""
+        own, *_ = (units[name] for name in units if name == self.environment)
+        others: Any = self.others
+        if not isinstance(others, str):
+            others = Lazy(tuple(others), lambda name: assemble(self._other(name), units[name]))
+        try:
+            pipeline = self._find(assemble(self.assembly, own))
+            return self._first(self._cases(pipeline, others, lambda: self._observed(pipeline)), None, True)
+        except InputError as error:
+            return Judged(refused=str(error))
+
+    def _first(self, case_of: CaseOf, mutant: Mutant | None, all_: bool) -> Judged:
+        broken: list[str] = []
+        for rule in self._in_order(mutant):
+            if rule.judge(case_of(rule)).status is not Status.PASS:
+                broken.append(rule.requirement.id)
+                if not all_:
+                    self._remember(mutant, rule.requirement.id)
+                    break
+        return Judged(tuple(broken))
+
+    def _in_order(self, mutant: Mutant | None) -> Sequence[Rule]:
+        """The rules, first the one that will most likely see it; of code, only those that look at runs."""
+        rules = self.met if not mutant or not mutant.source else [r for r in self.met if r.kind.waits]
+        if mutant is None:
+            return rules
+        likely = [mutant.breaks, *(self._likely.get(key) for key in _keys(mutant))]
+        first = [r for id_ in dict.fromkeys(likely) if id_ for r in rules if r.requirement.id == id_]
+        return [*first, *(r for r in rules if r not in first)]
+
+    def _remember(self, mutant: Mutant | None, id_: str) -> None:
+        for key in _keys(mutant) if mutant else ():
+            self._likely[key] = id_
+
+    def _cases(self, pipeline: Wiring, others: Any, observations: Callable[[], Observations]) -> CaseOf:
+        return lambda rule: Case(
+            rule.requirement, self.document, pipeline, self.as_of, self.environment, others, observations
+        )
+
+    def _find(self, assembly: Assembly) -> Wiring:
+        return find(self.document, assembly, names(self.rules, self.environment))
+
+    # A changed template
+
+    def _of_edits(self, mutant: Mutant) -> CaseOf:
+        pipeline = self._find(self.assembly.changed(applied(self.assembly, mutant.edits)))
+        others: Any = self.others
+        if not isinstance(others, str):
+            others = Lazy(tuple(others), lambda name: self._changed(name, mutant))
+        return self._cases(pipeline, others, lambda: self._observed(pipeline))
+
+    def _changed(self, environment: str, mutant: Mutant) -> Assembly | str:
+        """Another environment's input with the same change."""
+        other = self._other(environment)
+        if not mutant.everywhere or isinstance(other, str):
+            return other
+        twins = self._twins(environment)
+        edits = [twins.edit(edit, mutant.literal) for edit in mutant.edits]
+        return other.changed(applied(other, edits, lenient=True))
+
+    def _other(self, name: str) -> Assembly | str:
+        assert not isinstance(self.others, str)
+        return self.others[name]
+
+    def _twins(self, environment: str) -> Twins:
+        if environment not in self._known_twins:
+            other = self._other(environment)
+            assert isinstance(other, Assembly)
+            self._known_twins[environment] = Twins.of(self.assembly, other, self.environment, environment)
+        return self._known_twins[environment]
+
+    @cached_property
+    def _known_twins(self) -> dict[str, Twins]:
+        return {}
+
+    def _observed(self, pipeline: Wiring) -> Observations:
+        """What handlers do: what they did, where they are given the same."""
+        seen: dict[str, Observed | NotRun] = {}
+        for role, name in ROLES.items():
+            known: Observed | NotRun = getattr(self.observations, name)
+            here = target(pipeline, role) if self.handlers else known
+            if isinstance(here, Target):
+                same = isinstance(known, Observed) and _same(here, known.target)
+                seen[name] = of(known, here) if same else self._run(name, here)
+            else:
+                seen[name] = here if isinstance(here, NotRun) else known
+        return Observations(seen["processor"], seen["audit"])
+
+    def _run(self, name: str, program: Target) -> Observed | NotRun:
+        """A handler's run, remembered: many mutants give a handler the same."""
+        key = repr((name, program.program, program.tables))
+        if key not in self._runs:
+            self._runs[key] = run(name, program)
+        return of(self._runs[key], program)
+
+    @cached_property
+    def _runs(self) -> dict[str, Observed | NotRun]:
+        return {}
+
+    # A changed handler
+
+    def _judge_source(self, source: Source, mutant: Mutant, all_: bool) -> Judged:
+        name = ROLES[source.role]
+        known: Observed | NotRun = getattr(self.observations, name)
+        assert isinstance(known, Observed)
+        with changed_code(known.target, source) as changed:  # which rules read, too
+            seen = run(name, changed)
+            audit = name == "audit"
+            observations = Observations(
+                self.observations.processor if audit else seen, seen if audit else self.observations.audit
+            )
+            cases = self._cases(self.pipeline, self.others, lambda: observations)
+            return self._first(cases, mutant, all_)
+
+
+def run(name: str, program: Target) -> Observed | NotRun:
+    """What one handler does."""
+    nobody = NotRun("not asked")
+    observe = start(program, nobody) if name == "processor" else start(nobody, program)
+    return observe().processor if name == "processor" else observe().audit
+
+
+def of(seen: Observed | NotRun, target_: Target) -> Observed | NotRun:
+    """What a handler did, as another resource's that runs the same."""
+    if isinstance(seen, NotRun):
+        return seen
+    return Observed(target_, seen.scenes, seen.plain, seen.last, seen.supplied)
+
+
+def _keys(mutant: Mutant) -> Iterator[tuple[str, ...]]:
+    yield mutant.type, mutant.place, mutant.operator.partition(" to ")[0]
+    yield mutant.type, mutant.place
+
+
+def _same(one: Target, other: Target) -> bool:
+    return (one.program, one.layers, one.tables) == (other.program, other.layers, other.tables)
+
+
+@contextmanager
+def changed_code(known: Target, source: Source) -> Iterator[Target]:
+    """A function with another text for one file of its code."""
+    code = known.program.code
+    if isinstance(code, str):
+        yield _with_code(known, source.text)
+        return
+    with tempfile.TemporaryDirectory(prefix="compliance-mutant-") as folder:
+        copy = Path(folder, "code")
+        if code.is_dir():
+            shutil.copytree(code, copy, symlinks=True)
+        else:
+            shutil.unpack_archive(code, copy, "zip")
+        (copy / source.file).write_text(source.text, encoding="utf-8")
+        yield _with_code(known, copy)
+
+
+def _with_code(known: Target, code: Path | str) -> Target:
+    own = known.program
+    program = Program(own.runtime, own.handler, code, own.environment)
+    return Target(known.resource, program, known.layers, known.tables)
+
+
+# Changing templates
+
+
+def applied(
+    assembly: Assembly, edits: Sequence[Edit], *, lenient: bool = False
+) -> Mapping[str, Mapping[str, Any]]:
+    """The templates that edits change, by their stack. `lenient` leaves out what leads nowhere."""
+    templates = {stack.name: stack.template for stack in assembly.stacks}
+    changed: dict[str, Mapping[str, Any]] = {}
+    for edit in edits:
+        try:
+            template = changed.get(edit.stack, templates[edit.stack])
+            changed[edit.stack] = edited(template, edit.path, edit.value)
+        except (LookupError, TypeError):
+            if not lenient:
+                raise
+    return changed
+
+
+def assemble(like: Assembly | str, units: Sequence[Unit]) -> Assembly:
+    """An assembly of these stacks, with the files of another. Raises InputError."""
+    assert isinstance(like, Assembly)
+    assembly = Assembly(like.kind, like.path)
+    assembly.assets = like.assets
+    for unit in units:
+        assembly.add(
+            Stack(
+                assembly,
+                unit.name,
+                like.path / f"{unit.name}.template.json",
+                unit.template,
+                stack_name=unit.stack_name or unit.name,
+                account=unit.account,
+                region=unit.region,
+                declared_region=unit.declared_region,
+                metadata=unit.metadata,
+            )
+        )
+    return assembly
+
+
+@dataclass(frozen=True)
+class Twins:
+    """What stacks and resources of one environment's input are called in another's."""
+
+    comparison: Comparison
+    stacks: Mapping[str, str]
+    ids: Mapping[str, str]
+
+    @staticmethod
+    def of(ours: Assembly, theirs: Assembly, a: str, b: str) -> Twins:
+        comparison = Comparison(a, b)
+
+        def place(stack: Stack, key: str) -> tuple[str, str, str]:
+            name = "/".join(map(comparison.neutral, stack.name.split("/")))
+            return name, stack.template["Resources"][key]["Type"], comparison.neutral(key)
+
+        there = {place(stack, key): key for stack in theirs.stacks for key in stack.template["Resources"]}
+        ids = {
+            key: there.get(place(stack, key), key)
+            for stack in ours.stacks
+            for key in stack.template["Resources"]
+        }
+        stacks = {s.name: t.name for s, t in zip(ours.stacks, theirs.stacks, strict=False)}
+        return Twins(comparison, stacks, {key: twin for key, twin in ids.items() if key != twin})
+
+    def edit(self, edit: Edit, literal: bool) -> Edit:
+        path = edit.path
+        if path[0] == "Resources":
+            path = ("Resources", self.ids.get(str(path[1]), path[1]), *path[2:])
+        value = edit.value if literal or edit.value is GONE else self.value(edit.value)
+        return Edit(self.stacks.get(edit.stack, edit.stack), path, value)
+
+    def value(self, node: Any) -> Any:
+        """A value as it reads in the other environment: its name, and what resources are called there."""
+        if isinstance(node, dict):
+            return {key: self.value(item) for key, item in node.items()}
+        if isinstance(node, list):
+            return [self.value(item) for item in node]
+        if not isinstance(node, str):
+            return node
+        text = self.ids.get(node) or self.comparison.follows(node)
+        if not self.ids:
+            return text
+        return re.sub(r"[A-Za-z0-9]+", lambda match: self.ids.get(match[0], match[0]), text)
