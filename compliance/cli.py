@@ -23,7 +23,7 @@ from compliance.model import CheckerError, InputError
 from compliance.reports.text import one_line, printable
 
 # Each is a module of compliance.commands, and in it the command of the same name.
-COMMANDS = ("audit", "completion", "init", "requirements")
+COMMANDS = ("audit", "completion", "deploy", "init", "requirements")
 
 
 class Commands(click.Group):
@@ -107,6 +107,7 @@ def main() -> None:
     compliance audit --template stack.yaml       a template, JSON or YAML
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
+    compliance deploy -c env=staging             audit it, then deploy these very bytes
     compliance init --template stack.yaml        a first document, for any stack
     compliance completion bash                   for `eval` in ~/.bashrc
     """

@@ -15,18 +15,16 @@ from compliance.commands.common import (
     check_input,
     check_output,
     close_stdout,
-    coloured,
     day,
     input_options,
     own_document,
     progress,
-    width,
+    rendered,
 )
 from compliance.model import InputError, Scorecard
 
 FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
 PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
-WIDTH = 110  # of a report that no terminal shows
 
 
 @click.command(short_help="Judge an app, an assembly or a template.")
@@ -119,7 +117,7 @@ def audit(
     check_input(app, assembly, template, context, environment)
     requirements = requirements or own_document()
     if environment is not None and context:
-        _check_agreement(environment, context, requirements)
+        check_agreement(environment, context, requirements)
     if waivers is not None:
         from compliance.waivers import load
 
@@ -147,7 +145,7 @@ def audit(
     with progress(quiet, verbose) as tell:
         card = run(options, tell)
     for format_, output in reports:
-        _write(card, format_, output, verbose)
+        write(card, format_, output, verbose)
     sys.exit(0 if card.green else 1)
 
 
@@ -160,7 +158,7 @@ def _remembered(others: dict[str, Any]) -> list[Path]:
     return [path for name in ("baseline", "write_baseline", "history") if (path := others[name])]
 
 
-def _check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
+def check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
     """Two names for one environment would make the app for one and judge it for the other."""
     from compliance.document import load
 
@@ -187,7 +185,7 @@ def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str,
     ]
 
 
-def _write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
+def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
     if format_ == "terminal":
         text = _terminal(card, sys.stdout if output is None else None, verbose)
     else:
@@ -209,22 +207,6 @@ def _write(card: Scorecard, format_: str, output: Path | None, verbose: bool) ->
 
 
 def _terminal(card: Scorecard, stream: TextIO | None, verbose: bool) -> str:
-    """The report as it is shown on a stream, or written to a file."""
-    import io
-
-    from rich.console import Console
-
     from compliance.reports.terminal import write
 
-    in_colour = stream is not None and coloured(stream)
-    shown = stream is not None and stream.isatty()
-    file = io.StringIO()
-    console = Console(
-        file=file,
-        force_terminal=in_colour,
-        color_system="standard" if in_colour else None,
-        width=width() if shown else WIDTH,
-    )
-    write(card, console, verbose)
-    text = file.getvalue()
-    return text if in_colour else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return rendered(lambda console: write(card, console, verbose), stream)

@@ -1,0 +1,224 @@
+"""`compliance deploy`: audits the app or verifies an attestation; `cdk deploy` gets these very bytes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compliance.commands.audit import PACKS, check_agreement, write
+from compliance.commands.common import EXISTING, check_input, own_document, pairs, progress
+from compliance.reports.text import one_line, printable
+
+if TYPE_CHECKING:
+    from compliance.attestation import Trust
+    from compliance.sealed import Seal
+
+Said = list[tuple[str, str]]  # label and text of a line
+
+
+@click.command(short_help="Audit, then cdk deploy of that very assembly.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
+@click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
+@click.option(
+    "-c",
+    "--context",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="Context for the synth; may be repeated.",
+)
+@click.option("--env", "environment", metavar="NAME", help="Environment to deploy.")
+@click.option(
+    "--requirements",
+    type=EXISTING,
+    metavar="FILE",
+    help="The requirements document [default: the pipeline's].",
+)
+@click.option(
+    "--waivers",
+    type=EXISTING,
+    metavar="FILE",
+    help="Findings that may stay [default: waivers.yaml beside the requirements].",
+)
+@click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    type=click.Choice(PACKS),
+    help="A further cdk-nag pack; may be repeated.",
+)
+@click.option(
+    "--attestation",
+    type=EXISTING,
+    metavar="FILE",
+    help="Deploy what was audited before, as `compliance audit --attest` wrote it: no synth, no audit.",
+)
+@click.option(
+    "--assembly", type=EXISTING, metavar="DIR", help="The assembly that is attested (`audit --keep`)."
+)
+@click.option(
+    "--public-key", type=EXISTING, metavar="FILE", help="The key that has to have signed the attestation."
+)
+@click.option(
+    "--max-age",
+    type=click.IntRange(0),
+    metavar="DAYS",
+    help="Oldest attestation that is taken, by UTC days; 0: today's [default: 1].",
+)
+@click.option(
+    "--cdk", "cli", metavar="CMD", help="The CDK CLI [default: the one in node_modules here, or on PATH]."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Show how long each phase took.")
+def deploy(
+    arguments: tuple[str, ...],
+    app: str | None,
+    context: dict[str, str],
+    environment: str | None,
+    requirements: Path | None,
+    waivers: Path | None,
+    packs: tuple[str, ...],
+    attestation: Path | None,
+    assembly: Path | None,
+    public_key: Path | None,
+    max_age: int | None,
+    cli: str | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Audit the app; if it is green, hand the audited assembly, and nothing else, to
+    `cdk deploy` with the arguments after `--`. Or deploy what an attestation says was
+    audited before, once every byte is verified.
+
+    Exits as cdk does; 1 where it was not started because the gate is red or the
+    attestation does not hold; 2 on bad input; 3 when a checker broke, or when the
+    assembly was changed while cdk ran.
+
+    \b
+    compliance deploy -c env=staging -- --require-approval never
+    compliance audit --attest audit.json --sign key.pem --keep audited
+    compliance deploy --attestation audit.json --public-key key.pub --assembly audited
+    """
+    from compliance import deploy as cdk
+    from compliance import sealed
+    from compliance.attestation import RefusedError, Trust
+
+    check_input(app, None, None, context, environment)
+    _check_usage(
+        attestation, assembly, public_key, max_age, app=app, context=context, waivers=waivers, pack=packs
+    )
+    requirements = requirements or own_document()
+    if environment is not None and context:
+        check_agreement(environment, context, requirements)
+    here = Path.cwd()
+    cdk.arguments(arguments, here)  # before the work
+    command = cdk.find_cli(cli, here)
+    cdk.check_settings(Path.home())
+    with tempfile.TemporaryDirectory(prefix="compliance-deploy-") as private:
+        copy, empty = Path(private, "assembly"), Path(private, "empty")
+        empty.mkdir()
+        try:
+            if attestation is not None and assembly is not None:
+                trust = Trust(1 if max_age is None else max_age, requirements, environment)
+                said, seal = _attested(attestation, assembly, public_key, trust, copy)
+            else:
+                with progress(quiet, verbose) as tell:
+                    said, seal = _audited(
+                        copy,
+                        tell,
+                        app=app,
+                        requirements=requirements,
+                        waivers=waivers,
+                        context=context,
+                        environment=environment,
+                        packs=packs,
+                    )
+        except RefusedError as error:
+            click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
+            sys.exit(1)
+        stacks = sealed.stacks(copy, seal)
+        passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
+        for label, text in (*said, *cdk.plan(stacks, passed)):
+            click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
+        sys.exit(cdk.run(command, copy, seal, passed, empty))
+
+
+def _check_usage(
+    attestation: Path | None,
+    assembly: Path | None,
+    public_key: Path | None,
+    max_age: int | None,
+    **audits: Any,
+) -> None:
+    if attestation is None:
+        if assembly is not None:
+            raise click.UsageError(
+                "--assembly is for --attestation: alone it shows one environment, and some is not assessed"
+            )
+        for name, value in (("--public-key", public_key), ("--max-age", max_age)):
+            if value is not None:
+                raise click.UsageError(f"{name} is for --attestation")
+        return
+    if assembly is None:
+        raise click.UsageError("--attestation wants --assembly, the folder that was audited")
+    for name, value in audits.items():
+        if value:
+            raise click.UsageError(f"--{name} is for the audit, which --attestation takes the place of")
+
+
+def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[Said, Seal]:
+    """Audits the app, by a copy of what it was synthesised into. Raises RefusedError unless all is green.
+
+    Handlers are run anew: a cache is a file that others may have written.
+    """
+    from compliance import sealed
+    from compliance.attestation import check_attestable, today
+    from compliance.audit import Options, audit
+    from compliance.reports.text import totals
+
+    taken: list[Seal] = []
+
+    def take(made: Path) -> Path:
+        taken.append(sealed.copy(made, copy))
+        return copy
+
+    card = audit(Options(as_of=today(), take=take, **options), tell)
+    if not card.green:
+        write(card, "terminal", None, False)
+    check_attestable(card)
+    judged = f"GREEN {totals(card)}, environment {card.subject.environment}, as of {card.as_of}"
+    return [("judged", judged), _files(taken[0])], taken[0]
+
+
+def _attested(
+    attestation: Path, assembly: Path, public_key: Path | None, trust: Trust, copy: Path
+) -> tuple[Said, Seal]:
+    """Copies an assembly, and believes what was attested of it. Raises RefusedError where that can't be."""
+    from compliance import sealed
+    from compliance.attestation import check, check_bytes, load
+
+    found = load(attestation, public_key)
+    check(found, trust)
+    seal = sealed.copy(assembly, copy, found.seal.executables)
+    check_bytes(found, seal)
+    predicate, score = found.predicate, found.predicate.score
+    judged = ", ".join(
+        f"{total.met}/{total.total} {name}"
+        for name, total in (("requirements", score.requirements), ("hardening", score.hardening))
+        if total.total
+    )
+    by = f"signed by the key of {public_key}" if public_key else "not signed"
+    return [
+        ("judged", f"GREEN {judged}, environment {predicate.environment}, as of {predicate.as_of}"),
+        ("attested", f"{attestation}, {by}"),
+        _files(seal),
+    ], seal
+
+
+def _files(seal: Seal) -> tuple[str, str]:
+    return "assembly", f"{len(seal.digests)} files, sha256 {seal.digest}"
