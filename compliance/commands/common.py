@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from compliance.model import InputError
 from compliance.reports.text import one_line, printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 110  # of a report that no terminal shows
 EXISTING = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -142,6 +146,26 @@ def coloured(stream: TextIO) -> bool:
     if os.environ.get("FORCE_COLOR", "0").lower() not in ("", "0", "false"):
         return True
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:
+    """What is written to a console, as it is shown on a stream, or (None) written to a file."""
+    import io
+
+    from rich.console import Console
+
+    in_colour = stream is not None and coloured(stream)
+    shown = stream is not None and stream.isatty()
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        force_terminal=in_colour,
+        color_system="standard" if in_colour else None,
+        width=width() if shown else WIDTH,
+    )
+    write(console)
+    text = file.getvalue()
+    return text if in_colour else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def say(bold: str, rest: str = "") -> None:
