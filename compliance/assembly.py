@@ -468,15 +468,20 @@ def load_assembly(path: Path, *, base: Path | None = None, region: str | None = 
     return assembly
 
 
-def load_template(path: Path, *, region: str | None = None) -> Assembly:
-    """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError."""
+def load_template(path: Path, *, region: str | None = None, **deployed: Any) -> Assembly:
+    """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError.
+
+    `deployed` is what is known of a stack made of it: `Stack`'s account, stack_name, arguments and so on.
+    """
     if path.is_dir():
         raise InputError(f"{path}: a folder (--assembly takes one)")
     assembly = Assembly("template", path)
     template, lines = read_template(path)
     name = path.name.split(".")[0]
     places = _own_places(template, lines, path)
-    assembly.add(Stack(assembly, name, path, template, region=region, metadata=places, lines=lines))
+    assembly.add(
+        Stack(assembly, name, path, template, region=region, metadata=places, lines=lines, **deployed)
+    )
     assembly.add_nested()
     return assembly
 

@@ -36,6 +36,7 @@ from compliance.source import check_writable
 from compliance.subjects import find
 
 if TYPE_CHECKING:
+    from compliance.deployed import Deployment
     from compliance.observe import Observations
     from compliance.waivers import Outcome
 
@@ -44,7 +45,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What to audit, and how. At most one of `app`, `assembly` and `template`; none: cdk.json's app here.
+    """What to audit, and how. At most one of `app`, `assembly`, `template` and `deployed`, a stack's name;
+    none: cdk.json's app here.
 
     `context` is what `-c` gives; `environment` is the name of the environment that the input was made
     for (None: what the context says, or the document's default); `as_of` is the day judged for.
@@ -56,6 +58,7 @@ class Options:
     app: str | None = None
     assembly: Path | None = None
     template: Path | None = None
+    deployed: str | None = None
     requirements: Path = OWN
     waivers: Path | None = None
     context: Mapping[str, str] = field(default_factory=dict)
@@ -99,13 +102,15 @@ def audit(
             from compliance.scanners import PACKS, Scanners
 
             scanners = stack.enter_context(Scanners(packs=(*PACKS, *options.packs)))
-        assembly, find_others = _input(options, document, environment, stack, progress)
+        deployment = _deployment(options, stack, progress)
+        assembly, find_others = _input(options, document, environment, stack, progress, deployment)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
         pipeline = find(document, assembly, names(rules, environment))
         observations = _observations(options, pipeline)
         progress("judging")
         others = find_others()
+        found, asked = _compared(deployment)
         results = judge(
             rules,
             document,
@@ -119,7 +124,8 @@ def audit(
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        subject = Subject(assembly.kind, str(_path(options)), assembly.digest, environment)
+        kind = "stack" if deployment else assembly.kind
+        subject = Subject(kind, str(_path(options)), assembly.digest, environment)
 
         drawn = diagram(pipeline)
 
@@ -133,8 +139,8 @@ def audit(
                 categories=tuple(_scores(document, judged)),
                 findings=findings,
                 scanners=tuple(runs),
-                notes=(*_notes(options, others, observations()), *warnings),
-                problems=(*_unseen(assembly), *problems),
+                notes=(*_notes(options, others, observations()), *asked, *warnings),
+                problems=(*_unseen(assembly), *found, *problems),
                 diagram=drawn,
             )
 
@@ -182,14 +188,14 @@ def _adopted(
 
 
 def _path(options: Options) -> Path | str:
-    return options.assembly or options.template or options.app or "cdk.json"
+    return options.assembly or options.template or options.deployed or options.app or "cdk.json"
 
 
 def _environment(options: Options, document: Document) -> str:
     """The name that `{env}` stands for."""
     if options.environment is not None:
         return options.environment
-    from_app = options.assembly is None and options.template is None
+    from_app = options.assembly is None and options.template is None and options.deployed is None
     given = options.context.get(document.environment.context) if from_app else None
     return given if given is not None else document.environment.default
 
@@ -197,11 +203,39 @@ def _environment(options: Options, document: Document) -> str:
 Others = Callable[[], Mapping[str, Assembly | str] | str]
 
 
+def _deployment(options: Options, stack: ExitStack, progress: Progress) -> Deployment | None:
+    """The stack of `--deployed`, read."""
+    if options.deployed is None:
+        return None
+    from compliance.deployed import Boto3, load_stack
+
+    progress("reading the stack")
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-stack-"))
+    return load_stack(options.deployed, Boto3(), Path(folder))
+
+
+def _compared(deployment: Deployment | None) -> tuple[Sequence[str], Sequence[str]]:
+    """What is deployed otherwise than the template says, and a note of what was compared."""
+    if deployment is None:
+        return (), ()
+    from compliance.deployed import drift
+
+    found = drift(deployment)
+    return found.problems, (found.note,)
+
+
 def _input(
-    options: Options, document: Document, environment: str, stack: ExitStack, progress: Progress
+    options: Options,
+    document: Document,
+    environment: str,
+    stack: ExitStack,
+    progress: Progress,
+    deployment: Deployment | None,
 ) -> tuple[Assembly, Others]:
     """The assembly to judge, and what gives the same app for other environments (or why there is none)."""
     region = document.environment.region
+    if deployment is not None:
+        return deployment.assembly, lambda: "a stack shows one environment; audit the app to compare two"
     if options.template is not None:
         progress("reading the template")
         assembly = load_template(options.template, region=region)

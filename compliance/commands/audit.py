@@ -30,6 +30,11 @@ PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 @click.command(short_help="Judge an app, an assembly or a template.")
 @input_options
 @click.option(
+    "--deployed",
+    metavar="STACK",
+    help="A deployed stack: its template, and what its resources are set to now.",
+)
+@click.option(
     "--requirements",
     type=EXISTING,
     metavar="FILE",
@@ -89,6 +94,7 @@ def audit(
     app: str | None,
     assembly: Path | None,
     template: Path | None,
+    deployed: str | None,
     requirements: Path | None,
     context: dict[str, str],
     environment: str | None,
@@ -100,7 +106,7 @@ def audit(
     verbose: bool,
     **others: Any,
 ) -> None:
-    """Judge an app, an assembly or a template, and say what to mend.
+    """Judge an app, an assembly, a template or a stack, and say what to mend.
 
     Exits with 0 when the gate is green; 1 when a requirement failed or is not
     assessed, or a finding is neither met nor waived; 2 on bad input; 3 when a
@@ -111,10 +117,13 @@ def audit(
     compliance audit --format junit --output j.xml --format html --output r.html
     compliance audit --app "python app.py" --as-of 2027-05-01
     compliance audit --template stack.yaml --skip-scanners
+    compliance audit --deployed prod-order-pipeline-backend --env prod
     compliance audit --write-baseline known.json      adopt the gate as you are
     compliance audit --baseline known.json --history runs.jsonl
     """
     check_input(app, assembly, template, context, environment)
+    if deployed is not None:
+        _check_deployed(deployed, app or assembly or template, context)
     requirements = requirements or own_document()
     if environment is not None and context:
         check_agreement(environment, context, requirements)
@@ -135,6 +144,7 @@ def audit(
         app=app,
         assembly=assembly,
         template=template,
+        deployed=deployed,
         requirements=requirements,
         waivers=waivers,
         context=context,
@@ -147,6 +157,16 @@ def audit(
     for format_, output in reports:
         write(card, format_, output, verbose)
     sys.exit(0 if card.green else 1)
+
+
+def _check_deployed(stack: str, other: object, context: dict[str, str]) -> None:
+    """A deployed stack is an input like the others, for this command alone."""
+    if other:
+        raise click.UsageError("--deployed, --app, --assembly and --template exclude each other")
+    if context:
+        raise click.UsageError("-c is for the synth; a stack takes --env")
+    if not stack.strip():
+        raise click.UsageError("--deployed is empty")
 
 
 def _remembered(others: dict[str, Any]) -> list[Path]:

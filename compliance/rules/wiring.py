@@ -183,14 +183,15 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
 class Region(Check, frozen=True):
     """Every stack of the subjects is bound to the document's region (`environment.region`).
 
-    A template does not say where it is deployed.
+    A template does not say where it is deployed; a stack does.
     Example: `{kind: region}`
     """
 
 
 @kind("region", Region)
 def judge_region(check: Region, case: Case) -> Verdict:
-    if case.assembly.kind == "template":
+    deployed = any(stack.declared_region for stack in case.assembly.stacks)
+    if case.assembly.kind == "template" and not deployed:
         raise Undecided("a template does not say where it is deployed", excused=True)
     wanted = case.document.environment.region or ""
     stacks = dict.fromkeys(r.stack for r in case.pipeline.members) or dict.fromkeys(case.assembly.stacks)
