@@ -15,11 +15,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from compliance.model import Evidence, Finding, FindingStatus, InputError, Result, Scorecard, Status
 from compliance.source import read_json, write_atomically

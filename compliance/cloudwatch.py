@@ -6,19 +6,18 @@ The facts, with their sources, are in data/cloudwatch_metrics.yaml.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 DATA = Path(__file__).parent / "data" / "cloudwatch_metrics.yaml"
 
 
-@dataclass(frozen=True)
-class Dimensions:
+class Dimensions(msgspec.Struct, frozen=True):
     """What a metric is found under: one of several exact sets, or any of these names together."""
 
     sets: frozenset[frozenset[str]] = frozenset()

@@ -12,8 +12,9 @@ scanners say the same of one resource, in scanners/facts.yaml. A waiver for one 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
+
+from msgspec.structs import replace
 
 from compliance import waivers
 from compliance.document import Requirement

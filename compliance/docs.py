@@ -10,7 +10,6 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,7 @@ def _category(own: Document, requirement: Requirement) -> Category:
 # Kinds
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(msgspec.Struct, frozen=True):
     """A check as a document would write it, and what it is about."""
 
     check: dict[str, Any]

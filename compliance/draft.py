@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,8 +70,7 @@ CATEGORIES: Mapping[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """A property whose present value may be worth a requirement: the value, a bound, or that it is set."""
 
     category: str
@@ -175,8 +173,7 @@ FIXES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True):
     """A requirement as it may stand in the document."""
 
     category: str

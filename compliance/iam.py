@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,8 +20,7 @@ POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """One statement. Actions and resources are canonical texts; `resource` is the one that holds it.
 
     `unknown` says what of it only the deployment decides; nothing may be concluded from such a one

@@ -16,12 +16,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+
+class Ref(msgspec.Struct, frozen=True):
     """A resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute of it."""
 
     stack: str
@@ -29,15 +29,13 @@ class Ref:
     attribute: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pseudo:
+class Pseudo(msgspec.Struct, frozen=True):
     """A pseudo parameter that only the deployment decides (`AWS::AccountId`)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """A value that the template does not decide, and why."""
 
     why: str
@@ -46,8 +44,7 @@ class Unknown:
 Part = str | Ref | Pseudo | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A string with parts that are not literal. Never holds two literals side by side."""
 
     parts: tuple[Part, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 JSON = Any  # what json.loads gives
 
@@ -33,8 +34,7 @@ class Severity(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """One observation behind a verdict, placed as exactly as the input allows.
 
     `source` is `file:line` of the construct's creation, relative to the app, or of the handler's
@@ -51,8 +51,7 @@ class Evidence:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What a rule says of one requirement.
 
     `why` is the reason of a `not_assessed`; `excused` marks one that the kind of input cannot show
@@ -85,8 +84,7 @@ class FindingStatus(StrEnum):
     KNOWN = "known"  # to the baseline
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What a scanner reports of one resource. `rule` is the scanner's whole finding id.
 
     `fact` is what it says in words that the rules of other scanners share, if there are any.
@@ -122,8 +120,7 @@ def rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
     return map(tuple, groups.values())
 
 
-@dataclass(frozen=True, slots=True)
-class ScannerRun:
+class ScannerRun(msgspec.Struct, frozen=True):
     """Proof that a scanner ran: its version and how many rules or checks it evaluated (at least one)."""
 
     name: str
@@ -132,8 +129,7 @@ class ScannerRun:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """One requirement with its verdict, in the document's order.
 
     `known` is set where it is not met and the baseline lists all that is wrong with it.
@@ -154,8 +150,7 @@ class Result:
         return self.verdict.status is Status.PASS or self.verdict.excused or self.known
 
 
-@dataclass(frozen=True, slots=True)
-class CategoryScore:
+class CategoryScore(msgspec.Struct, frozen=True):
     id: str
     title: str
     met: int
@@ -164,9 +159,8 @@ class CategoryScore:
     hardening: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What was judged: `kind` is app, assembly or template; `digest` is a sha256 of its bytes."""
+class Subject(msgspec.Struct, frozen=True):
+    """What was judged: `kind` is app, assembly, template or stack; `digest` is a sha256 of its bytes."""
 
     kind: str
     path: str
@@ -174,8 +168,7 @@ class Subject:
     environment: str
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """What is remembered of an audit: when, of what, its score, and the requirements that were not met.
 
     `unjudged` are those that the input could not show.
@@ -194,8 +187,7 @@ class Run:
     open_findings: int | None = None  # None: no scanner ran
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True):
     """What this audit changes, by requirement, against the last one of the same environment.
 
     `runs` are that environment's, oldest first, this one last. With one alone there is nothing to compare.
@@ -211,8 +203,7 @@ class History:
         return self.runs[-2] if len(self.runs) > 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A resource as a picture shows it. `role` is the document's word for it, if it has one.
 
     One that is no `end` of an edge makes a connection, or belongs to another resource.
@@ -228,8 +219,7 @@ class Node:
     end: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(msgspec.Struct, frozen=True):
     """What joins two nodes, by their ids. `through` are the ids of resources that make the connection."""
 
     tail: str
@@ -238,16 +228,14 @@ class Edge:
     through: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Diagram:
+class Diagram(msgspec.Struct, frozen=True):
     """What the audit found to hang together."""
 
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scorecard:
+class Scorecard(msgspec.Struct, frozen=True):
     """A whole audit. Reports are made of this and of nothing else."""
 
     as_of: str
@@ -259,7 +247,7 @@ class Scorecard:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     diagram: Diagram = Diagram()
-    tool: Mapping[str, str] = field(default_factory=dict)
+    tool: Mapping[str, str] = msgspec.field(default_factory=dict)
     history: History | None = None
 
     @property

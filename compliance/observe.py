@@ -13,10 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from compliance.assembly import Resource
 from compliance.events import Draw, changes, failures
@@ -31,8 +33,7 @@ MOST_SUPPLIES = 6
 WRITES = ("PutItem", "UpdateItem", "TransactWriteItems", "BatchWriteItem")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A function and its code. `layers` tells that some of its code is elsewhere."""
 
     resource: Resource
@@ -41,16 +42,14 @@ class Target:
     tables: Mapping[str, tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotRun:
+class NotRun(msgspec.Struct, frozen=True):
     """Why a function is not run. `excused` where its code is not in this kind of input."""
 
     why: str
     excused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(msgspec.Struct, frozen=True):
     """An event, the moment the handler believes it to be, and what is refused to it."""
 
     name: str
@@ -70,8 +69,7 @@ class Scene:
         return Invocation(self.name, self.event, self.faults, self.now.timestamp() - time.time())
 
 
-@dataclass(frozen=True, slots=True)
-class Supplied:
+class Supplied(msgspec.Struct, frozen=True):
     """Something that the code lacks: a module or a name, and the error that showed it."""
 
     what: str
@@ -79,8 +77,7 @@ class Supplied:
     error: HandlerError | None
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """One handler in all its scenes: as it is, and with all that had to be supplied."""
 
     target: Target
@@ -99,8 +96,7 @@ class Observed:
         return self.scenes[name], found
 
 
-@dataclass(frozen=True, slots=True)
-class Observations:
+class Observations(msgspec.Struct, frozen=True):
     processor: Observed | NotRun
     audit: Observed | NotRun
 

@@ -8,13 +8,13 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from compliance.intrinsics import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """`name` is the property that holds the physical name; patterns are filled with it.
 
     `path` is the property that an IAM ARN puts before the name.
@@ -22,7 +22,7 @@ class Form:
 
     name: str
     ref: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
     path: str | None = None
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TypeVar
+
+import msgspec
 
 from compliance.assembly import Assembly, Resource
 from compliance.iam import attached_policies, covers_action, covers_resource, role_statements
@@ -68,8 +69,7 @@ class Unfilled(Exception):
         self.doubt = doubt
 
 
-@dataclass(frozen=True)
-class Mapping_:
+class Mapping_(msgspec.Struct, frozen=True):
     """An event source mapping with what its ends resolve to (None where that is not in the assembly)."""
 
     resource: Resource
@@ -77,8 +77,7 @@ class Mapping_:
     function: Resource | None
 
 
-@dataclass(frozen=True)
-class _Chain:
+class _Chain(msgspec.Struct, frozen=True):
     """One way to read the wiring, and how many of its links hold."""
 
     score: int

@@ -10,10 +10,10 @@ import builtins
 import symtable
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
@@ -25,8 +25,7 @@ SUFFIXES = {"nodejs": (".js", ".mjs", ".cjs"), "python": (".py",)}
 MOST_BYTES = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """A call to AWS that stands in the code: IAM's prefix of the service, the operation, `file:line`."""
 
     service: str
@@ -81,8 +80,7 @@ def _zipped(archive: Path) -> Iterator[tuple[str, _Content]]:
         return
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(msgspec.Struct, frozen=True):
     path: Path
     member: str | None = None
 
@@ -142,11 +140,10 @@ def _text(node: Node | None) -> str:
     return node.text.decode() if node and node.text else ""
 
 
-@dataclass(slots=True)
-class _Imports:
+class _Imports(msgspec.Struct):
     """What local names stand for: a module and, where it is one of its exports, that."""
 
-    names: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    names: dict[str, tuple[str, str | None]] = msgspec.field(default_factory=dict)
 
     def of(self, node: Node | None) -> tuple[str, str] | None:
         """Module and export that an expression names: `PutObjectCommand`, `s3.PutObjectCommand`."""

@@ -16,10 +16,11 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
+
+import msgspec
 
 from compliance.model import InputError
 from compliance.source import read_json
@@ -32,8 +33,7 @@ MAX_CONTEXT = 100_000
 AUDITED = "compliance:audited"
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+class App(msgspec.Struct, frozen=True):
     """A CDK app: the command that synthesises it, run in `folder`, with cdk.json's and `-c`'s context.
 
     `build` is a command that has to run before, once.

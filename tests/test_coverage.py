@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 import app
 from compliance import coverage, scanners, waivers

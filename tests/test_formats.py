@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import xmlschema
 from click.testing import CliRunner
 from inputs import DOCUMENT, write
+from msgspec.structs import replace
 from test_reports import EVIDENCE, FAILED, FINDING, HOSTILE, MARKUP, RED, UNSURE, card, everywhere
 
 from compliance.cli import main

@@ -7,7 +7,6 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import chromium
 import npm
 import pytest
+from msgspec.structs import replace
 from test_formats import CARDS, COVERED, EXCUSED, HUGE, WAIVED, known
 from test_reports import EVIDENCE, FAILED, FINDING, RED, UNSURE, card, everywhere
 

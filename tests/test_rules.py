@@ -6,11 +6,13 @@ template written by hand (`witness`). What a rule must not mind is in `test_spel
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from test_handlers import OURS, SWALLOWS, observe, program, right
 from witness import (
     AS_OF,
@@ -83,7 +85,7 @@ def bind_to(region: str | None) -> Change:
     """Another region in the manifest."""
 
     def change(draft: Draft) -> None:
-        draft.unit = replace(draft.unit, region=region)
+        draft.unit = dataclasses.replace(draft.unit, region=region)
 
     return change
 

@@ -6,15 +6,15 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
+
+import msgspec
 
 from compliance.events import ACCOUNT, JSON, REGIONS, Draw
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One record of a stream, and what is to be known of it.
 
     `contents` are values of the order (never its key) in the images; `kept` are those of the image
@@ -36,8 +36,7 @@ class Change:
         return str(self.record["dynamodb"]["SequenceNumber"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
+class _Image(msgspec.Struct, frozen=True):
     attributes: JSON
     contents: tuple[str, ...]
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
 
 from compliance.events import ACCOUNT, JSON, REGIONS, Draw
 
 PARTS = ("requestContext", "responseContext", "DDBStreamBatchInfo")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A message on the queue. `failed` is the failure record; None where the body is none.
 
     `marks` are texts that only this message holds: whoever stored one of them, stored this message.

@@ -11,13 +11,14 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from compliance.model import Evidence, FindingStatus, Node, Result, Scorecard, Status
 from compliance.reports.picture import Arrow, Box, draw, kind
@@ -91,8 +92,7 @@ def anchor(id_: str) -> str:
     return "r-" + re.sub(r"[^A-Za-z0-9_-]", lambda c: f"-{ord(c[0]):x}-", id_)
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What requirements and open findings say of one resource, worst first."""
 
     state: str
@@ -105,8 +105,7 @@ class Said:
         return sum(STATES[r.verdict.status] == self.state for r in self.results) + self.findings
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A stretch of a bar, in hundredths of it."""
 
     state: str

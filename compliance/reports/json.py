@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from compliance.model import CategoryScore, Evidence, Finding, History, Result, Scorecard
 from compliance.reports.text import days_left, neutral

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from compliance.model import Diagram, Edge, Node
 
@@ -27,8 +28,7 @@ KINDS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """One drawn thing: a resource, or the alarms of one (`nodes` are all that it stands for)."""
 
     x: int
@@ -40,8 +40,7 @@ class Box:
     width: int = WIDTH
 
 
-@dataclass(frozen=True)
-class Arrow:
+class Arrow(msgspec.Struct, frozen=True):
     path: str
     x: int
     y: int
@@ -49,8 +48,7 @@ class Arrow:
     edge: Edge
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     width: int
     height: int
     boxes: tuple[Box, ...]

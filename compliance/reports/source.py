@@ -7,9 +7,10 @@ app's folder are opened, links followed, and none that is hidden.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from compliance.model import Evidence
 from compliance.reports.text import printable
@@ -21,15 +22,13 @@ FARTHEST = 40  # lines below the construct's first in which its property may sta
 LINE = 160
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     number: int
     text: str
     sign: str = " "  # `-` and `+` in a diff; `>` where the construct is made
 
 
-@dataclass(frozen=True)
-class Excerpt:
+class Excerpt(msgspec.Struct, frozen=True):
     """The lines around a place; `diff` is what would mend it, for whoever knows better to check."""
 
     source: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
 from datetime import date
 from typing import Any, TypeVar
+
+import msgspec
 
 from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status, rows
 
@@ -40,8 +41,8 @@ def _neutral(value: Any) -> Any:
         return printable(value)
     if isinstance(value, tuple):
         return tuple(map(_neutral, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _neutral(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, msgspec.Struct):
+        return type(value)(*map(_neutral, msgspec.structs.astuple(value)))
     return value
 
 

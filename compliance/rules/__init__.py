@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
 from typing import Any, NewType
@@ -41,8 +40,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 yield from ((field.name, name) for name in value)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """All that a rule may look at.
 
     `environment` is the environment's name that the input was made for; `others` holds the same app
@@ -139,8 +137,7 @@ class Tally:
 Judge = Callable[[Any, Case], Verdict]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
     `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
@@ -166,8 +163,7 @@ def kind(name: str, parameters: type[Check], *, waits: int = 0) -> Callable[[Jud
     return register
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A requirement bound to the kind that judges it."""
 
     requirement: Requirement

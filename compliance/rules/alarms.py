@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from compliance.assembly import Resource, Stack
 from compliance.iam import Statement, covers_action, covers_resource, doubt, statements
@@ -40,8 +41,7 @@ UPWARDS = (
 )
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True):
     """What an alarm looks at, wherever it says so: at its root, or as the metric of its query."""
 
     resource: Resource

@@ -7,7 +7,8 @@ code finds besides (`compliance.reading`), whose resource only the run would sho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from compliance.actions import actions_of
 from compliance.assembly import Resource
@@ -58,8 +59,7 @@ class LeastPrivilege(Check, frozen=True):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """An action that something uses. `target` is None where any will do; not all that is used is vital."""
 
     action: str

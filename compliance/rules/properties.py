@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from compliance.assembly import Resource
 from compliance.intrinsics import NO_VALUE, Value, show, to_list, to_number

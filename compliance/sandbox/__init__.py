@@ -6,13 +6,13 @@ The words of the sandbox. `run.execute` does the work; `node/` and `python/` hol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Program:
+
+class Program(msgspec.Struct, frozen=True):
     """A function's code as Lambda would load it.
 
     `code` is an asset folder or .zip (a Path) or inline source (a str, the template's ZipFile:
@@ -23,11 +23,10 @@ class Program:
     runtime: str
     handler: str
     code: Path | str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A call to AWS that the stand-in refuses.
 
     `error` is the service's error name (ThrottlingException, AccessDeniedException, NoSuchBucket,
@@ -42,8 +41,7 @@ class Fault:
     containing: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """One event for the handler. `clock` shifts the handler's wall clock by so many seconds."""
 
     name: str
@@ -52,8 +50,7 @@ class Invocation:
     clock: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A call to AWS. `service` is IAM's prefix (s3, dynamodb), `operation` the API's name (PutObject).
 
     `parameters` are as on the wire: DynamoDB items in attribute values also where the handler used
@@ -68,8 +65,7 @@ class Call:
     at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerError:
+class HandlerError(msgspec.Struct, frozen=True):
     """What was thrown. `kind` is the type's name; `at` is `file:line` in the handler's code."""
 
     kind: str
@@ -77,8 +73,7 @@ class HandlerError:
     at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What one invocation did. `finished` is False when it was stopped or ended its process itself."""
 
     name: str
@@ -90,8 +85,7 @@ class Outcome:
     duration: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """What running a program showed.
 
     `load_error` is set when the code could not be loaded; `missing` says what its handler string
@@ -108,22 +102,20 @@ class Execution:
     outcomes: tuple[Outcome, ...] = ()
     load_error: HandlerError | None = None
     missing: str | None = None
-    modules: Mapping[str, bool] = field(default_factory=dict)
+    modules: Mapping[str, bool] = msgspec.field(default_factory=dict)
     stopped: str | None = None
     unheld: tuple[str, ...] = ()
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Supplies:
+class Supplies(msgspec.Struct, frozen=True):
     """What a diagnostic run adds that the code lacks: modules by name, and undeclared names."""
 
     modules: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Seconds of wall clock for the whole process, seconds of CPU, MiB of memory, KiB of output."""
 
     seconds: float = 10.0

@@ -12,8 +12,9 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from compliance.sandbox import Call, Fault
 from compliance.sandbox.dynamodb import Tables
@@ -88,14 +89,13 @@ REQUIRED: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 
 
-@dataclass(slots=True)
-class Aws:
+class Aws(msgspec.Struct):
     """One account, as long as one `execute` lasts. `faults` are those of the current invocation."""
 
     tables: Tables
     faults: Sequence[Fault] = ()
-    objects: dict[tuple[str, str], JSON] = field(default_factory=dict)
-    _hits: dict[int, itertools.count[int]] = field(default_factory=dict)
+    objects: dict[tuple[str, str], JSON] = msgspec.field(default_factory=dict)
+    _hits: dict[int, itertools.count[int]] = msgspec.field(default_factory=dict)
 
     def begin(self, faults: Sequence[Fault]) -> None:
         self.faults = faults

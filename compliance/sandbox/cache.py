@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -13,13 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from compliance.sandbox import (
-    Call,
     Execution,
-    HandlerError,
     Invocation,
     Limits,
-    Outcome,
     Program,
     Supplies,
 )
@@ -38,15 +37,15 @@ def key_of(
     cache_key: str | None,
 ) -> str:
     """`cache_key` stands for the invocations where these hang on the time: a clock is set from now."""
-    events = cache_key or [dataclasses.asdict(invocation) for invocation in invocations]
+    events = cache_key or [msgspec.to_builtins(invocation) for invocation in invocations]
     ingredients = {
         "code": _digest(program.code),
         "harness": _harness(),
         "interpreter": [str(interpreter), interpreter.stat().st_size, sys.version],
         "program": [program.runtime, program.handler, dict(program.environment)],
         "events": events,
-        "supplies": dataclasses.asdict(supplies),
-        "limits": dataclasses.asdict(limits),
+        "supplies": msgspec.to_builtins(supplies),
+        "limits": msgspec.to_builtins(limits),
         "tables": {name: list(keys) for name, keys in tables.items()},
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
@@ -54,8 +53,9 @@ def key_of(
 
 def load(folder: Path, key: str) -> Execution | None:
     try:
-        return _execution(json.loads((folder / f"{key}.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        stored = json.loads((folder / f"{key}.json").read_text("utf-8"))
+        return replace(msgspec.convert(stored, Execution), cached=True)
+    except (OSError, ValueError):
         return None
 
 
@@ -67,31 +67,10 @@ def store(folder: Path, key: str, execution: Execution) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(execution), file)
+            json.dump(msgspec.to_builtins(execution), file)
         os.replace(name, folder / f"{key}.json")
     except (OSError, ValueError):
         return
-
-
-def _execution(stored: JSON) -> Execution:
-    return Execution(
-        **{
-            **stored,
-            "outcomes": tuple(_outcome(outcome) for outcome in stored["outcomes"]),
-            "load_error": _error(stored["load_error"]),
-            "unheld": tuple(stored["unheld"]),
-            "cached": True,
-        }
-    )
-
-
-def _outcome(stored: JSON) -> Outcome:
-    calls = tuple(Call(**call) for call in stored["calls"])
-    return Outcome(**{**stored, "calls": calls, "error": _error(stored["error"])})
-
-
-def _error(stored: JSON) -> HandlerError | None:
-    return HandlerError(**stored) if stored else None
 
 
 def _digest(code: Path | str) -> str:

@@ -17,9 +17,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from compliance.model import CheckerError
 from compliance.sandbox import Call, HandlerError, Invocation, Limits, Outcome
@@ -39,12 +40,11 @@ class Stopped(Exception):
 FORGED = Stopped("forgery: the handler wrote to the sandbox's own channel")
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct):
     """What is known so far. Survives the end of any one process."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    modules: dict[str, bool] = field(default_factory=dict)
+    outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    modules: dict[str, bool] = msgspec.field(default_factory=dict)
     load_error: HandlerError | None = None
     missing: str | None = None
     stopped: str | None = None
@@ -52,13 +52,12 @@ class Record:
     written: int = 0
 
 
-@dataclass(slots=True)
-class _Current:
+class _Current(msgspec.Struct):
     """The invocation under way."""
 
     name: str
     began: float
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = msgspec.field(default_factory=list)
 
 
 class Child:

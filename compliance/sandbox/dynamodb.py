@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from compliance.sandbox.expressions import Names, assign, holds, named_in
 from compliance.sandbox.refusal import Refusal, refusal_of
@@ -24,15 +25,14 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(slots=True)
-class Tables:
+class Tables(msgspec.Struct):
     """`keys` names the key attributes of the tables that are known.
 
     Of any other table, the key is what a request calls its Key, or what its condition names.
     """
 
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    items: dict[str, list[Item]] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    items: dict[str, list[Item]] = msgspec.field(default_factory=dict)
 
     def answer(self, operation: str, parameters: Mapping[str, JSON]) -> JSON:
         answers: dict[str, Callable[[Mapping[str, JSON]], JSON]] = {

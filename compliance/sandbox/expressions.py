@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from compliance.sandbox.refusal import Refusal
 
@@ -24,8 +25,7 @@ COMPARISONS = {"=", "<>", "<", "<=", ">", ">="}
 LONGEST = 4096  # DynamoDB's own limit
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """What the placeholders of a request stand for."""
 
     names: Mapping[str, str]

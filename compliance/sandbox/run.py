@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import compileall
-import dataclasses
 import re
 import shutil
 import sys
@@ -15,6 +14,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from compliance.model import CheckerError
 from compliance.sandbox import Execution, HandlerError, Invocation, Limits, Program, Supplies
@@ -170,7 +171,7 @@ def _job(program: Program, invocations: Sequence[Invocation], supplies: Supplies
         "version": _version(program.runtime),
         "environment": _environment(program, root),
         "invocations": [{"event": i.event, "clock": i.clock, "id": str(uuid.uuid4())} for i in invocations],
-        "supplies": dataclasses.asdict(supplies),
+        "supplies": msgspec.structs.asdict(supplies),
         "clocked": any(i.clock for i in invocations),
         "remaining": REMAINING,
     }

@@ -27,12 +27,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from compliance.model import CheckerError, Finding, ScannerRun, Severity
 from compliance.scanners import nag
@@ -50,13 +51,12 @@ MODULES = {"checkov": "checkov_scanner", "cfn-lint": "cfn_lint"}
 Place = tuple[str | None, str | None]  # construct path, source line
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A stack's template, and where its resources were written (by logical id), as far as that is known."""
 
     stack: str
     body: Mapping[str, Any]
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, Place] = msgspec.field(default_factory=dict)
 
     def place(self, logical_id: str | None) -> Place:
         path, source = self.places.get(logical_id or "", (None, None))

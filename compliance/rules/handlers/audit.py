@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from compliance.events.failures import PARTS, Message
 from compliance.observe import AUDIT_KEYS, Scene, written
@@ -255,8 +256,7 @@ def _end(outcome: Outcome) -> str:
 # HRD-12
 
 
-@dataclass(frozen=True, slots=True)
-class _Twice:
+class _Twice(msgspec.Struct, frozen=True):
     """A message delivered twice: the write that stored it, and what came of the second delivery."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from compliance.model import Evidence
 from compliance.observe import Observed, Scene
@@ -30,16 +31,14 @@ Name = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One thing that holds, does not (False), or cannot be told (None)."""
 
     holds: bool | None
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """One handler's observations, with words for what is found in them."""
 
     observed: Observed
@@ -89,8 +88,7 @@ class Seen:
 Look = Callable[[Seen], Iterable[Finding]]
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     roles: tuple[Role, ...]
     look: Look
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
+
+import msgspec
 
 from compliance.events.changes import Change
 from compliance.observe import Scene, written
@@ -21,8 +22,7 @@ SINGLES = ("insert", "modify", "modify-again", "remove", "unicode", "composite")
 TOLERANCE = timedelta(minutes=15)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """An object that was stored for the one change of a scene. `record` is None where that is no JSON."""
 
     scene: Scene
