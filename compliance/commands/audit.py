@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -88,6 +89,11 @@ PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
     metavar="FILE",
     help="Append this run to a file, and show what is new since the last.",
 )
+@click.option(
+    "--attest", type=EXISTING, metavar="FILE", help="Attest a green verdict, file by file (in-toto)."
+)
+@click.option("--sign", type=EXISTING, metavar="KEY", help="Sign it with this ed25519 key (PEM).")
+@click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, to be deployed.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
 def audit(
@@ -102,6 +108,9 @@ def audit(
     formats: tuple[str, ...],
     outputs: tuple[Path, ...],
     no_cache: bool,
+    attest: Path | None,
+    sign: Path | None,
+    keep: Path | None,
     quiet: bool,
     verbose: bool,
     **others: Any,
@@ -120,6 +129,7 @@ def audit(
     compliance audit --deployed prod-order-pipeline-backend --env prod
     compliance audit --write-baseline known.json      adopt the gate as you are
     compliance audit --baseline known.json --history runs.jsonl
+    compliance audit --attest audit.json --keep audited    see compliance deploy
     """
     check_input(app, assembly, template, context, environment)
     if deployed is not None:
@@ -136,6 +146,12 @@ def audit(
     for _, output in reports:
         if output is not None:
             check_output(output, template, requirements, waivers, *remembered)
+    if attest:
+        from compliance.commands.attesting import check_usage
+
+        check_usage(click.get_current_context(), attest, sign, keep)
+    elif sign or keep:
+        raise click.UsageError(f"{'--sign' if sign else '--keep'} is for --attest")
 
     from compliance.audit import Options, cache_folder
     from compliance.audit import audit as run
@@ -152,10 +168,18 @@ def audit(
         cache=None if no_cache else cache_folder(),
         **others,
     )
-    with progress(quiet, verbose) as tell:
-        card = run(options, tell)
-    for format_, output in reports:
-        write(card, format_, output, verbose)
+    with ExitStack() as stack:
+        finish = None
+        if attest:
+            from compliance.commands.attesting import attesting
+
+            options, finish = stack.enter_context(attesting(options, attest, sign, keep))
+        with progress(quiet, verbose) as tell:
+            card = run(options, tell)
+        for format_, output in reports:
+            write(card, format_, output, verbose)
+        if finish:
+            finish(card)
     sys.exit(0 if card.green else 1)
 
 

@@ -1,0 +1,92 @@
+"""What `compliance audit --attest` adds to an audit: a private copy to judge, and what is said of it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from compliance.commands.common import check_output
+from compliance.model import CheckerError, InputError, Scorecard
+from compliance.reports.text import one_line, printable
+
+if TYPE_CHECKING:
+    from compliance.audit import Options
+    from compliance.sealed import Seal
+
+
+def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | None) -> None:
+    """Raises click.UsageError, or InputError, on what can't be attested: less than a whole audit."""
+    from compliance import attestation
+
+    given = ctx.params
+    if given["assembly"] or given["template"]:
+        raise click.UsageError(
+            "--attest wants the app: an assembly or a template shows one environment, so not all is assessed"
+        )
+    for name in ("skip_scanners", "skip_handlers"):
+        if given[name]:
+            raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
+    for name in ("baseline", "write_baseline"):
+        if given[name]:
+            raise click.UsageError(f"--attest says that all is met; --{name.replace('_', '-')} knows better")
+    now = attestation.today()
+    if ctx.get_parameter_source("as_of") is not ParameterSource.DEFAULT and given["as_of"] != now:
+        raise click.UsageError(f"--attest is for today, {now} (UTC), not for --as-of {given['as_of']}")
+    check_output(file, given["requirements"], given["waivers"], key)
+    if key:
+        attestation.check_key(key)
+    if keep:
+        if file.resolve().is_relative_to(keep.resolve()):
+            raise click.UsageError("--attest FILE is in --keep DIR, which is for the assembly alone")
+        if keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
+            raise InputError(f"{keep}: is there already; --keep wants a new folder")
+
+
+@contextmanager
+def attesting(
+    options: Options, file: Path, key: Path | None, keep: Path | None
+) -> Iterator[tuple[Options, Callable[[Scorecard], None]]]:
+    """The options for an audit that is to be attested, and what attests its scorecard.
+
+    Handlers are run anew: a cache is a file that others may have written. Where not all is green, nothing
+    is written, and the command exits with 1.
+    """
+    from compliance import attestation, sealed
+    from compliance.source import write_atomically
+
+    with tempfile.TemporaryDirectory(prefix="compliance-attest-") as private:
+        copy = Path(private, "assembly")
+        taken: list[Seal] = []
+
+        def take(made: Path) -> Path:
+            taken.append(sealed.copy(made, copy))
+            return copy
+
+        def attest(card: Scorecard) -> None:
+            try:
+                found = attestation.statement(
+                    card,
+                    taken[0],
+                    context=options.context,
+                    folder=options.folder,
+                    document=options.requirements,
+                )
+            except attestation.RefusedError as error:
+                click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)
+                sys.exit(1)
+            if changes := list(sealed.differences(taken[0], sealed.measure(copy))):
+                raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")
+            text = attestation.render(found, key)
+            if keep:
+                sealed.copy(copy, keep)
+            write_atomically(file, text)
+
+        yield replace(options, as_of=attestation.today(), cache=None, take=take), attest
