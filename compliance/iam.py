@@ -247,25 +247,27 @@ def is_pattern(text: str) -> bool:
 @cache
 def service_actions(service: str) -> frozenset[str]:
     """Every action of a service, lower case, from cfn-lint's packaged data; empty if it is not known."""
-    return frozenset(_all_actions().get(service.lower(), ()))
+    found = _services().get(service.lower())
+    if found is None:
+        return frozenset()
+    actions = msgspec.json.decode(found, type=_Service).actions
+    return frozenset(f"{service}:{action}".lower() for action in actions)
 
 
 @cache
-def _all_actions() -> dict[str, tuple[str, ...]]:
+def _services() -> dict[str, msgspec.Raw]:
+    """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
     import importlib.util
 
     spec = importlib.util.find_spec("cfnlint")
     if spec is None or spec.origin is None:
         return {}
     path = Path(spec.origin).with_name("data") / "AdditionalSpecs" / "Policies.json"
-    services = msgspec.json.decode(path.read_bytes(), type=dict[str, _Service])
-    return {
-        name: tuple(f"{name}:{action}" for action in service.actions) for name, service in services.items()
-    }
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
 
 
 class _Service(msgspec.Struct, frozen=True):
-    """What of a service is read: the names of its actions, the rest of 2 MB is skipped unparsed."""
+    """What of a service is read: the names of its actions."""
 
     actions: dict[str, msgspec.Raw] = msgspec.field(name="Actions", default_factory=dict)
 
