@@ -14,7 +14,6 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
@@ -309,8 +308,7 @@ def _canonical(data: Any) -> str:
 # Reading one
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """What an attestation has to be to be believed, today.
 
     `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is

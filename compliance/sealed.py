@@ -12,9 +12,10 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from compliance.model import InputError
 from compliance.source import MAX_DEPTH, read_json
@@ -25,8 +26,7 @@ CHUNK = 2**20  # bytes that are copied at a time
 CACHE = ".cache"
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(msgspec.Struct, frozen=True):
     """Every file of an assembly: its sha256 (hex) by its path, relative and with slashes.
 
     `executables` are the files that may be run; packed for Lambda they have to stay so.
@@ -167,8 +167,7 @@ def _digest(handle: int) -> str:
 # What the CLI would make of it
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
+class Deployed(msgspec.Struct, frozen=True):
     """A stack as the CLI will deploy it. Account and region are None where the CLI's own decide.
 
     `parameters` are the template's, with the value that the audit judged them by: the manifest's, or the

@@ -6,9 +6,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -27,10 +26,11 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
     from compliance import attestation
 
     given = ctx.params
-    if given["assembly"] or given["template"]:
-        raise click.UsageError(
-            "--attest wants the app: an assembly or a template shows one environment, so not all is assessed"
-        )
+    for name in ("assembly", "template", "deployed"):
+        if given.get(name):
+            raise click.UsageError(
+                f"--attest wants the app: --{name} shows one environment, not all is assessed"
+            )
     for name in ("skip_scanners", "skip_handlers"):
         if given[name]:
             raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
@@ -52,9 +52,9 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
 
 @contextmanager
 def attesting(
-    options: Options, file: Path, key: Path | None, keep: Path | None
-) -> Iterator[tuple[Options, Callable[[Scorecard], None]]]:
-    """The options for an audit that is to be attested, and what attests its scorecard.
+    file: Path, key: Path | None, keep: Path | None
+) -> Iterator[tuple[dict[str, Any], Callable[[Scorecard, Options], None]]]:
+    """The options that an audit needs to be attested, and what attests its scorecard.
 
     Handlers are run anew: a cache is a file that others may have written. Where not all is green, nothing
     is written, and the command exits with 1.
@@ -70,7 +70,7 @@ def attesting(
             taken.append(sealed.copy(made, copy))
             return copy
 
-        def attest(card: Scorecard) -> None:
+        def attest(card: Scorecard, options: Options) -> None:
             try:
                 found = attestation.statement(
                     card,
@@ -89,4 +89,4 @@ def attesting(
                 sealed.copy(copy, keep)
             write_atomically(file, text)
 
-        yield replace(options, as_of=attestation.today(), cache=None, take=take), attest
+        yield {"as_of": attestation.today(), "cache": None, "take": take}, attest

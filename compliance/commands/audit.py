@@ -156,30 +156,31 @@ def audit(
     from compliance.audit import Options, cache_folder
     from compliance.audit import audit as run
 
-    options = Options(
-        app=app,
-        assembly=assembly,
-        template=template,
-        deployed=deployed,
-        requirements=requirements,
-        waivers=waivers,
-        context=context,
-        environment=environment,
-        cache=None if no_cache else cache_folder(),
-        **others,
-    )
+    others["cache"] = None if no_cache else cache_folder()
     with ExitStack() as stack:
         finish = None
         if attest:
             from compliance.commands.attesting import attesting
 
-            options, finish = stack.enter_context(attesting(options, attest, sign, keep))
+            wanted, finish = stack.enter_context(attesting(attest, sign, keep))
+            others.update(wanted)
+        options = Options(
+            app=app,
+            assembly=assembly,
+            template=template,
+            deployed=deployed,
+            requirements=requirements,
+            waivers=waivers,
+            context=context,
+            environment=environment,
+            **others,
+        )
         with progress(quiet, verbose) as tell:
             card = run(options, tell)
         for format_, output in reports:
             write(card, format_, output, verbose)
         if finish:
-            finish(card)
+            finish(card, options)
     sys.exit(0 if card.green else 1)
 
 
