@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.model import CheckerError, InputError
-from compliance.sealed import Deployed, Seal, differences, left_by_cli, measure
+from compliance.sealed import Planned, Seal, differences, left_by_cli, measure
 from compliance.source import read_json
 from compliance.synth import bundled_node
 
@@ -51,7 +51,7 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SETTINGS = ("build", "tags", "hotswap", "watch")
 
 
-def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Deployed] = ()) -> list[str]:
+def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()) -> list[str]:
     """The arguments for `cdk deploy`, paths made absolute. Raises InputError on what may not be passed on.
 
     `folder` is what relative paths are meant to be relative to. A parameter that `stacks` have a value
@@ -102,7 +102,7 @@ def _option(argument: str) -> tuple[list[str], str, str | None]:
     return [], argument, None
 
 
-def _check_parameter(text: str, stacks: Sequence[Deployed]) -> None:
+def _check_parameter(text: str, stacks: Sequence[Planned]) -> None:
     name, equals, value = text.partition("=")
     stack, _, key = name.rpartition(":")
     if not equals or not key:
@@ -115,7 +115,7 @@ def _check_parameter(text: str, stacks: Sequence[Deployed]) -> None:
             )
 
 
-def judged_parameters(stacks: Sequence[Deployed]) -> Iterator[str]:
+def judged_parameters(stacks: Sequence[Planned]) -> Iterator[str]:
     """Arguments that give each parameter the value that it was judged by, and not the last deployment's."""
     for stack in stacks:
         for key, value in stack.parameters.items():
@@ -237,7 +237,7 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
             signal.signal(number, handler)
 
 
-def plan(stacks: Sequence[Deployed], passed: Sequence[str]) -> Iterator[tuple[str, str]]:
+def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What will be deployed where, as label and text, a stack a line."""
     for stack in stacks:
         account, region = stack.account or "the CLI's own account", stack.region or "the CLI's own region"

@@ -167,7 +167,7 @@ def _digest(handle: int) -> str:
 # What the CLI would make of it
 
 
-class Deployed(msgspec.Struct, frozen=True):
+class Planned(msgspec.Struct, frozen=True):
     """A stack as the CLI will deploy it. Account and region are None where the CLI's own decide.
 
     `parameters` are the template's, with the value that the audit judged them by: the manifest's, or the
@@ -182,7 +182,7 @@ class Deployed(msgspec.Struct, frozen=True):
     parameters: Mapping[str, Any]
 
 
-def stacks(folder: Path, seal: Seal) -> tuple[Deployed, ...]:
+def stacks(folder: Path, seal: Seal) -> tuple[Planned, ...]:
     """The stacks of a sealed copy, once it is sure that the CLI deploys these bytes and no others.
 
     Raises InputError where the assembly names what is not in it, runs commands for its assets, misses
@@ -205,7 +205,7 @@ class _Reader:
         self.uploads: dict[str, str] = {}  # what is uploaded, by its key
         self.places: dict[str, str] = {}  # and by bucket and key
 
-    def read(self, below: str) -> Iterator[Deployed]:
+    def read(self, below: str) -> Iterator[Planned]:
         if any(path.startswith(posixpath.join(below, CACHE) + "/") for path in self.files):
             raise InputError(
                 f"{self.folder / below / CACHE}: packed assets, which nobody judged, "
@@ -290,7 +290,7 @@ class _Reader:
             )
         return self._inside(source.get(key), below, f"{where}.source.{key}")
 
-    def _stack(self, id_: str, artifact: Mapping[str, Any], below: str, where: str) -> Deployed:
+    def _stack(self, id_: str, artifact: Mapping[str, Any], below: str, where: str) -> Planned:
         path = self._named(artifact, "templateFile", below, where)
         properties = artifact["properties"]
         # The CLI deploys what it uploaded, not what the manifest calls the template.
@@ -308,7 +308,7 @@ class _Reader:
         for logical_id, resource in resources.items():
             self._check_code(resource, parameters, f"{path}: Resources.{logical_id}")
         account, _, region = str(artifact.get("environment", "")).removeprefix("aws://").partition("/")
-        return Deployed(
+        return Planned(
             artifact=id_,
             stack_name=str(properties.get("stackName", id_)),
             account=account if account and account != "unknown-account" else None,

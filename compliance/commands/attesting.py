@@ -28,9 +28,7 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
     given = ctx.params
     for name in ("assembly", "template", "deployed"):
         if given.get(name):
-            raise click.UsageError(
-                f"--attest wants the app: --{name} shows one environment, not all is assessed"
-            )
+            raise click.UsageError(f"--attest wants the app: by --{name} alone, some is not assessed")
     for name in ("skip_scanners", "skip_handlers"):
         if given[name]:
             raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
