@@ -36,19 +36,19 @@ class Operation(msgspec.Struct, frozen=True):
 def operations(program: Program) -> tuple[Operation, ...]:
     """The calls to AWS that the code's own files hold, as far as they name them."""
     read = _javascript_operations if program.runtime.startswith("nodejs") else _python_operations
-    return tuple(operation for name, text in _files(program) for operation in read(name, text))
+    return tuple(operation for name, text in files(program) for operation in read(name, text))
 
 
 def undeclared(program: Program) -> tuple[str, ...]:
     """Names that are used and that nothing in the file declares, the likeliest first."""
     read = _javascript_undeclared if program.runtime.startswith("nodejs") else _python_undeclared
-    return tuple(dict.fromkeys(name for _, text in _files(program) for name in read(text)))
+    return tuple(dict.fromkeys(name for _, text in files(program) for name in read(text)))
 
 
 # The files
 
 
-def _files(program: Program) -> Iterator[tuple[str, str]]:
+def files(program: Program) -> Iterator[tuple[str, str]]:
     """The code's own files by name; not what it has from elsewhere."""
     language = "nodejs" if program.runtime.startswith("nodejs") else "python"
     if isinstance(program.code, str):
