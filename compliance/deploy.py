@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from compliance.model import CheckerError, InputError
-from compliance.sealed import Planned, Seal, differences, left_by_cli, measure
+from compliance.planned import Planned
+from compliance.sealed import Seal, differences, left_by_cli, measure
 from compliance.source import read_json
 from compliance.synth import bundled_node
 

@@ -105,7 +105,7 @@ def deploy(
     compliance deploy --attestation audit.json --public-key key.pub --assembly audited
     """
     from compliance import deploy as cdk
-    from compliance import sealed
+    from compliance import planned
     from compliance.attestation import RefusedError, Trust
 
     check_input(app, None, None, context, environment)
@@ -141,7 +141,7 @@ def deploy(
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
             sys.exit(1)
-        stacks = sealed.stacks(copy, seal)
+        stacks = planned.stacks(copy, seal)
         passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
         for label, text in (*said, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
