@@ -23,7 +23,7 @@ from compliance.model import CheckerError, InputError
 from compliance.reports.text import one_line, printable
 
 # Each is a module of compliance.commands, and in it the command of the same name.
-COMMANDS = ("audit", "completion", "deploy", "init", "requirements")
+COMMANDS = ("audit", "completion", "deploy", "fleet", "init", "requirements")
 
 
 class Commands(click.Group):
@@ -105,6 +105,7 @@ def main() -> None:
     compliance audit -c env=staging              it, for another environment
     compliance audit --assembly cdk.out          what `cdk synth` left
     compliance audit --template stack.yaml       a template, JSON or YAML
+    compliance fleet accounts/                   all that is in a folder, in one table
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
     compliance deploy -c env=staging             audit it, then deploy these very bytes

@@ -1,0 +1,215 @@
+"""`compliance fleet`: judges many inputs, a line of JSON each, and shows one table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compliance.commands.audit import PACKS
+from compliance.commands.common import EXISTING, check_output, day, own_document, rendered
+from compliance.reports.text import one_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compliance.fleet import Row
+
+WORDS = ("green", "red", "unusable", "checker broke")  # by status
+STYLES = ("green", "red", "yellow", "magenta")
+MOST_SHOWN = 6  # ids of one input
+
+
+@click.command(short_help="Judge hundreds of assemblies and templates.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--requirements",
+    type=EXISTING,
+    metavar="FILE",
+    help="The requirements document [default: the pipeline's].",
+)
+@click.option(
+    "--waivers",
+    type=EXISTING,
+    metavar="FILE",
+    help="Findings that may stay [default: waivers.yaml beside the requirements].",
+)
+@click.option("--env", "environment", metavar="NAME", help="Environment that the inputs were made for.")
+@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
+@click.option("--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone: far faster.")
+@click.option("--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed.")
+@click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    type=click.Choice(PACKS),
+    help="A further cdk-nag pack; may be repeated.",
+)
+@click.option("--no-cache", is_flag=True, help="Run the handlers even if the same code was run before.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append a line of JSON for each input as it is judged; - is standard output.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Leave out what has a row in --output: same path, bytes, day, document and versions.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Processes to judge by [default: as many as cores]."
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="A dask.distributed scheduler (tcp://host:port) whose workers judge. Each needs this package in "
+    "the same version, and must find the paths, the requirements and the waivers where they are here.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def fleet(
+    paths: Sequence[str],
+    requirements: Path | None,
+    waivers: Path | None,
+    environment: str | None,
+    output: Path | None,
+    resume: bool,
+    jobs: int | None,
+    scheduler: str | None,
+    quiet: bool,
+    **others: Any,
+) -> None:
+    """Judge many assemblies and templates by one document, and show them in one table.
+
+    A PATH is an assembly (a folder with manifest.json), a template, or a folder
+    that is searched for both. One that is broken is a row, and stops no other.
+
+    Exits with the highest status of any input, for what was not judged might
+    hide anything: 3 where a checker broke, else 2 where an input is unusable,
+    else 1 where one is red, else 0. Interrupted, it keeps what it has: --resume
+    goes on from there.
+
+    \b
+    compliance fleet accounts/ --skip-scanners
+    compliance fleet */cdk.out --output runs.jsonl
+    compliance fleet */cdk.out --output runs.jsonl --resume
+    compliance fleet /shared/out --scheduler tcp://10.0.0.5:8786
+    """
+    to_stdout = output is not None and str(output) == "-"
+    _check(environment, output, resume, jobs, scheduler, to_stdout)
+    if output and not to_stdout:
+        check_output(output, requirements or own_document(), waivers, *map(Path, paths))
+
+    from compliance.fleet import Options, line, run
+    from compliance.fleet import scheduler as cluster
+
+    options = Options(requirements=requirements, waivers=waivers, environment=environment, **others)
+    with _progress(quiet) as told, cluster(scheduler) if scheduler else nullcontext() as executor:
+
+        def tell(row: Row, done: int, total: int) -> None:
+            if to_stdout:
+                click.echo(line(row), nl=False)
+            told(row, done, total)
+
+        rows = run(
+            paths,
+            options,
+            executor=executor,
+            jobs=jobs,
+            output=None if to_stdout else output,
+            resume=resume,
+            progress=tell,
+        )
+    click.echo(rendered(lambda console: _write(rows, console), sys.stdout), nl=False, err=to_stdout)
+    sys.exit(max(row.status for row in rows))
+
+
+def _check(
+    environment: str | None,
+    output: Path | None,
+    resume: bool,
+    jobs: int | None,
+    scheduler: str | None,
+    to_stdout: bool,
+) -> None:
+    for name, value in (("--env", environment), ("--scheduler", scheduler)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{name} is empty")
+    if resume and (output is None or to_stdout):
+        raise click.UsageError("--resume needs the file of --output")
+    if jobs and scheduler:
+        raise click.UsageError("--jobs is of this machine; --scheduler has workers of its own")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Row, int, int], None]]:
+    """A bar on stderr for people, nothing for pipes."""
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda row, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        seen: Counter[int] = Counter()
+
+        def told(row: Row, done: int, total: int) -> None:
+            seen[row.status] += 1
+            bar.update(task, completed=done, total=total, description=_counts(seen))
+
+        yield told
+
+
+def _counts(seen: Mapping[int, int]) -> str:
+    return ", ".join(f"{seen[status]} {word}" for status, word in enumerate(WORDS) if seen[status])
+
+
+def _write(rows: Sequence[Row], console: Console) -> None:
+    """The inputs, those that want looking at last, where a terminal stops; then how many of each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("")
+    for title in ("met", "hardening"):
+        table.add_column(title, justify="right")
+    table.add_column("input", overflow="fold", ratio=1)
+    table.add_column("not met", overflow="fold", ratio=1)
+    for row in sorted(rows, key=lambda row: row.status):
+        score = (row.score.requirements, row.score.hardening) if row.score else ()
+        counts = [f"{count.met}/{count.total}" if count.total else "" for count in score] or ["", ""]
+        name = Text(WORDS[row.status], STYLES[row.status])
+        table.add_row(name, *counts, Text(_shown(row.path)), Text(_shown(_what(row))))
+    console.print(table)
+    status = max(row.status for row in rows)
+    seen = Counter(row.status for row in rows)
+    terms = rows[0].terms
+    console.print()
+    console.print(Text.assemble((WORDS[status].upper(), f"bold {STYLES[status]}"), f"  {_counts(seen)}"))
+    judged = f"environment {_shown(terms.environment)}, as of {terms.as_of}, "
+    console.print(Text(f"{judged}requirements sha256 {terms.requirements[:12]}", "dim"))
+
+
+def _what(row: Row) -> str:
+    """Why an input is not green, in few words; its row in the file has all of them."""
+    if row.error:
+        return row.error.removeprefix(f"{row.path}: ")
+    parts = list(row.problems[:1])
+    if row.failing:
+        more = len(row.failing) - MOST_SHOWN
+        parts.append(" ".join(row.failing[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else ""))
+    if row.open_findings:
+        parts.append(f"{row.open_findings} open finding{'s' * (row.open_findings != 1)}")
+    return "; ".join(parts)
+
+
+def _shown(text: str) -> str:
+    return one_line(printable(text))
