@@ -6,7 +6,6 @@ The facts, with their sources, are in data/cloudwatch_metrics.yaml.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +67,8 @@ def source(namespace: str) -> str | None:
 
 
 def _hint(wrong: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(wrong, names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""Runs a program on events: `execute` waits for the Execution, `start` gives a handle to wait on."""
+"""Runs a program on events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import compileall
 import re
 import shutil
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -82,42 +81,6 @@ def execute(
     if cache is not None and key is not None:
         store(cache, key, execution)
     return execution
-
-
-class Started:
-    """A run under way in a thread of its own. `wait` gives its Execution, or raises what it raised."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._result: Execution | BaseException | None = None
-        self._thread = threading.Thread(target=self._go, args=(args, kwargs), daemon=True)
-        self._thread.start()
-
-    def _go(self, args: Any, kwargs: Any) -> None:
-        try:
-            self._result = execute(*args, **kwargs)
-        except BaseException as error:  # handed to whoever waits
-            self._result = error
-
-    def wait(self) -> Execution:
-        self._thread.join()
-        if isinstance(self._result, BaseException):
-            raise self._result
-        assert self._result is not None
-        return self._result
-
-
-def start(
-    program: Program,
-    invocations: Sequence[Invocation],
-    supplies: Supplies = NOTHING,
-    limits: Limits = USUAL,
-    cache: Path | None = None,
-    *,
-    tables: Mapping[str, tuple[str, ...]] | None = None,
-    cache_key: str | None = None,
-) -> Started:
-    """The same as `execute`, without waiting: several programs run side by side."""
-    return Started(program, invocations, supplies, limits, cache, tables=tables, cache_key=cache_key)
 
 
 def _run(

@@ -6,7 +6,6 @@ const { readFileSync } = require('node:fs');
 const { fileURLToPath } = require('node:url');
 const sdk = require('./sdk.cjs');
 const network = require('./network.cjs');
-const v2 = require('./supplied.cjs');
 
 const SCHEME = 'standin:';
 const BARE = /^(?![./]|[a-z]+:|#)/;
@@ -26,7 +25,7 @@ function install(job, send) {
     if (name.startsWith('@aws-sdk/') || name.startsWith('@smithy/')) return newest;
     return name === 'aws-sdk' && !newest;
   };
-  const standIn = (name) => (/^@(aws-sdk|smithy)\//.test(name) ? sdk.standIn(name) : v2.supply(name));
+  const standIn = (name) => (/^@(aws-sdk|smithy)\//.test(name) ? sdk.standIn(name) : require('./supplied.cjs').supply(name));
   Object.defineProperty(globalThis, Symbol.for(SCHEME), { value: standIn });
 
   registerHooks({
