@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compliance.intrinsics import (
     NO_VALUE,
@@ -41,6 +41,8 @@ MAX_STACKS, MAX_NESTING = 500, 10
 
 Place = tuple[str | None, str | None]  # construct path, source line
 Frame = tuple[str, str]  # file, line
+
+T = TypeVar("T")
 
 
 class Resource:
@@ -260,23 +262,34 @@ class Assembly:
         self._exports: dict[str, tuple[Stack, str]] | None = None
         self._expanded: dict[Ref, Value] = {}
         self._open: set[tuple[str, str]] = set()
+        self._texts: dict[Ref, str | None] = {}
+        self._by_types: dict[tuple[str, ...], tuple[Resource, ...]] = {}
+        self._made: dict[Callable[[Assembly], Any], Any] = {}
 
     def add(self, stack: Stack) -> None:
         self.stacks.append(stack)
         self._by_name[stack.name] = stack
         # What was looked up before may be found now.
         self._exports = None
-        self._expanded.clear()
+        for found in (self._expanded, self._texts, self._by_types, self._made):
+            found.clear()
+
+    def once(self, make: Callable[[Assembly], T]) -> T:
+        """What a function makes of the whole assembly, made once: where indexes are kept."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
     def resources(self, *types: str) -> Iterator[Resource]:
         """Every resource of these types (all, without any), in the order of the templates."""
-        for stack in self.stacks:
-            for resource in stack.resources.values():
-                if not types or resource.type in types:
-                    yield resource
+        if types not in self._by_types:
+            every = (resource for stack in self.stacks for resource in stack.resources.values())
+            self._by_types[types] = tuple(r for r in every if not types or r.type in types)
+        yield from self._by_types[types]
 
     def resource(self, ref: Ref) -> Resource | None:
         stack = self._by_name.get(ref.stack)
@@ -338,6 +351,16 @@ class Assembly:
             return value
         if not isinstance(value, int | float | bool | Ref | Pseudo | Text):
             return None
+        if not isinstance(value, Ref):
+            return self._text(value)
+        if value not in self._texts:
+            text = self._text(value)
+            if value not in self._expanded:  # it is being written out, and refers to itself
+                return text
+            self._texts[value] = text
+        return self._texts[value]
+
+    def _text(self, value: Value) -> str | None:
         written: list[str] = []
         for part in parts_of(self.written_out(value)):
             match part:

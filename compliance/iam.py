@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -65,20 +66,42 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
         yield _unknown(role, "Policies", role.get("Policies"))
     for policy in attached_policies(assembly, role):
         yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
-    for policy in assembly.resources(*POLICIES):
-        for name in _attached_to(policy):
-            if assembly.text(name) is None:
-                yield _unknown(policy, "Roles", name)
+    for policy, name in assembly.once(_attached_to_unknown):
+        yield _unknown(policy, "Roles", name)
 
 
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
     """The policy resources that name the role, or that the role names."""
+    by_role, by_text = assembly.once(_policies)
     names = {assembly.text(role.ref), assembly.text(_arn(role))}
     own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
-    for policy in assembly.resources(*POLICIES):
-        attached = {assembly.text(name) for name in _attached_to(policy)}
-        if names & attached or assembly.text(policy.ref) in own:
-            yield policy
+    found = [entry for name in names for entry in by_role.get(name, ())]
+    found += [entry for text in own for entry in by_text.get(text, ())]
+    return (policy for _, policy in sorted(dict(found).items()))
+
+
+_Policies = Mapping[str | None, Sequence[tuple[int, Resource]]]
+
+
+def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
+    """The policies, numbered in their order: by the roles that they name, and by themselves."""
+    by_role: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
+    by_text: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
+    for entry in enumerate(assembly.resources(*POLICIES)):
+        for name in _attached_to(entry[1]):
+            by_role[assembly.text(name)].append(entry)
+        by_text[assembly.text(entry[1].ref)].append(entry)
+    return by_role, by_text
+
+
+def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value]]:
+    """Policies with what they name of which only the deployment knows whether it is a certain role."""
+    return [
+        (policy, name)
+        for policy in assembly.resources(*POLICIES)
+        for name in _attached_to(policy)
+        if assembly.text(name) is None
+    ]
 
 
 def _attached_to(policy: Resource) -> Iterator[Value]:
@@ -93,13 +116,17 @@ def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unkno
     if isinstance(arns, Unknown):
         yield arns
         return
-    ours = {assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy")}
+    ours = assembly.once(_own_managed)
     for arn in to_list(arns):
         text = assembly.text(arn)
         if text is None:
             yield Unknown(why_unknown(arn) or show(arn))
         elif text not in ours:
             yield text
+
+
+def _own_managed(assembly: Assembly) -> frozenset[str | None]:
+    return frozenset(assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy"))
 
 
 def is_managed(arn: str, name: str) -> bool:
@@ -112,7 +139,15 @@ def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Stat
 
     A resource policy is a document whose statements name principals: a bucket's, a key's, a role's trust.
     """
-    for resource in holders or assembly.resources():
+    yield from _resource_statements(assembly, holders) if holders else assembly.once(_every_statement)
+
+
+def _every_statement(assembly: Assembly) -> Sequence[Statement]:
+    return tuple(_resource_statements(assembly, assembly.resources()))
+
+
+def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
+    for resource in holders:
         for path, document in _documents(resource.properties, ""):
             for statement in statements(assembly, resource, document, path):
                 if statement.principals or statement.not_principals or statement.unknown:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import product
+from operator import itemgetter
 from typing import TypeVar
 
 import msgspec
 
 from compliance.assembly import Assembly, Resource
-from compliance.iam import attached_policies, covers_action, covers_resource, role_statements
+from compliance.iam import attached_policies, covers_action, covers_resource, is_pattern, role_statements
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
 from compliance.physical import FORMS, dig
 
@@ -53,6 +54,7 @@ GROUPS: Mapping[str, str] = {
     "others": "every resource of the pipeline that fills no role with a name of its own",
 }
 SUBJECTS: Mapping[str, str] = {**ROLES, **GROUPS}
+MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
 
 T = TypeVar("T")
@@ -136,13 +138,21 @@ class Wiring(ABC):
 
     def _function(self, text: str) -> Resource | None:
         """The function that a partial ARN (account:function:name) or a text with a qualifier denotes."""
-        for function in self.assembly.resources(FUNCTION):
+        ends = (match.start() for match in re.finditer(r":|\Z", text[: MAX_ARN + 1]))
+        found = [self._functions[text[:end]] for end in ends if text[:end] in self._functions]
+        return min(found, key=itemgetter(0))[1] if found else None
+
+    @cached_property
+    def _functions(self) -> Mapping[str, tuple[int, Resource]]:
+        """Every function, numbered in their order, by each text that denotes it unqualified."""
+        found: dict[str, tuple[int, Resource]] = {}
+        for number, function in enumerate(self.assembly.resources(FUNCTION)):
             account = self.assembly.text(function.stack.pseudo("AWS::AccountId"))
             name, whole = self.assembly.text(function.ref), self.assembly.text(arn(function))
             for own in filter(None, (name, whole, name and f"{account}:function:{name}")):
-                if text == own or text.startswith(own + ":"):
-                    return function
-        return None
+                if len(own) <= MAX_ARN:
+                    found.setdefault(own, (number, function))
+        return found
 
     @cached_property
     def _texts(self) -> Mapping[str, Sequence[Resource]]:
@@ -173,10 +183,17 @@ class Wiring(ABC):
     def function_targets(self, function: Resource) -> Iterator[tuple[Resource, str, Value]]:
         """Where a function's own asynchronous failures go: holder, property, ARN."""
         yield function, "DeadLetterConfig.TargetArn", function.get("DeadLetterConfig.TargetArn")
+        for config in self._invoke_configs.get(function, ()):
+            path = "DestinationConfig.OnFailure.Destination"
+            yield config, path, config.get(path)
+
+    @cached_property
+    def _invoke_configs(self) -> Mapping[Resource | None, Sequence[Resource]]:
+        """By function, what says how it is invoked asynchronously."""
+        found: dict[Resource | None, list[Resource]] = defaultdict(list)
         for config in self.assembly.resources("AWS::Lambda::EventInvokeConfig"):
-            if self.identify(config.get("FunctionName"), FUNCTION) is function:
-                path = "DestinationConfig.OnFailure.Destination"
-                yield config, path, config.get(path)
+            found[self.identify(config.get("FunctionName"), FUNCTION)].append(config)
+        return found
 
     def environment(self, function: Resource) -> Mapping[str, Value]:
         """A function's environment variables, resolved."""
@@ -192,14 +209,16 @@ class Wiring(ABC):
         fresh = set(members)
         while fresh:
             used = {found for member in fresh for found in self._used_by(member)}
-            hung = {
-                r
-                for r in self.assembly.resources(*HANGS_ON)
-                if r not in members and self._hangs_on(r, members)
-            }
+            hung = {found for member in fresh for found in self._hung_on(member)}
             fresh = (used | hung) - members
             members |= fresh
         return tuple(r for r in self.assembly.resources() if r in members)
+
+    def _hung_on(self, member: Resource) -> Iterator[Resource]:
+        """What hangs on a member: what names it, and the log groups of a function."""
+        yield from self._hanging.get(member, ())
+        if member.type == FUNCTION:
+            yield from self._log_groups.get(f"/aws/lambda/{self.assembly.text(member.ref)}", ())
 
     def _used_by(self, member: Resource) -> Iterator[Resource]:
         for path, types in USES.get(member.type, ()):
@@ -210,22 +229,26 @@ class Wiring(ABC):
         if member.type == ROLE:
             yield from attached_policies(self.assembly, member)
 
-    def _hangs_on(self, resource: Resource, members: set[Resource]) -> bool:
-        for path, types in HANGS_ON[resource.type]:
-            for value in dig(resource.properties, path):
-                for item in to_list(value):
-                    target = self.identify(item, *types)
-                    if target in members:
-                        return True
-                    if resource.type == LOG_GROUP and self._logs_of(item, members):
-                        return True
-        return False
+    @cached_property
+    def _hanging(self) -> Mapping[Resource, Sequence[Resource]]:
+        """What hangs on each resource by naming it."""
+        found: dict[Resource, list[Resource]] = defaultdict(list)
+        for resource in self.assembly.resources(*HANGS_ON):
+            for path, types in HANGS_ON[resource.type]:
+                for value in dig(resource.properties, path):
+                    for target in (self.identify(item, *types) for item in to_list(value)):
+                        if target:
+                            found[target].append(resource)
+        return found
 
-    def _logs_of(self, name: Value, members: set[Resource]) -> bool:
-        text = self.assembly.text(name)
-        return text is not None and any(
-            text == f"/aws/lambda/{self.assembly.text(r.ref)}" for r in members if r.type == FUNCTION
-        )
+    @cached_property
+    def _log_groups(self) -> Mapping[str | None, Sequence[Resource]]:
+        """The log groups by their names."""
+        found: dict[str | None, list[Resource]] = defaultdict(list)
+        for group in self.assembly.resources(LOG_GROUP):
+            for name in to_list(group.get("LogGroupName")):
+                found[self.assembly.text(name)].append(group)
+        return found
 
 
 class Pipeline(Wiring):
@@ -308,22 +331,21 @@ class Pipeline(Wiring):
         """Ways to read table, stream mapping and processor."""
         tables = list(self.assembly.resources(*TABLES))
         found = False
-        for mapping, table in product(self.mappings, tables):
-            function = mapping.function
-            reads = function is not None and self._allows(function, "dynamodb:GetRecords", stream(table))
-            mapped = mapping.source is table
-            if not mapped and not (reads and (mapping.source is None or mapping.source.type != QUEUE)):
-                continue
-            streams = table.get("StreamSpecification") is not NO_VALUE
-            found = True
-            yield (
-                3 * mapped + 2 * streams + 2 * reads + (function is not None),
-                table,
-                mapping.resource,
-                function,
-            )
-        for function, table in product(self.assembly.resources(FUNCTION), tables):
-            if self._allows(function, "dynamodb:GetRecords", stream(table)):
+        for mapping in self.mappings:
+            function, source = mapping.function, mapping.source
+            read = self._may(function, "dynamodb:GetRecords", self._streams) if function else ()
+            mapped = (source,) if source and source.type in TABLES else ()
+            for table in dict.fromkeys((*mapped, *(read if source is None or source.type != QUEUE else ()))):
+                streams = table.get("StreamSpecification") is not NO_VALUE
+                found = True
+                yield (
+                    3 * (table is source) + 2 * streams + 2 * (table in read) + (function is not None),
+                    table,
+                    mapping.resource,
+                    function,
+                )
+        for function in self.assembly.resources(FUNCTION):
+            for table in self._may(function, "dynamodb:GetRecords", self._streams):
                 found = True
                 yield 3 + (table.get("StreamSpecification") is not NO_VALUE), table, None, function
         if not found:
@@ -342,31 +364,59 @@ class Pipeline(Wiring):
             else []
         )
         found = False
-        for queue in self.assembly.resources(QUEUE):
+        sent = self._may(processor, "sqs:SendMessage", self._queues) if processor else ()
+        for queue, consumers in self._consumers.items():
             target = 3 if queue is own else 2 if queue in asynchronous else 0
-            sends = processor is not None and self._allows(processor, "sqs:SendMessage", arn(queue))
-            for score, mapping, function in self._consumers(queue):
+            for score, mapping, function in consumers:
                 if function is not None and function is processor:
                     continue
                 if target or (function is not None and score >= 3):
                     found = True
-                    yield target + sends + score, queue, mapping, function
+                    yield target + (queue in sent) + score, queue, mapping, function
         if not found:
             yield 0, None, None, None
 
-    def _consumers(self, queue: Resource) -> Iterator[tuple[int, Resource | None, Resource | None]]:
+    @cached_property
+    def _consumers(self) -> Mapping[Resource, Sequence[tuple[int, Resource | None, Resource | None]]]:
+        """By queue: each mapping from it with its function, each function that may read it, and nothing."""
+        action = "sqs:ReceiveMessage"
+        found: dict[Resource, list[tuple[int, Resource | None, Resource | None]]] = {
+            queue: [] for queue in self.assembly.resources(QUEUE)
+        }
+        blind: dict[Resource, list[Resource]] = defaultdict(list)
         for mapping in self.mappings:
-            if mapping.source is queue:
-                consumes = mapping.function and self._allows(
-                    mapping.function, "sqs:ReceiveMessage", arn(queue)
-                )
-                yield 3 + bool(consumes), mapping.resource, mapping.function
+            function, source = mapping.function, mapping.source
+            if source is None and function:
+                blind[function].append(mapping.resource)
+            elif source in found:
+                consumes = function is not None and source in self._may(function, action, self._queues)
+                found[source].append((3 + consumes, mapping.resource, function))
         for function in self.assembly.resources(FUNCTION):
-            if self._allows(function, "sqs:ReceiveMessage", arn(queue)):
+            for queue in self._may(function, action, self._queues):
                 # Its mapping may be there, with a source that nothing is known of.
-                own = [m.resource for m in self.mappings if m.function is function and m.source is None]
-                yield 1, own[0] if len(own) == 1 else None, function
-        yield 0, None, None
+                own = blind[function]
+                found[queue].append((1, own[0] if len(own) == 1 else None, function))
+        for consumers in found.values():
+            consumers.append((0, None, None))
+        return found
+
+    @cached_property
+    def _streams(self) -> Mapping[str, Sequence[Resource]]:
+        """The tables by the texts of their streams' ARNs."""
+        return self._by_text(stream, *TABLES)
+
+    @cached_property
+    def _queues(self) -> Mapping[str, Sequence[Resource]]:
+        """The queues by the texts of their ARNs."""
+        return self._by_text(arn, QUEUE)
+
+    def _by_text(self, value: Callable[[Resource], Value], *types: str) -> Mapping[str, Sequence[Resource]]:
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.assembly.resources(*types):
+            text = self.assembly.text(value(resource))
+            if text is not None:
+                found[text].append(resource)
+        return found
 
     def _target(
         self,
@@ -380,12 +430,13 @@ class Pipeline(Wiring):
         candidates = [r for r in self.assembly.resources(*types) if r is not other]
         if function is None:
             self._why[role] = "the function that would use it is not found"
+        variables = self.environment(function).values() if function else ()
+        named = {self.identify(value, *types) for value in variables}
+        mentioned = self._mentioned(function, service) if function else frozenset()
         scored = []
         for candidate in candidates:
-            used = function is not None and any(
-                self.identify(value, *types) is candidate for value in self.environment(function).values()
-            )
-            allowed = function is not None and self._mentions(function, service, arn(candidate))
+            used, text = candidate in named, self.assembly.text(arn(candidate))
+            allowed = text is not None and any(m == text or m.startswith(f"{text}/") for m in mentioned)
             if used or allowed or len(candidates) == 1 or self._matches(role, candidate):
                 scored.append((2 * used + 2 * allowed, {role: candidate}))
         best = self._best(role, scored)
@@ -396,15 +447,14 @@ class Pipeline(Wiring):
     ) -> Mapping[str, Resource | None] | None:
         """The reading with most links; of equal ones, the one with most names that fit."""
 
-        def rank(entry: tuple[int, Mapping[str, Resource | None]]) -> tuple[int, int]:
-            score, roles = entry
-            return score, sum(self._matches(name, r) for name, r in roles.items() if r)
-
         if not scored:
             return None
-        top = max(map(rank, scored))
-        best = [roles for entry in scored if rank(entry) == top for roles in [entry[1]]]
-        distinct = [roles for index, roles in enumerate(best) if roles not in best[:index]]
+        most = max(score for score, _ in scored)
+        linked = [roles for score, roles in scored if score == most]
+        fitting = [sum(self._matches(name, r) for name, r in roles.items() if r) for roles in linked]
+        top = max(fitting)
+        best = (roles for roles, fits in zip(linked, fitting, strict=True) if fits == top)
+        distinct = list({tuple(roles.values()): roles for roles in best}.values())
         if len(distinct) == 1:
             return distinct[0]
         agreed: dict[str, Resource | None] = {}
@@ -425,21 +475,38 @@ class Pipeline(Wiring):
         name = self.assembly.text(resource.get(form.name))
         return name is not None and pattern.fullmatch(name) is not None
 
-    def _allows(self, function: Resource, action: str, target: Value) -> bool:
-        text = self.assembly.text(target)
-        return text is not None and any(
-            covers_action(pattern, action) and any(covers_resource(r, text) for r in resources if r != "*")
-            for pattern, resources in self._grants(function)
-        )
+    def _may(
+        self, function: Resource, action: str, targets: Mapping[str, Sequence[Resource]]
+    ) -> Mapping[Resource, None]:
+        """Which of some resources, by the texts of their ARNs, a function's role names for an action."""
+        key = (function, action)
+        if key not in self._reached:
+            named = {
+                resource
+                for pattern, resources in self._grants(function)
+                if covers_action(pattern, action)
+                for resource in resources
+                if resource != "*"
+            }
+            texts = {text for text in named if text in targets and not is_pattern(text)}
+            for pattern in filter(is_pattern, named):
+                start = re.split(r"[*?]", pattern, maxsplit=1)[0]
+                texts.update(t for t in targets if t.startswith(start) and covers_resource(pattern, t))
+            self._reached[key] = dict.fromkeys(r for text in targets if text in texts for r in targets[text])
+        return self._reached[key]
 
-    def _mentions(self, function: Resource, service: str, target: Value) -> bool:
-        """Whether the function's role names this very resource, or something in it, for a service."""
-        text = self.assembly.text(target)
-        return text is not None and any(
-            (resource == text or resource.startswith(text + "/")) and "/stream/" not in resource
+    @cached_property
+    def _reached(self) -> dict[tuple[Resource, str], Mapping[Resource, None]]:
+        return {}
+
+    def _mentioned(self, function: Resource, service: str) -> frozenset[str]:
+        """The resources that the function's role names for a service, streams apart."""
+        return frozenset(
+            resource
             for pattern, resources in self._grants(function)
             if pattern.lower().startswith(f"{service}:")
             for resource in resources
+            if "/stream/" not in resource
         )
 
     def _grants(self, function: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
