@@ -242,5 +242,6 @@ def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str
     """What will be deployed where, as label and text, a stack a line."""
     for stack in stacks:
         account, region = stack.account or "the CLI's own account", stack.region or "the CLI's own region"
-        yield "deploys", f"{stack.stack_name}: {stack.resources} resources, to {account}, {region}"
+        count = f"{stack.resources} resource{'s' * (stack.resources != 1)}"
+        yield "deploys", f"{stack.stack_name}, {count}, to {account}, {region}"
     yield "by", shlex.join(("cdk", "deploy", *passed))
