@@ -224,15 +224,18 @@ def audit_scenes(draw: Draw) -> Sequence[Scene]:
     at = draw.early(draw.day())
     now, later = at + timedelta(minutes=2), at + timedelta(days=draw.number(1, 9), hours=3)
     order = orders.insert(orders.order_id(), at)
+    earlier = at - timedelta(days=draw.number(1, 9), minutes=draw.number(1, 99))
+    condition, function_error = f"Condition{draw.word()}", f"Error{draw.word()}"
     whole = {
         "full": queue.failure(at),
-        "other": queue.failure(at, condition=f"Condition{draw.word()}", function_error=f"Error{draw.word()}"),
+        "other": queue.failure(earlier, condition=condition, function_error=function_error),
     }
     odd = {
         "no-response": queue.failure(at, condition="RecordAgeExceeded", without=["responseContext"]),
         "no-batch": queue.failure(at, condition=f"Condition{draw.word()}", without=["DDBStreamBatchInfo"]),
         "no-request": queue.failure(at, without=["requestContext"]),
         "no-json": queue.text(at, order.contents[0]),
+        "no-json-either": queue.text(earlier, order.contents[0]),
     }
     known = whole | odd
     twice = ("full", "no-response", "no-json")

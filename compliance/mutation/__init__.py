@@ -10,9 +10,10 @@ is a change that changes nothing that a requirement speaks of: whatever alarms a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 Path_ = tuple[str | int, ...]
 
@@ -26,8 +27,7 @@ class Gone(Enum):
 GONE = Gone.GONE
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """One change of a stack's template. `path` leads from its root; `value` GONE takes out what is there.
 
     A resource that goes takes with it whatever only refers to it: outputs, dependencies, items of lists.
@@ -38,8 +38,7 @@ class Edit:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A file of a handler's code with another text. `role` is the subject that runs it."""
 
     role: str
@@ -47,8 +46,7 @@ class Source:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
+class Mutant(msgspec.Struct, frozen=True):
     """A change of an input.
 
     `operator` says what it does, `type` and `place` to what: a resource type and a property path (list items

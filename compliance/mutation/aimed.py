@@ -144,6 +144,7 @@ def _places(resource: Resource, path: str) -> list[Path_]:
 
 
 def _there(node: Any, steps: Path_) -> bool:
+    step: Any
     for step in steps:
         if (isinstance(node, dict) and step in node) or (
             isinstance(node, list) and isinstance(step, int) and step < len(node)

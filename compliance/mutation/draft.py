@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from compliance.assembly import Place
 from compliance.mutation import without
@@ -18,15 +20,14 @@ from compliance.mutation import without
 Template = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """A stack as an input holds it: what a template is read with."""
 
     name: str
     template: Template
     account: str | None = None
     region: str | None = "us-east-1"
-    metadata: Mapping[str, Place] = field(default_factory=dict)
+    metadata: Mapping[str, Place] = {}
     stack_name: str | None = None
     declared_region: str | None = None
 

@@ -11,11 +11,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from compliance.assembly import Assembly, Stack
 from compliance.audit import names
@@ -35,8 +36,7 @@ ROLES = {"processor": "processor", "audit_function": "audit"}  # subjects that r
 DEAR = ("parameterised", "retained")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """What became of a mutant: the requirements that are met no more, or why it is no input at all.
 
     Only the first that was found, unless all were asked for.
@@ -74,18 +74,25 @@ class Lazy(Mapping[str, Any]):
         return len(self._names)
 
 
-@dataclass
 class Ground:
     """One input with its document. `others` as in `compliance.rules.Case`; `handlers` False runs none."""
 
-    document: Document
-    rules: tuple[Rule, ...]
-    assembly: Assembly
-    environment: str
-    others: Mapping[str, Assembly | str] | str
-    as_of: date
-    handlers: bool = True
-    _likely: dict[tuple[str, ...], str] = field(default_factory=dict)
+    def __init__(
+        self,
+        document: Document,
+        rules: tuple[Rule, ...],
+        assembly: Assembly,
+        environment: str,
+        others: Mapping[str, Assembly | str] | str,
+        as_of: date,
+        *,
+        handlers: bool = True,
+    ) -> None:
+        self.document, self.rules, self.assembly = document, rules, assembly
+        self.environment, self.others, self.as_of, self.handlers = environment, others, as_of, handlers
+        self._likely: dict[tuple[str, ...], str] = {}  # what saw a mutant of such a place before
+        self._known_twins: dict[str, Twins] = {}
+        self._runs: dict[str, Observed | NotRun] = {}
 
     @cached_property
     def pipeline(self) -> Wiring:
@@ -198,10 +205,6 @@ class Ground:
             self._known_twins[environment] = Twins.of(self.assembly, other, self.environment, environment)
         return self._known_twins[environment]
 
-    @cached_property
-    def _known_twins(self) -> dict[str, Twins]:
-        return {}
-
     def _observed(self, pipeline: Wiring) -> Observations:
         """What handlers do: what they did, where they are given the same."""
         seen: dict[str, Observed | NotRun] = {}
@@ -221,10 +224,6 @@ class Ground:
         if key not in self._runs:
             self._runs[key] = run(name, program)
         return of(self._runs[key], program)
-
-    @cached_property
-    def _runs(self) -> dict[str, Observed | NotRun]:
-        return {}
 
     # A changed handler
 
@@ -329,8 +328,7 @@ def assemble(like: Assembly | str, units: Sequence[Unit]) -> Assembly:
     return assembly
 
 
-@dataclass(frozen=True)
-class Twins:
+class Twins(msgspec.Struct, frozen=True):
     """What stacks and resources of one environment's input are called in another's."""
 
     comparison: Comparison

@@ -124,7 +124,7 @@ def _actions(service: str, operation: str, call: Call | None, at: str | None) ->
 
 
 def _target(call: Call, case: Case) -> str | None:
-    """The ARN that a call is about, as far as its parameters name a resource of the assembly."""
+    """The ARN that a call is about, as far as its parameters name it."""
     parameters = call.parameters
     if call.service == "s3" and (bucket := _named(parameters.get("Bucket"), case, BUCKET)):
         key = parameters.get("Key")
@@ -135,8 +135,19 @@ def _target(call: Call, case: Case) -> str | None:
 
 
 def _named(value: Value, case: Case, *types: str) -> str | None:
-    resource = case.pipeline.identify(value, *types) if isinstance(value, str) else None
-    return case.text(arn(resource)) if resource else None
+    if not isinstance(value, str) or value.startswith("arn:"):  # of an access point, or in another account
+        return None
+    resource = case.pipeline.identify(value, *types)
+    if resource:
+        return case.text(arn(resource))
+    # Whatever it is, a role that may not touch it is one under which the call fails.
+    stack = case.assembly.stacks[0]
+    partition, region, account = (
+        case.assembly.text(stack.pseudo(f"AWS::{name}")) for name in ("Partition", "Region", "AccountId")
+    )
+    if BUCKET in types:
+        return f"arn:{partition}:s3:::{value}"
+    return f"arn:{partition}:dynamodb:{region}:{account}:table/{value}"
 
 
 def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:

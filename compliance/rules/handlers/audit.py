@@ -281,6 +281,7 @@ def delivered_twice(seen: Seen) -> Iterator[Finding]:
             trouble = seen.trouble(once) or "nothing was stored"
             yield seen.open(f"{name}: {trouble}", "a record of the failure")
     yield from _keys_apart(seen, names)
+    yield from _keys_follow(seen, names)
 
 
 def _same_keys(seen: Seen, names: Names_, twice: _Twice) -> Iterator[Finding]:
@@ -325,6 +326,18 @@ def _keys_apart(seen: Seen, names: Names_) -> Iterator[Finding]:
             if other != scene.name:
                 found = f"{other} and {scene.name} share the key {', '.join(key)}"
                 yield seen.bad(found, "a key of its own for each failure", call.at)
+
+
+def _keys_follow(seen: Seen, names: Names_) -> Iterator[Finding]:
+    """Each key attribute differs between messages that have nothing in common: else it is made up."""
+    for pair in (("full", "other"), ("no-json", "no-json-either")):
+        acts = (seen.observed.act(name)[1] for name in pair)
+        calls = [next((c for c in _writes(seen, act) if c.error is None), None) for act in acts]
+        one, other = (_keys(call, names) if call else () for call in calls)
+        for name, value, same in zip(names, one, other, strict=False):
+            if value == same:
+                found = f"{name} is {value} for {' and '.join(pair)}"
+                yield seen.bad(found, "a value that is taken from the message")
 
 
 def _keys(call: Call, names: Names_) -> tuple[str, ...]:

@@ -132,4 +132,5 @@ def named(outcome: Outcome | None) -> list[str]:
     result = outcome.result if outcome else None
     failures = result.get("batchItemFailures") if isinstance(result, dict) else None
     entries = failures if isinstance(failures, list) else []
-    return [str(entry.get("itemIdentifier")) for entry in entries if isinstance(entry, dict)]
+    # An entry that names nothing makes the whole batch fail.
+    return [str(entry.get("itemIdentifier") if isinstance(entry, dict) else entry) for entry in entries]

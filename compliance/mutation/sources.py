@@ -1,0 +1,478 @@
+"""Mutants of handlers: a dozen operators on the syntax tree of each file, for JavaScript and for Python.
+
+Most know nothing of requirements. Some are aimed at the probe that looks at what they change: a record
+without its `recordId` breaks whatever requirement is judged by the probe `record_id`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+import tree_sitter_javascript
+from tree_sitter import Language, Node, Parser
+
+from compliance.mutation import Mutant, Source
+from compliance.observe import NotRun, Observations, Observed
+from compliance.reading import files
+from compliance.rules import Rule
+from compliance.rules.handlers import HandlerCheck, Isolation
+
+MUTATED = "mutated"
+FIELD = r"(drop|rename|set) field"
+# What breaks what a probe looks at: the probe, the handler, operators, and places.
+AIMED: Sequence[tuple[str, str, str, str]] = (
+    ("record_id", "processor", FIELD, r".*\.recordId"),
+    (
+        "record_fields",
+        "processor",
+        FIELD,
+        r".*\.(eventType|processedBy|processingTimestamp|processingStatus|originalData)",
+    ),
+    ("record_metadata", "processor", FIELD, r".*\.(metadata|awsRegion|eventSource|eventVersion)"),
+    ("failure_record", "audit_function", FIELD, r".*\.failureType"),
+    ("failure_record", "audit_function", r"(drop|set) field", r".*\.rawMessage"),
+    ("delivered_twice", "audit_function", FIELD, r".*\.(auditId|ConditionExpression)"),
+    ("object_key", "processor", "change text", r".*processed-data/?.*"),
+    ("unstored", "audit_function", "swallow errors", r"store"),
+    ("bad_order", "processor", "swallow errors", r"store"),
+    ("logs", ".*", "log the arguments", r"(exports\.)?handler|store|attempt"),
+    ("runs", ".*", "use an undeclared name", r"store|(exports\.)?handler"),
+    ("modules", ".*", "ask for a missing module", ".*"),
+    ("found", ".*", "rename the export", ".*"),
+)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A file's text after one operator, and where that was: the function, the field, line and column."""
+
+    operator: str
+    place: str
+    at: str
+    text: str
+
+
+def mutants(observations: Observations, rules: Sequence[Rule]) -> Iterator[Mutant]:
+    """Every mutant of the handlers that were run."""
+    probes = _probes(rules)
+    for role, seen in (("processor", observations.processor), ("audit_function", observations.audit)):
+        if isinstance(seen, NotRun):
+            continue
+        for file, text in files(seen.target.program):
+            for change in changes(text, seen):
+                aims = (probes.get(probe) for probe, *where in AIMED if _fits(where, role, change))
+                yield Mutant(
+                    operator=change.operator,
+                    type=_language(seen),
+                    place=change.place,
+                    subject=f"{role} {file}:{change.at}",
+                    source=Source(role, file, change.text),
+                    breaks=next(filter(None, aims), None),
+                )
+
+
+def changes(text: str, seen: Observed) -> Iterator[Change]:
+    """A file in every other way."""
+    export = seen.target.program.handler.rpartition(".")[2]
+    if _language(seen) == "JavaScript":
+        yield from javascript(text, export)
+    else:
+        yield from python(text, export)
+
+
+def _language(seen: Observed) -> str:
+    return "JavaScript" if seen.target.program.runtime.startswith("nodejs") else "Python"
+
+
+def _probes(rules: Sequence[Rule]) -> Mapping[str, str]:
+    """The requirement that each probe judges."""
+    checks = [(rule, rule.parameters) for rule in rules]
+    return {c.probe: rule.requirement.id for rule, c in checks if isinstance(c, HandlerCheck | Isolation)}
+
+
+def _fits(where: Sequence[str], role: str, change: Change) -> bool:
+    texts = (role, change.operator, change.place)
+    return all(re.fullmatch(pattern, text) for pattern, text in zip(where, texts, strict=True))
+
+
+# JavaScript
+
+SWAPS = {"||": "&&", "&&": "||", "??": "&&", "===": "!==", "!==": "===", "==": "!=", "!=": "==", "*": "/"}
+SWAPS |= {"/": "*", "+": "-", "-": "+", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
+FUNCTIONS = ("arrow_function", "function_declaration", "function_expression", "method_definition")
+
+Splice = tuple[str, str, int, int, str]  # operator, what of the place, first and last byte, what stands there
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(Language(tree_sitter_javascript.language()))
+
+
+def javascript(text: str, export: str) -> Iterator[Change]:
+    code = text.encode()
+    for node in _walk(_parser().parse(code).root_node):
+        for operator, what, start, end, new in _splices(node, export):
+            line, column = node.start_point[0] + 1, node.start_point[1] + 1
+            place = ".".join(filter(None, (_within(node), what)))
+            changed = code[:start] + new.encode() + code[end:]
+            yield Change(operator, place, f"{line}:{column}", changed.decode())
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _walk(child)
+
+
+def _said(node: Node | None) -> str:
+    return node.text.decode() if node and node.text else ""
+
+
+def _within(node: Node) -> str:
+    """The name of the function that a node is in: what it is declared as, or assigned to."""
+    current: Node | None = node
+    while current:
+        if current.type in FUNCTIONS:
+            parent = current.parent
+            holder = current if current.type != "arrow_function" else parent
+            for field in ("name", "left"):
+                if holder and (name := holder.child_by_field_name(field)):
+                    return _said(name)
+        current = current.parent
+    return ""
+
+
+def _splices(node: Node, export: str) -> Iterator[Splice]:
+    """What may be done at a node."""
+    start, end, said = node.start_byte, node.end_byte, _said(node)
+    if node.type == "program":
+        yield "ask for a missing module", "uuid", start, start, "require('uuid');\n"
+        yield "ask for a missing module", "aws-sdk", start, start, "require('aws-sdk');\n"
+    elif node.parent and node.parent.type == "object" and node.type in PAIRS:
+        yield from _fields(node)
+    elif node.type == "await_expression":
+        yield "drop await", "", start, end, f"({said.removeprefix('await')})"
+    elif node.type in ("expression_statement", "throw_statement"):
+        if not said.startswith("'use strict'"):
+            yield "drop statement", "", start, end, ";"
+        if node.type == "throw_statement":
+            yield "throw something else", "", start, end, "throw new Error('another');"
+    elif node.type == "return_statement" and node.named_child_count:
+        yield "return nothing", "", start, end, "return;"
+    elif node.type == "parenthesized_expression" and node.parent and node.parent.type == "if_statement":
+        yield "negate condition", "", start, end, f"(!{said})"
+        yield "condition always true", "", start, end, "(true)"
+        yield "condition always false", "", start, end, "(false)"
+    elif node.type == "binary_expression":
+        operator = node.child_by_field_name("operator")
+        left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
+        if operator and _said(operator) in SWAPS:
+            swapped = SWAPS[_said(operator)]
+            new = f"({_said(left)}) {swapped} ({_said(right)})"
+            yield "swap operator", _said(operator), start, end, f"({new})"
+            yield "left side alone", _said(operator), start, end, f"({_said(left)})"
+            yield "right side alone", _said(operator), start, end, f"({_said(right)})"
+    elif node.type == "optional_chain":
+        yield "drop ?.", "", start, end, "."
+    elif node.type in ("string", "template_string", "number", "true", "false", "regex"):
+        yield from _literals(node)
+    elif node.type == "ternary_expression":
+        yes, no = node.child_by_field_name("consequence"), node.child_by_field_name("alternative")
+        yield "first branch alone", "", start, end, f"({_said(yes)})"
+        yield "second branch alone", "", start, end, f"({_said(no)})"
+    elif node.type == "call_expression":
+        yield from _calls(node)
+    elif node.type == "catch_clause" and (body := node.child_by_field_name("body")):
+        yield "empty catch", "", body.start_byte, body.end_byte, "{}"
+    elif node.type == "array":
+        for item in node.named_children if node.named_child_count > 1 else ():
+            yield "drop item", _said(item).strip("'"), *_with_comma(item), ""
+    elif node.type in FUNCTIONS:
+        yield from _functions(node)
+    elif node.type == "assignment_expression":
+        left = node.child_by_field_name("left")
+        if _said(left) in (f"exports.{export}", f"module.exports.{export}") and left:
+            yield "rename the export", export, left.start_byte, left.end_byte, f"exports.{export}Renamed"
+
+
+PAIRS = ("pair", "shorthand_property_identifier")
+
+
+def _fields(node: Node) -> Iterator[Splice]:
+    """A field of an object: taken out, under another name, with another value, with its neighbour's."""
+    start, end = node.start_byte, node.end_byte
+    key, value = node.child_by_field_name("key"), node.child_by_field_name("value")
+    name = _said(key or node)
+    held = _said(value or node)
+    yield "drop field", name, *_with_comma(node), ""
+    yield "rename field", name, start, end, f"{name}Renamed: {held}"
+    yield "set field", name, start, end, f"{name}: '{MUTATED}'"
+    other = node.next_named_sibling
+    if other and other.type in PAIRS:
+        other_held = _said(other.child_by_field_name("value") or other)
+        yield "take the next field's value", name, start, end, f"{name}: {other_held}"
+
+
+def _with_comma(node: Node) -> tuple[int, int]:
+    """Where a node stands, with the comma behind it."""
+    after = node.next_sibling
+    return node.start_byte, after.end_byte if after and after.type == "," else node.end_byte
+
+
+def _literals(node: Node) -> Iterator[Splice]:
+    start, end, said = node.start_byte, node.end_byte, _said(node)
+    if node.type == "string":
+        quoted = said[1:-1]
+        called = node.parent.parent if node.parent else None
+        if called and _said(called.child_by_field_name("function")) == "require":
+            return
+        if not (node.parent and node.parent.type == "expression_statement"):
+            yield "change text", quoted, start, end, f"{said[0]}{quoted}x{said[-1]}"
+    elif node.type == "template_string":
+        yield "change text", said.strip("`"), start, end, f"`x{said[1:]}"
+        for part in node.named_children:
+            yield "drop part", _said(part), part.start_byte, part.end_byte, ""
+    elif node.type == "number":
+        yield "change number", said, start, end, str(int(said) + 1) if said.isdecimal() else "0"
+    elif node.type == "regex":
+        yield "change pattern", said, start, end, "/never/g"
+    else:
+        yield "flip", said, start, end, "false" if said == "true" else "true"
+
+
+def _calls(node: Node) -> Iterator[Splice]:
+    start, end = node.start_byte, node.end_byte
+    called, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+    receiver = called.child_by_field_name("object") if called else None
+    if called and receiver and called.type == "member_expression":
+        name = _said(called.child_by_field_name("property"))
+        yield "drop call", name, start, end, f"({_said(receiver)})"
+    if called and arguments and arguments.named_child_count and _said(called) != "require":
+        last = arguments.named_children[-1]
+        first = arguments.named_children[0]
+        if last.type not in ("object", "string"):
+            yield "drop argument", _said(called), last.start_byte, last.end_byte, "undefined"
+        if receiver is None:
+            yield "argument alone", _said(called), start, end, f"({_said(first)})"
+
+
+def _functions(node: Node) -> Iterator[Splice]:
+    """A whole function: says what it was given, swallows what goes wrong, or uses what nobody declares."""
+    body, parameters = node.child_by_field_name("body"), node.child_by_field_name("parameters")
+    given = parameters or node.child_by_field_name("parameter")
+    names = [_said(n) for n in _walk(given) if n.type in PARAMETERS] if given else []
+    if body is None:
+        return
+    start, end = body.start_byte, body.end_byte
+    told = f"console.log(JSON.stringify([{', '.join(dict.fromkeys(names))}]))"
+    if body.type == "statement_block":
+        inner = _said(body)[1:-1]
+        if names:
+            yield "log the arguments", "", start, end, f"{{{told};{inner}}}"
+        yield "swallow errors", "", start, end, f"{{try{{{inner}}}catch{{}}}}"
+        yield "use an undeclared name", "", start, end, f"{{const id = context.awsRequestId;{inner}}}"
+        yield "do nothing", "", start, end, "{}"
+    else:
+        value = _said(body)
+        if names:
+            yield "log the arguments", "", start, end, f"({told}, {value})"
+        yield "do nothing", "", start, end, "undefined"
+
+
+PARAMETERS = ("identifier", "shorthand_property_identifier_pattern")
+
+
+# Python
+
+
+def python(text: str, export: str) -> Iterator[Change]:
+    tree = ast.parse(text)
+    for node, owner in _nodes(tree, ""):
+        for operator, what, change in _alterations(node, export):
+            before = _held(node)
+            change()
+            altered = ast.unparse(ast.fix_missing_locations(tree))
+            for field, value in before:
+                setattr(node, field, value)
+            place = ".".join(filter(None, (owner, what)))
+            at = f"{getattr(node, 'lineno', 1)}:{getattr(node, 'col_offset', 0) + 1}"
+            yield Change(operator, place, at, altered)
+
+
+def _held(node: ast.AST) -> list[tuple[str, Any]]:
+    """What a node's fields hold, to be put back: lists are copied, for they are changed in place."""
+    return [(f, list(v) if isinstance(v, list) else v) for f, v in ast.iter_fields(node)]
+
+
+def _nodes(node: ast.AST, owner: str) -> Iterator[tuple[ast.AST, str]]:
+    """Every node with the name of the function that it is in."""
+    own = node.name if isinstance(node, ast.FunctionDef) else owner
+    yield node, own
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):  # a docstring
+            yield from _nodes(child, own)
+
+
+Alteration = tuple[str, str, Any]  # operator, what of the place, what changes the node
+
+
+def _alterations(node: ast.AST, export: str) -> Iterator[Alteration]:
+    """What may be done at a node, each by a function that changes the node itself."""
+
+    def put(field: str, value: Any) -> Any:
+        return lambda: setattr(node, field, value)
+
+    match node:
+        case ast.Module():
+            for name in ("requests", "uuid6"):
+                yield "ask for a missing module", name, _insert(node.body, 1, f"import {name}")
+        case ast.Dict():
+            yield from _entries(node)
+        case ast.Call():
+            yield from _arguments(node)
+        case ast.FunctionDef():
+            yield from _function(node)
+            if node.name == export:
+                yield "rename the export", export, put("name", f"{export}_renamed")
+        case ast.If():
+            yield "negate condition", "", put("test", ast.UnaryOp(ast.Not(), node.test))
+            yield "condition always true", "", put("test", ast.Constant(True))
+            yield "condition always false", "", put("test", ast.Constant(False))
+        case ast.IfExp():
+            yield "first branch alone", "", put("test", ast.Constant(True))
+            yield "second branch alone", "", put("test", ast.Constant(False))
+        case ast.BoolOp():
+            other = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
+            yield "swap operator", type(node.op).__name__.lower(), put("op", other)
+            for index in range(len(node.values)):
+                rest = [v for i, v in enumerate(node.values) if i != index]
+                yield "drop side", ast.unparse(node.values[index]), put("values", [*rest, *rest[:1]])
+        case ast.Compare():
+            flipped = [FLIPS[type(op)]() for op in node.ops if type(op) in FLIPS]
+            if len(flipped) == len(node.ops):
+                yield "swap operator", type(node.ops[0]).__name__, put("ops", flipped)
+        case ast.BinOp(op=ast.Mult()):
+            yield "swap operator", "*", put("op", ast.Div())
+        case ast.BinOp(op=ast.Div()):
+            yield "swap operator", "/", put("op", ast.Mult())
+        case ast.Constant(value=str(said)) if "\n" not in said:
+            yield "change text", said, put("value", said + "x")
+        case ast.Constant(value=bool(flag)):
+            yield "flip", str(flag), put("value", not flag)
+        case ast.Constant(value=int(number)):
+            yield "change number", str(number), put("value", number + 1)
+        case ast.Return(value=ast.expr()):
+            yield "return nothing", "", put("value", None)
+        case ast.ExceptHandler():
+            yield "empty catch", "", put("body", [ast.Pass()])
+        case ast.Tuple(elts=items, ctx=ast.Load()) | ast.List(elts=items, ctx=ast.Load()) if len(items) > 1:
+            for index, item in enumerate(items):
+                yield (
+                    "drop item",
+                    ast.unparse(item).strip("'"),
+                    put("elts", items[:index] + items[index + 1 :]),
+                )
+        case ast.comprehension(ifs=[_, *_]):
+            yield "drop filter", "", put("ifs", [])
+    for field in ("body", "orelse"):
+        held = getattr(node, field, None)
+        body: list[ast.stmt] = held if isinstance(held, list) else []
+        for index, statement in enumerate(body):
+            yield from _statement(node, field, body, index, statement)
+
+
+FLIPS: Mapping[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+
+
+def _insert(body: list[ast.stmt], index: int, text: str) -> Any:
+    return lambda: body.insert(index, ast.parse(text).body[0])
+
+
+def _statement(
+    node: ast.AST, field: str, body: list[ast.stmt], index: int, statement: ast.stmt
+) -> Iterator[Alteration]:
+    def instead(*others: ast.stmt) -> Any:
+        return lambda: setattr(node, field, [*body[:index], *others, *body[index + 1 :]])
+
+    match statement:
+        case ast.Expr(value=ast.Constant()):
+            return
+        case ast.Expr() | ast.Raise() | ast.AugAssign():
+            yield "drop statement", "", instead(ast.Pass())
+        case ast.With():
+            yield "drop with", ast.unparse(statement.items[0]), instead(*statement.body)
+
+
+def _entries(node: ast.Dict) -> Iterator[Alteration]:
+    for index, key in enumerate(node.keys):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            continue
+        name = key.value
+
+        def put(field: str, value: Any, index: int = index) -> Any:
+            items: list[Any] = getattr(node, field)
+            return lambda: setattr(node, field, [*items[:index], value, *items[index + 1 :]])
+
+        def gone(index: int = index) -> None:
+            node.keys = node.keys[:index] + node.keys[index + 1 :]
+            node.values = node.values[:index] + node.values[index + 1 :]
+
+        yield "drop field", name, gone
+        yield "rename field", name, put("keys", ast.Constant(f"{name}Renamed"))
+        yield "set field", name, put("values", ast.Constant(MUTATED))
+        if index + 1 < len(node.values):
+            yield "take the next field's value", name, put("values", node.values[index + 1])
+
+
+def _arguments(node: ast.Call) -> Iterator[Alteration]:
+    name = ast.unparse(node.func)
+    for index, keyword in enumerate(node.keywords):
+        if keyword.arg is None:
+            continue
+
+        def put(value: Any, index: int = index) -> Any:
+            keywords = [*node.keywords[:index], *([value] if value else []), *node.keywords[index + 1 :]]
+            return lambda: setattr(node, "keywords", keywords)
+
+        yield "drop field", keyword.arg, put(None)
+        yield "set field", keyword.arg, put(ast.keyword(keyword.arg, ast.Constant(MUTATED)))
+    if node.args:
+        kept = node.args[:-1]
+        yield "drop argument", name, lambda: setattr(node, "args", kept)
+    if isinstance(node.func, ast.Attribute):
+        receiver = node.func.value
+
+        def without() -> None:
+            itself = ast.parse("lambda it: it", mode="eval").body
+            node.func, node.args, node.keywords = itself, [receiver], []
+
+        yield "drop call", node.func.attr, without
+
+
+def _function(node: ast.FunctionDef) -> Iterator[Alteration]:
+    names = ", ".join(argument.arg for argument in node.args.args)
+    start = 1 if ast.get_docstring(node) else 0
+
+    def put(body: list[ast.stmt]) -> Any:
+        return lambda: setattr(node, "body", body)
+
+    if names:
+        told = ast.parse(f"print({names})").body
+        yield "log the arguments", "", put([*node.body[:start], *told, *node.body[start:]])
+    caught = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
+    yield "swallow errors", "", put([ast.Try(node.body[start:], [caught], [], [])])
+    undeclared = ast.parse("request = context_.aws_request_id").body
+    yield "use an undeclared name", "", put([*undeclared, *node.body[start:]])
+    yield "do nothing", "", put([ast.Pass()])
