@@ -368,9 +368,7 @@ def _checked(found: Statement, path: Path) -> Statement:
         own = [judged for judged in predicate.requirements if judged.category == category.id]
         met = sum(judged.status is Status.PASS for judged in own)
         if (category.met, category.total) != (met, len(own)):
-            raise InputError(
-                f"{path}: no attestation: the score of {category.id} is not that of its verdicts"
-            )
+            raise InputError(f"{path}: no attestation: the score of {category.id} is not its verdicts'")
     return found
 
 
@@ -459,6 +457,8 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
 
     try:
         key = load_pem_private_key(read_text(path).encode(), password=None)
+    except InputError:
+        raise
     except TypeError:
         raise InputError(f"{path}: the key is encrypted; give one that is not, from a secret store") from None
     except Exception:

@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 from inputs import DOCUMENT, stack_artifact, write
 
-from compliance import scanners
+from compliance import attestation, scanners
 from compliance.cli import main
 from compliance.model import ScannerRun
 
+TODAY = attestation.today()
 FUNCTION = {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 3, "MemorySize": 128}}
 BUCKET = "assets-${AWS::AccountId}-eu-west-1"
 
@@ -165,4 +166,5 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setattr(scanners, "Scanners", Scanners)
+    monkeypatch.setattr(attestation, "today", lambda: TODAY)  # also where a test runs past midnight
     return made

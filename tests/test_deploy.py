@@ -330,7 +330,7 @@ CHANGED: list[tuple[str, Callable[[Path], Any], int, str]] = [
     ("packed assets", lambda kept: write(kept, {".cache/abc.zip": "x"}), 1, ".cache/abc.zip was added"),
     ("a lock", lambda kept: (kept / "read.1.1.lock").touch(), 1, "read.1.1.lock was added"),
     ("no assembly", lambda kept: kept.rename(kept.with_name("gone")), 2, "No such file"),
-]  # fmt: skip
+]
 
 
 def _flip(path: Path) -> None:
