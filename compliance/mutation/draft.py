@@ -21,7 +21,7 @@ Template = dict[str, Any]
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """A stack as an input holds it: what a template is read with."""
+    """A stack as an input holds it: a template with what it is read with. `region` is the declared one."""
 
     name: str
     template: Template
@@ -29,7 +29,6 @@ class Unit(msgspec.Struct, frozen=True):
     region: str | None = "us-east-1"
     metadata: Mapping[str, Place] = {}
     stack_name: str | None = None
-    declared_region: str | None = None
 
 
 class Draft:

@@ -98,6 +98,12 @@ class Ground:
     def pipeline(self) -> Wiring:
         return self._find(self.assembly)
 
+    def wiring(self, environment: str) -> Wiring:
+        """Who is who in an environment's input."""
+        if environment == self.environment:
+            return self.pipeline
+        return find(self.document, self.inputs[environment], names(self.rules, environment))
+
     @cached_property
     def observations(self) -> Observations:
         if not self.handlers:
@@ -135,15 +141,26 @@ class Ground:
 
     def judge_units(self, units: Mapping[str, Sequence[Unit]]) -> Judged:
         """All that is broken where each environment has these stacks."""
-        own, *_ = (units[name] for name in units if name == self.environment)
+
+        def made(name: str) -> Assembly:
+            like = self.inputs[name]
+            return assemble(like, units[name], self.document.environment.region)
+
         others: Any = self.others
         if not isinstance(others, str):
-            others = Lazy(tuple(others), lambda name: assemble(self._other(name), units[name]))
+            others = Lazy(tuple(others), lambda name: made(name) if name in units else self._other(name))
         try:
-            pipeline = self._find(assemble(self.assembly, own))
+            pipeline = self._find(made(self.environment))
             return self._first(self._cases(pipeline, others, lambda: self._observed(pipeline)), None, True)
         except InputError as error:
             return Judged(refused=str(error))
+
+    @property
+    def inputs(self) -> Mapping[str, Assembly]:
+        """Every environment's input that there is, the judged one first."""
+        others = {} if isinstance(self.others, str) else self.others
+        there = {name: other for name, other in others.items() if isinstance(other, Assembly)}
+        return {self.environment: self.assembly, **there}
 
     def _first(self, case_of: CaseOf, mutant: Mutant | None, all_: bool) -> Judged:
         broken: list[str] = []
@@ -306,9 +323,11 @@ def applied(
     return changed
 
 
-def assemble(like: Assembly | str, units: Sequence[Unit]) -> Assembly:
-    """An assembly of these stacks, with the files of another. Raises InputError."""
-    assert isinstance(like, Assembly)
+def assemble(like: Assembly, units: Sequence[Unit], region: str | None) -> Assembly:
+    """An assembly of these stacks, with the files of another. Raises InputError.
+
+    `region` is the one that stacks are read for which declare none.
+    """
     assembly = Assembly(like.kind, like.path)
     assembly.assets = like.assets
     for unit in units:
@@ -320,8 +339,8 @@ def assemble(like: Assembly | str, units: Sequence[Unit]) -> Assembly:
                 unit.template,
                 stack_name=unit.stack_name or unit.name,
                 account=unit.account,
-                region=unit.region,
-                declared_region=unit.declared_region,
+                region=unit.region or region,
+                declared_region=unit.region,
                 metadata=unit.metadata,
             )
         )

@@ -1,0 +1,216 @@
+"""`python -m compliance.mutation`: what a document's rules see, and what they miss."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compliance.commands.common import (
+    EXISTING,
+    check_input,
+    day,
+    input_options,
+    own_document,
+    progress,
+)
+from compliance.model import CheckerError, InputError
+from compliance.mutation import Mutant, survivors
+from compliance.mutation.ground import Ground, Judged
+from compliance.mutation.survivors import Class
+
+MOST = 20  # lines of each list that is shown
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 every mutant killed or explained, no equivalent alarmed; 1 not so; "
+    "2 bad input or usage; 3 a rule broke.",
+)
+@input_options
+@click.option(
+    "--requirements",
+    type=EXISTING,
+    metavar="FILE",
+    help="The requirements document [default: the pipeline's].",
+)
+@click.option(
+    "--survivors",
+    "classes_file",
+    type=EXISTING,
+    metavar="FILE",
+    help="Why mutants may survive, by class [default: survivors.yaml beside the requirements].",
+)
+@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
+@click.option("--skip-handlers", is_flag=True, help="Run no handler: mutants of templates alone.")
+@click.option("--handlers-only", is_flag=True, help="Mutants of handlers alone.")
+@click.option("--one-in", type=click.IntRange(1), default=1, metavar="N", help="Judge a sample, one in N.")
+@click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="[default: the CPUs]")
+@click.option("--only", metavar="REGEX", help="Judge mutants by their names, and list what sees each.")
+@click.option("--json", "as_json", is_flag=True, help="Print what became of each, a line of JSON each.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def main(
+    app: str | None,
+    assembly: Path | None,
+    template: Path | None,
+    context: Mapping[str, str],
+    environment: str | None,
+    requirements: Path | None,
+    classes_file: Path | None,
+    as_of: date,
+    skip_handlers: bool,
+    handlers_only: bool,
+    one_in: int,
+    processes: int,
+    only: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Changes a green input in thousands of ways, and shows which the requirements see.
+
+    \b
+    Aimed mutants break a requirement on purpose; it has to see each.
+    Generic ones change, drop, open or redirect whatever stands in a template,
+    and alter handlers on their syntax tree. One that nobody sees is a hole in
+    the rules, or breaks no requirement: then a class in --survivors says why.
+    Equivalents spell the same facts otherwise; nothing may alarm at them.
+
+    \b
+    python -m compliance.mutation                              the app of cdk.json here
+    python -m compliance.mutation -c handlers=python --handlers-only
+    python -m compliance.mutation --requirements r.yaml --template stack.yaml
+    python -m compliance.mutation --only 'AuditTable.*KeySchema'
+    """
+    check_input(app, assembly, template, context, environment)
+    if skip_handlers and handlers_only:
+        raise click.UsageError("--skip-handlers and --handlers-only leave nothing")
+    start = time.monotonic()
+    with ExitStack() as stack:
+        tell = stack.enter_context(progress(quiet, False))
+        tell("reading the input")
+        from compliance.mutation import inputs, run
+
+        document = requirements or own_document()
+        ground = inputs.read(
+            document,
+            app=app,
+            assembly=assembly,
+            template=template,
+            context=context,
+            environment=environment,
+            as_of=as_of,
+            handlers=not skip_handlers,
+            stack=stack,
+        )
+        inputs.check_green(ground)
+        mutants = run.all_mutants(ground, templates=not handlers_only)
+        mutants = run.sample(mutants, one_in) if one_in > 1 else mutants
+        equals = [] if handlers_only or only else run.equivalents(ground)
+        if only:
+            _show(ground, [m for m in mutants if re.search(only, m.name)])
+            return
+        results = run.judge(
+            ground,
+            mutants,
+            equals,
+            processes=processes,
+            progress=lambda done, total: tell(f"judged {done:,} of {total:,}"),
+        )
+        known = _classes(document, classes_file)
+        by_class, holes = survivors.sort(results.alive, known, _subjects(ground))
+        whole = one_in == 1 and not skip_handlers and not handlers_only
+        stale = [each for each, explained in by_class.items() if not explained] if whole else []
+    if as_json:
+        for name, judged in (*((m.name, j) for m, j in results.mutants), *results.equivalents):
+            click.echo(json.dumps({"name": name, "broken": judged.broken, "refused": judged.refused}))
+    else:
+        _table(ground, results.mutants, results.equivalents)
+    red = [
+        *(f"not seen by {m.breaks}: {m.name}" for m, _ in results.missed),
+        *(f"survives, and no class says why: {m.name}" for m in holes),
+        *(f"alarms: {name}: {', '.join(j.broken) or j.refused}" for name, j in results.alarmed),
+        *(f"explains nothing: the class {each.because!r}" for each in stale),
+    ]
+    explained = sum(map(len, by_class.values()))
+    click.echo(
+        f"{len(results.alive):,} generic mutants survive, {explained:,} explained by {len(known)} classes"
+    )
+    for line in red[:MOST]:
+        click.echo(line)
+    if len(red) > MOST:
+        click.echo(f"and {len(red) - MOST:,} more")
+    click.echo(f"{'RED' if red else 'GREEN'} in {time.monotonic() - start:.0f} s")
+    sys.exit(bool(red))
+
+
+def _classes(document: Path, file: Path | None) -> tuple[Class, ...]:
+    """The classes that were named, those beside the document, or none."""
+    beside = document.with_name("survivors.yaml")
+    if document == own_document():
+        beside = survivors.OWN
+    return survivors.load(file or beside) if file or beside.is_file() else ()
+
+
+def _subjects(ground: Ground) -> Mapping[str, Sequence[str]]:
+    """The subjects that each resource fills, by its logical id."""
+    found: dict[str, list[str]] = {}
+    for name, resource in ground.pipeline.filled.items():
+        if resource:
+            found.setdefault(resource.logical_id, []).append(name)
+    for resource in ground.pipeline.members:
+        found.setdefault(resource.logical_id, []).append("members")
+    return found
+
+
+def _show(ground: Ground, mutants: Sequence[Mutant]) -> None:
+    """Each mutant with all that sees it."""
+    for mutant in mutants:
+        judged = ground.judge(mutant, all_=True)
+        click.echo(f"{mutant.name}: {', '.join(judged.broken) or judged.refused or 'survives'}")
+
+
+def _table(
+    ground: Ground,
+    mutants: Sequence[tuple[Mutant, Judged]],
+    equals: Sequence[tuple[str, Judged]],
+) -> None:
+    """Killed of all, by kind; and of the aimed ones by category."""
+    rows: dict[str, Counter[bool]] = {}
+    titles = {category.id: category.title for category in ground.document.categories}
+    for mutant, judged in mutants:
+        if mutant.breaks:
+            category = ground.document.by_id[mutant.breaks].category
+            seen = mutant.breaks in judged.broken or bool(judged.refused)
+            rows.setdefault(f"aimed: {titles[category]}", Counter())[seen] += 1
+        else:
+            kind = "handlers" if mutant.source else "templates"
+            rows.setdefault(f"generic: {kind}", Counter())[judged.killed] += 1
+    for row, count in rows.items():
+        click.echo(f"{row:<36} {count[True]:>5,} of {count.total():>5,} killed")
+    if equals:
+        quiet = sum(not judged.killed for _, judged in equals)
+        click.echo(f"{'equivalents':<36} {quiet:>5,} of {len(equals):>5,} quiet")
+
+
+def _main() -> Any:
+    try:
+        return main.main(prog_name="python -m compliance.mutation", standalone_mode=True)
+    except InputError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except CheckerError as error:
+        click.echo(f"checker error: {error}", err=True)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

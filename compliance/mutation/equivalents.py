@@ -1,0 +1,859 @@
+"""Changes that change nothing: other spellings of the same facts, and more beside them. No rule may mind.
+
+Each is a change of a `Draft`. Most serve every document; some are about the order pipeline's subjects, and
+`needs` names those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from compliance.assembly import Assembly, Stack
+from compliance.intrinsics import SUB_VARIABLE
+from compliance.mutation.draft import Change, Draft, Unit, add, all_of, copy_of, section
+from compliance.mutation.generic import is_function
+from compliance.mutation.ground import Ground
+
+Rewrite = Callable[[Any], Any]
+
+
+class Equivalent(msgspec.Struct, frozen=True):
+    """A change that changes nothing. `needs` are subjects that it is about; `when` tells where it fits."""
+
+    what: str
+    change: Change
+    needs: tuple[str, ...] = ()
+    when: Callable[[Draft], bool] = lambda draft: True
+
+
+# Rewriting a template throughout
+
+
+def rewritten(node: Any, rewrite: Rewrite) -> Any:
+    """A part of a template, every node of it replaced from the leaves up; functions are left whole."""
+    if isinstance(node, dict) and not is_function(node):
+        node = {key: rewritten(item, rewrite) for key, item in node.items()}
+    elif isinstance(node, list):
+        node = [rewritten(item, rewrite) for item in node]
+    return rewrite(node)
+
+
+def throughout(rewrite: Rewrite) -> Change:
+    """Rewrites the properties of every resource."""
+
+    def change(draft: Draft) -> None:
+        for raw in draft.resources.values():
+            raw["Properties"] = rewritten(raw.get("Properties", {}), rewrite)
+
+    return change
+
+
+def is_scalar(node: Any) -> bool:
+    return isinstance(node, str | int | float | bool)
+
+
+def through_parameters(draft: Draft) -> None:
+    """Every scalar is a parameter's default."""
+    parameters = draft.template.setdefault("Parameters", {})
+
+    def rewrite(node: Any) -> Any:
+        if not is_scalar(node):
+            return node
+        name = f"P{len(parameters)}"
+        kind = "String" if isinstance(node, str | bool) else "Number"
+        parameters[name] = {"Type": kind, "Default": as_text(node)}
+        return {"Ref": name}
+
+    throughout(rewrite)(draft)
+
+
+def through_a_mapping(draft: Draft) -> None:
+    """Every scalar is a mapping's value, by the region."""
+    rows: dict[str, Any] = {}
+    draft.template.setdefault("Mappings", {})["All"] = {"us-east-1": rows, "eu-west-1": {}}
+
+    def rewrite(node: Any) -> Any:
+        if not is_scalar(node):
+            return node
+        rows[f"K{len(rows)}"] = node
+        return {"Fn::FindInMap": ["All", {"Ref": "AWS::Region"}, f"K{len(rows) - 1}"]}
+
+    throughout(rewrite)(draft)
+
+
+def as_text(node: Any) -> str:
+    return str(node).lower() if isinstance(node, bool) else str(node)
+
+
+TRUE_CONDITION = section(
+    "Conditions", Always={"Fn::Equals": ["a", "a"]}, Never={"Fn::Not": [{"Condition": "Always"}]}
+)
+
+
+def under_a_condition(node: Any) -> Any:
+    """Every scalar and every function hangs on a condition that is true."""
+    if is_scalar(node) or is_function(node):
+        return {"Fn::If": ["Always", node, "something else"]}
+    return node
+
+
+def conditional_resources(draft: Draft) -> None:
+    """Every resource hangs on a condition that is true; some that are false stand beside them."""
+    for key, raw in list(draft.resources.items()):
+        if "Condition" not in raw:
+            raw["Condition"] = "Always"
+        if raw["Type"] in ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::IAM::Role"):
+            draft.resources[f"Not{key}"] = {**copy_of(raw), "Condition": "Never"}
+
+
+def halves(node: Any) -> Any:
+    if isinstance(node, str) and len(node) > 1:
+        middle = len(node) // 2
+        return {"Fn::Join": ["", [node[:middle], node[middle:]]]}
+    return node
+
+
+def selected(node: Any) -> Any:
+    return {"Fn::Select": [1, ["no", node]]} if isinstance(node, str) else node
+
+
+def split(node: Any) -> Any:
+    return {"Fn::Select": ["1", {"Fn::Split": ["|", f"no|{node}|no"]}]} if isinstance(node, str) else node
+
+
+def in_words(node: Any) -> Any:
+    """Numbers and booleans as texts."""
+    return as_text(node) if isinstance(node, int | float | bool) else node
+
+
+def references_as_sub(node: Any) -> Any:
+    match node:
+        case {"Ref": str(name)} if name != "AWS::NoValue":
+            return {"Fn::Sub": f"${{{name}}}"}
+        case {"Fn::GetAtt": [name, str(attribute)]}:
+            return {"Fn::Sub": f"${{{name}.{attribute}}}"}
+        case {"Fn::GetAtt": str(text)}:
+            return {"Fn::Sub": f"${{{text}}}"}
+        case {"Fn::Join": ["", list(parts)]}:
+            return {"Fn::Sub": "".join(map(within_sub, parts))}
+    return node
+
+
+def within_sub(part: Any) -> str:
+    spelled = references_as_sub(part)
+    return str(spelled["Fn::Sub"] if isinstance(spelled, dict) else spelled)
+
+
+def references_within_sub(node: Any) -> Any:
+    """References by the variables of an Fn::Sub."""
+    if (
+        isinstance(node, dict)
+        and next(iter(node), "") in ("Ref", "Fn::GetAtt")
+        and node != {"Ref": "AWS::NoValue"}
+    ):
+        return {"Fn::Sub": ["${it}", {"it": node}]}
+    return node
+
+
+def dotted(node: Any) -> Any:
+    match node:
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return {"Fn::GetAtt": f"{name}.{attribute}"}
+    return node
+
+
+def sub_as_join(node: Any) -> Any:
+    match node:
+        case {"Fn::Sub": str(text)} if "${!" not in text:
+            parts = re.split(r"\$\{([^}]*)\}", text)
+            named = [get(part) if index % 2 else part for index, part in enumerate(parts)]
+            return {"Fn::Join": ["", [part for part in named if part != ""]]}
+    return node
+
+
+def get(name: str) -> Any:
+    return {"Fn::GetAtt": name.split(".", 1)} if "." in name else {"Ref": name}
+
+
+def in_functions(rewrite: Rewrite) -> Rewrite:
+    """A rewrite of functions that also reaches into the arguments of others."""
+
+    def whole(node: Any) -> Any:
+        if is_function(node):
+            key, argument = next(iter(node.items()))
+            if key in ("Fn::Join", "Fn::If", "Fn::Select"):
+                node = {key: rewritten(argument, whole)}
+        return rewrite(node)
+
+    return whole
+
+
+# Lists and their order
+
+
+def lone(node: Any) -> Any:
+    """Policies with single values in place of lists."""
+    if not isinstance(node, dict):
+        return node
+    short = ("Action", "Resource", "Statement", "Service", "AWS")
+    return {k: v[0] if k in short and isinstance(v, list) and len(v) == 1 else v for k, v in node.items()}
+
+
+def listed(node: Any) -> Any:
+    """Policies with lists in place of single values."""
+    if not isinstance(node, dict) or is_function(node):
+        return node
+    long = ("Action", "Resource", "Statement", "Service", "AWS", "aws:SecureTransport", "aws:SourceAccount")
+    return {k: [v] if k in long and not isinstance(v, list) else v for k, v in node.items()}
+
+
+def reversed_lists(node: Any) -> Any:
+    return node[::-1] if isinstance(node, list) else node
+
+
+def backwards(draft: Draft) -> None:
+    """Resources, outputs, keys and the entries of lists in the opposite order."""
+    throughout(reversed_lists)(draft)
+    for name in ("Resources", "Outputs"):
+        draft.template[name] = dict(reversed(draft.template[name].items()))
+    for raw in draft.resources.values():
+        raw["Properties"] = rewritten(
+            raw["Properties"], lambda n: dict(reversed(n.items())) if isinstance(n, dict) else n
+        )
+
+
+def renamed(draft: Draft) -> None:
+    """Logical ids that say nothing, in an order that says nothing."""
+    ids = {key: f"R{hash_of(key)}" for key in draft.resources}
+    draft.template["Resources"] = {
+        ids[key]: draft.resources[key] for key in sorted(draft.resources, key=lambda key: ids[key])
+    }
+
+    def rewrite(node: Any) -> Any:
+        match node:
+            case {"Ref": str(name)}:
+                return {"Ref": ids.get(name, name)}
+            case {"Fn::GetAtt": [str(name), attribute]}:
+                return {"Fn::GetAtt": [ids.get(name, name), attribute]}
+            case {"Fn::GetAtt": str(text)}:
+                name, _, attribute = text.partition(".")
+                return {"Fn::GetAtt": f"{ids.get(name, name)}.{attribute}"}
+            case {"Fn::Sub": str(text)}:
+                return {"Fn::Sub": SUB_VARIABLE.sub(lambda m: "${" + renamed_in(m[2], ids) + "}", text)}
+            case {"Fn::Sub": [str(), dict(variables)]}:
+                return {"Fn::Sub": [node["Fn::Sub"][0], rewritten(variables, whole)]}
+        return node
+
+    whole = in_functions(rewrite)
+    for name in ("Resources", "Outputs"):
+        draft.template[name] = rewritten(draft.template[name], whole)
+    for raw in draft.resources.values():
+        if "DependsOn" in raw:
+            depends = raw["DependsOn"]
+            raw["DependsOn"] = [ids[k] for k in (depends if isinstance(depends, list) else [depends])]
+
+
+def hash_of(key: str) -> str:
+    """Letters that differ from id to id, the same in every run and environment."""
+    number = int.from_bytes(re.sub(r"dev|pr1|staging", "", key)[::-1].encode(), "big") % 1_000_003
+    return f"{number:x}".translate(str.maketrans("0123456789", "ghijklmnop"))
+
+
+def renamed_in(name: str, ids: dict[str, str]) -> str:
+    first, dot, attribute = name.partition(".")
+    return ids.get(first, first) + dot + attribute
+
+
+# Permissions
+
+
+def other_case(draft: Draft) -> None:
+    for role in ("processor_role", "audit_role"):
+        for statement in draft.statements(role):
+            actions = statement["Action"]
+            given = actions if isinstance(actions, list) else [actions]
+            statement["Action"] = [action.upper() for action in given]
+
+
+def attached(type_: str) -> Change:
+    """Takes inline policies out into policies of the stack, attached from their own side."""
+
+    def change(draft: Draft) -> None:
+        for role in ("processor_role", "audit_role"):
+            for number, document in enumerate(pulled_out(draft, role)):
+                own = {"PolicyDocument": document}
+                own |= (
+                    {"RoleName": {"Ref": f"@{role}"}}
+                    if "RolePolicy" in type_
+                    else {"Roles": [{"Ref": f"@{role}"}]}
+                )
+                own |= {} if "Managed" in type_ else {"PolicyName": f"more-{number}"}
+                draft.add(f"{role.replace('_', '')}Policy{number}", type_, own)
+
+    return change
+
+
+def pulled_out(draft: Draft, role: str) -> list[Any]:
+    """The policies that are attached to a role, which they are taken from."""
+    documents = [copy_of(document) for document in draft.policies(role)]
+    draft.resources[draft.id(role)]["Properties"].pop("Policies", None)
+    for key, raw in list(draft.resources.items()):
+        if {"Ref": draft.id(role)} in raw.get("Properties", {}).get("Roles", []):
+            del draft.resources[key]
+    for raw in draft.resources.values():
+        depends = raw.pop("DependsOn", [])
+        kept = [k for k in (depends if isinstance(depends, list) else [depends]) if k in draft.resources]
+        if kept:
+            raw["DependsOn"] = kept
+    return documents
+
+
+def managed_by_reference(draft: Draft) -> None:
+    """Managed policies of the stack that the roles name."""
+    for role in ("processor_role", "audit_role"):
+        names = []
+        for number, document in enumerate(pulled_out(draft, role)):
+            name = f"{role.replace('_', '')}Policy{number}"
+            draft.add(name, "AWS::IAM::ManagedPolicy", {"PolicyDocument": document})
+            names.append({"Ref": name})
+        arns = draft.resources[draft.id(role)]["Properties"].setdefault("ManagedPolicyArns", [])
+        arns += names
+
+
+def inline(draft: Draft) -> None:
+    for role in ("processor_role", "audit_role"):
+        documents = pulled_out(draft, role)
+        draft[f"{role}.Policies"] = [
+            {"PolicyName": f"p{number}", "PolicyDocument": document}
+            for number, document in enumerate(documents)
+        ]
+
+
+def one_by_one(draft: Draft) -> None:
+    """A statement for each action on each resource."""
+    for role in ("processor_role", "audit_role"):
+        for document in draft.policies(role):
+            statements = document["Statement"]
+            document["Statement"] = [
+                {**statement, "Action": action, "Resource": resource}
+                for statement in (statements if isinstance(statements, list) else [statements])
+                for action in listed(statement)["Action"]
+                for resource in listed(statement)["Resource"]
+            ]
+
+
+# The same function, the same key, the same table
+
+
+def function_named(form: str) -> Change:
+    def change(draft: Draft) -> None:
+        for mapping, function in (("stream_mapping", "processor"), ("audit_mapping", "audit_function")):
+            name = draft[f"{function}.FunctionName"]
+            account = "arn:aws:lambda:us-east-1:${AWS::AccountId}:function:"
+            draft[f"{mapping}.FunctionName"] = {
+                "arn": {"Fn::GetAtt": [f"@{function}", "Arn"]},
+                "name": {"Ref": f"@{function}"},
+                "literal name": name,
+                "literal arn": {"Fn::Sub": [account + "${name}", {"name": name}]},
+                "partial arn": {"Fn::Sub": ["${AWS::AccountId}:function:${name}", {"name": name}]},
+                "qualified": {"Fn::Sub": f"${{@{function}.Arn}}:live"},
+                "qualified name": {"Fn::Sub": f"${{@{function}}}:live"},
+            }[form]
+
+    return change
+
+
+def through(type_: str) -> Change:
+    """The mappings invoke an alias or a version of the functions."""
+
+    def change(draft: Draft) -> None:
+        for mapping, function in (("stream_mapping", "processor"), ("audit_mapping", "audit_function")):
+            name = f"{function.title().replace('_', '')}Live"
+            draft.add(f"{name}Version", "AWS::Lambda::Version", {"FunctionName": {"Ref": f"@{function}"}})
+            if "Alias" in type_:
+                alias = {
+                    "Name": "live",
+                    "FunctionName": {"Ref": f"@{function}"},
+                    "FunctionVersion": {"Fn::GetAtt": [f"{name}Version", "Version"]},
+                }
+                draft.add(name, type_, alias)
+            draft[f"{mapping}.FunctionName"] = {"Ref": name if "Alias" in type_ else f"{name}Version"}
+
+    return change
+
+
+def global_tables(draft: Draft) -> None:
+    """CDK's TableV2: what a table keeps of its own stands in its replica."""
+    of_replicas = ("PointInTimeRecoverySpecification", "Tags", "DeletionProtectionEnabled", "ResourcePolicy")
+    for role in ("orders_table", "audit_table"):
+        raw = draft.resources[draft.id(role)]
+        properties = raw["Properties"]
+        replica = {key: properties.pop(key) for key in of_replicas if key in properties}
+        encryption = properties.get("SSESpecification")
+        if encryption:
+            replica["SSESpecification"] = {"KMSMasterKeyId": encryption.pop("KMSMasterKeyId")}
+        raw["Type"] = "AWS::DynamoDB::GlobalTable"
+        properties["Replicas"] = [{"Region": "us-east-1", **replica}]
+
+
+def alarms_as_queries(draft: Draft) -> None:
+    for raw in draft.resources.values():
+        own = raw.get("Properties", {})
+        if raw["Type"] == "AWS::CloudWatch::Alarm":
+            metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions")}
+            stat = {"Metric": metric, "Period": own.pop("Period"), "Stat": own.pop("Statistic")}
+            own["Metrics"] = [{"Id": "m1", "MetricStat": stat, "ReturnData": True}]
+
+
+def thresholds_from_above(draft: Draft) -> None:
+    for raw in draft.resources.values():
+        own = raw.get("Properties", {})
+        if own.get("ComparisonOperator") == "GreaterThanOrEqualToThreshold":
+            own |= {"ComparisonOperator": "GreaterThanThreshold", "Threshold": own["Threshold"] - 0.5}
+
+
+def key_aliases(draft: Draft) -> None:
+    """Customer keys by an alias of theirs."""
+    keys = [key for key, raw in draft.resources.items() if raw["Type"] == "AWS::KMS::Key"]
+    for key in keys:
+        own = {"TargetKeyId": {"Ref": key}, "AliasName": f"alias/{{env}}-{key[:4].lower()}-backend"}
+        draft.add(f"{key}Other", "AWS::KMS::Alias", own)
+    for raw in draft.resources.values():
+        raw["Properties"] = rewritten(raw.get("Properties", {}), lambda node: with_aliases(node, keys))
+
+
+def with_aliases(node: Any, keys: list[str]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    by_alias = {}
+    for name, value in node.items():
+        match value:
+            case {"Fn::GetAtt": [str(key), "Arn"]} if (
+                name in ("KmsMasterKeyId", "KMSMasterKeyID") and key in keys
+            ):
+                by_alias[name] = {"Ref": f"{key}Other"}
+    return node | by_alias
+
+
+def secure_transport(operator: str, value: Any) -> Change:
+    def rewrite(node: Any) -> Any:
+        match node:
+            case {"Bool": {"aws:SecureTransport": _}}:
+                return {operator: {"aws:securetransport": value}}
+        return node
+
+    return throughout(rewrite)
+
+
+def within_a_url(draft: Draft) -> None:
+    variables = draft["processor.Environment.Variables"]
+    for name in variables:
+        variables[name] = draft.fill({"Fn::Sub": "https://${@bucket}.s3.${AWS::URLSuffix}/processed-data"})
+
+
+def literal_logs(draft: Draft) -> None:
+    """Log groups by their name, written out, in the functions and in the roles."""
+    for role, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
+        named = {"name": draft[f"{function}.FunctionName"]}
+        name = {"Fn::Sub": ["/aws/lambda/${name}", named]}
+        if "LoggingConfig" in draft.resources[draft.id(function)]["Properties"]:
+            draft[f"{function}.LoggingConfig.LogGroup"] = name
+        for statement in draft.statements(role):
+            if "logs:PutLogEvents" in statement["Action"]:
+                arn = "arn:aws:logs:us-east-1:${AWS::AccountId}:log-group:/aws/lambda/${name}:*"
+                statement["Resource"] = {"Fn::Sub": [arn, named]}
+
+
+# Where it stands
+
+
+def bound(draft: Draft) -> None:
+    """The manifest binds the account, and the template says it literally."""
+    draft.unit = replace(draft.unit, account="111122223333")
+    text_of = {"Ref": "AWS::AccountId"}
+
+    def rewrite(node: Any) -> Any:
+        if node == text_of:
+            return "111122223333"
+        match node:
+            case {"Fn::Sub": str(text)}:
+                return {"Fn::Sub": text.replace("${AWS::AccountId}", "111122223333")}
+        return node
+
+    throughout(in_functions(rewrite))(draft)
+
+
+def unbound(draft: Draft) -> None:
+    draft.unit = replace(draft.unit, account=None)
+    literal = re.compile("111122223333")
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, str) and literal.search(node):
+            return {"Fn::Sub": literal.sub("${AWS::AccountId}", node)}
+        match node:
+            case {"Fn::Sub": str(text)}:
+                return {"Fn::Sub": literal.sub("${AWS::AccountId}", text)}
+        return node
+
+    throughout(in_functions(rewrite))(draft)
+
+
+def in_two_stacks(spelling: str) -> Change:
+    """The data stands in a stack of its own, which the rest refers to by its exports or outputs."""
+    moved: tuple[str, ...] = (
+        "AWS::DynamoDB::Table",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
+        "AWS::KMS::Key",
+        "AWS::KMS::Alias",
+    )
+    moved += ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+
+    def change(draft: Draft) -> None:
+        gone = {key for key, raw in draft.resources.items() if raw["Type"] in moved}
+        data = copy_of({**draft.template, "Outputs": {}})
+        data["Resources"] = {key: raw for key, raw in data["Resources"].items() if key in gone}
+        draft.template["Resources"] = {k: raw for k, raw in draft.resources.items() if k not in gone}
+        rewrite = in_functions(lambda node: imported(node, gone, data["Outputs"], draft, spelling))
+        for name in ("Resources", "Outputs"):
+            draft.template[name] = rewritten(draft.template[name], rewrite)
+        unit = replace(draft.unit, name=f"{draft.unit.name}Data", template=data)
+        draft.others.append(unit)
+
+    return change
+
+
+def imported(node: Any, gone: set[str], outputs: dict[str, Any], draft: Draft, spelling: str) -> Any:
+    match node:
+        case {"Ref": str(name)}:
+            attribute = ""
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            pass
+        case {"Fn::GetAtt": str(text)}:
+            name, _, attribute = text.partition(".")
+        case {"Fn::Sub": str(text)}:
+            names = {found[2] for found in SUB_VARIABLE.finditer(text) if found[2].split(".")[0] in gone}
+            variables = {}
+            for index, found in enumerate(sorted(names)):
+                text = text.replace(f"${{{found}}}", f"${{v{index}}}")
+                variables[f"v{index}"] = imported(get(found), gone, outputs, draft, spelling)
+            return {"Fn::Sub": [text, variables]} if variables else node
+        case _:
+            return node
+    if name not in gone:
+        return node
+    output = f"Out{name}{attribute}"
+    export = {"Fn::Sub": f"${{AWS::StackName}}:{output}"}
+    outputs[output] = {"Value": get(f"{name}.{attribute}" if attribute else name), "Export": {"Name": export}}
+    if spelling == "Fn::GetStackOutput":
+        return {spelling: {"StackName": f"{draft.unit.name}Data", "OutputName": output}}
+    return {spelling: f"{draft.unit.name}Data:{output}"}
+
+
+# More beside it
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    ],
+}
+CODE = {"ZipFile": "exports.handler = async () => {};"}
+
+
+def function(logical_id: str, role: str, **more: Any) -> Change:
+    own = {
+        "Runtime": "nodejs24.x",
+        "Handler": "index.handler",
+        "Code": CODE,
+        "Role": {"Fn::GetAtt": [role, "Arn"]},
+    }
+    return add(logical_id, "AWS::Lambda::Function", {**own, **more})
+
+
+def role(logical_id: str, *statements: Any) -> Change:
+    policy = {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": list(statements)}}
+    return add(
+        logical_id,
+        "AWS::IAM::Role",
+        {"AssumeRolePolicyDocument": TRUST, "Policies": [policy] if statements else []},
+    )
+
+
+def let(action: Any, resource: Any) -> Any:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def table(logical_id: str, **more: Any) -> Change:
+    key = {"AttributeName": "id", "KeyType": "HASH"}
+    own = {"KeySchema": [key], "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}]}
+    return add(logical_id, "AWS::DynamoDB::Table", {**own, **more})
+
+
+def mapping(logical_id: str, source: Any, target: str, **more: Any) -> Change:
+    own = {"EventSourceArn": source, "FunctionName": {"Ref": target}, "StartingPosition": "LATEST"}
+    return add(logical_id, "AWS::Lambda::EventSourceMapping", {**own, **more})
+
+
+STREAM = {"Fn::GetAtt": ["CartTable", "StreamArn"]}
+SECOND_PIPELINE = all_of(
+    table("CartTable", StreamSpecification={"StreamViewType": "KEYS_ONLY"}),
+    add("CartQueue", "AWS::SQS::Queue"),
+    add("CartBucket", "AWS::S3::Bucket"),
+    role(
+        "CartRole",
+        let(["dynamodb:DescribeStream", "dynamodb:GetRecords"], STREAM),
+        let("s3:PutObject", {"Fn::Sub": "${CartBucket.Arn}/*"}),
+        let("sqs:SendMessage", {"Fn::GetAtt": ["CartQueue", "Arn"]}),
+    ),
+    function("Cart", "CartRole", Environment={"Variables": {"BUCKET": {"Ref": "CartBucket"}}}),
+    mapping(
+        "CartMapping",
+        STREAM,
+        "Cart",
+        DestinationConfig={"OnFailure": {"Destination": {"Fn::GetAtt": ["CartQueue", "Arn"]}}},
+    ),
+    table("CartFailures"),
+    role(
+        "CartAuditRole",
+        let(["sqs:ReceiveMessage", "sqs:DeleteMessage"], {"Fn::GetAtt": ["CartQueue", "Arn"]}),
+        let("dynamodb:PutItem", {"Fn::GetAtt": ["CartFailures", "Arn"]}),
+    ),
+    function("CartAudit", "CartAuditRole", Environment={"Variables": {"TABLE": {"Ref": "CartFailures"}}}),
+    mapping("CartAuditMapping", {"Fn::GetAtt": ["CartQueue", "Arn"]}, "CartAudit"),
+)
+
+
+def as_another_stack(change: Change) -> Change:
+    """What a change adds stands in a stack of its own, before the others."""
+
+    def made(draft: Draft) -> None:
+        beside = Draft({"Resources": {}}, {}, draft.environment, draft.unit, draft.base)
+        change(beside)
+        draft.others.append(Unit(f"{draft.unit.name}Beside", beside.template))
+
+    return made
+
+
+UNRELATED = all_of(
+    add("Bucket2", "AWS::S3::Bucket"),
+    add("Queue2", "AWS::SQS::Queue"),
+    add("Topic2", "AWS::SNS::Topic"),
+    add("Logs2", "AWS::Logs::LogGroup"),
+    add("Key2", "AWS::KMS::Key", {"KeyPolicy": {"Statement": []}}),
+    table("Table2"),
+    table("Table3", StreamSpecification={"StreamViewType": "KEYS_ONLY"}),
+    role("Role2", let("*", "*")),
+    function("Function2", "Role2"),
+    add(
+        "Alarm2",
+        "AWS::CloudWatch::Alarm",
+        {
+            "Namespace": "AWS/Lambda",
+            "MetricName": "Errors",
+            "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function2"}}],
+            "Statistic": "Average",
+            "Period": 60,
+            "EvaluationPeriods": 3,
+            "Threshold": 1,
+            "ComparisonOperator": "GreaterThanThreshold",
+        },
+    ),
+    section("Outputs", Another={"Value": "a value"}),
+)
+
+
+BOTH_ROLES = ("processor_role", "audit_role")
+BOTH_TABLES = ("orders_table", "audit_table")
+MAPPED = ("stream_mapping", "processor", "audit_mapping", "audit_function")
+
+
+def has_thresholds(draft: Draft) -> bool:
+    """Whether every alarm's threshold is a plain number."""
+    alarms = [r["Properties"] for r in draft.resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    return all(isinstance(own.get("Threshold"), int | float) for own in alarms)
+
+
+def refuses_plain_http(draft: Draft) -> bool:
+    return "aws:SecureTransport" in str(draft.resources)
+
+
+# Conditions of conditions, and lists
+
+CONDITIONS = all_of(
+    TRUE_CONDITION,
+    section(
+        "Conditions",
+        Both={"Fn::And": [{"Condition": "Always"}, {"Fn::Not": [{"Condition": "Never"}]}]},
+        Either={
+            "Fn::Or": [{"Condition": "Never"}, {"Fn::And": [{"Condition": "Both"}, {"Condition": "Both"}]}]
+        },
+    ),
+)
+
+
+def under_conditions(node: Any) -> Any:
+    if is_scalar(node) or is_function(node):
+        return {"Fn::If": ["Either", {"Fn::If": ["Both", node, "something else"]}, {"Ref": "AWS::NoValue"}]}
+    return node
+
+
+def without_values(draft: Draft) -> None:
+    """Properties and items that a condition takes away."""
+    nothing = {"Fn::If": ["Never", "something", {"Ref": "AWS::NoValue"}]}
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, list) and node:
+            return [*node, nothing]
+        return node
+
+    throughout(rewrite)(draft)
+    for raw in draft.resources.values():
+        raw["Properties"]["NotThere"] = nothing
+
+
+def through_list_parameters(draft: Draft) -> None:
+    parameters = draft.template.setdefault("Parameters", {})
+
+    def rewrite(node: Any) -> Any:
+        texts = isinstance(node, list) and all(isinstance(item, str) and "," not in item for item in node)
+        if not texts or not node:
+            return node
+        name = f"L{len(parameters)}"
+        parameters[name] = {"Type": "CommaDelimitedList", "Default": ", ".join(node)}
+        return {"Ref": name}
+
+    throughout(rewrite)(draft)
+
+
+def through_default_values(draft: Draft) -> None:
+    """Every scalar is what a mapping falls back on (AWS::LanguageExtensions)."""
+    draft.template.setdefault("Mappings", {})["Few"] = {"eu-west-1": {"Key": "something else"}}
+    draft.template["Transform"] = "AWS::LanguageExtensions"
+
+    def rewrite(node: Any) -> Any:
+        if not is_scalar(node):
+            return node
+        return {"Fn::FindInMap": ["Few", {"Ref": "AWS::Region"}, "Key", {"DefaultValue": node}]}
+
+    throughout(rewrite)(draft)
+
+
+def as_sub(node: Any) -> Any:
+    return {"Fn::Sub": node.replace("${", "${!")} if isinstance(node, str) else node
+
+
+EQUIVALENTS: Sequence[Equivalent] = [
+    Equivalent("every scalar a parameter's default", through_parameters),
+    Equivalent("every scalar from a mapping", through_a_mapping),
+    Equivalent("everything under a true condition", all_of(TRUE_CONDITION, throughout(under_a_condition))),
+    Equivalent("everything under conditions of conditions", all_of(CONDITIONS, throughout(under_conditions))),
+    Equivalent("what is not there as AWS::NoValue", all_of(TRUE_CONDITION, without_values)),
+    Equivalent("every list of texts a list parameter", through_list_parameters),
+    Equivalent("every scalar a mapping's default value", through_default_values),
+    Equivalent("every text an Fn::Sub", throughout(as_sub)),
+    Equivalent("every resource under a true condition", all_of(TRUE_CONDITION, conditional_resources)),
+    Equivalent("every text joined of halves", throughout(halves)),
+    Equivalent("every text selected", throughout(selected)),
+    Equivalent("every text split", throughout(split)),
+    Equivalent("numbers and booleans in words", throughout(in_words)),
+    Equivalent("references as Fn::Sub", throughout(in_functions(references_as_sub))),
+    Equivalent("references in the variables of Fn::Sub", throughout(in_functions(references_within_sub))),
+    Equivalent("Fn::GetAtt with a dot", throughout(in_functions(dotted))),
+    Equivalent("Fn::Sub as Fn::Join", throughout(in_functions(sub_as_join))),
+    Equivalent("single values for lists", throughout(lone)),
+    Equivalent("lists for single values", throughout(listed)),
+    Equivalent("everything in the opposite order", backwards),
+    Equivalent("logical ids that say nothing", renamed),
+    Equivalent("actions in capitals", other_case, BOTH_ROLES),
+    Equivalent("inline policies", inline, BOTH_ROLES),
+    Equivalent("policies attached", attached("AWS::IAM::Policy"), BOTH_ROLES),
+    Equivalent("policies managed", attached("AWS::IAM::ManagedPolicy"), BOTH_ROLES),
+    Equivalent("policies of AWS::IAM::RolePolicy", attached("AWS::IAM::RolePolicy"), BOTH_ROLES),
+    Equivalent("managed policies by reference", managed_by_reference, BOTH_ROLES),
+    Equivalent("a statement for each action", one_by_one, BOTH_ROLES),
+    *(
+        Equivalent(f"functions by {form}", function_named(form), MAPPED)
+        for form in (
+            "arn",
+            "name",
+            "literal name",
+            "literal arn",
+            "partial arn",
+            "qualified",
+            "qualified name",
+        )
+    ),
+    Equivalent("functions by alias", through("AWS::Lambda::Alias"), MAPPED),
+    Equivalent("functions by version", through("AWS::Lambda::Version"), MAPPED),
+    Equivalent("global tables", global_tables, BOTH_TABLES),
+    Equivalent("alarms as queries", alarms_as_queries),
+    Equivalent("thresholds from above", thresholds_from_above, when=has_thresholds),
+    Equivalent("keys by alias", key_aliases),
+    *(
+        Equivalent(
+            f"aws:SecureTransport by {operator} {value}",
+            secure_transport(operator, value),
+            when=refuses_plain_http,
+        )
+        for operator, value in (
+            ("Bool", False),
+            ("Bool", "false"),
+            ("Bool", ["false"]),
+            ("BoolIfExists", "false"),
+            ("Bool", "False"),
+        )
+    ),
+    Equivalent("a bucket within a URL", within_a_url, ("processor", "bucket")),
+    Equivalent("log groups by name", literal_logs, (*BOTH_ROLES, *MAPPED)),
+    Equivalent("a bound account", bound),
+    Equivalent("an unbound account", unbound),
+    Equivalent("two stacks, by exports", in_two_stacks("Fn::ImportValue")),
+    Equivalent("two stacks, by outputs", in_two_stacks("Fn::GetStackOutput")),
+    Equivalent("a second pipeline beside it", SECOND_PIPELINE),
+    Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE)),
+    Equivalent("unrelated resources", UNRELATED),
+    Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED)),
+]
+
+
+def of_ground(ground: Ground) -> Iterator[tuple[Equivalent, dict[str, list[Unit]]]]:
+    """Every equivalent that an input has, with each environment's stacks. Nested stacks have none."""
+    inputs = ground.inputs
+    if any(stack.parent for assembly in inputs.values() for stack in assembly.stacks):
+        return
+    for equivalent in EQUIVALENTS:
+        drafts = {name: list(_drafts(ground, name, assembly)) for name, assembly in inputs.items()}
+        units: dict[str, list[Unit]] = {}
+        for name, of_environment in drafts.items():
+            fit = [
+                d for d in of_environment if d.roles.keys() >= set(equivalent.needs) and equivalent.when(d)
+            ]
+            for draft in fit:
+                equivalent.change(draft)
+            units[name] = [unit for draft in of_environment for unit in draft.stacks()] if fit else []
+        if all(units.values()):
+            yield equivalent, units
+
+
+def _drafts(ground: Ground, environment: str, assembly: Assembly) -> Iterator[Draft]:
+    filled = ground.wiring(environment).filled
+    for stack in assembly.stacks:
+        roles = {name: r.logical_id for name, r in filled.items() if r and r.stack is stack}
+        yield Draft(copy_of(dict(stack.template)), roles, environment, _unit(stack), "")
+
+
+def _unit(stack: Stack) -> Unit:
+    return Unit(
+        stack.name,
+        dict(stack.template),
+        stack.account,
+        stack.declared_region,
+        stack.metadata,
+        stack.stack_name,
+    )

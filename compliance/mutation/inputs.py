@@ -1,0 +1,72 @@
+"""Reads the input that mutants are made of: an app, synthesised for its environments, or what is there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+from compliance.assembly import Assembly, load_assembly, load_template
+from compliance.document import Document, load
+from compliance.model import InputError, Status
+from compliance.mutation.ground import Ground
+from compliance.rules import bind
+
+NO_OTHERS = "one environment alone"
+
+
+def read(
+    requirements: Path,
+    *,
+    app: str | None = None,
+    assembly: Path | None = None,
+    template: Path | None = None,
+    context: Mapping[str, str] | None = None,
+    environment: str | None = None,
+    as_of: date,
+    handlers: bool = True,
+    stack: ExitStack,
+    folder: Path | None = None,
+) -> Ground:
+    """The input with its document. What it needs on disk is there until `stack` is closed. Raises InputError."""
+    document = load(requirements)
+    rules = bind(document)
+    region = document.environment.region
+    known = document.environment
+    name = environment or (context or {}).get(known.context) or known.default
+    others: Mapping[str, Assembly | str] | str = NO_OTHERS
+    if template:
+        own = load_template(template, region=region)
+    elif assembly:
+        own = load_assembly(assembly, region=region)
+    else:
+        own, others = _synthesised(document, app, dict(context or {}), name, folder or Path.cwd(), stack)
+    return Ground(document, rules, own, name, others, as_of, handlers=handlers)
+
+
+def _synthesised(
+    document: Document, app: str | None, context: dict[str, str], name: str, folder: Path, stack: ExitStack
+) -> tuple[Assembly, Mapping[str, Assembly | str]]:
+    from compliance.synth import Synths, find_app
+
+    known = document.environment
+    sibling = known.sibling(name)
+    names = [name, *([sibling] if sibling else [])]
+    if not known.keeps_data(name):
+        names.append(known.all_retained[0])
+    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-mutants-")))
+    synths = Synths(find_app(app, folder, context), place, {each: {known.context: each} for each in names})
+    stack.callback(synths.close)
+    made = {each: load_assembly(synths.result(each), base=folder, region=known.region) for each in names}
+    own = made.pop(name)
+    own.kind = "app"
+    return own, dict(made)
+
+
+def check_green(ground: Ground) -> None:
+    """Raises InputError where the input meets nothing, so that nothing can be shown."""
+    if not ground.met:
+        some = [id_ for id_, status in ground.statuses.items() if status is not Status.PASS][:3]
+        raise InputError(f"{ground.assembly.path}: meets no requirement ({', '.join(some)} ...)")
