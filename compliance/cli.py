@@ -105,10 +105,10 @@ def main() -> None:
     compliance audit -c env=staging              it, for another environment
     compliance audit --assembly cdk.out          what `cdk synth` left
     compliance audit --template stack.yaml       a template, JSON or YAML
-    compliance fleet accounts/                   all that is in a folder, in one table
+    compliance fleet accounts/                   all in a folder, in one table
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
-    compliance deploy -c env=staging             audit it, then deploy these very bytes
+    compliance deploy -c env=staging             audit it, then deploy that assembly
     compliance init --template stack.yaml        a first document, for any stack
     compliance completion bash                   for `eval` in ~/.bashrc
     """

@@ -102,7 +102,8 @@ def deploy(
     \b
     compliance deploy -c env=staging -- --require-approval never
     compliance audit --attest audit.json --sign key.pem --keep audited
-    compliance deploy --attestation audit.json --public-key key.pub --assembly audited
+    compliance deploy --attestation audit.json --public-key key.pub \\
+        --assembly audited
     """
     from compliance import deploy as cdk
     from compliance import planned
