@@ -108,7 +108,7 @@ def main() -> None:
     compliance fleet accounts/                   all in a folder, in one table
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
-    compliance deploy -c env=staging             audit it, then deploy that assembly
+    compliance deploy -c env=staging             audit it, then deploy that
     compliance init --template stack.yaml        a first document, for any stack
     compliance completion bash                   for `eval` in ~/.bashrc
     """

@@ -349,9 +349,10 @@ def test_not_the_attested_bytes(attested: World, change: Callable[[Path], Any], 
     assert attested.started is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_what_cannot_be_read_is_refused(attested: World) -> None:
     (attested.kept / "S.template.json").chmod(0)
+    if os.access(attested.kept / "S.template.json", os.R_OK):
+        pytest.skip("root reads everything")
     result = attested.deploy_attested()
     assert result.exit_code == 2
     assert "S.template.json: Permission denied" in result.stderr
