@@ -146,11 +146,6 @@ def last(value: JSON) -> JSON:
     )
 
 
-def stream(value: JSON) -> JSON:
-    """A source's ARN, a stream's without its label: that is the time it was enabled."""
-    return re.sub(r"/stream/.*", "/stream/*", value) if isinstance(value, str) else value
-
-
 def parsed(value: JSON) -> JSON:
     """JSON that an API has as text."""
     return text(json.loads(value) if isinstance(value, str) else value)
@@ -233,6 +228,9 @@ def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **argu
 
 def _escaped(id_: str) -> bytes:
     return msgspec.json.encode(id_)[1:-1]
+
+
+INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared as their roles'
 
 
 def inline_policies(clients: Clients, role: str) -> JSON:
@@ -423,7 +421,7 @@ def _rows() -> Iterator[Setting]:
     yield from _of(
         "AWS::Lambda::EventSourceMapping",
         MAPPING,
-        ("EventSourceArn", "EventSourceArn", {"form": stream}),
+        ("EventSourceArn", "EventSourceArn"),
         ("FunctionName", "FunctionArn", keyed),
         (
             "Enabled",
@@ -496,6 +494,11 @@ def _rows() -> Iterator[Setting]:
 
 
 SETTINGS = tuple(_rows())
+
+# Attributes that no name decides, and where they are read.
+ATTRIBUTES: Mapping[tuple[str, str], tuple[Reader, str]] = {
+    ("AWS::DynamoDB::Table", "StreamArn"): (TABLE, "Table.LatestStreamArn"),
+}
 
 
 # Comparing
@@ -597,7 +600,7 @@ def _wanted(setting: Setting, resource: Resource, deployment: Deployment) -> JSO
     plain = None if value is NO_VALUE else _plain(value, deployment)
     if setting.read is inline_policies:
         own = {policy["PolicyName"]: policy["PolicyDocument"] for policy in plain or ()}
-        apart = _attached(resource, deployment, "AWS::IAM::Policy", "AWS::IAM::RolePolicy")
+        apart = _attached(resource, deployment, *INLINE)
         return own | {
             _written(policy.get("PolicyName"), deployment): _plain(policy.get("PolicyDocument"), deployment)
             for policy in apart
@@ -643,15 +646,20 @@ def _part(part: str | Ref | Pseudo | Unknown, deployment: Deployment) -> str:
 
 def _named(ref: Ref, deployment: Deployment) -> str:
     """What a reference became: the physical id, or an attribute made of it (`compliance.physical`)."""
+    import jmespath
+
     resource, id_ = deployment.assembly.resource(ref), deployment.physical.get(ref.logical_id)
     if resource is None or id_ is None:
         raise Undecided(f"it refers to {ref.logical_id}, which is not there")
     if ref.attribute is None:
         return id_
+    if (resource.type, ref.attribute) in ATTRIBUTES:
+        read, place = ATTRIBUTES[resource.type, ref.attribute]
+        return str(jmespath.search(place, read(deployment.clients, id_)))
     form = FORMS.get(resource.type)
     pattern = form.attributes.get(ref.attribute) if form else None
     if form is None or pattern is None:
-        raise Undecided(f"it refers to {ref.logical_id}.{ref.attribute}, which no template can know")
+        raise Undecided(f"it refers to {ref.logical_id}.{ref.attribute}, which nothing shows")
     path = resource.get(form.path) if form.path else NO_VALUE
     known = {name: resource.stack.pseudo(f"AWS::{pseudo}") for name, pseudo in PSEUDO.items()}
     return pattern.format(
@@ -696,7 +704,7 @@ def _left_out(resources: Iterable[Resource]) -> Iterator[str]:
     for resource in resources:
         paths = {setting.property for setting in SETTINGS if setting.type == resource.type}
         if not paths:
-            types.add(resource.type)
+            types |= {resource.type} - {*INLINE}
             continue
         names = {
             name_of(resource.type),
