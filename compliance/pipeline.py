@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
-from typing import TypeVar
 
 import msgspec
 
@@ -54,10 +53,16 @@ GROUPS: Mapping[str, str] = {
     "others": "every resource of the pipeline that fills no role with a name of its own",
 }
 SUBJECTS: Mapping[str, str] = {**ROLES, **GROUPS}
+# A reading of the wiring is a start and an end, of a resource or none for each.
+START, END = ("orders_table", "stream_mapping", "processor"), ("dlq", "audit_mapping", "audit_function")
+MAX_READINGS = 2_000_000
+MOST_SHOWN = 6  # logical ids in a message
 MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
 
-T = TypeVar("T")
+_Part = tuple[
+    int, Resource | None, Resource | None, Resource | None
+]  # how many links hold, and what fills it
 
 
 class Unfilled(Exception):
@@ -77,13 +82,6 @@ class Mapping_(msgspec.Struct, frozen=True):
     resource: Resource
     source: Resource | None
     function: Resource | None
-
-
-class _Chain(msgspec.Struct, frozen=True):
-    """One way to read the wiring, and how many of its links hold."""
-
-    score: int
-    roles: Mapping[str, Resource | None]
 
 
 class Wiring(ABC):
@@ -258,6 +256,7 @@ class Pipeline(Wiring):
         super().__init__(assembly)
         self._names = names or {}
         self._why: dict[str, str] = {}
+        self._named: dict[tuple[str, Resource], bool] = {}
 
     # Who is who
 
@@ -294,11 +293,14 @@ class Pipeline(Wiring):
 
     @cached_property
     def filled(self) -> Mapping[str, Resource | None]:
-        chains = list(self._chains())
-        best = self._best("pipeline", [(chain.score, chain.roles) for chain in chains]) or {}
-        roles: dict[str, Resource | None] = dict.fromkeys(ROLES) | dict(best)
-        if not chains:
+        roles: dict[str, Resource | None] = dict.fromkeys(ROLES)
+        starts = list(self._starts())
+        if not starts:
             self._why["orders_table"] = "no function is mapped to a table's stream"
+        if len(starts) * sum(map(len, self._consumers.values())) > MAX_READINGS:
+            self._why = dict.fromkeys(ROLES, f"the wiring can be read in more than {MAX_READINGS:,} ways")
+            return roles
+        roles |= self._wired(starts)
         roles["bucket"] = self._target("bucket", roles["processor"], (BUCKET,), "s3", None)
         roles["audit_table"] = self._target(
             "audit_table", roles["audit_function"], TABLES, "dynamodb", roles["orders_table"]
@@ -312,22 +314,29 @@ class Pipeline(Wiring):
 
     # Reading the wiring
 
-    def _chains(self) -> Iterator[_Chain]:
-        starts = list(self._starts())
-        for (score, table, mapping, processor), (queued, dlq, audit_mapping, audit) in (
-            (start, end) for start in starts for end in self._ends(start[2], start[3])
-        ):
-            roles = {
-                "orders_table": table,
-                "stream_mapping": mapping,
-                "processor": processor,
-                "dlq": dlq,
-                "audit_mapping": audit_mapping,
-                "audit_function": audit,
-            }
-            yield _Chain(score + queued, roles)
+    def _wired(self, starts: Iterable[_Part]) -> Mapping[str, Resource | None]:
+        """What fills the roles from table to audit function.
 
-    def _starts(self) -> Iterator[tuple[int, Resource | None, Resource | None, Resource | None]]:
+        Of all readings, each a start and an end, those count with most links; of these, those with most
+        names that fit. The other ends of a start are outdone by its best ones, whatever else there is.
+        """
+        best: tuple[int, int] | None = None
+        found: dict[str, dict[Resource | None, None]] = {}
+        for links, *start in starts:
+            ends = list(self._ends(start[1], start[2]))
+            ranks = [(more, self._fitting(END, end)) for more, *end in ends]
+            top = max(ranks)
+            rank = (links + top[0], self._fitting(START, start) + top[1])
+            if best is None or rank > best:
+                best, found = rank, {role: {} for role in (*START, *END)}
+            if rank == best:
+                fitting = [end for (_, *end), own in zip(ends, ranks, strict=True) if own == top]
+                for roles, resources in ((START, start), *((END, end) for end in fitting)):
+                    for role, resource in zip(roles, resources, strict=True):
+                        found[role][resource] = None
+        return {role: self._agreed(role, list(resources)) for role, resources in found.items()}
+
+    def _starts(self) -> Iterator[_Part]:
         """Ways to read table, stream mapping and processor."""
         tables = list(self.assembly.resources(*TABLES))
         found = False
@@ -353,9 +362,7 @@ class Pipeline(Wiring):
                 if table.get("StreamSpecification") is not NO_VALUE:
                     yield 1, table, None, None
 
-    def _ends(
-        self, stream_mapping: Resource | None, processor: Resource | None
-    ) -> Iterator[tuple[int, Resource | None, Resource | None, Resource | None]]:
+    def _ends(self, stream_mapping: Resource | None, processor: Resource | None) -> Iterator[_Part]:
         """Ways to read DLQ, its mapping and the audit function, for one way to read the start."""
         own = self.identify(self.failure_target(stream_mapping), QUEUE) if stream_mapping else None
         asynchronous = (
@@ -438,42 +445,29 @@ class Pipeline(Wiring):
             used, text = candidate in named, self.assembly.text(arn(candidate))
             allowed = text is not None and any(m == text or m.startswith(f"{text}/") for m in mentioned)
             if used or allowed or len(candidates) == 1 or self._matches(role, candidate):
-                scored.append((2 * used + 2 * allowed, {role: candidate}))
-        best = self._best(role, scored)
-        return best[role] if best else None
+                scored.append((2 * used + 2 * allowed, self._matches(role, candidate), candidate))
+        top = max((entry[:2] for entry in scored), default=None)
+        return self._agreed(role, [entry[2] for entry in scored if entry[:2] == top])
 
-    def _best(
-        self, role: str, scored: Sequence[tuple[int, Mapping[str, Resource | None]]]
-    ) -> Mapping[str, Resource | None] | None:
-        """The reading with most links; of equal ones, the one with most names that fit."""
+    def _agreed(self, role: str, resources: Sequence[Resource | None]) -> Resource | None:
+        """What the best readings agree on; keeps why there is no such thing."""
+        if len(resources) > 1:
+            shown = [r.logical_id if r else "none" for r in resources[:MOST_SHOWN]]
+            more = [f"{len(resources) - MOST_SHOWN} more"] if len(resources) > MOST_SHOWN else []
+            self._why[role] = f"several could be {ROLES[role]}: {' and '.join(shown + more)}"
+        return resources[0] if len(resources) == 1 else None
 
-        if not scored:
-            return None
-        most = max(score for score, _ in scored)
-        linked = [roles for score, roles in scored if score == most]
-        fitting = [sum(self._matches(name, r) for name, r in roles.items() if r) for roles in linked]
-        top = max(fitting)
-        best = (roles for roles, fits in zip(linked, fitting, strict=True) if fits == top)
-        distinct = list({tuple(roles.values()): roles for roles in best}.values())
-        if len(distinct) == 1:
-            return distinct[0]
-        agreed: dict[str, Resource | None] = {}
-        for name in distinct[0]:
-            values = list(dict.fromkeys(roles[name] for roles in distinct))
-            if len(values) == 1:
-                agreed[name] = values[0]
-            else:
-                several = " and ".join(r.logical_id if r else "none" for r in values)
-                self._why[name] = f"several could be {ROLES[name]}: {several}"
-        return agreed if role == "pipeline" else None
+    def _fitting(self, roles: Iterable[str], resources: Iterable[Resource | None]) -> int:
+        """How many resources have the names of their roles."""
+        return sum(self._matches(role, r) for role, r in zip(roles, resources, strict=True) if r)
 
     def _matches(self, role: str, resource: Resource) -> bool:
-        pattern = self._names.get(role)
-        form = FORMS.get(resource.type)
-        if pattern is None or form is None:
-            return False
-        name = self.assembly.text(resource.get(form.name))
-        return name is not None and pattern.fullmatch(name) is not None
+        key = (role, resource)
+        if key not in self._named:
+            pattern, form = self._names.get(role), FORMS.get(resource.type)
+            name = self.assembly.text(resource.get(form.name)) if pattern and form else None
+            self._named[key] = bool(pattern and name is not None and pattern.fullmatch(name))
+        return self._named[key]
 
     def _may(
         self, function: Resource, action: str, targets: Mapping[str, Sequence[Resource]]
