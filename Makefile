@@ -8,10 +8,11 @@ EMULATOR_READY := $(EMULATOR)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test lint format docs picture lock clean
+.PHONY: help audit test demo lint format docs picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
+	@echo "make demo    the pipeline on an emulator of AWS: an order passes, and one fails"
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
 	@echo "make picture draw docs/report.png anew, with Chromium"
@@ -39,6 +40,9 @@ audit: $(READY)
 
 test: $(READY) $(EMULATOR_READY) lint
 	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(READY) $(EMULATOR_READY)
+	@$(BIN)/python tests/emulator/demo.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

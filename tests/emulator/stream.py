@@ -1,0 +1,146 @@
+"""Lambda's poller of a DynamoDB stream, as AWS documents it: the emulator's has no part of a batch fail.
+
+It takes a batch as done whenever the function returns, whatever `batchItemFailures` says, and retries a
+batch that raised for ever. So where a part fails, this reads the stream in its place, by the settings of the
+mapping that is deployed:
+
+- a batch is tried once and MaximumRetryAttempts times more; what the function names as failed is where the
+  next try begins, and all before it is done;
+- a function that fails as a whole has its batch split in two (BisectBatchOnFunctionError), which is no try;
+- what is left then goes to the on-failure destination, as a record that names the range, and the next batch
+  is taken.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from emulator import Emulator
+
+JSON = Any
+
+
+@dataclass
+class Poller:
+    """Reads from where the stream ends when it is made. `tries` has the batch's size of each invocation."""
+
+    emulator: Emulator
+    mapping: JSON
+    tries: list[int] = field(default_factory=list)
+    sent: list[JSON] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert "ReportBatchItemFailures" in self.mapping["FunctionResponseTypes"]
+        self._iterator: str | None = _iterator(self.emulator, self.mapping["EventSourceArn"], "LATEST")
+
+    @staticmethod
+    def records(emulator: Emulator, stream: str) -> list[JSON]:
+        """All that a stream holds."""
+        return list(_read(emulator, _iterator(emulator, stream, "TRIM_HORIZON"))[0])
+
+    def drain(self) -> None:
+        """Hands all that has come since the last time to the function, batch by batch."""
+        records, self._iterator = _read(self.emulator, self._iterator)
+        size = self.mapping["BatchSize"]
+        for start in range(0, len(records), size):
+            self._batch(records[start : start + size], 1 + self.mapping["MaximumRetryAttempts"])
+
+    def _batch(self, batch: Sequence[JSON], tries: int) -> None:
+        left, failed = list(batch), None
+        for _ in range(tries):
+            failed = self._invoke(left)
+            if failed is None and self.mapping["BisectBatchOnFunctionError"] and len(left) > 1:
+                middle = len(left) // 2
+                self._batch(left[:middle], tries)
+                self._batch(left[middle:], tries)
+                return
+            left = left if failed is None else left[failed:]
+            if not left:
+                return
+        self._give_up(left, tries, raised=failed is None)
+
+    def _invoke(self, batch: Sequence[JSON]) -> int | None:
+        """Where the first failed change stands, the batch's length if none did; None: the function failed."""
+        self.tries.append(len(batch))
+        event = {"Records": [_as_lambda_has_it(record, self.mapping) for record in batch]}
+        answer = self.emulator.client("lambda").invoke(
+            FunctionName=self.mapping["FunctionArn"], Payload=json.dumps(event)
+        )
+        if "FunctionError" in answer:
+            return None
+        named = [item["itemIdentifier"] for item in json.load(answer["Payload"])["batchItemFailures"]]
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+        if not set(named) <= set(numbers):
+            return 0  # an empty or foreign name retries all
+        return min(map(numbers.index, named), default=len(batch))
+
+    def _give_up(self, batch: Sequence[JSON], tries: int, *, raised: bool) -> None:
+        record = failure_record(batch, self.mapping, tries, raised=raised)
+        self.sent.append(record)
+        sqs = self.emulator.client("sqs")
+        name = self.mapping["DestinationConfig"]["OnFailure"]["Destination"].rpartition(":")[2]
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(record))
+
+
+def failure_record(batch: Sequence[JSON], mapping: JSON, tries: int, *, raised: bool) -> JSON:
+    """What Lambda sends to the on-failure destination: the range of a batch, and none of its contents."""
+    first, last = batch[0]["dynamodb"], batch[-1]["dynamodb"]
+    response = {"statusCode": 200, "executedVersion": "$LATEST"}
+    return {
+        "requestContext": {
+            "requestId": str(uuid.uuid4()),
+            "functionArn": mapping["FunctionArn"],
+            "condition": "RetryAttemptsExhausted",
+            "approximateInvokeCount": tries,
+        },
+        "responseContext": response | ({"functionError": "Unhandled"} if raised else {}),
+        "version": "1.0",
+        "timestamp": _instant(datetime.now(UTC)),
+        "DDBStreamBatchInfo": {
+            "shardId": "shardId-00000000000000000000-00000000",
+            "startSequenceNumber": first["SequenceNumber"],
+            "endSequenceNumber": last["SequenceNumber"],
+            "approximateArrivalOfFirstRecord": _instant(first["ApproximateCreationDateTime"]),
+            "approximateArrivalOfLastRecord": _instant(last["ApproximateCreationDateTime"]),
+            "batchSize": len(batch),
+            "streamArn": mapping["EventSourceArn"],
+        },
+    }
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _as_lambda_has_it(record: JSON, mapping: JSON) -> JSON:
+    change = record["dynamodb"]
+    at = change["ApproximateCreationDateTime"].timestamp()
+    changed = {**change, "ApproximateCreationDateTime": at}
+    return {**record, "dynamodb": changed, "eventSourceARN": mapping["EventSourceArn"]}
+
+
+def _iterator(emulator: Emulator, stream: str, kind: str) -> str:
+    client = emulator.client("dynamodbstreams")
+    (shard,) = client.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
+    answer = client.get_shard_iterator(StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType=kind)
+    return str(answer["ShardIterator"])
+
+
+def _read(emulator: Emulator, iterator: str | None) -> tuple[list[JSON], str | None]:
+    """All records from an iterator on, and the iterator of those that come later."""
+    records: list[JSON] = []
+    while True:
+        answer = emulator.client("dynamodbstreams").get_records(ShardIterator=iterator)
+        iterator = answer.get("NextShardIterator")
+        records += [{**record} for record in answer["Records"]]
+        if not answer["Records"] or iterator is None:
+            return records, iterator
