@@ -43,7 +43,9 @@ def main() -> int:
 
 
 def _deployed(aws: Emulator) -> bool:
-    _step("cdk bootstrap, then compliance deploy: the audit, and cdk deploy of the audited bytes if it is green")
+    _step(
+        "cdk bootstrap, then compliance deploy: the audit, and cdk deploy of the audited bytes if it is green"
+    )
     _line(f"$ compliance deploy -c env=dev -- --require-approval never {' '.join(ADDRESS)}")
     for done in (aws.bootstrap(), aws.deploy("-c", "env=dev")):
         if done.returncode:
