@@ -305,7 +305,7 @@ def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> int | float | b
         value: int | float | bool = getattr(loader, f"construct_yaml_{kind}")(node)
     except (ValueError, LookupError, AttributeError):
         raise _refuse(f"no {kind} that can be read", node) from None
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         # An infinite number would pass every limit.
         raise _refuse(f"{node.value[:20]} is no number that CloudFormation knows", node)
     return value
