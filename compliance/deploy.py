@@ -32,19 +32,19 @@ from compliance.synth import bundled_node
 AUDITED = "context goes to the audit: compliance deploy -c KEY=VALUE -- ..."
 SEALED = "what is deployed is the audited assembly"
 TEMPLATED = "what is deployed is what the audited templates say"
-# Options of `cdk deploy`, by every name that its parser knows them by, and why they are not passed on.
+# Options of `cdk deploy`, as `_option` writes their names, and why they are not passed on.
 REFUSED = {
     **dict.fromkeys(("app", "a", "output", "o", "build"), SEALED),
     **dict.fromkeys(("context", "c"), AUDITED),
     **dict.fromkeys(("tags", "t"), TEMPLATED),
-    **dict.fromkeys(("hotswap", "hotswap-fallback"), f"{TEMPLATED}; a hotswap leaves out what it can't swap"),
+    **dict.fromkeys(("hotswap", "hotswapfallback"), f"{TEMPLATED}; a hotswap leaves out what it can't swap"),
     "watch": "each deployment is audited by itself",
 }
 # A change set that exists already holds a template that nobody judged.
 METHODS = ("method", "m")
 UNJUDGED = "execute-change-set"
 # Options whose value is a file: the CLI runs in another folder.
-FILES = ("outputs-file", "O", "ca-bundle-path", "telemetry-file")
+FILES = ("outputsfile", "O", "cabundlepath", "telemetryfile")
 # The CLI takes an option from every variable CDK_*. These are no options, and change nothing deployed.
 KEPT = ("CDK_DOCKER", "CDK_DOCKER_CREDS_FILE", "CDK_HOME", "CDK_DISABLE_CLI_TELEMETRY")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -70,9 +70,10 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
                 raise InputError(f"{argument}: {REFUSED[name]}")
         name = names[-1] if names else ""
         if name in (*METHODS, *FILES, "parameters"):
-            value = next(rest, None) if value is None else value
             if value is None:
-                raise InputError(f"{argument}: wants a value")
+                value = next(rest, "-")
+                if value.startswith("-"):  # which yargs reads as the next option, not as a value
+                    raise InputError(f"{argument}: wants a value")
             if name in METHODS and value == UNJUDGED:
                 raise InputError(f"{argument} {value}: that change set was not audited")
             if name in FILES:
@@ -88,32 +89,31 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
 def _option(argument: str) -> tuple[list[str], str, str | None]:
     """The options that an argument names, as yargs reads it; their text; the value that is attached to it.
 
-    `--app=X`, `--no-app`, `--app.x` and `--App` all speak of app; `-fa` is `-f -a`, and so is `-fa./X`.
+    `--app=X`, `--no-app`, `--app.x`, `--APP-`, `---app` and `--_app-` all speak of app: yargs writes a name
+    in camel case, without the hyphens. Here it loses its case too. `-fa` is `-f -a`, and so is `-fa./X`.
     https://github.com/yargs/yargs-parser#readme
     """
     long = re.match(r"--([^=]*)(?:=(.*))?$", argument, re.DOTALL)
     if long:
         name = long[1].partition(".")[0].removeprefix("no-")
-        # An option's name in camel case is its name too.
-        name = re.sub(r"(?<=.)[A-Z]", lambda found: f"-{found[0]}", name).lower()
-        return [name], f"--{long[1]}", long[2]
+        return [re.sub("[-_]", "", name).lower()], f"--{long[1]}", long[2]
     short = re.match(r"-(\w+)(=?.*)$", argument, re.DOTALL)
     if short:
         return list(short[1]), f"-{short[1]}", short[2].removeprefix("=") if short[2] else None
+    if argument.startswith("-") and len(argument) > 1:
+        raise InputError(f"{argument}: is no option of cdk deploy")  # yargs reads -.a as -a
     return [], argument, None
 
 
 def _check_parameter(text: str, stacks: Sequence[Planned]) -> None:
     name, equals, value = text.partition("=")
     stack, _, key = name.rpartition(":")
-    if not equals or not key:
+    if not equals or not key or ":" in stack:
         raise InputError(f"--parameters {text}: not [STACK:]KEY=VALUE")
-    for deployed in stacks:
-        judged = deployed.parameters.get(key)
-        if stack in ("", deployed.stack_name) and judged is not None and _text(judged) != value:
-            raise InputError(
-                f"--parameters {text}: {deployed.stack_name} was judged by {key}={_text(judged)}"
-            )
+    for planned in stacks:
+        judged = planned.parameters.get(key)
+        if stack in ("", planned.stack_name) and judged is not None and _text(judged) != value:
+            raise InputError(f"--parameters {text}: {planned.stack_name} was judged by {key}={_text(judged)}")
 
 
 def judged_parameters(stacks: Sequence[Planned]) -> Iterator[str]:

@@ -194,7 +194,8 @@ def test_settings_that_have_a_say_in_what_is_deployed_are_refused(here: World, k
     "argument",
     [
         *("--app", "--app=x", "-a", "-a=x", "-ax", "-fa", "--no-app", "--app.x=1", "--App=x"),
-        *("--output", "--output=x", "-o", "-ox", "--build", "--build=x"),
+        *("--app-=x", "---app=x", "--a-=x", "--APP-=x", "--_app-=x", "--a"),
+        *("--output", "--output=x", "-o", "-ox", "--output-=x", "--build", "--build=x", "--build-=x"),
         *("-c", "-cenv=x", "-c=env=x", "--context", "--context=env=x", "--context.env=x", "-vc"),
         *("--tags", "-t", "--tags=a=b", "--hotswap", "--hotswap-fallback", "--hotswapFallback", "--watch"),
     ],
@@ -215,6 +216,26 @@ def test_a_change_set_that_nobody_audited_is_refused(attested: World, arguments:
     result = attested.deploy_attested("--", *arguments)
     assert result.exit_code == 2
     assert "was not audited" in result.stderr
+    assert attested.started is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--parameters", "--build=x"), "--parameters: wants a value"),
+        (("-O", "-a"), "-O: wants a value"),
+        (("--method", "--"), "--method: wants a value"),
+        (("--outputs-file",), "--outputs-file: wants a value"),
+        (("-.a", "x"), "-.a: is no option"),
+        (("--parameters", "s:Days:x=1"), "not [STACK:]KEY=VALUE"),
+    ],
+)
+def test_what_the_cli_would_read_otherwise_is_refused(
+    attested: World, arguments: tuple[str, ...], said: str
+) -> None:
+    result = attested.deploy_attested("--", *arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert said in result.stderr
     assert attested.started is None
 
 
