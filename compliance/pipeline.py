@@ -18,7 +18,15 @@ from operator import itemgetter
 import msgspec
 
 from compliance.assembly import Assembly, Resource
-from compliance.iam import attached_policies, covers_action, covers_resource, is_pattern, role_statements
+from compliance.iam import (
+    Statement,
+    attached_policies,
+    covers_action,
+    covers_resource,
+    is_pattern,
+    resource_statements,
+    role_statements,
+)
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
 from compliance.physical import FORMS, dig
 
@@ -197,6 +205,11 @@ class Wiring(ABC):
         """A function's environment variables, resolved."""
         variables = function.get("Environment.Variables")
         return variables if isinstance(variables, dict) else {}
+
+    @cached_property
+    def resource_policies(self) -> tuple[Statement, ...]:
+        """The statements of every resource's policy, whichever type holds it."""
+        return tuple(resource_statements(self.assembly))
 
     # What belongs to it
 

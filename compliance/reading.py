@@ -10,7 +10,7 @@ import builtins
 import symtable
 import zipfile
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -222,7 +222,12 @@ def _service(module: str) -> str | None:
     return PREFIXES.get(name, name)
 
 
-def _javascript_operations(file: str, text: str) -> Iterator[Operation]:
+@lru_cache(maxsize=64)
+def _javascript_operations(file: str, text: str) -> tuple[Operation, ...]:
+    return tuple(_in_javascript(file, text))
+
+
+def _in_javascript(file: str, text: str) -> Iterator[Operation]:
     root = _tree(text)
     imports = _imports(root)
     clients: dict[str, str] = {}  # variables that hold a client with methods, by their last name
@@ -349,7 +354,12 @@ def _javascript_undeclared(text: str) -> Iterator[str]:
 # Python
 
 
-def _python_operations(file: str, text: str) -> Iterator[Operation]:
+@lru_cache(maxsize=64)
+def _python_operations(file: str, text: str) -> tuple[Operation, ...]:
+    return tuple(_in_python(file, text))
+
+
+def _in_python(file: str, text: str) -> Iterator[Operation]:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

@@ -450,12 +450,6 @@ def secure_transport(operator: str, value: Any) -> Change:
     return throughout(rewrite)
 
 
-def within_a_url(draft: Draft) -> None:
-    variables = draft["processor.Environment.Variables"]
-    for name in variables:
-        variables[name] = draft.fill({"Fn::Sub": "https://${@bucket}.s3.${AWS::URLSuffix}/processed-data"})
-
-
 def literal_logs(draft: Draft) -> None:
     """Log groups by their name, written out, in the functions and in the roles."""
     for role, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
@@ -522,7 +516,8 @@ def in_two_stacks(spelling: str) -> Change:
         rewrite = in_functions(lambda node: imported(node, gone, data["Outputs"], draft, spelling))
         for name in ("Resources", "Outputs"):
             draft.template[name] = rewritten(draft.template[name], rewrite)
-        unit = replace(draft.unit, name=f"{draft.unit.name}Data", template=data)
+        name = f"{draft.unit.name}Data"
+        unit = replace(draft.unit, name=name, stack_name=name, template=data)
         draft.others.append(unit)
 
     return change
@@ -809,7 +804,6 @@ EQUIVALENTS: Sequence[Equivalent] = [
             ("Bool", "False"),
         )
     ),
-    Equivalent("a bucket within a URL", within_a_url, ("processor", "bucket")),
     Equivalent("log groups by name", literal_logs, (*BOTH_ROLES, *MAPPED)),
     Equivalent("a bound account", bound),
     Equivalent("an unbound account", unbound),

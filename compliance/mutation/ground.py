@@ -24,6 +24,7 @@ from compliance.document import Document
 from compliance.model import InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
 from compliance.mutation.draft import Unit
+from compliance.mutation.reads import Read, may_see, watched
 from compliance.observe import NotRun, Observations, Observed, Target, start, target
 from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule
@@ -124,6 +125,40 @@ class Ground:
         met = [r for r in self.rules if self.statuses[r.requirement.id] is Status.PASS]
         return tuple(sorted(met, key=lambda r: cost.get(r.kind.name, r.kind.waits)))
 
+    @cached_property
+    def reads(self) -> Mapping[str, frozenset[Read] | None]:
+        """What each rule reads of the input; None of those that compare whole templates, or nested stacks."""
+        if any(stack.parent for stack in self.assembly.stacks):
+            return dict.fromkeys(self.statuses)
+        return {rule.requirement.id: self._reads(rule) for rule in self.met}
+
+    def _reads(self, rule: Rule) -> frozenset[Read] | None:
+        if rule.kind.name == "parameterised":
+            return None
+        reads: set[Read] = set()
+        others: Any = self.others
+        if not isinstance(others, str):
+            # By what resources are called here.
+            of_others: dict[str, set[Read]] = {name: set() for name in others}
+            others = Lazy(tuple(others), lambda name: self._watched(name, of_others[name]))
+        pipeline = self._find(watched(self.assembly, reads))
+        cases = self._cases(pipeline, others, lambda: self._observed(pipeline))
+        status = rule.judge(cases(rule)).status
+        assert status is self.statuses[rule.requirement.id], rule.requirement.id
+        if isinstance(others, str):
+            return frozenset(reads)
+        for name, found in of_others.items():
+            if found:
+                twins = self._twins(name)
+                stacks = {twin: own for own, twin in twins.stacks.items()}
+                ids = {twin: own for own, twin in twins.ids.items()}
+                reads |= {(stacks.get(s, s), ids.get(i, i), key) for s, i, key in found}
+        return frozenset(reads)
+
+    def _watched(self, name: str, reads: set[Read]) -> Assembly | str:
+        other = self._other(name)
+        return watched(other, reads) if isinstance(other, Assembly) else other
+
     def case(self, rule: Rule) -> Case:
         """What a rule may look at, of the input as it is."""
         return self._cases(self.pipeline, self.others, lambda: self.observations)(rule)
@@ -173,10 +208,13 @@ class Ground:
         return Judged(tuple(broken))
 
     def _in_order(self, mutant: Mutant | None) -> Sequence[Rule]:
-        """The rules, first the one that will most likely see it; of code, only those that look at runs."""
-        rules = self.met if not mutant or not mutant.source else [r for r in self.met if r.kind.waits]
+        """The rules that may see it, first the one that most likely will."""
         if mutant is None:
-            return rules
+            return self.met
+        if mutant.source:
+            rules = [rule for rule in self.met if rule.kind.waits]
+        else:
+            rules = [r for r in self.met if may_see(self.reads[r.requirement.id], mutant.edits)]
         likely = [mutant.breaks, *(self._likely.get(key) for key in _keys(mutant))]
         first = [r for id_ in dict.fromkeys(likely) if id_ for r in rules if r.requirement.id == id_]
         return [*first, *(r for r in rules if r not in first)]

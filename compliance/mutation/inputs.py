@@ -30,7 +30,7 @@ def read(
     stack: ExitStack,
     folder: Path | None = None,
 ) -> Ground:
-    """The input with its document. What it needs on disk is there until `stack` is closed. Raises InputError."""
+    """The input with its document. What it needs on disk stays until `stack` closes. Raises InputError."""
     document = load(requirements)
     rules = bind(document)
     region = document.environment.region

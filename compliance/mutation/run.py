@@ -76,7 +76,7 @@ def judge(
 
     Raises what a broken rule raises.
     """
-    _ = ground.met, ground.observations  # once, before there are processes that would each do it
+    _ = ground.reads, ground.observations  # once, before there are processes that would each do it
     global _WORK
     _WORK = (ground, mutants, equals)
     tasks = [range(start, min(start + CHUNK, len(mutants))) for start in range(0, len(mutants), CHUNK)]
