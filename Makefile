@@ -30,7 +30,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@touch $@
 
 # The emulator of AWS pins packages that the gate has in other versions.
-$(EMULATOR_READY): requirements-emulator.lock $(READY)
+$(EMULATOR_READY): requirements-emulator.lock | $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(EMULATOR)
 	@$(BIN)/uv pip install --quiet --python $(EMULATOR)/bin/python --require-hashes -r requirements-emulator.lock
 	@touch $@

@@ -59,7 +59,7 @@ def why_not() -> str | None:
     return None
 
 
-def until(answer: Callable[[], T], *, seconds: float = 30.0, what: str = "it", pause: float = 0.1) -> T:
+def until(answer: Callable[[], T], *, seconds: float = 90.0, what: str = "it", pause: float = 0.1) -> T:
     """The first answer that is true. Raises AssertionError, with the last one, when the time is over."""
     end = monotonic() + seconds
     while not (found := answer()):
