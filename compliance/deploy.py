@@ -45,7 +45,7 @@ METHODS = ("method", "m")
 UNJUDGED = "execute-change-set"
 # Options whose value is a file: the CLI runs in another folder.
 FILES = ("outputsfile", "O", "cabundlepath", "telemetryfile")
-# The CLI takes an option from every variable CDK_*. These are no options, and change nothing deployed.
+# The CLI takes an option from every variable CDK*, CDKBUILD too. These are none, and change nothing deployed.
 KEPT = ("CDK_DOCKER", "CDK_DOCKER_CREDS_FILE", "CDK_HOME", "CDK_DISABLE_CLI_TELEMETRY")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What the CLI takes from the user's own settings, and would not be passed on if it stood after `--`.
@@ -201,7 +201,7 @@ def _waited_for(command: Sequence[str], folder: Path) -> int:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """What the CLI is given of the environment: no options, and a Node.js that it can run on."""
-    kept = {key: value for key, value in variables.items() if not key.startswith("CDK_") or key in KEPT}
+    kept = {key: value for key, value in variables.items() if not key.startswith("CDK") or key in KEPT}
     if node := bundled_node():
         kept["PATH"] = os.pathsep.join((str(node.parent), variables.get("PATH", os.defpath)))
     return kept

@@ -124,10 +124,15 @@ def test_a_change_while_the_cli_ran_is_no_success(attested: World, change: str, 
 
 def test_options_in_the_environment_do_not_reach_the_cli(attested: World) -> None:
     attested.deploy_attested(
-        CDK_APP="evil", CDK_CONTEXT="a=b", CDK_REQUIRE_APPROVAL="never", CDK_HOME="/h", AWS_PROFILE="p"
+        CDK_APP="x",
+        CDKBUILD="x",
+        CDK_CONTEXT="a=b",
+        CDK_REQUIRE_APPROVAL="never",
+        CDK_HOME="/h",
+        AWS_PROFILE="p",
     )
     assert attested.started
-    seen = {key: value for key, value in attested.started.environment.items() if key.startswith("CDK_")}
+    seen = {key: value for key, value in attested.started.environment.items() if key.startswith("CDK")}
     assert seen == {"CDK_HOME": "/h"}
     assert attested.started.environment["AWS_PROFILE"] == "p"
 
