@@ -24,7 +24,7 @@ import msgspec
 from compliance.model import CategoryScore, FindingStatus, InputError, Scorecard, Status
 from compliance.reports.text import neutral
 from compliance.sealed import Seal, differences
-from compliance.source import read_json, read_text
+from compliance.source import MAX_BYTES, read_json, read_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -281,14 +281,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def render(statement: Statement, key: Path | None = None) -> str:
     """The file's text: the statement, or the envelope around it if there is a key to sign with.
 
-    Raises InputError where the key can't be used.
+    Raises InputError where the key can't be used, or nobody would read so large a file.
     """
     text = _canonical(msgspec.to_builtins(statement))
-    if key is None:
-        return text
+    if key is not None:
+        text = _canonical(_envelope(text.encode(), key))
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{len(statement.subject):,} files are too many for one attestation")
+    return text
+
+
+def _envelope(payload: bytes, key: Path) -> dict[str, Any]:
     signer = _private_key(key)
-    payload = text.encode()
-    envelope = {
+    return {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": PAYLOAD,
         "signatures": [
@@ -298,7 +303,6 @@ def render(statement: Statement, key: Path | None = None) -> str:
             }
         ],
     }
-    return _canonical(envelope)
 
 
 def _canonical(data: Any) -> str:

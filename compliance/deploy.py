@@ -146,7 +146,10 @@ def find_cli(command: str | None, folder: Path) -> list[str]:
         found = shutil.which(str(folder / head)) if "/" in head else shutil.which(head)
         if found is None:
             raise InputError(f"--cdk {command}: {head} is no command that can be run")
-        return [found, *(str(folder / word) if (folder / word).is_file() else word for word in others)]
+        return [
+            str(Path(found).absolute()),
+            *(str(folder / word) if (folder / word).is_file() else word for word in others),
+        ]
     for place in (folder, *folder.parents):
         local = shutil.which(str(place / "node_modules" / ".bin" / "cdk"))
         if local:
@@ -230,7 +233,9 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield started  # which gets no signals
         return
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    # What is ignored (nohup) stays so, for the CLI too.
+    heeded = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heeded}
     try:
         yield started
     finally:

@@ -211,6 +211,14 @@ def test_a_link_in_the_assembly_is_not_attested(here: World) -> None:
     assert not here.file.exists()
 
 
+def test_more_files_than_anybody_reads_are_not_attested(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attestation, "MAX_BYTES", 1000)
+    result = here.attest()
+    assert result.exit_code == 2
+    assert "5 files are too many for one attestation" in result.stderr
+    assert not here.file.exists()
+
+
 # What is malformed
 
 

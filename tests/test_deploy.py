@@ -150,6 +150,17 @@ def test_what_is_terminated_lets_the_cli_end_as_it_sees_fit(attested: World) -> 
         assert process.wait(20) == 9
 
 
+def test_what_is_ignored_stays_ignored(attested: World) -> None:
+    """As under nohup, which is to outlive its terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        result = attested.deploy_attested(FAKE="sys.exit(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)")
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert result.exit_code == 1
+    assert attested.started
+
+
 # The CLI itself
 
 

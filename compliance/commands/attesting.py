@@ -60,7 +60,7 @@ def attesting(
     from compliance import attestation, sealed
     from compliance.source import write_atomically
 
-    with tempfile.TemporaryDirectory(prefix="compliance-attest-") as private:
+    with tempfile.TemporaryDirectory(prefix="compliance-attest-", ignore_cleanup_errors=True) as private:
         copy = Path(private, "assembly")
         taken: list[Seal] = []
 

@@ -120,7 +120,7 @@ def deploy(
     cdk.arguments(arguments, here)  # before the work
     command = cdk.find_cli(cli, here)
     cdk.check_settings(Path.home())
-    with tempfile.TemporaryDirectory(prefix="compliance-deploy-") as private:
+    with tempfile.TemporaryDirectory(prefix="compliance-deploy-", ignore_cleanup_errors=True) as private:
         copy, empty = Path(private, "assembly"), Path(private, "empty")
         empty.mkdir()
         try:
