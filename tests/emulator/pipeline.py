@@ -143,7 +143,8 @@ class Pipeline:
     def stored(self, ids: Sequence[str], changes: int) -> list[JSON]:
         """Waits until these orders have so many changes, each an object; the changes."""
         seen = until(lambda: found if len(found := self.changes(ids)) >= changes else None, what="the stream")
-        until(lambda: {key_of(change) for change in seen} <= set(self.keys()), seconds=120, what="objects")
+        wanted = {key_of(change) for change in seen}
+        until(lambda: wanted <= set(self.keys()), what="objects", pause=0.1 + changes / 1000)
         return seen
 
     def invoke(self, function: str, event: JSON) -> JSON:

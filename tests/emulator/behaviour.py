@@ -1,0 +1,193 @@
+"""What both families of handlers have to do, once they are deployed.
+
+Each order ends as an object, as a record in the audit table, or as a message in the last queue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import Attested
+from emulator import Emulator, until
+from pipeline import Pipeline, id_of, key_of
+
+
+class Behaviour:
+    def test_a_second_deployment_changes_nothing(
+        self, aws: Emulator, audited: Attested, pipeline: Pipeline
+    ) -> None:
+        done = audited.deploy(aws)
+        assert done.returncode == 0, done.stderr
+        assert "(no changes)" in done.stdout + done.stderr
+
+    def test_every_change_of_an_order_becomes_an_object(self, pipeline: Pipeline) -> None:
+        ids = ["one", "two"]
+        pipeline.write(ids, note="first")
+        pipeline.stored(ids, 2)
+        pipeline.write(["one"], note="second")
+        pipeline.delete("two")
+        changes = pipeline.stored(ids, 4)
+
+        assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+        objects = [pipeline.object(key_of(change)) for change in changes]
+        told = [(found["recordId"], found["eventType"], found["originalData"]["note"]) for found in objects]
+        assert told == [
+            ("one", "INSERT", {"S": "first"}),
+            ("two", "INSERT", {"S": "first"}),
+            ("one", "MODIFY", {"S": "second"}),
+            ("two", "REMOVE", {"S": "first"}),
+        ]
+        for found in objects:
+            assert found["originalData"]["orderId"] == {"S": found["recordId"]}
+            assert found["processedBy"] == "order-processor-lambda"
+            assert found["processingStatus"] == "completed"
+            assert found["processingTimestamp"].endswith("Z")
+            assert found["metadata"] == {
+                "awsRegion": "us-east-1",
+                "eventSource": "aws:dynamodb",
+                "eventVersion": "1.1",
+            }
+
+    def test_a_poison_order_is_audited_and_the_nine_beside_it_are_stored(self, pipeline: Pipeline) -> None:
+        ids = [f"batch-{n}" for n in range(10)]
+        ids[4] = "poison"
+        audited = len(pipeline.audit_records())
+        resource = f"arn:aws:s3:::{pipeline.bucket}/processed-data/*/poison-*"
+        with pipeline.polled() as poller:
+            with pipeline.denying("ProcessorRole", "s3:PutObject", resource):
+                pipeline.write(ids)
+                poller.drain()
+            changes = pipeline.changes(ids)
+            until(lambda: len(pipeline.audit_records()) == audited + 1, what="the audit record")
+
+            assert len(changes) == 10
+            assert poller.tries == [10, 6, 6, 6]  # ERR-01: three tries more, from the one that failed
+            assert sorted(pipeline.keys_of(ids)) == sorted(
+                key_of(change) for change in changes if id_of(change) != "poison"
+            )
+            assert not pipeline.unaccounted(changes)
+            record = next(
+                record
+                for record in pipeline.audit_records()
+                if record.get("startSequenceNumber") == changes[4]["dynamodb"]["SequenceNumber"]
+            )
+            assert record["failureType"] == record["condition"] == "RetryAttemptsExhausted"
+            assert record["approximateInvokeCount"] == "4"
+            assert "poison" not in json.dumps(record)
+        # The emulator's poller now goes through the same changes once more.
+        pipeline.stored(ids, 10)
+        assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+
+    def test_without_the_permission_to_write_every_order_is_audited(self, pipeline: Pipeline) -> None:
+        ids = [f"unwritten-{n}" for n in range(15)]
+        with pipeline.polled() as poller:
+            with pipeline.without("ProcessorRole", "WriteObjects"):
+                pipeline.write(ids)
+                poller.drain()
+            changes = pipeline.changes(ids)
+            assert len(changes) == 15
+            until(lambda: not pipeline.unaccounted(changes), what="the audit records")
+            assert not pipeline.keys_of(ids)
+            assert [record["DDBStreamBatchInfo"]["batchSize"] for record in poller.sent] == [10, 5]
+        pipeline.stored(ids, 15)
+        assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+
+    def test_what_the_audit_function_cannot_store_ends_in_the_last_queue(self, pipeline: Pipeline) -> None:
+        """After five tries (HRD-15). Whatever lies on the queue counts: also what no one can read."""
+        audited = pipeline.audit_records()
+        bodies = [*(json.dumps({"number": number}) for number in range(8)), "no JSON", "[]"]
+        with pipeline.without("AuditRole", "WriteRecords"), pipeline.visible_again_after(1):
+            pipeline.send(bodies)
+            until(lambda: pipeline.messages(pipeline.audit_dlq) == len(bodies), what="the last queue")
+            assert pipeline.audit_records() == audited
+        assert pipeline.messages(pipeline.dlq) == 0
+        assert sorted(pipeline.take(pipeline.audit_dlq)) == sorted(bodies)
+
+    def test_duplicate_and_malformed_messages_are_records_of_their_own(self, pipeline: Pipeline) -> None:
+        """A message is what counts, not what it says: two failures may say the same."""
+        twice = json.dumps({"requestContext": {"requestId": "same", "condition": "RecordAgeExceeded"}})
+        bodies = [
+            twice,
+            twice,
+            "{",
+            "null",
+            '"text"',
+            "7",
+            "[1, 2]",
+            '{"responseContext": 3}',
+            "\u00e9 \U0001f600",
+        ]
+        before = {record["auditId"] for record in pipeline.audit_records()}
+        pipeline.send(bodies)
+
+        def new() -> list[dict[str, str]]:
+            records = pipeline.audit_records()
+            found = [r for r in records if r["auditId"] not in before and r["rawMessage"] in bodies]
+            return found if len(found) >= len(bodies) else []
+
+        records = until(new, what="the audit records")
+        assert sorted(record["rawMessage"] for record in records) == sorted(bodies)
+        kinds = {record["rawMessage"]: record["failureType"] for record in records}
+        assert kinds[twice] == "RecordAgeExceeded"
+        assert kinds["{"] == "Unparseable"
+        assert pipeline.messages(pipeline.dlq) == pipeline.messages(pipeline.audit_dlq) == 0
+
+    def test_a_message_delivered_twice_is_one_record(self, pipeline: Pipeline) -> None:
+        message = {
+            "messageId": "delivered-twice",
+            "body": json.dumps({"timestamp": "2026-01-01T00:00:00Z"}),
+            "attributes": {"SentTimestamp": "1767225600000", "ApproximateReceiveCount": "1"},
+        }
+        for count in ("1", "2"):
+            message["attributes"]["ApproximateReceiveCount"] = count
+            assert pipeline.invoke("AuditFunctionName", {"Records": [message]}) == {"batchItemFailures": []}
+        records = [r for r in pipeline.audit_records() if r["auditId"] == "delivered-twice"]
+        assert len(records) == 1
+
+
+class Update:
+    """To the handlers of the other language, audited and attested as well."""
+
+    other: str
+
+    def test_an_update_reaches_the_functions_and_orders_still_pass(
+        self, aws: Emulator, attested: Callable[[str], Attested], pipeline: Pipeline
+    ) -> None:
+        done = attested(self.other).deploy(aws)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for function in ("ProcessorFunctionName", "AuditFunctionName"):
+            name = pipeline.outputs[function]
+            found = aws.client("lambda").get_function_configuration(FunctionName=name)
+            assert found["Runtime"].startswith(self.other)
+        pipeline.write(["after-the-update"])
+        (change,) = pipeline.stored(["after-the-update"], 1)
+        assert pipeline.keys_of(["after-the-update"]) == [key_of(change)]
+
+
+class BucketGone:
+    def test_with_the_bucket_gone_every_order_is_audited(self, pipeline: Pipeline) -> None:
+        ids = [f"homeless-{n}" for n in range(12)]
+        with pipeline.polled() as poller:
+            pipeline.delete_bucket()
+            pipeline.write(ids)
+            poller.drain()
+            changes = pipeline.changes(ids)
+            assert len(changes) == 12
+            until(lambda: not pipeline.unaccounted(changes, stored=()), what="the audit records")
+
+
+class Destroy:
+    def test_the_stack_is_destroyed_and_nothing_is_left(
+        self, aws: Emulator, audited: Attested, pipeline: Pipeline, tmp_path: Path
+    ) -> None:
+        done = audited.destroy(aws, tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        ask = aws.client
+        assert ask("dynamodb").list_tables()["TableNames"] == []
+        assert ask("lambda").list_functions()["Functions"] == []
+        assert ask("lambda").list_event_source_mappings()["EventSourceMappings"] == []
+        assert not ask("sqs").list_queues().get("QueueUrls")
+        names = [role["RoleName"] for role in ask("iam").list_roles()["Roles"]]
+        assert [name for name in names if name.startswith("dev-")] == []

@@ -1,0 +1,89 @@
+"""The emulator for a file of tests, with the pipeline deployed to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("behaviour", "emulator", "pipeline")
+
+from emulator import Emulator, emulator, until, why_not  # noqa: E402
+from pipeline import Pipeline  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """Skips where it can't run, but not on CI."""
+    if reason := why_not():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with emulator(tmp_path_factory.mktemp("aws")).running() as running:
+        yield running
+
+
+@dataclass
+class Attested:
+    """What was audited: the attestation, and the assembly that it speaks of."""
+
+    attestation: Path
+    assembly: Path
+
+    def deploy(self, aws: Emulator) -> subprocess.CompletedProcess[str]:
+        """`compliance deploy` of the attested bytes."""
+        return aws.deploy("--attestation", str(self.attestation), "--assembly", str(self.assembly))
+
+    def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:
+        """`cdk destroy`, which writes locks beside the assembly: of a copy."""
+        copy = shutil.copytree(self.assembly, folder / "audited")
+        for place, _, _ in os.walk(copy):
+            os.chmod(place, 0o700)
+        return aws.cdk("destroy", "--force", "--app", str(copy))
+
+
+@pytest.fixture(scope="module")
+def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Attested]:
+    """The app with the handlers of a language, audited and attested: once a run, for all workers of it."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+
+    def attest(handlers: str) -> Attested:
+        folder, said = shared / f"attested-{handlers}", shared / f"attested-{handlers}.txt"
+        made = Attested(folder / "audit.json", folder / "audited")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            until(said.exists, seconds=300, what="the audit in another worker")
+        else:
+            context = ("-c", "env=dev", "-c", f"handlers={handlers}")
+            kept = ("--attest", str(made.attestation), "--keep", str(made.assembly))
+            done = aws.compliance("audit", *context, *kept)
+            (folder / "said").write_text(done.stdout + done.stderr, encoding="utf-8")
+            (folder / "said").rename(said)
+        assert made.attestation.exists(), said.read_text(encoding="utf-8")
+        return made
+
+    return attest
+
+
+@pytest.fixture(scope="module")
+def audited(aws: Emulator, attested: Callable[[str], Attested], request: pytest.FixtureRequest) -> Attested:
+    """The pipeline in the handlers' language that the module names, audited, attested, and deployed."""
+    with ThreadPoolExecutor() as both:
+        bootstrap = both.submit(aws.bootstrap)
+        made = attested(request.module.HANDLERS)
+        done = bootstrap.result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = made.deploy(aws)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def pipeline(aws: Emulator, audited: Attested) -> Pipeline:
+    return Pipeline(aws)
