@@ -228,8 +228,8 @@ SUFFIXES = (".json", ".yaml", ".yml", ".template")
 def find(paths: Iterable[str | os.PathLike[str]]) -> tuple[Input, ...]:
     """What the paths name or hold, each once however often it is named, in a fixed order.
 
-    A file is a template, a folder with manifest.json is an assembly; any other folder is searched for
-    both, without hidden folders, node_modules, and folders that are links. What cannot be read, and a
+    A file is a template, a folder with an assembly's manifest.json is one; any other folder is searched
+    for both, without hidden folders, node_modules, and folders that are links. What cannot be read, and a
     folder that holds neither, is an input with an `error`.
     """
     found: dict[str, Input] = {}
@@ -245,8 +245,6 @@ def _find(path: str) -> Iterator[Input]:
         yield Input(path, place, "unknown", f"{path or 'an empty name'}: no such file or folder")
     elif not os.path.isdir(place):
         yield Input(path, place, "template")
-    elif os.path.lexists(os.path.join(place, "manifest.json")):
-        yield Input(path, place, "assembly")
     else:
         yield from list(_search(path)) or [
             Input(path, place, "unknown", f"{path}: holds no assembly and no template")
@@ -488,7 +486,7 @@ def _through(
     done: SimpleQueue[Future[Row | None]] = SimpleQueue()
     broken = False
     try:
-        while under_way or (work and not broken):
+        while True:
             while work and len(under_way) < ahead and not broken:
                 try:
                     future = submit(work[0])
@@ -497,6 +495,8 @@ def _through(
                 else:
                     under_way[future] = work.popleft()
                     future.add_done_callback(done.put)
+            if not under_way:
+                return
             batch = [done.get()]
             with suppress(Empty):
                 while True:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compliance.commands.audit import PACKS
-from compliance.commands.common import EXISTING, check_output, day, own_document, rendered
+from compliance.commands.common import EXISTING, check_output, close_stdout, day, own_document, rendered
 from compliance.reports.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -126,7 +126,12 @@ def fleet(
             resume=resume,
             progress=tell,
         )
-    click.echo(rendered(lambda console: _write(rows, console), sys.stdout), nl=False, err=to_stdout)
+    stream = sys.stderr if to_stdout else sys.stdout
+    table = rendered(lambda console: _write(rows, console), stream)
+    try:
+        click.echo(table.encode(stream.encoding, "replace"), nl=False, err=to_stdout)
+    except BrokenPipeError:
+        close_stdout()  # the reader has seen enough; the rows stand
     sys.exit(max(row.status for row in rows))
 
 
