@@ -75,7 +75,7 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
 
     try:
         stack = clients.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
-        body = clients.ask("cloudformation", "get_template", StackName=name, TemplateStage="Original")
+        body = clients.ask("cloudformation", "get_template", StackName=name, TemplateStage="Processed")
         physical = dict(_physical(clients, name))
     except (BotoCoreError, ClientError) as error:
         raise InputError(f"--deployed {name}: {_short(str(error))}") from None
