@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ from compliance.source import Lines, read_json, read_template
 from compliance.wellformed import check_template
 
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
+# What stands at a place of a `Form`'s pattern, apart from name and path.
+OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
 NESTED_STACK = "AWS::CloudFormation::Stack"
 
 # Nested stacks that hold one another, in a hand-made assembly, would never end.
@@ -324,17 +326,17 @@ class Assembly:
         # A name that only the deployment decides is the same wherever it is referred to.
         if name is NO_VALUE or why_unknown(name) not in (None, TOO_FAR.why):
             name = resource.ref
-        known = {
-            "name": name if name == resource.ref else self.written_out(name),
-            "account": resource.stack.pseudo("AWS::AccountId"),
-            "region": resource.stack.pseudo("AWS::Region"),
-            "partition": resource.stack.pseudo("AWS::Partition"),
-        }
-        if form.path:
-            path = resource.get(form.path)
-            known["path"] = "/" if path is NO_VALUE else self.written_out(path)
-        pieces = enumerate(re.split(r"\{(\w+)\}", pattern))
-        return join(known[piece] if index % 2 else piece for index, piece in pieces)
+        written = name if name == resource.ref else self.written_out(name)
+
+        def filled(place: str) -> Value:
+            if place == "name":
+                return written
+            if place == "path":
+                path = resource.get(form.path) if form.path else NO_VALUE
+                return "/" if path is NO_VALUE else self.written_out(path)
+            return resource.stack.pseudo(OF_PATTERNS[place])
+
+        return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
 
     def written_out(self, value: Value) -> Value:
         """A scalar with every reference in it expanded: two spellings of one thing become equal."""
@@ -467,6 +469,12 @@ class Assembly:
         if text is None:
             return None
         return next((path for key, path in self.assets.items() if text.endswith("/" + key)), None)
+
+
+@cache
+def _pieces(pattern: str) -> tuple[str, ...]:
+    """A pattern of a `Form`: literals and the names of places in turn."""
+    return tuple(re.split(r"\{(\w+)\}", pattern))
 
 
 def _sha256(file: Path) -> bytes:

@@ -15,7 +15,6 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -113,13 +112,14 @@ class _Steps(threading.local):
 _STEPS = _Steps()
 
 
-@contextmanager
-def step() -> Iterator[bool]:
+class step:  # a generator's context would take as long as what is done within
     """A step further down in what is resolved, over all stacks; gives False where it leads too far."""
-    _STEPS.taken += 1
-    try:
-        yield _STEPS.taken <= MAX_STEPS
-    finally:
+
+    def __enter__(self) -> bool:
+        _STEPS.taken += 1
+        return _STEPS.taken <= MAX_STEPS
+
+    def __exit__(self, *_: object) -> None:
         _STEPS.taken -= 1
 
 
@@ -513,7 +513,7 @@ def join(values: Iterable[Value]) -> Value:
     literals: list[str] = []  # that end the text so far
     length = 0
     for value in values:
-        for part in parts_of(value):
+        for part in (value,) if isinstance(value, str) else parts_of(value):
             length += len(part) if isinstance(part, str) else 100  # what a name may be long
             if length > MAX_TEXT:
                 return Unknown(f"a text of more than {MAX_TEXT:,} characters")

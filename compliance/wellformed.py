@@ -121,14 +121,16 @@ class _Check:
         while todo:
             node, here = todo.pop()
             if isinstance(node, list):
-                todo.extend((item, (*here, index)) for index, item in enumerate(node))
+                items = enumerate(node)
+                todo.extend((item, (*here, index)) for index, item in items if isinstance(item, dict | list))
             elif isinstance(node, dict):
                 for key, value in node.items():
                     if node is root and key == "Metadata" and here[0] == "Resources":
                         continue
                     if (key in ("Ref", "Condition") and len(node) == 1) or key.startswith("Fn::"):
                         found |= self.function(key, value, here, targets)
-                    todo.append((value, (*here, key)))
+                    if isinstance(value, dict | list):
+                        todo.append((value, (*here, key)))
                 if node is root and here[0] != "Conditions" and "Condition" in node:
                     self.condition(node["Condition"], (*here, "Condition"), targets)
         return found
