@@ -80,23 +80,25 @@ class Outcome(NamedTuple):
 def fetch(folder: Path) -> None:
     """Puts what foreign.txt lists into a folder, unpacked, unless it is there already."""
     for text in (ROOT / "benchmarks" / "foreign.txt").read_text().splitlines():
-        if not text or text.startswith("#"):
-            continue
-        registry, name, version, digest = text.split()
-        place = folder / f"{name.rpartition('/')[2]}-{version}"
-        if place.exists():
-            continue
-        print(f"fetching {name} {version}", file=sys.stderr)
-        with TemporaryDirectory(dir=folder) as scratch:
-            archive = (
-                _npm(name, version, Path(scratch)) if registry == "npm" else _pypi(name, version, scratch)
-            )
-            found = hashlib.sha256(archive.read_bytes()).hexdigest()
-            if found != digest:
-                raise SystemExit(f"{name} {version}: the archive's sha256 is {found}, not {digest}")
-            with tarfile.open(archive) as tar:
-                tar.extractall(Path(scratch, "made"), filter="data")
-            Path(scratch, "made").rename(place)
+        if text and not text.startswith("#"):
+            fetch_one(folder, *text.split())
+
+
+def fetch_one(folder: Path, registry: str, name: str, version: str, digest: str) -> Path:
+    """Where in a folder a package is, unpacked; its archive has to have this sha256."""
+    place = folder / f"{name.rpartition('/')[2]}-{version}"
+    if place.exists():
+        return place
+    print(f"fetching {name} {version}", file=sys.stderr)
+    with TemporaryDirectory(dir=folder) as scratch:
+        archive = (_npm if registry == "npm" else _pypi)(name, version, Path(scratch))
+        found = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if found != digest:
+            raise SystemExit(f"{name} {version}: the archive's sha256 is {found}, not {digest}")
+        with tarfile.open(archive) as tar:
+            tar.extractall(Path(scratch, "made"), filter="data")
+        Path(scratch, "made").rename(place)
+    return place
 
 
 def _npm(name: str, version: str, scratch: Path) -> Path:
@@ -108,10 +110,10 @@ def _npm(name: str, version: str, scratch: Path) -> Path:
     return next(scratch.glob("*.tgz"))
 
 
-def _pypi(name: str, version: str, scratch: str) -> Path:
+def _pypi(name: str, version: str, scratch: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--no-deps", "--no-binary", name, f"{name}=={version}"], Path(scratch), dict(os.environ))
-    return next(Path(scratch).glob("*.tar.gz"))
+    _run([*pip, "--no-deps", "--no-binary", name, f"{name}=={version}"], scratch, dict(os.environ))
+    return next(scratch.glob("*.tar.gz"))
 
 
 def _run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
