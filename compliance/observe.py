@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,21 +112,33 @@ class Observations(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(limit for limits in found for limit in limits))
 
 
-def start(
-    processor: Target | NotRun, audit: Target | NotRun, *, cache: Path | None = None
-) -> Callable[[], Observations]:
-    """Runs both handlers side by side, in the background. The answer waits for them."""
+class Underway:
+    """Handlers that run in the background. Calling it waits for what is observed of them."""
+
+    def __init__(self, processor: Future[Observed | NotRun], audit: Future[Observed | NotRun]) -> None:
+        self._runs = (processor, audit)
+
+    def __call__(self) -> Observations:
+        return Observations(*(run.result() for run in self._runs))
+
+    @property
+    def running(self) -> bool:
+        return not all(run.done() for run in self._runs)
+
+
+def start(processor: Target | NotRun, audit: Target | NotRun, *, cache: Path | None = None) -> Underway:
+    """Runs both handlers side by side, in the background."""
     seed = _seed(cache)
     pool = ThreadPoolExecutor(2, thread_name_prefix="handler")
     under_way = [
-        pool.submit(_observe, target, scenes(Draw(f"{seed} {name}")), cache)
+        pool.submit(_observe, target, scenes, Draw(f"{seed} {name}"), cache)
         for target, scenes, name in (
             (processor, processor_scenes, "processor"),
             (audit, audit_scenes, "audit"),
         )
     ]
     pool.shutdown(wait=False)
-    return lambda: Observations(*(future.result() for future in under_way))
+    return Underway(*under_way)
 
 
 def target(pipeline: Wiring, role: str) -> Target | NotRun:
@@ -271,9 +283,12 @@ def _denied(error: str, containing: str | None = None) -> tuple[Fault, ...]:
 # Running, and finding out what is lacking
 
 
-def _observe(target: Target | NotRun, scenes: Sequence[Scene], cache: Path | None) -> Observed | NotRun:
+def _observe(
+    target: Target | NotRun, scenes_of: Callable[[Draw], Sequence[Scene]], draw: Draw, cache: Path | None
+) -> Observed | NotRun:
     if isinstance(target, NotRun):
         return target
+    scenes = scenes_of(draw)
     from compliance.sandbox.run import execute  # only an audit that runs handlers pays for this
 
     played = [[scene.name, scene.event, str(scene.now), str(scene.faults)] for scene in scenes]

@@ -24,7 +24,7 @@ from compliance.iam import (
 )
 from compliance.intrinsics import NO_VALUE, Unknown, Value
 from compliance.model import Evidence, Verdict
-from compliance.observe import NotRun, Observed
+from compliance.observe import NotRun, Observed, Underway
 from compliance.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.permissions import granted
@@ -70,7 +70,8 @@ class Need(msgspec.Struct, frozen=True):
 
 @kind("least_privilege", LeastPrivilege, waits=1)
 def judge(check: LeastPrivilege, case: Case) -> Verdict:
-    _warm_up()
+    if isinstance(case.observations, Underway) and case.observations.running:
+        _warm_up()
     tally = Tally()
     for function, role, seen in (
         ("processor", "processor_role", "processor"),
