@@ -19,10 +19,14 @@ from pipeline import Pipeline  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """Skips where it can't run, but not on CI."""
+def can_run() -> None:
+    """Skips where the emulator can't run; on CI that is a failure."""
     if reason := why_not():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="module")
+def aws(can_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with emulator(tmp_path_factory.mktemp("aws")).running() as running:
         yield running
 

@@ -165,7 +165,7 @@ class Emulator:
     def start(self) -> None:
         reason = why_not()
         assert reason is None, reason
-        environment = self._own_environment()
+        environment = self.own_environment()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD, str(EXECUTABLE)],
@@ -193,7 +193,7 @@ class Emulator:
             self._process.wait()
         self._process = None
 
-    def _own_environment(self) -> dict[str, str]:
+    def own_environment(self) -> dict[str, str]:
         """The emulator's own: it hands all of it on to the functions, so nothing of ours may be in it."""
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
