@@ -28,6 +28,7 @@ JSON = Any  # what an API answers
 SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
 HIDDEN = "****"  # CloudFormation's for the value of a NoEcho parameter
 LONGEST = 160  # characters of a value in a message
+INDEX = ("IndexName", "KeySchema", "Projection")
 MANY = 3  # resource types that are counted, not named
 PSEUDO = {"account": "AccountId", "region": "Region", "partition": "Partition"}
 FIX = "deploy the stack again, or have the template say it"
@@ -139,11 +140,19 @@ def flag(value: JSON) -> JSON:
     return text(value).lower() if isinstance(value, str | bool) else value
 
 
-def last(value: JSON) -> JSON:
-    """A name, also where an ARN stands for it: of a key, of a function."""
-    return (
-        re.split(r"[/:]", value)[-1] if isinstance(value, str) and value.startswith("arn:") else text(value)
-    )
+def key(value: JSON) -> JSON:
+    """A KMS key's id or alias, also where an ARN stands for it."""
+    return re.sub(r"arn:[^:]*:kms:[^:]*:[^:]*:(key/)?", "", value) if isinstance(value, str) else value
+
+
+def function(value: JSON) -> JSON:
+    """A function's name, also where an ARN stands for it."""
+    return re.sub(r"arn:.*:function:", "", value) if isinstance(value, str) else value
+
+
+def indexes(value: JSON) -> JSON:
+    """Secondary indexes by what they are; their capacity is another matter."""
+    return unordered([{name: index[name] for name in INDEX if name in index} for index in to_list(value)])
 
 
 def parsed(value: JSON) -> JSON:
@@ -290,7 +299,6 @@ BUCKET_POLICY = asks("s3", "get_bucket_policy", Bucket="{id}", unset="NoSuchBuck
 _ENCRYPTED = "BucketEncryption.ServerSideEncryptionConfiguration.0"
 _RULE = "ServerSideEncryptionConfiguration.Rules[0]"
 _BY_DEFAULT = f"{_RULE}.ApplyServerSideEncryptionByDefault"
-_INDEXES = "[].{IndexName: IndexName, KeySchema: KeySchema, Projection: Projection}"
 
 
 def _of(type_: str, read: Reader, *rows: tuple[Any, ...]) -> Iterator[Setting]:
@@ -300,7 +308,7 @@ def _of(type_: str, read: Reader, *rows: tuple[Any, ...]) -> Iterator[Setting]:
 
 
 def _rows() -> Iterator[Setting]:
-    number, off, keyed = {"default": 0}, {"form": flag, "default": False}, {"form": last}
+    number, off, keyed = {"default": 0}, {"form": flag, "default": False}, {"form": key}
     stated, many = {"stated": True}, {"form": unordered, "default": []}
 
     yield from _of(
@@ -319,7 +327,7 @@ def _rows() -> Iterator[Setting]:
     yield from _of(
         "AWS::SQS::QueuePolicy",
         QUEUE,
-        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Queues.0"}),
+        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Queues"}),
     )
     yield from _of(
         "AWS::DynamoDB::Table",
@@ -327,13 +335,13 @@ def _rows() -> Iterator[Setting]:
         ("BillingMode", "Table.BillingModeSummary.BillingMode", {"default": "PROVISIONED"}),
         ("KeySchema", "Table.KeySchema"),
         ("AttributeDefinitions", "Table.AttributeDefinitions", {"form": unordered}),
-        ("GlobalSecondaryIndexes", f"Table.GlobalSecondaryIndexes{_INDEXES}", many),
+        ("GlobalSecondaryIndexes", "Table.GlobalSecondaryIndexes", {"form": indexes, "default": []}),
         ("StreamSpecification.StreamViewType", "Table.StreamSpecification.StreamViewType"),
         ("SSESpecification.SSEEnabled", "Table.SSEDescription.Status == 'ENABLED'", off),
         (
             "SSESpecification.KMSMasterKeyId",
             "Table.SSEDescription.KMSMasterKeyArn",
-            {"form": last, "stated": True},
+            {"form": key, "stated": True},
         ),
         ("DeletionProtectionEnabled", "Table.DeletionProtectionEnabled", off),
     )
@@ -349,7 +357,11 @@ def _rows() -> Iterator[Setting]:
     yield from _of(
         "AWS::DynamoDB::Table",
         EXPIRY,
-        ("TimeToLiveSpecification.Enabled", "TimeToLiveDescription.TimeToLiveStatus == 'ENABLED'", off),
+        (
+            "TimeToLiveSpecification.Enabled",
+            "starts_with(TimeToLiveDescription.TimeToLiveStatus, 'ENABL')",
+            off,
+        ),
         ("TimeToLiveSpecification.AttributeName", "TimeToLiveDescription.AttributeName"),
     )
     yield from _of(
@@ -359,7 +371,7 @@ def _rows() -> Iterator[Setting]:
         (
             f"{_ENCRYPTED}.ServerSideEncryptionByDefault.KMSMasterKeyID",
             f"{_BY_DEFAULT}.KMSMasterKeyID",
-            {"form": last, "stated": True},
+            {"form": key, "stated": True},
         ),
         (f"{_ENCRYPTED}.BucketKeyEnabled", f"{_RULE}.BucketKeyEnabled", {"form": flag, "stated": True}),
     )
@@ -422,7 +434,7 @@ def _rows() -> Iterator[Setting]:
         "AWS::Lambda::EventSourceMapping",
         MAPPING,
         ("EventSourceArn", "EventSourceArn"),
-        ("FunctionName", "FunctionArn", keyed),
+        ("FunctionName", "FunctionArn", {"form": function}),
         (
             "Enabled",
             "contains(['Enabled', 'Enabling', 'Creating', 'Updating'], State)",
@@ -474,7 +486,7 @@ def _rows() -> Iterator[Setting]:
     yield from _of(
         "AWS::SNS::TopicPolicy",
         TOPIC,
-        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Topics.0"}),
+        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Topics"}),
     )
     yield from _of("AWS::KMS::Key", KEY, ("Enabled", "KeyMetadata.Enabled", off | {"default": True}))
     yield from _of("AWS::KMS::Key", KEY_POLICY, ("KeyPolicy", "Policy", {"form": policy, "stated": True}))
@@ -582,7 +594,7 @@ def _compared(setting: Setting, resource: Resource, deployment: Deployment, live
     if wanted is None and setting.stated:
         return
     found, wanted = (
-        setting.form(setting.default if value is None else value)
+        setting.form(setting.default if value in (None, "") else value)
         for value in (jmespath.search(setting.path, live), wanted)
     )
     if found == wanted:
@@ -711,7 +723,7 @@ def _left_out(resources: Iterable[Resource]) -> Iterator[str]:
             *(setting.of for setting in SETTINGS if setting.type == resource.type),
         }
         for name, value in resource.properties.items():
-            if name not in {str(of).partition(".")[0] for of in names}:
+            if name not in names:
                 for path in _uncovered(name, value, paths):
                     properties[path].add(resource.type)
     yield from sorted(types)

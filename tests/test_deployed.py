@@ -531,6 +531,42 @@ def _known(type_: str, path: list[str]) -> bool:
     return True
 
 
+def test_spellings_of_one_setting_are_equal(account: Account, compare: Callable[[], Drift]) -> None:
+    """Aliases by their ARNs, indexes with a capacity, a prefix that is empty."""
+    properties = account.body["Resources"]["Queue"]["Properties"]
+    properties["KmsMasterKeyId"] = "alias/aws/sqs"
+    attributes = account.answers["get_queue_attributes", QUEUE]["Attributes"]
+    attributes["KmsMasterKeyId"] = f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/aws/sqs"
+    index = {
+        "IndexName": "by-name",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    throughput = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+    account.body["Resources"]["Table"]["Properties"]["GlobalSecondaryIndexes"] = [
+        {**index, "ProvisionedThroughput": throughput}
+    ]
+    account.answers["describe_table", "orders"]["Table"]["GlobalSecondaryIndexes"] = [
+        {**index, "IndexStatus": "ACTIVE", "ItemCount": 7}
+    ]
+    account.body["Resources"]["Bucket"]["Properties"]["LoggingConfiguration"] = {
+        "DestinationBucketName": "logs"
+    }
+    account.answers["get_bucket_logging", "shop-bucket-1"] = {
+        "LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": ""}
+    }
+    assert compare().problems == ()
+
+
+def test_a_policy_of_two_queues_is_compared_with_both(account: Account, compare: Callable[[], Drift]) -> None:
+    account.body["Resources"]["Other"] = {"Type": "AWS::SQS::Queue"}
+    account.body["Resources"]["QueuePolicy"]["Properties"]["Queues"].append({"Ref": "Other"})
+    account.physical["Other"] = f"{QUEUE}-2"
+    account.answers["get_queue_attributes", f"{QUEUE}-2"] = {"Attributes": {}}
+    (problem,) = compare().problems
+    assert problem.startswith("QueuePolicy (AWS::SQS::QueuePolicy) PolicyDocument is nothing as deployed")
+
+
 # The command
 
 

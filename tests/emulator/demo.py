@@ -35,8 +35,8 @@ def main() -> int:
             if not _deployed(aws):
                 return 1
             pipeline = Pipeline(aws)
-            _an_order(pipeline)
-            _a_failure(pipeline)
+            an_order(pipeline)
+            a_failure(pipeline)
             _step("The emulator stops; nothing of it is kept")
     _line(f"{monotonic() - start:.0f} s in all. What it can't show of AWS: docs/emulator.md")
     return 0
@@ -57,7 +57,7 @@ def _deployed(aws: Emulator) -> bool:
     return True
 
 
-def _an_order(pipeline: Pipeline) -> None:
+def an_order(pipeline: Pipeline) -> None:
     _step(f"An order is written to {pipeline.orders_table}")
     pipeline.write(["order-1"], customer="ada")
     (change,) = pipeline.stored(["order-1"], 1)
@@ -65,14 +65,16 @@ def _an_order(pipeline: Pipeline) -> None:
     _line(json.dumps(pipeline.object(key_of(change)), indent=2))
 
 
-def _a_failure(pipeline: Pipeline) -> None:
+def a_failure(pipeline: Pipeline) -> None:
     _step("s3:PutObject is taken from the processor's role, and another order is written")
     with pipeline.polled() as poller:
         with pipeline.without("ProcessorRole", "WriteObjects"):
             pipeline.write(["order-2"], customer="grace")
             poller.drain()
         _line(f"{len(poller.tries)} tries, then a failure record on the dead-letter queue")
-        (record,) = until(pipeline.audit_records, what="the audit record")
+        (sent,) = poller.sent
+        request = sent["requestContext"]["requestId"]
+        record = until(lambda: pipeline.audit_record(request), what="the audit record")
         _line(f"{pipeline.audit_table}:")
         _line(json.dumps({name: record[name] for name in SHOWN if name in record}, indent=2))
         _step("The permission is back, and the stream is read again from before the failure")

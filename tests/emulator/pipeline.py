@@ -113,6 +113,10 @@ class Pipeline:
             {name: value["S"] for name, value in item.items()} for page in pages for item in page["Items"]
         ]
 
+    def audit_record(self, request: str) -> dict[str, str] | None:
+        """The record of one failure, by the id of the request that failed."""
+        return next((r for r in self.audit_records() if r.get("requestId") == request), None)
+
     def messages(self, queue: str) -> int:
         """How many a queue holds, also those that somebody is at work on."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

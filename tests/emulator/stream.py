@@ -49,6 +49,10 @@ class Poller:
     def drain(self) -> None:
         """Hands all that has come since the last time to the function, batch by batch."""
         records, self._iterator = _read(self.emulator, self._iterator)
+        self.hand(records)
+
+    def hand(self, records: Sequence[JSON]) -> None:
+        """Hands records to the function as a stream would, whether or not it had them before."""
         size = self.mapping["BatchSize"]
         for start in range(0, len(records), size):
             self._batch(records[start : start + size], 1 + self.mapping["MaximumRetryAttempts"])

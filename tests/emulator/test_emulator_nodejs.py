@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import behaviour
+import demo
 import pytest
 from emulator import Emulator, until
 from pipeline import Pipeline, id_of, key_of
@@ -17,12 +19,28 @@ pytestmark = pytest.mark.slow
 class TestNodejs(behaviour.Behaviour):
     def test_a_thousand_orders_in_bursts_are_each_stored_once(self, pipeline: Pipeline) -> None:
         ids = [f"burst-{n}" for n in range(1000)]
-        for start in (0, 100, 400):
-            pipeline.write(ids[start : {0: 100, 100: 400, 400: 1000}[start]])
+        for first, end in ((0, 100), (100, 400), (400, 1000)):
+            pipeline.write(ids[first:end])
         changes = pipeline.stored(ids, 1000)
         assert Counter(map(id_of, changes)) == Counter(ids)
         assert Counter(pipeline.keys_of(ids)) == Counter(map(key_of, changes))
         assert not pipeline.unaccounted(changes)
+
+        before = pipeline.keys()
+        with pipeline.polled() as poller:
+            poller.hand(changes[::4])  # again
+        assert pipeline.keys() == before
+
+    def test_the_demo_tells_what_it_promises(
+        self, pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        demo.an_order(pipeline)
+        demo.a_failure(pipeline)
+        said = capsys.readouterr().out
+        assert '"recordId": "order-1"' in said
+        assert "4 tries, then a failure record on the dead-letter queue" in said
+        assert '"condition": "RetryAttemptsExhausted"' in said
+        assert re.search(r"s3://\S+/order-2-\S+\.json", said)
 
     def test_a_function_that_fails_as_a_whole_has_its_batch_audited(self, pipeline: Pipeline) -> None:
         """By the emulator's own poller, which gives a batch up by its age alone."""
