@@ -14,7 +14,7 @@ import click
 
 from compliance.commands.audit import PACKS
 from compliance.commands.common import EXISTING, check_output, close_stdout, day, own_document, rendered
-from compliance.reports.text import one_line, printable
+from compliance.reports.text import one_line, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORDS = ("green", "red", "unusable", "checker broke")  # by status
 STYLES = ("green", "red", "yellow", "magenta")
-MOST_SHOWN = 6  # ids of one input
+MOST_SHOWN = 4  # ids of one input
 
 
 @click.command(short_help="Judge hundreds of assemblies and templates.")
@@ -186,8 +186,8 @@ def _write(rows: Sequence[Row], console: Console) -> None:
     table.add_column("")
     for title in ("met", "hardening"):
         table.add_column(title, justify="right")
-    table.add_column("input", overflow="fold", ratio=1)
-    table.add_column("not met", overflow="fold", ratio=1)
+    table.add_column("input", overflow="fold")
+    table.add_column("not met", overflow="fold")
     for row in sorted(rows, key=lambda row: row.status):
         score = (row.score.requirements, row.score.hardening) if row.score else ()
         counts = [f"{count.met}/{count.total}" if count.total else "" for count in score] or ["", ""]
@@ -217,4 +217,4 @@ def _what(row: Row) -> str:
 
 
 def _shown(text: str) -> str:
-    return one_line(printable(text))
+    return one_line(shortened(printable(text)))
