@@ -125,6 +125,17 @@ def no_alarm(role: str, metric: str) -> Change:
     return change
 
 
+def alarms_without(name: str) -> Change:
+    """Takes a property out of every alarm but the one on the processor's errors."""
+
+    def change(draft: Draft) -> None:
+        for key, raw in draft.resources.items():
+            if raw["Type"] == "AWS::CloudWatch::Alarm" and key != draft.id("errors_alarm"):
+                raw["Properties"].pop(name, None)
+
+    return change
+
+
 def trusts(role: str, *principals: Any, key: str = "Principal") -> Change:
     statements = [{"Effect": "Allow", "Action": "sts:AssumeRole", key: p} for p in principals]
     return put(f"{role}.AssumeRolePolicyDocument.Statement", statements)
@@ -695,6 +706,10 @@ HARDENING = [
             ("audit_function", "Errors"),
         )
     ),
+    *(
+        Witness("HRD-05", f"an alarm without {name}", alarms_without(name), also=("HRD-15",))
+        for name in ("Threshold", "Period", "EvaluationPeriods", "Statistic")
+    ),
     Witness("HRD-05", "missing data is a breach", put("errors_alarm.TreatMissingData", "breaching")),
     Witness("HRD-05", "missing data is missing", drop("errors_alarm.TreatMissingData")),
     Witness("HRD-06", "no action", drop("errors_alarm.AlarmActions")),
@@ -734,6 +749,7 @@ HARDENING = [
     ),
     Witness("HRD-06", "a policy of another topic", put("topic_policy.Topics", ["t"]), also=("HRD-07",)),
     Witness("HRD-06", "a subscription of nobody", drop("subscription.Endpoint")),
+    Witness("HRD-06", "a subscription by no protocol", put("subscription.Protocol", "pigeon")),
     Witness("HRD-06", "a subscription that never is", all_of(NEVER, put("subscription!Condition", "Never"))),
     Witness("HRD-06", "a key's policy for another key", put("topic_key.KeyPolicy.Statement.1.Resource", "k")),
     Witness(

@@ -127,8 +127,10 @@ def main(
         )
         known = _classes(document, classes_file)
         by_class, holes = survivors.sort(results.alive, known, _subjects(ground))
-        whole = one_in == 1 and not skip_handlers and not handlers_only
-        stale = [each for each, explained in by_class.items() if not explained] if whole else []
+        stale = []
+        if one_in == 1:
+            judged_types = {mutant.type for mutant in mutants}
+            stale = [each for each, found in by_class.items() if not found and each.is_about(judged_types)]
     if as_json:
         for name, judged in (*((m.name, j) for m, j in results.mutants), *results.equivalents):
             click.echo(json.dumps({"name": name, "broken": judged.broken, "refused": judged.refused}))

@@ -436,6 +436,9 @@ def _entries(node: ast.Dict) -> Iterator[Alteration]:
             yield "take the next field's value", name, put("values", node.values[index + 1])
 
 
+NO_RECEIVERS = ("json", "os", "logging", "boto3", "datetime")
+
+
 def _arguments(node: ast.Call) -> Iterator[Alteration]:
     name = ast.unparse(node.func)
     for index, keyword in enumerate(node.keywords):
@@ -451,14 +454,16 @@ def _arguments(node: ast.Call) -> Iterator[Alteration]:
     if node.args:
         kept = node.args[:-1]
         yield "drop argument", name, lambda: setattr(node, "args", kept)
-    if isinstance(node.func, ast.Attribute):
-        receiver = node.func.value
+    # A module: without the call nothing is left of it.
+    receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
+    if receiver and not (isinstance(receiver, ast.Name) and receiver.id in NO_RECEIVERS):
 
         def without() -> None:
             itself = ast.parse("lambda it: it", mode="eval").body
+            assert receiver
             node.func, node.args, node.keywords = itself, [receiver], []
 
-        yield "drop call", node.func.attr, without
+        yield "drop call", name.rpartition(".")[2], without
 
 
 def _function(node: ast.FunctionDef) -> Iterator[Alteration]:

@@ -37,6 +37,12 @@ class Class(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             _fits(self.of, name) for name in names
         )
 
+    def is_about(self, types: Iterable[str]) -> bool:
+        """Whether mutants of one of these types were judged that it may explain: else it is not stale."""
+        return any(_fits(self.type, type_) for type_ in types) and (
+            self.type != ".*" or any("::" in type_ for type_ in types)
+        )
+
 
 def _fits(pattern: Pattern, text: str) -> bool:
     patterns = [pattern] if isinstance(pattern, str) else pattern

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resou
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,12 @@ UPWARDS = (
     "GreaterThanUpperThreshold",
     "LessThanLowerOrGreaterThanUpperThreshold",
 )
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
+STATISTIC = re.compile(
+    r"SampleCount|Average|Sum|Minimum|Maximum|IQM|(p|tm|wm|tc|ts|PR|TM|WM|TC|TS)[\d.(:%)]+"
+)
+# https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -54,8 +61,16 @@ class Metric(msgspec.Struct, frozen=True):
 
     @property
     def can_fire(self) -> bool:
-        """Whether a high value would set it off."""
-        return self.resource.get("ComparisonOperator") in UPWARDS
+        """Whether a high value would set it off: it says how high, over what time, and by which statistic."""
+        alarm = self.resource
+        thresholds = (alarm.get("Threshold"), alarm.get("ThresholdMetricId"))
+        stated = (alarm.get("EvaluationPeriods"), self.statistic, self.period)
+        return (
+            alarm.get("ComparisonOperator") in UPWARDS
+            and any(value is not NO_VALUE for value in thresholds)
+            and all(value is not NO_VALUE for value in stated)
+            and (not isinstance(self.statistic, str) or STATISTIC.fullmatch(self.statistic) is not None)
+        )
 
 
 def metrics_of(alarm: Resource) -> Iterator[Metric]:
@@ -321,7 +336,12 @@ def _subscriptions(topic: Resource, case: Case) -> str:
 
 def _reaches(subscription: Value) -> bool:
     """Whether a subscription has somebody to reach, if only by what a deployment says."""
-    return not isinstance(subscription, dict) or {"Endpoint", "Protocol"} <= subscription.keys()
+    if not isinstance(subscription, dict):
+        return True
+    protocol = subscription.get("Protocol")
+    return "Endpoint" in subscription and (
+        protocol in PROTOCOLS if isinstance(protocol, str) else bool(protocol)
+    )
 
 
 def _by_parameter(stack: Stack, condition: Any) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 
 from compliance.assembly import NESTED_STACK, Resource
 from compliance.iam import POLICIES, covers_action, statements
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, parts_of, show, to_bool, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, word
+from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
@@ -256,7 +257,7 @@ def judge_own_role(check: OwnRole, case: Case) -> Verdict:
             value = decided(function.get("Role"))
             tally.add(False, evidence(function, value, "a role of this stack", "Role"))
             continue
-        users = [r.logical_id for r in _users(role, case) if r is not function]
+        users = [r.logical_id for r in case.pipeline.once(_users).get(role, ()) if r is not function]
         found = f"used by {', '.join([function.logical_id, *users])}"
         item = evidence(role, found, "one function's own role")
         tally.add(not users, item)
@@ -265,17 +266,15 @@ def judge_own_role(check: OwnRole, case: Case) -> Verdict:
     return tally.verdict()
 
 
-def _users(role: Resource, case: Case) -> Iterator[Resource]:
-    """Every resource that runs under a role: one with a property named after roles that denotes it."""
-    for resource in case.assembly.resources():
-        if (
-            resource is not role
-            and resource.type not in NO_USERS
-            and any(
-                case.pipeline.identify(value, ROLE) is role for value in _role_values(resource.properties)
-            )
-        ):
-            yield resource
+def _users(wiring: Wiring) -> dict[Resource, list[Resource]]:
+    """By role, the resources that run under it."""
+    found: dict[Resource, list[Resource]] = defaultdict(list)
+    for resource in wiring.assembly.resources():
+        if resource.type not in NO_USERS:
+            roles = {wiring.identify(value, ROLE) for value in _role_values(resource.properties)}
+            for role in roles - {None, resource}:
+                found[role].append(resource)
+    return found
 
 
 def _role_values(value: Value, named: bool = False) -> Iterator[Value]:

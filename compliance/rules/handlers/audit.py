@@ -100,7 +100,8 @@ def _failure_type(seen: Seen, item: JSON, message: Message, call: Call) -> Findi
     error, condition = failed["responseContext"]["functionError"], failed["requestContext"]["condition"]
     value = item.get("failureType")
     found = f"failureType {'is not set' if value is None else brief(value)}"
-    follows = isinstance(value, str) and (error in value or condition in value)
+    copied = isinstance(value, str) and (message.body in value or _parsed(value) == message.failed)
+    follows = isinstance(value, str) and not copied and (error in value or condition in value)
     told = seen.ok if follows else seen.bad
     return told(found, f"{error} (functionError) or {condition} (condition)", call.at)
 
