@@ -12,7 +12,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,10 +49,20 @@ class Boto3:
             import boto3  # type: ignore[import-untyped]
         except ImportError:
             raise InputError("--deployed needs boto3: pip install 'cdk-compliance-gate[deployed]'") from None
-        self._client = cache(boto3.session.Session().client)
+        self._boto3 = boto3
+        self._clients: dict[str, Any] = {}
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._boto3.session.Session()
 
     def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
-        return getattr(self._client(service), operation)(**arguments)
+        if service not in self._clients:
+            try:
+                self._clients[service] = self._session.client(service)
+            except ValueError as error:  # an endpoint in the environment that is none
+                raise InputError(f"--deployed: {error}") from None
+        return getattr(self._clients[service], operation)(**arguments)
 
 
 # The stack
@@ -99,12 +109,14 @@ def _file(body: JSON, path: Path) -> Path:
     return path
 
 
-def _arguments(stack: JSON) -> dict[str, str]:
-    pairs = {
-        p["ParameterKey"]: p.get("ResolvedValue", p.get("ParameterValue"))
-        for p in stack.get("Parameters", ())
+def _arguments(stack: JSON) -> dict[str, Value]:
+    """What the stack's parameters were given. A hidden one is unknown, whatever its default."""
+    return {
+        parameter["ParameterKey"]: Unknown(f"the parameter {parameter['ParameterKey']} is hidden (NoEcho)")
+        if parameter["ParameterValue"] == HIDDEN
+        else parameter["ParameterValue"]
+        for parameter in stack.get("Parameters", ())
     }
-    return {key: value for key, value in pairs.items() if value not in (None, HIDDEN)}
 
 
 def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:

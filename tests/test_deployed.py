@@ -39,7 +39,7 @@ def allow(action: str, resource: JSON) -> JSON:
 TEMPLATE: JSON = {
     "Parameters": {
         "Memory": {"Type": "Number", "Default": 128},
-        "Secret": {"Type": "String", "NoEcho": True},
+        "Secret": {"Type": "String", "NoEcho": True, "Default": "no secret"},
     },
     "Resources": {
         "Key": {
@@ -453,7 +453,7 @@ def test_a_hidden_parameter_is_a_doubt(account: Account, compare: Callable[[], D
     variables["SECRET"] = {"Ref": "Secret"}
     (problem,) = compare().problems
     assert problem.startswith("Function (AWS::Lambda::Function) can't be compared")
-    assert "Secret" in problem
+    assert "the parameter Secret is hidden (NoEcho)" in problem
 
 
 def test_a_stack_between_two_states_is_a_problem(account: Account, compare: Callable[[], Drift]) -> None:
@@ -481,6 +481,31 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(InputError, match=r"pip install 'cdk-compliance-gate\[deployed\]'"):
         deployed.Boto3()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AWS_PROFILE", "nobody", "The config profile (nobody) could not be found"),
+        ("AWS_ENDPOINT_URL", "nowhere", "Invalid endpoint: nowhere"),
+        ("AWS_DEFAULT_REGION", "", "You must specify a region."),
+    ],
+)
+def test_what_boto3_cannot_start_with_is_said_in_one_line(
+    variable: str, value: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    settings = {"AWS_DEFAULT_REGION": "us-east-1", variable: value}
+    for name in filter(settings.get, settings):
+        monkeypatch.setenv(name, settings[name])
+    with pytest.raises(InputError) as caught:
+        load_stack("shop", deployed.Boto3(), tmp_path)
+    assert str(caught.value).startswith("--deployed")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 SAME: dict[str, tuple[JSON, JSON]] = {
