@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -68,6 +69,7 @@ MOST_SHOWN = 6  # logical ids in a message
 MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
 
+T = TypeVar("T")
 _Part = tuple[
     int, Resource | None, Resource | None, Resource | None
 ]  # how many links hold, and what fills it
@@ -97,6 +99,14 @@ class Wiring(ABC):
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
+        self._made: dict[Callable[[Wiring], Any], Any] = {}
+
+    def once(self, make: Callable[[Wiring], T]) -> T:
+        """What a function makes of the whole wiring, made once: where a rule keeps an index."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
 
     @abstractmethod
     def one(self, name: str) -> Resource:

@@ -294,14 +294,15 @@ def denotes(wiring: Wiring, value: Value, target: Resource) -> bool:
     text = wiring.assembly.text(value)
     if not text:
         return False
-    if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in _wholes(wiring, target)):
+    wholes = (own for own in _wholes(wiring, target) if own in text)
+    if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in wholes):
         return True
     name = wiring.assembly.text(target.get(name_of(target.type)))
     return bool(name) and "arn:" not in text and _stands_in(str(name), text)
 
 
 def _stands_in(name: str, text: str) -> bool:
-    return re.search(rf"(?:^|[/:]){re.escape(name)}(?:$|[/:])", text) is not None
+    return name in text and re.search(rf"(?:^|[/:]){re.escape(name)}(?:$|[/:])", text) is not None
 
 
 def _wholes(wiring: Wiring, target: Resource) -> Iterator[str]:

@@ -271,8 +271,8 @@ def _users(wiring: Wiring) -> dict[Resource, list[Resource]]:
     found: dict[Resource, list[Resource]] = defaultdict(list)
     for resource in wiring.assembly.resources():
         if resource.type not in NO_USERS:
-            roles = {wiring.identify(value, ROLE) for value in _role_values(resource.properties)}
-            for role in roles - {None, resource}:
+            roles = (wiring.identify(value, ROLE) for value in _role_values(resource.properties))
+            for role in {role for role in roles if role and role is not resource}:
                 found[role].append(resource)
     return found
 
