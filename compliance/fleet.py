@@ -550,13 +550,15 @@ def _watch(line: Connection) -> None:
     with suppress(EOFError, OSError):
         line.recv_bytes()  # nothing is ever sent: it ends
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os._exit(128 + signal.SIGTERM)
 
 
 def _end(*_: object) -> None:
     """Raised where the audit is, it ends what that had begun: scanners, temporary folders."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool sends one too, which would end the clean-up
     _Ending.begun = True
+    late = threading.Timer(GRACE, os._exit, (128 + signal.SIGTERM,))
+    late.daemon = True
+    late.start()
     sys.exit(128 + signal.SIGTERM)
 
 
@@ -565,7 +567,9 @@ def _work(judge: Judge, job: Job) -> Row | None:
         if not _Ending.begun:
             return judge(job)
     except SystemExit:
-        pass
+        for thread in threading.enumerate():  # those that run handlers clean up as well
+            if not thread.daemon and thread is not threading.main_thread():
+                thread.join()
     os._exit(128 + signal.SIGTERM)
 
 

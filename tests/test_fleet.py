@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -338,6 +340,36 @@ def test_an_executor_that_breaks_ends_the_fleet_and_leaves_what_is_done(
         run([folder], RULES, executor=pool, output=rows)
 
 
+def patient(job: Job) -> Row | None:
+    """Takes its time, and some of it to clean up."""
+    mark = Path(job.input.place)
+    mark.with_suffix(".begun").touch()
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        mark.with_suffix(".cleaned").touch()
+    return None
+
+
+def test_what_an_interrupted_audit_had_begun_is_cleaned_up(tmp_path: Path) -> None:
+    terms = fleet.terms_of(RULES)
+    jobs = [Job(i, RULES, terms) for i in find([templates(tmp_path, "a", "b")])]
+
+    def interrupted() -> None:
+        with fleet._pool(2, patient) as submit:
+            for job in jobs:
+                submit(job)
+            wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2)
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(list(tmp_path.glob("*.cleaned"))) == 2
+    assert time.monotonic() - began < 40, "nobody waited for the end of it"
+
+
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "compliance.cli", "fleet", *map(str, arguments)]
 
@@ -495,6 +527,21 @@ def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 110
     assert "\x1b[31mred" in invoke(tmp_path, FORCE_COLOR="1", NO_COLOR="").stdout
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_the_guide_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    text = Path("docs/fleet.md").read_text(encoding="utf-8")
+    shown = re.search(r"\$ compliance (fleet .*)\n([^`]*)", text)
+    assert shown
+    done = CliRunner().invoke(main, [*shown[1].split(), "--as-of", "2026-11-25"], env={"NO_COLOR": "1"})
+    assert done.exit_code == 2
+
+    def table(text: str) -> list[str]:  # without the last line: the document's digest
+        return text.splitlines()[:-1]
+
+    assert table(done.stdout) == table(shown[2])
 
 
 @pytest.mark.usefixtures("in_threads")
