@@ -91,8 +91,9 @@ def check(content: bytes, name: str = "t.json") -> None:
         for found, rules in documents():
             judged(assembly, found, rules)
     except InputError as error:
-        # As the command line shows it.
-        assert one_line(printable(str(error))).isprintable(), error  # noqa: PT017 -- a right answer
+        shown = one_line(printable(str(error)))  # as the command line does
+        assert shown, error  # noqa: PT017 -- an InputError is a right answer
+        assert all(ord(character) >= ord(" ") for character in shown)
     assert time.process_time() - start < SECONDS
 
 
