@@ -9,9 +9,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Attested
-from emulator import Emulator, until
-from pipeline import Pipeline, id_of, key_of
+from emulator.ministack import Attested, Emulator, until
+from emulator.pipeline import Pipeline, id_of, key_of
 
 
 class Behaviour:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("behaviour", "emulator", "pipeline")
+pytest.register_assert_rewrite("emulator.behaviour", "emulator.ministack", "emulator.pipeline")
 
-from emulator import Emulator, emulator, until, why_not  # noqa: E402
-from pipeline import Pipeline  # noqa: E402
+from emulator.ministack import Attested, Emulator, emulator, until, why_not  # noqa: E402
+from emulator.pipeline import Pipeline  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +25,6 @@ def can_run() -> None:
 def aws(can_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with emulator(tmp_path_factory.mktemp("aws")).running() as running:
         yield running
-
-
-@dataclass
-class Attested:
-    """What was audited: the attestation, and the assembly that it speaks of."""
-
-    attestation: Path
-    assembly: Path
-
-    def deploy(self, aws: Emulator) -> subprocess.CompletedProcess[str]:
-        """`compliance deploy` of the attested bytes."""
-        return aws.deploy("--attestation", str(self.attestation), "--assembly", str(self.assembly))
-
-    def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:
-        """`cdk destroy`, which writes locks beside the assembly: of a copy."""
-        copy = shutil.copytree(self.assembly, folder / "audited")
-        for place, _, _ in os.walk(copy):
-            os.chmod(place, 0o700)
-        return aws.cdk("destroy", "--force", "--app", str(copy))
 
 
 @pytest.fixture(scope="module")

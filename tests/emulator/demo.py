@@ -10,14 +10,13 @@ from pathlib import Path
 from time import monotonic
 from typing import NoReturn
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import click  # noqa: E402
-from emulator import ADDRESS, Emulator, emulator, until, why_not  # noqa: E402
-from pipeline import Pipeline, key_of  # noqa: E402
+import click
 
-from compliance.commands.common import say  # noqa: E402
+from compliance.commands.common import say
+from emulator.ministack import ADDRESS, Emulator, emulator, until, why_not
+from emulator.pipeline import Pipeline, key_of
 
 SHOWN = ("auditId", "timestamp", "failureType", "condition", "approximateInvokeCount", "functionArn")
 SHOWN += ("startSequenceNumber", "endSequenceNumber", "batchSize")

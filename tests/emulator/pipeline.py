@@ -10,8 +10,8 @@ from datetime import UTC
 from functools import cached_property
 from typing import Any
 
-from emulator import Emulator, until
-from stream import Poller
+from emulator.ministack import Emulator, until
+from emulator.stream import Poller
 
 JSON = Any
 STACK = "dev-order-pipeline-backend"

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from emulator import Emulator
+from emulator.ministack import Emulator
 
 JSON = Any
 

@@ -6,11 +6,11 @@ import json
 import re
 from collections import Counter
 
-import behaviour
-import demo
 import pytest
-from emulator import Emulator, until
-from pipeline import Pipeline, id_of, key_of
+
+from emulator import behaviour, demo
+from emulator.ministack import Emulator, until
+from emulator.pipeline import Pipeline, id_of, key_of
 
 HANDLERS = "nodejs"
 pytestmark = pytest.mark.slow

@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import behaviour
 import pytest
-from conftest import Attested
-from emulator import EXECUTABLE, Emulator
-from pipeline import STACK, Pipeline
 
 from compliance.deployed import Drift, drift, load_stack
+from emulator import behaviour
+from emulator.ministack import EXECUTABLE, Attested, Emulator
+from emulator.pipeline import STACK, Pipeline
 
 HANDLERS = "python"
 pytestmark = pytest.mark.slow

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import emulator as module
 import pytest
-from emulator import emulator, until, why_not
-from stream import Poller
+
+from emulator import ministack
+from emulator.ministack import emulator, until, why_not
+from emulator.stream import Poller
 
 JSON = Any
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -127,7 +128,7 @@ def test_a_failure_record_names_a_range_and_no_contents() -> None:
 
 
 def test_without_the_emulator_it_says_what_makes_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "EXECUTABLE", tmp_path / ".emulator" / "bin" / "ministack")
+    monkeypatch.setattr(ministack, "EXECUTABLE", tmp_path / ".emulator" / "bin" / "ministack")
     assert why_not() == ".emulator is not there: `make .emulator/.ready` makes it"
 
 
@@ -142,11 +143,11 @@ def test_nothing_of_ours_reaches_the_functions(monkeypatch: pytest.MonkeyPatch, 
 def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Killed, which nobody can catch."""
     script = (
-        "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; import emulator;"
-        "e = emulator.emulator(Path(sys.argv[1])); e.start(); print(e.port, flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
+        "from emulator.ministack import emulator; started = emulator(Path(sys.argv[1])); started.start();"
+        "print(started.port, flush=True); time.sleep(600)"
     )
-    places = [str(Path(module.__file__).parent), str(Path(module.__file__).parents[1])]
-    command = [sys.executable, "-c", script, str(tmp_path), *places]
+    command = [sys.executable, "-c", script, str(tmp_path), str(Path(ministack.__file__).parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         port = int(process.stdout.readline())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import ssl
@@ -35,12 +36,14 @@ ACCOUNT, REGION = "111122223333", "us-east-1"
 ADDRESS = ("--parameters", "AlarmEmail=ops@example.com")
 START_SECONDS, STOP_SECONDS = 60.0, 20.0
 # The shell outlives us, whatever ends us, by as long as it takes to stop the emulator and the functions'
-# processes: its standard input ends then. SIGTERM first, for that has the emulator save its state.
+# processes: its standard input ends then. SIGTERM first, for that has the emulator save its state; it may
+# wait for connections that hang.
 GUARD = """
 "$0" & child=$!
 read -r line
 trap '' TERM
 kill -TERM 0
+(sleep 15; kill -KILL 0) &
 wait "$child"
 kill -KILL 0
 """
@@ -228,6 +231,25 @@ class Emulator:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+
+@dataclass
+class Attested:
+    """What was audited: the attestation, and the assembly that it speaks of."""
+
+    attestation: Path
+    assembly: Path
+
+    def deploy(self, aws: Emulator) -> subprocess.CompletedProcess[str]:
+        """`compliance deploy` of the attested bytes."""
+        return aws.deploy("--attestation", str(self.attestation), "--assembly", str(self.assembly))
+
+    def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:
+        """`cdk destroy`, which writes locks beside the assembly: of a copy."""
+        copy = shutil.copytree(self.assembly, folder / "audited")
+        for place, _, _ in os.walk(copy):
+            os.chmod(place, 0o700)
+        return aws.cdk("destroy", "--force", "--app", str(copy))
 
 
 def emulator(folder: Path) -> Emulator:

@@ -1,0 +1,1 @@
+"""The order pipeline end to end, on an emulator of AWS."""
