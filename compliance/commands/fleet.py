@@ -110,22 +110,29 @@ def fleet(
     from compliance.fleet import scheduler as cluster
 
     options = Options(requirements=requirements, waivers=waivers, environment=environment, **others)
-    with _progress(quiet) as told, cluster(scheduler) if scheduler else nullcontext() as executor:
+    seen = (0, 0)
 
-        def tell(row: Row, done: int, total: int) -> None:
-            if to_stdout:
-                click.echo(line(row), nl=False)
-            told(row, done, total)
+    def judged() -> tuple[Row, ...]:
+        with _progress(quiet) as told, cluster(scheduler) if scheduler else nullcontext() as executor:
 
-        rows = run(
-            paths,
-            options,
-            executor=executor,
-            jobs=jobs,
-            output=None if to_stdout else output,
-            resume=resume,
-            progress=tell,
-        )
+            def tell(row: Row, done: int, total: int) -> None:
+                nonlocal seen
+                seen = done, total
+                if to_stdout:
+                    click.echo(line(row), nl=False)
+                told(row, done, total)
+
+            file = None if to_stdout else output
+            return run(
+                paths, options, executor=executor, jobs=jobs, output=file, resume=resume, progress=tell
+            )
+
+    try:
+        rows = judged()
+    except KeyboardInterrupt:
+        how = "; --resume goes on from there" if output and not to_stdout else ""
+        click.echo(f"interrupted: {seen[0]} of {seen[1]} judged{how}", err=True)
+        raise
     stream = sys.stderr if to_stdout else sys.stdout
     table = rendered(lambda console: _write(rows, console), stream)
     try:
