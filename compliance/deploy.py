@@ -89,14 +89,15 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
 def _option(argument: str) -> tuple[list[str], str, str | None]:
     """The options that an argument names, as yargs reads it; their text; the value that is attached to it.
 
-    `--app=X`, `--no-app`, `--app.x`, `--APP-`, `---app` and `--_app-` all speak of app: yargs writes a name
-    in camel case, without the hyphens. Here it loses its case too. `-fa` is `-f -a`, and so is `-fa./X`.
+    `--app=X`, `--no-app`, `--app.x`, `--APP-`, `--_app-` and `"---app "` all speak of app: yargs trims names
+    and writes them in camel case. Here they keep letters and digits, without case. `-fa` and `-fa./X` are
+    `-f -a`.
     https://github.com/yargs/yargs-parser#readme
     """
     long = re.match(r"--([^=]*)(?:=(.*))?$", argument, re.DOTALL)
     if long:
         name = long[1].partition(".")[0].removeprefix("no-")
-        return [re.sub("[-_]", "", name).lower()], f"--{long[1]}", long[2]
+        return [re.sub(r"[^a-z0-9]", "", name.lower())], f"--{long[1]}", long[2]
     short = re.match(r"-(\w+)(=?.*)$", argument, re.DOTALL)
     if short:
         return list(short[1]), f"-{short[1]}", short[2].removeprefix("=") if short[2] else None
