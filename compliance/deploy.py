@@ -86,24 +86,26 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
     return passed
 
 
-def _option(argument: str) -> tuple[list[str], str, str | None]:
-    """The options that an argument names, as yargs reads it; their text; the value that is attached to it.
+# How the CLI's own help writes options. What yargs makes of other spellings is its secret: it trims names,
+# swallows hyphens (`--build-` is --build), and follows dots. https://github.com/yargs/yargs-parser#readme
+LONG = re.compile(r"--(?:no-)?([a-z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*)(?:=(.*))?", re.DOTALL)
+SHORT = re.compile(r"-([a-zA-Z0-9]+)(\W.*)?", re.DOTALL | re.ASCII)
 
-    `--app=X`, `--no-app`, `--app.x`, `--APP-`, `--_app-` and `"---app "` all speak of app: yargs trims names
-    and writes them in camel case. Here they keep letters and digits, without case. `-fa` and `-fa./X` are
-    `-f -a`.
-    https://github.com/yargs/yargs-parser#readme
+
+def _option(argument: str) -> tuple[list[str], str, str | None]:
+    """The options that an argument names, its text without the value, and the value that is attached to it.
+
+    Names keep letters and digits, without case: `--hotswapFallback` is `--hotswap-fallback`. `-fa` is
+    `-f -a`, and so are `-fa=X` and `-fa./X`. Raises InputError on spellings that no help shows.
     """
-    long = re.match(r"--([^=]*)(?:=(.*))?$", argument, re.DOTALL)
-    if long:
-        name = long[1].partition(".")[0].removeprefix("no-")
-        return [re.sub(r"[^a-z0-9]", "", name.lower())], f"--{long[1]}", long[2]
-    short = re.match(r"-(\w+)(=?.*)$", argument, re.DOTALL)
-    if short:
-        return list(short[1]), f"-{short[1]}", short[2].removeprefix("=") if short[2] else None
-    if argument.startswith("-") and len(argument) > 1:
-        raise InputError(f"{argument}: is no option of cdk deploy")  # yargs reads -.a as -a
-    return [], argument, None
+    if not argument.startswith("-") or argument == "-":
+        return [], argument, None
+    if long := LONG.fullmatch(argument):
+        return [long[1].replace("-", "").lower()], argument.partition("=")[0], long[2]
+    if short := SHORT.fullmatch(argument):
+        attached = short[2].removeprefix("=") if short[2] else None
+        return list(short[1]), f"-{short[1]}", attached
+    raise InputError(f"{argument}: is no option of cdk deploy")
 
 
 def _check_parameter(text: str, stacks: Sequence[Planned]) -> None:

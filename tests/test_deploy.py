@@ -210,7 +210,7 @@ def test_settings_that_have_a_say_in_what_is_deployed_are_refused(here: World, k
     "argument",
     [
         *("--app", "--app=x", "-a", "-a=x", "-ax", "-fa", "--no-app", "--app.x=1", "--App=x"),
-        *("--app-=x", "---app=x", "--a-=x", "--APP-=x", "--_app-=x", "--a", "---app ", "--app-\t=x"),
+        *("--app-=x", "---app=x", "--a-=x", "--APP-=x", "--_app-=x", "--a", "---app ", "--app- =x"),
         *("--output", "--output=x", "-o", "-ox", "--output-=x", "--build", "--build=x", "--build-=x"),
         *("-c", "-cenv=x", "-c=env=x", "--context", "--context=env=x", "--context.env=x", "-vc"),
         *("--tags", "-t", "--tags=a=b", "--hotswap", "--hotswap-fallback", "--hotswapFallback", "--watch"),
