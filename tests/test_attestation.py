@@ -167,6 +167,8 @@ def test_an_input_that_shows_one_environment_is_not_attested(here: World, option
         (("--attest", "made/a.json", "--keep", "made"), "is in --keep DIR"),
         (("--attest", "a.json", "--keep", "made"), "made: is there already"),
         (("--attest", "made"), "made: is a folder"),
+        (("--attest", "a.json", "--output", "./a.json"), "something else would be written to it"),
+        (("--attest", "a.json", "--history", "a.json"), "something else would be written to it"),
         (("--attest", "requirements.yaml", "--requirements", "requirements.yaml"), "is an input"),
     ],
 )

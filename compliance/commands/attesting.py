@@ -39,6 +39,8 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
     if ctx.get_parameter_source("as_of") is not ParameterSource.DEFAULT and given["as_of"] != now:
         raise click.UsageError(f"--attest is for today, {now} (UTC), not for --as-of {given['as_of']}")
     check_output(file, given["requirements"], given["waivers"], key)
+    if file.resolve() in [other.resolve() for other in (*given["outputs"], given["history"]) if other]:
+        raise click.UsageError(f"--attest {file}: something else would be written to it")
     if key:
         attestation.check_key(key)
     if keep:
