@@ -435,9 +435,9 @@ def _signed(payload: bytes) -> bytes:
 
 
 def _verify(envelope: _Envelope, payload: bytes, path_of_key: Path, path: Path) -> None:
+    key = _public_key(path_of_key)  # says what to install, if need be
     from cryptography.exceptions import InvalidSignature
 
-    key = _public_key(path_of_key)
     for signature in envelope.signatures:
         try:
             key.verify(_bytes(signature.sig, path, "sig"), _signed(payload))

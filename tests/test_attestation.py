@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -549,6 +550,21 @@ def test_a_key_that_cannot_verify(signed: World, name: str, said: str) -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert said in result.stderr
     assert signed.started is None
+
+
+def test_what_signatures_need_is_said_where_it_is_not_installed(
+    signed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for result in (
+        signed.deploy_attested("--public-key", "k.pub"),
+        signed.run("audit", "--app", "touch ran", "--attest", "b.json", "--sign", "k.pem"),
+    ):
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "pip install 'cdk-compliance-gate[sign]'" in result.stderr
+    assert signed.started is None
+    assert not (signed.folder / "ran").exists()
 
 
 # Ours, by the real scanners and the real CLI

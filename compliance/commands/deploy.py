@@ -146,6 +146,7 @@ def deploy(
         passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
         for label, text in (*said, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
+        cdk.check_settings(Path.home())  # where the app could have written meanwhile
         sys.exit(cdk.run(command, copy, seal, passed, empty))
 
 
