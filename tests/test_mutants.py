@@ -1,32 +1,25 @@
-"""Mutants that know nothing of requirements: each is killed, or is of a class that breaks none.
+"""Pipelines with a part missing, or two of a part, and properties that are not what CloudFormation wants.
 
-A sample by default, all of them with `MUTANTS=all`. Also: pipelines with a part missing, or two of a part,
-and properties that are not at all what CloudFormation wants.
+Mutants, which are made by the thousand, are `compliance.mutation`'s: see test_mutation.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from mutants import LEFT_OPEN, Mutant, at, mutants, walk
-from test_spellings import function, let, mapping, role
 from witness import (
-    Base,
     Change,
     Draft,
     all_of,
     bases,
     copy_of,
     differences,
-    handwritten,
     judge,
-    own_app,
     parameter,
     put,
     remove,
@@ -34,142 +27,13 @@ from witness import (
 )
 
 from compliance.model import InputError, Status
+from compliance.mutation import edited
+from compliance.mutation.equivalents import function, let, mapping, role
+from compliance.mutation.generic import LEFT_OPEN, OPEN, walk
 from compliance.pipeline import ROLES
 
 EVERY = ("app", "typescript", "handwritten")
-
-# Why a surviving mutant breaks no requirement: resource type, property place, operator, and the reason.
-TABLE, BUCKET, QUEUE = "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"
-FUNCTION, MAPPING, ROLE = "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role"
-SURVIVORS = [
-    (".*", r"Tags\.#\.Value", "change|star|literal|leave open", "SEC-07 wants the tag; what it says is free"),
-    (".*", r".*(Description|Sid|PolicyName|\.Version)", ".*", "words, and the policy language's version"),
-    (r"AWS::KMS::\w+", ".*", ".*", "of keys only the topic's is asked for, and of its policy one statement"),
-    (TABLE, r"SSESpecification.*|DeletionProtectionEnabled", ".*", "asked for nowhere"),
-    (BUCKET, r"OwnershipControls.*|LoggingConfiguration.*|.*BucketKeyEnabled", ".*", "asked for nowhere"),
-    (BUCKET, r".*KMSMasterKeyID", ".*", "SEC-02 wants encryption, whichever key does it"),
-    (QUEUE, "KmsMasterKeyId", "redirect.*|literal", "HRD-08 wants encryption, whichever key does it"),
-    (
-        "AWS::Logs::LogGroup",
-        "KmsKeyId",
-        ".*",
-        "asked for nowhere",
-    ),
-    (
-        r"AWS::(S3::Bucket|SQS::Queue|SNS::Topic)Policy",
-        r"PolicyDocument\.Statement\.#.*",
-        ".*",
-        "a statement beyond those asked for, or as wide in another spelling",
-    ),
-    (
-        ".*",
-        "RoleName|AlarmName|TopicName|QueueName|LogGroupName|AliasName",
-        "drop",
-        "NAM-07 judges the names that are given; CloudFormation makes the others",
-    ),
-    (
-        f"{QUEUE}|{TABLE}|{BUCKET}|AWS::Logs::LogGroup",
-        "(Deletion|UpdateReplace)Policy",
-        ".*",
-        "as it was, or kept by nothing",
-    ),
-    (
-        f"{FUNCTION}|{MAPPING}|{QUEUE}|AWS::Logs::LogGroup",
-        "Timeout|MemorySize|BatchSize|Maximum.*|RetentionInDays|VisibilityTimeout|RedrivePolicy.maxReceiveCount",
-        "increase|decrease|multiply",
-        "within what is asked for",
-    ),
-    (
-        FUNCTION,
-        "Code.*|Handler|KmsKeyArn|Architectures.*|MemorySize",
-        ".*",
-        "what runs is the handlers' requirements'",
-    ),
-    (FUNCTION, "LoggingConfig.LogGroup", "drop", "the group that Lambda takes by default is the same"),
-    (
-        MAPPING,
-        "FunctionResponseTypes.*|BisectBatchOnFunctionError",
-        ".*",
-        "HRD-03 wants one of both; HRD-02 is handlers'",
-    ),
-    (
-        MAPPING,
-        "BatchSize|ScalingConfig.*|MaximumBatchingWindowInSeconds|Enabled",
-        ".*",
-        "the other mapping's is free",
-    ),
-    (
-        f"{ROLE}|AWS::IAM::ManagedPolicy",
-        r"(Policies.*)?(PolicyDocument.*)?|Roles.*|ManagedPolicyArns.*",
-        "drop|empty|remove|condition.*|change|literal",
-        "SEC-04 and SEC-05 are ceilings: what is allowed no more is HRD-14's",
-    ),
-    (
-        f"{ROLE}|AWS::IAM::ManagedPolicy",
-        r"(Policies\.#\.)?PolicyDocument\.Statement\.#\.Resource",
-        "star",
-        "`*` already",
-    ),
-    (ROLE, r"AssumeRolePolicyDocument\..*Action.*", "star", "as wide, for Lambda alone"),
-    (ROLE, r"Policies.*(Sid|Condition.*)", ".*", "a condition narrows"),
-    (QUEUE, "MessageRetentionPeriod|RedriveAllowPolicy.*|", ".*", "of the second queue HRD-15 wants no more"),
-    (
-        "AWS::CloudWatch::Alarm",
-        "EvaluationPeriods|Period|Statistic|Threshold|AlarmDescription|ComparisonOperator",
-        ".*",
-        "HRD-05 wants these alarms; MON-02 and MON-03 are about one other",
-    ),
-    (
-        "AWS::SNS::Subscription",
-        "Endpoint|Protocol|",
-        "leave open|condition left open|change|star",
-        "HRD-06: a parameter may say",
-    ),
-    (r"Custom::\w+", ".*", ".*", "CDK's helpers are no part of the pipeline (of theirs SRV-02 alone judges)"),
-    ("AWS::Lambda::Function", "", "remove|condition.*", "a helper's"),
-    # The hand-written template's own.
-    (TABLE, "PointInTimeRecoverySpecification.*", ".*", "HRD-09 fails there anyway"),
-    ("AWS::Logs::LogGroup", ".*", ".*", "HRD-10 fails there anyway"),
-    ("AWS::CloudWatch::Alarm", "AlarmActions.*", ".*", "HRD-06 fails there anyway"),
-]
-# Resources of which no requirement speaks: the bucket for access logs, and CDK's helper.
-OUTSIDE = re.compile(r"AccessLogs|CustomS3AutoDeleteObjects")
-
-SAMPLE = 1 if os.environ.get("MUTANTS") == "all" else 13
-CHUNKS = 12
-
-
-def sample(base: Base) -> list[Mutant]:
-    every = list(mutants(base))
-    random.Random(SAMPLE).shuffle(every)  # noqa: S311
-    return every[::SAMPLE]
-
-
-def reason(mutant: Mutant) -> str | None:
-    """Why a mutant may survive."""
-    if OUTSIDE.match(mutant.resource):
-        return "no requirement speaks of this resource"
-    for type_, place, operator, why in SURVIVORS:
-        parts = ((type_, mutant.type), (place, mutant.place), (operator, mutant.operator))
-        if all(re.fullmatch(pattern, text) for pattern, text in parts):
-            return why
-    return None
-
-
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("name", ["app", "handwritten"])
-def test_mutants(name: str, chunk: int) -> None:
-    base = own_app() if name == "app" else handwritten()
-    alive = []
-    for mutant in sample(base)[chunk::CHUNKS]:
-        try:
-            changed = differences(base.statuses, statuses(base.judge(mutant.change)))
-        except InputError:
-            continue  # CloudFormation would refuse it, and so do we
-        if not changed and reason(mutant) is None:
-            alive.append(str(mutant))
-    assert alive == []
-
+FUNCTION = "AWS::Lambda::Function"
 
 # A part missing, or two of it
 
@@ -279,7 +143,7 @@ def reader(source: Any, action: str, target: Any) -> Change:
 
 STREAM, DLQ = ({"Fn::GetAtt": [f"@{r}", a]} for r, a in (("orders_table", "StreamArn"), ("dlq", "Arn")))
 ON_FAILURE = "stream_mapping.DestinationConfig.OnFailure.Destination"
-OPEN = {"Ref": "Open"}
+NOT_SAID = {"Ref": "Open"}
 WIRES: Mapping[str, tuple[Change, Mapping[str, Status]]] = {
     "a second function on the stream": (reader(STREAM, "dynamodb:GetRecords", STREAM), {}),
     "a second reader of the DLQ": (reader(DLQ, "sqs:ReceiveMessage", DLQ), {}),
@@ -291,14 +155,17 @@ WIRES: Mapping[str, tuple[Change, Mapping[str, Status]]] = {
         put("stream_mapping.EventSourceArn", {"Fn::GetAtt": ["@audit_table", "StreamArn"]}),
         {"ARC-03": Status.FAIL},
     ),
-    "a stream left open": (put("stream_mapping.EventSourceArn", OPEN), {"ARC-03": Status.NOT_ASSESSED}),
+    "a stream left open": (put("stream_mapping.EventSourceArn", NOT_SAID), {"ARC-03": Status.NOT_ASSESSED}),
     "a queue left open": (
-        put("audit_mapping.EventSourceArn", OPEN),
+        put("audit_mapping.EventSourceArn", NOT_SAID),
         dict.fromkeys(("ARC-06", "ARC-07"), Status.NOT_ASSESSED),
     ),
-    "failures left open": (put(ON_FAILURE, OPEN), dict.fromkeys(("ARC-06", "ERR-02"), Status.NOT_ASSESSED)),
+    "failures left open": (
+        put(ON_FAILURE, NOT_SAID),
+        dict.fromkeys(("ARC-06", "ERR-02"), Status.NOT_ASSESSED),
+    ),
     "a bucket left open": (
-        put("processor.Environment.Variables", {"B": OPEN}),
+        put("processor.Environment.Variables", {"B": NOT_SAID}),
         {"ARC-05": Status.NOT_ASSESSED},
     ),
     "a stream by its label": (
@@ -337,9 +204,15 @@ def test_a_name_left_open_is_the_names_matter_alone(number: int) -> None:
 
 # Not what CloudFormation wants: any verdict will do, but one there must be
 
+CONDITIONS = ((("Conditions", OPEN), {"Fn::Equals": [{"Ref": OPEN}, "yes"]}),)
 ODD: tuple[Any, ...] = (
     *(None, [], {}, [None], [[1]], [{"x": None}], "", "x", "é\0", 3.5, -1, 10**30, 1e300, True, {"a": 1}),
-    *(LEFT_OPEN, {"Fn::Sub": "${LeftOpen}-x"}, {"Fn::Split": [",", LEFT_OPEN]}, {"Ref": "AWS::NoValue"}),
+    *(
+        {"Ref": OPEN},
+        {"Fn::Sub": "${LeftOpen}-x"},
+        {"Fn::Split": [",", {"Ref": OPEN}]},
+        {"Ref": "AWS::NoValue"},
+    ),
     *(
         {"Fn::If": ["LeftOpen", 1, 2]},
         [{"Fn::If": ["LeftOpen", 1, 2]}],
@@ -363,7 +236,8 @@ def test_odd_properties_end_in_verdicts(name: str, seed: int) -> None:
     for _ in range(12):
         place, odd = chosen.choice(places), chosen.choice(ODD)
         draft = base.draft()
-        at(place, lambda _, odd=odd: odd)(draft)
+        for where, what in ((("Resources", *place), odd), *LEFT_OPEN, *CONDITIONS):
+            draft.template = edited(draft.template, where, what)
         try:
             results = judge({"dev": draft.stacks()})
         except InputError:

@@ -6,7 +6,6 @@ template written by hand (`witness`). What a rule must not mind is in `test_spel
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +84,7 @@ def bind_to(region: str | None) -> Change:
     """Another region in the manifest."""
 
     def change(draft: Draft) -> None:
-        draft.unit = dataclasses.replace(draft.unit, region=region)
+        draft.unit = replace(draft.unit, region=region)
 
     return change
 
