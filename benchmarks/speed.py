@@ -3,9 +3,9 @@
     python benchmarks/speed.py [--rounds 5] [--only peers,resources,stacks,fleet,whole]
 
 All of a table's commands are whole processes and take turns, so that whatever else the machine does befalls
-all of them alike; medians and their ratios are the result. One run of each comes first and does not count.
-No verdict or handler's run is remembered between them. A memory figure is the largest resident set of the
-command and of the processes that it waited for, one by one.
+all of them alike; medians and their ratios are the result. One run of each comes first and does not count
+(`fleet` takes minutes, and runs once). No verdict or handler's run is remembered between them. A memory
+figure is the largest resident set of the command and of the processes that it waited for, one by one.
 
 peers      one assembly of the pipeline, by our rules, with and without its handlers, against cfn-lint,
            checkov (offline, CloudFormation alone) and cfn-guard (benchmarks/guard/: the rules on names,
@@ -87,16 +87,17 @@ def run(commands: Sequence[Sequence[str]]) -> Taken:
     return total
 
 
-def measure(commands: Commands, rounds: int) -> dict[str, Taken]:
+def measure(commands: Commands, rounds: int, *, warm_up: bool = True) -> dict[str, Taken]:
     """The median of each figure of each command, which take turns."""
     taken: dict[str, list[Taken]] = {name: [] for name in commands}
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for name, steps in commands.items():
-            taken[name].append(run(steps))
-            print(f"round {number} of {rounds}: {taken[name][-1].wall:7.2f} s  {name}", file=sys.stderr)
+            found = run(steps)
+            if number:
+                taken[name].append(found)
+            print(f"round {number} of {rounds}: {found.wall:7.2f} s  {name}", file=sys.stderr)
     return {
-        name: Taken(*(median(column) for column in zip(*runs[1:], strict=True)))
-        for name, runs in taken.items()
+        name: Taken(*(median(column) for column in zip(*runs, strict=True))) for name, runs in taken.items()
     }
 
 
@@ -201,8 +202,8 @@ def fleet(bench: Bench, number: int = 200, each: int = 100) -> Iterator[str]:
             handler.write_text(f"{handler.read_text()}\n// {index}\n")
     base = [str(BIN / "compliance"), "fleet", str(folder), "--skip-scanners", "--no-cache", "--quiet"]
     named = {"rules only": [[*base, "--skip-handlers"]], "with both handlers of each, 400 in all": [base]}
-    # Minutes each: what disturbs one for a second does not show.
-    taken = measure(named, min(bench.rounds, 1))
+    # Minutes each: what disturbs one for a second, or had to be read from the disk first, does not show.
+    taken = measure(named, 1, warm_up=False)
     yield "## Many assemblies\n"
     yield f"`compliance fleet` on {number} assemblies of {each} resources, a process a processor.\n"
     yield "| | s | processors, s | MiB, the largest process | resources a second |"
