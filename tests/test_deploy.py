@@ -612,6 +612,41 @@ def test_an_assembly_is_good(tmp_path: Path, name: str) -> None:
     assert plan(tmp_path, GOOD[name])[0].stack_name == "s"
 
 
+def test_what_cdk_itself_makes_is_good(tmp_path: Path) -> None:
+    """Functions, layers, providers and nested stacks, in stages too, bound to an account or to none."""
+    import aws_cdk as cdk
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_s3 as s3
+    from aws_cdk import aws_s3_deployment as deployment
+
+    code = write(tmp_path / "code", {"index.js": "exports.handler = async () => 1"})
+
+    def fill(scope: cdk.Stack) -> None:
+        source = lambda_.Code.from_asset(str(code))
+        runtime = lambda_.Runtime.NODEJS_22_X
+        lambda_.Function(scope, "F", runtime=runtime, handler="index.handler", code=source)
+        lambda_.LayerVersion(scope, "L", code=source)
+        bucket = s3.Bucket(scope, "B", removal_policy=cdk.RemovalPolicy.DESTROY, auto_delete_objects=True)
+        files = deployment.Source.asset(str(code))
+        deployment.BucketDeployment(scope, "D", sources=[files], destination_bucket=bucket)
+
+    app = cdk.App(outdir=str(tmp_path / "made"), analytics_reporting=False)
+    bound = cdk.Environment(account="111122223333", region="cn-north-1")
+    regional = cdk.Environment(region="eu-west-1")
+    for scope, environment in (
+        (app, None),
+        (cdk.Stage(app, "A", env=bound), bound),
+        (cdk.Stage(app, "B"), regional),
+    ):
+        stack = cdk.Stack(scope, "S", env=environment)
+        fill(stack)
+        fill(cdk.NestedStack(stack, "N"))
+    app.synth()
+    seal = sealed.copy(tmp_path / "made", tmp_path / "copy")
+    stacks = {(s.stack_name, s.account, s.region) for s in planned.stacks(tmp_path / "copy", seal)}
+    assert stacks == {("S", None, None), ("A-S", "111122223333", "cn-north-1"), ("B-S", None, "eu-west-1")}
+
+
 def test_an_executable_asset_stops_the_cli(here: World) -> None:
     """What the audit has no use for, and so does not see."""
     made = {"source": {"executable": ["touch", "ran"]}, "destinations": {}}
