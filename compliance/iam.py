@@ -9,7 +9,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
@@ -244,7 +244,7 @@ def _arn(role: Resource) -> Value:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html
 
 
-@cache
+@lru_cache(2**14)  # bounded: whoever audits a fleet does so in one process
 def _covers(pattern: str, text: str) -> bool:
     """Whether everything that `text` (itself perhaps a pattern) matches is matched by `pattern`.
 

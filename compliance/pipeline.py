@@ -19,15 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from compliance.assembly import Assembly, Resource
-from compliance.iam import (
-    Statement,
-    attached_policies,
-    covers_action,
-    covers_resource,
-    is_pattern,
-    resource_statements,
-    role_statements,
-)
+from compliance.iam import attached_policies, covers_action, covers_resource, is_pattern, role_statements
 from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
 from compliance.physical import FORMS, dig
 
@@ -70,9 +62,8 @@ MAX_ARN = 1000  # characters; with placeholders for what is not known it is long
 NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
 
 T = TypeVar("T")
-_Part = tuple[
-    int, Resource | None, Resource | None, Resource | None
-]  # how many links hold, and what fills it
+# Half a reading: how many of its links hold, and what fills its three roles.
+_Part = tuple[int, Resource | None, Resource | None, Resource | None]
 
 
 class Unfilled(Exception):
@@ -215,11 +206,6 @@ class Wiring(ABC):
         """A function's environment variables, resolved."""
         variables = function.get("Environment.Variables")
         return variables if isinstance(variables, dict) else {}
-
-    @cached_property
-    def resource_policies(self) -> tuple[Statement, ...]:
-        """The statements of every resource's policy, whichever type holds it."""
-        return tuple(resource_statements(self.assembly))
 
     # What belongs to it
 

@@ -14,6 +14,7 @@ from compliance.iam import (
     is_managed,
     is_pattern,
     managed_policies,
+    resource_statements,
     role_statements,
 )
 from compliance.intrinsics import Unknown, Value
@@ -97,7 +98,7 @@ def granted(case: Case, role: Resource) -> Iterator[Statement]:
     yield from role_statements(case.assembly, role)
     own = case.assembly.text(arn(role))
     session = own and own.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
-    for statement in (*case.pipeline.resource_policies, *_invoking(case)):
+    for statement in (*resource_statements(case.assembly), *_invoking(case)):
         # A statement for everybody that nothing narrows grants the role, too. (A role that everybody may
         # assume is a matter of its own: `own_role`.)
         all_ = statement.not_principals or ("AWS", "*") in statement.principals
