@@ -8,11 +8,12 @@ EMULATOR_READY := $(EMULATOR)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test demo lint format docs picture lock clean
+.PHONY: help audit test mutants demo lint format docs picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
 	@echo "make demo    the pipeline on an emulator of AWS: an order passes, and one fails"
+	@echo "make mutants change the pipeline in thousands of ways, and show which the requirements see"
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
 	@echo "make picture draw docs/report.png anew, with Chromium"
@@ -43,6 +44,11 @@ test: $(READY) $(EMULATOR_READY) lint
 
 demo: $(READY) $(EMULATOR_READY)
 	@$(BIN)/python tests/emulator/demo.py
+
+# Both languages of handlers; the templates are the same but for the runtime.
+mutants: $(READY)
+	@$(BIN)/python -m compliance.mutation $(ARGS)
+	@$(BIN)/python -m compliance.mutation -c handlers=python --handlers-only $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -286,7 +286,7 @@ def runtime(check: Runtime, case: Case) -> Iterator[Aim]:
         yield Aim("an open runtime", function, open_(function, "Runtime"))
         for name in wrong:
             yield Aim(f"run on {name}", function, put(function, "Runtime", name))
-    for function in case.subjects()[:1]:
+    for function in case.subjects()[:1] if "all_functions" in case.requirement.subjects else ():
         own = {k: v for k, v in function.raw.get("Properties", {}).items() if k != "FunctionName"}
         more = add(function, "OneMore", FUNCTION, {**own, "Runtime": "nodejs18.x"})
         yield Aim("a function more, on nodejs18.x", function, more)
@@ -746,7 +746,9 @@ def alarm(check: Alarm, case: Case) -> Iterator[Aim]:
             continue  # a query's: what follows stands elsewhere there
         if check.fires_at is not None:
             for threshold in (check.fires_at + 1, check.fires_at - 1, check.fires_at * 10):
-                yield Aim(f"a threshold of {threshold}", own, put(own, "Threshold", threshold))
+                reached = put(own, "ComparisonOperator", "GreaterThanOrEqualToThreshold")
+                edits = (*reached, *put(own, "Threshold", threshold))
+                yield Aim(f"a threshold of {threshold}", own, edits)
             yield Aim("fires on low values", own, put(own, "ComparisonOperator", "LessThanThreshold"))
             above = put(own, "ComparisonOperator", "GreaterThanThreshold")
             yield Aim("above the threshold", own, (*above, *put(own, "Threshold", check.fires_at)))

@@ -73,15 +73,16 @@ def through_parameters(draft: Draft) -> None:
 
 
 def through_a_mapping(draft: Draft) -> None:
-    """Every scalar is a mapping's value, by the region."""
+    """Every scalar is a mapping's value, in the row that a parameter names."""
     rows: dict[str, Any] = {}
-    draft.template.setdefault("Mappings", {})["All"] = {"us-east-1": rows, "eu-west-1": {}}
+    draft.template.setdefault("Mappings", {})["All"] = {"own": rows, "another": {}}
+    draft.template.setdefault("Parameters", {})["Row"] = {"Type": "String", "Default": "own"}
 
     def rewrite(node: Any) -> Any:
         if not is_scalar(node):
             return node
         rows[f"K{len(rows)}"] = node
-        return {"Fn::FindInMap": ["All", {"Ref": "AWS::Region"}, f"K{len(rows) - 1}"]}
+        return {"Fn::FindInMap": ["All", {"Ref": "Row"}, f"K{len(rows) - 1}"]}
 
     throughout(rewrite)(draft)
 
@@ -728,13 +729,14 @@ def through_list_parameters(draft: Draft) -> None:
 
 def through_default_values(draft: Draft) -> None:
     """Every scalar is what a mapping falls back on (AWS::LanguageExtensions)."""
-    draft.template.setdefault("Mappings", {})["Few"] = {"eu-west-1": {"Key": "something else"}}
+    draft.template.setdefault("Mappings", {})["Few"] = {"another": {"Key": "something else"}}
+    draft.template.setdefault("Parameters", {})["Row"] = {"Type": "String", "Default": "own"}
     draft.template["Transform"] = "AWS::LanguageExtensions"
 
     def rewrite(node: Any) -> Any:
         if not is_scalar(node):
             return node
-        return {"Fn::FindInMap": ["Few", {"Ref": "AWS::Region"}, "Key", {"DefaultValue": node}]}
+        return {"Fn::FindInMap": ["Few", {"Ref": "Row"}, "Key", {"DefaultValue": node}]}
 
     throughout(rewrite)(draft)
 
@@ -809,10 +811,10 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("an unbound account", unbound),
     Equivalent("two stacks, by exports", in_two_stacks("Fn::ImportValue")),
     Equivalent("two stacks, by outputs", in_two_stacks("Fn::GetStackOutput")),
-    Equivalent("a second pipeline beside it", SECOND_PIPELINE),
-    Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE)),
-    Equivalent("unrelated resources", UNRELATED),
-    Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED)),
+    Equivalent("a second pipeline beside it", SECOND_PIPELINE, MAPPED),
+    Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE), MAPPED),
+    Equivalent("unrelated resources", UNRELATED, MAPPED),
+    Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED), MAPPED),
 ]
 
 
@@ -839,7 +841,8 @@ def _drafts(ground: Ground, environment: str, assembly: Assembly) -> Iterator[Dr
     filled = ground.wiring(environment).filled
     for stack in assembly.stacks:
         roles = {name: r.logical_id for name, r in filled.items() if r and r.stack is stack}
-        yield Draft(copy_of(dict(stack.template)), roles, environment, _unit(stack), "")
+        template = copy_of({"Outputs": {}, **stack.template})
+        yield Draft(template, roles, environment, _unit(stack), "")
 
 
 def _unit(stack: Stack) -> Unit:

@@ -38,6 +38,7 @@ AIMED: Sequence[tuple[str, str, str, str]] = (
     ("failure_record", "audit_function", r"(drop|set) field", r".*\.rawMessage"),
     ("delivered_twice", "audit_function", FIELD, r".*\.(auditId|ConditionExpression)"),
     ("object_key", "processor", "change text", r".*processed-data/?.*"),
+    ("replayed", "processor", "drop item", r".*SequenceNumber.*"),
     ("unstored", "audit_function", "swallow errors", r"store"),
     ("bad_order", "processor", "swallow errors", r"store"),
     ("logs", ".*", "log the arguments", r"(exports\.)?handler|store|attempt"),
