@@ -550,6 +550,8 @@ def _watch(line: Connection) -> None:
     with suppress(EOFError, OSError):
         line.recv_bytes()  # nothing is ever sent: it ends
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(128 + signal.SIGTERM)  # the signal found nobody who could take it
 
 
 def _end(*_: object) -> None:
@@ -567,9 +569,7 @@ def _work(judge: Judge, job: Job) -> Row | None:
         if not _Ending.begun:
             return judge(job)
     except SystemExit:
-        for thread in threading.enumerate():  # those that run handlers clean up as well
-            if not thread.daemon and thread is not threading.main_thread():
-                thread.join()
+        pass
     os._exit(128 + signal.SIGTERM)
 
 
