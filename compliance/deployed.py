@@ -99,6 +99,8 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
         declared_region=region,
         arguments=_arguments(stack),
     )
+    for loaded in assembly.stacks:  # lines of a file that nobody has
+        loaded.metadata = {key: (path, None) for key, (path, _) in loaded.metadata.items()}
     return Deployment(clients, assembly, physical, stack["StackStatus"])
 
 

@@ -462,7 +462,9 @@ def test_a_stack_between_two_states_is_a_problem(account: Account, compare: Call
     assert "UPDATE_ROLLBACK_FAILED" in problem
 
 
-def test_yaml_is_read_as_the_account_has_it(account: Account, compare: Callable[[], Drift]) -> None:
+def test_yaml_is_read_as_the_account_has_it(
+    account: Account, compare: Callable[[], Drift], tmp_path: Path
+) -> None:
     """boto3 gives YAML as text, and JSON as data."""
     account.body = (
         "Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n"
@@ -470,6 +472,8 @@ def test_yaml_is_read_as_the_account_has_it(account: Account, compare: Callable[
     )
     (problem,) = compare().problems
     assert f"KmsMasterKeyId is {KEY} as deployed, eu-west-1 in the template" in problem
+    (queue,) = load_stack("shop", account, tmp_path).assembly.resources()
+    assert queue.source is None  # a line of a file that nobody has
 
 
 def test_a_stack_that_is_not_there_is_said_in_one_line(account: Account, tmp_path: Path) -> None:
