@@ -204,6 +204,7 @@ WRONG = [
     ("DAT-05", "audit", PY, "import json", "import json\nimport requests"),
     ("DAT-06", "processor", JS, "eventVersion: record.eventVersion,", "$&id: context.awsRequestId,"),
     ("DAT-06", "processor", JS, "NewImage ?? OldImage", "NewImage ?? oldImage"),
+    ("DAT-06", "processor", JS, "if (!reason) return [];", "if (!reason) return null;"),  # fails the batch
     ("DAT-06", "processor", PY, 'record["dynamodb"]', '$&\n    log.debug(context.aws_request_id)'),
     ("DAT-06", "audit", JS, "auditId: messageId,", "$&request: context.awsRequestId,"),
     # the record
@@ -262,6 +263,7 @@ WRONG = [
     ("ERR-05", "audit", JS, "    rawMessage: body,\n", ""),
     ("ERR-05", "audit", JS, "rawMessage: body", "rawMessage: body.slice(0, 99)"),
     ("ERR-05", "audit", JS, "responseContext?.functionError || requestContext?.condition", "'TIMEOUT'"),
+    ("ERR-05", "audit", JS, "failed ? failureType(failed)", "failed ? body"),
     ("ERR-05", "audit", JS, "  DDBStreamBatchInfo: [", "  streamBatchInfo: ["),
     ("ERR-05", "audit", JS, "of names) item[name]", "of names) item.rest"),
     ("ERR-05", "audit", PY, '    "requestContext": (', '    "context": ('),
@@ -276,6 +278,8 @@ WRONG = [
     ("HRD-12", "audit", JS, "auditId: messageId", "auditId: crypto.randomUUID()"),
     ("HRD-12", "audit", JS, "timestamp: failed?.timestamp ||", "timestamp: new Date().toISOString() ||"),
     ("HRD-12", "audit", JS, "new Date(Number(attributes.SentTimestamp))", "new Date()"),
+    ("HRD-12", "audit", JS, "timestamp: failed?.timestamp ||", "timestamp: 'always the same' ||"),
+    ("HRD-12", "audit", PY, "or sent_at(message)", "or 'of no message'"),
     ("HRD-12", "audit", JS, "ConditionExpression: 'attribute_not_exists(auditId)',", ""),
     ("HRD-12", "audit", JS, "attribute_not_exists(auditId)", "attribute_not_exists(audit_id)"),
     ("HRD-12", "audit", JS, "if (error.name !== 'ConditionalCheckFailedException') throw", "throw"),

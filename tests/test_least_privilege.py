@@ -180,6 +180,14 @@ def test_what_is_used_and_no_more() -> None:
     assert "s3:PutObject is allowed | index.js:29 calls PutObject" in found(verdict)
 
 
+def test_a_call_on_what_no_resource_here_is_has_to_be_allowed_too() -> None:
+    """A bucket of another name is not the one that the role may write to."""
+    code = (ROOT / "lambda/nodejs/order_processor/index.js").read_text()
+    verdict = judge(processor=code.replace("process.env.BUCKET_NAME", "'another'"))
+    assert verdict.status is Status.FAIL
+    assert any("s3:PutObject on arn:aws:s3:::another/processed-data/" in text for text in found(verdict))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
