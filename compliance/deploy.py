@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,11 @@ def _check_parameter(text: str, stacks: Sequence[Planned]) -> None:
     name, equals, value = text.partition("=")
     stack, _, key = name.rpartition(":")
     if not equals or not key or ":" in stack:
-        raise InputError(f"--parameters {text}: not [STACK:]KEY=VALUE")
+        raise InputError(f"--parameters {name}: not [STACK:]KEY=VALUE")
     for planned in stacks:
         judged = planned.parameters.get(key)
         if stack in ("", planned.stack_name) and judged is not None and _text(judged) != value:
-            raise InputError(f"--parameters {text}: {planned.stack_name} was judged by {key}={_text(judged)}")
+            raise InputError(f"--parameters {name}: {planned.stack_name} was judged by {key}={_text(judged)}")
 
 
 def judged_parameters(stacks: Sequence[Planned]) -> Iterator[str]:
@@ -247,9 +247,17 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
 
 
 def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What will be deployed where, as label and text, a stack a line."""
+    """What will be deployed where, as label and text, a stack a line. Which of several, `passed` says."""
+    label = "deploys" if len(stacks) == 1 else "holds"
     for stack in stacks:
         account, region = stack.account or "the CLI's own account", stack.region or "the CLI's own region"
         count = f"{stack.resources} resource{'s' * (stack.resources != 1)}"
-        yield "deploys", f"{stack.stack_name}, {count}, to {account}, {region}"
-    yield "by", shlex.join(("cdk", "deploy", *passed))
+        yield label, f"{stack.stack_name}, {count}, to {account}, {region}"
+    hidden = {name for stack in stacks for name in stack.hidden}
+    yield "by", shlex.join(("cdk", "deploy", *(_shown(text, hidden) for text in passed)))
+
+
+def _shown(argument: str, hidden: Collection[str]) -> str:
+    """An argument for the log, without the value of a parameter that nobody is to see."""
+    name, equals, _ = argument.partition("=")
+    return f"{name}=****" if equals and name.rpartition(":")[2] in hidden else argument

@@ -23,7 +23,7 @@ class Planned(msgspec.Struct, frozen=True):
     """A stack as the CLI will deploy it. Account and region are None where the CLI's own decide.
 
     `parameters` are the template's, with the value that the audit judged them by: the manifest's, or the
-    template's default; None where it has neither.
+    template's default; None where it has neither. `hidden` are those that nobody is to see (NoEcho).
     """
 
     artifact: str
@@ -32,6 +32,7 @@ class Planned(msgspec.Struct, frozen=True):
     region: str | None
     resources: int
     parameters: Mapping[str, Any]
+    hidden: frozenset[str] = frozenset()
 
 
 def stacks(folder: Path, seal: Seal) -> tuple[Planned, ...]:
@@ -164,6 +165,7 @@ class _Reader:
             region=region if region and region != "unknown-region" else None,
             resources=len(_mapping(template.get("Resources", {}), f"{path}: Resources")),
             parameters=parameters,
+            hidden=frozenset(name for name in declared if declared[name].get("NoEcho") in (True, "true")),
         )
 
     def check_code(self, stack: Stack) -> None:

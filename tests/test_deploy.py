@@ -80,6 +80,23 @@ def test_what_goes_where_is_said_before_the_cli_starts(here: World) -> None:
     assert lines[3].endswith("cdk deploy --parameters s:Days=14 --parameters Email=a@b.ch")
 
 
+def test_secrets_are_passed_on_but_not_shown(here: World) -> None:
+    declared = {"Email": {"Type": "String"}, "Token": {"Type": "String", "NoEcho": True}}
+    write(here.made, changed({("S.template.json", "Parameters"): declared}))
+    given = ("--parameters", "Token=s3cret", "--parameters", "s:Token=s3cret", "--parameters=Email=a@b.ch")
+    result = here.deploy("--", *given)
+    assert here.started
+    assert here.started.argv.count("Token=s3cret") == 1
+    assert "s3cret" not in result.output
+    assert "--parameters 'Token=****' --parameters 's:Token=****' --parameters Email=a@b.ch" in result.stderr
+
+
+def test_of_several_stacks_it_says_what_there_is(here: World) -> None:
+    write(here.made, changed(STAGE))
+    lines = here.deploy("--", "S").stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["judged", "assembly", "holds", "holds", "by"]
+
+
 def _today() -> str:
     from compliance.attestation import today
 
