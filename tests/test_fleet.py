@@ -345,7 +345,7 @@ def patient(job: Job) -> Row | None:
     mark = Path(job.input.place)
     mark.with_suffix(".begun").touch()
     try:
-        time.sleep(60)
+        time.sleep(90)
     finally:
         time.sleep(1 if "slow" in mark.name else 0)  # the quick one's end must not cut it short
         mark.with_suffix(".cleaned").touch()
@@ -360,43 +360,60 @@ def test_what_an_interrupted_audit_had_begun_is_cleaned_up(tmp_path: Path) -> No
         with fleet._pool(2, patient) as submit:
             for job in jobs:
                 submit(job)
-            wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2)
+            wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 60)
             raise KeyboardInterrupt
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert len(list(tmp_path.glob("*.cleaned"))) == 2
-    assert time.monotonic() - began < 40, "nobody waited for the end of it"
+    assert time.monotonic() - began < 80, "nobody waited for the end of it"
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "compliance.cli", "fleet", *map(str, arguments)]
+def sluggish(job: Job) -> Row | None:
+    """Judges so slowly that the fleet is caught in the middle of it, however busy the machine is."""
+    time.sleep(0.3)
+    return judge(job)
+
+
+SLUGGISH = """
+import test_fleet
+from compliance import cli, fleet
+fleet.judge = test_fleet.sluggish
+cli.main()
+"""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_interrupted_it_ends_at_once_and_goes_on_where_it_was(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    wanted = [str(n) for n in range(100, 140)]
+    wanted = [str(n) for n in range(100, 130)]
     folder, rows = templates(tmp_path / "in", *wanted), tmp_path / "rows"
-    arguments = (folder, *SKIP, "--jobs", "2", "--output", rows)
+    arguments = ["fleet", folder, *SKIP, "--jobs", "2", "--output", rows]
     with subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", SLUGGISH, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
-        wait_for(lambda: rows.exists() and rows.read_bytes().count(b"\n") >= 3)
+        wait_for(lambda: rows.exists() and rows.read_bytes().count(b"\n") >= 3, 60)
         if number is signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.kill()
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert out == ""
     if number is signal.SIGINT:
-        assert re.fullmatch(r"interrupted: \d+ of 40 judged; --resume goes on from there\n+", err)
-    wait_for(lambda: not running(process.pid), 5)
+        assert re.fullmatch(r"interrupted: \d+ of 30 judged; --resume goes on from there\n+", err)
+    wait_for(lambda: not running(process.pid))
     assert 3 <= len(lines(rows)) < len(wanted)
-    again = subprocess.run(command(*arguments, "--resume"), capture_output=True, text=True)
+    again = subprocess.run(
+        [sys.executable, "-m", "compliance.cli", *arguments, "--resume"], capture_output=True, text=True
+    )
     assert again.returncode == 1, again.stderr
     assert names(lines(rows)) == wanted
 
@@ -425,7 +442,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     try:
         workers = [start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)]
         started += workers
-        wait_for(known.exists)
+        wait_for(known.exists, 60)
         yield json.loads(known.read_text())["address"], workers
     finally:
         for process in started:
@@ -449,7 +466,7 @@ def test_a_cluster_loses_a_worker_and_no_input(
     from distributed import Client
 
     with Client(address) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
     with fleet.scheduler(address) as executor:
         judged = run([folder], RULES, executor=executor, output=rows, progress=kill)
     assert left == [35]
@@ -508,10 +525,11 @@ def test_the_exit_code_is_the_worst_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path) -> None:
+def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # paths as short as these are told on one line
     templates(tmp_path, "one", "größe 注文", "new\nline \x1b[31mred")
     write(tmp_path, {"a/bad.yaml": "AWSTemplateFormatVersion: ["})
-    done = invoke(tmp_path, "--as-of", "2026-01-02", FORCE_COLOR="", NO_COLOR="1")
+    done = invoke(".", "--as-of", "2026-01-02", FORCE_COLOR="", NO_COLOR="1")
     *table, _, summary, terms = done.stdout.splitlines()
     assert table[0].split() == ["met", "hardening", "input", "not", "met"]
     assert [line.split()[0] for line in table if not line.startswith(" ")] == [
@@ -527,7 +545,7 @@ def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path) -> None:
     assert "\\x1b[31mred" in text
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 110
-    assert "\x1b[31mred" in invoke(tmp_path, FORCE_COLOR="1", NO_COLOR="").stdout
+    assert "\x1b[31mred" in invoke(".", FORCE_COLOR="1", NO_COLOR="").stdout
 
 
 @pytest.mark.usefixtures("in_threads")
