@@ -20,7 +20,18 @@ from typing import Any, Protocol
 import msgspec
 
 from compliance.assembly import Assembly, Resource, load_template
-from compliance.intrinsics import NO_VALUE, Pseudo, Ref, Text, Unknown, Value, parts_of, to_list, to_string
+from compliance.intrinsics import (
+    NO_VALUE,
+    Pseudo,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    parts_of,
+    refs_in,
+    to_list,
+    to_string,
+)
 from compliance.model import InputError
 from compliance.physical import FORMS, name_of
 
@@ -268,7 +279,8 @@ class Setting(msgspec.Struct, frozen=True):
 
     `path` is where the answer has it (JMESPath). `default` is what holds where neither says anything; None is
     nothing. `stated` compares only what the template states: without it, another setting decides. `of` is the
-    property that names the resource whose setting it is, where that is another one.
+    property that names the resource whose setting it is, where that is another one. `unless` is the type of
+    resource, and its property, that states the setting where there is one: then it is that one's row.
     """
 
     type: str
@@ -279,6 +291,7 @@ class Setting(msgspec.Struct, frozen=True):
     default: JSON = None
     stated: bool = False
     of: str | None = None
+    unless: tuple[str, str] | None = None
 
 
 QUEUE = asks("sqs", "get_queue_attributes", QueueUrl="{id}", AttributeNames=["All"])
@@ -337,6 +350,7 @@ def _rows() -> Iterator[Setting]:
         ("SqsManagedSseEnabled", "Attributes.SqsManagedSseEnabled", {"form": flag, "stated": True}),
         ("RedrivePolicy", "Attributes.RedrivePolicy", {"form": parsed}),
         ("RedriveAllowPolicy", "Attributes.RedriveAllowPolicy", {"form": parsed}),
+        ("Policy", "Attributes.Policy", {"form": policy, "unless": ("AWS::SQS::QueuePolicy", "Queues")}),
     )
     yield from _of(
         "AWS::SQS::QueuePolicy",
@@ -417,6 +431,11 @@ def _rows() -> Iterator[Setting]:
         ACCESS_LOG,
         ("LoggingConfiguration.DestinationBucketName", "LoggingEnabled.TargetBucket"),
         ("LoggingConfiguration.LogFilePrefix", "LoggingEnabled.TargetPrefix"),
+    )
+    yield from _of(
+        "AWS::S3::Bucket",
+        BUCKET_POLICY,
+        ("Policy", "Policy", {"form": policy, "unless": ("AWS::S3::BucketPolicy", "Bucket")}),
     )
     yield from _of(
         "AWS::S3::BucketPolicy", BUCKET_POLICY, ("PolicyDocument", "Policy", {"form": policy, "of": "Bucket"})
@@ -605,7 +624,7 @@ def _compared(setting: Setting, resource: Resource, deployment: Deployment, live
     import jmespath
 
     wanted = _wanted(setting, resource, deployment)
-    if wanted is None and setting.stated:
+    if (wanted is None and setting.stated) or (setting.unless and _stated_apart(resource, *setting.unless)):
         return
     found, wanted = (
         setting.form(setting.default if value in (None, "") else value)
@@ -643,6 +662,12 @@ def _attached(role: Resource, deployment: Deployment, *types: str) -> Iterator[R
         names = [*to_list(policy.get("Roles")), *to_list(policy.get("RoleName"))]
         if any(_written(name, deployment) == deployment.physical[role.logical_id] for name in names):
             yield policy
+
+
+def _stated_apart(resource: Resource, type_: str, property_: str) -> bool:
+    """Whether a resource of that type names this one."""
+    others = resource.stack.assembly.resources(type_)
+    return any(ref == resource.ref for other in others for ref in refs_in(other.get(property_)))
 
 
 def _plain(value: Value, deployment: Deployment) -> JSON:
