@@ -17,7 +17,7 @@ from compliance.assembly import load_assembly
 from compliance.document import OWN, load
 from compliance.model import InputError
 from compliance.mutation import GONE, edited, inputs, run, survivors
-from compliance.mutation.__main__ import _subjects, main
+from compliance.mutation.__main__ import main
 from compliance.mutation.ground import Ground
 from compliance.mutation.sources import javascript, python
 
@@ -55,7 +55,7 @@ def test_a_sample_of_all_mutants(language: str, grounds: dict[str, Ground]) -> N
     mutants = run.sample(run.all_mutants(ground, templates=language == "nodejs"), ONE_IN)
     results = run.judge(ground, mutants, processes=1)
     assert [mutant.name for mutant, _ in results.missed] == []
-    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), _subjects(ground))
+    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), ground.subjects)
     assert [mutant.name for mutant in holes] == []
 
 
@@ -95,7 +95,7 @@ def test_a_rule_that_is_missing_leaves_a_hole(grounds: dict[str, Ground]) -> Non
     table = ground.pipeline.one("audit_table").logical_id
     mutants = [m for m in run.all_mutants(blind) if m.name == f"change {table}.TableName"]
     results = run.judge(blind, mutants, processes=1)
-    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), _subjects(blind))
+    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), blind.subjects)
     assert holes == mutants != []
 
 

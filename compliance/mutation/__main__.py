@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,8 +25,11 @@ from compliance.commands.common import (
 )
 from compliance.model import CheckerError, InputError
 from compliance.mutation import Mutant, survivors
-from compliance.mutation.ground import Ground, Judged
+from compliance.mutation.ground import Ground
 from compliance.mutation.survivors import Class
+
+if TYPE_CHECKING:
+    from compliance.mutation.run import Results
 
 MOST = 20  # lines of each list that is shown
 
@@ -125,33 +128,41 @@ def main(
             processes=processes,
             progress=lambda done, total: tell(f"judged {done:,} of {total:,}"),
         )
-        known = _classes(document, classes_file)
-        by_class, holes = survivors.sort(results.alive, known, _subjects(ground))
-        stale = []
-        if one_in == 1:
-            judged_types = {mutant.type for mutant in mutants}
-            stale = [each for each, found in by_class.items() if not found and each.is_about(judged_types)]
-    if as_json:
-        for name, judged in (*((m.name, j) for m, j in results.mutants), *results.equivalents):
-            click.echo(json.dumps({"name": name, "broken": judged.broken, "refused": judged.refused}))
-    else:
-        _table(ground, results.mutants, results.equivalents)
+    classes = _classes(document, classes_file)
+    by_class, holes = survivors.sort(results.alive, classes, ground.subjects)
+    types = {mutant.type for mutant in mutants} if one_in == 1 else set()  # a sample leaves some without
     red = [
-        *(f"not seen by {m.breaks}: {m.name}" for m, _ in results.missed),
-        *(f"survives, and no class says why: {m.name}" for m in holes),
+        *(f"not seen by {mutant.breaks}: {mutant.name}" for mutant, _ in results.missed),
+        *(f"survives, and no class says why: {mutant.name}" for mutant in holes),
         *(f"alarms: {name}: {', '.join(j.broken) or j.refused}" for name, j in results.alarmed),
-        *(f"explains nothing: the class {each.because!r}" for each in stale),
+        *(
+            f"explains nothing: the class {each.because!r}"
+            for each, found in by_class.items()
+            if not found and each.is_about(types)
+        ),
     ]
-    explained = sum(map(len, by_class.values()))
-    click.echo(
-        f"{len(results.alive):,} generic mutants survive, {explained:,} explained by {len(known)} classes"
-    )
+    if as_json:
+        _lines(results)
+    else:
+        _table(ground, results)
+    alive = len(results.alive)
+    explained = f"{alive - len(holes):,} explained by {len(classes)} classes"
+    _say(f"{alive:,} generic mutants survive, {explained}", as_json)
     for line in red[:MOST]:
-        click.echo(line)
+        _say(line, as_json)
     if len(red) > MOST:
-        click.echo(f"and {len(red) - MOST:,} more")
-    click.echo(f"{'RED' if red else 'GREEN'} in {time.monotonic() - start:.0f} s")
-    sys.exit(bool(red))
+        _say(f"and {len(red) - MOST:,} more", as_json)
+    _say(f"{'RED' if red else 'GREEN'} in {time.monotonic() - start:.0f} s", as_json)
+    sys.exit(1 if red else 0)
+
+
+def _say(line: str, as_json: bool) -> None:
+    click.echo(line, err=as_json)
+
+
+def _lines(results: Results) -> None:
+    for name, judged in (*((m.name, j) for m, j in results.mutants), *results.equivalents):
+        click.echo(json.dumps({"name": name, "broken": judged.broken, "refused": judged.refused}))
 
 
 def _classes(document: Path, file: Path | None) -> tuple[Class, ...]:
@@ -162,17 +173,6 @@ def _classes(document: Path, file: Path | None) -> tuple[Class, ...]:
     return survivors.load(file or beside) if file or beside.is_file() else ()
 
 
-def _subjects(ground: Ground) -> Mapping[str, Sequence[str]]:
-    """The subjects that each resource fills, by its logical id."""
-    found: dict[str, list[str]] = {}
-    for name, resource in ground.pipeline.filled.items():
-        if resource:
-            found.setdefault(resource.logical_id, []).append(name)
-    for resource in ground.pipeline.members:
-        found.setdefault(resource.logical_id, []).append("members")
-    return found
-
-
 def _show(ground: Ground, mutants: Sequence[Mutant]) -> None:
     """Each mutant with all that sees it."""
     for mutant in mutants:
@@ -180,15 +180,11 @@ def _show(ground: Ground, mutants: Sequence[Mutant]) -> None:
         click.echo(f"{mutant.name}: {', '.join(judged.broken) or judged.refused or 'survives'}")
 
 
-def _table(
-    ground: Ground,
-    mutants: Sequence[tuple[Mutant, Judged]],
-    equals: Sequence[tuple[str, Judged]],
-) -> None:
+def _table(ground: Ground, results: Results) -> None:
     """Killed of all, by kind; and of the aimed ones by category."""
     rows: dict[str, Counter[bool]] = {}
     titles = {category.id: category.title for category in ground.document.categories}
-    for mutant, judged in mutants:
+    for mutant, judged in results.mutants:
         if mutant.breaks:
             category = ground.document.by_id[mutant.breaks].category
             seen = mutant.breaks in judged.broken or bool(judged.refused)
@@ -198,9 +194,9 @@ def _table(
             rows.setdefault(f"generic: {kind}", Counter())[judged.killed] += 1
     for row, count in rows.items():
         click.echo(f"{row:<36} {count[True]:>5,} of {count.total():>5,} killed")
-    if equals:
-        quiet = sum(not judged.killed for _, judged in equals)
-        click.echo(f"{'equivalents':<36} {quiet:>5,} of {len(equals):>5,} quiet")
+    if total := len(results.equivalents):
+        quiet = total - len(results.alarmed)
+        click.echo(f"{'equivalents':<36} {quiet:>5,} of {total:>5,} quiet")
 
 
 def _main() -> Any:

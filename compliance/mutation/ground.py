@@ -21,7 +21,7 @@ import msgspec
 from compliance.assembly import Assembly, Stack
 from compliance.audit import names
 from compliance.document import Document
-from compliance.model import InputError, Status
+from compliance.model import CheckerError, InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
 from compliance.mutation.draft import Unit
 from compliance.mutation.reads import Read, may_see, watched
@@ -163,6 +163,17 @@ class Ground:
         """What a rule may look at, of the input as it is."""
         return self._cases(self.pipeline, self.others, lambda: self.observations)(rule)
 
+    @cached_property
+    def subjects(self) -> Mapping[str, Sequence[str]]:
+        """The subjects that each resource fills, by its logical id; `members` of all that belongs to them."""
+        found: dict[str, list[str]] = {}
+        for name, resource in self.pipeline.filled.items():
+            if resource:
+                found.setdefault(resource.logical_id, []).append(name)
+        for resource in self.pipeline.members:
+            found.setdefault(resource.logical_id, []).append("members")
+        return found
+
     # Judging
 
     def judge(self, mutant: Mutant, *, all_: bool = False) -> Judged:
@@ -200,7 +211,7 @@ class Ground:
     def _first(self, case_of: CaseOf, mutant: Mutant | None, all_: bool) -> Judged:
         broken: list[str] = []
         for rule in self._in_order(mutant):
-            if rule.judge(case_of(rule)).status is not Status.PASS:
+            if _status(rule, case_of(rule), mutant) is not Status.PASS:
                 broken.append(rule.requirement.id)
                 if not all_:
                     self._remember(mutant, rule.requirement.id)
@@ -308,6 +319,18 @@ def of(seen: Observed | NotRun, target_: Target) -> Observed | NotRun:
     if isinstance(seen, NotRun):
         return seen
     return Observed(target_, seen.scenes, seen.plain, seen.last, seen.supplied)
+
+
+def _status(rule: Rule, case: Case, mutant: Mutant | None) -> Status:
+    """A rule's answer. One that breaks on a mutant has proved nothing."""
+    try:
+        return rule.judge(case).status
+    except (InputError, CheckerError):
+        raise
+    except Exception as error:
+        on = mutant.name if mutant else "an equivalent"
+        what = f"{type(error).__name__}: {error}"
+        raise CheckerError(f"{rule.requirement.id}: the check broke on {on}: {what}") from error
 
 
 def _keys(mutant: Mutant) -> Iterator[tuple[str, ...]]:

@@ -8,9 +8,11 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 
 import msgspec
 
+from compliance.model import CheckerError
 from compliance.mutation import Mutant, aimed, generic, sources
 from compliance.mutation.draft import Unit
 from compliance.mutation.equivalents import of_ground
@@ -74,7 +76,7 @@ def judge(
 ) -> Results:
     """Judges them all, over so many processes (0: one for each CPU).
 
-    Raises what a broken rule raises.
+    Raises CheckerError where a rule breaks on one.
     """
     _ = ground.reads, ground.observations  # once, before there are processes that would each do it
     global _WORK
@@ -112,6 +114,8 @@ def _over(processes: int, tasks: Sequence[range]) -> Iterator[dict[int, Judged]]
                 done, open_ = wait(open_, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
+        except BrokenProcessPool:
+            raise CheckerError("a process that judged mutants was killed") from None
         finally:
             pool.shutdown(cancel_futures=True)
 
