@@ -128,7 +128,8 @@ class Behaviour:
         kinds = {record["rawMessage"]: record["failureType"] for record in records}
         assert kinds[twice] == "RecordAgeExceeded"
         assert kinds["{"] == "Unparseable"
-        assert pipeline.messages(pipeline.dlq) == pipeline.messages(pipeline.audit_dlq) == 0
+        until(lambda: pipeline.messages(pipeline.dlq) == 0, what="an empty queue")
+        assert pipeline.messages(pipeline.audit_dlq) == 0
 
     def test_a_message_delivered_twice_is_one_record(self, pipeline: Pipeline) -> None:
         message = {
