@@ -29,6 +29,8 @@ from compliance.observe import NotRun, Observations, Observed, Target, start, ta
 from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule
 from compliance.rules.environments import Comparison
+from compliance.rules.handlers import HandlerCheck
+from compliance.rules.handlers.probes import PROBES
 from compliance.sandbox import Program
 from compliance.subjects import find
 
@@ -223,7 +225,7 @@ class Ground:
         if mutant is None:
             return self.met
         if mutant.source:
-            rules = [rule for rule in self.met if rule.kind.waits]
+            rules = [rule for rule in self.met if _looks_at(rule, ROLES[mutant.source.role])]
         else:
             rules = [r for r in self.met if may_see(self.reads[r.requirement.id], mutant.edits)]
         likely = [mutant.breaks, *(self._likely.get(key) for key in _keys(mutant))]
@@ -331,6 +333,14 @@ def _status(rule: Rule, case: Case, mutant: Mutant | None) -> Status:
         on = mutant.name if mutant else "an equivalent"
         what = f"{type(error).__name__}: {error}"
         raise CheckerError(f"{rule.requirement.id}: the check broke on {on}: {what}") from error
+
+
+def _looks_at(rule: Rule, role: str) -> bool:
+    """Whether a rule looks at what this handler does."""
+    check = rule.parameters
+    if isinstance(check, HandlerCheck):
+        return role in PROBES[check.probe].roles
+    return rule.kind.waits > 0
 
 
 def _keys(mutant: Mutant) -> Iterator[tuple[str, ...]]:
