@@ -235,12 +235,12 @@ def page(table: Table, versions: Mapping[str, str], given: argparse.Namespace, g
     options += f" --generic-one-in {given.generic_one_in}" if given.generic_one_in != 20 else ""
     return f"""# Detection
 
-`python benchmarks/detection.py{options}`, judged as of {given.as_of}: {scanners}, aws-cdk-lib
-{version("aws-cdk-lib")}.
+`python benchmarks/detection.py{options}`, judged as of {given.as_of}, with
+{scanners}, aws-cdk-lib {version("aws-cdk-lib")}.
 
-Mutants of this repository's app, killed of all. {aimed} is judged, and {sampled} generic one (by a hash of
-its name). The scanners run with their usual rules: cdk-nag with AwsSolutions and Serverless. They do not look
-at handlers' code, so that a handler's mutant is the same template to them.
+Mutants of this repository's app, killed of all. {aimed} is judged, and {sampled} generic one
+(by a hash of its name). The scanners run with their usual rules: cdk-nag with AwsSolutions and Serverless.
+They do not look at handlers' code, so that a handler's mutant is the same template to them.
 
 {table.text()}
 
@@ -248,8 +248,8 @@ A mutant is killed by a scanner if it reports anything (rule and resource) that 
 unchanged template, or cannot read it. A generic mutant need not break any requirement: those that survive
 ours are each in a class with a reason, in `compliance/mutation/survivors.yaml`; a scanner that reports one
 may be right about something that the document does not ask for. An equivalent changes nothing but the
-spelling, or adds what does not concern the pipeline; a scanner that cannot read it is not quiet. The unrelated
-resources among them have flaws of their own, which a scanner rightly reports.
+spelling, or adds what does not concern the pipeline; a scanner that cannot read it is not quiet. The
+unrelated resources among them have flaws of their own, which a scanner rightly reports.
 
 What is aimed at the environment as a parameter (SEC-06) takes two synths to see; a scanner has one template.
 """
