@@ -24,6 +24,8 @@ SHOWN += ("startSequenceNumber", "endSequenceNumber", "batchSize")
 
 def main() -> int:
     signal.signal(signal.SIGTERM, _end)
+    # Commands are ended by it; what runs in the background of a shell would have them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if reason := why_not():
         click.echo(f"error: {reason}", err=True)
         return 2

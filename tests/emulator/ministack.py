@@ -16,7 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -146,15 +146,22 @@ class Emulator:
         if folder is None:
             folder = self.folder / "empty"
             folder.mkdir(exist_ok=True)
-        return subprocess.run(
+        with subprocess.Popen(
             command,
             cwd=folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                said, told = process.communicate()
+            except BaseException:
+                _interrupt(process)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, said, told)
 
     @contextmanager
     def running(self) -> Iterator[Emulator]:
@@ -258,6 +265,15 @@ def emulator(folder: Path) -> Emulator:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     return Emulator(folder, port)
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Ends a command and what it started: as a user would, so that it tidies up, and then without asking."""
+    for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
 
 
 def cdk_cli() -> list[str]:
