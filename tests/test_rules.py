@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from test_handlers import OURS, SWALLOWS, observe, program, right
+from test_handlers import OURS, ROOT, SWALLOWS, observe
 from witness import (
     AS_OF,
     DOCUMENT,
@@ -40,6 +41,7 @@ from compliance import audit
 from compliance.model import Result, Status
 from compliance.observe import NotRun, Observations
 from compliance.pipeline import Pipeline
+from compliance.sandbox import Program
 
 EVERY = ("app", "typescript", "handwritten")
 
@@ -864,6 +866,14 @@ NOT_ASKED = all_of(
 )
 
 
+def deployed(pipeline: Pipeline, role: str, code: Path | str) -> Program:
+    """Code under the variables that a function of the template has, which name what its role may touch."""
+    variables = pipeline.one(role).get("Environment.Variables")
+    assert isinstance(variables, dict)
+    texts = {name: pipeline.assembly.text(value) for name, value in variables.items()}
+    return Program("nodejs24.x", "index.handler", code, {name: text for name, text in texts.items() if text})
+
+
 @pytest.mark.parametrize(
     ("code", "change", "fails"),
     [
@@ -883,13 +893,17 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
     draft = base.draft()
     if change:
         change(draft)
+    pipeline = Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev"))
     seen = Observations(skipped, skipped)
     if code is not None:
-        seen = replace(observe("processor", program(code)), audit=right("audit"))
+        ours = deployed(pipeline, "audit_function", ROOT / "lambda/nodejs/audit")
+        seen = replace(
+            observe("processor", deployed(pipeline, "processor", code)), audit=observe("audit", ours).audit
+        )
     results = audit.judge(
         RULES,
         DOCUMENT,
-        Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev")),
+        pipeline,
         as_of=AS_OF,
         environment="dev",
         others="one environment alone",
