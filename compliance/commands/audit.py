@@ -12,20 +12,28 @@ from typing import Any, TextIO
 import click
 
 from compliance.commands.common import (
-    EXISTING,
     check_input,
     check_output,
     close_stdout,
-    day,
-    input_options,
     own_document,
     progress,
     rendered,
 )
+from compliance.commands.options import (
+    AS_OF,
+    EXISTING,
+    NO_CACHE,
+    PACK,
+    QUIET,
+    REQUIREMENTS,
+    SKIP_HANDLERS,
+    SKIP_SCANNERS,
+    WAIVERS,
+    input_options,
+)
 from compliance.model import InputError, Scorecard
 
 FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
-PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 
 
 @click.command(short_help="Judge an app, an assembly or a template.")
@@ -35,29 +43,13 @@ PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
     metavar="STACK",
     help="A deployed stack: its template, and what its resources are set to now.",
 )
-@click.option(
-    "--requirements",
-    type=EXISTING,
-    metavar="FILE",
-    help="The requirements document [default: the pipeline's].",
-)
-@click.option(
-    "--waivers",
-    type=EXISTING,
-    metavar="FILE",
-    help="Findings that may stay [default: waivers.yaml beside the requirements].",
-)
-@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
-@click.option("--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone.")
-@click.option("--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed.")
-@click.option(
-    "--pack",
-    "packs",
-    multiple=True,
-    type=click.Choice(PACKS),
-    help="A further cdk-nag pack; may be repeated.",
-)
-@click.option("--no-cache", is_flag=True, help="Run the handlers even if the same code was run before.")
+@REQUIREMENTS
+@WAIVERS
+@AS_OF
+@SKIP_SCANNERS
+@SKIP_HANDLERS
+@PACK
+@NO_CACHE
 @click.option(
     "--format",
     "formats",
@@ -94,7 +86,7 @@ PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 )
 @click.option("--sign", type=EXISTING, metavar="KEY", help="Sign it with this ed25519 key (PEM).")
 @click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, to be deployed.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
 def audit(
     app: str | None,

@@ -1,17 +1,15 @@
-"""What commands share: the options that name an input, progress, and how they speak."""
+"""What commands share: checks of what they are given, progress, and how they speak."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -22,51 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 110  # of a report that no terminal shows
-EXISTING = click.Path(path_type=Path)
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> date:
-    if value is None:
-        return date.today()  # noqa: DTZ011 -- the user's own calendar
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-            raise ValueError
-        return date.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no date; write YYYY-MM-DD") from None
-
-
-def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    for value in values:
-        if "=" not in value or value.startswith("="):
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
-    return {key: value for key, _, value in (text.partition("=") for text in values)}
-
-
-INPUT_OPTIONS = (
-    click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's]."),
-    click.option(
-        "--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it."
-    ),
-    click.option("--template", type=EXISTING, metavar="FILE", help="One CloudFormation template."),
-    click.option(
-        "-c",
-        "--context",
-        multiple=True,
-        callback=pairs,
-        metavar="KEY=VALUE",
-        help="Context for the synth; may be repeated.",
-    ),
-    click.option("--env", "environment", metavar="NAME", help="Environment that the input was made for."),
-)
-
-
-def input_options(command: Command) -> Command:
-    """Adds what says what is audited: `app`, `assembly`, `template`, `context` and `environment`."""
-    for option in reversed(INPUT_OPTIONS):
-        command = option(command)
-    return command
 
 
 def check_input(

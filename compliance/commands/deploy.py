@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.audit import PACKS, check_agreement, write
-from compliance.commands.common import EXISTING, check_input, own_document, pairs, progress
+from compliance.commands.audit import check_agreement, write
+from compliance.commands.common import check_input, own_document, progress
+from compliance.commands.options import APP, CONTEXT, EXISTING, PACK, QUIET, REQUIREMENTS, WAIVERS
 from compliance.reports.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -23,35 +24,12 @@ Said = list[tuple[str, str]]  # label and text of a line
 
 @click.command(short_help="Audit, then cdk deploy of that very assembly.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
-@click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
-@click.option(
-    "-c",
-    "--context",
-    multiple=True,
-    callback=pairs,
-    metavar="KEY=VALUE",
-    help="Context for the synth; may be repeated.",
-)
+@APP
+@CONTEXT
 @click.option("--env", "environment", metavar="NAME", help="Environment to deploy.")
-@click.option(
-    "--requirements",
-    type=EXISTING,
-    metavar="FILE",
-    help="The requirements document [default: the pipeline's].",
-)
-@click.option(
-    "--waivers",
-    type=EXISTING,
-    metavar="FILE",
-    help="Findings that may stay [default: waivers.yaml beside the requirements].",
-)
-@click.option(
-    "--pack",
-    "packs",
-    multiple=True,
-    type=click.Choice(PACKS),
-    help="A further cdk-nag pack; may be repeated.",
-)
+@REQUIREMENTS
+@WAIVERS
+@PACK
 @click.option(
     "--attestation",
     type=EXISTING,
@@ -73,7 +51,7 @@ Said = list[tuple[str, str]]  # label and text of a line
 @click.option(
     "--cdk", "cli", metavar="CMD", help="The CDK CLI [default: the one in node_modules here, or on PATH]."
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Show how long each phase took.")
 def deploy(
     arguments: tuple[str, ...],

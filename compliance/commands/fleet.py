@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.audit import PACKS
-from compliance.commands.common import EXISTING, check_output, close_stdout, day, own_document, rendered
+from compliance.commands.common import check_output, close_stdout, own_document, rendered
+from compliance.commands.options import (
+    AS_OF,
+    NO_CACHE,
+    PACK,
+    QUIET,
+    REQUIREMENTS,
+    SKIP_HANDLERS,
+    SKIP_SCANNERS,
+    WAIVERS,
+)
 from compliance.reports.text import one_line, printable, shortened
 
 if TYPE_CHECKING:
@@ -28,30 +37,14 @@ MOST_SHOWN = 4  # ids of one input
 
 @click.command(short_help="Judge hundreds of assemblies and templates.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--requirements",
-    type=EXISTING,
-    metavar="FILE",
-    help="The requirements document [default: the pipeline's].",
-)
-@click.option(
-    "--waivers",
-    type=EXISTING,
-    metavar="FILE",
-    help="Findings that may stay [default: waivers.yaml beside the requirements].",
-)
+@REQUIREMENTS
+@WAIVERS
 @click.option("--env", "environment", metavar="NAME", help="Environment that the inputs were made for.")
-@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
-@click.option("--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone: far faster.")
-@click.option("--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed.")
-@click.option(
-    "--pack",
-    "packs",
-    multiple=True,
-    type=click.Choice(PACKS),
-    help="A further cdk-nag pack; may be repeated.",
-)
-@click.option("--no-cache", is_flag=True, help="Run the handlers even if the same code was run before.")
+@AS_OF
+@SKIP_SCANNERS
+@SKIP_HANDLERS
+@PACK
+@NO_CACHE
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -72,7 +65,7 @@ MOST_SHOWN = 4  # ids of one input
     help="A dask.distributed scheduler (tcp://host:port) whose workers judge. Each needs this package in "
     "the same version, and must find the paths, the requirements and the waivers where they are here.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@QUIET
 def fleet(
     paths: Sequence[str],
     requirements: Path | None,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from compliance.commands.common import check_input, check_output, input_options, progress
+from compliance.commands.common import check_input, check_output, progress
+from compliance.commands.options import input_options
 from compliance.model import InputError
 
 

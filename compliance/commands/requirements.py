@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compliance.commands.common import EXISTING, own_document, say, width
+from compliance.commands.common import own_document, say, width
+from compliance.commands.options import REQUIREMENTS
 from compliance.model import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str
 
 @click.command(short_help="List the requirements, or explain one.")
 @click.argument("id_", metavar="[ID]", required=False, shell_complete=_ids)
-@click.option("--requirements", type=EXISTING, metavar="FILE", help="Another requirements document.")
+@REQUIREMENTS
 def requirements(id_: str | None, requirements: Path | None) -> None:
     """List the document's requirements, or explain one: its text, its source, its
     check, how to meet it.

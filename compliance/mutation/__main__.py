@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.common import (
-    EXISTING,
-    check_input,
-    day,
-    input_options,
-    own_document,
-    progress,
-)
+from compliance.commands.common import check_input, own_document, progress
+from compliance.commands.options import AS_OF, EXISTING, REQUIREMENTS, input_options
 from compliance.model import CheckerError, InputError
 from compliance.mutation import Mutant, survivors
 from compliance.mutation.ground import Ground
@@ -40,12 +34,7 @@ MOST = 20  # lines of each list that is shown
     "2 bad input or usage; 3 a rule broke.",
 )
 @input_options
-@click.option(
-    "--requirements",
-    type=EXISTING,
-    metavar="FILE",
-    help="The requirements document [default: the pipeline's].",
-)
+@REQUIREMENTS
 @click.option(
     "--survivors",
     "classes_file",
@@ -53,7 +42,7 @@ MOST = 20  # lines of each list that is shown
     metavar="FILE",
     help="Why mutants may survive, by class [default: survivors.yaml beside the requirements].",
 )
-@click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
+@AS_OF
 @click.option("--skip-handlers", is_flag=True, help="Run no handler: mutants of templates alone.")
 @click.option("--handlers-only", is_flag=True, help="Mutants of handlers alone.")
 @click.option("--one-in", type=click.IntRange(1), default=1, metavar="N", help="Judge a sample, one in N.")

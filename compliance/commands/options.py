@@ -1,0 +1,88 @@
+"""The options that several commands have, each said once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+EXISTING = click.Path(path_type=Path)
+PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> date:
+    if value is None:
+        return date.today()  # noqa: DTZ011 -- the user's own calendar
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+            raise ValueError
+        return date.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no date; write YYYY-MM-DD") from None
+
+
+def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value or value.startswith("="):
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+    return {key: value for key, _, value in (text.partition("=") for text in values)}
+
+
+APP = click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
+ASSEMBLY = click.option(
+    "--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it."
+)
+TEMPLATE = click.option("--template", type=EXISTING, metavar="FILE", help="One CloudFormation template.")
+CONTEXT = click.option(
+    "-c",
+    "--context",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="Context for the synth; may be repeated.",
+)
+ENVIRONMENT = click.option(
+    "--env", "environment", metavar="NAME", help="Environment that the input was made for."
+)
+REQUIREMENTS = click.option(
+    "--requirements",
+    type=EXISTING,
+    metavar="FILE",
+    help="The requirements document [default: the pipeline's].",
+)
+WAIVERS = click.option(
+    "--waivers",
+    type=EXISTING,
+    metavar="FILE",
+    help="Findings that may stay [default: waivers.yaml beside the requirements].",
+)
+AS_OF = click.option("--as-of", callback=day, metavar="YYYY-MM-DD", help="Day to judge for [default: today].")
+SKIP_SCANNERS = click.option(
+    "--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone: far faster."
+)
+SKIP_HANDLERS = click.option(
+    "--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed."
+)
+PACK = click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    type=click.Choice(PACKS),
+    help="A further cdk-nag pack; may be repeated.",
+)
+NO_CACHE = click.option(
+    "--no-cache", is_flag=True, help="Run the handlers even if the same code was run before."
+)
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def input_options(command: Command) -> Command:
+    """Adds what says what is audited: `app`, `assembly`, `template`, `context` and `environment`."""
+    for option in (ENVIRONMENT, CONTEXT, TEMPLATE, ASSEMBLY, APP):
+        command = option(command)
+    return command
