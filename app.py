@@ -16,7 +16,7 @@ import stacks  # noqa: F401  before aws_cdk: it picks the Node.js that CDK runs 
 # isort: split
 import aws_cdk as cdk
 
-from compliance.synth import AUDITED
+from compliance.synth import AUDITED, TOGETHER
 from stacks.order_pipeline import OrderPipeline
 from stacks.settings import ConfigurationError, Settings
 
@@ -30,7 +30,11 @@ CLI_CONTEXT = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metad
 
 
 def build(
-    context: Mapping[str, object] | None = None, *, outdir: str | None = None, validate: bool = True
+    context: Mapping[str, object] | None = None,
+    *,
+    instead: Mapping[str, object] | None = None,
+    outdir: str | None = None,
+    validate: bool = True,
 ) -> cdk.App:
     """The app with its one stack.
 
@@ -38,12 +42,14 @@ def build(
 
     Args:
         context: choices beside those of cdk.json; `-c` of the CLI goes before either.
+        instead: choices that go before those of the CLI.
         outdir: where the assembly goes; without it, where `CDK_OUTDIR` says (as the CLI does), or `cdk.out`.
         validate: whether to validate what is synthesised, by CDK's own rules, cdk-nag and ours (seconds).
     """
     cdk_json = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))
     app = cdk.App(
         context={**CLI_CONTEXT, **cdk_json["context"], **(context or {})},
+        post_cli_context=dict(instead or {}),
         outdir=outdir or os.environ.get("CDK_OUTDIR", "cdk.out"),
         analytics_reporting=False,
         builtin_cloud_formation_validation=validate,
@@ -79,7 +85,21 @@ def main() -> int:
             raise
         print(f"error: {str(error).partition(': ')[2]}", file=sys.stderr)
         return 1
+    make_others(app)
     return 0
+
+
+def make_others(app: cdk.App) -> None:
+    """The assemblies of further environments, which an audit asks for by `compliance:together`.
+
+    One that can't be made is missing then, which the audit says where it needs it.
+    """
+    asked = app.node.try_get_context(TOGETHER)
+    for other in asked if isinstance(asked, list) else ():
+        try:
+            build(instead=other["context"], outdir=other["outdir"]).synth()
+        except (ConfigurationError, RuntimeError) as error:
+            print(f"error: {other['context']}: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

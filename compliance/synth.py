@@ -31,6 +31,10 @@ MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
 MAX_CONTEXT = 100_000
 # Tells an app that it is audited: its own validations would only repeat what the audit does.
 AUDITED = "compliance:audited"
+# True in cdk.json's context: the app makes the assemblies of several environments in one process, which
+# spares each but the first the start of CDK. The audit then puts a list there: for each further one the
+# `outdir` of its assembly, and the `context` that makes it.
+TOGETHER = "compliance:together"
 
 
 class App(msgspec.Struct, frozen=True):
@@ -91,7 +95,7 @@ def _from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def synthesise(
-    app: App, output: Path, context: Mapping[str, str], processes: Processes | None = None
+    app: App, output: Path, context: Mapping[str, Any], processes: Processes | None = None
 ) -> Path:
     """Runs the app into `output` with some context changed.
 
@@ -227,18 +231,42 @@ def _environment() -> dict[str, str]:
 
 
 class Synths:
-    """The app for several environments, two at a time, the first one first."""
+    """The app for several environments, two at a time, the first one first; or in one go, if it can."""
 
     def __init__(self, app: App, folder: Path, contexts: Mapping[str, Mapping[str, str]]) -> None:
         self._processes = Processes()
         if app.build:
             self._processes.run(f"cdk.json's build ({app.build})", app.build, app.folder, {})
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="synth")
-        self._futures: dict[str, Future[Path]] = {
-            # The names are the user's, no names for folders.
-            name: self._pool.submit(synthesise, app, folder / str(number), context, self._processes)
-            for number, (name, context) in enumerate(contexts.items())
-        }
+        # The names are the user's, no names for folders.
+        outputs = {name: folder / str(number) for number, name in enumerate(contexts)}
+        if app.context.get(TOGETHER) is True:
+            self._futures = self._together(app, outputs, contexts)
+        else:
+            self._futures = {
+                name: self._pool.submit(synthesise, app, output, contexts[name], self._processes)
+                for name, output in outputs.items()
+            }
+
+    def _together(
+        self, app: App, outputs: Mapping[str, Path], contexts: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, Future[Path]]:
+        """One run of the app, which makes all of the assemblies."""
+        first, *others = outputs
+        asked = [{"outdir": str(outputs[name]), "context": dict(contexts[name])} for name in others]
+        context = {**contexts[first], TOGETHER: asked}
+        run = self._pool.submit(synthesise, app, outputs[first], context, self._processes)
+
+        def made(name: str) -> Path:
+            run.result()
+            if not (outputs[name] / "manifest.json").is_file():
+                raise InputError(
+                    f"the app ({app.command}) says that it makes all environments in one run ({TOGETHER}), "
+                    "and made no assembly"
+                )
+            return outputs[name]
+
+        return {first: run, **{name: self._pool.submit(made, name) for name in others}}
 
     def result(self, name: str) -> Path:
         return self._futures[name].result()

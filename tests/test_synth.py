@@ -15,7 +15,7 @@ from inputs import running, wait_for
 from compliance import synth
 from compliance.cli import main
 from compliance.model import InputError
-from compliance.synth import App, Synths, find_app, last_words, synthesise
+from compliance.synth import TOGETHER, App, Synths, find_app, last_words, synthesise
 
 ROOT = Path(__file__).parent.parent
 # An app that writes down what it was handed.
@@ -156,6 +156,73 @@ def test_two_at_a_time_and_the_first_one_first(tmp_path: Path) -> None:
     assert found == ["a", "b", "c"]
     assert max((tmp_path / "most").read_text().split()) == "2"
     assert (tmp_path / "order").read_text().split()[-1] == "2"
+
+
+# An app that makes whatever else is asked for in the same run, if it is for an environment that it knows.
+MAKES_ALL = """
+import json, os, pathlib
+context = json.loads(os.environ["CDK_CONTEXT_JSON"])
+with open("runs", "a") as runs:
+    runs.write("run\\n")
+asked = context["compliance:together"]
+for other in [{"outdir": os.environ["CDK_OUTDIR"], "context": context}, *asked]:
+    if (env := other["context"]["env"]) != "unknown":
+        pathlib.Path(other["outdir"]).mkdir(exist_ok=True)
+        pathlib.Path(other["outdir"], "manifest.json").write_text(json.dumps(env))
+"""
+
+
+def test_an_app_that_can_makes_all_environments_in_one_run(tmp_path: Path) -> None:
+    (tmp_path / "all.py").write_text(MAKES_ALL)
+    app = App(f"{sys.executable} all.py", tmp_path, {TOGETHER: True})
+    synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in ("dev", "pr1", "unknown")})
+    try:
+        for name in ("dev", "pr1"):
+            assert json.loads((synths.result(name) / "manifest.json").read_text()) == name
+        with pytest.raises(InputError, match=r"compliance:together.*made no assembly"):
+            synths.result("unknown")
+    finally:
+        synths.close()
+    assert (tmp_path / "runs").read_text() == "run\n"
+
+
+@pytest.mark.parametrize("said", [None, False, "true", []])
+def test_an_app_that_does_not_say_so_runs_for_each(tmp_path: Path, said: Any) -> None:
+    synths = Synths(App(TELLS, tmp_path, {TOGETHER: said}), tmp_path / "out", {"a": {"env": "a"}, "b": {}})
+    try:
+        assert [context_of(variables(synths.result(name)))[TOGETHER] for name in "ab"] == [said, said]
+    finally:
+        synths.close()
+
+
+def test_our_app_makes_together_what_it_makes_apart(tmp_path: Path) -> None:
+    contexts: dict[str, dict[str, str]] = {"dev": {}}
+    contexts |= {name: {"env": name} for name in ("pr1", "staging", "No!")}
+    app = find_app(None, ROOT, {"handlers": "python"})
+    assert app.context[TOGETHER] is True
+    apart = App(app.command, app.folder, {**app.context, TOGETHER: False})
+    found: list[dict[str, Any]] = []
+    for kind, folder in ((app, tmp_path / "together"), (apart, tmp_path / "apart")):
+        synths = Synths(kind, folder, contexts)
+        try:
+            found.append({name: files(synths.result(name)) for name in ("dev", "pr1", "staging")})
+            with pytest.raises(InputError):
+                synths.result("No!")
+        finally:
+            synths.close()
+    together, alone = found
+    assert together == alone
+    assert len({str(assembly) for assembly in together.values()}) == 3
+
+
+def files(assembly: Path) -> dict[str, bytes]:
+    """What of an assembly is deployed: its manifests, templates and assets."""
+    left = ("metadata.json", "tree.json", "validation-report.json")  # stack traces, which hang on the caller
+    return {
+        path.relative_to(assembly).as_posix(): path.read_bytes()
+        for path in assembly.rglob("*")
+        if path.is_file() and not path.name.endswith(left)
+    }
 
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
