@@ -92,7 +92,7 @@ def main() -> int:
 def make_others(app: cdk.App) -> None:
     """The assemblies of further environments, which an audit asks for by `compliance:together`.
 
-    One that can't be made is missing then, which the audit says where it needs it.
+    One that can't be made is missing then: the audit runs the app for it alone, to see why.
     """
     asked = app.node.try_get_context(TOGETHER)
     for other in asked if isinstance(asked, list) else ():

@@ -65,6 +65,8 @@ def find_app(command: str | None, folder: Path, context: Mapping[str, str]) -> A
     known = settings.get("context", {})
     if not isinstance(known, dict):
         raise InputError(f"{path}: context is no object")
+    if command != settings.get("app"):  # of another app it need not be true
+        known = {key: value for key, value in known.items() if key != TOGETHER}
     looked_up = _object(folder / "cdk.context.json")
     # The order of the CDK CLI: what is looked up never hides what is written in cdk.json.
     return App(command, folder, {**looked_up, **known, **context, **_from_settings(settings)}, build)
@@ -259,12 +261,11 @@ class Synths:
 
         def made(name: str) -> Path:
             run.result()
-            if not (outputs[name] / "manifest.json").is_file():
-                raise InputError(
-                    f"the app ({app.command}) says that it makes all environments in one run ({TOGETHER}), "
-                    "and made no assembly"
-                )
-            return outputs[name]
+            if (outputs[name] / "manifest.json").is_file():
+                return outputs[name]
+            # It could not make this one: a run of its own says why, or can.
+            alone = outputs[name].with_suffix(".alone")
+            return synthesise(app, alone, contexts[name], self._processes)
 
         return {first: run, **{name: self._pool.submit(made, name) for name in others}}
 
