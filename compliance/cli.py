@@ -6,7 +6,6 @@ Exit codes: 0 green; 1 red; 2 bad input or usage, one line on stderr; 3 a checke
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -26,27 +25,13 @@ from compliance.reports.text import one_line, printable
 COMMANDS = ("audit", "completion", "deploy", "fleet", "init", "requirements")
 
 
-class Commands(click.Group):
-    """Imports only the command that is run.
-
-    Turns whatever went wrong into one line and an exit code that scripts can trust.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"compliance.commands.{cmd_name}"), cmd_name)
-        return command
+class Trusted(click.Command):
+    """Turns whatever went wrong into one line and an exit code that scripts can trust."""
 
     def main(self, *args: Any, **others: Any) -> Any:
         others["standalone_mode"], standalone = False, others.get("standalone_mode", True)
         if not standalone:
             return super().main(*args, **others)
-        # A short life: collecting so often costs a seventh of the time and frees next to nothing.
-        gc.set_threshold(100_000)
         try:
             with _termination():
                 result = super().main(*args, **others)
@@ -74,6 +59,19 @@ class Commands(click.Group):
                 raise
             what = f"{type(error).__name__}: {error}"
             _fail(f"checker broke: {what} (a bug; COMPLIANCE_TRACEBACK=1 shows where)", 3)
+
+
+class Commands(Trusted, click.Group):
+    """Imports only the command that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"compliance.commands.{cmd_name}"), cmd_name)
+        return command
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from compliance.cli import Trusted
 from compliance.commands.common import check_input, own_document, progress
 from compliance.commands.options import AS_OF, EXISTING, REQUIREMENTS, input_options
-from compliance.model import CheckerError, InputError
 from compliance.mutation import Mutant, survivors
 from compliance.mutation.ground import Ground
 from compliance.mutation.survivors import Class
@@ -29,6 +29,7 @@ MOST = 20  # lines of each list that is shown
 
 
 @click.command(
+    cls=Trusted,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 every mutant killed or explained, no equivalent alarmed; 1 not so; "
     "2 bad input or usage; 3 a rule broke.",
@@ -188,16 +189,5 @@ def _table(ground: Ground, results: Results) -> None:
         click.echo(f"{'equivalents':<36} {quiet:>5,} of {total:>5,} quiet")
 
 
-def _main() -> Any:
-    try:
-        return main.main(prog_name="python -m compliance.mutation", standalone_mode=True)
-    except InputError as error:
-        click.echo(f"error: {error}", err=True)
-        return 2
-    except CheckerError as error:
-        click.echo(f"checker error: {error}", err=True)
-        return 3
-
-
 if __name__ == "__main__":
-    sys.exit(_main())
+    main(prog_name="python -m compliance.mutation")
