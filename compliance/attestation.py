@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
-from compliance.model import CategoryScore, FindingStatus, InputError, Scorecard, Status
+from compliance.model import FindingStatus, InputError, Scorecard, Status
 from compliance.reports.text import neutral
 from compliance.sealed import Seal, differences
 from compliance.source import MAX_BYTES, read_json, read_text
@@ -210,7 +210,7 @@ def statement(
             context=dict(sorted(context.items())),
             commit=_commit(folder),
             document=_file_digest(document),
-            gate="green" if card.green else "red",
+            gate=card.gate,
             score=_score(card),
             requirements=[
                 Judged(id=r.id, category=r.category, title=r.title, status=r.verdict.status)
@@ -232,17 +232,17 @@ def version() -> str:
 
 def _score(card: Scorecard) -> Score:
     return Score(
-        requirements=_total(c for c in card.categories if not c.hardening),
-        hardening=_total(c for c in card.categories if c.hardening),
+        requirements=_total(card, hardening=False),
+        hardening=_total(card, hardening=True),
         categories=[
             Category(id=c.id, title=c.title, gate=c.gate, met=c.met, total=c.total) for c in card.categories
         ],
     )
 
 
-def _total(categories: Iterator[CategoryScore]) -> Total:
-    scores = [(category.met, category.total) for category in categories]
-    return Total(met=sum(met for met, _ in scores), total=sum(total for _, total in scores))
+def _total(card: Scorecard, *, hardening: bool) -> Total:
+    met, total = card.total(hardening=hardening)
+    return Total(met=met, total=total)
 
 
 def _waived(card: Scorecard) -> Iterator[Waived]:

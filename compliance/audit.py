@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +42,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What to audit, and how. At most one of `app`, `assembly`, `template` and `deployed`, a stack's name;
     none: cdk.json's app here.
 
@@ -61,14 +59,14 @@ class Options:
     deployed: str | None = None
     requirements: Path = OWN
     waivers: Path | None = None
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = msgspec.field(default_factory=dict)
     environment: str | None = None
-    as_of: date = field(default_factory=date.today)
+    as_of: date = msgspec.field(default_factory=date.today)
     skip_scanners: bool = False
     skip_handlers: bool = False
     packs: tuple[str, ...] = ()
     cache: Path | None = None
-    folder: Path = field(default_factory=Path.cwd)
+    folder: Path = msgspec.field(default_factory=Path.cwd)
     baseline: Path | None = None
     write_baseline: Path | None = None
     prune_baseline: bool = False
@@ -260,7 +258,7 @@ def _synthesised(
     )
     key = document.environment.context
     own = {} if options.environment is None and key not in options.context else {key: environment}
-    names = _other_environments(document, environment)
+    names = document.environment.besides(environment)  # for SEC-06 and HRD-11
     progress(f"synthesising for {', '.join([environment, *names])}")
     synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in names}})
     stack.callback(synths.close)
@@ -278,16 +276,6 @@ def _synthesised(
     assembly = load_one(options.take(made) if options.take else made)
     assembly.kind = "app"
     return assembly, lambda: {name: load_other(name) for name in names}
-
-
-def _other_environments(document: Document, environment: str) -> list[str]:
-    """The environments to synthesise besides: a sibling (SEC-06), and one that keeps its data (HRD-11)."""
-    known = document.environment
-    sibling = known.sibling(environment)
-    names = [sibling] if sibling else []
-    if not known.keeps_data(environment):
-        names.append(known.all_retained[0])
-    return list(dict.fromkeys(names))
 
 
 def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:

@@ -44,6 +44,12 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         same = self.all_retained if self.keeps_data(name) else (self.probe, self.default)
         return next((other for other in same if other != name), None)
 
+    def besides(self, name: str) -> tuple[str, ...]:
+        """Those to compare one with: a sibling, and where it loses its data, one that keeps them."""
+        sibling = self.sibling(name)
+        keeping = () if self.keeps_data(name) else self.all_retained[:1]
+        return tuple(dict.fromkeys((*((sibling,) if sibling else ()), *keeping)))
+
     @property
     def all_retained(self) -> tuple[str, ...]:
         return (self.retained,) if isinstance(self.retained, str) else tuple(self.retained)

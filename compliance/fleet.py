@@ -27,7 +27,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -38,7 +37,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 import msgspec
-from msgspec.structs import replace as altered
+from msgspec.structs import replace
 
 from compliance import audit
 from compliance.assembly import Assembly
@@ -60,8 +59,7 @@ GRACE = 2.0  # seconds in which an interrupted worker ends what it began
 MOST_PROBLEMS = 10  # told of one input
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """How to judge, all inputs alike. See `compliance.audit.Options`, of which these are a part.
 
     `requirements` None is the tool's own document; `no_cache` runs handlers even if they were run before.
@@ -70,7 +68,7 @@ class Options:
     requirements: Path | None = None
     waivers: Path | None = None
     environment: str | None = None
-    as_of: date = field(default_factory=date.today)
+    as_of: date = msgspec.field(default_factory=date.today)
     skip_scanners: bool = False
     skip_handlers: bool = False
     packs: tuple[str, ...] = ()
@@ -126,8 +124,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """Something to judge: as it was named, and where it is. `kind` is assembly, template or unknown."""
 
     path: str
@@ -136,8 +133,7 @@ class Input:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """An input on its way to a worker. `known` is the digest of bytes that have a row already."""
 
     input: Input
@@ -305,12 +301,12 @@ def judge(job: Job) -> Row | None:
             return None
         row = _judged(row, audit.audit(_audit_options(job), ready=_ready(job.terms)))
     except InputError as error:
-        row = altered(row, status=UNUSABLE, error=_line(job, str(error)), digest=_digest(job))
+        row = replace(row, status=UNUSABLE, error=_line(job, str(error)), digest=_digest(job))
     except CheckerError as error:
-        row = altered(row, error=_line(job, str(error)))
+        row = replace(row, error=_line(job, str(error)))
     except Exception as error:  # a bug: nothing was proved
-        row = altered(row, error=_line(job, f"{type(error).__name__}: {error}"))
-    return altered(row, seconds=round(time.monotonic() - began, 3))
+        row = replace(row, error=_line(job, f"{type(error).__name__}: {error}"))
+    return replace(row, seconds=round(time.monotonic() - began, 3))
 
 
 def _digest(job: Job) -> str | None:
@@ -340,17 +336,13 @@ def _audit_options(job: Job) -> audit.Options:
 
 
 def _judged(row: Row, card: Scorecard) -> Row:
-    def count(hardening: bool) -> Count:
-        own = [category for category in card.categories if category.hardening is hardening]
-        return Count(sum(c.met for c in own), sum(c.total for c in own))
-
     unmet = [result for result in card.results if result.verdict.status is not Status.PASS]
-    return altered(
+    return replace(
         row,
         status=GREEN if card.green else RED,
         digest=card.subject.digest,
-        gate="green" if card.green else "red",
-        score=Score(count(False), count(True)),
+        gate=card.gate,
+        score=Score(Count(*card.total(hardening=False)), Count(*card.total(hardening=True))),
         failing=tuple(result.id for result in unmet if not result.verdict.excused),
         unjudged=tuple(result.id for result in unmet if result.verdict.excused),
         open_findings=sum(f.status is FindingStatus.OPEN for f in card.findings) if card.scanners else None,

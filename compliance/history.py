@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import asdict, replace
 
-from compliance.model import CategoryScore, FindingStatus, History, InputError, Result, Run, Scorecard, Status
+from compliance.model import FindingStatus, History, InputError, Result, Run, Scorecard, Status
 from compliance.source import MAX_BYTES, check_writable, read_text
 
 VERSION = 1
@@ -114,12 +114,12 @@ def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
 
 
 def _of(card: Scorecard, folder: Path) -> Run:
-    met, total = _sum(c for c in card.categories if not c.hardening)
-    hardening_met, hardening_total = _sum(c for c in card.categories if c.hardening)
+    met, total = card.total(hardening=False)
+    hardening_met, hardening_total = card.total(hardening=True)
     return Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=card.subject.environment,
-        gate="green" if card.green else "red",
+        gate=card.gate,
         met=met,
         total=total,
         hardening_met=hardening_met,
@@ -133,11 +133,6 @@ def _of(card: Scorecard, folder: Path) -> Run:
 
 def _failing(result: Result) -> bool:
     return result.verdict.status is not Status.PASS and not result.verdict.excused
-
-
-def _sum(categories: Iterator[CategoryScore]) -> tuple[int, int]:
-    scores = [(category.met, category.total) for category in categories]
-    return sum(met for met, _ in scores), sum(total for _, total in scores)
 
 
 def _commit(folder: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -249,6 +249,15 @@ class Scorecard(msgspec.Struct, frozen=True):
     diagram: Diagram = Diagram()
     tool: Mapping[str, str] = msgspec.field(default_factory=dict)
     history: History | None = None
+
+    def total(self, *, hardening: bool) -> tuple[int, int]:
+        """How many requirements are met, of how many: of hardening, or of all the others."""
+        own = [c for c in self.categories if c.hardening is hardening]
+        return sum(c.met for c in own), sum(c.total for c in own)
+
+    @property
+    def gate(self) -> Literal["green", "red"]:
+        return "green" if self.green else "red"
 
     @property
     def green(self) -> bool:

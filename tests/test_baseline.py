@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from pathlib import Path
@@ -227,20 +226,20 @@ def test_a_stack_adopts_the_gate(tmp_path: Path) -> None:
     options = Options(template=TEMPLATE, skip_scanners=True)
     path = tmp_path / FILE
     assert not audit(options).green
-    written = audit(dataclasses.replace(options, write_baseline=path))
+    written = audit(replace(options, write_baseline=path))
     assert written.green
     assert sum(r.known for r in written.results) == sum(not r.settled for r in audit(options).results)
     with pytest.raises(InputError, match="never grows"):
-        audit(dataclasses.replace(options, write_baseline=path))
+        audit(replace(options, write_baseline=path))
     # the first failure left is not listed any more
     data = json.loads(path.read_text())
     data["known"] = data["known"][1:]
     path.write_text(json.dumps(data))
-    assert not audit(dataclasses.replace(options, baseline=path)).green
+    assert not audit(replace(options, baseline=path)).green
     # an entry too many
     data["known"] = [{"requirement": "NAM-01", "resource": "Gone"}]
     path.write_text(json.dumps(data))
-    pruned = audit(dataclasses.replace(options, baseline=path, prune_baseline=True))
+    pruned = audit(replace(options, baseline=path, prune_baseline=True))
     assert not pruned.problems
     assert json.loads(path.read_text())["known"] == []
 

@@ -52,10 +52,7 @@ def _synthesised(
     from compliance.synth import Synths, find_app
 
     known = document.environment
-    sibling = known.sibling(name)
-    names = [name, *([sibling] if sibling else [])]
-    if not known.keeps_data(name):
-        names.append(known.all_retained[0])
+    names = [name, *known.besides(name)]
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-mutants-")))
     synths = Synths(find_app(app, folder, context), place, {each: {known.context: each} for each in names})
     stack.callback(synths.close)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import asdict
 
-from compliance.model import CategoryScore, Evidence, Finding, History, Result, Scorecard
+from compliance.model import Evidence, Finding, History, Result, Scorecard
 from compliance.reports.text import days_left, neutral
 
 
@@ -21,7 +20,7 @@ def _card(card: Scorecard) -> dict[str, Any]:
     return {
         "version": 1,
         "as_of": card.as_of,
-        "gate": "green" if card.green else "red",
+        "gate": card.gate,
         "subject": {
             "kind": card.subject.kind,
             "path": card.subject.path,
@@ -29,8 +28,8 @@ def _card(card: Scorecard) -> dict[str, Any]:
             "environment": card.subject.environment,
         },
         "score": {
-            "requirements": _total(c for c in card.categories if not c.hardening),
-            "hardening": _total(c for c in card.categories if c.hardening),
+            "requirements": _total(card, hardening=False),
+            "hardening": _total(card, hardening=True),
             "categories": [
                 {"id": c.id, "title": c.title, "met": c.met, "total": c.total} for c in card.categories
             ],
@@ -56,9 +55,9 @@ def _history(history: History) -> dict[str, Any]:
     }
 
 
-def _total(categories: Iterable[CategoryScore]) -> dict[str, int]:
-    scores = [(category.met, category.total) for category in categories]
-    return {"met": sum(met for met, _ in scores), "total": sum(total for _, total in scores)}
+def _total(card: Scorecard, *, hardening: bool) -> dict[str, int]:
+    met, total = card.total(hardening=hardening)
+    return {"met": met, "total": total}
 
 
 def _result(result: Result) -> dict[str, Any]:

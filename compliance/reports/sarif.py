@@ -66,7 +66,7 @@ def _run(card: Scorecard) -> JSON:
         "columnKind": "unicodeCodePoints",
         "results": _numbered(results),
         "properties": {
-            "gate": "green" if card.green else "red",
+            "gate": card.gate,
             "asOf": card.as_of,
             "environment": card.subject.environment,
             "digest": card.subject.digest,

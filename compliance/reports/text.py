@@ -61,20 +61,15 @@ def shortened(text: str, limit: int = 1000) -> str:
 def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:
     """Title, met and total of each category, and of all but hardening where there is any."""
     yield from ((one_line(c.title), c.met, c.total) for c in card.categories if not c.hardening)
-    yield ("Requirements", *_sum(card, hardening=False))
+    yield ("Requirements", *card.total(hardening=False))
     yield from ((one_line(c.title), c.met, c.total) for c in card.categories if c.hardening)
 
 
 def totals(card: Scorecard) -> str:
     """`46/46 requirements, 17/17 hardening`."""
-    met, total = _sum(card, hardening=False)
-    hardened, hardening = _sum(card, hardening=True)
+    met, total = card.total(hardening=False)
+    hardened, hardening = card.total(hardening=True)
     return f"{met}/{total} requirements" + (f", {hardened}/{hardening} hardening" if hardening else "")
-
-
-def _sum(card: Scorecard, *, hardening: bool) -> tuple[int, int]:
-    own = [c for c in card.categories if c.hardening is hardening]
-    return sum(c.met for c in own), sum(c.total for c in own)
 
 
 def unmet(card: Scorecard) -> list[Result]:
