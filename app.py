@@ -16,7 +16,7 @@ import stacks  # noqa: F401  before aws_cdk: it picks the Node.js that CDK runs 
 # isort: split
 import aws_cdk as cdk
 
-from compliance.synth import AUDITED, TOGETHER
+from compliance.template.synth import AUDITED, TOGETHER
 from stacks.order_pipeline import OrderPipeline
 from stacks.settings import ConfigurationError, Settings
 
@@ -64,8 +64,8 @@ def build(
 def gate(app: cdk.App, environment: str) -> None:
     """Makes every synth red that the audit would find red by the template: by our rules, or by cdk-nag's."""
     from compliance.cdk_plugin import ComplianceChecks
+    from compliance.document.waivers import load
     from compliance.scanners.acknowledge import nag
-    from compliance.waivers import load
 
     cdk.Validations.of(app).add_plugins(ComplianceChecks(environment=environment))
     nag(app, load(ROOT / "compliance" / "waivers.yaml"), environment=environment)

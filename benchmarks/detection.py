@@ -29,7 +29,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from compliance.document import OWN  # noqa: E402
+from compliance.document.requirements import OWN  # noqa: E402
 from compliance.mutation import Mutant, inputs, run  # noqa: E402
 from compliance.mutation.ground import Ground, applied  # noqa: E402
 from compliance.scanners import PACKS, command, strip  # noqa: E402

@@ -61,9 +61,9 @@ def fuzz() -> None:
     import atheris  # type: ignore[import-not-found]
 
     with atheris.instrument_imports(include=["compliance"]):
-        from compliance.assembly import Assembly, Stack
-        from compliance.intrinsics import FUNCTIONS, refs_in, show
         from compliance.model import InputError
+        from compliance.template.assembly import Assembly, Stack
+        from compliance.template.intrinsics import FUNCTIONS, refs_in, show
 
     functions = ("Ref", "Condition", *sorted(FUNCTIONS))
     here = Path("t.json")

@@ -221,14 +221,14 @@ def whole(bench: Bench) -> Iterator[str]:
         synth,
         [str(BIN / "checkov"), "--file", template, *CHECKOV],
         [str(BIN / "cfn-lint"), template],
-        [str(BIN / "python"), "-m", "pytest", "-q", "-n", "0", "tests/test_template.py"],
+        [str(BIN / "python"), "-m", "pytest", "-q", "-n", "0", "tests/order_pipeline/test_template.py"],
     ]
     names = (SYNTH, "compliance audit", "cdk synth && checkov && cfn-lint && pytest")
     taken = measure(dict(zip(names, ([synth], [audit("--no-cache")], today), strict=True)), bench.rounds)
     yield "## The whole of it\n"
     yield (
         "The app of this repo. `compliance audit` synthesises three environments, runs three scanners and "
-        "both handlers, remembering nothing; pytest runs `tests/test_template.py`, assertions.\n"
+        "both handlers, remembering nothing. pytest runs `tests/order_pipeline/test_template.py`.\n"
     )
     yield "| command | s | processors, s | MiB | of cdk synth's time | of the sequence's |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"

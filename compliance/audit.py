@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from compliance import baseline, history
-from compliance.assembly import Assembly, load_assembly, load_template
-from compliance.baseline import Baseline
-from compliance.diagram import diagram
-from compliance.document import OWN, Document, load
+from compliance.document import baseline, history
+from compliance.document.baseline import Baseline
+from compliance.document.requirements import OWN, Document, load
+from compliance.facts.diagram import diagram
+from compliance.facts.pipeline import Wiring
+from compliance.facts.subjects import find
 from compliance.model import (
     CategoryScore,
     CheckerError,
@@ -28,16 +29,15 @@ from compliance.model import (
     Status,
     Subject,
 )
-from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
-from compliance.source import check_writable
-from compliance.subjects import find
+from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
-    from compliance.deployed import Deployment
-    from compliance.observe import Observations
-    from compliance.waivers import Outcome
+    from compliance.document.waivers import Outcome
+    from compliance.handlers.scenarios import Observations
+    from compliance.template.deployed import Deployment
 
 Progress = Callable[[str], None]
 
@@ -205,7 +205,7 @@ def _deployment(options: Options, stack: ExitStack, progress: Progress) -> Deplo
     """The stack of `--deployed`, read."""
     if options.deployed is None:
         return None
-    from compliance.deployed import Boto3, load_stack
+    from compliance.template.deployed import Boto3, load_stack
 
     progress("reading the stack")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-stack-"))
@@ -216,7 +216,7 @@ def _compared(deployment: Deployment | None) -> tuple[Sequence[str], Sequence[st
     """What is deployed otherwise than the template says, and a note of what was compared."""
     if deployment is None:
         return (), ()
-    from compliance.deployed import drift
+    from compliance.template.deployed import drift
 
     found = drift(deployment)
     return found.problems, (found.note,)
@@ -248,7 +248,7 @@ def _input(
 def _synthesised(
     options: Options, document: Document, environment: str, stack: ExitStack, progress: Progress
 ) -> tuple[Assembly, Others]:
-    from compliance.synth import Synths, find_app
+    from compliance.template.synth import Synths, find_app
 
     app = find_app(options.app, options.folder, options.context)
     folder = Path(
@@ -309,7 +309,7 @@ def judge(
 
 
 def _observations(options: Options, pipeline: Wiring) -> Callable[[], Observations]:
-    from compliance.observe import NotRun, start, target
+    from compliance.handlers.scenarios import NotRun, start, target
 
     if options.skip_handlers:
         skipped = NotRun("handlers were not run (--skip-handlers)")
@@ -384,13 +384,14 @@ def _findings(
     """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
     if not runs:
         return (), (), ()
-    from compliance import coverage, waivers
+    from compliance.document import waivers
+    from compliance.scanners import finding_status
 
     path = options.waivers or options.requirements.with_name("waivers.yaml")
     granted = waivers.load(path) if options.waivers or path.is_file() else ()
     if not options.waivers and not waivers.concern(granted, _stacks(assembly)):
         granted = ()  # those of another app: the document is shared, its waivers are not
-    return coverage.settle(
+    return finding_status.settle(
         [finding for run in runs for finding in run.findings],
         results,
         granted,

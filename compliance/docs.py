@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from compliance import document, rules
-from compliance.document import Category, Document, Requirement
-from compliance.pipeline import GROUPS, ROLES
+from compliance import rules
+from compliance.document import requirements as document
+from compliance.document.requirements import Category, Document, Requirement
+from compliance.facts.pipeline import GROUPS, ROLES
+from compliance.facts.subjects import Link, Subject
 from compliance.rules import KINDS, Kind
-from compliance.source import read_yaml
-from compliance.subjects import Link, Subject
+from compliance.template.source import read_yaml
 
 MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)

@@ -40,11 +40,11 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance import audit
-from compliance.assembly import Assembly
-from compliance.document import OWN
-from compliance.history import mend
+from compliance.document.history import mend
+from compliance.document.requirements import OWN
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
-from compliance.source import MAX_BYTES, read_json
+from compliance.template.assembly import Assembly
+from compliance.template.source import MAX_BYTES, read_json
 
 VERSION = 1
 GREEN, RED, UNUSABLE, BROKE = range(4)  # a row's status: the exit code that `compliance audit` would give
@@ -200,7 +200,7 @@ def _absolute(options: Options) -> Options:
 def _checked(options: Options) -> Terms:
     """The terms, once what they hang on is known to be usable."""
     if options.waivers:
-        from compliance.waivers import load
+        from compliance.document.waivers import load
 
         load(options.waivers)
     return terms_of(options)

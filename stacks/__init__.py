@@ -8,7 +8,7 @@ names a line. Either environment variable, where it is set, stays what it is.
 
 import os
 
-from compliance.synth import bundled_node
+from compliance.template.synth import bundled_node
 
 os.environ.setdefault("JSII_HOST_STACK_TRACES", "1")
 if node := bundled_node():

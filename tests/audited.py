@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from inputs import DOCUMENT, stack_artifact, write
 
-from compliance import attestation, scanners
+from compliance import scanners
 from compliance.cli import main
 from compliance.model import ScannerRun
+from compliance.release import attestation
 
 TODAY = attestation.today()
 FUNCTION = {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 3, "MemorySize": 128}}

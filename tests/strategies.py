@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compliance.intrinsics import FUNCTIONS
-from compliance.physical import PHYSICAL_NAMES
-from compliance.pipeline import HANGS_ON, USES
+from compliance.facts.pipeline import HANGS_ON, USES
+from compliance.template.intrinsics import FUNCTIONS
+from compliance.template.physical_names import PHYSICAL_NAMES
 
 Template = dict[str, Any]
 Step = str | int

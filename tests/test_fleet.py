@@ -25,7 +25,7 @@ from compliance import audit, fleet
 from compliance.cli import main
 from compliance.fleet import BROKE, RED, UNUSABLE, Job, Options, Row, find, judge, run
 from compliance.model import CheckerError, InputError
-from compliance.source import read_template
+from compliance.template.source import read_template
 
 HANDWRITTEN = Path(__file__).with_name("fixtures") / "handwritten" / "template.yaml"
 TEMPLATE = read_template(HANDWRITTEN)[0]

@@ -54,7 +54,7 @@ ODD: dict[str, tuple[str, int, str]] = {
         "",
     ),
     "types of anything": ("Resources:\n  A: {Type: Custom::Thing, Version: 1.0}\n  B: {Type: x}\n", 1, ""),
-    "a number that no float holds": (  # a crash once, found by tests/test_hostile.py
+    "a number that no float holds": (  # a crash once, found by tests/template/test_hostile.py
         f"Resources:\n  Q: {{Type: AWS::SQS::Queue, Properties: {{DelaySeconds: {'9' * 400}}}}}\n",
         1,
         "",

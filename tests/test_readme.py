@@ -5,8 +5,8 @@ from pathlib import Path
 
 from test_fixtures import CORRECTED, FLAWED
 
-from compliance.coverage import unconfirmed
-from compliance.document import load
+from compliance.document.requirements import load
+from compliance.scanners.finding_status import unconfirmed
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from generate import fill, renamed
 
-from compliance import pipeline
 from compliance.audit import names
-from compliance.diagram import diagram
-from compliance.pipeline import Pipeline, Unfilled
+from compliance.facts import pipeline
+from compliance.facts.diagram import diagram
+from compliance.facts.pipeline import Pipeline, Unfilled
 
 Units = Callable[[int], list[Unit]]
 

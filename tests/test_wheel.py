@@ -80,7 +80,7 @@ def not_met(card: dict[str, Any]) -> dict[str, str]:
 def test_the_wheel_holds_its_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"compliance/requirements.yaml", "compliance/waivers.yaml"} <= set(names)
-    assert any(name.startswith("compliance/sandbox/node/") for name in names)
+    assert any(name.startswith("compliance/handlers/sandbox/node/") for name in names)
     assert all(name.startswith(("compliance/", "cdk_compliance_gate-")) for name in names)
     assert not any("__pycache__" in name or "/tests/" in name for name in names)
 
@@ -109,7 +109,7 @@ def test_a_node_handler_asks_for_node_in_one_line(fresh: Path, tmp_path: Path) -
 
 
 def test_node_handlers_run_where_there_is_node(fresh: Path, tmp_path: Path) -> None:
-    from compliance.synth import bundled_node
+    from compliance.template.synth import bundled_node
 
     node = bundled_node()
     if node is None:

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 
 from msgspec.structs import replace
 
-from compliance import audit, document
-from compliance.assembly import Assembly, Resource, Stack, load_assembly, load_template
+from compliance import audit
+from compliance.document import requirements as document
+from compliance.facts.pipeline import LOG_GROUP, ROLES, Pipeline
+from compliance.handlers.scenarios import NotRun, Observations
 from compliance.model import Result, Status
 from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     Change,
@@ -35,9 +37,8 @@ from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     remove,
     section,
 )
-from compliance.observe import NotRun, Observations
-from compliance.pipeline import LOG_GROUP, ROLES, Pipeline
 from compliance.rules import KINDS, bind
+from compliance.template.assembly import Assembly, Resource, Stack, load_assembly, load_template
 
 FIXTURES = Path(__file__).with_name("fixtures")
 AS_OF = date(2026, 6, 1)

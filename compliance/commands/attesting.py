@@ -18,12 +18,12 @@ from compliance.reports.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.audit import Options
-    from compliance.sealed import Seal
+    from compliance.release.snapshot import Seal
 
 
 def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | None) -> None:
     """Raises click.UsageError, or InputError, on what can't be attested: less than a whole audit."""
-    from compliance import attestation
+    from compliance.release import attestation
 
     given = ctx.params
     for name in ("assembly", "template", "deployed"):
@@ -59,15 +59,15 @@ def attesting(
     Handlers are run anew: a cache is a file that others may have written. Where not all is green, nothing
     is written, and the command exits with 1.
     """
-    from compliance import attestation, sealed
-    from compliance.source import write_atomically
+    from compliance.release import attestation, snapshot
+    from compliance.template.source import write_atomically
 
     with tempfile.TemporaryDirectory(prefix="compliance-attest-", ignore_cleanup_errors=True) as private:
         copy = Path(private, "assembly")
         taken: list[Seal] = []
 
         def take(made: Path) -> Path:
-            taken.append(sealed.copy(made, copy))
+            taken.append(snapshot.copy(made, copy))
             return copy
 
         def attest(card: Scorecard, options: Options) -> None:
@@ -82,11 +82,11 @@ def attesting(
             except attestation.RefusedError as error:
                 click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)
                 sys.exit(1)
-            if changes := list(sealed.differences(taken[0], sealed.measure(copy))):
+            if changes := list(snapshot.differences(taken[0], snapshot.measure(copy))):
                 raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")
             text = attestation.render(found, key)
             if keep:
-                sealed.copy(copy, keep)
+                snapshot.copy(copy, keep)
             write_atomically(file, text)
 
         yield {"as_of": attestation.today(), "cache": None, "take": take}, attest

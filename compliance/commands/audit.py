@@ -130,7 +130,7 @@ def audit(
     if environment is not None and context:
         check_agreement(environment, context, requirements)
     if waivers is not None:
-        from compliance.waivers import load
+        from compliance.document.waivers import load
 
         load(waivers)  # before the work, and also where no scanner runs
     remembered = _remembered(others)
@@ -197,7 +197,7 @@ def _remembered(others: dict[str, Any]) -> list[Path]:
 
 def check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
     """Two names for one environment would make the app for one and judge it for the other."""
-    from compliance.document import load
+    from compliance.document.requirements import load
 
     key = load(requirements).environment.context
     if context.get(key, environment) != environment:
@@ -228,7 +228,7 @@ def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> 
     else:
         text = import_module(f"compliance.reports.{format_}").render(card)
     if output is not None:
-        from compliance.source import write_atomically
+        from compliance.template.source import write_atomically
 
         write_atomically(output, text)
         return

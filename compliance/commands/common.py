@@ -40,13 +40,13 @@ def check_input(
 
 
 def own_document() -> Path:
-    from compliance.document import OWN
+    from compliance.document.requirements import OWN
 
     return OWN
 
 
 def check_output(output: Path, *inputs: Path | None) -> None:
-    from compliance.source import check_writable
+    from compliance.template.source import check_writable
 
     check_writable(output)
     if output.exists() and any(path and path.exists() and output.samefile(path) for path in inputs):

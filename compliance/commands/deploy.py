@@ -16,8 +16,8 @@ from compliance.commands.options import APP, CONTEXT, EXISTING, PACK, QUIET, REQ
 from compliance.reports.text import one_line, printable
 
 if TYPE_CHECKING:
-    from compliance.attestation import Trust
-    from compliance.sealed import Seal
+    from compliance.release.attestation import Trust
+    from compliance.release.snapshot import Seal
 
 Said = list[tuple[str, str]]  # label and text of a line
 
@@ -83,9 +83,9 @@ def deploy(
     compliance deploy --attestation audit.json --public-key key.pub \\
         --assembly audited
     """
-    from compliance import deploy as cdk
-    from compliance import planned
-    from compliance.attestation import RefusedError, Trust
+    from compliance.release import deploy as cdk
+    from compliance.release import deploy_plan
+    from compliance.release.attestation import RefusedError, Trust
 
     check_input(app, None, None, context, environment)
     _check_usage(
@@ -120,7 +120,7 @@ def deploy(
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
             sys.exit(1)
-        stacks = planned.stacks(copy, seal)
+        stacks = deploy_plan.stacks(copy, seal)
         passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
         for label, text in (*said, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
@@ -156,15 +156,15 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
 
     Handlers are run anew: a cache is a file that others may have written.
     """
-    from compliance import sealed
-    from compliance.attestation import check_attestable, today
     from compliance.audit import Options, audit
+    from compliance.release import snapshot
+    from compliance.release.attestation import check_attestable, today
     from compliance.reports.text import totals
 
     taken: list[Seal] = []
 
     def take(made: Path) -> Path:
-        taken.append(sealed.copy(made, copy))
+        taken.append(snapshot.copy(made, copy))
         return copy
 
     card = audit(Options(as_of=today(), take=take, **options), tell)
@@ -179,12 +179,12 @@ def _attested(
     attestation: Path, assembly: Path, public_key: Path | None, trust: Trust, copy: Path
 ) -> tuple[Said, Seal]:
     """Copies an assembly, and believes what was attested of it. Raises RefusedError where that can't be."""
-    from compliance import sealed
-    from compliance.attestation import check, check_bytes, load
+    from compliance.release import snapshot
+    from compliance.release.attestation import check, check_bytes, load
 
     found = load(attestation, public_key)
     check(found, trust)
-    seal = sealed.copy(assembly, copy, found.seal.executables)
+    seal = snapshot.copy(assembly, copy, found.seal.executables)
     check_bytes(found, seal)
     predicate, score = found.predicate, found.predicate.score
     judged = ", ".join(

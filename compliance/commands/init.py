@@ -48,8 +48,8 @@ def init(
         check_output(output, template)
 
     from compliance.audit import Options
-    from compliance.draft import read
-    from compliance.source import write_atomically
+    from compliance.drafting.draft import read
+    from compliance.template.source import write_atomically
 
     options = Options(app=app, assembly=assembly, template=template, context=context, environment=environment)
     with progress(False, False) as tell:

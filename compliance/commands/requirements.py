@@ -13,11 +13,11 @@ from compliance.commands.options import REQUIREMENTS
 from compliance.model import InputError
 
 if TYPE_CHECKING:
-    from compliance.document import Document
+    from compliance.document.requirements import Document
 
 
 def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    from compliance.document import load
+    from compliance.document.requirements import load
 
     ids = load(ctx.params.get("requirements") or own_document()).by_id
     return [id_ for id_ in ids if id_.startswith(typed.upper())]
@@ -34,7 +34,7 @@ def requirements(id_: str | None, requirements: Path | None) -> None:
     compliance requirements
     compliance requirements ERR-02
     """
-    from compliance.document import load
+    from compliance.document.requirements import load
     from compliance.rules import bind
 
     document = load(requirements or own_document())
@@ -61,7 +61,7 @@ def _explain(document: Document, id_: str) -> None:
         close = difflib.get_close_matches(id_.upper(), list(document.by_id), 1)
         hint = f"did you mean {close[0]}?" if close else "`compliance requirements` lists them"
         raise InputError(f"no requirement {id_}; {hint}")
-    from compliance.intrinsics import show
+    from compliance.template.intrinsics import show
 
     category = next(category for category in document.categories if category.id == found.category)
     say(f"{found.id} {found.title}", f" ({found.severity})")

@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from compliance.assembly import Resource
-from compliance.intrinsics import NO_VALUE, to_list, to_number
+from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC, arn
 from compliance.mutation import GONE, Edit, Mutant, Path_
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
-from compliance.physical import DEFAULTS, ELSEWHERE, PHYSICAL_NAMES, name_of
-from compliance.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC, arn
-from compliance.properties import Test
 from compliance.rules import Case, Rule
 from compliance.rules.alarms import Alarm, Coverage, MetricsExist, Tells, metrics_of, watching
 from compliance.rules.environments import Parameterised, Retained
@@ -29,6 +25,10 @@ from compliance.rules.properties import Keys, Property, Ratio
 from compliance.rules.runtime import Runtime
 from compliance.rules.wiring import FailureTarget, Outputs, OwnRole, Redrive, Reference
 from compliance.rules.wiring import Mapping as Wire
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, to_list, to_number
+from compliance.template.physical_names import DEFAULTS, ELSEWHERE, PHYSICAL_NAMES, name_of
+from compliance.template.properties import Test
 
 OTHER_ARN = "arn:aws:sqs:us-east-1:999999999999:another"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from compliance.assembly import Place
 from compliance.mutation import without
+from compliance.template.assembly import Place
 
 Template = dict[str, Any]
 

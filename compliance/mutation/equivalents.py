@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from compliance.assembly import Assembly, Stack
-from compliance.intrinsics import SUB_VARIABLE
 from compliance.mutation.draft import Change, Draft, Unit, add, all_of, copy_of, section
 from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
+from compliance.template.assembly import Assembly, Stack
+from compliance.template.intrinsics import SUB_VARIABLE
 
 Rewrite = Callable[[Any], Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compliance.assembly import Assembly, Stack
-from compliance.intrinsics import FUNCTIONS
 from compliance.mutation import GONE, Edit, Mutant, Path_
+from compliance.template.assembly import Assembly, Stack
+from compliance.template.intrinsics import FUNCTIONS
 
 OPEN = "LeftOpen"  # a parameter without default, and a condition on it
 OTHER = "Otherwise"  # a parameter whose default is another value

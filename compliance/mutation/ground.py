@@ -18,21 +18,21 @@ from typing import Any
 
 import msgspec
 
-from compliance.assembly import Assembly, Stack
 from compliance.audit import names
-from compliance.document import Document
+from compliance.document.requirements import Document
+from compliance.facts.pipeline import Wiring
+from compliance.facts.subjects import find
+from compliance.handlers.sandbox import Program
+from compliance.handlers.scenarios import NotRun, Observations, Observed, Target, start, target
 from compliance.model import CheckerError, InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
 from compliance.mutation.draft import Unit
 from compliance.mutation.reads import Read, may_see, watched
-from compliance.observe import NotRun, Observations, Observed, Target, start, target
-from compliance.pipeline import Wiring
 from compliance.rules import Case, Rule
 from compliance.rules.environments import Comparison
 from compliance.rules.handlers import HandlerCheck
 from compliance.rules.handlers.probes import PROBES
-from compliance.sandbox import Program
-from compliance.subjects import find
+from compliance.template.assembly import Assembly, Stack
 
 ROLES = {"processor": "processor", "audit_function": "audit"}  # subjects that run, and who saw them
 # Kinds that need another environment's input, or a run: asked last.

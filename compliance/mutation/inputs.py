@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-from compliance.assembly import Assembly, load_assembly, load_template
-from compliance.document import Document, load
+from compliance.document.requirements import Document, load
 from compliance.model import InputError, Status
 from compliance.mutation.ground import Ground
 from compliance.rules import bind
+from compliance.template.assembly import Assembly, load_assembly, load_template
 
 NO_OTHERS = "one environment alone"
 
@@ -49,7 +49,7 @@ def read(
 def _synthesised(
     document: Document, app: str | None, context: dict[str, str], name: str, folder: Path, stack: ExitStack
 ) -> tuple[Assembly, Mapping[str, Assembly | str]]:
-    from compliance.synth import Synths, find_app
+    from compliance.template.synth import Synths, find_app
 
     known = document.environment
     names = [name, *known.besides(name)]

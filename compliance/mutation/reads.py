@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from compliance.assembly import Assembly
 from compliance.mutation import Edit
+from compliance.template.assembly import Assembly
 
 Read = tuple[str, str, str]  # stack, logical id, property; ALL for every one
 ALL = "*"

@@ -16,9 +16,9 @@ import msgspec
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
+from compliance.handlers.scenarios import NotRun, Observations, Observed
+from compliance.handlers.static_analysis import files
 from compliance.mutation import Mutant, Source
-from compliance.observe import NotRun, Observations, Observed
-from compliance.reading import files
 from compliance.rules import Rule
 from compliance.rules.handlers import HandlerCheck, Isolation
 

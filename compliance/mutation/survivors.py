@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from compliance.document import Sentence
+from compliance.document.requirements import Sentence
 from compliance.model import InputError
 from compliance.mutation import Mutant
-from compliance.source import read_yaml
+from compliance.template.source import read_yaml
 
 OWN = Path(__file__).with_name("survivors.yaml")
 Pattern = str | list[str]

@@ -15,14 +15,14 @@ from typing import Any, NewType
 
 import msgspec
 
-from compliance.assembly import Assembly, Resource
-from compliance.document import Document, Requirement
-from compliance.intrinsics import NO_VALUE, Unknown, Value, show
+from compliance.document.requirements import Document, Requirement
+from compliance.facts.pipeline import Unfilled, Wiring
+from compliance.facts.subjects import known
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import Unfilled, Wiring
-from compliance.properties import Undecided as Undecided
-from compliance.properties import decided as decided
-from compliance.subjects import known
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show
+from compliance.template.properties import Undecided as Undecided
+from compliance.template.properties import decided as decided
 
 SubjectName = NewType("SubjectName", str)
 

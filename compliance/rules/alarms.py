@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from compliance.assembly import Resource, Stack
-from compliance.iam import Statement, covers_action, covers_resource, doubt, statements
-from compliance.intrinsics import NO_VALUE, Value, show, to_bool, to_list, to_number
+from compliance.facts.iam import Statement, covers_action, covers_resource, doubt, statements
+from compliance.facts.pipeline import ALARM, FUNCTION, QUEUE, TABLES, TOPIC, arn
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import ALARM, FUNCTION, QUEUE, TABLES, TOPIC, arn
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.permissions import key_of
 from compliance.rules.policies import policies_on, refuses_plain_http
+from compliance.template.assembly import Resource, Stack
+from compliance.template.intrinsics import NO_VALUE, Value, show, to_bool, to_list, to_number
 
 API = "AWS::ApiGatewayV2::Api"
 NAMESPACES = {
@@ -218,7 +218,7 @@ class MetricsExist(Check, frozen=True):
 
 @kind("metrics_exist", MetricsExist)
 def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
-    from compliance.cloudwatch import check as check_metric
+    from compliance.facts.cloudwatch import check as check_metric
 
     tally = Tally()
     for alarm in case.subjects():

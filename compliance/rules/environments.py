@@ -6,8 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from compliance.assembly import Assembly, Resource, Stack
-from compliance.intrinsics import (
+from compliance.facts.pipeline import BUCKET, Unfilled, Wiring
+from compliance.facts.subjects import find
+from compliance.model import Evidence, Verdict
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
+from compliance.template.assembly import Assembly, Resource, Stack
+from compliance.template.intrinsics import (
     FUNCTIONS,
     NO_VALUE,
     Pseudo,
@@ -19,12 +24,7 @@ from compliance.intrinsics import (
     show,
     to_list,
 )
-from compliance.model import Evidence, Verdict
-from compliance.physical import dig
-from compliance.pipeline import BUCKET, Unfilled, Wiring
-from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
-from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
-from compliance.subjects import find
+from compliance.template.physical_names import dig
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")

@@ -1,7 +1,7 @@
 """The kind that holds a role against what uses it: the calls its handler makes, and its event sources.
 
 Calls are those that runs showed, with the resource they were made on, and those that a reading of the
-code finds besides (`compliance.reading`), whose resource only the run would show.
+code finds besides (`compliance.handlers.static_analysis`), whose resource only the run would show.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from compliance.actions import actions_of
-from compliance.assembly import Resource
-from compliance.iam import (
+from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
     covers_action,
@@ -22,13 +20,15 @@ from compliance.iam import (
     managed_policies,
     service_actions,
 )
-from compliance.intrinsics import NO_VALUE, Unknown, Value
+from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
+from compliance.handlers.actions import actions_of
+from compliance.handlers.sandbox import Call
+from compliance.handlers.scenarios import NotRun, Observed, Underway
 from compliance.model import Evidence, Verdict
-from compliance.observe import NotRun, Observed, Underway
-from compliance.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.permissions import granted
-from compliance.sandbox import Call
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value
 
 STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
 CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -88,7 +88,7 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
 
 def _warm_up() -> None:
     """Loads the parsers and the actions' names while the handlers still run."""
-    import compliance.reading  # noqa: F401
+    import compliance.handlers.static_analysis  # noqa: F401
 
     service_actions("s3")
 
@@ -97,7 +97,7 @@ def _warm_up() -> None:
 
 
 def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
-    from compliance.reading import operations
+    from compliance.handlers.static_analysis import operations
 
     calls = [call for run in (observed.plain, observed.last) for o in run.outcomes for call in o.calls]
     seen = {(call.service, call.operation) for call in calls}

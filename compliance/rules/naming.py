@@ -10,14 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from compliance.assembly import Resource
-from compliance.document import Requirement
-from compliance.intrinsics import NO_VALUE, Value, to_list
+from compliance.document.requirements import Requirement
 from compliance.model import Evidence, InputError, Verdict
-from compliance.physical import ELSEWHERE, dig, name_of
-from compliance.physical import PHYSICAL_NAMES as PHYSICAL_NAMES
 from compliance.rules import Case, Check, Tally, decided, evidence, kind
-from compliance.source import read_json
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Value, to_list
+from compliance.template.physical_names import ELSEWHERE, dig, name_of
+from compliance.template.physical_names import PHYSICAL_NAMES as PHYSICAL_NAMES
+from compliance.template.source import read_json
 
 
 class Name(Check, frozen=True):

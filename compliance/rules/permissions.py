@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from compliance.assembly import Resource
-from compliance.iam import (
+from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
     covers_action,
@@ -17,12 +16,13 @@ from compliance.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.intrinsics import Unknown, Value
+from compliance.facts.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES, arn
 from compliance.model import Evidence, Verdict
-from compliance.physical import dig
-from compliance.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES, arn
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import Unknown, Value
+from compliance.template.physical_names import dig
 
 Ceiling = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]  # actions, and the resources they may name
 WITHIN = "within the ceiling"

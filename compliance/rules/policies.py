@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from compliance.assembly import Resource
-from compliance.iam import (
+from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
     covers_action,
@@ -18,10 +17,11 @@ from compliance.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.intrinsics import NO_VALUE, Unknown, to_list, to_number, why_unknown
+from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
 from compliance.model import Verdict
-from compliance.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, to_number, why_unknown
 
 # The resource policies of each type, and the property that says what they are attached to.
 POLICIES_OF = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from compliance.facts.pipeline import Unfilled
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import Unfilled
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 
 

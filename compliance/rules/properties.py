@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from compliance.assembly import Resource
-from compliance.intrinsics import NO_VALUE, Value, show, to_list, to_number
 from compliance.model import Evidence, Verdict
-from compliance.physical import DEFAULTS
-from compliance.properties import Test, meets, same, values_at
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Value, show, to_list, to_number
+from compliance.template.physical_names import DEFAULTS
+from compliance.template.properties import Test, meets, same, values_at
 
 
 class Property(Check, frozen=True):

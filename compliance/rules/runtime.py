@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compliance.assembly import Resource
-from compliance.intrinsics import NO_VALUE
 from compliance.model import InputError, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
-from compliance.source import read_json
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE
+from compliance.template.source import read_json
 
 
 class Runtime(Check, frozen=True):

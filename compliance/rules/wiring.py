@@ -6,12 +6,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from compliance.assembly import NESTED_STACK, Resource
-from compliance.iam import POLICIES, covers_action, statements
-from compliance.intrinsics import NO_VALUE, Ref, Unknown, Value, parts_of, show, to_bool, to_list, to_number
+from compliance.facts.iam import POLICIES, covers_action, statements
+from compliance.facts.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.model import Evidence, Verdict
-from compliance.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.template.assembly import NESTED_STACK, Resource
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Ref,
+    Unknown,
+    Value,
+    parts_of,
+    show,
+    to_bool,
+    to_list,
+    to_number,
+)
 
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
 NO_USERS = (*POLICIES, NESTED_STACK)

@@ -32,8 +32,8 @@ import cdk_nag
 from aws_cdk import Acknowledgment, App, Validations
 from constructs import IConstruct
 
+from compliance.document.waivers import Waiver
 from compliance.scanners import facts
-from compliance.waivers import Waiver
 
 PACKS = {"AwsSolutions": cdk_nag.AwsSolutionsChecks, "Serverless": cdk_nag.ServerlessChecks}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compliance.deployed import Drift, drift, load_stack
+from compliance.template.deployed import Drift, drift, load_stack
 from emulator import behaviour
 from emulator.ministack import EXECUTABLE, Attested, Emulator
 from emulator.pipeline import STACK, Pipeline
@@ -129,7 +129,7 @@ MAPPING = "ProcessorFunctionDynamoDBEventSourceOrderPipelineOrdersTable4D657895"
 
 
 class Account:
-    """The emulator as `compliance.deployed` asks it.
+    """The emulator as `compliance.template.deployed` asks it.
 
     Alarms are asked for with the emulator's own boto3: its answer in the older protocol, which the gate's
     boto3 speaks, lacks most of them.

@@ -1,4 +1,4 @@
-"""Kind `handler`: what a handler did when it was run (`compliance.observe`), never what its text looks like.
+"""Kind `handler`: what a handler did when it was run, never what its text looks like.
 
 A probe is a function from what was seen of one handler to findings. It is registered with the handlers
 that it looks at; a requirement names it: `{kind: handler, probe: record_id}`.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from compliance.handlers.scenarios import NotRun, Observations
 from compliance.model import Evidence, Status, Verdict
-from compliance.observe import NotRun, Observations
 from compliance.rules import Case, Check, Undecided, kind
 from compliance.rules.handlers import audit, code, processor
 from compliance.rules.handlers.probes import PROBES, Finding, Name, Seen

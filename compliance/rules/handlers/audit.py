@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from compliance.events.failures import PARTS, Message
-from compliance.observe import AUDIT_KEYS, Scene, written
+from compliance.handlers.events.failures import PARTS, Message
+from compliance.handlers.sandbox import Call, Outcome
+from compliance.handlers.sandbox.expressions import Names, assign
+from compliance.handlers.sandbox.refusal import Refusal
+from compliance.handlers.scenarios import AUDIT_KEYS, Scene, written
 from compliance.rules import decided
 from compliance.rules.handlers.probes import Finding, Seen, brief, named, probe, said
-from compliance.sandbox import Call, Outcome
-from compliance.sandbox.expressions import Names, assign
-from compliance.sandbox.refusal import Refusal
 
 JSON = Any
 Names_ = tuple[str, ...]

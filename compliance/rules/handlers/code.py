@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
-from compliance.observe import Scene, Supplied, written
+from compliance.handlers.sandbox import Outcome
+from compliance.handlers.scenarios import Scene, Supplied, written
 from compliance.rules.handlers.probes import Finding, Seen, acts, brief, named, probe, said
-from compliance.sandbox import Outcome
 
 SDK_V2 = "aws-sdk"
 REAL = {

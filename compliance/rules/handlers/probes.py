@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from compliance.handlers.sandbox import HandlerError, Outcome
+from compliance.handlers.scenarios import Observed, Scene
 from compliance.model import Evidence
-from compliance.observe import Observed, Scene
 from compliance.rules import Case
-from compliance.sandbox import HandlerError, Outcome
 
 Role = Literal["processor", "audit"]
 Name = Literal[

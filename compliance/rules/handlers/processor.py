@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from compliance.events.changes import Change
-from compliance.observe import Scene, written
+from compliance.handlers.events.changes import Change
+from compliance.handlers.sandbox import Outcome
+from compliance.handlers.scenarios import Scene, written
 from compliance.rules import decided
 from compliance.rules.handlers.probes import Finding, Seen, acts, brief, named, probe
-from compliance.sandbox import Outcome
 
 SINGLES = ("insert", "modify", "modify-again", "remove", "unicode", "composite")
 # A handler's run may take a while; its clock goes on.

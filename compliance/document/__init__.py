@@ -1,0 +1,1 @@
+"""What must hold, and what was agreed about it: requirements, waivers, baselines, history, settings."""

@@ -1,0 +1,216 @@
+"""The baseline: what was wrong with an old stack when it adopted the gate, listed so that it may stay.
+
+An entry is a requirement's failures on one property of one resource, or one scanner's rule on one
+resource, with how many there are: what is known of one resource hides nothing on another, and a
+second failure in the same place is new. A verdict that could not be reached is an entry of its own
+kind, with its reason, and stands for no other reason. A baseline is made for one environment.
+
+It only shrinks. What it lists and is no longer there is a problem, which colours the gate, until it
+is taken out (`compliance audit --baseline FILE --prune-baseline`): so what is mended can't come back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from compliance.model import Evidence, Finding, FindingStatus, InputError, Result, Scorecard, Status
+from compliance.template.source import read_json, write_atomically
+
+VERSION = 1
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A requirement's failures in one place. `resource` is a construct path, or else a logical id."""
+
+    requirement: str
+    resource: str | None = None
+    property: str | None = None
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.requirement, "on", self.resource or "no resource", self.property)))
+
+
+class Unknown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A requirement that could not be assessed, for this reason."""
+
+    requirement: str
+    not_assessed: str
+
+    def __str__(self) -> str:
+        return f"{self.requirement} not assessed: {self.not_assessed}"
+
+
+class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a scanner's rule says of one resource."""
+
+    scanner: str
+    rule: str
+    resource: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.scanner} {self.rule} on {self.resource or 'no resource'}"
+
+
+Key = Failure | Unknown | Found
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    environment: str
+    known: list[dict[str, Any]]
+
+
+class Baseline:
+    """What is known, and how often, in one environment."""
+
+    def __init__(self, path: Path, environment: str, known: Mapping[Key, int]) -> None:
+        self.path, self.environment, self.known = path, environment, Counter(known)
+
+    def result(self, result: Result) -> Result:
+        """A result with what is known of it marked, what is new first."""
+        verdict = result.verdict
+        if verdict.status is Status.NOT_ASSESSED:
+            return replace(result, known=not verdict.excused and self.known[_unknown(result)] > 0)
+        if verdict.status is Status.PASS:
+            return result
+        left, evidence = Counter(self.known), []
+        for item in verdict.evidence:
+            key = _failure(result, item)
+            evidence.append(replace(item, known=left[key] > 0))
+            left[key] -= 1
+        evidence.sort(key=lambda item: item.known)
+        known = bool(evidence) and all(item.known for item in evidence)
+        return replace(result, verdict=replace(verdict, evidence=tuple(evidence)), known=known)
+
+    def findings(self, findings: Sequence[Finding], results: Sequence[Result]) -> tuple[Finding, ...]:
+        """The findings with those marked that are known.
+
+        A requirement that is known covers nothing: a finding that came since would hide behind it.
+        """
+        known = {result.id for result in results if result.known}
+        left, marked = Counter(self.known), []
+        for finding in findings:
+            key = _found(finding)
+            if finding.status is FindingStatus.OPEN or finding.requirement in known:
+                status = FindingStatus.KNOWN if left[key] > 0 else FindingStatus.OPEN
+                finding = replace(finding, status=status)
+            if finding.status is not FindingStatus.WAIVED:
+                left[key] -= 1
+            marked.append(finding)
+        return tuple(marked)
+
+    def mended(self, card: Scorecard) -> Counter[Key]:
+        """What is listed and no longer there, and how much of it. What was not judged may still be."""
+        gone = self.known - Counter(_keys(card))
+        return Counter({key: count for key, count in gone.items() if _judged(key, card)})
+
+    def problems(self, card: Scorecard) -> Iterator[str]:
+        for key, count in self.mended(card).items():
+            rest = self.known[key] - count
+            what = (
+                f"only {rest} of {self.known[key]} left; lower its count" if rest else "mended; take it out"
+            )
+            yield f"{self.path}: {key}: {what} (--prune-baseline does)"
+
+    def pruned(self, card: Scorecard) -> Baseline:
+        return Baseline(self.path, self.environment, self.known - self.mended(card))
+
+    def write(self) -> None:
+        """Replaces the file: an entry a line, in order, so that a diff shows what became of each."""
+        entries = sorted(json.dumps(_plain(*entry), ensure_ascii=False) for entry in self.known.items())
+        lines = ",\n    ".join(entries)
+        known = f"[\n    {lines}\n  ]" if entries else "[]"
+        environment = json.dumps(self.environment, ensure_ascii=False)
+        write_atomically(
+            self.path,
+            f'{{\n  "version": {VERSION},\n  "environment": {environment},\n  "known": {known}\n}}\n',
+        )
+
+
+def load(path: Path, environment: str) -> Baseline:
+    """The baseline of a file. Raises InputError naming what is wrong with it."""
+    try:
+        file = msgspec.convert(read_json(path), _File)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: not a baseline: {error}") from None
+    if file.version != VERSION:
+        raise InputError(f"{path}: version {file.version} is not known; this tool reads version {VERSION}")
+    if file.environment != environment:
+        raise InputError(
+            f"{path}: made for the environment {file.environment}, not {environment}; each has its own"
+        )
+    known: dict[Key, int] = {}
+    for index, data in enumerate(file.known):
+        key, count = _entry(data, f"{path}: known.{index}")
+        if key in known:
+            raise InputError(f"{path}: known.{index}: {key} stands twice; give it a count")
+        known[key] = count
+    return Baseline(path, environment, known)
+
+
+def create(path: Path, card: Scorecard) -> Baseline:
+    """A new baseline of all that is wrong now. Raises InputError where there is a file: none ever grows."""
+    check_new(path)
+    return Baseline(path, card.subject.environment, Counter(_keys(card)))
+
+
+def check_new(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path}: exists, and a baseline never grows; remove it to write another")
+
+
+def _entry(data: dict[str, Any], where: str) -> tuple[Key, int]:
+    kind: type[Key] = Found if "scanner" in data else Unknown if "not_assessed" in data else Failure
+    rest = {name: value for name, value in data.items() if name != "count"}
+    try:
+        return msgspec.convert(rest, kind), msgspec.convert(data.get("count", 1), Count)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _plain(key: Key, count: int) -> dict[str, Any]:
+    named = {name: value for name, value in msgspec.structs.asdict(key).items() if value is not None}
+    return {**named, "count": count} if count > 1 else named
+
+
+def _keys(card: Scorecard) -> Iterator[Key]:
+    """All that is wrong, whatever the gate makes of it; a waiver's finding is argued for elsewhere."""
+    for result in card.results:
+        if result.verdict.status is Status.FAIL:
+            yield from (_failure(result, item) for item in result.verdict.evidence)
+        elif result.verdict.status is Status.NOT_ASSESSED and not result.verdict.excused:
+            yield _unknown(result)
+    yield from (_found(finding) for finding in card.findings if finding.status is not FindingStatus.WAIVED)
+
+
+def _judged(key: Key, card: Scorecard) -> bool:
+    """Whether this audit could have seen what an entry lists."""
+    if isinstance(key, Found):
+        return key.scanner in {run.name for run in card.scanners}
+    verdicts = [result.verdict for result in card.results if result.id == key.requirement]
+    if isinstance(key, Unknown):
+        return not any(verdict.excused for verdict in verdicts)
+    return not any(verdict.status is Status.NOT_ASSESSED for verdict in verdicts)
+
+
+def _failure(result: Result, item: Evidence) -> Failure:
+    # The place in a list changes when something else is added before it.
+    property = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", item.property) if item.property else None
+    return Failure(result.id, item.construct_path or item.logical_id, property)
+
+
+def _unknown(result: Result) -> Unknown:
+    return Unknown(result.id, result.verdict.why or "no reason given")
+
+
+def _found(finding: Finding) -> Found:
+    return Found(finding.scanner, finding.rule, finding.construct_path or finding.logical_id or finding.stack)

@@ -1,0 +1,198 @@
+"""The requirements document: what must hold, as data. Knows nothing of AWS, nor how anything is judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from compliance.model import InputError, Severity
+from compliance.template.source import Lines, Path_, read_yaml
+
+OWN = Path(__file__).parents[1] / "requirements.yaml"
+T = TypeVar("T")
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2,8}-[0-9]{1,4}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+Sentence = Annotated[str, msgspec.Meta(min_length=3)]
+Named = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `{env}` is: the app's context key, its default, and the environments synthesised besides.
+
+    `probe` is of the default's retention class; `retained` are others, whose data outlives the stack.
+    `throwaway` matches the environments that may lose theirs. `region` is where the stacks belong.
+    """
+
+    context: Sentence = "env"
+    default: Named = "dev"
+    probe: Named = "pr1"
+    retained: Named | list[Named] = "staging"
+    throwaway: str = "dev|pr[0-9]+"
+    region: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
+
+    def keeps_data(self, name: str) -> bool:
+        return re.fullmatch(self.throwaway, name) is None
+
+    def sibling(self, name: str) -> str | None:
+        """Another environment of the same retention class; None where the document names none."""
+        same = self.all_retained if self.keeps_data(name) else (self.probe, self.default)
+        return next((other for other in same if other != name), None)
+
+    def besides(self, name: str) -> tuple[str, ...]:
+        """Those to compare one with: a sibling, and where it loses its data, one that keeps them."""
+        sibling = self.sibling(name)
+        keeping = () if self.keeps_data(name) else self.all_retained[:1]
+        return tuple(dict.fromkeys((*((sibling,) if sibling else ()), *keeping)))
+
+    @property
+    def all_retained(self) -> tuple[str, ...]:
+        return (self.retained,) if isinstance(self.retained, str) else tuple(self.retained)
+
+
+class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A chapter of the document. `gate` says whether it colours the gate; `hardening` counts it apart."""
+
+    id: Name
+    title: Sentence
+    gate: bool = True
+    hardening: bool = False
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One requirement. `check` is `{kind: ..., parameters}`: see `compliance.rules`.
+
+    `source` is where it comes from (a review finding, an AWS page); `confirmed_by` names the scanners'
+    rules that see the same fact.
+    """
+
+    id: Id
+    category: Name
+    title: Sentence
+    text: Sentence
+    fix: Sentence
+    check: dict[str, Any]
+    severity: Severity = Severity.MEDIUM
+    source: str | None = None
+    subject: Name | list[Name] | None = None
+    confirmed_by: list[str] = []
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        if self.subject is None:
+            return ()
+        return (self.subject,) if isinstance(self.subject, str) else tuple(self.subject)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    version: int
+    title: Sentence
+    environment: Environment
+    categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
+    subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
+    requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
+
+
+class Document:
+    """A requirements document, checked as far as it can be without knowing the kinds of checks."""
+
+    def __init__(self, path: Path, file: _File, lines: Lines) -> None:
+        self.path, self._lines = path, lines
+        self.title, self.environment = file.title, file.environment
+        self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
+        self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Requirement]:
+        return {requirement.id: requirement for requirement in self.requirements}
+
+    def convert(self, data: Any, type_: type[T], *place: str | int) -> T:
+        """Data of this document as a typed value. Raises InputError naming file, line and field."""
+        return _convert(data, type_, self.path, self._lines, place)
+
+    def line(self, *place: str | int) -> int | None:
+        return self._lines.at(place)
+
+    def error(self, message: str, *place: str | int) -> InputError:
+        return InputError(f"{_at(self.path, self._lines, place)}: {message}")
+
+
+def load(path: Path = OWN) -> Document:
+    """Reads a requirements document. Raises InputError naming file, line and field."""
+    data, lines = read_yaml(path)
+    file = _convert(data, _File, path, lines, ())
+    document = Document(path, file, lines)
+    if file.version != 1:
+        raise document.error(f"version {file.version} is not known; this tool reads version 1", "version")
+    _check(document)
+    return document
+
+
+def _check(document: Document) -> None:
+    categories: dict[str, int] = {}
+    for index, category in enumerate(document.categories):
+        if category.id in categories:
+            place = ("categories", index, "id")
+            raise document.error(f"{'.'.join(map(str, place))}: {category.id} is already taken", *place)
+        categories[category.id] = index
+    seen: dict[str, int] = {}
+    for index, requirement in enumerate(document.requirements):
+        place = ("requirements", index, "id")
+        if requirement.id in seen:
+            first = document.line("requirements", seen[requirement.id], "id")
+            message = f"{'.'.join(map(str, place))}: {requirement.id} is already taken (line {first})"
+            raise document.error(message, *place)
+        seen[requirement.id] = index
+        if requirement.category not in categories:
+            message = f"{requirement.id}: category: unknown category {requirement.category!r}"
+            raise document.error(message, "requirements", index, "category")
+        if not isinstance(requirement.check.get("kind", ""), str):
+            message = f"{requirement.id}: check.kind: a name is wanted"
+            raise document.error(message, "requirements", index, "check", "kind")
+    gating = {category.id for category in document.categories if category.gate}
+    if not any(requirement.category in gating for requirement in document.requirements):
+        raise document.error("categories: none that colours the gate has a requirement", "categories")
+    _check_environment(document)
+
+
+def _check_environment(document: Document) -> None:
+    environment = document.environment
+
+    def error(field: str, message: str) -> InputError:
+        return document.error(f"environment.{field}: {message}", "environment", field)
+
+    try:
+        re.compile(environment.throwaway)
+    except (re.error, RecursionError, OverflowError) as found:
+        raise error("throwaway", f"no regular expression: {found}") from None
+    keeps = environment.keeps_data(environment.default)
+    if environment.probe == environment.default or keeps != environment.keeps_data(environment.probe):
+        raise error("probe", "must be another environment of the default's retention class")
+    if not environment.all_retained or not all(map(environment.keeps_data, environment.all_retained)):
+        raise error("retained", "must name environments that throwaway does not match")
+
+
+def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) -> T:
+    try:
+        return msgspec.convert(data, type_)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `")
+        field = where.rstrip("`").removeprefix("$").lstrip(".")
+        below = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", field))
+        full = (*place, *below)
+        # An unknown field stands in the file; msgspec gives the place of what it stands in.
+        if unknown := re.search(r"unknown field `(.*)`", message):
+            full = (*full, unknown[1])
+        name = ".".join(map(str, full)) or "the document"
+        raise InputError(f"{_at(path, lines, full)}: {name}: {message}") from None
+
+
+def _at(path: Path, lines: Lines, place: Path_) -> str:
+    """`file:line` of the innermost node on the way to a place that has a line."""
+    line = lines.near(place)
+    return f"{path}:{line}" if line else str(path)

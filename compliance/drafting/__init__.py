@@ -1,0 +1,1 @@
+"""First documents for stacks that have none."""

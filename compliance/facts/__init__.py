@@ -1,0 +1,1 @@
+"""What follows from an assembly: statements, wiring, subjects, metrics."""

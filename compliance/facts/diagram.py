@@ -1,0 +1,175 @@
+"""What an audit found to hang together, as plain data for a picture: resources, and what joins them.
+
+Drawn are the resources that fill a subject and what hangs on them. Some of those make a connection
+rather than being an end of one: an event source mapping, a role, an API's integration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compliance.facts.iam import attached_policies, role_statements
+from compliance.facts.pipeline import (
+    ALARM,
+    FUNCTION,
+    HANGS_ON,
+    MAPPING,
+    QUEUE,
+    ROLE,
+    TABLES,
+    TOPIC,
+    Wiring,
+    arn,
+)
+from compliance.facts.subjects import denotes, leaves
+from compliance.model import Diagram, Edge, Node
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import to_list
+from compliance.template.physical_names import dig
+
+APIS = ("AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi")
+CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method")
+# No ends of an arrow: they belong to one resource, or make an arrow between two.
+ANNEXES = frozenset(
+    {
+        *(type_ for type_ in HANGS_ON if type_ != ALARM),
+        *(ROLE, MAPPING, "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::ApiGateway::Deployment"),
+        *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
+    }
+)
+READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "receive")
+
+
+def diagram(wiring: Wiring) -> Diagram:
+    return _Drawing(wiring).diagram()
+
+
+class _Drawing:
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
+        self.members = tuple(r for r in wiring.members if r.exists is not False)
+        self.ends = tuple(r for r in self.members if r.type not in ANNEXES)
+        self.functions = [r for r in self.ends if r.type == FUNCTION]
+
+    def diagram(self) -> Diagram:
+        edges: dict[tuple[str, str], Edge] = {}
+        for tail, head, label, through in self._edges():
+            if tail not in self.ends or head not in self.ends or tail is head:
+                continue
+            key = _id(tail), _id(head)
+            before = edges.get(key)
+            ids = tuple(dict.fromkeys([*(before.through if before else ()), *map(_id, through)]))
+            edges[key] = Edge(*key, before.label if before else label, ids)
+        return Diagram(tuple(map(self._node, self.members)), tuple(edges.values()))
+
+    def _node(self, resource: Resource) -> Node:
+        role = next((name for name, r in self.wiring.filled.items() if r is resource), None)
+        return Node(
+            id=_id(resource),
+            logical_id=resource.logical_id,
+            type=resource.type,
+            label=role.replace("_", " ").replace("dlq", "DLQ") if role else _name(resource),
+            role=role,
+            construct_path=resource.construct_path,
+            source=resource.source,
+            end=resource.type not in ANNEXES,
+        )
+
+    Found = tuple[Resource, Resource, str, tuple[Resource, ...]]
+
+    def _edges(self) -> Iterator[Found]:
+        yield from self._mapped()
+        yield from self._failures()
+        yield from self._called()
+        yield from self._used()
+        yield from self._watched()
+
+    def _mapped(self) -> Iterator[Found]:
+        for mapping in self.wiring.mappings:
+            if mapping.source and mapping.function:
+                label = "stream" if mapping.source.type in TABLES else "messages"
+                yield mapping.source, mapping.function, label, (mapping.resource,)
+
+    def _failures(self) -> Iterator[Found]:
+        for mapping in self.wiring.mappings:
+            target = self.wiring.identify(self.wiring.failure_target(mapping.resource), QUEUE, TOPIC)
+            if mapping.function and target:
+                yield mapping.function, target, "failures", (mapping.resource,)
+        for function in self.functions:
+            for holder, _, value in self.wiring.function_targets(function):
+                if target := self.wiring.identify(value, QUEUE, TOPIC, FUNCTION):
+                    yield function, target, "failures", (holder,) if holder is not function else ()
+        for queue in self.ends:
+            if queue.type == QUEUE:
+                value = queue.get("RedrivePolicy.deadLetterTargetArn")
+                if target := self.wiring.identify(value, QUEUE):
+                    yield queue, target, "redrive", ()
+
+    def _called(self) -> Iterator[Found]:
+        """What an API calls."""
+        for resource in self.members:
+            if resource.type not in CONNECTS_API:
+                continue
+            values = list(leaves(resource.properties))
+            named = [end for end in self.ends if any(denotes(self.wiring, v, end) for v in values)]
+            for api in named:
+                if api.type in APIS:
+                    yield from ((api, end, "calls", (resource,)) for end in named if end.type not in APIS)
+
+    def _used(self) -> Iterator[Found]:
+        """What a function's role allows it to work on; the role is the connection."""
+        for function in self.functions:
+            role = self.wiring.role_of(function)
+            if role is None:
+                continue
+            policies = tuple(attached_policies(self.wiring.assembly, role))
+            allowed = [s for s in role_statements(self.wiring.assembly, role) if s.allow]
+            for end in self.ends:
+                text = self.wiring.assembly.text(arn(end))
+                actions = [
+                    action
+                    for statement in allowed
+                    if text and any(_within(named, text) for named in statement.resources)
+                    for action in statement.actions
+                ]
+                if actions:
+                    yield self._arrow(function, end, actions, (role, *policies))
+
+    def _arrow(
+        self, function: Resource, end: Resource, actions: list[str], through: tuple[Resource, ...]
+    ) -> Found:
+        """A role that serves an event source belongs to the arrow from it."""
+        if any(m.source is end and m.function is function for m in self.wiring.mappings):
+            return end, function, "", through
+        verbs = [action.partition(":")[2].lower() for action in actions]
+        reads = all(verb.startswith(READING) for verb in verbs)
+        return function, end, "reads" if reads else "writes", through
+
+    def _watched(self) -> Iterator[Found]:
+        for alarm in self.ends:
+            if alarm.type != ALARM:
+                continue
+            for path, types in HANGS_ON[ALARM]:
+                for value in dig(alarm.properties, path):
+                    for watched in (self.wiring.identify(item, *types) for item in to_list(value)):
+                        if watched:
+                            yield watched, alarm, "watched by", ()
+            for kind in ("AlarmActions", "OKActions", "InsufficientDataActions"):
+                for item in to_list(alarm.get(kind)):
+                    if topic := self.wiring.identify(item, TOPIC):
+                        yield alarm, topic, "tells", ()
+
+
+def _id(resource: Resource) -> str:
+    return f"{resource.stack.name}/{resource.logical_id}"
+
+
+def _name(resource: Resource) -> str:
+    """The construct's own name, without what CDK adds: `Alarms` of `Stack/Alarms/Resource`."""
+    parts = (resource.construct_path or "").split("/")
+    own = [part for part in parts if part not in ("", "Resource", "Default")]
+    return own[-1] if len(own) > 1 else resource.logical_id
+
+
+def _within(named: str, text: str) -> bool:
+    return named == text or named.startswith((f"{text}/", f"{text}:"))

@@ -1,0 +1,318 @@
+"""Policy statements, from wherever a template puts them, in one form.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+
+import msgspec
+
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
+
+POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
+BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """One statement. Actions and resources are canonical texts; `resource` is the one that holds it.
+
+    `unknown` says what of it only the deployment decides; nothing may be concluded from such a one
+    but that it might allow anything.
+    """
+
+    allow: bool
+    actions: tuple[str, ...]
+    not_actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    not_resources: tuple[str, ...]
+    principals: tuple[tuple[str, str], ...]
+    not_principals: bool
+    conditions: dict[str, dict[str, tuple[str, ...]]]
+    resource: Resource
+    property: str
+    unknown: str | None = None
+
+    def show(self) -> str:
+        actions = ", ".join(self.actions) or "everything but " + ", ".join(self.not_actions)
+        resources = ", ".join(self.resources) or "everything but " + ", ".join(self.not_resources)
+        return f"{actions} on {resources}"
+
+
+def doubt(statement: Statement) -> str | None:
+    """Why a statement might not be there, or not say what it seems to."""
+    exists = statement.resource.exists
+    if isinstance(exists, Unknown):
+        return f"{statement.resource.logical_id} hangs on a condition: {exists.why}"
+    return statement.unknown
+
+
+def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
+    """What is attached to a role: inline, by policies of the stacks, and by managed policies of theirs."""
+    for index, policy in enumerate(to_list(role.get("Policies"))):
+        if isinstance(policy, dict):
+            document = policy.get("PolicyDocument", NO_VALUE)
+            yield from statements(assembly, role, document, f"Policies.{index}.PolicyDocument")
+        else:
+            yield _unknown(role, f"Policies.{index}", policy)
+    if isinstance(role.get("Policies"), Unknown):
+        yield _unknown(role, "Policies", role.get("Policies"))
+    for policy in attached_policies(assembly, role):
+        yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
+    for policy, name in assembly.once(_attached_to_unknown):
+        yield _unknown(policy, "Roles", name)
+
+
+def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
+    """The policy resources that name the role, or that the role names."""
+    by_role, by_text = assembly.once(_policies)
+    names = {assembly.text(role.ref), assembly.text(_arn(role))}
+    own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
+    found = [entry for name in names for entry in by_role.get(name, ())]
+    found += [entry for text in own for entry in by_text.get(text, ())]
+    return (policy for _, policy in sorted(dict(found).items()))
+
+
+_Policies = Mapping[str | None, Sequence[tuple[int, Resource]]]
+
+
+def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
+    """The policies, numbered in their order: by the roles that they name, and by themselves."""
+    by_role: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
+    by_text: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
+    for entry in enumerate(assembly.resources(*POLICIES)):
+        for name in _attached_to(entry[1]):
+            by_role[assembly.text(name)].append(entry)
+        by_text[assembly.text(entry[1].ref)].append(entry)
+    return by_role, by_text
+
+
+def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value]]:
+    """Policies with what they name of which only the deployment knows whether it is a certain role."""
+    return [
+        (policy, name)
+        for policy in assembly.resources(*POLICIES)
+        for name in _attached_to(policy)
+        if assembly.text(name) is None
+    ]
+
+
+def _attached_to(policy: Resource) -> Iterator[Value]:
+    """The roles that a policy names."""
+    for path in ("Roles", "RoleName"):
+        yield from to_list(policy.get(path))
+
+
+def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:
+    """The managed policies a role names that no stack here holds: AWS's own, or somebody's."""
+    arns = role.get("ManagedPolicyArns")
+    if isinstance(arns, Unknown):
+        yield arns
+        return
+    ours = assembly.once(_own_managed)
+    for arn in to_list(arns):
+        text = assembly.text(arn)
+        if text is None:
+            yield Unknown(why_unknown(arn) or show(arn))
+        elif text not in ours:
+            yield text
+
+
+def _own_managed(assembly: Assembly) -> frozenset[str | None]:
+    return frozenset(assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy"))
+
+
+def is_managed(arn: str, name: str) -> bool:
+    """Whether an ARN is that of a policy of AWS's own, in whatever partition."""
+    return re.fullmatch(rf"arn:[\w${{}}:-]+:iam::aws:policy/{re.escape(name)}", arn) is not None
+
+
+def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Statement]:
+    """The statements of resource policies, wherever a resource has one: of these, or of all resources.
+
+    A resource policy is a document whose statements name principals: a bucket's, a key's, a role's trust.
+    """
+    yield from _resource_statements(assembly, holders) if holders else assembly.once(_every_statement)
+
+
+def _every_statement(assembly: Assembly) -> Sequence[Statement]:
+    return tuple(_resource_statements(assembly, assembly.resources()))
+
+
+def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
+    for resource in holders:
+        for path, document in _documents(resource.properties, ""):
+            for statement in statements(assembly, resource, document, path):
+                if statement.principals or statement.not_principals or statement.unknown:
+                    yield statement
+
+
+def _documents(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+    """Every policy document within a resource's properties, with its path."""
+    if isinstance(value, dict):
+        if "Statement" in value:
+            yield path, value
+            return
+        for key, item in value.items():
+            yield from _documents(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _documents(item, f"{path}.{index}")
+    elif isinstance(value, str | Text) and path.endswith("PolicyDocument"):
+        yield path, value
+
+
+def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
+    """A policy document's statements. A document that cannot be read is one unknown statement."""
+    if isinstance(document, str | Text):
+        try:
+            document = json.loads(assembly.text(document) or "")
+        except ValueError:
+            document = Unknown("a policy document that is no JSON")
+    if document is NO_VALUE:
+        return
+    if not isinstance(document, dict):
+        yield _unknown(holder, place, document)
+        return
+    for index, raw in enumerate(to_list(document.get("Statement", NO_VALUE))):
+        here = f"{place}.Statement.{index}"
+        if isinstance(raw, dict):
+            yield _statement(assembly, holder, raw, here)
+        else:
+            yield _unknown(holder, here, raw)
+
+
+def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], place: str) -> Statement:
+    unknown: list[str] = []
+
+    def texts(value: Value) -> tuple[str, ...]:
+        found = [(item, assembly.text(item)) for item in to_list(value)]
+        unknown.extend(why_unknown(item) or show(item) for item, text in found if text is None)
+        return tuple(text for _, text in found if text is not None)
+
+    principals: list[tuple[str, str]] = []
+    principal = raw.get("Principal", NO_VALUE)
+    if isinstance(principal, dict):
+        for kind, value in principal.items():
+            principals += [(kind, text) for text in texts(value)]
+    elif principal is not NO_VALUE:
+        principals += [("AWS", text) for text in texts(principal)]
+    conditions: dict[str, dict[str, tuple[str, ...]]] = {}
+    raw_conditions = raw.get("Condition", {})
+    for operator, tests in raw_conditions.items() if isinstance(raw_conditions, dict) else ():
+        if isinstance(tests, dict):
+            conditions[operator] = {key: texts(value) for key, value in tests.items()}
+        else:
+            unknown.append(show(tests))
+    if not isinstance(raw_conditions, dict):
+        unknown.append(show(raw_conditions))
+    effect = raw.get("Effect")
+    if effect not in ("Allow", "Deny"):
+        unknown.append(f"the effect {show(effect)}")
+    return Statement(
+        allow=effect != "Deny",
+        actions=texts(raw.get("Action", NO_VALUE)),
+        not_actions=texts(raw.get("NotAction", NO_VALUE)),
+        resources=texts(raw.get("Resource", NO_VALUE)),
+        not_resources=texts(raw.get("NotResource", NO_VALUE)),
+        principals=tuple(principals),
+        not_principals="NotPrincipal" in raw,
+        conditions=conditions,
+        resource=holder,
+        property=place,
+        unknown="; ".join(unknown) or None,
+    )
+
+
+def _unknown(holder: Resource, place: str, value: Value) -> Statement:
+    why = why_unknown(value) or f"{show(value)} is no policy statement"
+    return Statement(True, (), (), (), (), (), False, {}, holder, place, why)
+
+
+def _arn(role: Resource) -> Value:
+    return type(role.ref)(role.stack.name, role.logical_id, "Arn")
+
+
+# Patterns: `*` and `?` as IAM reads them. Action names do not care for case.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html
+
+
+@lru_cache(2**14)  # bounded: whoever audits a fleet does so in one process
+def _covers(pattern: str, text: str) -> bool:
+    """Whether everything that `text` (itself perhaps a pattern) matches is matched by `pattern`.
+
+    A `*` in `pattern` may swallow anything, wildcards too; a `?` any single one but `*`; whatever
+    else must stand there literally.
+    """
+    p = t = 0
+    star, mark = -1, 0
+    while t < len(text):
+        if p < len(pattern) and pattern[p] == "*":
+            star, mark = p, t
+            p += 1
+        elif p < len(pattern) and (pattern[p] == text[t] or (pattern[p] == "?" and text[t] != "*")):
+            p, t = p + 1, t + 1
+        elif star >= 0:
+            mark += 1
+            p, t = star + 1, mark
+        else:
+            return False
+    return all(character == "*" for character in pattern[p:])
+
+
+def covers_resource(pattern: str, text: str) -> bool:
+    return _covers(pattern, text)
+
+
+def covers_action(pattern: str, action: str) -> bool:
+    return _covers(pattern.lower(), action.lower())
+
+
+def is_pattern(text: str) -> bool:
+    return "*" in text or "?" in text.replace("${?", "")
+
+
+@cache
+def service_actions(service: str) -> frozenset[str]:
+    """Every action of a service, lower case, from cfn-lint's packaged data; empty if it is not known."""
+    found = _services().get(service.lower())
+    if found is None:
+        return frozenset()
+    actions = msgspec.json.decode(found, type=_Service).actions
+    return frozenset(f"{service}:{action}".lower() for action in actions)
+
+
+@cache
+def _services() -> dict[str, msgspec.Raw]:
+    """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("cfnlint")
+    if spec is None or spec.origin is None:
+        return {}
+    path = Path(spec.origin).with_name("data") / "AdditionalSpecs" / "Policies.json"
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+
+
+class _Service(msgspec.Struct, frozen=True):
+    """What of a service is read: the names of its actions."""
+
+    actions: dict[str, msgspec.Raw] = msgspec.field(name="Actions", default_factory=dict)
+
+
+def expand_action(pattern: str) -> frozenset[str]:
+    """The actions that a pattern stands for, lower case; the pattern itself where none is known."""
+    if not is_pattern(pattern):
+        return frozenset({pattern.lower()})
+    service, _, _ = pattern.partition(":")
+    if is_pattern(service) or ":" not in pattern:
+        return frozenset({pattern.lower()})
+    found = frozenset(action for action in service_actions(service) if covers_action(pattern, action))
+    return found or frozenset({pattern.lower()})

@@ -1,0 +1,1 @@
+"""Lambda handlers: run in a sandbox, and analysed as text."""

@@ -1,0 +1,95 @@
+"""Remembers executions by what went into them. A damaged entry is no entry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from compliance.handlers.sandbox import (
+    Execution,
+    Invocation,
+    Limits,
+    Program,
+    Supplies,
+)
+
+JSON = Any
+HERE = Path(__file__).parent
+
+
+def key_of(
+    program: Program,
+    invocations: Sequence[Invocation],
+    supplies: Supplies,
+    limits: Limits,
+    tables: Mapping[str, tuple[str, ...]],
+    interpreter: Path,
+    cache_key: str | None,
+) -> str:
+    """`cache_key` stands for the invocations where these hang on the time: a clock is set from now."""
+    events = cache_key or [msgspec.to_builtins(invocation) for invocation in invocations]
+    ingredients = {
+        "code": _digest(program.code),
+        "harness": _harness(),
+        "interpreter": [str(interpreter), interpreter.stat().st_size, sys.version],
+        "program": [program.runtime, program.handler, dict(program.environment)],
+        "events": events,
+        "supplies": msgspec.to_builtins(supplies),
+        "limits": msgspec.to_builtins(limits),
+        "tables": {name: list(keys) for name, keys in tables.items()},
+    }
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def load(folder: Path, key: str) -> Execution | None:
+    try:
+        stored = json.loads((folder / f"{key}.json").read_text("utf-8"))
+        return replace(msgspec.convert(stored, Execution), cached=True)
+    except (OSError, ValueError):
+        return None
+
+
+def store(folder: Path, key: str, execution: Execution) -> None:
+    """A run that a limit ended may end otherwise next time. A cache that cannot be written is none."""
+    if execution.stopped:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(msgspec.to_builtins(execution), file)
+        os.replace(name, folder / f"{key}.json")
+    except (OSError, ValueError):
+        return
+
+
+def _digest(code: Path | str) -> str:
+    if isinstance(code, str):
+        return hashlib.sha256(code.encode()).hexdigest()
+    if code.is_file():
+        return hashlib.sha256(code.read_bytes()).hexdigest()
+    return _of_files(code, (path for path in code.rglob("*") if path.is_file()))
+
+
+@lru_cache(maxsize=1)
+def _harness() -> str:
+    return _of_files(HERE, (path for path in HERE.rglob("*") if path.suffix in (".py", ".cjs", ".txt")))
+
+
+def _of_files(root: Path, files: Any) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()

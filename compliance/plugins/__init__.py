@@ -1,0 +1,1 @@
+"""The gate inside other tools: pytest and the CDK."""

@@ -1,0 +1,161 @@
+"""Our rules inside `cdk synth`: a policy validation plugin, beside cdk-nag's.
+
+    Validations.of(app).add_plugins(ComplianceChecks())
+
+It judges what templates show, in well under a second. What only running the handlers, another synth
+or the scanners can show, it leaves to `compliance audit`, and says so.
+
+https://docs.aws.amazon.com/cdk/v2/guide/policy-validation-synthesis.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import jsii
+from aws_cdk import (
+    IPolicyValidationContext,
+    IPolicyValidationPlugin,
+    PolicyValidationPluginReport,
+    PolicyViolatingResource,
+    PolicyViolation,
+)
+
+from compliance.audit import judge, names
+from compliance.document.requirements import OWN, Document, load
+from compliance.facts.subjects import find
+from compliance.handlers.scenarios import NotRun, Observations
+from compliance.model import Evidence, Result, Status
+from compliance.rules import bind
+from compliance.template.assembly import Assembly, load_assembly
+
+ELSEWHERE = "judged by `compliance audit`, not by `cdk synth`"
+NOTE = "handlers, other environments and scanners: " + ELSEWHERE
+
+
+@jsii.implements(IPolicyValidationPlugin)
+class ComplianceChecks:
+    """The requirements that templates can be judged by, for every synth of an app.
+
+    Args:
+        requirements: the requirements document.
+        environment: the environment's name; the document's default unless told.
+        as_of: the day to judge for; today unless told.
+    """
+
+    def __init__(
+        self, *, requirements: Path = OWN, environment: str | None = None, as_of: date | None = None
+    ) -> None:
+        self._requirements, self._environment, self._as_of = requirements, environment, as_of
+
+    @property
+    def name(self) -> str:
+        return "compliance"
+
+    @property
+    def version(self) -> str:
+        return version("cdk-compliance-gate")
+
+    @property
+    def rule_ids(self) -> list[str]:
+        return [requirement.id for requirement in self._document.requirements]
+
+    @cached_property
+    def _document(self) -> Document:
+        return load(self._requirements)  # half of the time that a validation takes
+
+    def validate(self, context: IPolicyValidationContext) -> PolicyValidationPluginReport:
+        try:
+            violations = list(self._violations(_assembly(context)))
+        except Exception as error:
+            # CDK swallows an exception, and the synth ends well: only a violation is red.
+            traceback.print_exc(file=sys.stderr)
+            violations = [_broke(error, context)]
+        return PolicyValidationPluginReport(
+            success=not violations, violations=violations, metadata={"note": NOTE}
+        )
+
+    def _violations(self, assembly: Assembly) -> Iterator[PolicyViolation]:
+        document = self._document
+        environment = self._environment or document.environment.default
+        rules = bind(document)
+        not_run = NotRun(ELSEWHERE, excused=True)
+        results = judge(
+            rules,
+            document,
+            find(document, assembly, names(rules, environment)),
+            as_of=self._as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
+            environment=environment,
+            others=ELSEWHERE,
+            observations=lambda: Observations(not_run, not_run),
+        )
+        gating = {category.id for category in document.categories if category.gate}
+        for result in results:
+            verdict = result.verdict
+            if result.category in gating and verdict.status is not Status.PASS and not verdict.excused:
+                yield from _shown(result, assembly)
+
+
+def _assembly(context: IPolicyValidationContext) -> Assembly:
+    """The assembly that the templates stand in; templates of stages stand in folders within it."""
+    paths = [Path(path) for path in context.template_paths]
+    folders = sorted({path.parent for path in paths}, key=lambda folder: len(folder.parts))
+    return load_assembly(folders[0])
+
+
+def _broke(error: Exception, context: IPolicyValidationContext) -> PolicyViolation:
+    """What has judged nothing must not pass. Where no resource can carry that, the synth ends at once."""
+    for path in context.template_paths:
+        for logical_id in _resources(path):
+            resource = PolicyViolatingResource(
+                resource_logical_id=logical_id, template_path=path, locations=["Properties"]
+            )
+            return PolicyViolation(
+                rule_name="compliance",
+                description=f"nothing is proved, a check broke: {type(error).__name__}: {error}",
+                severity="high",
+                violating_resources=[resource],
+            )
+    os._exit(3)
+
+
+def _resources(path: str) -> list[str]:
+    try:
+        return list(json.loads(Path(path).read_text(encoding="utf-8"))["Resources"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _shown(result: Result, assembly: Assembly) -> Iterator[PolicyViolation]:
+    """A violation for each thing found: CDK prints its description above every resource of it."""
+    for item in result.verdict.evidence or (None,):
+        said = f"found {item.found}; wanted {item.wanted}" if item else result.verdict.why
+        source = f" ({item.source})" if item and item.source else ""
+        yield PolicyViolation(
+            rule_name=result.id,
+            description=f"{result.id} {result.title}: {said}{source}",
+            fix=result.fix,
+            severity=str(result.severity),
+            violating_resources=[_resource(item, assembly)],
+        )
+
+
+def _resource(item: Evidence | None, assembly: Assembly) -> PolicyViolatingResource:
+    """Where it was found. What is about no resource stands for the first of all: CDK drops it else."""
+    stack = next((s for s in assembly.stacks if item and item.logical_id in s.resources), None)
+    if stack is None or item is None:
+        stack = next(stack for stack in assembly.stacks if stack.resources)
+        item = Evidence("", "", next(iter(stack.resources)))
+    return PolicyViolatingResource(
+        resource_logical_id=str(item.logical_id),
+        template_path=str(stack.path),
+        locations=[f"Properties/{item.property.replace('.', '/')}" if item.property else "Properties"],
+    )

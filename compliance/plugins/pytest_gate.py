@@ -1,0 +1,253 @@
+"""What `pytest --compliance` collects and runs; `compliance.plugins.pytest_plugin` loads it where it is on.
+
+pyproject.toml is collected like a file of tests. The audit runs while it is, once, whatever the
+number of xdist's workers: the first of them audits, the others wait for what it writes down. What
+fails is what would colour the gate, no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compliance.audit import Options, audit
+from compliance.document import settings
+from compliance.document.requirements import Document, load
+from compliance.model import (
+    CheckerError,
+    Evidence,
+    FindingStatus,
+    InputError,
+    Result,
+    Scorecard,
+    Status,
+)
+from compliance.reports.text import changes, neutral, one_line, place, printable, totals
+from compliance.rules import bind
+
+MARKER = "compliance: what `pytest --compliance` collects"
+ORDER = "waivers and baseline are in order"
+
+
+class Unmet(Exception):
+    """What an item shows where it fails: text, no traceback."""
+
+
+class Gate:
+    """The plugin where it is on: has pyproject.toml collected, and holds the audit's outcome."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._folder: Path | None = None
+        self.seen: Scorecard | str | None = None
+        told = getattr(config, "workerinput", {}).get("compliance")
+        self._shared = Path(told["folder"]) if told else None
+        self.pyproject = Path(told["pyproject"]) if told else _pyproject(config)
+        config.addinivalue_line("markers", MARKER)
+        if not any(_names(arg, self.pyproject, config) for arg in config.args):
+            config.args.append(str(self.pyproject))
+
+    def outcome(self, options: Options) -> Scorecard | str:
+        """The scorecard, or why there is none; from another worker where one has it."""
+        folder = self._shared
+        self.seen = _shared(folder, options) if folder and folder.is_dir() else _outcome(options)
+        return self.seen
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tells each of xdist's workers where the others look."""
+        self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compliance-pytest-"))
+        told = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
+        node.workerinput["compliance"] = told
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        if file_path != self.pyproject:
+            return None
+        return Requirements.from_parent(parent, path=file_path, gate=self)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        card = _read(self._folder) if self._folder else self.seen
+        if isinstance(card, Scorecard):
+            line = f"compliance: {'green' if card.green else 'red'}, {totals(card)}"
+            terminalreporter.section(line, "-", green=card.green, red=not card.green)
+            for text in (*card.notes, *changes(card)):
+                terminalreporter.line(one_line(printable(text)))
+
+    def pytest_unconfigure(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _pyproject(config: pytest.Config) -> Path:
+    """The file here if it has our table, or else the project's: here may be a part of a larger project."""
+    folders = (config.invocation_params.dir, config.rootpath)
+    found = [path for folder in folders if (path := folder / "pyproject.toml").is_file()]
+    if not found:
+        raise pytest.UsageError(
+            f"--compliance: no pyproject.toml in {config.rootpath} with [{settings.TABLE}]"
+        )
+    ours = (path for path in found if f"[{settings.TABLE}]".encode() in path.read_bytes())
+    return next(ours, found[-1])
+
+
+def _names(argument: str, pyproject: Path, config: pytest.Config) -> bool:
+    """Whether an argument is the file, or an item of it."""
+    return config.invocation_params.dir / argument.split("::")[0] == pyproject
+
+
+def _shared(folder: Path, options: Options) -> Scorecard | str:
+    """The outcome that another worker left in a folder, or else our own, left for the others."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = _read(folder)
+        if outcome is None:
+            outcome = _outcome(options)
+            (folder / "outcome").write_bytes(pickle.dumps(outcome))
+        return outcome
+
+
+def _read(folder: Path) -> Scorecard | str | None:
+    path = folder / "outcome"
+    if not path.is_file():
+        return None
+    outcome: Scorecard | str = pickle.loads(path.read_bytes())  # noqa: S301 -- our own folder, no one else's
+    return outcome
+
+
+def _outcome(options: Options) -> Scorecard | str:
+    try:
+        return neutral(audit(options))
+    except InputError as error:
+        return f"compliance: {error}"
+    except CheckerError as error:
+        return f"compliance: checker broke: {error}"
+    except Exception as error:  # nothing was proved
+        return f"compliance: checker broke: {type(error).__name__}: {error}"
+
+
+class Requirements(pytest.File):
+    """pyproject.toml, whose items are the requirements, the scanners, and the waivers with the baseline."""
+
+    def __init__(self, *, gate: Gate, **others: Any) -> None:
+        super().__init__(**others)
+        self._gate = gate
+
+    def collect(self) -> Iterable[pytest.Item]:
+        try:
+            options = settings.options(self.path)
+            document = load(options.requirements)
+            bind(document)
+        except InputError as error:
+            raise self._error(f"compliance: {error}") from None
+        card = None if self.config.option.collectonly else self._gate.outcome(options)
+        if isinstance(card, str):
+            raise self._error(card)
+        return list(self._items(options, document, card))
+
+    def _error(self, message: str) -> pytest.Collector.CollectError:
+        near = message.replace(f"{self.path.parent}{os.sep}", "")
+        return self.CollectError(one_line(printable(near)))
+
+    def _items(self, options: Options, document: Document, card: Scorecard | None) -> Iterator[pytest.Item]:
+        results = {result.id: result for result in card.results} if card else {}
+        gating = {category.id for category in document.categories if category.gate}
+        for index, requirement in enumerate(document.requirements):
+            name = one_line(printable(f"{requirement.id} {requirement.title}"))
+            where = self._place(document, index)
+            result = results.get(requirement.id)
+            fault = _text(result) if result else None
+            mark = _mark(result, requirement.category in gating) if result else None
+            yield self._item(name, where, fault, mark)
+        if not options.skip_scanners:
+            from compliance.scanners import NAMES
+
+            for scanner in NAMES:
+                yield self._item(
+                    f"{scanner} finds nothing open", None, _open(card, scanner) if card else None
+                )
+        yield self._item(ORDER, None, "\n".join(card.problems) if card else None)
+
+    def _place(self, document: Document, index: int) -> tuple[Path, int] | None:
+        """Where a requirement stands, in a document of the project's own."""
+        path, line = document.path.resolve(), document.line("requirements", index)
+        return (path, line - 1) if line and path.is_relative_to(self.config.rootpath) else None
+
+    def _item(
+        self,
+        name: str,
+        where: tuple[Path, int] | None,
+        fault: str | None,
+        mark: pytest.MarkDecorator | None = None,
+    ) -> pytest.Item:
+        item: pytest.Item = Item.from_parent(self, name=name, fault=fault, where=where or (self.path, 0))
+        item.add_marker(pytest.mark.compliance)
+        if mark:
+            item.add_marker(mark)
+        return item
+
+
+class Item(pytest.Item):
+    """A part of the gate. `fault` is what is wrong with it, if something is."""
+
+    def __init__(self, *, fault: str | None, where: tuple[Path, int], **others: Any) -> None:
+        super().__init__(**others)
+        self._fault, self._where = fault, where
+
+    def runtest(self) -> None:
+        if self._fault:
+            raise Unmet(self._fault)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, Unmet):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return *self._where, self.name
+
+
+def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
+    """What keeps an unmet requirement from failing, as it does not colour the gate either."""
+    if result.verdict.status is Status.PASS:
+        return None
+    if result.verdict.excused:
+        return pytest.mark.skip(reason=f"not assessed: {one_line(result.verdict.why or '')}")
+    if result.known:
+        return pytest.mark.xfail(reason="known: the baseline lets it be")
+    if not gates:
+        return pytest.mark.xfail(reason="its category does not colour the gate")
+    return None
+
+
+def _text(result: Result) -> str | None:
+    """All that is wrong with a requirement, or None."""
+    verdict = result.verdict
+    if verdict.status is Status.PASS:
+        return None
+    lines = [f"{result.id} {one_line(result.title)}: {verdict.status.replace('_', ' ')}, {result.severity}"]
+    if verdict.why:
+        lines.append(f"  why:    {one_line(verdict.why)}")
+    for item in verdict.evidence:
+        lines += _evidence(item)
+    return "\n".join([*lines, f"  fix:    {one_line(result.fix)}"])
+
+
+def _evidence(item: Evidence) -> list[str]:
+    lines = [f"  {'known at' if item.known else 'at'}: {place(item)}"]
+    return [*lines, f"  found:  {one_line(item.found)}", f"  wanted: {one_line(item.wanted)}"]
+
+
+def _open(card: Scorecard, scanner: str) -> str:
+    return "\n".join(
+        f"{finding.rule} on {finding.construct_path or finding.logical_id or finding.stack}: "
+        f"{one_line(finding.text)}"
+        for finding in card.findings
+        if finding.scanner == scanner and finding.status is FindingStatus.OPEN
+    )

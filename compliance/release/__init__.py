@@ -1,0 +1,1 @@
+"""From a green audit to a deployment: snapshot, attestation, deploy plan, deploy."""

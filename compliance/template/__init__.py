@@ -1,0 +1,1 @@
+"""What is judged: templates and assemblies, read and resolved."""

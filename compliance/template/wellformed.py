@@ -1,0 +1,195 @@
+"""What CloudFormation itself would refuse in a template: found before anything in it is judged.
+
+A rule may then take for granted that functions are known and of the right form, and that what they
+refer to is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from compliance.model import InputError
+from compliance.template.intrinsics import FUNCTIONS, PSEUDO_PARAMETERS, SHAPES, names_in_sub
+from compliance.template.source import Lines, Path_
+
+
+def check_template(template: Any, path: Path, lines: Lines | None = None) -> None:
+    """Refuses what is no template, or one that CloudFormation could not deploy as it stands.
+
+    Raises InputError on: no Resources, a resource without Type, an unknown or malformed function, a
+    reference to nothing, what depends on itself in a circle, a macro that is not expanded.
+    """
+    _Check(path, lines or Lines()).template(template)
+
+
+class _Check:
+    def __init__(self, path: Path, lines: Lines) -> None:
+        self.path, self.lines = path, lines
+
+    def error(self, message: str, *place: str | int) -> InputError:
+        line = self.lines.near(place)
+        at = f"{self.path}:{line}" if line else f"{self.path}"
+        return InputError(": ".join(filter(None, (at, ".".join(map(str, place)), message))))
+
+    def template(self, template: Any) -> None:
+        if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+            raise self.error("no CloudFormation template: it has no Resources")
+        self.sections(template)
+        self.macros(template)
+        for key, raw in template["Resources"].items():
+            self.resource(key, raw)
+        self.references(template)
+
+    def sections(self, template: Mapping[str, Any]) -> None:
+        for name in ("Parameters", "Conditions", "Mappings", "Outputs"):
+            section = template.get(name, {})
+            if not isinstance(section, dict):
+                raise self.error("is no mapping", name)
+            for key, entry in section.items():
+                self.is_no_loop(key, name)
+                if name != "Conditions" and not isinstance(entry, dict):
+                    raise self.error("is no mapping", name, key)
+
+    def is_no_loop(self, key: str, *place: str) -> None:
+        if key.startswith("Fn::"):
+            raise self.error("is expanded when the stack is deployed; audit what it makes", *place, key)
+
+    def macros(self, template: Mapping[str, Any]) -> None:
+        transforms = template.get("Transform", [])
+        for transform in transforms if isinstance(transforms, list) else [transforms]:
+            name = transform.get("Name") if isinstance(transform, dict) else transform
+            if name != "AWS::LanguageExtensions":
+                raise self.error(
+                    f"the macro {name} rewrites the template when it is deployed; audit what it makes "
+                    "(aws cloudformation get-template --template-stage Processed)",
+                    "Transform",
+                )
+
+    def resource(self, key: str, raw: Any) -> None:
+        place = ("Resources", key)
+        self.is_no_loop(key, "Resources")
+        if not isinstance(raw, dict):
+            raise self.error("is no mapping", *place)
+        if not isinstance(raw.get("Type"), str) or not raw["Type"]:
+            raise self.error("is no text" if raw.get("Type") else "is missing", *place, "Type")
+        properties = raw.get("Properties", {})
+        if not isinstance(properties, dict):
+            raise self.error("is no mapping", *place, "Properties")
+        if list(properties) == ["Ref"]:
+            raise self.error("is no mapping but a reference", *place, "Properties")
+        for name in properties:
+            self.is_no_loop(name, *place, "Properties")
+
+    def references(self, template: Mapping[str, Any]) -> None:
+        resources, conditions = template["Resources"], template.get("Conditions", {})
+        targets = _Targets(
+            frozenset(resources), frozenset(template.get("Parameters", {})), frozenset(conditions)
+        )
+        needs: dict[str, set[str]] = {}
+        for key, raw in resources.items():
+            needs[key] = self.references_in(raw, ("Resources", key), targets) & resources.keys()
+            needs[key] |= set(self.depends_on(key, raw, resources))
+        self.circle("resources", needs)
+        for name in ("Conditions", "Outputs"):
+            for key, raw in template.get(name, {}).items():
+                self.references_in(raw, (name, key), targets)
+        self.circle("conditions", {key: set(_conditions_in(raw)) for key, raw in conditions.items()})
+
+    def depends_on(self, key: str, raw: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[str]:
+        depends = raw.get("DependsOn", [])
+        for other in depends if isinstance(depends, list) else [depends]:
+            if not isinstance(other, str) or other not in resources:
+                raise self.error(
+                    f"names {other!r}, which is not in the template", "Resources", key, "DependsOn"
+                )
+            yield other
+
+    def circle(self, what: str, needs: Mapping[str, set[str]]) -> None:
+        try:
+            TopologicalSorter(needs).prepare()
+        except CycleError as error:
+            circle = " -> ".join(error.args[1])
+            raise self.error(f"{what} depend on each other in a circle: {circle}") from None
+
+    def references_in(self, root: Any, place: Path_, targets: _Targets) -> set[str]:
+        """The logical ids and parameters that a part of the template refers to."""
+        found: set[str] = set()
+        todo: list[tuple[Any, Path_]] = [(root, place)]
+        while todo:
+            node, here = todo.pop()
+            if isinstance(node, list):
+                items = enumerate(node)
+                todo.extend((item, (*here, index)) for index, item in items if isinstance(item, dict | list))
+            elif isinstance(node, dict):
+                for key, value in node.items():
+                    if node is root and key == "Metadata" and here[0] == "Resources":
+                        continue
+                    if (key in ("Ref", "Condition") and len(node) == 1) or key.startswith("Fn::"):
+                        found |= self.function(key, value, here, targets)
+                    if isinstance(value, dict | list):
+                        todo.append((value, (*here, key)))
+                if node is root and here[0] != "Conditions" and "Condition" in node:
+                    self.condition(node["Condition"], (*here, "Condition"), targets)
+        return found
+
+    def function(self, name: str, argument: Any, place: Path_, targets: _Targets) -> set[str]:
+        """The names that a function refers to, checked. Raises InputError."""
+        if name == "Condition":  # elsewhere it is data: policies have a Condition of their own
+            if place[0] == "Conditions":
+                self.condition(argument, place, targets)
+            return set()
+        if name != "Ref" and name not in FUNCTIONS:
+            raise self.error(f"unknown function {name}", *place)
+        if not SHAPES[name](argument):
+            raise self.error(f"malformed {name}", *place)
+        if name == "Fn::If":
+            self.condition(argument[0], place, targets)
+        if name == "Ref":
+            return self.named(name, [argument], targets.refs, place)
+        if name == "Fn::GetAtt":
+            key = argument.split(".")[0] if isinstance(argument, str) else argument[0]
+            return self.named(name, [key], targets.resources, place)
+        if name == "Fn::Sub":
+            names = names_in_sub(argument)
+            attributes = [key.split(".")[0] for key in names if "." in key]
+            plain = [key for key in names if "." not in key]
+            return self.named(name, attributes, targets.resources, place) | self.named(
+                name, plain, targets.refs, place
+            )
+        return set()
+
+    def named(self, function: str, names: Iterable[str], known: frozenset[str], place: Path_) -> set[str]:
+        found = set(names)
+        for name in sorted(found - known):
+            raise self.error(f"{function} names {name!r}, which is not in the template", *place)
+        return found
+
+    def condition(self, name: Any, place: Path_, targets: _Targets) -> None:
+        if not isinstance(name, str) or name not in targets.conditions:
+            raise self.error(f"the condition {name!r} is not in the template", *place)
+
+
+class _Targets:
+    """What may be referred to."""
+
+    def __init__(
+        self, resources: frozenset[str], parameters: frozenset[str], conditions: frozenset[str]
+    ) -> None:
+        self.resources, self.conditions = resources, conditions
+        self.refs = resources | parameters | PSEUDO_PARAMETERS
+
+
+def _conditions_in(root: Any) -> Iterator[str]:
+    """The conditions that a condition hangs on."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if list(node) == ["Condition"]:
+                yield node["Condition"]
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)

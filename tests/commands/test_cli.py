@@ -1,0 +1,615 @@
+"""The command line from end to end: exit codes, one line for each thing that is wrong, colours, progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from inputs import DOCUMENT, assembly_files, running, stack_artifact, wait_for, write
+
+from compliance.cli import main
+from compliance.model import CheckerError
+from compliance.template import synth
+
+COMMAND = (sys.executable, "-m", "compliance.cli")
+FUNCTION = (
+    "Resources:\n  F:\n    Type: AWS::Lambda::Function\n    Properties: {Timeout: 3, MemorySize: 128}\n"
+)
+SLOW = FUNCTION.replace("Timeout: 3", "Timeout: 900")
+ASSEMBLY = {
+    "manifest.json": {"artifacts": {"S": stack_artifact()}},
+    "S.template.json": {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 3}}}},
+}
+QUIET = ("--skip-scanners", "--skip-handlers", "--requirements", "requirements.yaml")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test stands in a folder of its own, with a small document, a green and a red template."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    return write(tmp_path, {"requirements.yaml": DOCUMENT, "green.yaml": FUNCTION, "red.yaml": SLOW})
+
+
+def run(*arguments: str, **environment: str | None) -> Result:
+    return CliRunner(env=environment).invoke(main, arguments, prog_name="compliance")
+
+
+def audit(*arguments: str, **environment: str | None) -> Result:
+    return run("audit", *QUIET, *arguments, **environment)
+
+
+# Exit codes
+
+
+def test_green_and_red() -> None:
+    green, red = audit("--template", "green.yaml"), audit("--template", "red.yaml")
+    assert (green.exit_code, green.stderr) == (0, "")
+    assert "GREEN  1/1 requirements, 1/1 hardening" in green.stdout
+    assert (red.exit_code, red.stderr) == (1, "")
+    for line in (
+        r"^FUN-01 functions end  failed, high",
+        r"^ +at F.Timeout  red.yaml:2",
+        r"^ +found 900",
+        r"^ +wanted .*300",
+        r"^ +fix Set a timeout.",
+        r"^RED  0/1 requirements",
+    ):
+        assert re.search(line, red.stdout, re.M), line
+
+
+def test_an_assembly_and_a_template_say_the_same(folder: Path) -> None:
+    write(folder / "cdk.out", ASSEMBLY)
+    result = audit("--assembly", "cdk.out", "--format", "json")
+    assert result.exit_code == 0
+    data = json.loads(result.stdout)
+    assert (data["subject"]["kind"], data["subject"]["path"]) == ("assembly", "cdk.out")
+    assert data["score"]["requirements"] == {"met": 1, "total": 1}
+
+
+def test_a_checker_that_broke_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(error: Exception) -> Result:
+        def fail(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr("compliance.audit.audit", fail)
+        return audit("--template", "green.yaml", COMPLIANCE_TRACEBACK=None)
+
+    for error, words in (
+        (CheckerError("checkov ran no check"), "checker broke: checkov ran no check\n"),
+        (
+            TypeError("no\nluck"),
+            "checker broke: TypeError: no luck (a bug; COMPLIANCE_TRACEBACK=1 shows where)\n",
+        ),
+        (RecursionError("deep"), "checker broke: RecursionError: deep (a bug"),
+    ):
+        result = broken(error)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert result.stderr.startswith(words)
+    assert broken(KeyboardInterrupt()).exit_code == 130  # type: ignore[arg-type]
+
+
+# Bad input: code 2 and one line, which names the file and the place
+
+Prepare = Callable[[Path], Any]
+
+
+def nothing(folder: Path) -> None:
+    """Needs no more than the folder has."""
+
+
+def put(**files: Any) -> Prepare:
+    """Writes files; a double underscore stands for a dot."""
+    return lambda folder: write(folder, {name.replace("__", "."): text for name, text in files.items()})
+
+
+def assembly(change: Callable[[dict[str, Any]], Any] = lambda _: None) -> Prepare:
+    def prepare(folder: Path) -> None:
+        files = assembly_files()
+        change(files)
+        write(folder / "cdk.out", files)
+
+    return prepare
+
+
+def outside(key: str, value: Any) -> Prepare:
+    return assembly(lambda files: files["manifest.json"]["artifacts"]["S"].update({key: value}))
+
+
+def large(folder: Path) -> None:
+    with (folder / "x.yaml").open("wb") as file:
+        file.truncate(50 * 2**20)
+
+
+TEMPLATE, OUT = ("--template", "x.yaml"), ("--assembly", "cdk.out")
+BOMB = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])  # fmt: skip
+BAD: dict[str, tuple[Prepare, Sequence[str], str]] = {
+    "assembly missing": (nothing, OUT, "cdk.out: no such folder"),
+    "assembly empty": (lambda folder: (folder / "cdk.out").mkdir(), OUT, "cdk.out: the folder is empty"),
+    "assembly a file": (put(cdk__out="x"), OUT, "cdk.out: not a folder (--template takes a file)"),
+    "assembly without manifest": (
+        assembly(lambda f: f.pop("manifest.json")),
+        OUT,
+        "cdk.out: no manifest.json",
+    ),
+    "manifest no json": (
+        assembly(lambda f: f.update({"manifest.json": "{]"})),
+        OUT,
+        "cdk.out/manifest.json:1:2: not valid JSON",
+    ),
+    "manifest a list": (
+        assembly(lambda f: f.update({"manifest.json": []})),
+        OUT,
+        "cdk.out/manifest.json: no cloud",
+    ),
+    "template missing": (nothing, TEMPLATE, "x.yaml: no such file"),
+    "template a folder": (nothing, ("--template", "."), ".: a folder (--assembly takes one)"),
+    "template empty": (put(x__yaml=""), TEMPLATE, "x.yaml: the file is empty"),
+    "template no yaml": (put(x__yaml="a: [}"), TEMPLATE, "x.yaml:1:5: not valid YAML"),
+    "template no json": (put(x__json="{'a': 1}"), ("--template", "x.json"), "x.json:1:2: not valid JSON"),
+    "template a list": (put(x__yaml="- a"), TEMPLATE, "x.yaml:1: no CloudFormation template"),
+    "template a text": (put(x__yaml="words"), TEMPLATE, "x.yaml:1: no CloudFormation template"),
+    "template a bomb": (put(x__yaml=BOMB), TEMPLATE, "x.yaml: more than 500,000 nodes, aliases followed"),
+    "template of 50 MB": (large, TEMPLATE, "x.yaml: 50.0 MiB is too large (limit 10 MiB)"),
+    "resource without type": (
+        put(x__yaml="Resources:\n  A:\n    Properties: {}\n"),
+        TEMPLATE,
+        "x.yaml:2: Resources.A.Type: is missing",
+    ),
+    "circular references": (
+        put(x__yaml="Resources:\n  A: {Type: T, DependsOn: B}\n  B: {Type: T, Properties: {X: !Ref A}}\n"),
+        TEMPLATE,
+        "x.yaml:1: resources depend on each other in a circle: ",
+    ),
+    "dangling reference": (
+        put(x__yaml="Resources:\n  A:\n    Type: T\n    Properties: {X: !GetAtt B.C}\n"),
+        TEMPLATE,
+        "x.yaml:4: Resources.A.Properties.X: Fn::GetAtt names 'B', which is not in the template",
+    ),
+    "unknown function": (
+        put(x__yaml="Resources:\n  A:\n    Type: T\n    Properties:\n      X: !Foo 1\n"),
+        TEMPLATE,
+        "x.yaml:4: Resources.A.Properties.X: unknown function Fn::Foo",
+    ),
+    "macro": (
+        put(x__yaml="Transform: AWS::Serverless-2016-10-31\nResources: {}\n"),
+        TEMPLATE,
+        "x.yaml:1: Transform: the macro AWS::Serverless-2016-10-31 rewrites the template",
+    ),
+    "an escape sequence in a name": (
+        put(x__yaml='Resources:\n  A: {Type: T, DependsOn: "\\e[31m"}\n'),
+        TEMPLATE,
+        r"x.yaml:2: Resources.A.DependsOn: names '\x1b[31m', which is not in the template",
+    ),
+    "template outside": (
+        outside("properties", {"templateFile": "../x.json"}),
+        OUT,
+        "cdk.out/manifest.json: artifacts.S leads out of the assembly: '../x.json'",
+    ),
+    "metadata outside": (
+        outside("additionalMetadataFile", "/etc/passwd"),
+        OUT,
+        "cdk.out/manifest.json: artifacts.S leads out of the assembly: '/etc/passwd'",
+    ),
+    "requirements missing": (
+        nothing,
+        ("--requirements", "none.yaml", "--template", "green.yaml"),
+        "none.yaml: no such file",
+    ),
+    "requirements with an unknown kind": (
+        put(
+            requirements__yaml=DOCUMENT.replace(
+                "{kind: property, all: [{path: T", "{kind: nope, all: [{path: T"
+            )
+        ),
+        ("--template", "green.yaml"),
+        "requirements.yaml:22: FUN-01: unknown kind 'nope'; known are",
+    ),
+    "waivers missing": (
+        nothing,
+        ("--waivers", "none.yaml", "--template", "green.yaml"),
+        "none.yaml: No such file or directory",
+    ),
+    "waivers no list": (
+        put(w__yaml="a: 1"),
+        ("--waivers", "w.yaml", "--template", "green.yaml"),
+        "w.yaml:1: a list of waivers is wanted",
+    ),
+    "output folder missing": (
+        nothing,
+        ("--output", "none/report", "--template", "missing.yaml"),
+        "none/report: cannot be written: No such file or directory",
+    ),
+    "output a folder": (nothing, ("--output", ".", "--template", "missing.yaml"), ".: is a folder"),
+    "output where nobody may write": (
+        nothing,
+        ("--output", "/proc/report", "--template", "missing.yaml"),
+        "/proc/report: cannot be written: ",
+    ),
+    "output over the input": (
+        nothing,
+        ("--output", "green.yaml", "--template", "green.yaml"),
+        "green.yaml: is an input; a report would replace it",
+    ),
+    "output over the requirements": (
+        nothing,
+        ("--output", "./requirements.yaml", "--template", "green.yaml"),
+        "requirements.yaml: is an input; a report would replace it",
+    ),
+    "two inputs": (
+        nothing,
+        ("--template", "green.yaml", "--assembly", "cdk.out"),
+        "--app, --assembly and --template exclude each other (compliance audit --help says more)",
+    ),
+    "day that is none": (
+        nothing,
+        ("--as-of", "2025-02-30"),
+        "Invalid value for '--as-of': '2025-02-30' is no date",
+    ),
+    "day of a week": (
+        nothing,
+        ("--as-of", "2025-W01-1"),
+        "Invalid value for '--as-of': '2025-W01-1' is no date",
+    ),
+    "day in words": (
+        nothing,
+        ("--as-of", "today"),
+        "Invalid value for '--as-of': 'today' is no date; write YYYY",
+    ),
+    "context without value": (
+        nothing,
+        ("-c", "env"),
+        "Invalid value for '-c' / '--context': 'env' is not KEY",
+    ),
+    "context without key": (
+        nothing,
+        ("-c", "=x"),
+        "Invalid value for '-c' / '--context': '=x' is not KEY=VALUE",
+    ),
+    "context for an assembly": (
+        nothing,
+        ("-c", "env=dev", *OUT),
+        "-c is for the synth; an assembly or a template takes --env",
+    ),
+    "two names for one environment": (
+        nothing,
+        ("-c", "env=a", "--env", "b"),
+        "--env b and -c env=a disagree",
+    ),
+    "empty environment": (nothing, ("--env", "", *TEMPLATE), "--env is empty"),
+    "empty app": (nothing, ("--app", " "), "--app is empty"),
+    "unknown format": (nothing, ("--format", "pdf"), "Invalid value for '--format': 'pdf' is not one of"),
+    "unknown option": (nothing, ("--nope",), "--nope"),
+    "an argument too many": (nothing, ("cdk.out",), "Got unexpected extra argument (cdk.out)"),
+    "no app": (nothing, (), "cdk.json: no such file; pass --app, --assembly or --template"),
+    "cdk.json without app": (put(cdk__json="{}"), (), "cdk.json: names no app; pass --app"),
+    "cdk.json no json": (put(cdk__json="{,}"), (), "cdk.json:1:2: not valid JSON"),
+    "cdk.json a list": (put(cdk__json="[]"), (), "cdk.json: no object"),
+    "cdk.json a key twice": (
+        put(cdk__json='{"app": "a",\n "app": "b"}'),
+        (),
+        "cdk.json:2:2: not valid JSON: the key",
+    ),
+    "context a list": (put(cdk__json='{"app": "a", "context": []}'), (), "cdk.json: context is no object"),
+    "looked-up context a list": (
+        put(cdk__json='{"app": "a"}', cdk__context__json="[]"),
+        (),
+        "cdk.context.json: no object",
+    ),
+    "app a folder": (nothing, ("--app", "."), ".: the app is a folder; pass --assembly ."),
+    "app that does not exist": (
+        nothing,
+        ("--app", "no-such-app x"),
+        "the app (no-such-app x) failed with code 127: ",
+    ),
+    "app that fails": (
+        nothing,
+        ("--app", "echo 'ValueError: no name'; echo; exit 3"),
+        "the app (echo 'ValueError: no name'; echo; exit 3) failed with code 3: ValueError: no name",
+    ),
+    "app that fails without a word": (
+        nothing,
+        ("--app", "exit 4"),
+        "the app (exit 4) failed with code 4: it said n",
+    ),
+    "app that is killed": (nothing, ("--app", "kill -9 $$"), "the app (kill -9 $$) was killed by SIGKILL"),
+    "app that writes nothing": (
+        nothing,
+        ("--app", "true"),
+        "the app (true) ended well, but wrote no assembly to CDK_OUTDIR",
+    ),
+    "app that says megabytes": (
+        nothing,
+        ("--app", "yes 'a long line' | head -c 5000000; echo; echo 'Error: at last' >&2; exit 1"),
+        "; exit 1) failed with code 1: Error: at last",
+    ),
+    "app that says no text": (nothing, ("--app", r"printf '\377\376\033[31m'; exit 1"), "the app (printf"),
+    "app that writes half an assembly": (
+        nothing,
+        ("--app", "echo '{' > $CDK_OUTDIR/manifest.json"),
+        "/manifest.json:2:1: not valid JSON",
+    ),
+    "build that fails": (
+        put(cdk__json='{"app": "true", "build": "echo \'x.ts(1,1): error TS2304: no\'; exit 2"}'),
+        (),
+        "; exit 2) failed with code 2: x.ts(1,1): error TS2304",
+    ),
+}
+
+
+@pytest.mark.parametrize(("prepare", "arguments", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input(folder: Path, prepare: Prepare, arguments: Sequence[str], words: str) -> None:
+    prepare(folder)
+    (folder / "report").write_text("old")
+    before = sorted(os.listdir(folder))
+    output = () if "--output" in arguments else ("--output", "report")
+    result = audit(*output, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.strip().isprintable()
+    assert (folder / "report").read_text() == "old"
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_an_app_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synth, "TIMEOUT", 0.3)
+    began = time.monotonic()
+    result = audit("--app", "sleep 60 & sleep 60")
+    assert result.exit_code == 2
+    assert result.stderr == "error: the app (sleep 60 & sleep 60) did not finish in 0 s\n"
+    assert time.monotonic() - began < 5
+
+
+def test_usage_of_the_group() -> None:
+    for arguments in (("nope",), ("--nope",)):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert run().exit_code == 2
+
+
+# Output
+
+
+@pytest.mark.parametrize("format_", ["terminal", "json", "markdown"])
+def test_a_report_in_a_file_is_the_one_on_the_screen(folder: Path, format_: str) -> None:
+    (folder / "report").write_text("old")
+    shown = audit("--template", "red.yaml", "--format", format_)
+    written = audit("--template", "red.yaml", "--format", format_, "--output", "report", FORCE_COLOR="1")
+    assert (shown.exit_code, written.exit_code) == (1, 1)
+    assert (written.stdout, written.stderr) == ("", "")
+    assert (folder / "report").read_text() == shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert not re.search(r"[ \t]$", shown.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+    ],
+    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None,
+)
+def test_colours_in_pipes(environment: dict[str, str], coloured: bool) -> None:
+    assert ("\x1b[" in audit("--template", "green.yaml", **environment).stdout) is coloured
+    assert ("\x1b[" in run("requirements", "NAM-02", **environment).stdout) is coloured
+
+
+def in_terminal(
+    *arguments: str, rows: int = 24, columns: int = 80, **environment: str
+) -> tuple[int, str, str]:
+    """Runs the command with stdout and stderr on terminals; exit code and what each of them got."""
+    (ours, theirs), (our_error, their_error) = pty.openpty(), pty.openpty()
+    variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(rows)}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=their_error,
+        env={**variables, **environment},
+    )
+    os.close(theirs)
+    os.close(their_error)
+    said = []
+    for end in (ours, our_error):
+        got = b""
+        while True:
+            try:
+                chunk = os.read(end, 65536)
+            except OSError:  # Linux's way to say that the other end is closed
+                break
+            got += chunk
+        said.append(got.decode())
+        os.close(end)
+    return process.wait(), said[0], said[1]
+
+
+def test_in_a_terminal() -> None:
+    code, said, progress = in_terminal("audit", *QUIET, "--template", "green.yaml")
+    assert code == 0
+    assert "\x1b[1;32mGREEN" in said
+    assert "judging" in progress or "reading the template" in progress
+    text = re.sub(r"\x1b\[[0-9;]*m", "", said).replace("\r\n", "\n").splitlines()
+    assert max(map(len, text)) <= 80
+    code, said, progress = in_terminal("audit", *QUIET, "--template", "red.yaml", "-q", NO_COLOR="1")
+    assert (code, progress) == (1, "")
+    assert "\x1b" not in said
+
+
+def test_progress_takes_names_as_they_are(folder: Path) -> None:
+    """A name that looks like markup to the spinner."""
+    app = f"sleep 0.5; cp {folder}/cdk.out/* $CDK_OUTDIR"
+    write(folder / "cdk.out", ASSEMBLY)
+    code, _, progress = in_terminal("audit", *QUIET, "--app", app, "-c", "env=[/red]\x1b[31m")
+    assert code in (0, 1)
+    assert "[/red]\\x1b[31m" in progress
+
+
+def test_help_teaches_in_80_columns() -> None:
+    for arguments in (("--help",), ("audit", "--help"), ("requirements", "-h")):
+        result = run(*arguments, COLUMNS="80")
+        assert result.exit_code == 0
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        assert "compliance audit" in result.stdout or "compliance requirements" in result.stdout
+    for option in ("--app", "--assembly", "--template", "--requirements", "--waivers", "--context", "--env",
+                   "--as-of", "--skip-scanners", "--skip-handlers", "--format", "--output"):  # fmt: skip
+        assert option in run("audit", "--help").stdout
+
+
+def test_the_version() -> None:
+    assert re.fullmatch(r"compliance, version \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+# `compliance requirements`
+
+
+def test_lists_the_requirements() -> None:
+    result = run("requirements")
+    assert result.exit_code == 0
+    assert "Core architecture (10)" in result.stdout
+    assert len(re.findall(r"^  [A-Z]+-\d\d  .+ \((high|medium|low)\)$", result.stdout, re.M)) == 63
+
+
+def test_explains_a_requirement() -> None:
+    small, capital = run("requirements", "nam-02", COLUMNS="80"), run("requirements", "NAM-02", COLUMNS="80")
+    assert small.exit_code == 0
+    assert small.stdout == capital.stdout
+    assert max(map(len, small.stdout.splitlines())) <= 80
+    for label in ("category", "text", "about", "check", "confirmed by", "source", "fix"):
+        assert re.search(rf"^{label}: +\S", small.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("id_", "hint"),
+    [
+        ("NAM-2", "did you mean NAM-02?"),
+        ("sec06", "did you mean SEC-06?"),
+        ("?", "`compliance requirements` lists them"),
+    ],
+)
+def test_suggests_what_was_meant(id_: str, hint: str) -> None:
+    result = run("requirements", id_)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: no requirement {id_}; {hint}\n"
+
+
+def test_explains_another_document() -> None:
+    result = run("requirements", "fun-02", "--requirements", "requirements.yaml")
+    assert "Extra (does not colour the gate)" in result.stdout
+    assert "kind: property, all: [{path: MemorySize, at_least: 128}]" in result.stdout
+
+
+# Where the process's own edges matter
+
+
+def start(*arguments: str, **others: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **others
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["interrupted", "terminated"]
+)
+def test_ends_with_all_that_it_started(folder: Path, number: int, code: int) -> None:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    app = "echo $$ >> pids; (sleep 60; true) & sleep 60"
+    process = start("audit", *QUIET, "--app", app, env={**os.environ, "TMPDIR": str(temporary)})
+    pids = folder / "pids"
+
+    def begun() -> bool:
+        assert process.poll() is None, process.communicate()
+        return pids.exists() and len(pids.read_text().split()) >= 2
+
+    wait_for(begun)
+    assert len(pids.read_text().split()) == 2  # two at a time
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err.strip()) == (code, "", "")
+    wait_for(lambda: not any(running(int(group)) for group in pids.read_text().split()))
+    assert os.listdir(temporary) == []
+
+
+def test_a_reader_that_leaves_does_not_change_the_verdict() -> None:
+    for template, code in (("green.yaml", 0), ("red.yaml", 1)):
+        process = start("audit", *QUIET, "--template", template)
+        assert process.stdout
+        process.stdout.close()
+        assert process.wait(timeout=10) == code
+        assert process.stderr
+        assert process.stderr.read() == ""
+        process.stderr.close()
+
+
+def test_a_full_disk_is_no_verdict() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "audit", *QUIET, "--template", "green.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+
+
+def test_an_encoding_without_the_bars() -> None:
+    done = subprocess.run(
+        [*COMMAND, "audit", *QUIET, "--template", "green.yaml"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "GREEN" in done.stdout
+
+
+def test_json_starts_without_what_it_does_not_need() -> None:
+    """What takes long to import, and nobody needs for JSON: a gate is run often."""
+    code = (
+        "import sys\nfrom compliance.cli import main\n"
+        "try: main()\nfinally: print(*sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
+    )
+    arguments = ("audit", *QUIET, "--template", "green.yaml", "--format", "json")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0
+    loaded = set(done.stderr.split())
+    assert {"click", "msgspec", "yaml"} <= loaded
+    assert not loaded & {
+        "rich",
+        "asyncio",
+        "pydantic",
+        "aws_cdk",
+        "jsii",
+        "checkov",
+        "cfnlint",
+        "boto3",
+        "difflib",
+    }
+
+
+def test_the_day_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = audit("--template", "green.yaml", "--format", "json", "--as-of", "2031-12-31")
+    assert json.loads(result.stdout)["as_of"] == "2031-12-31"
+    result = audit("--template", "green.yaml", "--format", "json")
+    assert json.loads(result.stdout)["as_of"] == date.today().isoformat()  # noqa: DTZ011

@@ -1,0 +1,209 @@
+"""`compliance init`: a first document for whatever stack is there, of which everything holds today."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from conftest import Synthesise
+
+from compliance.audit import Options, audit
+from compliance.cli import main
+from compliance.document.requirements import load
+from compliance.drafting.draft import draft, read
+from compliance.model import InputError, Status
+from compliance.rules import bind
+from compliance.template.assembly import load_template
+
+ROOT = Path(__file__).parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
+EXAMPLE = ROOT / "examples" / "http_api"
+DAY = date(2026, 11, 25)
+
+INPUTS = {
+    "our own app": {"app": f"{sys.executable} {ROOT / 'app.py'}", "folder": ROOT},
+    "flawed": {"app": f"{sys.executable} {FIXTURES / 'flawed' / 'app.py'}"},
+    "TypeScript": {"assembly": FIXTURES / "typescript" / "assembly"},
+    "hand-written": {"template": FIXTURES / "handwritten" / "template.yaml"},
+    "HTTP API": {"app": f"{sys.executable} {EXAMPLE / 'app.py'}", "folder": EXAMPLE},
+    "HTTP API by hand": {"template": EXAMPLE / "template.yaml"},
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_everything_proposed_is_met(tmp_path: Path, name: str) -> None:
+    given: dict[str, Any] = INPUTS[name]
+    path = tmp_path / "requirements.yaml"
+    path.write_text(read(Options(as_of=DAY, **given)), encoding="utf-8")
+    card = audit(
+        Options(requirements=path, as_of=DAY, skip_scanners=True, skip_handlers=True, **given),
+    )
+    assert {r.id: r.verdict for r in card.results if r.verdict.status is not Status.PASS} == {}
+    assert card.green
+    assert len(card.results) >= 12
+    assert {category.id for category in card.categories} >= {"wiring", "operation", "security"}
+
+
+def resource(type_: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": type_, "Properties": properties}
+
+
+def drafted(folder: Path, resources: dict[str, Any], environment: str = "dev") -> dict[str, dict[str, Any]]:
+    """The checks of a draft by title, after it was judged; `#` is its text."""
+    template = folder / "stack.json"
+    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+    path = folder / "requirements.yaml"
+    path.write_text(draft(load_template(template), environment, DAY), encoding="utf-8")
+    document = load(path)
+    bind(document)
+    card = audit(Options(template=template, requirements=path, as_of=DAY, skip_scanners=True))
+    assert all(r.verdict.status is Status.PASS for r in card.results)
+    assert document.environment.default == environment
+    return {r.title: r.check for r in document.requirements} | {"#": {"text": path.read_text()}}
+
+
+def test_values_are_bounds_and_names_have_placeholders(tmp_path: Path) -> None:
+    account = {"Ref": "AWS::AccountId"}
+    name = {"Fn::Join": ["-", ["qa", "things", account]]}
+    found = drafted(
+        tmp_path,
+        {
+            "Things": resource("AWS::S3::Bucket", BucketName=name),
+            "Quick": resource("AWS::Lambda::Function", Timeout=5, FunctionName="quick-qa"),
+            "Slow": resource("AWS::Lambda::Function", Timeout="50", FunctionName="slow"),
+        },
+        "qa",
+    )
+    named = {"kind": "name", "pattern": "{env}-things-{account}"}
+    assert found["the bucket has its name"] == named
+    assert found["the quick has its name"]["pattern"] == "quick-{env}"
+    assert found["the slow has its name"]["pattern"] == "slow"
+    assert found["every function ends within 50 seconds"]["all"] == [{"path": "Timeout", "at_most": 50}]
+
+
+def test_an_environment_within_a_word_is_no_placeholder(tmp_path: Path) -> None:
+    found = drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName="devices-dev-x")})
+    assert found["the queue has its name"]["pattern"] == "devices-{env}-x"
+
+
+def test_what_one_of_them_lacks_is_proposed_for_the_other_alone(tmp_path: Path) -> None:
+    bucket = "AWS::S3::Bucket"
+    versioned = {"VersioningConfiguration": {"Status": "Enabled"}}
+    found = drafted(
+        tmp_path,
+        {
+            "Kept": resource(bucket, BucketName="kept", **versioned),
+            "Other": resource(bucket, BucketName="other"),
+        },
+    )
+    assert found["the kept keeps versions (Enabled)"]["kind"] == "property"
+    assert not any("every bucket" in title for title in found)
+
+
+def test_what_is_off_is_not_made_a_rule(tmp_path: Path) -> None:
+    off = {"SSESpecification": {"SSEEnabled": False}, "BillingMode": "PROVISIONED"}
+    found = drafted(tmp_path, {"T": resource("AWS::DynamoDB::Table", **off)})
+    assert not any("encrypted" in title for title in found)
+    assert "the table is billed by PROVISIONED" in found
+
+
+def test_what_does_not_hold_is_a_comment(tmp_path: Path) -> None:
+    found = drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName="q")})
+    assert "# - the queue refuses plain HTTP (queue): {kind: tls_only}" in found["#"]["text"]
+    assert not any(check.get("kind") == "tls_only" for check in found.values())
+
+
+def test_a_runtime_out_of_support_is_no_requirement(tmp_path: Path) -> None:
+    old = drafted(tmp_path, {"F": resource("AWS::Lambda::Function", Runtime="python3.8", Timeout=3)})
+    assert not any(check.get("kind") == "runtime" for check in old.values())
+    new = drafted(tmp_path, {"F": resource("AWS::Lambda::Function", Runtime="nodejs24.x", Timeout=3)})
+    assert new["functions run on runtimes in support"]["families"] == {"nodejs": "24"}
+
+
+def test_twins_are_told_apart_by_what_refers_to_them(tmp_path: Path) -> None:
+    variables = {"Variables": {"A": {"Ref": "First"}, "B": {"Ref": "Second"}}}
+    found = drafted(
+        tmp_path,
+        {
+            "First": resource("AWS::DynamoDB::Table"),
+            "Second": resource("AWS::DynamoDB::Table"),
+            "F": resource("AWS::Lambda::Function", Environment=variables),
+        },
+    )
+    text = found["#"]["text"]
+    assert "referred_by: {subject: function, property: Environment.Variables.A}" in text
+    assert "referred_by: {subject: function, property: Environment.Variables.B}" in text
+    assert found["the function gets the first by reference"] == {"kind": "reference", "to": "first"}
+
+
+def test_hostile_values_stay_values(tmp_path: Path) -> None:
+    name = "x\n# evil: [\u202e'\"\x1b[31m{env} - &a *b !!python/object"
+    found = drafted(
+        tmp_path,
+        {
+            "Q": resource("AWS::SQS::Queue", QueueName=name, MessageRetentionPeriod=60),
+            "T": resource("AWS::DynamoDB::Table", BillingMode="a: b # c\n- d", TableName="t"),
+        },
+    )
+    assert "\x1b" not in found["#"]["text"]
+    assert any(check.get("kind") == "property" for check in found.values())
+
+
+def test_nothing_to_start_from_is_said(tmp_path: Path) -> None:
+    template = tmp_path / "stack.json"
+    template.write_text(json.dumps({"Resources": {"X": resource("AWS::CDK::Metadata")}}))
+    with pytest.raises(InputError, match="no resource that a requirement could be about"):
+        draft(load_template(template), "dev", DAY)
+
+
+@pytest.mark.parametrize("environment", ["dev", "pr1", "staging", "prod", "production", "qa", "a.b"])
+def test_the_environment_makes_a_document_that_loads(tmp_path: Path, environment: str) -> None:
+    drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName=f"{environment}-q")}, environment)
+
+
+# The command
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["init", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_writes_a_file_and_never_over_one_unless_forced(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    template = EXAMPLE / "template.yaml"
+    code, _ = run("--template", template, "--output", path)
+    assert code == 0
+    first = path.read_text(encoding="utf-8")
+    assert first.startswith("# A first requirements document, written by `compliance init`")
+    path.write_text("mine")
+    code, output = run("--template", template, "--output", path)
+    assert (code, path.read_text()) == (2, "mine")
+    assert output == f"error: {path}: is there already; --force replaces it\n"
+    assert run("--template", template, "--output", path, "--force")[0] == 0
+    assert path.read_text(encoding="utf-8") == first
+
+
+def test_standard_output_and_the_inputs_own_file(tmp_path: Path) -> None:
+    template = tmp_path / "stack.yaml"
+    template.write_bytes((EXAMPLE / "template.yaml").read_bytes())
+    code, output = run("--template", template, "--output", "-")
+    assert code == 0
+    assert "subjects:" in output
+    code, output = run("--template", template, "--output", template, "--force")
+    assert (code, "is an input" in output) == (2, True)
+    code, output = run("--template", template, "--assembly", tmp_path)
+    assert (code, "exclude each other" in output) == (2, True)
+
+
+def test_the_same_stack_gives_the_same_document(synthesise: Synthesise, tmp_path: Path) -> None:
+    template = tmp_path / "stack.json"
+    template.write_text(json.dumps(synthesise()))
+    texts = {draft(load_template(template), "dev", DAY) for _ in range(2)}
+    assert len(texts) == 1
+    assert len(next(iter(texts)).splitlines()) < 1000

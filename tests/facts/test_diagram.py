@@ -1,0 +1,128 @@
+"""What an audit finds to hang together, as plain data: ends, arrows, and what makes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import pytest
+
+from compliance.document import requirements as document
+from compliance.facts.diagram import diagram
+from compliance.facts.subjects import find
+from compliance.model import Diagram, Edge
+from compliance.template.assembly import load_template
+
+ROOT = Path(__file__).parents[2]
+
+
+def drawn(path: Path, requirements: Path = document.OWN) -> Diagram:
+    return diagram(find(document.load(requirements), load_template(path)))
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    def write(resources: dict[str, Any]) -> Diagram:
+        path = tmp_path / "t.json"
+        path.write_text(json.dumps({"Resources": resources}))
+        return drawn(path)
+
+    return write
+
+
+def arrows(found: Diagram) -> dict[tuple[str, str], str]:
+    names = {node.id: node.logical_id for node in found.nodes}
+    return {(names[edge.tail], names[edge.head]): edge.label for edge in found.edges}
+
+
+def test_a_pipeline() -> None:
+    found = drawn(ROOT / "tests/fixtures/handwritten/template.yaml")
+    assert arrows(found) == {
+        ("Shop", "Archiver"): "stream",
+        ("Archiver", "Failed"): "failures",
+        ("Archiver", "Vault"): "writes",
+        ("Failed", "Auditor"): "messages",
+        ("Auditor", "Journal"): "writes",
+        ("Archiver", "ArchiverErrors"): "watched by",
+    }
+    [stream] = [edge for edge in found.edges if edge.label == "stream"]
+    assert stream == Edge(
+        "template/Shop",
+        "template/Archiver",
+        "stream",
+        ("template/ShopChanges", "template/ArchiverRole", "template/ArchiverPolicy"),
+    )
+    by_id = {node.logical_id: node for node in found.nodes}
+    assert (by_id["Failed"].label, by_id["Failed"].role, by_id["Failed"].end) == ("DLQ", "dlq", True)
+    assert not by_id["ArchiverRole"].end
+    assert not by_id["ShopChanges"].end
+
+
+def test_another_documents_subjects() -> None:
+    folder = ROOT / "examples/http_api"
+    found = drawn(folder / "template.yaml", folder / "requirements.yaml")
+    assert {"calls", "writes"} <= set(arrows(found).values())
+    roles = {node.role for node in found.nodes}
+    assert {"api", "function", "table"} <= roles
+
+
+def test_edges_join_ends() -> None:
+    for path in (ROOT / "tests/fixtures/handwritten/template.yaml", ROOT / "examples/http_api/template.yaml"):
+        found = drawn(path)
+        ids = {node.id for node in found.nodes}
+        ends = {node.id for node in found.nodes if node.end}
+        for edge in found.edges:
+            assert {edge.tail, edge.head} <= ends
+            assert set(edge.through) <= ids
+            assert edge.tail != edge.head
+
+
+def test_nothing_to_draw(written: Any) -> None:
+    assert written({"W": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}) == Diagram()
+
+
+def test_values_that_nobody_knows(written: Any) -> None:
+    unknown = {"Fn::ImportValue": "elsewhere"}
+    resources = {
+        "T": {"Type": "AWS::DynamoDB::Table", "Properties": {"StreamSpecification": unknown}},
+        "F": {"Type": "AWS::Lambda::Function", "Properties": {"Role": unknown, "DeadLetterConfig": unknown}},
+        "Q": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": unknown}},
+        "M": {
+            "Type": "AWS::Lambda::EventSourceMapping",
+            "Properties": {
+                "EventSourceArn": {"Fn::GetAtt": ["T", "StreamArn"]},
+                "FunctionName": {"Ref": "F"},
+                "DestinationConfig": unknown,
+            },
+        },
+        "A": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"Dimensions": unknown, "AlarmActions": unknown, "Metrics": [unknown, 3, None]},
+        },
+    }
+    assert arrows(written(resources)) == {("T", "F"): "stream"}
+
+
+def test_hundreds_of_resources_take_no_time(written: Any) -> None:
+    resources: dict[str, Any] = {}
+    for n in range(120):
+        resources |= {
+            f"T{n}": {"Type": "AWS::DynamoDB::Table", "Properties": {"StreamSpecification": {"x": "y"}}},
+            f"F{n}": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {"Role": {"Fn::GetAtt": [f"R{n}", "Arn"]}},
+            },
+            f"R{n}": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}},
+            f"M{n}": {
+                "Type": "AWS::Lambda::EventSourceMapping",
+                "Properties": {
+                    "EventSourceArn": {"Fn::GetAtt": [f"T{n}", "StreamArn"]},
+                    "FunctionName": {"Ref": f"F{n}"},
+                },
+            },
+        }
+    start = process_time()
+    written(resources)
+    assert process_time() - start < 20

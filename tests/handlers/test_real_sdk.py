@@ -1,0 +1,401 @@
+"""Our handlers with the real AWS SDKs, against a server on the loopback that speaks as S3 and DynamoDB do.
+
+What the sandbox's stand-ins record and answer is compared with what the SDKs send and make of an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import npm
+import pytest
+
+from compliance.handlers.events import Draw, changes, failures
+from compliance.handlers.events.changes import Change, Stream
+from compliance.handlers.events.failures import DeadLetters, Message
+from compliance.handlers.sandbox import Program
+from compliance.handlers.sandbox.run import execute
+from compliance.handlers.scenarios import Scene, audit_scenes, processor_scenes
+from compliance.template.synth import bundled_node
+
+JSON = Any
+ROOT = Path(__file__).parents[2]
+SDK = Path(__file__).with_name("sdk")
+BUCKET, TABLE = "processed-orders-dev", "failure-audit-dev"
+NAMES = {"BUCKET_NAME": BUCKET, "AUDIT_TABLE_NAME": TABLE}
+FOLDERS = {"processor": "order_processor", "audit": "audit"}
+SERVICES = {"processor": "s3", "audit": "dynamodb"}
+LANGUAGES = ("nodejs", "python")
+TIMEOUT = 60  # of both functions
+BATCH = 10  # of both mappings
+
+
+# What stands for AWS
+
+
+@dataclass(frozen=True)
+class Request:
+    service: str
+    operation: str
+    path: str
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def parameters(self) -> JSON:
+        """As the API's reference has them, which is how the sandbox records a call."""
+        if self.service == "dynamodb":
+            return json.loads(self.body)
+        _, bucket, key = unquote(self.path.partition("?")[0], errors="strict").split("/", 2)
+        return {"Bucket": bucket, "Key": key, "ContentType": self.headers["content-type"], "Body": self.body}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An error, with the status that the service gives it. A status of 0: the service stays silent."""
+
+    error: str
+    status: int = 400
+
+    def body(self, service: str) -> str:
+        if service == "s3":
+            return f"<?xml version='1.0'?><Error><Code>{self.error}</Code><Message>No.</Message></Error>"
+        return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{self.error}", "message": "No."})
+
+
+Answer = Callable[[Request], Refused | None]
+STATUS = {"AccessDenied": 403, "SlowDown": 503}
+SILENCE = Refused("silence", 0)
+
+
+@dataclass
+class Service:
+    """Keeps the requests, and answers them as it is told to."""
+
+    requests: list[Request] = field(default_factory=list)
+    answer: Answer = lambda request: None
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self, port: int = 0) -> None:
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_PUT(self) -> None:
+                service.handle(self, "s3", "PutObject")
+
+            def do_POST(self) -> None:
+                service.handle(self, "dynamodb", self.headers["X-Amz-Target"].partition(".")[2])
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle(self, http: BaseHTTPRequestHandler, service: str, operation: str) -> None:
+        body = http.rfile.read(int(http.headers["Content-Length"])).decode()
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        request = Request(service, operation, http.path, headers, body)
+        self.requests.append(request)
+        refused = self.answer(request)
+        http.close_connection = True
+        if refused is SILENCE:
+            self.released.wait(10)
+            return
+        text = refused.body(service) if refused else "{}" if service == "dynamodb" else ""
+        http.send_response(refused.status if refused else 200)
+        http.send_header("Content-Length", str(len(text)))
+        http.send_header("Connection", "close")
+        http.end_headers()
+        http.wfile.write(text.encode())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody listens."""
+        self.close()
+        yield
+        self.listen(self.server.server_port)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@dataclass
+class Result:
+    failed: list[str] | None  # None: it raised
+    seconds: float
+    requests: list[Request]
+
+
+@dataclass
+class Handler:
+    """One of our handlers in a process of its own, the real SDK beside it."""
+
+    language: str
+    role: str
+    service: Service
+    process: subprocess.Popen[str]
+    log: Path
+
+    def __call__(self, event: JSON, answer: Answer = lambda request: None, faster: int = 1) -> Result:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.service.requests, self.service.answer = [], answer
+        print(json.dumps({"event": event, "faster": faster}), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        told = json.loads(line)
+        failed = told["result"].get("batchItemFailures")
+        names = None if failed is None else [failure["itemIdentifier"] for failure in failed]
+        return Result(names, told["seconds"], self.service.requests)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = Service()
+    service.listen()
+    yield service
+    service.released.set()
+    service.close()
+
+
+@pytest.fixture(scope="module", params=[f"{language}-{role}" for language in LANGUAGES for role in FOLDERS])
+def handler(
+    request: pytest.FixtureRequest, service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Handler]:
+    language, role = request.param.split("-")
+    folder = ROOT / "lambda" / language / FOLDERS[role]
+    environment = NAMES | {
+        "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": service.url,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    if language == "nodejs":
+        command = [str(bundled_node()), str(SDK / "run.cjs"), str(folder / "index.js")]
+        environment["NODE_PATH"] = str(npm.install(SDK))  # which is how Lambda ships its SDK
+    else:
+        command = [sys.executable, str(SDK / "run.py"), str(folder / "index.py")]
+    log = tmp_path_factory.mktemp("log") / "stderr"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+        ) as process,
+    ):
+        yield Handler(language, role, service, process, log)
+
+
+def of(role: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("handler", [f"{name}-{role}" for name in LANGUAGES], indirect=True)
+
+
+processors, audits = of("processor"), of("audit")
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Things of either role: `names` is what a handler calls those that fail."""
+
+    event: JSON
+    names: list[str]
+    marks: list[str]
+    things: list[Change] | list[Message]
+
+
+def batch(role: str, size: int) -> Batch:
+    draw = Draw("real sdk")
+    at = draw.day()
+    if role == "processor":
+        stream = Stream(draw)
+        orders = [stream.insert(stream.order_id(), at) for _ in range(size)]
+        names = [order.sequence_number for order in orders]
+        return Batch(changes.batch(orders), names, [order.order_id for order in orders], orders)
+    queue = DeadLetters(draw)
+    messages = [queue.failure(at) for _ in range(size)]
+    names = [message.id for message in messages]
+    return Batch(failures.batch([m.message for m in messages]), names, names, messages)
+
+
+def scenes(role: str) -> list[Scene]:
+    draw = Draw("real sdk")
+    return list(processor_scenes(draw) if role == "processor" else audit_scenes(draw))
+
+
+# The stand-in and the real thing
+
+
+def test_the_stand_in_records_what_goes_over_the_wire(handler: Handler) -> None:
+    """Every scene of the audit: the same calls, and the same answer to Lambda."""
+    played = scenes(handler.role)
+    runtime = {"nodejs": "nodejs24.x", "python": "python3.14"}[handler.language]
+    code = ROOT / "lambda" / handler.language / FOLDERS[handler.role]
+    seen = execute(
+        Program(runtime, "index.handler", code, NAMES),
+        [scene.invocation() for scene in played],
+        tables={TABLE: ("auditId", "timestamp")},
+    )
+    stored = set[str]()
+
+    for scene, outcome in zip(played, seen.outcomes, strict=True):
+        answer = partial(answered, scene=scene, stored=stored)
+        result = handler(scene.event, answer, faster=25 if scene.faults else 1)
+
+        sent = {said(request.service, request.operation, request.parameters) for request in result.requests}
+        recorded = {said(call.service, call.operation, call.parameters) for call in outcome.calls}
+        assert sent == recorded, scene.name
+        assert recorded
+        assert outcome.result == {
+            "batchItemFailures": [{"itemIdentifier": name} for name in result.failed or []]
+        }, scene.name
+
+
+def answered(request: Request, scene: Scene, stored: set[str]) -> Refused | None:
+    """What the scene wants refused; and, of the table, what it holds already."""
+    for fault in scene.faults:
+        here = (fault.service, fault.operation) == (request.service, request.operation)
+        if here and (fault.containing is None or fault.containing in request.body):
+            return (
+                SILENCE
+                if fault.error == "TimeoutError"
+                else Refused(fault.error, STATUS.get(fault.error, 400))
+            )
+    if request.service == "dynamodb":
+        assert request.parameters["ConditionExpression"] == "attribute_not_exists(auditId)"
+        keys = json.dumps([request.parameters["Item"][name] for name in ("auditId", "timestamp")])
+        if keys in stored:
+            return Refused("ConditionalCheckFailedException")
+        stored.add(keys)
+    return None
+
+
+def said(service: str, operation: str, parameters: JSON) -> str:
+    """A call, but for the time of day that the handler put into it."""
+    parameters = dict(parameters)
+    if service == "s3":
+        body = json.loads(parameters["Body"])
+        assert body.pop("processingTimestamp")
+        parameters["Body"] = body
+    return json.dumps([service, operation, parameters], sort_keys=True)
+
+
+IDS = {
+    "größe 32-注文+№9": "größe 32-注文+№9",
+    "what? #1 & more;": "what? #1 & more;",
+    "..": "..",
+    "a/b": "a%2Fb",
+    "a%2Fb": "a%252Fb",
+    "../../2031/01/01/x": "..%2F..%2F2031%2F01%2F01%2Fx",
+}
+
+
+@processors
+def test_a_change_is_put_under_its_key_whatever_its_id_says(handler: Handler) -> None:
+    draw = Draw("ids")
+    stream, at = Stream(draw), draw.day()
+    orders = [stream.insert(order_id, at) for order_id in IDS]
+    result = handler(changes.batch(orders))
+    assert result.failed == []
+    requests = {json.loads(request.body)["recordId"]: request for request in result.requests}
+    assert set(requests) == set(IDS)
+    for change in orders:
+        request = requests[change.order_id]
+        name = f"{IDS[change.order_id]}-{int(at.timestamp() * 1000)}-{change.sequence_number}"
+        path, _, _ = request.path.partition("?")
+        assert path.isascii()
+        assert unquote(path) == f"/{BUCKET}/processed-data/{at:%Y/%m/%d}/{name}.json"
+        assert request.headers["content-type"] == "application/json"
+        assert json.loads(request.body)["originalData"] == change.record["dynamodb"]["NewImage"]
+
+
+# What the real clients make of a service in trouble
+
+
+def throttled(service: str) -> Refused:
+    return Refused("SlowDown", 503) if service == "s3" else Refused("ProvisionedThroughputExceededException")
+
+
+def test_a_write_that_is_throttled_twice_is_stored(handler: Handler) -> None:
+    asked = batch(handler.role, 1)
+    answers = iter([throttled(SERVICES[handler.role])] * 2)
+    result = handler(asked.event, lambda _: next(answers, None), faster=5)
+    assert result.failed == []
+    assert [said(r.service, r.operation, r.parameters) for r in result.requests] == (
+        [said(r.service, r.operation, r.parameters) for r in result.requests[:1]] * 3
+    )
+    assert len({request.body for request in result.requests}) == 1
+
+
+def test_a_refused_write_is_named_and_the_others_are_stored(handler: Handler) -> None:
+    asked = batch(handler.role, 3)
+    error = "AccessDenied" if handler.role == "processor" else "AccessDeniedException"
+    refused = Refused(error, STATUS.get(error, 400))
+    result = handler(asked.event, lambda request: refused if asked.marks[1] in request.body else None)
+    assert result.failed == [asked.names[1]]
+    assert len(result.requests) == 3  # a refusal is not asked twice
+    log = handler.log.read_text()
+    assert handler.language == "python" or error in log
+    assert not any(text in log for thing in asked.things for text in thing.contents)
+
+
+@audits
+def test_an_item_that_is_there_already_is_a_success(handler: Handler) -> None:
+    asked = batch("audit", 2)
+    result = handler(asked.event, lambda _: Refused("ConditionalCheckFailedException"))
+    assert result.failed == []
+    assert len(result.requests) == 2
+
+
+def test_nothing_is_acknowledged_where_nobody_listens(handler: Handler) -> None:
+    asked = batch(handler.role, 2)
+    with handler.service.away():
+        result = handler(asked.event)
+    assert result.failed == asked.names
+    assert handler(asked.event).failed == []
+
+
+def test_a_whole_batch_that_is_throttled_is_named_in_time(handler: Handler) -> None:
+    """Not before the function's time is over, and Lambda would have all of it again."""
+    asked = batch(handler.role, BATCH)
+    result = handler(asked.event, lambda request: throttled(request.service), faster=5)
+    assert result.failed == asked.names
+    assert result.seconds < TIMEOUT
+
+
+def test_a_service_that_stays_silent_is_given_up_in_time(handler: Handler) -> None:
+    asked = batch(handler.role, 2)
+    silent = lambda request: SILENCE if asked.marks[0] in request.body else None  # noqa: E731
+    result = handler(asked.event, silent, faster=20)
+    assert result.failed == asked.names[:1]
+    assert result.seconds < TIMEOUT

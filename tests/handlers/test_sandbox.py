@@ -1,0 +1,440 @@
+"""The sandbox: runs handlers as Lambda does, and outlives those that fight it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Program
+from compliance.handlers.sandbox.lock import Lock
+from compliance.handlers.sandbox.run import LIBRARIES, execute
+from compliance.model import CheckerError
+
+HOSTILE = yaml.safe_load((Path(__file__).with_name("hostile.yaml")).read_text())
+SECONDS = 6.0
+RUNTIME = {"node": "nodejs24.x", "python": "python3.13"}
+
+
+def run(code: str | Path, runtime: str = "nodejs24.x", events: int = 1, **options: Any) -> Execution:
+    handler = options.pop("handler", "index.handler")
+    environment = options.pop("environment", {})
+    invocations = [Invocation(f"event {i}", {"number": i}) for i in range(events)]
+    return execute(Program(runtime, handler, code, environment), invocations, **options)
+
+
+def only(execution: Execution) -> Outcome:
+    assert execution.load_error is None
+    assert execution.missing is None
+    (outcome,) = execution.outcomes
+    return outcome
+
+
+# -- hostile handlers
+
+
+@pytest.mark.parametrize(
+    ("attempt", "language"),
+    [
+        pytest.param(attempt, language, id=f"{language}: {attempt['tries']}")
+        for attempt in HOSTILE
+        for language in ("node", "python")
+        if language in attempt
+    ],
+)
+def test_hostile(
+    attempt: dict[str, Any], language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY_AWS_SECRET_ACCESS_KEY", "canary")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / ("index.js" if language == "node" else "index.py")).write_text(attempt[language])
+    seconds = attempt.get("seconds", SECONDS)
+    began = time.monotonic()
+    execution = run(
+        code,
+        attempt.get("runtime", RUNTIME[language]),
+        limits=Limits(seconds=seconds, cpu=seconds, memory=attempt.get("memory", 256), output=256),
+    )
+    assert time.monotonic() - began < seconds + 1.5
+    assert [path.name for path in code.iterdir()] in (["index.js"], ["index.py"])
+    check(attempt, execution)
+
+
+def check(attempt: dict[str, Any], execution: Execution) -> None:
+    outcome = execution.outcomes[0] if execution.outcomes else None
+    error = f"{outcome.error.kind}: {outcome.error.message}" if outcome and outcome.error else ""
+    if attempt.get("either"):
+        pattern = attempt.get("ends")
+        assert pattern is None or re.search(pattern, f"{execution.stopped} {error}"), (
+            execution.stopped,
+            error,
+        )
+    if "stopped" in attempt:
+        assert re.search(attempt["stopped"], execution.stopped or ""), execution
+        assert outcome is None or not outcome.finished
+    elif not attempt.get("either"):
+        assert execution.stopped is None
+    if "error" in attempt:
+        assert re.search(attempt["error"], error), execution
+    if "load_error" in attempt:
+        assert execution.load_error
+        assert re.search(attempt["load_error"], execution.load_error.kind)
+    if "result" in attempt:
+        assert outcome
+        assert outcome.result == attempt["result"]
+    if "calls" in attempt:
+        assert outcome
+        assert [call.parameters["Key"] for call in outcome.calls] == attempt["calls"], execution
+
+
+# -- as Lambda runs handlers
+
+NODE_STYLES = {
+    "async": ("nodejs24.x", "index.js", "exports.handler = async (event) => event.number + 1;", 1),
+    "promise": ("nodejs24.x", "index.js", "exports.handler = (e) => Promise.resolve(e.number + 1);", 1),
+    "plain return on 24": ("nodejs24.x", "index.js", "exports.handler = (event) => event.number + 1;", 1),
+    "plain return before 24": (
+        "nodejs22.x",
+        "index.js",
+        "exports.handler = (event) => event.number + 1;",
+        None,
+    ),
+    "callback": (
+        "nodejs22.x",
+        "index.js",
+        "exports.handler = (e, c, done) => setTimeout(done, 5, null, 1);",
+        1,
+    ),
+    "callback that waits": (
+        "nodejs22.x",
+        "index.js",
+        "let n = 0; exports.handler = (e, c, done) => { setTimeout(() => { n = 1; }, 20); done(null, 1); };"
+        "setTimeout(() => {}, 1);",
+        1,
+    ),
+    "callback that does not wait": (
+        "nodejs20.x",
+        "index.js",
+        "exports.handler = (e, c, done) => { c.callbackWaitsForEmptyEventLoop = false;"
+        " setTimeout(() => {}, 5000); done(null, 1); };",
+        1,
+    ),
+    "context.succeed": ("nodejs20.x", "index.js", "exports.handler = (e, context) => context.succeed(1);", 1),
+    "class": (
+        "nodejs24.x",
+        "index.js",
+        "class A { constructor() { this.n = 1; } async go() { return this.n; } }"
+        " const a = new A(); exports.handler = a.go.bind(a);",
+        1,
+    ),
+    "ES module": ("nodejs24.x", "index.mjs", "export const handler = async (event) => event.number + 1;", 1),
+    "TypeScript": (
+        "nodejs24.x",
+        "index.ts",
+        "exports.handler = async (e: { number: number }) => e.number + 1;",
+        1,
+    ),
+    "cjs": ("nodejs24.x", "index.cjs", "exports.handler = async (event) => event.number + 1;", 1),
+}
+
+
+@pytest.mark.parametrize("style", NODE_STYLES)
+def test_node_styles(style: str, tmp_path: Path) -> None:
+    runtime, name, code, result = NODE_STYLES[style]
+    (tmp_path / name).write_text(code)
+    outcome = only(run(tmp_path, runtime))
+    assert outcome.error is None
+    assert (outcome.finished, outcome.result) == (True, result)
+
+
+GO = "def go(event, context):\n    return 'here'\n"
+
+
+def test_callbacks_are_gone_from_node_24() -> None:
+    execution = run("exports.handler = (event, context, callback) => callback(null, 1);")
+    assert execution.load_error
+    assert execution.load_error.kind == "Runtime.CallbackHandlerDeprecated"
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime", "handler"),
+    [
+        ({"src/app.js": "exports.handler = async () => 'here';"}, "nodejs24.x", "src/app.handler"),
+        ({"app.js": "exports.deep = { handler: async () => 'here' };"}, "nodejs24.x", "app.deep.handler"),
+        (
+            {"package.json": '{"type": "module"}', "index.js": "export const handler = async () => 'here';"},
+            "nodejs24.x",
+            "index.handler",
+        ),
+        (
+            {
+                "index.js": "exports.handler = async () => require('inner').name + require('./side').b;",
+                "side.js": "exports.b = 're';",
+                "node_modules/inner/index.js": "exports.name = 'he';",
+            },
+            "nodejs22.x",
+            "index.handler",
+        ),
+        (
+            {"app/main.py": "def handler(event, context):\n    return 'here'\n"},
+            "python3.13",
+            "app/main.handler",
+        ),
+        (
+            {"app/__init__.py": "", "app/main.py": "from . import b\nhandler = b.go\n", "app/b.py": GO},
+            "python3.13",
+            "app.main.handler",
+        ),
+        # modules that go by the names of the harness's own
+        (
+            {"index.py": "import clock, boto\nhandler = clock.go\n", "clock.py": GO, "boto.py": ""},
+            "python3.13",
+            "index.handler",
+        ),
+    ],
+)
+def test_finds_the_handler(files: dict[str, str], runtime: str, handler: str, tmp_path: Path) -> None:
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert only(run(tmp_path, runtime, handler=handler)).result == "here"
+
+
+@pytest.mark.parametrize(
+    ("code", "runtime", "handler", "missing"),
+    [
+        ("exports.handle = 1;", "nodejs24.x", "index.handler", "index.js does not export handler"),
+        ("exports.handler = 1;", "nodejs24.x", "index.handler", "no function"),
+        ("", "nodejs24.x", "app.handler", "no file app.js"),
+        ("", "nodejs24.x", "index", "not of the form"),
+        ("", "nodejs24.x", "../index.handler", "not of the form"),
+        ("x = 1", "python3.13", "index.handler", "index.py does not define handler"),
+        ("x = 1", "python3.13", "app.handler", "no file app.py"),
+    ],
+)
+def test_says_what_the_handler_string_misses(code: str, runtime: str, handler: str, missing: str) -> None:
+    execution = run(code, runtime, handler=handler)
+    assert missing in (execution.missing or "")
+    assert execution.load_error is None
+
+
+@pytest.mark.parametrize(
+    ("code", "runtime", "kind", "message", "at"),
+    [
+        (
+            "\nrequire('aws-sdk');",
+            "nodejs20.x",
+            "Runtime.ImportModuleError",
+            "Cannot find module 'aws-sdk'",
+            "index.js:2",
+        ),
+        ("const = 1;", "nodejs24.x", "Runtime.UserCodeSyntaxError", "Unexpected token", "index.js:1"),
+        ("\nnull.x;", "nodejs24.x", "TypeError", "Cannot read properties", "index.js:2"),
+        (
+            "import requests",
+            "python3.13",
+            "Runtime.ImportModuleError",
+            "No module named 'requests'",
+            "index.py:1",
+        ),
+        ("def handler(", "python3.13", "Runtime.UserCodeSyntaxError", "never closed", "index.py:1"),
+        (
+            "import msgspec",
+            "python3.13",
+            "Runtime.ImportModuleError",
+            "No module named 'msgspec'",
+            "index.py:1",
+        ),
+    ],
+)
+def test_load_errors(code: str, runtime: str, kind: str, message: str, at: str) -> None:
+    error = run(code, runtime).load_error
+    assert error
+    assert (error.kind, error.at) == (kind, at)
+    assert message in error.message
+
+
+def test_an_es_module_misses_a_package_as_on_lambda(tmp_path: Path) -> None:
+    (tmp_path / "index.mjs").write_text("import AWS from 'aws-sdk';\nexport const handler = async () => AWS;")
+    execution = run(tmp_path)
+    assert execution.load_error
+    assert "Cannot find package 'aws-sdk'" in execution.load_error.message
+    assert "/var/task/index.mjs" in execution.load_error.message
+    assert execution.modules == {"aws-sdk": False}
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_errors_calls_and_logs_say_where(language: str) -> None:
+    execution = run(
+        {
+            "node": "const { S3 } = require('@aws-sdk/client-s3');\nexports.handler = async (event) => {\n"
+            "  console.log('event', event.number);\n  await new S3().putObject({ Bucket: 'b', Key: 'k' });\n"
+            "  return context;\n};",
+            "python": "import boto3\ndef handler(event, _):\n    print('event', event['number'])\n"
+            "    boto3.client('s3').put_object(Bucket='b', Key='k')\n    return context\n",
+        }[language],
+        RUNTIME[language],
+        events=2,
+    )
+    suffix = {"node": "js", "python": "py"}[language]
+    for number, outcome in enumerate(execution.outcomes):
+        assert outcome.log == f"event {number}\n"
+        assert [call.at for call in outcome.calls] == [f"index.{suffix}:4"]
+        assert outcome.error
+        assert (outcome.error.at, outcome.error.kind) in (
+            ("index.js:5", "ReferenceError"),
+            ("index.py:5", "NameError"),
+        )
+
+
+def test_an_environment_of_its_own() -> None:
+    code = "exports.handler = async (e, c) => ({ ...process.env, id: c.awsRequestId, cwd: process.cwd() });"
+    environment = only(
+        run(code, environment={"BUCKET": "bucket", "NODE_OPTIONS": "--allow-child-process"})
+    ).result
+    assert environment["BUCKET"] == "bucket"
+    assert environment["AWS_REGION"] == "us-east-1"
+    assert environment["id"]
+    assert environment["cwd"] == environment["LAMBDA_TASK_ROOT"]
+    assert "OPENSSL_CONF" not in environment
+    assert "HOME" not in environment
+
+
+def test_python_may_wait_and_work_in_threads() -> None:
+    code = """
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+async def wait():
+    await asyncio.sleep(0.01)
+    return await asyncio.to_thread(lambda: 1)
+
+def handler(event, context):
+    with ThreadPoolExecutor(2) as pool:
+        return asyncio.run(wait()) + sum(pool.map(int, '12'))
+"""
+    assert only(run(code, "python3.13")).result == 4
+
+
+def test_an_ended_process_makes_room_for_another() -> None:
+    code = "exports.handler = async (e) => { if (e.number === 1) process.exit(1); return e.number; };"
+    first, second, third = run(code, events=3).outcomes
+    assert (first.result, second.finished, third.result) == (0, False, 2)
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_the_clock_is_shifted(language: str) -> None:
+    code = {
+        "node": "exports.handler = async () => [Date.now() / 1000, new Date().getTime() / 1000];",
+        "python": "import time\nfrom datetime import datetime, timezone\ndef handler(event, context):\n"
+        "    return [time.time(), datetime.now(timezone.utc).timestamp()]\n",
+    }[language]
+    execution = execute(
+        Program(RUNTIME[language], "index.handler", code),
+        [Invocation("now", {}), Invocation("in a day", {}, clock=86400.0)],
+    )
+    now, then = (outcome.result for outcome in execution.outcomes)
+    assert all(abs(value - time.time()) < 60 for value in now)
+    assert all(abs(value - time.time() - 86400) < 60 for value in then)
+
+
+def test_programs_run_side_by_side() -> None:
+    code = "exports.handler = () => new Promise((ok) => setTimeout(ok, 600));"
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(run, [code] * 3))
+    assert [only(execution).finished for execution in runs] == [True] * 3
+    assert time.monotonic() - began < 1.7
+
+
+def test_another_version_than_lambdas_is_said() -> None:
+    assert run("exports.handler = 1", "nodejs20.x").unheld == ("nodejs20.x handlers run on Node 24 here",)
+    assert run("exports.handler = 1", "nodejs24.x").unheld == ()
+
+
+def test_what_cannot_be_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckerError, match=r"java21"):
+        run("", "java21")
+    monkeypatch.setattr("compliance.handlers.sandbox.run.find_spec", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(CheckerError, match=r"pip install .cdk-compliance-gate.node"):
+        run("exports.handler = async () => 1;")
+
+
+# -- the operating system's own locks
+
+PROBE = """
+import os, resource, signal, socket, subprocess, threading
+
+def attempt(name, act):
+    try:
+        act()
+        print(name)
+    except (OSError, ValueError):
+        pass
+
+attempt('a thread', lambda: threading.Thread(target=print).start())
+attempt('a file read', lambda: open('/etc/passwd').read())
+attempt('a file written', lambda: open('written', 'w'))
+attempt('a file removed', lambda: os.unlink('here'))
+attempt('a mode changed', lambda: os.chmod('here', 0o777))
+attempt('a time changed', lambda: os.utime('here'))
+attempt('a socket', lambda: socket.socket())
+attempt('a local socket', lambda: socket.socket(socket.AF_UNIX))
+attempt('a fork', lambda: os.fork())
+attempt('a program', lambda: subprocess.run(['/bin/true']))
+attempt('a signal', lambda: os.kill(os.getppid(), 0))
+attempt('a limit', lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000)))
+attempt('the parent', lambda: open(f'/proc/{os.getppid()}/environ', 'rb').read())
+attempt('another program', lambda: os.execv('/bin/true', ['true']))
+"""
+
+
+def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+    runnable = [Path(sys.executable).resolve(), *map(Path, LIBRARIES)]
+    lock = Lock(Limits(), "python", [tmp_path, Path(sys.base_prefix, "lib")], runnable)
+    if lock.unheld:
+        pytest.skip("; ".join(lock.unheld))
+    probe = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PROBE],
+        cwd=tmp_path,
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=lock.apply,
+        check=False,
+    )
+    lock.close()
+    assert probe.stdout.split("\n") == ["", "a thread", ""], probe
+
+
+def test_a_limit_of_processor_time() -> None:
+    execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=20, cpu=1))
+    assert execution.stopped == "cpu: more than 1 s of processor time"
+
+
+INTERPRETER_ALONE = [
+    attempt for attempt in HOSTILE if re.search("restricted|network|refuses", attempt.get("error", ""))
+]
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_without_the_systems_locks(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another system the interpreter's own limits are all there is: they hold, and that is said."""
+    monkeypatch.setattr("compliance.handlers.sandbox.lock.ARCHITECTURES", {})
+    monkeypatch.setattr("compliance.handlers.sandbox.lock.CREATE_RULESET", 9999)
+    for attempt in INTERPRETER_ALONE:
+        execution = run(attempt[language], RUNTIME[language])
+        assert len(execution.unheld) >= 2
+        check(attempt, execution)
