@@ -32,7 +32,7 @@ from compliance.template.synth import bundled_node
 
 JSON = Any
 ROOT = Path(__file__).parents[2]
-SDK = Path(__file__).with_name("sdk")
+SDK = Path(__file__).parents[1] / "sdk"
 BUCKET, TABLE = "processed-orders-dev", "failure-audit-dev"
 NAMES = {"BUCKET_NAME": BUCKET, "AUDIT_TABLE_NAME": TABLE}
 FOLDERS = {"processor": "order_processor", "audit": "audit"}

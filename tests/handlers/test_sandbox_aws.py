@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from compliance.sandbox.python import dynamo
 
 from compliance.handlers.sandbox import Call, Execution, Fault, Invocation, Limits, Program, Supplies
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.dynamodb import Tables
 from compliance.handlers.sandbox.expressions import Names, assign, holds
+from compliance.handlers.sandbox.python import dynamo
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.handlers.sandbox.run import execute
 

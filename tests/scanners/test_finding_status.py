@@ -23,7 +23,8 @@ import app
 from compliance import scanners
 from compliance.audit import judge, names
 from compliance.cli import main
-from compliance.document.requirements import load, waivers
+from compliance.document import waivers
+from compliance.document.requirements import load
 from compliance.document.waivers import Waiver
 from compliance.facts.pipeline import Pipeline
 from compliance.handlers.scenarios import NotRun, Observations
