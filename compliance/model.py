@@ -77,6 +77,14 @@ class Verdict(msgspec.Struct, frozen=True):
         return Verdict(Status.NOT_ASSESSED, tuple(evidence), why, excused)
 
 
+class Undecided(Exception):
+    """The answer hangs on something unknown: `not_assessed`. `excused` where the input cannot show it."""
+
+    def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.evidence, self.excused = why, evidence, excused
+
+
 class FindingStatus(StrEnum):
     OPEN = "open"
     WAIVED = "waived"

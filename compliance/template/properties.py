@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from compliance.model import Evidence
+from compliance.model import Undecided as Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Value, show, to_bool, to_list, to_number, why_unknown
 from compliance.template.physical_names import ELSEWHERE, dig
 
 Scalar = str | int | float | bool
-
-
-class Undecided(Exception):
-    """The answer hangs on something unknown: `not_assessed`. `excused` where the input cannot show it."""
-
-    def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
-        super().__init__(why)
-        self.why, self.evidence, self.excused = why, evidence, excused
 
 
 def decided(value: Value) -> Value:

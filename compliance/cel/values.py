@@ -1,0 +1,337 @@
+"""CEL's operators and functions, over plain data and values of the caller's own.
+
+https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-definitions
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from compliance.cel.syntax import SyntaxProblem, did_you_mean
+from compliance.model import Undecided
+
+
+class Failed(Exception):
+    """An operation that has no value: a key that is not there, a text where a number is wanted."""
+
+
+class Host:
+    """A value of the caller's own. What it does not know it answers with Undecided."""
+
+    def get(self, name: str) -> Any:
+        """A field. Raises Failed where there is none of that name."""
+        raise Failed(f"{self} has no field {name}")
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there."""
+        raise Failed(f"{self} has no field {name}")
+
+    def items(self) -> Iterable[Any]:
+        """The items of a list, or the keys of a map. An item that is an Undecided is unknown."""
+        raise Failed(f"{self} is no list")
+
+    def size(self) -> int:
+        return sum(1 for _ in self.items())
+
+    def equals(self, other: Any) -> bool:
+        return self is other
+
+    def plain(self) -> Any:
+        """The plain value that operators and functions of texts and numbers work on."""
+        return self
+
+    def call(self, name: str, arguments: Sequence[Any]) -> Any:
+        """A method of its own; NotImplemented where the general function of that name serves."""
+        return NotImplemented
+
+    def required(self) -> None:
+        """Raises Failed where `all` over it proves nothing, because it is not there."""
+
+
+class Function(NamedTuple):
+    """A function, called `f(x, y)` or `x.f(y)`: how many arguments it takes, at least and at most."""
+
+    call: Callable[..., Any]
+    least: int = 1
+    most: int = 1
+
+
+def plain(value: Any) -> Any:
+    return value.plain() if isinstance(value, Host) else value
+
+
+def truth(value: Any) -> bool:
+    value = plain(value)
+    if value is True or value is False:
+        return bool(value)
+    raise Failed(f"{show(value)} is neither true nor false")
+
+
+def known(item: Any) -> Any:
+    if isinstance(item, Undecided):
+        raise item
+    return item
+
+
+def items_of(value: Any) -> Iterable[Any]:
+    if isinstance(value, Host):
+        return value.items()
+    if isinstance(value, list | tuple | dict):
+        return value
+    raise Failed(f"{show(value)} is no list")
+
+
+def select(value: Any, name: str) -> Any:
+    """`value.name`."""
+    if isinstance(value, Host):
+        return value.get(name)
+    if isinstance(value, dict) and name in value:
+        return known(value[name])
+    raise Failed(
+        f"there is no {name}"
+        + (did_you_mean(name, map(str, value)) if isinstance(value, dict) else f" in {show(value)}")
+    )
+
+
+def has(value: Any, name: str) -> bool:
+    if isinstance(value, Host):
+        return value.has(name)
+    if isinstance(value, dict):
+        return name in value
+    raise Failed(f"{show(value)} has no fields")
+
+
+def _index(value: Any, key: Any) -> Any:
+    key = plain(key)
+    if isinstance(value, Host) and isinstance(key, str):
+        return value.get(key)
+    if isinstance(value, dict):
+        if key in value and (key is not True) is (True not in value):
+            return known(value[key])
+        raise Failed(f"there is no {show(key)}")
+    found = list(items_of(value))
+    if isinstance(key, bool) or not isinstance(key, int | float) or key != int(key):
+        raise Failed(f"{show(key)} is no index")
+    if not 0 <= key < len(found):
+        raise Failed(f"there is no item {key:g}")
+    return known(found[int(key)])
+
+
+def equal(left: Any, right: Any) -> bool:
+    """CEL's equality: values of different kinds differ, numbers compare as numbers."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Host):
+            return one.equals(other)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(equal, map(known, left), map(known, right)))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal(known(left[key]), known(right[key])) for key in left)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return bool(left == right)
+
+
+def _in(item: Any, container: Any) -> bool:
+    if isinstance(container, dict):
+        return plain(item) in container
+    errors: list[Exception] = []
+    for other in items_of(container):
+        try:
+            if equal(item, known(other)):
+                return True
+        except (Undecided, Failed) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return False
+
+
+def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def run(left: Any, right: Any) -> bool:
+        left, right = _ordered(left, right), _ordered(right, left)
+        for kinds in ((bool,), (int, float), (str,)):
+            if type(left) in kinds and type(right) in kinds:
+                return holds(left, right)
+        raise Failed(f"{show(left)} and {show(right)} have no order")
+
+    return run
+
+
+def _ordered(value: Any, other: Any) -> Any:
+    """A value as it compares with another: a host's text that is a number does as a number."""
+    if isinstance(value, Host):
+        found = value.call("number", ()) if type(plain(other)) in (int, float) else NotImplemented
+        return plain(value) if found is NotImplemented else found
+    return value
+
+
+def _number(value: Any) -> int | float:
+    value = _ordered(value, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Failed(f"{show(value)} is no number")
+    return value
+
+
+def _arithmetic(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def run(left: Any, right: Any) -> Any:
+        left, right = _number(left), _number(right)
+        try:
+            found = work(left, right)
+        except ZeroDivisionError:
+            raise Failed("a division by zero") from None
+        if isinstance(found, int) and not -(2**63) <= found < 2**63:
+            raise Failed("a number that is too large")
+        return found
+
+    return run
+
+
+def _add(left: Any, right: Any) -> Any:
+    one, other = plain(left), plain(right)
+    if isinstance(one, str) and isinstance(other, str):
+        return one + other
+    if isinstance(one, int | float | str):
+        return _sum(left, right)
+    return [*map(known, items_of(left)), *map(known, items_of(right))]
+
+
+def _divide(left: float, right: float) -> float:
+    if isinstance(left, int) and isinstance(right, int):
+        return abs(left) // abs(right) * (1 if (left < 0) is (right < 0) else -1)
+    return left / right
+
+
+def _not(value: Any) -> bool:
+    return not truth(value)
+
+
+_sum = _arithmetic(lambda a, b: a + b)
+OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "index": _index,
+    "!": _not,
+    "negate": lambda value: -_number(value),
+    "==": equal,
+    "!=": lambda left, right: not equal(left, right),
+    "<": _compared(lambda a, b: a < b),
+    "<=": _compared(lambda a, b: a <= b),
+    ">": _compared(lambda a, b: a > b),
+    ">=": _compared(lambda a, b: a >= b),
+    "in": _in,
+    "+": _add,
+    "-": _arithmetic(lambda a, b: a - b),
+    "*": _arithmetic(lambda a, b: a * b),
+    "/": _arithmetic(_divide),
+    "%": _arithmetic(lambda a, b: a - b * _divide(a, b)),
+}
+
+
+def show(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+# Functions: CEL's own, and of its extensions those for texts and lists.
+
+
+def _text(value: Any) -> str:
+    value = plain(value)
+    if not isinstance(value, str):
+        raise Failed(f"{show(value)} is no text")
+    return value
+
+
+def _of_texts(work: Callable[..., Any], least: int = 2, most: int | None = None) -> Function:
+    return Function(lambda *given: work(*map(_text, given)), least, most or least)
+
+
+def pattern_of(pattern: str, at: int = 1) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError, TypeError) as error:
+        raise SyntaxProblem(f"no regular expression: {error}", at) from None
+
+
+def _matches(value: Any, pattern: Any) -> bool:
+    try:
+        return pattern_of(_text(pattern)).search(_text(value)) is not None
+    except SyntaxProblem as error:
+        raise Failed(error.message) from None
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, Host):
+        return value.size()
+    if isinstance(value, str | list | tuple | dict):
+        return len(value)
+    raise Failed(f"{show(value)} has no size")
+
+
+def _int(value: Any) -> int:
+    value = plain(value)
+    try:
+        if isinstance(value, str) and "_" in value:
+            raise ValueError
+        return int(value)
+    except (ValueError, TypeError, OverflowError):
+        raise Failed(f"{show(value)} is no number") from None
+
+
+def _double(value: Any) -> float:
+    try:
+        return float(plain(value))
+    except (ValueError, TypeError, OverflowError):
+        raise Failed(f"{show(plain(value))} is no number") from None
+
+
+def _string(value: Any) -> str:
+    value = plain(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return f"{value:g}" if isinstance(value, float) else show(value)
+    raise Failed(f"{show(value)} is no text")
+
+
+def _distinct(value: Any) -> list[Any]:
+    found: list[Any] = []
+    for item in map(known, items_of(value)):
+        if not any(equal(item, other) for other in found):
+            found.append(item)
+    return found
+
+
+def _flatten(value: Any) -> list[Any]:
+    return [known(item) for items in map(known, items_of(value)) for item in items_of(items)]
+
+
+def _join(value: Any, between: Any = "") -> str:
+    return _text(between).join(_text(known(item)) for item in items_of(value))
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    return text.replace(old, new)
+
+
+STANDARD: Mapping[str, Function] = {
+    "size": Function(_size),
+    "int": Function(_int),
+    "double": Function(_double),
+    "string": Function(_string),
+    "contains": _of_texts(lambda text, part: part in text),
+    "startsWith": _of_texts(str.startswith),
+    "endsWith": _of_texts(str.endswith),
+    "matches": Function(_matches, 2, 2),
+    "lowerAscii": _of_texts(str.lower, 1),
+    "upperAscii": _of_texts(str.upper, 1),
+    "trim": _of_texts(str.strip, 1),
+    "replace": _of_texts(_replace, 3),
+    "split": _of_texts(lambda text, between: text.split(between) if between else list(text)),
+    "join": Function(_join, 1, 2),
+    "distinct": Function(_distinct),
+    "flatten": Function(_flatten),
+}
