@@ -10,12 +10,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 
 import msgspec
 
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
+from compliance.template.schemas import cfn_data
 
 POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
@@ -292,13 +292,8 @@ def service_actions(service: str) -> frozenset[str]:
 @cache
 def _services() -> dict[str, msgspec.Raw]:
     """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("cfnlint")
-    if spec is None or spec.origin is None:
-        return {}
-    path = Path(spec.origin).with_name("data") / "AdditionalSpecs" / "Policies.json"
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    file = cfn_data("AdditionalSpecs", "Policies.json")
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
 
 
 class _Service(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from compliance.rules.alarms import Alarm, Coverage, MetricsExist, Tells, metric
 from compliance.rules.environments import Parameterised, Retained
 from compliance.rules.handlers import Isolation
 from compliance.rules.least_privilege import LeastPrivilege
-from compliance.rules.naming import Name, Names, Tags, takes_tags
+from compliance.rules.naming import Name, Names, Tags
 from compliance.rules.permissions import Permissions
 from compliance.rules.policies import POLICIES_OF, LogGroups, TlsOnly
 from compliance.rules.presence import Present
@@ -29,6 +29,7 @@ from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
 from compliance.template.physical_names import DEFAULTS, ELSEWHERE, PHYSICAL_NAMES, name_of
 from compliance.template.properties import Test
+from compliance.template.schemas import takes_tags
 
 OTHER_ARN = "arn:aws:sqs:us-east-1:999999999999:another"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-
-import msgspec
 
 from compliance.document.requirements import Requirement
-from compliance.model import Evidence, InputError, Verdict
+from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, decided, evidence, kind
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Value, to_list
 from compliance.template.physical_names import ELSEWHERE, dig, name_of
 from compliance.template.physical_names import PHYSICAL_NAMES as PHYSICAL_NAMES
-from compliance.template.source import read_json
+from compliance.template.schemas import takes_tags
 
 
 class Name(Check, frozen=True):
@@ -135,37 +130,3 @@ def decided_keys(value: Value) -> Value:
     for tag in to_list(value) if not isinstance(value, dict) else ():
         decided(tag.get("Key", NO_VALUE) if isinstance(tag, dict) else tag)
     return value
-
-
-@cache
-def takes_tags(type_: str) -> bool:
-    """Whether a resource type takes tags, by the provider schemas that cfn-lint packages."""
-    if type_ == "AWS::DynamoDB::GlobalTable":
-        return True  # its tags stand in its replicas, of which the schema's `tagging` says nothing
-    spec = find_spec("cfnlint")
-    if spec is None or spec.origin is None:
-        raise InputError("cfn-lint is not installed: which resource types take tags is its data")
-    schemas = Path(spec.origin).with_name("data") / "schemas"
-    name = _schemas(schemas).get(type_)
-    if name is None:
-        return False
-    file = schemas / "resources" / f"{name}.json"
-    schema = msgspec.json.decode(file.read_bytes(), type=_Schema)
-    return schema.tagging.taggable if schema.tagging else "Tags" in schema.properties
-
-
-class _Tagging(msgspec.Struct, frozen=True):
-    taggable: bool = False
-
-
-class _Schema(msgspec.Struct, frozen=True):
-    """What of a provider schema is read: it is large, and the rest is skipped unparsed."""
-
-    tagging: _Tagging | None = None
-    properties: dict[str, msgspec.Raw] = {}
-
-
-@cache
-def _schemas(folder: Path) -> dict[str, str]:
-    data: dict[str, str] = read_json(folder / "providers" / "us-east-1.json")
-    return data

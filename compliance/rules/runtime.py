@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from compliance.model import InputError, Verdict
+from compliance.model import Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE
+from compliance.template.schemas import cfn_data
 from compliance.template.source import read_json
 
 
@@ -71,10 +70,7 @@ def _version(text: str) -> tuple[int, ...]:
 @cache
 def life_cycle() -> Mapping[str, Mapping[str, Any]]:
     """Lambda's runtimes with their dates, from cfn-lint's packaged data."""
-    spec = find_spec("cfnlint")
-    if spec is None or spec.origin is None:
-        raise InputError("cfn-lint is not installed: the life cycle of Lambda's runtimes is its data")
     data: Mapping[str, Mapping[str, Any]] = read_json(
-        Path(spec.origin).with_name("data") / "AdditionalSpecs" / "LmbdRuntimeLifecycle.json"
+        cfn_data("AdditionalSpecs", "LmbdRuntimeLifecycle.json")
     )
     return data

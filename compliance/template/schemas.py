@@ -1,0 +1,381 @@
+"""The CloudFormation provider schemas that cfn-lint packages: what a resource type has, and what it takes.
+
+A schema describes the properties of a type, says which of them only the service sets (`readOnlyProperties`),
+what identifies a resource (`primaryIdentifier`: what `Ref` gives), and of some texts what they are
+(`format: AWS::SQS::Queue.Arn`).
+https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compliance.model import InputError
+from compliance.template.paths import steps
+
+Schema = Mapping[str, Any]
+_COMBINED = ("anyOf", "oneOf", "allOf")
+# Properties that hold a policy document, of which the provider schemas say no more than that it is JSON.
+_POLICY = re.compile(r"Policy(Document|Text)$|^KeyPolicy$")
+
+
+@cache
+def _package() -> Path:
+    spec = find_spec("cfnlint")
+    if spec is None or spec.origin is None:
+        raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")
+    return Path(spec.origin).with_name("data")
+
+
+def cfn_data(*parts: str) -> Path:
+    """A file of the data that cfn-lint packages.
+
+    Args:
+        parts: the names on the way, such as `"AdditionalSpecs", "Policies.json"`.
+    Raises: InputError where cfn-lint is not installed.
+    """
+    return _package().joinpath(*parts)
+
+
+@cache
+def _index(region: str) -> Mapping[str, str]:
+    """The types of a region, each with the name of its schema's file."""
+    file = cfn_data("schemas", "providers", f"{region}.json")
+    found: Mapping[str, str] = msgspec.json.decode(file.read_bytes())
+    return found
+
+
+@cache
+def _everywhere() -> Mapping[str, str]:
+    """The types of all regions, and those of AWS SAM."""
+    folder = cfn_data("schemas", "providers")
+    return {
+        type_: name for file in sorted(folder.glob("*.json")) for type_, name in _index(file.stem).items()
+    }
+
+
+def types(pattern: str = "*") -> tuple[str, ...]:
+    """The resource types that a pattern such as `AWS::RDS::*` stands for, in alphabetical order."""
+    form = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    return tuple(sorted(type_ for type_ in _everywhere() if form.fullmatch(type_)))
+
+
+def is_known(type_: str) -> bool:
+    """Whether the schemas describe a resource type. Custom resources are of no known type."""
+    return type_ in _index("us-east-1") or type_ in _everywhere()
+
+
+def similar_type(type_: str) -> str | None:
+    """The known type whose name is nearest to a misspelt one; None where none is near."""
+    return _nearest(type_, _everywhere())
+
+
+@lru_cache(256)
+def schema(type_: str) -> Schema | None:
+    """The schema of a resource type as cfn-lint packages it; None where the type is not known."""
+    name = _index("us-east-1").get(type_) or _everywhere().get(type_)
+    if name is None:
+        return None
+    found: Schema = msgspec.json.decode(cfn_data("schemas", "resources", f"{name}.json").read_bytes())
+    return found
+
+
+@cache
+def _policy() -> Schema:
+    """The grammar of IAM's policy documents."""
+    found: Schema = msgspec.json.decode(cfn_data("schemas", "other", "iam", "policy.json").read_bytes())
+    return found
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A place in a schema: `root` is the document that its references (`$ref`) point into."""
+
+    root: Schema
+    here: Schema
+
+    def spread(self) -> Iterator[Node]:
+        """The node itself and all that it is made of: what it refers to, its alternatives and parts."""
+        yield self
+        if reference := self.here.get("$ref"):
+            yield from self.to(reference).spread()
+        for word in _COMBINED:
+            for part in self.here.get(word, ()):
+                yield from Node(self.root, part).spread()
+
+    def to(self, reference: str) -> Node:
+        """The place that a `$ref` leads to."""
+        found: Any = self.root
+        for key in reference.removeprefix("#/").split("/"):
+            found = found[key]
+        return Node(self.root, found)
+
+    def below(self, step: str) -> Iterator[Node]:
+        """What is one step further down."""
+        for part in self.spread():
+            for child in part._children(step):
+                yield Node(self.root, child) if isinstance(child, dict) else Node({}, {})
+
+    def _children(self, step: str) -> Iterator[Any]:
+        """The schemas of the children, or True where anything may stand there."""
+        properties = self.here.get("properties", {})
+        if step == "*":
+            yield from properties.values()
+        elif step in properties:
+            yield properties[step]
+        # A pattern says which names are valid. Where there are properties besides, it tells names apart.
+        for form, child in self.here.get("patternProperties", {}).items():
+            if step not in properties and (step == "*" or not properties or _matches(form, step)):
+                yield child
+        if step not in properties and (rest := self.here.get("additionalProperties")):
+            yield rest
+        if step == "*" or step.isdigit():
+            items = self.here.get("items")
+            yield from (items if isinstance(items, list) else [items] if items is not None else [])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the properties below, of an object."""
+        return tuple(dict.fromkeys(n for part in self.spread() for n in part.here.get("properties", ())))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The JSON types that a value may have here."""
+        found: set[str] = set()
+        for part in self.spread():
+            stated = part.here.get("type", ())
+            found.update([stated] if isinstance(stated, str) else stated)
+        return frozenset(found)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the schema says nothing of what stands below: a free object, or JSON in a text."""
+        if self.names or any("items" in part.here for part in self.spread()):
+            return False
+        if any(part.here.get("format") == "json" for part in self.spread()):
+            return True
+        kinds = self.kinds
+        forms = any(part.here.get("patternProperties") for part in self.spread())
+        return not kinds or ("object" in kinds and not forms)
+
+
+def _matches(form: str, text: str) -> bool:
+    try:
+        return re.search(form, text) is not None
+    except re.error:  # a pattern of another dialect
+        return True
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the schemas say of a property path.
+
+    `nodes` are the places that it leads to; none, and no `problem`, where they don't say (a type that they
+    do not know, a free object).
+    """
+
+    nodes: tuple[Node, ...] = ()
+    problem: str | None = None
+
+
+@lru_cache(2**12)
+def find(type_: str, path: str, *, attributes: bool = False) -> Found:
+    """Follows a property path in the schema of a resource type.
+
+    Args:
+        type_: the resource type.
+        path: a path below `Properties`, with `*` for every item and numbers for list indexes.
+        attributes: whether what only the service sets (`Fn::GetAtt`) counts too.
+    Returns: the places that it leads to, or the `problem`, with what may have been meant.
+    Raises: ValueError where it is no path; InputError where cfn-lint is not installed.
+    """
+    root = schema(type_)
+    if root is None:
+        return Found()
+    nodes = [Node(root, root)]
+    walked: list[str] = []
+    for step in steps(path):
+        below = [child for node in nodes for child in node.below(step)]
+        if not below:
+            if any(node.is_free for node in nodes):
+                return Found()
+            return Found(problem=_problem(type_, walked, step, nodes))
+        walked.append(step)
+        if not attributes and "/properties/" + "/".join(walked) in root.get("readOnlyProperties", ()):
+            return Found(problem=f"{type_}: {'.'.join(walked)} is an attribute, which no template states")
+        nodes = [_grammar(walked, node) for node in below]
+    return Found(tuple(nodes))
+
+
+def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
+    """Why a resource type has no such property path, with what may have been meant; None where it may have.
+
+    Arguments and errors are those of `find`.
+    """
+    return find(type_, path, attributes=attributes).problem
+
+
+def _grammar(walked: Sequence[str], node: Node) -> Node:
+    """A free object that holds a policy is one of IAM's grammar."""
+    name = next((step for step in reversed(walked) if step != "*"), "")
+    return Node(_policy(), _policy()) if node.is_free and _POLICY.search(name) else node
+
+
+def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]) -> str:
+    place = ".".join(walked)
+    here = f"{type_}: {place}" if place else type_
+    lists = [node for node in nodes if "array" in node.kinds]
+    if lists and any(True for node in lists for item in node.below("*") for _ in item.below(step)):
+        return f"{here} is a list; did you mean {place}.*.{step}?"
+    names = tuple(dict.fromkeys(name for node in nodes for name in node.names))
+    if not names:
+        return f"{here} has nothing below it, so no {step}"
+    near = _nearest(step, names)
+    meant = f"; did you mean {'.'.join([*walked, near])}?" if near else ""
+    return f"{here} has no property {step}{meant}"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.7)
+    return by_lower[near[0]] if near else None
+
+
+def types_at(type_: str, path: str) -> frozenset[str]:
+    """The JSON types that a property may have (`string`, `boolean`, `array` ...); empty where unknown."""
+    return frozenset(kind for node in find(type_, path, attributes=True).nodes for kind in node.kinds)
+
+
+def enum_at(type_: str, path: str) -> tuple[Any, ...]:
+    """The values that a property may have, as far as the schemas list them; empty where they do not."""
+    lists = [
+        next((part.here["enum"] for part in node.spread() if "enum" in part.here), None)
+        for node in find(type_, path, attributes=True).nodes
+    ]
+    if not lists or None in lists:
+        return ()
+    return tuple({repr(value): value for values in lists for value in values or ()}.values())
+
+
+def takes_tags(type_: str) -> bool:
+    """Whether a resource type takes tags."""
+    if type_ == "AWS::DynamoDB::GlobalTable":
+        return True  # its tags stand in its replicas, of which the schema's `tagging` says nothing
+    found = schema(type_) or {}
+    tagging = found.get("tagging")
+    return bool(tagging.get("taggable", False)) if tagging else "Tags" in found.get("properties", ())
+
+
+def identifier(type_: str) -> tuple[str, ...]:
+    """The properties or attributes that identify a resource: with one alone, what `Ref` gives."""
+    found = schema(type_) or {}
+    return tuple(_property(pointer) for pointer in found.get("primaryIdentifier", ()))
+
+
+def read_only(type_: str) -> frozenset[str]:
+    """The attributes of a type that only the service sets."""
+    found = schema(type_) or {}
+    return frozenset(_property(pointer) for pointer in found.get("readOnlyProperties", ()))
+
+
+def _property(pointer: str) -> str:
+    return pointer.removeprefix("/properties/").replace("/", ".")
+
+
+def name_property(type_: str) -> str | None:
+    """The property that holds the physical name of a resource; None where a type has none.
+
+    It is named after the type (`QueueName`, `DBInstanceIdentifier`), or just `Name`. A name within
+    something else (an API's stage, a log group's filter) is no physical name of its own.
+    """
+    found = schema(type_) or {}
+    settable = set(found.get("properties", ())) - read_only(type_)
+    last = type_.rpartition("::")[2]
+    ends = [name for name in settable if name.endswith("Name") and last.endswith(name.removesuffix("Name"))]
+    wanted = (f"{last}Name", "Name", *sorted(ends, key=len), f"{last}Identifier", f"{last}Id")
+    name = next((name for name in wanted if name in settable), None)
+    others = set(identifier(type_)) & settable - {name}
+    return None if any(re.search("(Name|Id|Arn|Cluster)$", other) for other in others) else name
+
+
+class TextKind(msgspec.Struct, frozen=True):
+    """What a text denotes: a resource of `type` (None: of any) by its arn, name, url or id (`form`)."""
+
+    type: str | None
+    form: str
+
+
+_FORMS = {"arn": "arn", "url": "url", "uri": "url", "endpoint": "url", "name": "name", "id": "id"}
+
+
+def form_of(name: str) -> str | None:
+    """What the name of a property or attribute says that its text is: arn, name, url or id; None if nothing.
+
+    Args:
+        name: such as `QueueUrl` or `SecurityGroupIds`. A domain's name is the name of no resource.
+    """
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name.rpartition(".")[2])
+    if not words or (len(words) > 1 and words[-2].lower() in ("domain", "dns", "host")):
+        return None
+    last = words[-1].lower()
+    return _FORMS.get(last) or _FORMS.get(last.removesuffix("s"))
+
+
+def _kind(format_: str) -> TextKind | None:
+    """The kind that a schema's `format` states; None for a format of other texts, such as dates."""
+    type_, _, name = format_.rpartition(".")
+    form = form_of(name)
+    return TextKind(type_, form) if type_.startswith("AWS::") and form else None
+
+
+def wants(type_: str, path: str) -> frozenset[TextKind]:
+    """The kinds of text that a property takes.
+
+    The schemas' formats say it; where its pattern or its name asks for an ARN, one of any type will do.
+    Several where it takes either; empty where nothing is said, or where an alternative is any text.
+    """
+    found: set[TextKind | None] = set()
+    for node in find(type_, path, attributes=True).nodes:
+        here = list(_stated(node))
+        arns = any(
+            str(part.here.get("pattern", "")).removeprefix("^").startswith("arn:") for part in node.spread()
+        )
+        named = form_of(next((s for s in reversed(steps(path)) if s != "*" and not s.isdigit()), "")) == "arn"
+        found.update(here or ([TextKind(None, "arn")] if arns or named else [None]))
+    return frozenset() if None in found else frozenset(kind for kind in found if kind)
+
+
+def _stated(node: Node) -> Iterator[TextKind | None]:
+    """The kinds that a place's formats state: one for each alternative, None for one that states none."""
+    if isinstance(stated := node.here.get("format"), str):
+        yield _kind(stated)
+        return
+    choices = [choice for word in ("anyOf", "oneOf") for choice in node.here.get(word, ())]
+    for choice in choices:
+        yield from list(_stated(Node(node.root, choice))) or [None]
+    if not choices and (reference := node.here.get("$ref")):
+        yield from _stated(node.to(reference))
+
+
+def gives(type_: str, attribute: str | None = None) -> TextKind | None:
+    """The kind of text that `Ref` (no attribute) or an attribute of a resource is.
+
+    The schemas' formats say it, else the attribute's name. None where they don't: where several
+    properties identify the resource, or the attribute's name says nothing.
+    """
+    if attribute is None:
+        ids = identifier(type_)
+        if len(ids) != 1:
+            return None
+        attribute = ids[0]
+    for node in find(type_, attribute, attributes=True).nodes:
+        if (stated := set(_stated(node))) and stated != {None}:
+            return stated.pop() if len(stated) == 1 else None
+    form = form_of(attribute)
+    return TextKind(type_, form) if form else None
