@@ -33,6 +33,7 @@ from compliance.handlers.sandbox import (
     Outcome,
     Program,
     Supplies,
+    Table,
 )
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE
@@ -48,7 +49,7 @@ class Target(msgspec.Struct, frozen=True):
     resource: Resource
     program: Program
     layers: bool = False
-    tables: Mapping[str, tuple[str, ...]] | None = None
+    tables: Mapping[str, Table] | None = None
 
 
 class NotRun(msgspec.Struct, frozen=True):
@@ -183,14 +184,14 @@ def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
     return inline if inline is not None else pipeline.assembly.asset(function.get("Code.S3Key"))
 
 
-def _tables(pipeline: Wiring) -> Mapping[str, tuple[str, ...]]:
+def _tables(pipeline: Wiring) -> Mapping[str, Table]:
     """The audit table's keys by its name, so that the stand-in knows one item from another."""
     table = pipeline.filled.get("audit_table")
     name = pipeline.assembly.text(table.ref) if table else None
     schema = table.get("KeySchema") if table else None
     keys = [k.get("AttributeName") for k in schema if isinstance(k, dict)] if isinstance(schema, list) else []
     texts = tuple(key for key in keys if isinstance(key, str))
-    return {name: texts} if name and texts else {}
+    return {name: Table(texts)} if name and texts else {}
 
 
 def _seed(cache: Path | None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from compliance.handlers.sandbox import Call, Execution, Fault, Invocation, Limits, Program, Supplies
+from compliance.handlers.sandbox import Call, Execution, Fault, Invocation, Limits, Program, Supplies, Table
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.dynamodb import Tables
 from compliance.handlers.sandbox.expressions import Names, assign, holds
@@ -454,7 +454,7 @@ def put(tables: Tables, item: dict[str, str], condition: str | None = None) -> s
 
 
 def test_keys_tell_items_apart() -> None:
-    known = Tables({"t": ("id", "at")})
+    known = Tables({"t": Table(("id", "at"))})
     assert put(known, {"id": "1", "at": "1"}, "attribute_not_exists(id)") is None
     assert put(known, {"id": "1", "at": "2"}, "attribute_not_exists(id)") is None
     assert put(known, {"id": "1", "at": "1"}, "attribute_not_exists(id)") == "ConditionalCheckFailedException"
@@ -465,7 +465,7 @@ def test_keys_tell_items_apart() -> None:
 
 
 def test_a_transaction_is_all_or_nothing() -> None:
-    tables = Tables({"t": ("id",)})
+    tables = Tables({"t": Table(("id",))})
     put(tables, {"id": "2"})
     writes = [
         {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -58,3 +59,24 @@ class Draw:
     def late(self, day: datetime) -> datetime:
         """Some time before midnight: the day after, from Europe eastwards."""
         return day + timedelta(hours=22, minutes=self.number(5, 50), seconds=self.number(0, 59))
+
+
+def as_text(value: JSON) -> str:
+    """A body as it travels: a text as it is, anything else as JSON."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def iso(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def known(data: Mapping[str, JSON], names: str) -> None:
+    """Refuses members that nothing here reads: a typo would be an event that nobody meant."""
+    if unknown := [name for name in data if name not in names.split()]:
+        raise ValueError(f"no member {unknown[0]!r}; there are {', '.join(names.split())}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw
+from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, iso, milliseconds
 
 PARTS = ("requestContext", "responseContext", "DDBStreamBatchInfo")
 
@@ -84,13 +84,13 @@ class DeadLetters:
                 "functionError": function_error,
             },
             "version": "1.0",
-            "timestamp": _iso(at),
+            "timestamp": iso(at),
             "DDBStreamBatchInfo": {
                 "shardId": f"shardId-{draw.digits(20)}-{draw.hex(8)}",
                 "startSequenceNumber": str(first),
                 "endSequenceNumber": str(first + draw.number(1000, 9999)),
-                "approximateArrivalOfFirstRecord": _iso(at - timedelta(seconds=draw.number(70, 90))),
-                "approximateArrivalOfLastRecord": _iso(at - timedelta(seconds=draw.number(60, 69))),
+                "approximateArrivalOfFirstRecord": iso(at - timedelta(seconds=draw.number(70, 90))),
+                "approximateArrivalOfLastRecord": iso(at - timedelta(seconds=draw.number(60, 69))),
                 "batchSize": draw.number(20, 9999),
                 "streamArn": self._stream,
             },
@@ -115,9 +115,9 @@ class DeadLetters:
             "body": body,
             "attributes": {
                 "ApproximateReceiveCount": "1",
-                "SentTimestamp": str(_milliseconds(at) + 500),
+                "SentTimestamp": str(milliseconds(at) + 500),
                 "SenderId": f"AROA{self._draw.digits(16)}:{self._draw.word()}",
-                "ApproximateFirstReceiveTimestamp": str(_milliseconds(at) + 900),
+                "ApproximateFirstReceiveTimestamp": str(milliseconds(at) + 900),
             },
             "messageAttributes": {},
             "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
@@ -130,11 +130,3 @@ class DeadLetters:
 
 def batch(messages: Sequence[JSON]) -> JSON:
     return {"Records": list(messages)}
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
-
-
-def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

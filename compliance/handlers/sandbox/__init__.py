@@ -5,7 +5,8 @@ The words of the sandbox. `run.execute` does the work; `node/` and `python/` hol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,41 @@ class Program(msgspec.Struct, frozen=True):
     environment: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class Table(msgspec.Struct, frozen=True):
+    """What the template says of a table: its key attributes, and those of its indexes by their names."""
+
+    keys: tuple[str, ...]
+    indexes: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What is in AWS before an invocation.
+
+    `items` by table name, in plain values or attribute values; `objects` by bucket and key, as text;
+    `parameters` of SSM and `secrets` by name; `messages` by queue URL, for a handler that receives
+    them itself. `answers` are of operations that the sandbox does not stand in for, by `lambda:Invoke`.
+    """
+
+    items: Mapping[str, Sequence[Mapping[str, Any]]] = msgspec.field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
+    parameters: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    messages: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
+    answers: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
 class Fault(msgspec.Struct, frozen=True):
     """A call to AWS that the stand-in refuses.
 
     `error` is the service's error name (ThrottlingException, AccessDeniedException, NoSuchBucket,
-    TimeoutError). It hits each matching call, or with `call` only the nth of them (from 0); with
-    `containing`, only calls whose parameters contain that text anywhere.
+    TimeoutError, ECONNRESET). It hits each matching call, or with `call` only the nth of them (from 0).
+    A call matches by service and operation (`*` is any); with `containing`, if its parameters contain
+    that text anywhere; with `where`, if each parameter named has that value.
+
+    `entries` are the places in a batch (SendMessageBatch, PutRecords, BatchWriteItem, PutEvents) that
+    alone are refused: the call itself succeeds and reports them in the way of its operation.
+    `after`: the call takes effect and only its answer is lost, which a timeout may mean.
+    `reasons` are those of a cancelled transaction, one an action.
     """
 
     service: str
@@ -39,15 +69,31 @@ class Fault(msgspec.Struct, frozen=True):
     error: str
     call: int | None = None
     containing: str | None = None
+    where: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    entries: tuple[int, ...] = ()
+    after: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One event for the handler. `clock` shifts the handler's wall clock by so many seconds."""
+    """One event for the handler. `clock` shifts the handler's wall clock by so many seconds.
+
+    `given` replaces all that is in AWS; None leaves there what the invocations before made.
+    `fresh` asks for a process of its own: a cold start. Otherwise it is the process of the one before.
+    """
 
     name: str
-    event: Mapping[str, Any]
+    event: Any
     faults: tuple[Fault, ...] = ()
     clock: float = 0.0
+    given: Given | None = None
+    fresh: bool = False
+
+
+NOT_STOOD_IN = "NotStoodIn"
+READS = re.compile(
+    r"(Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check)"
+)
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -63,6 +109,23 @@ class Call(msgspec.Struct, frozen=True):
     parameters: Mapping[str, Any]
     error: str | None = None
     at: str | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is there to change something, refused or not. What is not known to read, writes."""
+        return not READS.match(self.operation)
+
+    @property
+    def stood_in(self) -> bool:
+        """False where the sandbox has no answer: what follows from it is not assessed."""
+        return self.error != NOT_STOOD_IN
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is in tables (items in attribute values) and buckets (key to text) after an invocation."""
+
+    tables: Mapping[str, tuple[Mapping[str, Any], ...]] = msgspec.field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 
 class HandlerError(msgspec.Struct, frozen=True):
@@ -83,6 +146,18 @@ class Outcome(msgspec.Struct, frozen=True):
     calls: tuple[Call, ...] = ()
     log: str = ""
     duration: float = 0.0
+    state: State = State()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The log's lines, without empty ones."""
+        return tuple(line for line in self.log.splitlines() if line.strip())
+
+    @property
+    def not_stood_in(self) -> tuple[str, ...]:
+        """`lambda:Invoke at index.js:12`, for each call that the sandbox has no answer to."""
+        calls = (c for c in self.calls if not c.stood_in)
+        return tuple(f"{c.service}:{c.operation}" + (f" at {c.at}" if c.at else "") for c in calls)
 
 
 class Execution(msgspec.Struct, frozen=True):

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from compliance.handlers.sandbox import Call, Fault
+from compliance.handlers.sandbox import Call, Fault, Given, State
 from compliance.handlers.sandbox.dynamodb import Tables
 from compliance.handlers.sandbox.refusal import Refusal, refusal_of
+from compliance.handlers.sandbox.values import attributes
 
 JSON = Any
 
@@ -94,12 +95,29 @@ class Aws(msgspec.Struct):
 
     tables: Tables
     faults: Sequence[Fault] = ()
+    given: Given = Given()
     objects: dict[tuple[str, str], JSON] = msgspec.field(default_factory=dict)
     _hits: dict[int, itertools.count[int]] = msgspec.field(default_factory=dict)
 
-    def begin(self, faults: Sequence[Fault]) -> None:
+    def begin(self, faults: Sequence[Fault], given: Given | None) -> None:
         self.faults = faults
         self._hits = {}
+        if given is not None:
+            self.given = given
+            self.tables.items = {
+                name: [attributes(item) for item in items] for name, items in given.items.items()
+            }
+            self.objects = {
+                (bucket, key): body
+                for bucket, bodies in given.objects.items()
+                for key, body in bodies.items()
+            }
+
+    def state(self) -> State:
+        objects: dict[str, dict[str, str]] = {}
+        for (bucket, key), body in self.objects.items():
+            objects.setdefault(bucket, {})[key] = _readable(body)
+        return State({name: tuple(items) for name, items in self.tables.items.items()}, objects)
 
     def call(
         self, service: str, operation: str, parameters: Mapping[str, JSON], at: str | None

@@ -21,6 +21,7 @@ from compliance.handlers.sandbox import (
     Limits,
     Program,
     Supplies,
+    Table,
 )
 
 JSON = Any
@@ -32,7 +33,7 @@ def key_of(
     invocations: Sequence[Invocation],
     supplies: Supplies,
     limits: Limits,
-    tables: Mapping[str, tuple[str, ...]],
+    tables: Mapping[str, Table],
     interpreter: Path,
     cache_key: str | None,
 ) -> str:
@@ -46,7 +47,7 @@ def key_of(
         "events": events,
         "supplies": msgspec.to_builtins(supplies),
         "limits": msgspec.to_builtins(limits),
-        "tables": {name: list(keys) for name, keys in tables.items()},
+        "tables": msgspec.to_builtins(tables),
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 

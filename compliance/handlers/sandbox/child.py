@@ -202,7 +202,7 @@ class Child:
             self._read_log()
             self.log.clear()
             self.current = _Current(invocation.name, time.monotonic())
-            self.aws.begin(invocation.faults)
+            self.aws.begin(invocation.faults, invocation.given)
             self._send({}, deadline)
         elif kind == "end":
             self._finish(True, message)
@@ -225,6 +225,7 @@ class Child:
                 calls=tuple(self.current.calls),
                 log=self.log.decode("utf-8", "replace").replace(self.root, "/var/task"),
                 duration=time.monotonic() - self.current.began,
+                state=self.aws.state(),
             )
         )
         self.log.clear()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from compliance.handlers.sandbox import Table
 from compliance.handlers.sandbox.expressions import Names, assign, holds, named_in
 from compliance.handlers.sandbox.refusal import Refusal, refusal_of
 
@@ -26,12 +27,12 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 class Tables(msgspec.Struct):
-    """`keys` names the key attributes of the tables that are known.
+    """`known` are the tables that the template has.
 
     Of any other table, the key is what a request calls its Key, or what its condition names.
     """
 
-    keys: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    known: Mapping[str, Table] = msgspec.field(default_factory=dict)
     items: dict[str, list[Item]] = msgspec.field(default_factory=dict)
 
     def answer(self, operation: str, parameters: Mapping[str, JSON]) -> JSON:
@@ -143,8 +144,8 @@ class Tables(msgspec.Struct):
 
     def _key_of(self, table: str, item: Item, request: Mapping[str, JSON]) -> Item | None:
         """What tells this item from others: the table's key, or the attributes its condition names."""
-        known = self.keys.get(table)
-        for name in known or ():
+        known = self.known[table].keys if table in self.known else ()
+        for name in known:
             if name not in item:
                 raise _invalid(
                     f"One or more parameter values were invalid: Missing the key {name} in the item"

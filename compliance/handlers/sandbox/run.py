@@ -16,7 +16,15 @@ from typing import Any
 
 import msgspec
 
-from compliance.handlers.sandbox import Execution, HandlerError, Invocation, Limits, Program, Supplies
+from compliance.handlers.sandbox import (
+    Execution,
+    HandlerError,
+    Invocation,
+    Limits,
+    Program,
+    Supplies,
+    Table,
+)
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.cache import key_of, load, store
 from compliance.handlers.sandbox.child import Child, Record
@@ -46,13 +54,13 @@ def execute(
     limits: Limits = USUAL,
     cache: Path | None = None,
     *,
-    tables: Mapping[str, tuple[str, ...]] | None = None,
+    tables: Mapping[str, Table] | None = None,
     cache_key: str | None = None,
 ) -> Execution:
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
-    `tables` names the key attributes of DynamoDB tables by table name, so that the stand-in can tell
-    one item from another. `cache_key` stands for the invocations in the cache's key, where these are
+    `tables` are the DynamoDB tables that are known, by name, so that the stand-in can tell one item
+    from another. `cache_key` stands for the invocations in the cache's key, where these are
     drawn afresh each time: it has to name all that matters about them, faults too. Raises CheckerError
     only where the sandbox itself is broken.
     """
@@ -97,7 +105,9 @@ def _run(
     deadline = time.monotonic() + limits.seconds
     language = _language(program.runtime)
     command = [str(interpreter), *_options(language, root, limits)]
-    while True:
+    while left:
+        cold = next((i for i, one in enumerate(left) if one.fresh and i), len(left))
+        together, later = left[:cold], left[cold:]
         lock = _lock(language, interpreter, root, limits)
         record.unheld = lock.unheld
         try:
@@ -105,10 +115,10 @@ def _run(
         finally:
             lock.close()
         begun = len(record.outcomes)
-        child.converse(_job(program, left, supplies, root), left, deadline)
+        child.converse(_job(program, together, supplies, root), together, deadline)
         done = len(record.outcomes) - begun
-        left = left[done:]
-        if not left or not done or record.stopped or record.load_error or record.missing:
+        left = [*together[done:], *later]
+        if not done or record.stopped or record.load_error or record.missing:
             return
 
 

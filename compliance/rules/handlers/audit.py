@@ -268,7 +268,8 @@ class _Twice(msgspec.Struct, frozen=True):
 
 @probe("delivered_twice", "audit")
 def delivered_twice(seen: Seen) -> Iterator[Finding]:
-    names = next(iter((seen.observed.target.tables or {}).values()), AUDIT_KEYS)
+    known = seen.observed.target.tables or {}
+    names = next((table.keys for table in known.values()), AUDIT_KEYS)
     for name in ("full", "no-response", "no-json"):
         _, once = seen.observed.act(name)
         _, again = seen.observed.act(f"{name}-again")

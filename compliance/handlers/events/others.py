@@ -1,0 +1,124 @@
+"""Events of services that invoke a function once for each thing that happens.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
+https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-working-with-lambda-triggers.html
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, as_text, known, milliseconds
+
+
+def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    known(data, "source detail_type detail resources account region id")
+    return {
+        "version": "0",
+        "id": str(data.get("id") or draw.uuid()),
+        "detail-type": str(data.get("detail_type") or "Something happened"),
+        "source": str(data.get("source") or f"com.example.{draw.word(6)}"),
+        "account": str(data.get("account") or ACCOUNT),
+        "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": str(data.get("region") or draw.one(REGIONS)),
+        "resources": [str(arn) for arn in data.get("resources") or []],
+        "detail": data.get("detail", {}),
+    }
+
+
+def schedule(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    known(data, "rule")
+    region = draw.one(REGIONS)
+    rule = str(data.get("rule") or f"arn:aws:events:{region}:{ACCOUNT}:rule/{draw.word(6)}-rule")
+    whole = {"source": "aws.events", "detail_type": "Scheduled Event", "resources": [rule], "region": region}
+    return eventbridge(whole, draw, at)
+
+
+def cognito(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    known(data, "trigger user pool client request response")
+    region, name = draw.one(REGIONS), draw.word()
+    user = {"sub": draw.uuid(), "email": f"{name}@example.com", **(data.get("user") or {})}
+    trigger = str(data.get("trigger") or "PreSignUp_SignUp")
+    request, response = REQUESTS.get(trigger.partition("_")[0], ({}, {}))
+    return {
+        "version": "1",
+        "triggerSource": trigger,
+        "region": region,
+        "userPoolId": str(data.get("pool") or f"{region}_{draw.word(9)}"),
+        "userName": name,
+        "callerContext": {
+            "awsSdkVersion": "aws-sdk-unknown-unknown",
+            "clientId": str(data.get("client") or draw.hex(26)),
+        },
+        "request": {
+            "userAttributes": {str(k): str(v) for k, v in user.items()},
+            **request,
+            **(data.get("request") or {}),
+        },
+        "response": {**response, **(data.get("response") or {})},
+    }
+
+
+# What the request and the response of a trigger hold besides the user's attributes.
+REQUESTS: Mapping[str, tuple[JSON, JSON]] = {
+    "PreSignUp": (
+        {"validationData": None, "clientMetadata": {}},
+        {"autoConfirmUser": False, "autoVerifyEmail": False, "autoVerifyPhone": False},
+    ),
+    "PostConfirmation": ({"clientMetadata": {}}, {}),
+    "PreAuthentication": ({"userNotFound": False, "validationData": None}, {}),
+    "PostAuthentication": ({"newDeviceUsed": False, "clientMetadata": {}}, {}),
+    "TokenGeneration": (
+        {"groupConfiguration": {"groupsToOverride": [], "iamRolesToOverride": [], "preferredRole": None}},
+        {"claimsOverrideDetails": None},
+    ),
+    "CustomMessage": (
+        {"codeParameter": "{####}", "linkParameter": None, "usernameParameter": None, "clientMetadata": {}},
+        {"smsMessage": None, "emailMessage": None, "emailSubject": None},
+    ),
+}
+
+
+def custom_resource(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    known(data, "request type properties old_properties logical_id physical_id")
+    region, kind = draw.one(REGIONS), str(data.get("request") or "Create")
+    kind_of = str(data.get("type") or "Custom::Thing")
+    token = f"arn:aws:lambda:{region}:{ACCOUNT}:function:{draw.word(8)}"
+    made = {
+        "RequestType": kind,
+        "ServiceToken": token,
+        "ResponseURL": f"https://cloudformation-custom-resource-response-{draw.word(6)}.s3.amazonaws.com/{draw.word(20)}",
+        "StackId": f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{draw.word(6)}/{draw.uuid()}",
+        "RequestId": draw.uuid(),
+        "LogicalResourceId": str(data.get("logical_id") or f"Thing{draw.word(4)}"),
+        "ResourceType": kind_of,
+        "ResourceProperties": {"ServiceToken": token, **(data.get("properties") or {})},
+    }
+    if kind != "Create":
+        made["PhysicalResourceId"] = str(data.get("physical_id") or draw.word(12))
+    if kind == "Update":
+        made["OldResourceProperties"] = {"ServiceToken": token, **(data.get("old_properties") or {})}
+    return made
+
+
+def logs(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    """A subscription of a log group: its messages, zipped."""
+    known(data, "group stream messages")
+    content = {
+        "messageType": "DATA_MESSAGE",
+        "owner": ACCOUNT,
+        "logGroup": str(data.get("group") or f"/aws/lambda/{draw.word(6)}"),
+        "logStream": str(data.get("stream") or draw.word(12)),
+        "subscriptionFilters": [draw.word(6)],
+        "logEvents": [
+            {"id": draw.digits(56), "timestamp": milliseconds(at), "message": as_text(message)}
+            for message in data.get("messages") or []
+        ],
+    }
+    return {"awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(content).encode())).decode()}}

@@ -1,0 +1,262 @@
+"""Batches of records, as queues, topics, streams and buckets hand them to a function.
+
+https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
+https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-kinesisfirehose.html
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote_plus
+
+from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, as_text, iso, known, milliseconds
+from compliance.handlers.sandbox.values import attributes
+
+Data = Sequence[Mapping[str, JSON]]
+
+
+def sqs(data: Data, draw: Draw, at: datetime) -> JSON:
+    queue = f"arn:aws:sqs:{draw.one(REGIONS)}:{ACCOUNT}:{draw.word(6)}-queue"
+    return {"Records": [_message(one, queue, draw, at) for one in data]}
+
+
+def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> JSON:
+    known(one, "body payload attributes message_attributes group deduplication receive_count queue id")
+    body, arn = as_text(one.get("body", one.get("payload", ""))), str(one.get("queue") or queue)
+    own = {
+        "ApproximateReceiveCount": str(one.get("receive_count", 1)),
+        "SentTimestamp": str(milliseconds(at) - 500),
+        "SenderId": f"AROA{draw.digits(16)}:{draw.word()}",
+        "ApproximateFirstReceiveTimestamp": str(milliseconds(at) - 100),
+    }
+    if "group" in one or arn.endswith(".fifo"):
+        own |= {
+            "SequenceNumber": draw.digits(20),
+            "MessageGroupId": str(one.get("group", "group")),
+            "MessageDeduplicationId": str(one.get("deduplication") or draw.hex(64)),
+        }
+    return {
+        "messageId": str(one.get("id") or draw.uuid()),
+        "receiptHandle": f"AQEB{draw.hex(64)}",
+        "body": body,
+        "attributes": {**own, **{k: str(v) for k, v in (one.get("attributes") or {}).items()}},
+        "messageAttributes": {
+            name: {**_attribute(value, "stringValue", "binaryValue", "dataType"), **EMPTY_LISTS}
+            for name, value in (one.get("message_attributes") or {}).items()
+        },
+        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": arn,
+        "awsRegion": _region(arn),
+    }
+
+
+EMPTY_LISTS: JSON = {"stringListValues": [], "binaryListValues": []}
+
+
+def _attribute(value: JSON, text: str, binary: str, kind: str) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items()}
+    if isinstance(value, bytes):
+        return {binary: base64.b64encode(value).decode(), kind: "Binary"}
+    return {text: str(value), kind: "String" if isinstance(value, str) else "Number"}
+
+
+def sns(data: Data, draw: Draw, at: datetime) -> JSON:
+    region = draw.one(REGIONS)
+    topic = f"arn:aws:sns:{region}:{ACCOUNT}:{draw.word(6)}-topic"
+    return {"Records": [_notification(one, topic, draw, at) for one in data]}
+
+
+def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime) -> JSON:
+    known(one, "message payload subject message_attributes topic id")
+    arn = str(one.get("topic") or topic)
+    address = f"https://sns.{_region(arn)}.amazonaws.com/"
+    return {
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": f"{arn}:{draw.uuid()}",
+        "EventSource": "aws:sns",
+        "Sns": {
+            "SignatureVersion": "1",
+            "Timestamp": iso(at),
+            "Signature": f"{draw.word(40)}==",
+            "SigningCertUrl": f"{address}SimpleNotificationService-{draw.hex(32)}.pem",
+            "MessageId": str(one.get("id") or draw.uuid()),
+            "Message": as_text(one.get("message", one.get("payload", ""))),
+            "MessageAttributes": {
+                name: _attribute(value, "Value", "Value", "Type")
+                for name, value in (one.get("message_attributes") or {}).items()
+            },
+            "Type": "Notification",
+            "UnsubscribeUrl": f"{address}?Action=Unsubscribe&SubscriptionArn={arn}:{draw.uuid()}",
+            "TopicArn": arn,
+            "Subject": one.get("subject"),
+        },
+    }
+
+
+def envelope(notification: JSON) -> JSON:
+    """A message of SNS as it lies in a queue: the same members, with other capitals."""
+    names = {"SigningCertUrl": "SigningCertURL", "UnsubscribeUrl": "UnsubscribeURL"}
+    made = {names.get(name, name): value for name, value in notification.items()}
+    return {k: v for k, v in made.items() if v not in (None, {})}
+
+
+def s3(data: Data, draw: Draw, at: datetime) -> JSON:
+    region, owner = draw.one(REGIONS), f"A{draw.digits(13)}"
+    bucket = f"{draw.word(8)}-bucket"
+    return {"Records": [_object(one, bucket, region, owner, draw, at) for one in data]}
+
+
+def _object(one: Mapping[str, JSON], bucket: str, region: str, owner: str, draw: Draw, at: datetime) -> JSON:
+    known(one, "bucket key name size etag version region")
+    name = str(one.get("name") or "ObjectCreated:Put").removeprefix("s3:")
+    bucket = str(one.get("bucket") or bucket)
+    entry: dict[str, JSON] = {"key": quote_plus(str(one.get("key") or draw.word()), safe="/-_.*()!'")}
+    if name.startswith("ObjectCreated"):
+        entry |= {
+            "size": int(one.get("size") or draw.number(100, 9_999)),
+            "eTag": str(one.get("etag") or draw.hex(32)),
+        }
+    if "version" in one:
+        entry["versionId"] = str(one["version"])
+    entry["sequencer"] = draw.hex(18).upper()
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": str(one.get("region") or region),
+        "eventTime": iso(at),
+        "eventName": name,
+        "userIdentity": {"principalId": owner},
+        "requestParameters": {"sourceIPAddress": f"203.0.113.{draw.number(1, 254)}"},
+        "responseElements": {"x-amz-request-id": draw.hex(16).upper(), "x-amz-id-2": f"{draw.word(70)}="},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": draw.uuid(),
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": {"principalId": owner},
+                "arn": f"arn:aws:s3:::{bucket}",
+            },
+            "object": entry,
+        },
+    }
+
+
+def kinesis(data: Data, draw: Draw, at: datetime) -> JSON:
+    stream = f"arn:aws:kinesis:{draw.one(REGIONS)}:{ACCOUNT}:stream/{draw.word(6)}-stream"
+    first, shard = int(draw.digits(56)), f"shardId-{draw.number(0, 9):012d}"
+    return {
+        "Records": [
+            _kinesis_record(one, stream, first + i * 7, shard, draw, at) for i, one in enumerate(data)
+        ]
+    }
+
+
+def _kinesis_record(
+    one: Mapping[str, JSON], stream: str, number: int, shard: str, draw: Draw, at: datetime
+) -> JSON:
+    known(one, "data payload partition_key stream")
+    arn = str(one.get("stream") or stream)
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": str(one.get("partition_key") or draw.word()),
+            "sequenceNumber": str(number),
+            "data": _encoded(one),
+            "approximateArrivalTimestamp": milliseconds(at) / 1000,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{shard}:{number}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": f"arn:aws:iam::{ACCOUNT}:role/{draw.word(6)}-role",
+        "awsRegion": _region(arn),
+        "eventSourceARN": arn,
+    }
+
+
+def firehose(data: Data, draw: Draw, at: datetime) -> JSON:
+    region = draw.one(REGIONS)
+    return {
+        "invocationId": draw.uuid(),
+        "deliveryStreamArn": f"arn:aws:firehose:{region}:{ACCOUNT}:deliverystream/{draw.word(6)}",
+        "region": region,
+        "records": [
+            {
+                "recordId": draw.digits(56),
+                "approximateArrivalTimestamp": milliseconds(at),
+                "data": _encoded(one),
+            }
+            for one in data
+        ],
+    }
+
+
+def dynamodb(data: Data, draw: Draw, at: datetime) -> JSON:
+    label = iso(at - timedelta(days=draw.number(100, 500))).removesuffix("Z")
+    stream = f"arn:aws:dynamodb:{draw.one(REGIONS)}:{ACCOUNT}:table/{draw.word(6)}-table/stream/{label}"
+    first = int(draw.digits(21))
+    return {"Records": [_change(one, stream, first + i * 111, draw, at) for i, one in enumerate(data)]}
+
+
+def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: datetime) -> JSON:
+    known(one, "name keys new old stream user_identity view")
+    old, new = one.get("old"), one.get("new")
+    usual = "REMOVE" if new is None and old is not None else "INSERT" if old is None else "MODIFY"
+    name, arn = str(one.get("name") or usual), str(one.get("stream") or stream)
+    keys = one.get("keys") or {"id": (new or old or {}).get("id", draw.uuid())}
+    images = {
+        "Keys": _image(keys),
+        **({"NewImage": _image(new)} if new is not None else {}),
+        **({"OldImage": _image(old)} if old is not None else {}),
+    }
+    return {
+        "eventID": draw.hex(32),
+        "eventName": name,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": _region(arn),
+        "dynamodb": {
+            "ApproximateCreationDateTime": int(at.timestamp()),
+            **images,
+            "SequenceNumber": str(number),
+            "SizeBytes": len(json.dumps(images)),
+            "StreamViewType": str(one.get("view") or "NEW_AND_OLD_IMAGES"),
+        },
+        "eventSourceARN": arn,
+        **({"userIdentity": TIME_TO_LIVE} if one.get("user_identity") else {}),
+    }
+
+
+def _image(item: Mapping[str, JSON]) -> JSON:
+    """Bytes are in base64 in an event."""
+
+    def sent(node: JSON) -> JSON:
+        if isinstance(node, Mapping):
+            return node["$b"] if set(node) == {"$b"} else {name: sent(child) for name, child in node.items()}
+        return [sent(child) for child in node] if isinstance(node, list) else node
+
+    return sent(attributes(item))
+
+
+TIME_TO_LIVE = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+
+
+def _encoded(one: Mapping[str, JSON]) -> str:
+    value = one.get("data", one.get("payload", ""))
+    raw = value if isinstance(value, bytes) else as_text(value).encode()
+    return base64.b64encode(raw).decode()
+
+
+def _region(arn: str) -> str:
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 3 and parts[3] else "us-east-1"

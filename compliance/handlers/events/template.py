@@ -1,0 +1,116 @@
+"""Events of every trigger of a Lambda function, made from short data.
+
+    event({"http_api": {"method": "POST", "path": "/orders", "body": {"id": "7"}}}, draw, at)
+    event({"sqs": [{"body": {"id": "7"}}, {"body": "{"}]}, draw, at)
+    event({"s3": [{"bucket": "uploads", "key": "a b.csv"}]}, draw, at)
+
+A member that the data leaves out gets a drawn value of the right form. The key names the trigger:
+
+rest_api, http_api, function_url
+    method, path, resource (the route: /orders/{id}), path_parameters, query, headers, cookies, body
+    (a text, or anything else as JSON), base64 (true: the body is encoded), authorizer, stage, source_ip
+sqs: a list of messages
+    body (a text, or anything else as JSON) or event (the event of another trigger) or sns (a message as
+    below, in SNS's envelope); attributes (SQS's own), message_attributes, group and deduplication of a FIFO
+    queue, receive_count, queue (ARN)
+sns: a list of messages
+    message (a text, or anything else as JSON) or event, subject, message_attributes, topic (ARN)
+s3: a list of objects
+    bucket, key (as the object has it; the event gets it URL-encoded), name (ObjectCreated:Put), size, etag,
+    version
+kinesis: a list of records
+    data (a text, bytes, or anything else as JSON) or event, partition_key, stream (ARN)
+dynamodb: a list of changes
+    name (INSERT, MODIFY, REMOVE; else told from the images), keys, new, old (plain values or attribute
+    values), stream (ARN), user_identity (true: time to live deleted the item), view
+eventbridge
+    source, detail_type, detail, resources, account, region
+schedule
+    rule (ARN)
+step_functions, json
+    the event itself
+cognito
+    trigger (PreSignUp_SignUp), user, pool, client, request, response
+custom_resource
+    request (Create, Update, Delete), type, properties, old_properties, logical_id, physical_id
+firehose: a list of records
+    data, partition_key
+logs
+    group, stream, messages
+alb
+    method, path, query, headers, body, base64
+
+Sources: https://docs.aws.amazon.com/lambda/latest/dg/lambda-services.html and the pages of each service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from compliance.handlers.events import JSON, Draw, http, others, records
+
+TEMPLATES: Mapping[str, Callable[[JSON, Draw, datetime], JSON]] = {
+    "rest_api": http.rest_api,
+    "http_api": http.http_api,
+    "function_url": http.function_url,
+    "alb": http.alb,
+    "sqs": records.sqs,
+    "sns": records.sns,
+    "s3": records.s3,
+    "kinesis": records.kinesis,
+    "dynamodb": records.dynamodb,
+    "firehose": records.firehose,
+    "eventbridge": others.eventbridge,
+    "schedule": others.schedule,
+    "cognito": others.cognito,
+    "custom_resource": others.custom_resource,
+    "logs": others.logs,
+    "step_functions": lambda data, draw, at: data,
+    "json": lambda data, draw, at: data,
+}
+# Triggers whose members are a batch: their data is a list.
+BATCHES = ("sqs", "sns", "s3", "kinesis", "dynamodb", "firehose")
+
+
+class UnknownEvent(ValueError):
+    """Data that no event can be made from: it says what is wrong with it."""
+
+
+def event(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    """The event of a trigger, as Lambda hands it to the function.
+
+    `data` has one key, the trigger; `at` is when it happens. Drawn values (`{draw: id}`) are filled in
+    before, by `values.Values`. Raises UnknownEvent.
+    """
+    if not isinstance(data, Mapping) or len(data) != 1:
+        raise UnknownEvent(f"an event has one trigger ({', '.join(TEMPLATES)}); found {data!r}")
+    ((trigger, content),) = data.items()
+    if trigger not in TEMPLATES:
+        raise UnknownEvent(f"there is no trigger {trigger!r}; there are {', '.join(TEMPLATES)}")
+    if trigger in BATCHES:
+        content = [content] if isinstance(content, Mapping) else content
+        if not isinstance(content, list | tuple) or not all(isinstance(one, Mapping) for one in content):
+            raise UnknownEvent(f"{trigger}: a list of mappings is wanted")
+        content = [_nested(one, draw, at) for one in content]
+    elif trigger not in ("json", "step_functions"):
+        content = {} if content is None else content
+        if not isinstance(content, Mapping):
+            raise UnknownEvent(f"{trigger}: a mapping is wanted")
+    try:
+        return TEMPLATES[trigger](content, draw, at)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnknownEvent(f"{trigger}: {error}") from error
+
+
+def _nested(one: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+    """What a record carries of another trigger: S3's notice in a message of SQS, SNS's envelope."""
+    if "event" in one:
+        payload = event(one["event"], draw, at)
+    elif "sns" in one:
+        envelope = records.sns([_nested(one["sns"] or {}, draw, at)], draw, at)["Records"][0]["Sns"]
+        payload = records.envelope(envelope)
+    else:
+        return one
+    rest = {name: value for name, value in one.items() if name not in ("event", "sns")}
+    return {**rest, "payload": payload}

@@ -1,0 +1,77 @@
+"""Several invocations of one function: what is there before, what one leaves to the next, and cold starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compliance.handlers.sandbox import Execution, Fault, Given, Invocation, Program, Table
+from compliance.handlers.sandbox.run import execute
+
+NODE = """
+const ddb = require('@aws-sdk/lib-dynamodb'); const { DynamoDBClient } = require('@aws-sdk/client-dynamodb');
+const docs = ddb.DynamoDBDocumentClient.from(new DynamoDBClient({}));
+let count = 0;
+exports.handler = async (event) => {
+  count += 1;
+  const { Item } = await docs.send(new ddb.GetCommand({ TableName: 't', Key: { id: event.id } }));
+  await docs.send(new ddb.PutCommand({ TableName: 't', Item: { id: event.id, n: (Item?.n ?? 0) + 1 } }));
+  console.log('first'); console.log('second');
+  return count;
+};
+"""
+PYTHON = """
+import boto3
+table = boto3.resource('dynamodb').Table('t')
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    item = table.get_item(Key={'id': event['id']}).get('Item') or {'n': 0}
+    table.put_item(Item={'id': event['id'], 'n': item['n'] + 1})
+    print('first'); print('second')
+    return count
+"""
+BOTH = pytest.mark.parametrize(("runtime", "code"), [("nodejs24.x", NODE), ("python3.13", PYTHON)])
+TABLES = {"t": Table(("id",))}
+SEVEN = {"id": "7"}
+
+
+def run(runtime: str, code: str, *invocations: Invocation) -> Execution:
+    return execute(Program(runtime, "index.handler", code), invocations, tables=TABLES)
+
+
+def numbers(execution: Execution) -> list[Any]:
+    return [[item["n"]["N"] for item in o.state.tables.get("t", ())] for o in execution.outcomes]
+
+
+@BOTH
+def test_one_leaves_its_items_to_the_next(runtime: str, code: str) -> None:
+    given = Given(items={"t": [{"id": "7", "n": 4}]})
+    seen = run(
+        runtime,
+        code,
+        Invocation("one", SEVEN, given=given),
+        Invocation("two", SEVEN),
+        Invocation("three", SEVEN, given=Given()),
+        Invocation("four", SEVEN, given=given, fresh=True),
+    )
+    assert numbers(seen) == [["5"], ["6"], ["1"], ["5"]]
+    assert [o.result for o in seen.outcomes] == [1, 2, 3, 1]
+    assert [o.name for o in seen.outcomes] == ["one", "two", "three", "four"]
+    assert seen.outcomes[0].lines == ("first", "second")
+    get, put = seen.outcomes[0].calls
+    assert (get.writes, put.writes) == (False, True)
+
+
+@BOTH
+def test_a_fault_of_one_is_not_of_the_next(runtime: str, code: str) -> None:
+    seen = run(
+        runtime,
+        code,
+        Invocation("one", SEVEN, (Fault("dynamodb", "PutItem", "ThrottlingException"),)),
+        Invocation("two", SEVEN),
+    )
+    assert [o.error is not None for o in seen.outcomes] == [True, False]
+    assert numbers(seen) == [[], ["1"]]
