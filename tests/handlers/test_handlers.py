@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from compliance.facts.pipeline import Pipeline
 from compliance.handlers.events.changes import Stream
-from compliance.handlers.sandbox import Program
+from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.scenarios import NotRun, Observations, Observed, Target, start
 from compliance.model import Status, Verdict
 from compliance.rules import KINDS, Case, Rule
@@ -74,7 +74,7 @@ def program(code: Path | str, runtime: str = NODE, entry: str = "index.handler")
 
 
 def observe(role: str, code: Program) -> Observations:
-    target = Target(cast(Resource, Thing({})), code, tables={"audit": ("auditId", "timestamp")})
+    target = Target(cast(Resource, Thing({})), code, tables={"audit": Table(("auditId", "timestamp"))})
     others: dict[str, Target | NotRun] = {"processor": NotRun("not asked"), "audit": NotRun("not asked")}
     return start(**(others | {role: target}))()
 

@@ -10,6 +10,7 @@ from test_handlers import REQUIREMENTS, Thing, program, verdict
 
 from compliance.handlers.events import Draw
 from compliance.handlers.sandbox import Call, Execution, HandlerError, Outcome
+from compliance.handlers.sandbox import Table
 from compliance.handlers.scenarios import (
     Observations,
     Observed,
@@ -22,7 +23,7 @@ from compliance.model import Status
 from compliance.template.assembly import Resource
 
 SCENES = {"processor": processor_scenes(Draw("a")), "audit": audit_scenes(Draw("a"))}
-TARGET = Target(cast(Resource, Thing({})), program(""), tables={"audit": ("auditId", "timestamp")})
+TARGET = Target(cast(Resource, Thing({})), program(""), tables={"audit": Table(("auditId", "timestamp"))})
 
 WORDS = """
 S N M L NULL Item Key TableName audit auditId timestamp failureType Body Bucket recordId metadata

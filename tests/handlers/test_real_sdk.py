@@ -25,7 +25,7 @@ import pytest
 from compliance.handlers.events import Draw, changes, failures
 from compliance.handlers.events.changes import Change, Stream
 from compliance.handlers.events.failures import DeadLetters, Message
-from compliance.handlers.sandbox import Program
+from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute
 from compliance.handlers.scenarios import Scene, audit_scenes, processor_scenes
 from compliance.template.synth import bundled_node
@@ -264,7 +264,7 @@ def test_the_stand_in_records_what_goes_over_the_wire(handler: Handler) -> None:
     seen = execute(
         Program(runtime, "index.handler", code, NAMES),
         [scene.invocation() for scene in played],
-        tables={TABLE: ("auditId", "timestamp")},
+        tables={TABLE: Table(("auditId", "timestamp"))},
     )
     stored = set[str]()
 
