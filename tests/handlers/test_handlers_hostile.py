@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from test_handlers import REQUIREMENTS, Thing, program, verdict
 
 from compliance.handlers.events import Draw
-from compliance.handlers.sandbox import Call, Execution, HandlerError, Outcome
-from compliance.handlers.sandbox import Table
+from compliance.handlers.sandbox import Call, Execution, HandlerError, Outcome, Table
 from compliance.handlers.scenarios import (
     Observations,
     Observed,
