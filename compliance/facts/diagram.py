@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.facts.iam import attached_policies, role_statements
-from compliance.facts.pipeline import (
-    ALARM,
-    FUNCTION,
-    HANGS_ON,
-    MAPPING,
-    QUEUE,
-    ROLE,
-    TABLES,
-    TOPIC,
-    Wiring,
-    arn,
-)
+from compliance.facts.pipeline import ALARM, FUNCTION, HANGS_ON, MAPPING, QUEUE, ROLE, TABLES, TOPIC, Wiring
+from compliance.facts.references import arn_of as arn
 from compliance.facts.subjects import denotes, leaves
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource

@@ -9,10 +9,13 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import msgspec
 
+from compliance.facts.patterns import covers_action as covers_action
+from compliance.facts.patterns import covers_resource as covers_resource
+from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
 from compliance.template.schemas import cfn_data
@@ -24,8 +27,8 @@ BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
 class Statement(msgspec.Struct, frozen=True):
     """One statement. Actions and resources are canonical texts; `resource` is the one that holds it.
 
-    `unknown` says what of it only the deployment decides; nothing may be concluded from such a one
-    but that it might allow anything.
+    `unknown` says what of it only the deployment decides, and `open` in which elements that stands; nothing
+    may be concluded from such a one but that it might allow anything.
     """
 
     allow: bool
@@ -34,11 +37,12 @@ class Statement(msgspec.Struct, frozen=True):
     resources: tuple[str, ...]
     not_resources: tuple[str, ...]
     principals: tuple[tuple[str, str], ...]
-    not_principals: bool
+    not_principals: tuple[tuple[str, str], ...]
     conditions: dict[str, dict[str, tuple[str, ...]]]
     resource: Resource
     property: str
     unknown: str | None = None
+    open: frozenset[str] = frozenset()
 
     def show(self) -> str:
         actions = ", ".join(self.actions) or "everything but " + ", ".join(self.not_actions)
@@ -190,93 +194,58 @@ def statements(assembly: Assembly, holder: Resource, document: Value, place: str
 
 
 def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], place: str) -> Statement:
-    unknown: list[str] = []
+    unknown: dict[str, str] = {}  # what, by element
 
-    def texts(value: Value) -> tuple[str, ...]:
-        found = [(item, assembly.text(item)) for item in to_list(value)]
-        unknown.extend(why_unknown(item) or show(item) for item, text in found if text is None)
+    def texts(element: str, value: Value = None) -> tuple[str, ...]:
+        items = to_list(raw.get(element, NO_VALUE) if value is None else value)
+        found = [(item, assembly.text(item)) for item in items]
+        unknown.update((element, why_unknown(item) or show(item)) for item, text in found if text is None)
         return tuple(text for _, text in found if text is not None)
 
-    principals: list[tuple[str, str]] = []
-    principal = raw.get("Principal", NO_VALUE)
-    if isinstance(principal, dict):
-        for kind, value in principal.items():
-            principals += [(kind, text) for text in texts(value)]
-    elif principal is not NO_VALUE:
-        principals += [("AWS", text) for text in texts(principal)]
+    def principals(element: str) -> tuple[tuple[str, str], ...]:
+        value = raw.get(element, NO_VALUE)
+        if not isinstance(value, dict):
+            return tuple(("AWS", text) for text in texts(element))
+        return tuple((kind, text) for kind, names in value.items() for text in texts(element, names))
+
     conditions: dict[str, dict[str, tuple[str, ...]]] = {}
-    raw_conditions = raw.get("Condition", {})
-    for operator, tests in raw_conditions.items() if isinstance(raw_conditions, dict) else ():
+    stated = raw.get("Condition", {})
+    for operator, tests in stated.items() if isinstance(stated, dict) else ():
         if isinstance(tests, dict):
-            conditions[operator] = {key: texts(value) for key, value in tests.items()}
+            conditions[operator] = {key: texts("Condition", value) for key, value in tests.items()}
         else:
-            unknown.append(show(tests))
-    if not isinstance(raw_conditions, dict):
-        unknown.append(show(raw_conditions))
+            unknown["Condition"] = show(tests)
+    if not isinstance(stated, dict):
+        unknown["Condition"] = show(stated)
     effect = raw.get("Effect")
     if effect not in ("Allow", "Deny"):
-        unknown.append(f"the effect {show(effect)}")
+        unknown["Effect"] = f"the effect {show(effect)}"
     return Statement(
         allow=effect != "Deny",
-        actions=texts(raw.get("Action", NO_VALUE)),
-        not_actions=texts(raw.get("NotAction", NO_VALUE)),
-        resources=texts(raw.get("Resource", NO_VALUE)),
-        not_resources=texts(raw.get("NotResource", NO_VALUE)),
-        principals=tuple(principals),
-        not_principals="NotPrincipal" in raw,
+        actions=texts("Action"),
+        not_actions=texts("NotAction"),
+        resources=texts("Resource"),
+        not_resources=texts("NotResource"),
+        principals=principals("Principal"),
+        not_principals=principals("NotPrincipal"),
         conditions=conditions,
         resource=holder,
         property=place,
-        unknown="; ".join(unknown) or None,
+        unknown="; ".join(unknown.values()) or None,
+        open=frozenset(unknown),
     )
+
+
+EVERY_ELEMENT = frozenset(("Effect", "Action", "Resource", "Principal", "Condition"))
 
 
 def _unknown(holder: Resource, place: str, value: Value) -> Statement:
     why = why_unknown(value) or f"{show(value)} is no policy statement"
-    return Statement(True, (), (), (), (), (), False, {}, holder, place, why)
+    return Statement(True, (), (), (), (), (), (), {}, holder, place, why, EVERY_ELEMENT)
 
 
 def _arn(role: Resource) -> Value:
     return type(role.ref)(role.stack.name, role.logical_id, "Arn")
-
-
-# Patterns: `*` and `?` as IAM reads them. Action names do not care for case.
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html
-
-
-@lru_cache(2**14)  # bounded: whoever audits a fleet does so in one process
-def _covers(pattern: str, text: str) -> bool:
-    """Whether everything that `text` (itself perhaps a pattern) matches is matched by `pattern`.
-
-    A `*` in `pattern` may swallow anything, wildcards too; a `?` any single one but `*`; whatever
-    else must stand there literally.
-    """
-    p = t = 0
-    star, mark = -1, 0
-    while t < len(text):
-        if p < len(pattern) and pattern[p] == "*":
-            star, mark = p, t
-            p += 1
-        elif p < len(pattern) and (pattern[p] == text[t] or (pattern[p] == "?" and text[t] != "*")):
-            p, t = p + 1, t + 1
-        elif star >= 0:
-            mark += 1
-            p, t = star + 1, mark
-        else:
-            return False
-    return all(character == "*" for character in pattern[p:])
-
-
-def covers_resource(pattern: str, text: str) -> bool:
-    return _covers(pattern, text)
-
-
-def covers_action(pattern: str, action: str) -> bool:
-    return _covers(pattern.lower(), action.lower())
-
-
-def is_pattern(text: str) -> bool:
-    return "*" in text or "?" in text.replace("${?", "")
 
 
 @cache

@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +24,8 @@ from compliance.facts.iam import (
     is_pattern,
     role_statements,
 )
+from compliance.facts.references import arn_of as arn
+from compliance.facts.references import denoted
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
 from compliance.template.physical_names import FORMS, dig
@@ -64,7 +65,6 @@ SUBJECTS: Mapping[str, str] = {**ROLES, **GROUPS}
 START, END = ("orders_table", "stream_mapping", "processor"), ("dlq", "audit_mapping", "audit_function")
 MAX_READINGS = 2_000_000
 MOST_SHOWN = 6  # logical ids in a message
-MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 NAMED_ROLES = ("orders_table", "bucket", "dlq", "processor", "audit_table", "audit_function")
 
 T = TypeVar("T")
@@ -129,54 +129,7 @@ class Wiring(ABC):
 
     def identify(self, value: Value, *types: str) -> Resource | None:
         """The resource that a value denotes: by reference, or by its name, URL or ARN written out."""
-        if isinstance(value, Ref):
-            resource = self.assembly.resource(value)
-            if resource and resource.type in types:
-                return resource
-            if (
-                resource
-                and FUNCTION in types
-                and resource.type in ("AWS::Lambda::Alias", "AWS::Lambda::Version")
-            ):
-                return self.identify(resource.get("FunctionName"), FUNCTION)
-        text = self.assembly.text(value)
-        if not text:
-            return None
-        found = next((r for r in self._texts.get(text, ()) if r.type in types), None)
-        if found is None and FUNCTION in types:
-            found = self._function(text)
-        if found is None and "/stream/" in text:
-            return self.identify(text.partition("/stream/")[0], *types)
-        return found
-
-    def _function(self, text: str) -> Resource | None:
-        """The function that a partial ARN (account:function:name) or a text with a qualifier denotes."""
-        ends = (match.start() for match in re.finditer(r":|\Z", text[: MAX_ARN + 1]))
-        found = [self._functions[text[:end]] for end in ends if text[:end] in self._functions]
-        return min(found, key=itemgetter(0))[1] if found else None
-
-    @cached_property
-    def _functions(self) -> Mapping[str, tuple[int, Resource]]:
-        """Every function, numbered in their order, by each text that denotes it unqualified."""
-        found: dict[str, tuple[int, Resource]] = {}
-        for number, function in enumerate(self.assembly.resources(FUNCTION)):
-            account = self.assembly.text(function.stack.pseudo("AWS::AccountId"))
-            name, whole = self.assembly.text(function.ref), self.assembly.text(arn(function))
-            for own in filter(None, (name, whole, name and f"{account}:function:{name}")):
-                if len(own) <= MAX_ARN:
-                    found.setdefault(own, (number, function))
-        return found
-
-    @cached_property
-    def _texts(self) -> Mapping[str, Sequence[Resource]]:
-        """Every resource by each text that denotes it."""
-        found: dict[str, list[Resource]] = {}
-        for resource in self.assembly.resources(*FORMS):
-            for attribute in (None, *FORMS[resource.type].attributes):
-                text = self.assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
-                if text:
-                    found.setdefault(text, []).append(resource)
-        return found
+        return denoted(self.assembly, value, *types)
 
     @cached_property
     def mappings(self) -> tuple[Mapping_, ...]:
@@ -596,10 +549,6 @@ HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
 def word(subject: str) -> str:
     """A subject as it is spoken of."""
     return "the " + subject.replace("_", " ").replace("dlq", "DLQ")
-
-
-def arn(resource: Resource) -> Ref:
-    return Ref(resource.stack.name, resource.logical_id, "Arn" if resource.type != TOPIC else "TopicArn")
 
 
 def stream(table: Resource) -> Ref:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC, arn
+from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC
+from compliance.facts.references import arn_of as arn
 from compliance.mutation import GONE, Edit, Mutant, Path_
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
 from compliance.rules import Case, Rule

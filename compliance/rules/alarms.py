@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from compliance.facts.iam import Statement, covers_action, covers_resource, doubt, statements
-from compliance.facts.pipeline import ALARM, FUNCTION, QUEUE, TABLES, TOPIC, arn
+from compliance.facts.pipeline import ALARM, FUNCTION, QUEUE, TABLES, TOPIC
+from compliance.facts.references import arn_of as arn
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.permissions import key_of

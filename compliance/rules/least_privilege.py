@@ -20,7 +20,8 @@ from compliance.facts.iam import (
     managed_policies,
     service_actions,
 )
-from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, arn, stream
+from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, stream
+from compliance.facts.references import arn_of as arn
 from compliance.handlers.actions import actions_of
 from compliance.handlers.sandbox import Call
 from compliance.handlers.scenarios import NotRun, Observed, Underway

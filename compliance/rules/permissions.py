@@ -16,7 +16,8 @@ from compliance.facts.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.facts.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES, arn
+from compliance.facts.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES
+from compliance.facts.references import arn_of as arn
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns
@@ -121,7 +122,7 @@ def _invoking(case: Case) -> Iterator[Statement]:
             resources=(case.assembly.text(arn(function)) or "" if function else "*",),
             not_resources=(),
             principals=(("AWS", principal or "*"),),
-            not_principals=False,
+            not_principals=(),
             conditions={"StringEquals": dict.fromkeys(bound, ())} if bound else {},
             resource=permission,
             property="Principal",

@@ -17,7 +17,8 @@ from compliance.facts.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC, arn
+from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC
+from compliance.facts.references import arn_of as arn
 from compliance.model import Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
