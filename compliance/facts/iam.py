@@ -116,7 +116,10 @@ def _attached_to(policy: Resource) -> Iterator[Value]:
 
 def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:
     """The managed policies a role names that no stack here holds: AWS's own, or somebody's."""
-    arns = role.get("ManagedPolicyArns")
+    return _foreign(assembly, role.get("ManagedPolicyArns"))
+
+
+def _foreign(assembly: Assembly, arns: Value) -> Iterator[str | Unknown]:
     if isinstance(arns, Unknown):
         yield arns
         return
@@ -131,6 +134,52 @@ def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unkno
 
 def _own_managed(assembly: Assembly) -> frozenset[str | None]:
     return frozenset(assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy"))
+
+
+LOG_ACTIONS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+# AWS's own policies that functions and boundaries use, which no template spells out: what they allow on all.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
+MANAGED: Mapping[str, Sequence[str]] = {
+    "AdministratorAccess": ("*",),
+    "AWSXRayDaemonWriteAccess": (
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+        "xray:GetSamplingRules",
+        "xray:GetSamplingTargets",
+        "xray:GetSamplingStatisticSummaries",
+    ),
+    BASIC_EXECUTION: LOG_ACTIONS,
+    "service-role/AWSLambdaDynamoDBExecutionRole": (
+        *(
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+        ),
+        *LOG_ACTIONS,
+    ),
+    "service-role/AWSLambdaSQSQueueExecutionRole": (
+        *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+        *LOG_ACTIONS,
+    ),
+    "service-role/AWSLambdaVPCAccessExecutionRole": (
+        *LOG_ACTIONS,
+        *("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+        *("ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+    ),
+}
+
+
+def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
+    """What managed policies allow that no stack here holds; one of which that is not known is unknown."""
+    for policy in _foreign(assembly, arns):
+        name = str(policy).partition(":iam::aws:policy/")[2]
+        if isinstance(policy, Unknown) or name not in MANAGED:
+            why = policy.why if isinstance(policy, Unknown) else policy
+            yield _unknown(holder, path, Unknown(f"what {why} allows"))
+        else:
+            actions = tuple(MANAGED[name])
+            yield Statement(True, actions, (), ("*",), (), (), (), {}, holder, path)
 
 
 def is_managed(arn: str, name: str) -> bool:
@@ -211,8 +260,9 @@ def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], plac
     conditions: dict[str, dict[str, tuple[str, ...]]] = {}
     stated = raw.get("Condition", {})
     for operator, tests in stated.items() if isinstance(stated, dict) else ():
-        if isinstance(tests, dict):
-            conditions[operator] = {key: texts("Condition", value) for key, value in tests.items()}
+        if isinstance(tests, dict):  # one with an unknown value is left out: "Condition" is open then
+            known = {key: texts("Condition", value) for key, value in tests.items()}
+            conditions[operator] = {k: v for k, v in known.items() if len(v) == len(to_list(tests[k]))}
         else:
             unknown["Condition"] = show(tests)
     if not isinstance(stated, dict):

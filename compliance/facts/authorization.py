@@ -1,0 +1,309 @@
+"""Whether a call of AWS's API would be allowed: yes, no, or unknown with the reason.
+
+Identity policies, permissions boundaries, the policies of buckets, queues, topics, tables, keys and
+functions, Deny, NotAction, NotResource, NotPrincipal and conditions count, as of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html.
+A key's policy decides by itself whether the account's own policies count at all:
+https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
+
+Caller and resource are of one account, the stack's: what crosses accounts is no matter of `may`. Not seen are
+service control policies, session policies and the policies of VPC endpoints; no template holds them.
+
+Libraries that were looked at, and why none serves. PyPI: `iam-ape` and `policyuniverse` expand statements
+and leave conditions out, `parliament`, `policy-sentry` and `cloudsplaining` lint, `moto` evaluates without
+conditions, `iamprover` needs an SMT solver. npm: `@cloud-copilot/iam-simulate` evaluates all of it, in
+Node.js and two-valued: a request must be complete, and a template leaves accounts, names and values open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+
+import msgspec
+from msgspec.structs import replace
+
+from compliance.facts.callers import Caller, of_role
+from compliance.facts.conditions import Key, Lookup, hold, substituted
+from compliance.facts.iam import (
+    EVERY_ELEMENT,
+    Statement,
+    doubt,
+    managed_statements,
+    resource_statements,
+    role_statements,
+    statements,
+)
+from compliance.facts.patterns import covers_action, matches
+from compliance.facts.references import denoted, holder_of
+from compliance.facts.truth import Truth, every, negated, some
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, why_unknown
+
+KEY, ROLE = "AWS::KMS::Key", "AWS::IAM::Role"
+# Resource policies that are resources of their own: what they are attached to, and the property that says so.
+POLICIES_OF: Mapping[str, Mapping[str, str]] = {
+    "AWS::S3::Bucket": {"AWS::S3::BucketPolicy": "Bucket"},
+    "AWS::SQS::Queue": {"AWS::SQS::QueuePolicy": "Queues", "AWS::SQS::QueueInlinePolicy": "Queue"},
+    "AWS::SNS::Topic": {"AWS::SNS::TopicPolicy": "Topics", "AWS::SNS::TopicInlinePolicy": "TopicArn"},
+    "AWS::Lambda::Function": {"AWS::Lambda::Permission": "FunctionName"},
+    "AWS::Kinesis::Stream": {"AWS::Kinesis::ResourcePolicy": "ResourceArn"},
+    "AWS::SecretsManager::Secret": {"AWS::SecretsManager::ResourcePolicy": "SecretId"},
+}
+
+
+OF_RESOURCES = {"Resource", "NotResource"}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Whether a call is allowed, why (not), and the statement that decides where one does."""
+
+    allowed: Truth
+    why: str
+    statement: Statement | None = None
+
+
+def may(
+    assembly: Assembly,
+    caller: Caller | Resource,
+    action: str,
+    resource: str | None,
+    more: Mapping[str, Key] | None = None,
+    *,
+    as_of: date | None = None,
+) -> Answer:
+    """Whether a caller may do something.
+
+    Args:
+        caller: who calls, with what is known of its requests; a role stands for itself (`of_role`).
+        action: one action of IAM, such as `s3:PutObject`.
+        resource: the ARN, as `Assembly.text` writes it; None where nobody knows which. A `*` in it stands for
+            a part that nobody knows.
+        more: what this call has for condition keys (lower case), besides what the caller's have.
+        as_of: the day from which on it must be allowed, for a role that stands for itself.
+    """
+    who = of_role(assembly, caller, as_of) if isinstance(caller, Resource) else caller
+    return _Request(assembly, who, action, resource, more or {}).answer()
+
+
+def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
+    """The statements of the policies of a resource: its own property, and policies attached to it."""
+    found = [*assembly.once(_attached).get(resource, ())]
+    if resource.type != ROLE or resource.get("AssumeRolePolicyDocument") is not NO_VALUE:
+        found += resource_statements(assembly, resource)
+    return tuple(found)
+
+
+def _attached(assembly: Assembly) -> Mapping[Resource, list[Statement]]:
+    """The statements of policies by what they are attached to. What may be attached to any counts for all."""
+    found: dict[Resource, list[Statement]] = {}
+    for type_, policies in POLICIES_OF.items():
+        for policy in assembly.resources(*policies):
+            values = to_list(policy.get(policies[policy.type]))
+            whole = why_unknown(values)
+            targets = [r for value in values if (r := denoted(assembly, value, type_))]
+            for target in assembly.resources(type_) if whole else targets:
+                own = resource_statements(assembly, policy)
+                sure = target in targets
+                found.setdefault(target, []).extend(
+                    s if sure else replace(s, unknown=whole, open=EVERY_ELEMENT) for s in own
+                )
+    return found
+
+
+class _Request:
+    """One call, held against every statement that has a say."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        caller: Caller,
+        action: str,
+        resource: str | None,
+        more: Mapping[str, Key],
+    ) -> None:
+        self.assembly, self.caller, self.action, self.resource = assembly, caller, action, resource
+        self.holder = holder_of(assembly, resource) if resource else None
+        self.lookup: Lookup = lambda key: caller.key(key, action, more)
+
+    def answer(self) -> Answer:
+        own = tuple(_of_role(self.assembly, self.caller.role)) if self.caller.role else ()
+        limits = _boundary(self.assembly, self.caller.role) if self.caller.role else None
+        theirs = policies_on(self.assembly, self.holder) if self.holder else ()
+        for statement in (*own, *(limits or ()), *theirs):
+            if self._denies(statement, statement in theirs) is True:
+                return Answer(False, f"denied by {_place(statement)}", statement)
+        allowed = self._allowed(own, limits, theirs)
+        if allowed.allowed is True:
+            for statement in (*own, *(limits or ()), *theirs):
+                denies = self._denies(statement, statement in theirs)
+                if isinstance(denies, Unknown):
+                    return Answer(denies, f"may be denied by {_place(statement)}: {denies.why}", statement)
+        return allowed
+
+    def _denies(self, statement: Statement, of_resource: bool) -> Truth:
+        if statement.allow and "Effect" not in statement.open:
+            return False
+        return self._applies(statement, self._principal(statement) if of_resource else True)
+
+    def _allowed(
+        self, own: Iterable[Statement], limits: Iterable[Statement] | None, theirs: Iterable[Statement]
+    ) -> Answer:
+        """Whether some statement allows it, no denial counted."""
+        identity = self._first((s, True) for s in own if s.allow)
+        limit = Answer(True, "") if limits is None else self._first((s, True) for s in limits if s.allow)
+        direct = self._first((s, self._principal(s)) for s in theirs if s.allow)
+        if self.holder is not None and self.holder.type in (KEY, ROLE):
+            identity = self._by_account(identity, theirs)
+        either = [answer for answer in (identity, direct) if answer.allowed is True]
+        either += [answer for answer in (identity, direct) if isinstance(answer.allowed, Unknown)]
+        best = either[0] if either else identity if self.caller.role else direct
+        if best.allowed is False or limit.allowed is True:
+            return best
+        if limit.allowed is False:
+            return replace(limit, why=f"the role's permissions boundary does not allow it: {limit.why}")
+        return replace(limit, why=f"the role's permissions boundary: {limit.why}")
+
+    def _by_account(self, identity: Answer, theirs: Iterable[Statement]) -> Answer:
+        """What the account's policies allow, where the resource's own policy lets them count at all."""
+        assert self.holder
+        if self.holder.type == KEY and self.holder.get("KeyPolicy") is NO_VALUE:
+            return identity  # KMS's default policy lets them
+        let = self._first((s, self._of_account(s)) for s in theirs if s.allow)
+        if let.allowed is True or identity.allowed is False:
+            return identity
+        return replace(
+            let, why=f"the policy of {self.holder.logical_id} does not let the account's policies count"
+        )
+
+    def _first(self, allows: Iterable[tuple[Statement, Truth]]) -> Answer:
+        """The statement that allows it; else one that may; else what keeps the nearest from it."""
+        best = Answer(False, "no statement allows it")
+        for statement, principal in allows:
+            applies = self._applies(statement, principal)
+            if applies is True:
+                return Answer(True, f"allowed by {_place(statement)}", statement)
+            if isinstance(applies, Unknown) and best.allowed is False:
+                best = Answer(applies, f"{_place(statement)}: {applies.why}", statement)
+            elif best.statement is None and principal is True and self._named(statement) is True:
+                tests = conditions_of(statement)
+                best = Answer(
+                    False, f"{_place(statement)} allows it only if {tests}, which does not hold", statement
+                )
+        return best
+
+    def _named(self, statement: Statement) -> Truth:
+        """Whether a statement is about this action on this resource, its conditions apart."""
+        return every((self._action(statement), self._on(statement)))
+
+    def _applies(self, statement: Statement, principal: Truth) -> Truth:
+        def parts() -> Iterator[Truth]:
+            yield principal
+            yield self._action(statement)
+            yield self._on(statement)
+            yield hold(statement.conditions, self.lookup)
+            why = doubt(statement)
+            if isinstance(statement.resource.exists, Unknown):
+                yield Unknown(why or statement.resource.exists.why)
+            elif statement.open & {"Condition", "Effect"}:
+                yield Unknown(why or "a part of it is not known")
+
+        return every(parts())
+
+    # The elements of a statement
+
+    def _action(self, statement: Statement) -> Truth:
+        return _element(
+            statement,
+            "Action",
+            statement.actions,
+            statement.not_actions,
+            lambda pattern: covers_action(pattern, self.action),
+        )
+
+    def _on(self, statement: Statement) -> Truth:
+        stated = (
+            statement.resources or statement.not_resources or statement.open & {"Resource", "NotResource"}
+        )
+        if not stated:
+            return bool(statement.principals or statement.not_principals)  # a policy of the resource itself
+        return _element(
+            statement,
+            "Resource",
+            statement.resources,
+            statement.not_resources,
+            lambda pattern: self._matches(pattern, statement.allow),
+        )
+
+    def _matches(self, pattern: str, allow: bool) -> Truth:
+        if pattern == "*":
+            return True
+        if self.resource is None:
+            return True if allow else Unknown(f"whether it is on {pattern} is not known")
+        if self.resource == "*":
+            return False  # an action that takes no resource is allowed by `*` alone
+        filled = substituted(pattern, self.lookup)
+        return filled if isinstance(filled, Unknown) else matches(filled, self.resource)
+
+    def _principal(self, statement: Statement) -> Truth:
+        """Whether a resource policy's statement is about this caller."""
+        return _element(
+            statement,
+            "Principal",
+            statement.principals,
+            statement.not_principals,
+            lambda named: self.caller.is_(named, allow=statement.allow),
+            self.caller.is_excepted,
+        )
+
+    def _of_account(self, statement: Statement) -> Truth:
+        return _element(
+            statement, "Principal", statement.principals, statement.not_principals, self.caller.is_account
+        )
+
+
+def _element(
+    statement: Statement,
+    name: str,
+    patterns: tuple,  # type: ignore[type-arg]
+    others: tuple,  # type: ignore[type-arg]
+    test: Callable[..., Truth],
+    excepted: Callable[..., Truth] | None = None,
+) -> Truth:
+    """Whether an element (`Action`), or its opposite (`NotAction`), is about something."""
+    why = Unknown(statement.unknown or "a part of it is not known")
+    if others or f"Not{name}" in statement.open:
+        found = excepted(others) if excepted else some(map(test, others))
+        return why if found is False and f"Not{name}" in statement.open else negated(found)
+    found = some(map(test, patterns))
+    return why if found is not True and name in statement.open else found
+
+
+def _of_role(assembly: Assembly, role: Resource) -> Iterator[Statement]:
+    yield from role_statements(assembly, role)
+    yield from managed_statements(assembly, role, role.get("ManagedPolicyArns"), "ManagedPolicyArns")
+
+
+def _boundary(assembly: Assembly, role: Resource) -> tuple[Statement, ...] | None:
+    """The statements of a role's permissions boundary; None where it has none."""
+    path = "PermissionsBoundary"
+    value = role.get(path)
+    if value is NO_VALUE:
+        return None
+    policy = denoted(assembly, value, "AWS::IAM::ManagedPolicy")
+    if policy:
+        return tuple(statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument"))
+    return tuple(managed_statements(assembly, role, value, path))
+
+
+def _place(statement: Statement) -> str:
+    return f"{statement.resource.logical_id}.{statement.property}"
+
+
+def conditions_of(statement: Statement) -> str:
+    """A statement's conditions in words."""
+    return " and ".join(
+        f"{operator} {key} {' or '.join(values)}"
+        for operator, tests in statement.conditions.items()
+        for key, values in tests.items()
+    )

@@ -1,0 +1,266 @@
+"""Who calls AWS's API, and what its requests have for condition keys.
+
+Global keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+S3's: https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+KMS's: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from compliance.facts.conditions import ABSENT, UNKNOWN, Key, known, perhaps
+from compliance.facts.patterns import equal
+from compliance.facts.references import arn_of, denoted
+from compliance.facts.truth import Truth, every, some
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, is_unknown, to_list
+
+ACCOUNT, FUNCTION = "AWS::AccountId", "AWS::Lambda::Function"
+Principal = tuple[str, str]  # kind and name: ("AWS", an ARN), ("Service", "lambda.amazonaws.com")
+
+_NEVER = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:federatedprovider", "aws:referer")
+_FROM_A_VPC = ("aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip")
+# What every request of AWS's SDKs and services has, or has not.
+_EVERY: Mapping[str, Key] = {
+    "aws:securetransport": known("true"),
+    "aws:viaawsservice": known("false"),
+    "s3:tlsversion": Key(one_of=("1.2", "1.3")),
+    "s3:authtype": known("REST-HEADER"),
+    "s3:signatureversion": known("AWS4-HMAC-SHA256"),
+    **dict.fromkeys(_NEVER, ABSENT),
+    **dict.fromkeys(_FROM_A_VPC, ABSENT),
+    **dict.fromkeys(("s3:dataaccesspointarn", "s3:dataaccesspointaccount", "kms:viaservice"), ABSENT),
+}
+# What the session of a role has that Lambda assumes. `aws:SourceAccount` and its like are the services' own.
+_OF_ROLE: Mapping[str, Key] = {
+    **_EVERY,
+    "aws:principaltype": known("AssumedRole"),
+    "aws:principalisawsservice": known("false"),
+    "aws:sourceip": Key(public=True),
+    "aws:multifactorauthpresent": perhaps("false"),
+    **dict.fromkeys(
+        (
+            *(
+                "aws:sourceaccount",
+                "aws:sourcearn",
+                "aws:sourceorgid",
+                "aws:sourceorgpaths",
+                "aws:sourceowner",
+            ),
+            *("aws:principalservicename", "aws:principalservicenameslist", "aws:username"),
+            *("aws:sourceidentity", "aws:multifactorauthage", "aws:tagkeys"),
+        ),
+        ABSENT,
+    ),
+}
+_OF_SERVICE: Mapping[str, Key] = {
+    **_EVERY,
+    "aws:principalisawsservice": known("true"),
+    **dict.fromkeys(
+        (
+            *("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principalorgpaths"),
+            *("aws:username", "aws:sourceidentity", "aws:multifactorauthpresent", "aws:multifactorauthage"),
+        ),
+        ABSENT,
+    ),
+}
+# Keys that hold what a parameter of the call says.
+_S3_PARAMETERS = {
+    "ACL": "s3:x-amz-acl",
+    "CopySource": "s3:x-amz-copy-source",
+    "Delimiter": "s3:delimiter",
+    "IfMatch": "s3:if-match",
+    "IfNoneMatch": "s3:if-none-match",
+    "MaxKeys": "s3:max-keys",
+    "MetadataDirective": "s3:x-amz-metadata-directive",
+    "ObjectLockLegalHoldStatus": "s3:object-lock-legal-hold",
+    "ObjectLockMode": "s3:object-lock-mode",
+    "Prefix": "s3:prefix",
+    "SSECustomerAlgorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
+    "SSEKMSKeyId": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "ServerSideEncryption": "s3:x-amz-server-side-encryption",
+    "StorageClass": "s3:x-amz-storage-class",
+    "VersionId": "s3:versionid",
+    **{f"Grant{what}": f"s3:x-amz-grant-{what.lower()}" for what in ("Read", "Write", "FullControl")},
+}
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A role, or a service of AWS, with what its requests have for condition keys (lower case).
+
+    `names` are the principals that denote it, `account` those that denote its whole account. `session` is
+    the name that a role's session has, where that is known.
+    """
+
+    names: tuple[Principal, ...]
+    account: tuple[Principal, ...] = ()
+    context: Mapping[str, Key] = {}
+    role: Resource | None = None
+    sessions: str = ""
+
+    def key(self, name: str, action: str, more: Mapping[str, Key]) -> Key:
+        """What a request has for a condition key."""
+        for context in (more, self.context):
+            if name in context:
+                return context[name]
+            family = name.partition("/")[0] + "/"
+            if "/" in name and family in context:
+                return context[family]
+        service = name.partition(":")[0]
+        return UNKNOWN if service in ("aws", action.partition(":")[0].lower()) else ABSENT
+
+    def is_(self, named: Principal, *, allow: bool = True) -> Truth:
+        """Whether a principal of a policy stands for this caller. A denial of its account is one of it."""
+        kind, name = named
+        if name == "*" and kind in ("AWS", "*"):
+            return True
+        own = (*self.names, *(() if allow else self.account))
+        return some((*(_same(named, one) for one in own), self._is_session(named)))
+
+    def _is_session(self, named: Principal) -> Truth:
+        """Whether a principal is a session of the role: Lambda's are called as their function."""
+        if named[0] != "AWS" or not self.sessions or not named[1].startswith(f"{self.sessions}/"):
+            return False
+        own = self.context.get("aws:rolesessionname")
+        if own is None or own.values is None:
+            return Unknown(f"whether {named[1]} is its session is not known")
+        return some(equal(f"{self.sessions}/{value}", named[1]) for value in own.values)
+
+    def is_account(self, named: Principal) -> Truth:
+        return some(_same(named, one) for one in self.account)
+
+    def is_excepted(self, others: Sequence[Principal]) -> Truth:
+        """Whether NotPrincipal leaves this caller out: of a role it must name session, role and account.
+
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+        """
+        named = some(self.is_(other) for other in others)
+        if named is not True or self.role is None:
+            return named
+        whole = every((some(map(self.is_account, others)), some(map(self._is_session, others))))
+        return (
+            whole
+            if whole is True
+            else Unknown("NotPrincipal names the role, but not its account and session")
+        )
+
+
+def _same(one: Principal, other: Principal) -> Truth:
+    return equal(one[1], other[1]) if one[0] == other[0] else False
+
+
+def of_role(
+    assembly: Assembly, role: Resource, as_of: date | None = None, function: Resource | None = None
+) -> Caller:
+    """A role as its functions use it. `function` is the one whose code calls, where that is known."""
+    arn = assembly.text(arn_of(role)) or ""
+    account = assembly.text(role.stack.pseudo(ACCOUNT)) or ""
+    partition = arn.split(":", 2)[1] if arn.count(":") > 1 else "aws"
+    users = [function] if function else list(assembly.once(_users).get(role, ()))
+    names = [text for user in users if (text := assembly.text(user.ref))]
+    context = {
+        **_OF_ROLE,
+        **_of_stack(assembly, role, account),
+        "aws:principalarn": known(arn),
+        "aws:principalaccount": known(account),
+        "kms:calleraccount": known(account),
+        **_times(as_of),
+        **_tags(assembly, role),
+    }
+    if any(user.get("VpcConfig") is not NO_VALUE for user in users):
+        context.update(
+            dict.fromkeys(("aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip", "aws:sourceip"), UNKNOWN)
+        )
+    if names:
+        context["aws:rolesessionname"] = Key(tuple(names))
+        arns = tuple(assembly.text(arn_of(user)) or "" for user in users)
+        context["lambda:sourcefunctionarn"] = Key(one_of=arns) if function is None else known(*arns)
+    root = f"arn:{partition}:iam::{account}:root"
+    sessions = arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    return Caller((("AWS", arn),), (("AWS", root), ("AWS", account)), context, role, sessions)
+
+
+def of_service(
+    assembly: Assembly,
+    service: str,
+    near: Resource,
+    sources: Sequence[Resource] = (),
+    as_of: date | None = None,
+) -> Caller:
+    """A service of AWS that acts for the account of a resource, and for these of its resources."""
+    account = assembly.text(near.stack.pseudo(ACCOUNT)) or ""
+    arns = tuple(assembly.text(arn_of(source)) or "" for source in sources)
+    context = {
+        **_OF_SERVICE,
+        **_of_stack(assembly, near, account),
+        "aws:sourceaccount": known(account),
+        "aws:sourceowner": known(account),
+        "aws:sourcearn": Key(one_of=arns) if arns else UNKNOWN,
+        "aws:principalservicename": known(service),
+        **_times(as_of),
+    }
+    return Caller((("Service", service),), (), context)
+
+
+def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[str, Key]:
+    """What a call has for the condition keys that its parameters fill; nothing known without them."""
+    if service != "s3" or parameters is None:
+        return {}
+    found = dict.fromkeys(_S3_PARAMETERS.values(), ABSENT)
+    for name, key in _S3_PARAMETERS.items():
+        value = parameters.get(name)
+        if isinstance(value, str | int):
+            found[key] = known(str(value))
+    if not parameters.get("Tagging"):
+        found |= dict.fromkeys(("s3:requestobjecttag/", "s3:requestobjecttagkeys"), ABSENT)
+    return found
+
+
+def via(service: str, region: str) -> dict[str, Key]:
+    """What a call of KMS has that another service makes on the caller's behalf."""
+    from_ = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourceip")
+    return {
+        "kms:viaservice": known(f"{service}.{region}.amazonaws.com"),
+        "aws:viaawsservice": known("true"),
+        **dict.fromkeys(from_, UNKNOWN),
+    }
+
+
+def _times(as_of: date | None) -> dict[str, Key]:
+    return dict.fromkeys(("aws:currenttime", "aws:epochtime"), Key(since=as_of))
+
+
+def _of_stack(assembly: Assembly, resource: Resource, account: str) -> dict[str, Key]:
+    region = assembly.text(resource.stack.pseudo("AWS::Region")) or ""
+    return {
+        "aws:requestedregion": known(region),
+        "aws:resourceaccount": known(account),
+        "s3:resourceaccount": known(account),
+    }
+
+
+def _tags(assembly: Assembly, role: Resource) -> dict[str, Key]:
+    tags = role.get("Tags")
+    if is_unknown(tags):
+        return {}
+    found = {"aws:principaltag/": ABSENT}
+    for tag in to_list(tags):
+        if isinstance(tag, dict):
+            key, value = assembly.text(tag.get("Key")), assembly.text(tag.get("Value"))
+            found[f"aws:principaltag/{str(key).lower()}"] = Key(None if value is None else (value,))
+    return found
+
+
+def _users(assembly: Assembly) -> dict[Resource, list[Resource]]:
+    """The functions by the role that they run under."""
+    found: dict[Resource, list[Resource]] = {}
+    for function in assembly.resources(FUNCTION):
+        role = denoted(assembly, function.get("Role"), "AWS::IAM::Role")
+        if role:
+            found.setdefault(role, []).append(function)
+    return found
