@@ -44,7 +44,7 @@ from compliance.document.history import mend
 from compliance.document.requirements import OWN
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
 from compliance.template.assembly import Assembly
-from compliance.template.source import MAX_BYTES, read_json
+from compliance.template.source import MAX_BYTES, converted, read_json
 
 VERSION = 1
 GREEN, RED, UNUSABLE, BROKE = range(4)  # a row's status: the exit code that `compliance audit` would give
@@ -662,7 +662,7 @@ def _row(text: bytes) -> Row:
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError(f"this tool reads version {VERSION}")
-    return msgspec.convert(data, Row)
+    return converted(data, Row)
 
 
 def _torn(text: bytes) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.model import Evidence, Finding, FindingStatus, InputError, Result, Scorecard, Status
-from compliance.template.source import read_json, write_atomically
+from compliance.template.source import converted, read_json, write_atomically
 
 VERSION = 1
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -139,7 +139,7 @@ class Baseline:
 def load(path: Path, environment: str) -> Baseline:
     """The baseline of a file. Raises InputError naming what is wrong with it."""
     try:
-        file = msgspec.convert(read_json(path), _File)
+        file = converted(read_json(path), _File)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: not a baseline: {error}") from None
     if file.version != VERSION:
@@ -172,7 +172,7 @@ def _entry(data: dict[str, Any], where: str) -> tuple[Key, int]:
     kind: type[Key] = Found if "scanner" in data else Unknown if "not_assessed" in data else Failure
     rest = {name: value for name, value in data.items() if name != "count"}
     try:
-        return msgspec.convert(rest, kind), msgspec.convert(data.get("count", 1), Count)
+        return converted(rest, kind), converted(data.get("count", 1), Count)
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from compliance.model import FindingStatus, History, InputError, Result, Run, Scorecard, Status
-from compliance.template.source import MAX_BYTES, check_writable, read_text
+from compliance.template.source import MAX_BYTES, check_writable, converted, read_text
 
 VERSION = 1
 SHOWN = 100  # runs that a report is given
@@ -47,7 +47,7 @@ def _run(where: str, line: str) -> Run:
         version = data.get("version") if isinstance(data, dict) else None
         if version != VERSION:
             raise InputError(f"{where}: not a run that this tool reads (version {VERSION})")
-        return msgspec.convert(data, Run)
+        return converted(data, Run)
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: not a run: {error}") from None
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from compliance.model import InputError, Severity
-from compliance.template.source import Lines, Path_, read_yaml
+from compliance.template.source import Lines, Path_, converted, read_yaml
 
 OWN = Path(__file__).parents[1] / "requirements.yaml"
 T = TypeVar("T")
@@ -179,7 +179,7 @@ def _check_environment(document: Document) -> None:
 
 def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) -> T:
     try:
-        return msgspec.convert(data, type_)
+        return converted(data, type_)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `")
         field = where.rstrip("`").removeprefix("$").lstrip(".")

@@ -18,7 +18,7 @@ import msgspec
 from compliance.audit import Options, cache_folder
 from compliance.document.requirements import OWN, load
 from compliance.model import InputError
-from compliance.template.source import read_text
+from compliance.template.source import converted, read_text
 
 TABLE = "tool.compliance"
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -81,7 +81,7 @@ def _table(pyproject: Path) -> Table:
     if data is None:
         raise InputError(f"{pyproject}: no table [{TABLE}]; it says what to audit, and by which requirements")
     try:
-        return msgspec.convert(data, Table)
+        return converted(data, Table)
     except msgspec.ValidationError as error:
         raise InputError(f"{pyproject}: {_said(str(error))}") from None
 

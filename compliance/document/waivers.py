@@ -25,6 +25,7 @@ import yaml
 from msgspec.structs import replace
 
 from compliance.model import Finding, FindingStatus, InputError
+from compliance.template.source import converted
 
 SCANNERS = ("cdk-nag", "checkov", "cfn-lint")
 WARN_WITHIN = timedelta(days=30)
@@ -108,7 +109,7 @@ def _waiver(node: yaml.Node, path: Path) -> Waiver:
         raise InputError(f"{where}: a waiver is a mapping with scanner, rule, resource, reason and expires")
     lines = {str(key.value): _line(key) for key, _ in node.value}
     try:
-        written = msgspec.convert(_plain(node, path), _Written)
+        written = converted(_plain(node, path), _Written)
     except msgspec.ValidationError as error:
         named = re.search(r"field `(\w+)`|`\$\.(\w+)", str(error))
         line = lines.get(named[1] or named[2]) if named else None

@@ -30,7 +30,7 @@ from compliance.template.assembly import Assembly, Resource, load_assembly, load
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.physical_names import DEFAULTS, name_of
 from compliance.template.properties import values_at
-from compliance.template.source import Lines
+from compliance.template.source import Lines, converted
 from compliance.template.synth import Synths, find_app
 
 API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
@@ -617,7 +617,7 @@ def _judged(
     while met:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
         data = _data(assembly, subjects, met, environment)
-        document = Document(Path("requirements.yaml"), msgspec.convert(data, _File), Lines())
+        document = Document(Path("requirements.yaml"), converted(data, _File), Lines())
         rules = bind(document)
         results = judge(
             rules,

@@ -19,6 +19,7 @@ from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
 from compliance.template.schemas import cfn_data
+from compliance.template.source import decoded
 
 POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
@@ -304,7 +305,7 @@ def service_actions(service: str) -> frozenset[str]:
     found = _services().get(service.lower())
     if found is None:
         return frozenset()
-    actions = msgspec.json.decode(found, type=_Service).actions
+    actions = decoded(found, _Service).actions
     return frozenset(f"{service}:{action}".lower() for action in actions)
 
 
@@ -312,7 +313,7 @@ def service_actions(service: str) -> frozenset[str]:
 def _services() -> dict[str, msgspec.Raw]:
     """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
     file = cfn_data("AdditionalSpecs", "Policies.json")
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
+    return decoded(file.read_bytes(), dict[str, msgspec.Raw])
 
 
 class _Service(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 from compliance.document.requirements import Sentence
 from compliance.model import InputError
 from compliance.mutation import Mutant
-from compliance.template.source import read_yaml
+from compliance.template.source import converted, read_yaml
 
 OWN = Path(__file__).with_name("survivors.yaml")
 Pattern = str | list[str]
@@ -57,7 +57,7 @@ def load(path: Path) -> tuple[Class, ...]:
     """The classes of a file. Raises InputError naming the file and the field."""
     data, _ = read_yaml(path)
     try:
-        classes = msgspec.convert(data, _File).survivors
+        classes = converted(data, _File).survivors
         for each in classes:
             for pattern in (each.type, each.place, each.operator, each.of):
                 for one in [pattern] if isinstance(pattern, str) else pattern:

@@ -24,7 +24,7 @@ import msgspec
 from compliance.model import FindingStatus, InputError, Scorecard, Status
 from compliance.release.snapshot import Seal, differences
 from compliance.reports.text import neutral
-from compliance.template.source import MAX_BYTES, read_json, read_text
+from compliance.template.source import MAX_BYTES, converted, read_json, read_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -352,7 +352,7 @@ def load(path: Path, public_key: Path | None = None) -> Statement:
 
 def _converted(data: Any, type_: type[Any], path: Path) -> Any:
     try:
-        return msgspec.convert(data, type_)
+        return converted(data, type_)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: no attestation: {error}") from None
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from compliance.template.source import converted
+
 OWN = Path(__file__).with_name("facts.yaml")
 
 
@@ -64,5 +66,5 @@ def names_of(rule: str) -> tuple[str, ...]:
 @cache
 def load(path: Path = OWN) -> Facts:
     """The facts that come with this package."""
-    file = msgspec.convert(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader), _File)
+    file = converted(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader), _File)
     return Facts([(entry.fact, entry.rules) for entry in file.facts], file.stricter)

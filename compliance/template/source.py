@@ -10,11 +10,13 @@ import json
 import math
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 
 from compliance.model import InputError
@@ -26,6 +28,19 @@ MAX_DEPTH = 100
 MAX_NODES = 500_000  # after aliases are followed: what a YAML bomb would grow to
 
 Path_ = tuple[str | int, ...]
+T = TypeVar("T")
+
+# msgspec learns a type when it first converts to it. Two threads that do so at once crash the process.
+_learning = threading.RLock()
+
+
+def _unlock() -> None:
+    """A process that was forked while another thread held the lock has no such thread."""
+    global _learning
+    _learning = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 class Lines:
@@ -45,6 +60,21 @@ class Lines:
     def near(self, place: Path_) -> int | None:
         """The line of a place, or of the innermost node around it that has one."""
         return next((line for end in range(len(place), -1, -1) if (line := self.at(place[:end]))), None)
+
+
+def converted(data: Any, type_: type[T]) -> T:
+    """Plain data as a typed value.
+
+    The one way to do so here, for threads too. Raises msgspec.ValidationError.
+    """
+    with _learning:
+        return msgspec.convert(data, type_)
+
+
+def decoded(text: bytes | msgspec.Raw, type_: type[T]) -> T:
+    """JSON that comes with a package, as a typed value. Safe with threads, as `converted` is."""
+    with _learning:
+        return msgspec.json.decode(text, type=type_)
 
 
 def read_text(path: Path) -> str:

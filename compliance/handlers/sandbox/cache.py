@@ -23,6 +23,7 @@ from compliance.handlers.sandbox import (
     Supplies,
     Table,
 )
+from compliance.template.source import converted
 
 JSON = Any
 HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def key_of(
 def load(folder: Path, key: str) -> Execution | None:
     try:
         stored = json.loads((folder / f"{key}.json").read_text("utf-8"))
-        return replace(msgspec.convert(stored, Execution), cached=True)
+        return replace(converted(stored, Execution), cached=True)
     except (OSError, ValueError):
         return None
 

@@ -1,0 +1,74 @@
+"""Audits under load: many at once, each with handler threads that meet everything for the first time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# Every child is a fork of a process that has imported all, and knows no words of a handler yet. In each,
+# both handler threads find a remembered run, and switch as often as Python lets them.
+AUDITS = """
+import os, sys, tempfile
+from datetime import date
+from pathlib import Path
+from compliance import audit
+import compliance.handlers.scenarios, compliance.handlers.sandbox.run
+options = audit.Options(
+    assembly=Path({assembly!r}), skip_scanners=True, cache=Path({cache!r}), as_of=date(2026, 6, 1)
+)
+bound = audit.bound(options.requirements)
+
+def start():
+    child = os.fork()
+    if child:
+        return child
+    code = 9
+    try:
+        sys.setswitchinterval(1e-5)
+        card = audit.audit(options, ready=lambda _: bound)
+        code = 0 if all(any(note.startswith(said) for note in card.notes) for said in {notes!r}) else 8
+    finally:
+        os._exit(code)
+
+start()
+os.wait()  # the first one remembers
+ends, alive = dict(), 0
+for number in range({audits}):
+    start()
+    alive += 1
+    while alive and (alive == {abreast} or number == {audits} - 1):
+        end = os.waitstatus_to_exitcode(os.wait()[1])
+        ends[end] = ends.get(end, 0) + 1
+        alive -= 1
+print(ends)
+"""
+
+
+def test_hundreds_of_audits_at_once_never_die(tmp_path: Path) -> None:
+    """One in ten died of a signal while msgspec learned the words of an execution in two threads."""
+    code = AUDITS.format(
+        assembly=str(ROOT / "tests/fixtures/typescript/assembly"),
+        cache=str(tmp_path),
+        notes=["handlers: the same code was run before"],
+        audits=200,
+        abreast=4,
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.stdout.strip() == "{0: 200}", run.stderr
+
+
+def test_types_are_learned_in_one_place() -> None:
+    """`converted` and `decoded` hold a lock; who goes past them brings the crash back."""
+    learns = re.compile(r"msgspec\.convert\(|\.decode\([^)]*type=|msgspec\.(json|yaml|toml)\.Decoder\(")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "compliance").rglob("*.py")
+        if learns.search(path.read_text("utf-8"))
+    }
+    assert found == {"compliance/template/source.py"}
