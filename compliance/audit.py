@@ -104,7 +104,7 @@ def audit(
         assembly, find_others = _input(options, document, environment, stack, progress, deployment)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
-        pipeline = find(document, assembly, names(rules, environment))
+        pipeline = find(document, assembly, names(rules, environment), environment)
         observations = _observations(options, pipeline)
         progress("judging")
         others = find_others()

@@ -69,7 +69,7 @@ def _requirements(own: Document) -> Iterator[str]:
 def _requirement(requirement: Requirement) -> Iterator[str]:
     yield from (f"### {requirement.id} {requirement.title}", "", requirement.text, "")
     check = yaml.safe_dump(dict(requirement.check), sort_keys=False, default_flow_style=True, width=10**6)
-    kind = requirement.check["kind"]
+    kind = requirement.kind
     about = ", ".join(f"`{name}`" for name in requirement.subjects) or "the whole input"
     yield f"- Severity: {requirement.severity}"
     yield f"- About: {about}"
@@ -139,7 +139,7 @@ def _kind(own: Document, kind: Kind) -> Iterator[str]:
     for nested in _nested(kind.parameters):
         yield from ("", f"`{nested.__name__.lower()}`: {_uncapitalised(_text(_doc(nested)))}", "")
         yield from _parameters(nested)
-    users = [r for r in own.requirements if r.check["kind"] == kind.name]
+    users = [r for r in own.requirements if r.kind == kind.name]
     if "probe" in {field.name for field in msgspec.structs.fields(kind.parameters)}:
         yield ""
         titles = {r.check["probe"]: f"{r.title} ({r.id})" for r in users if "probe" in r.check}

@@ -21,6 +21,7 @@ from compliance.cel.values import (
     Failed,
     Function,
     Host,
+    certain,
     has,
     items_of,
     known,
@@ -226,10 +227,11 @@ def _each(frame: Frame, names: dict[str, Any], name: str, over: Any) -> Iterator
 def _quantified(decisive: bool) -> Callable[[Frame, Iterator[Any], Sequence[Run]], bool]:
     def run(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> bool:
         mark, errors = len(frame.trace), []
-        for _ in items:
+        for item in items:
             own = len(frame.trace)
             try:
                 if truth(bodies[0](frame)) is decisive:
+                    certain(item)
                     del frame.trace[mark:own]
                     return decisive
             except _Raised as error:
@@ -242,7 +244,7 @@ def _quantified(decisive: bool) -> Callable[[Frame, Iterator[Any], Sequence[Run]
 
 
 def _exists_one(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> bool:
-    return sum(truth(bodies[0](frame)) for _ in items) == 1
+    return sum(certain(item) is item for item in items if truth(bodies[0](frame))) == 1
 
 
 def _filter(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> list[Any]:
@@ -251,7 +253,7 @@ def _filter(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> list[A
 
 def _map(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> list[Any]:
     *tests, body = bodies
-    return [body(frame) for _ in items if all(truth(test(frame)) for test in tests)]
+    return [body(frame) for item in items if all(truth(t(frame)) for t in tests) and certain(item) is item]
 
 
 _LOOPS: Mapping[str, Callable[[Frame, Iterator[Any], Sequence[Run]], Any]] = {

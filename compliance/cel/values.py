@@ -46,6 +46,16 @@ class Host:
         """A method of its own; NotImplemented where the general function of that name serves."""
         return NotImplemented
 
+    @property
+    def doubt(self) -> str | None:
+        """Why this item of a list may not be there at all; None where it certainly is."""
+        return None
+
+    @property
+    def key(self) -> Any:
+        """What values of this class are ordered by; None where they have no order."""
+        return None
+
     def required(self) -> None:
         """Raises Failed where `all` over it proves nothing, because it is not there."""
 
@@ -63,6 +73,8 @@ def plain(value: Any) -> Any:
 
 
 def truth(value: Any) -> bool:
+    if isinstance(value, Host) and (answer := value.call("bool", ())) is not NotImplemented:
+        return bool(answer)
     value = plain(value)
     if value is True or value is False:
         return bool(value)
@@ -72,6 +84,14 @@ def truth(value: Any) -> bool:
 def known(item: Any) -> Any:
     if isinstance(item, Undecided):
         raise item
+    return item
+
+
+def certain(item: Any) -> Any:
+    """An item that is certainly there. Raises Undecided."""
+    item = known(item)
+    if isinstance(item, Host) and item.doubt:
+        raise Undecided(item.doubt)
     return item
 
 
@@ -140,6 +160,7 @@ def _in(item: Any, container: Any) -> bool:
     for other in items_of(container):
         try:
             if equal(item, known(other)):
+                certain(other)
                 return True
         except (Undecided, Failed) as error:
             errors.append(error)
@@ -150,6 +171,8 @@ def _in(item: Any, container: Any) -> bool:
 
 def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def run(left: Any, right: Any) -> bool:
+        if isinstance(left, Host) and type(left) is type(right) and left.key is not None:
+            return holds(left.key, right.key)
         left, right = _ordered(left, right), _ordered(right, left)
         for kinds in ((bool,), (int, float), (str,)):
             if type(left) in kinds and type(right) in kinds:
@@ -266,7 +289,9 @@ def _matches(value: Any, pattern: Any) -> bool:
 def _size(value: Any) -> int:
     if isinstance(value, Host):
         return value.size()
-    if isinstance(value, str | list | tuple | dict):
+    if isinstance(value, list | tuple):
+        return len([certain(item) for item in value])
+    if isinstance(value, str | dict):
         return len(value)
     raise Failed(f"{show(value)} has no size")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2,8}-[0-9]{1,4}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+# Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice where a list may stand in its place.
+Names = str | list[Name]
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
 Named = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -27,6 +30,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     `probe` is of the default's retention class; `retained` are others, whose data outlives the stack.
     `throwaway` matches the environments that may lose theirs. `region` is where the stacks belong.
+    `values` are what expressions read as `env.NAME`, by environment or a pattern of environments (`pr*`).
     """
 
     context: Sentence = "env"
@@ -35,6 +39,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     retained: Named | list[Named] = "staging"
     throwaway: str = "dev|pr[0-9]+"
     region: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
+
+    values: dict[str, dict[str, Any]] = {}
 
     def keeps_data(self, name: str) -> bool:
         return re.fullmatch(self.throwaway, name) is None
@@ -65,8 +71,9 @@ class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One requirement. `check` is `{kind: ..., parameters}`: see `compliance.rules`.
+    """One requirement. `check` is a predicate or `{kind: ..., parameters}`: see `compliance.rules`.
 
+    `in` names the environments that it is about, or patterns of these; without it, it is about all.
     `source` is where it comes from (a review finding, an AWS page); `confirmed_by` names the scanners'
     rules that see the same fact.
     """
@@ -79,14 +86,25 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     check: dict[str, Any]
     severity: Severity = Severity.MEDIUM
     source: str | None = None
-    subject: Name | list[Name] | None = None
+    subject: Names | None = None
     confirmed_by: list[str] = []
+    environments: Named | list[Named] | None = msgspec.field(name="in", default=None)
 
     @property
     def subjects(self) -> tuple[str, ...]:
         if self.subject is None:
             return ()
         return (self.subject,) if isinstance(self.subject, str) else tuple(self.subject)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its check."""
+        return str(self.check.get("kind", "predicate"))
+
+    def concerns(self, environment: str) -> bool:
+        """Whether it is about an environment."""
+        names = [self.environments] if isinstance(self.environments, str) else self.environments
+        return names is None or any(fnmatchcase(environment, name) for name in names)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,6 +124,14 @@ class Document:
         self.title, self.environment = file.title, file.environment
         self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
+        self._made: dict[Callable[[Document], Any], Any] = {}
+
+    def once(self, make: Callable[[Document], T]) -> T:
+        """What a function makes of the document, made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
 
     @cached_property
     def by_id(self) -> Mapping[str, Requirement]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from compliance.facts.iam import attached_policies, role_statements
 from compliance.facts.pipeline import ALARM, FUNCTION, HANGS_ON, MAPPING, QUEUE, ROLE, TABLES, TOPIC, Wiring
 from compliance.facts.references import arn_of as arn
-from compliance.facts.subjects import denotes, leaves
+from compliance.facts.references import denotes, leaves
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
@@ -101,7 +101,7 @@ class _Drawing:
             if resource.type not in CONNECTS_API:
                 continue
             values = list(leaves(resource.properties))
-            named = [end for end in self.ends if any(denotes(self.wiring, v, end) for v in values)]
+            named = [end for end in self.ends if any(denotes(self.wiring.assembly, v, end) for v in values)]
             for api in named:
                 if api.type in APIS:
                     yield from ((api, end, "calls", (resource,)) for end in named if end.type not in APIS)

@@ -97,6 +97,7 @@ class Wiring(ABC):
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
         self._made: dict[Callable[[Wiring], Any], Any] = {}
+        self.bound: Any = None  # the names of a document's expressions: see `compliance.facts.expressions`
 
     def once(self, make: Callable[[Wiring], T]) -> T:
         """What a function makes of the whole wiring, made once: where a rule keeps an index."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Ref, Value
-from compliance.template.physical_names import FORMS
+from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in
+from compliance.template.physical_names import FORMS, dig, name_of
 
 FUNCTION = "AWS::Lambda::Function"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
@@ -89,3 +89,50 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
             if text:
                 found.setdefault(text, []).append(resource)
     return found
+
+
+def leaves(value: Value, path: str = "") -> Iterator[Value]:
+    """Every scalar at a dotted path or below it, and what is unknown on the way."""
+    step, _, rest = path.partition(".")
+    if isinstance(value, Unknown):
+        yield value
+    elif path:
+        for item in dig(value, step):
+            yield from leaves(item, rest)
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
+    """Whether a value refers to a resource: is it, or has it as a part (`.../functions/${Arn}/invocations`).
+
+    Written out, its ARN or URL counts anywhere in a text, its name where it stands between `/` or `:`
+    and the text is no ARN, which would be another's.
+    """
+    if any(denoted(assembly, item, target.type) is target for item in (value, *refs_in(value))):
+        return True
+    text = assembly.text(value)
+    if not text:
+        return False
+    wholes = (own for own in _wholes(assembly, target) if own in text)
+    if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in wholes):
+        return True
+    name = assembly.text(target.get(name_of(target.type)))
+    return bool(name) and "arn:" not in text and _stands_in(str(name), text)
+
+
+def _stands_in(name: str, text: str) -> bool:
+    return name in text and re.search(rf"(?:^|[/:]){re.escape(name)}(?:$|[/:])", text) is not None
+
+
+def _wholes(assembly: Assembly, target: Resource) -> Iterator[str]:
+    """The texts that denote a resource wherever they stand: its ARN, its URL."""
+    form = FORMS.get(target.type)
+    if form and target.get(form.name) is not NO_VALUE:
+        for attribute in (None, *form.attributes):
+            text = assembly.text(Ref(target.stack.name, target.logical_id, attribute))
+            if text and ":" in text.partition("${")[0]:
+                yield text.removesuffix(":*")

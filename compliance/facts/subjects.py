@@ -24,17 +24,33 @@ from typing import Annotated
 
 import msgspec
 
+from compliance import cel
 from compliance.document.requirements import Document, Name, Sentence
-from compliance.facts.pipeline import SUBJECTS, Pipeline, Unfilled, Wiring
+from compliance.facts import elements
+from compliance.facts.expressions import (
+    BUILT_IN,
+    Bound,
+    Environment,
+    Shape,
+    compiled,
+    group,
+    names_in,
+    spread,
+)
+from compliance.facts.pipeline import GROUPS, SUBJECTS, Pipeline, Unfilled, Wiring
+from compliance.facts.references import denotes, leaves
+from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in, why_unknown
-from compliance.template.physical_names import FORMS, dig, name_of
+from compliance.template.intrinsics import Unknown, why_unknown
+from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
 
-Type = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+(::[A-Za-z0-9@_-]+)+$")]
+# A resource type, a pattern of types (`AWS::RDS::*`, `*`), or a part of the template that is no resource.
+TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KINDS)}")
 Names = Mapping[str, re.Pattern[str]]
 NAME = "[a-z][a-z0-9_]*"
-BUILT_IN = {"members": "every resource that fills a subject, and what hangs on it"}
+MEMBERS = {"members": "every resource that fills a subject, and what hangs on it"}
+RESERVED = MEMBERS | {"self": "what an expression is about", "env": "the environment"}
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,19 +63,31 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What fills a subject: resources of a type that refer to others, or others to them, as the links say.
 
-    `where` are tests as of kind `property`. `many` makes it a group: all that fit, at least one.
+    `where` is an expression about `self`, or tests as of kind `property`. `many` makes it a group: all that
+    fit, at least one, unless it is `optional`.
     """
 
-    type: Type | Annotated[list[Type], msgspec.Meta(min_length=1)]
+    type: str | Annotated[list[str], msgspec.Meta(min_length=1)]
     about: Sentence
     refers_to: Link | list[Link] = []
     referred_by: Link | list[Link] = []
-    where: list[Test] = []
+    where: str | list[Test] = []
     many: bool = False
+    optional: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
         return (self.type,) if isinstance(self.type, str) else tuple(self.type)
+
+    @property
+    def own(self) -> Shape:
+        """What one of them is, for expressions."""
+        return Shape(types=spread(self.types))
+
+    @property
+    def shape(self) -> Shape:
+        """What its name stands for in expressions."""
+        return msgspec.structs.replace(self.own, many=self.many)
 
     def links(self) -> Iterator[tuple[tuple[str | int, ...], Link]]:
         """Every link, with its place below the subject."""
@@ -83,15 +111,40 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 def known(document: Document) -> Mapping[str, str]:
     """The subjects that a document's requirements may name, with what each is in words."""
     subjects = read(document)
+    conditions(document)
     if not subjects:
         return SUBJECTS
-    return {name: subject.about for name, subject in subjects.items()} | BUILT_IN
+    return {name: subject.about for name, subject in subjects.items()} | MEMBERS
 
 
-def find(document: Document, assembly: Assembly, names: Names | None = None) -> Wiring:
-    """Who fills the subjects of a document in an assembly. `names` are what it calls them, for ties."""
+def find(
+    document: Document, assembly: Assembly, names: Names | None = None, environment: str | None = None
+) -> Wiring:
+    """Who fills the subjects of a document in an assembly.
+
+    Args:
+        names: what the document calls them, for ties.
+        environment: the one that the assembly was made for; the document's default if none is given.
+    """
     subjects = read(document)
-    return Declared(assembly, subjects, names) if subjects else Pipeline(assembly, names)
+    found = Declared(assembly, subjects, names, document) if subjects else Pipeline(assembly, names)
+    own = frozenset(subjects or SUBJECTS)
+    env = Environment(environment or document.environment.default, document.environment.values)
+    found.bound = Bound(found, scope(document), own, env)
+    return found
+
+
+def scope(document: Document) -> Mapping[str, Shape]:
+    """The names that expressions of a document may read, apart from `self`."""
+    subjects = read(document)
+    found = {name: Shape(types=(type_,), many=True) for name, type_ in BUILT_IN.items()}
+    if subjects:
+        found |= {name: subject.shape for name, subject in subjects.items()}
+    else:
+        found |= {name: Shape(types=("*",), many=name in GROUPS) for name in SUBJECTS}
+    values = document.environment.values.values()
+    env = Shape(fields=frozenset({"name", *(key for own in values for key in own)}))
+    return found | {"members": Shape(types=("*",), many=True), "env": env}
 
 
 def read(document: Document) -> Mapping[str, Subject]:
@@ -99,20 +152,49 @@ def read(document: Document) -> Mapping[str, Subject]:
 
     Raises InputError naming file, line and field.
     """
+    return document.once(_read)
+
+
+def _read(document: Document) -> Mapping[str, Subject]:
     subjects = {
         name: document.convert(raw, Subject, "subjects", name)
         for name, raw in (document.subjects or {}).items()
     }
-    for name in subjects:
+    for name, subject in subjects.items():
         if not re.fullmatch(NAME, name):
             raise document.error(f"subjects.{name}: a name is of this form: {NAME}", "subjects", name)
-        if name in BUILT_IN:
+        if name in RESERVED:
             raise document.error(
-                f"subjects.{name}: is {BUILT_IN[name]}; choose another name", "subjects", name
+                f"subjects.{name}: is {RESERVED[name]}; choose another name", "subjects", name
             )
+        for type_ in subject.types:
+            if not TYPE.fullmatch(type_):
+                message = f"subjects.{name}.type: {type_!r} is no resource type; one is AWS::Service::Name"
+                raise document.error(message, "subjects", name, "type")
+            if "*" in type_ and type_ != "*" and not schemas.types(type_):
+                message = f"subjects.{name}.type: no resource type is {type_}"
+                raise document.error(message, "subjects", name, "type")
         _check_links(document, subjects, name)
-    _check_circles(document, subjects)
     return subjects
+
+
+def conditions(document: Document) -> Mapping[str, cel.Expression]:
+    """The `where` expressions of a document's subjects.
+
+    Raises InputError naming file, line and field, also where subjects hang on one another in a circle.
+    """
+    return document.once(_conditions)
+
+
+def _conditions(document: Document) -> Mapping[str, cel.Expression]:
+    subjects, names = read(document), scope(document)
+    found = {
+        name: compiled(document, subject.where, {**names, "self": subject.own}, ("subjects", name, "where"))
+        for name, subject in subjects.items()
+        if isinstance(subject.where, str)
+    }
+    _check_circles(document, subjects, found)
+    return found
 
 
 def _check_links(document: Document, subjects: Mapping[str, Subject], name: str) -> None:
@@ -123,7 +205,9 @@ def _check_links(document: Document, subjects: Mapping[str, Subject], name: str)
             raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
 
 
-def _check_circles(document: Document, subjects: Mapping[str, Subject]) -> None:
+def _check_circles(
+    document: Document, subjects: Mapping[str, Subject], where: Mapping[str, cel.Expression]
+) -> None:
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
@@ -131,8 +215,10 @@ def _check_circles(document: Document, subjects: Mapping[str, Subject]) -> None:
             circle = " -> ".join((*way[way.index(name) :], name))
             raise document.error(f"subjects.{name}: its selectors go in a circle: {circle}", "subjects", name)
         if name not in done:
-            for _, link in subjects[name].links():
-                visit(link.subject, (*way, name))
+            named = names_in(where[name].root) if name in where else ()
+            for other in (*(link.subject for _, link in subjects[name].links()), *named):
+                if other in subjects:
+                    visit(other, (*way, name))
             done.add(name)
 
     for name in subjects:
@@ -146,10 +232,15 @@ class Declared(Wiring):
     """The subjects of a document in an assembly. `names` are patterns of the names it wants, for ties."""
 
     def __init__(
-        self, assembly: Assembly, subjects: Mapping[str, Subject], names: Names | None = None
+        self,
+        assembly: Assembly,
+        subjects: Mapping[str, Subject],
+        names: Names | None = None,
+        document: Document | None = None,
     ) -> None:
         super().__init__(assembly)
         self._subjects, self._names = subjects, names or {}
+        self._where = conditions(document) if document else {}
         self._found: dict[str, tuple[Resource, ...] | Unfilled] = {}
 
     def one(self, name: str) -> Resource:
@@ -199,8 +290,8 @@ class Declared(Wiring):
         fitting, doubts = self._candidates(name, subject)
         if doubts and (subject.many or not fitting):
             raise Unfilled(f"{_words(name)}: could be {'; or '.join(doubts)}", doubt=True)
-        if not fitting:
-            raise Unfilled(f"{_words(name)}: nothing is {subject.about}")
+        if not fitting and not (subject.optional and subject.many):
+            raise Unfilled(f"{_words(name)}: nothing is {subject.about} ({self._sought(subject)})")
         if subject.many:
             return tuple(fitting)
         if len(fitting) > 1:
@@ -213,9 +304,9 @@ class Declared(Wiring):
         """The resources that fit for certain, and what is to be said of those that may."""
         others = {link.subject: self._linked(name, link) for _, link in subject.links()}
         fitting, doubts = [], []
-        for resource in self.assembly.resources(*subject.types):
+        for resource in group(self.assembly, subject.types):
             try:
-                if self._fits(subject, resource, others):
+                if self._fits(name, subject, resource, others):
                     fitting.append(resource)
             except Undecided as error:
                 doubts.append(f"{resource.logical_id} ({error.why})")
@@ -227,10 +318,21 @@ class Declared(Wiring):
         except Unfilled as error:
             raise Unfilled(f"{_words(name)} hangs on {error}", doubt=error.doubt) from None
 
-    def _fits(self, subject: Subject, resource: Resource, others: Mapping[str, tuple[Resource, ...]]) -> bool:
+    def _sought(self, subject: Subject) -> str:
+        """What was looked for, in short."""
+        parts = [" or ".join(subject.types)]
+        if isinstance(subject.where, str):
+            parts.append(f"where {subject.where}")
+        parts += [f"where {test.path} is {test.wanted()}" for test in subject.where if isinstance(test, Test)]
+        parts += [f"{str(place[0]).replace('_', ' ')} {link.subject}" for place, link in subject.links()]
+        return ", ".join(parts)
+
+    def _fits(
+        self, name: str, subject: Subject, resource: Resource, others: Mapping[str, tuple[Resource, ...]]
+    ) -> bool:
         """Whether every selector holds. Raises Undecided where none fails, and one is not decided."""
         doubt: Undecided | None = None
-        for holds in self._selectors(subject, resource, others):
+        for holds in self._selectors(name, subject, resource, others):
             try:
                 if not holds():
                     return False
@@ -241,21 +343,31 @@ class Declared(Wiring):
         return True
 
     def _selectors(
-        self, subject: Subject, resource: Resource, others: Mapping[str, tuple[Resource, ...]]
+        self, name: str, subject: Subject, resource: Resource, others: Mapping[str, tuple[Resource, ...]]
     ) -> Iterator[Callable[[], bool]]:
+        if name in self._where:
+            yield partial(self._holds, self._where[name], resource)
         for test in subject.where:
-            yield partial(meets, test, resource, self.assembly)
+            if isinstance(test, Test):
+                yield partial(meets, test, resource, self.assembly)
         for link in subject.outward():
             yield partial(self._refers, (resource,), link.property, others[link.subject])
         for link in subject.inward():
             yield partial(self._refers, others[link.subject], link.property, (resource,))
+
+    def _holds(self, expression: cel.Expression, resource: Resource) -> bool:
+        """Whether a `where` holds; where it has no value, for want of what it reads, it does not."""
+        found = self.bound.outcome(expression, resource)
+        if found.undecided:
+            raise Undecided(found.why or "")
+        return found.value is True
 
     def _refers(self, holders: Iterable[Resource], path: str, targets: tuple[Resource, ...]) -> bool:
         """Whether any of the holders refers to any of the targets. Raises Undecided where it may."""
         why = None
         for holder in holders:
             for value in leaves(holder.properties, path):
-                if any(denotes(self, value, target) for target in targets):
+                if any(denotes(self.assembly, value, target) for target in targets):
                     return True
                 why = why or why_unknown(value)
         if why:
@@ -266,53 +378,6 @@ class Declared(Wiring):
         pattern = self._names.get(name)
         text = self.assembly.text(resource.get(name_of(resource.type)))
         return pattern is not None and text is not None and pattern.fullmatch(text) is not None
-
-
-def leaves(value: Value, path: str = "") -> Iterator[Value]:
-    """Every scalar at a dotted path or below it, and what is unknown on the way."""
-    step, _, rest = path.partition(".")
-    if isinstance(value, Unknown):
-        yield value
-    elif path:
-        for item in dig(value, step):
-            yield from leaves(item, rest)
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
-
-
-def denotes(wiring: Wiring, value: Value, target: Resource) -> bool:
-    """Whether a value refers to a resource: is it, or has it as a part (`.../functions/${Arn}/invocations`).
-
-    Written out, its ARN or URL counts anywhere in a text, its name where it stands between `/` or `:`
-    and the text is no ARN, which would be another's.
-    """
-    if any(wiring.identify(item, target.type) is target for item in (value, *refs_in(value))):
-        return True
-    text = wiring.assembly.text(value)
-    if not text:
-        return False
-    wholes = (own for own in _wholes(wiring, target) if own in text)
-    if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in wholes):
-        return True
-    name = wiring.assembly.text(target.get(name_of(target.type)))
-    return bool(name) and "arn:" not in text and _stands_in(str(name), text)
-
-
-def _stands_in(name: str, text: str) -> bool:
-    return name in text and re.search(rf"(?:^|[/:]){re.escape(name)}(?:$|[/:])", text) is not None
-
-
-def _wholes(wiring: Wiring, target: Resource) -> Iterator[str]:
-    """The texts that denote a resource wherever they stand: its ARN, its URL."""
-    form = FORMS.get(target.type)
-    if form and target.get(form.name) is not NO_VALUE:
-        for attribute in (None, *form.attributes):
-            text = wiring.assembly.text(Ref(target.stack.name, target.logical_id, attribute))
-            if text and ":" in text.partition("${")[0]:
-                yield text.removesuffix(":*")
 
 
 def _words(name: str) -> str:

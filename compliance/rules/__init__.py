@@ -15,7 +15,9 @@ from typing import Any, NewType
 
 import msgspec
 
+from compliance.cel import did_you_mean
 from compliance.document.requirements import Document, Requirement
+from compliance.facts.expressions import BUILT_IN
 from compliance.facts.pipeline import Unfilled, Wiring
 from compliance.facts.subjects import known
 from compliance.model import Evidence, Verdict
@@ -141,23 +143,30 @@ class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
     `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
-    before it does, 2 can only wait.
+    before it does, 2 can only wait. `prepare` makes of a document's parameters what `judge` is given.
     """
 
     name: str
     parameters: type[Check]
     judge: Judge
     waits: int = 0
+    prepare: Callable[[Any, Document, int], Any] | None = None
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, parameters: type[Check], *, waits: int = 0) -> Callable[[Judge], Judge]:
+def kind(
+    name: str,
+    parameters: type[Check],
+    *,
+    waits: int = 0,
+    prepare: Callable[[Any, Document, int], Any] | None = None,
+) -> Callable[[Judge], Judge]:
     """Registers a kind of check under the name that documents use."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge, waits)
+        KINDS[name] = Kind(name, parameters, judge, waits, prepare)
         return judge
 
     return register
@@ -168,9 +177,12 @@ class Rule(msgspec.Struct, frozen=True):
 
     requirement: Requirement
     kind: Kind
-    parameters: Check
+    parameters: Any
 
     def judge(self, case: Case) -> Verdict:
+        if not self.requirement.concerns(case.environment):
+            why = f"it is about other environments than {case.environment}"
+            return Verdict.unknown(why, excused=True)
         try:
             return self.kind.judge(self.parameters, case)
         except Undecided as error:
@@ -188,6 +200,10 @@ def bind(document: Document) -> tuple[Rule, ...]:
     return tuple(_bind(document, subjects, index, r) for index, r in enumerate(document.requirements))
 
 
+# A check without a kind, but with one of these, is a predicate.
+PREDICATE = "predicate"
+QUANTIFIERS = frozenset({"each", "none", "some", "exactly", "at_least", "at_most"})
+
 # A file a family of kinds.
 MODULES = (
     "alarms",
@@ -196,6 +212,7 @@ MODULES = (
     "least_privilege",
     "naming",
     "permissions",
+    "predicates",
     "presence",
     "properties",
     "runtime",
@@ -206,7 +223,7 @@ MODULES = (
 def _bind(document: Document, subjects: Mapping[str, str], index: int, requirement: Requirement) -> Rule:
     place = ("requirements", index)
     parameters = dict(requirement.check)
-    name = parameters.pop("kind", None)
+    name = parameters.pop("kind", PREDICATE if QUANTIFIERS & parameters.keys() else None)
     if name not in KINDS:
         kinds = ", ".join(sorted(KINDS))
         raise document.error(
@@ -216,9 +233,13 @@ def _bind(document: Document, subjects: Mapping[str, str], index: int, requireme
     check = document.convert(parameters, kind_.parameters, *place, "check")
     named: list[tuple[tuple[str, ...], str]] = [(("subject",), name) for name in requirement.subjects]
     named += [(("check", field), name) for field, name in check.subjects_named()]
+    groups = BUILT_IN if name == PREDICATE else ()
     for field, subject in named:
-        if subject not in subjects:
-            names = ", ".join(sorted(subjects))
-            message = f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {names}"
+        if subject not in subjects and subject not in groups:
+            names = ", ".join(sorted({*subjects, *groups}))
+            hint = did_you_mean(subject, {*subjects, *groups})
+            message = (
+                f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {names}{hint}"
+            )
             raise document.error(message, *place, *field)
-    return Rule(requirement, kind_, check)
+    return Rule(requirement, kind_, kind_.prepare(check, document, index) if kind_.prepare else check)

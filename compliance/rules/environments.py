@@ -282,7 +282,7 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     if not environment.keeps_data(case.environment):
         name = environment.all_retained[0]
         names = tie_breakers(case.document.requirements, name)
-        pipeline = find(case.document, other(case, name), names)
+        pipeline = find(case.document, other(case, name), names, name)
     tally = Tally()
     for name in check.of:
         try:

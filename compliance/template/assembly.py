@@ -128,6 +128,7 @@ class Stack:
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
         self.metadata = dict(metadata or {})
+        self.lines = lines or Lines()
         self.parent = parent
         self.depth: int = parent[0].depth + 1 if parent else 0
         self._arguments = arguments or {}

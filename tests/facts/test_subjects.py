@@ -124,7 +124,7 @@ def test_whatever_refers_counts(tmp_path: Path, value: Any) -> None:
 )
 def test_what_only_looks_like_it_does_not(tmp_path: Path, value: Any) -> None:
     resources = {"One": table(TableName="dev-one"), "F": function(T=value)}
-    with pytest.raises(Unfilled, match=r"^table: nothing is the table in use$"):
+    with pytest.raises(Unfilled, match=r"^table: nothing is the table in use \(AWS::DynamoDB::Table, "):
         wiring(tmp_path, FUNCTION + USED, resources).one("table")
 
 
@@ -178,7 +178,7 @@ def test_a_group_is_all_that_fit(tmp_path: Path) -> None:
 
 def test_an_empty_group_is_unfilled(tmp_path: Path) -> None:
     subjects = "  tables: {type: AWS::DynamoDB::Table, about: a table, many: true}\n"
-    with pytest.raises(Unfilled, match=r"^tables: nothing is a table$"):
+    with pytest.raises(Unfilled, match=r"^tables: nothing is a table \(AWS::DynamoDB::Table\)$"):
         wiring(tmp_path, subjects, {"F": function()}, "tables").all("tables")
 
 

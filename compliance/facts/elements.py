@@ -1,0 +1,96 @@
+"""What a template holds beside resources, as subjects: parameters, conditions, outputs, and the stacks.
+
+Each is a resource of a type of its own, with what the template says of it as properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from compliance.template.assembly import Assembly, Resource, Stack
+from compliance.template.intrinsics import Unknown
+
+
+class Element(Resource):
+    """A part of a template that is no resource: `section` is where it stands."""
+
+    def __init__(
+        self, stack: Stack, name: str, kind: str, section: str, properties: Mapping[str, Any]
+    ) -> None:
+        super().__init__(stack, name, {"Type": kind, "Properties": properties})
+        self.section = section
+
+    @property
+    def construct_path(self) -> str | None:
+        return None
+
+    @property
+    def source(self) -> str | None:
+        line = self.stack.lines.at((self.section, self.logical_id))
+        return f"{self.stack.path.name}:{line}" if line else None
+
+
+class Output(Element):
+    @property
+    def exists(self) -> bool | Unknown:
+        name = self.raw["Properties"].get("Condition")
+        return True if name is None else self.stack.resolver.condition(name)
+
+
+def _parameters(stack: Stack) -> Iterator[Element]:
+    for name, raw in stack.template.get("Parameters", {}).items():
+        if name != "BootstrapVersion":  # CDK's own, which the deployment checks
+            yield Element(stack, name, "parameter", "Parameters", raw)
+
+
+def _conditions(stack: Stack) -> Iterator[Element]:
+    for name, raw in stack.template.get("Conditions", {}).items():
+        if name != "CDKMetadataAvailable":
+            yield Element(stack, name, "condition", "Conditions", {"Value": raw})
+
+
+def _outputs(stack: Stack) -> Iterator[Element]:
+    for name, raw in stack.template.get("Outputs", {}).items():
+        if name in stack.outputs:
+            yield Output(stack, name, "output", "Outputs", raw)
+
+
+def _stacks(stack: Stack) -> Iterator[Element]:
+    known = {"Name": stack.stack_name or stack.name, "Region": stack.region, "Account": stack.account}
+    template = {key: stack.template[key] for key in ("Description", "Metadata") if key in stack.template}
+    yield Element(
+        stack, stack.name, "stack", "", {key: value for key, value in known.items() if value} | template
+    )
+
+
+KINDS: Mapping[str, Callable[[Stack], Iterator[Element]]] = {
+    "parameter": _parameters,
+    "condition": _conditions,
+    "output": _outputs,
+    "stack": _stacks,
+}
+# What an expression may read of each.
+FIELDS: Mapping[str, frozenset[str]] = {
+    "parameter": frozenset(
+        {
+            *("Type", "Default", "Description", "NoEcho", "AllowedValues", "AllowedPattern"),
+            *("ConstraintDescription", "MinLength", "MaxLength", "MinValue", "MaxValue"),
+        }
+    ),
+    "condition": frozenset({"Value"}),
+    "output": frozenset({"Value", "Description", "Export", "Condition"}),
+    "stack": frozenset({"Name", "Region", "Account", "Description", "Metadata"}),
+}
+
+
+def elements(assembly: Assembly, kind: str) -> tuple[Resource, ...]:
+    """Every element of a kind, in the order of the templates."""
+    return assembly.once(_ALL[kind])
+
+
+def _all(kind: str) -> Callable[[Assembly], tuple[Resource, ...]]:
+    return lambda assembly: tuple(element for stack in assembly.stacks for element in KINDS[kind](stack))
+
+
+_ALL = {kind: _all(kind) for kind in KINDS}

@@ -1,0 +1,342 @@
+"""Expressions of a document: compiled and checked when it is read, evaluated over what fills its subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from compliance import cel
+from compliance.document.requirements import Document
+from compliance.facts import elements
+from compliance.facts.functions import FACTS, FUNCTIONS
+from compliance.facts.objects import ATTRIBUTES, Read, World, fields_of
+from compliance.facts.pipeline import Unfilled, Wiring
+from compliance.model import Undecided
+from compliance.template import schemas
+from compliance.template.assembly import Assembly, Resource
+
+Place = tuple[str | int, ...]
+# Groups that every document may name. A subject that it defines itself goes before.
+BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What is known of a value before there is one: of what types it is, where it stands.
+
+    `types` are those of resources; with `path` a value below them. `record` is a class of facts. With
+    `many` it is a list of these. `fields` are the only ones that there are.
+    """
+
+    types: tuple[str, ...] = ()
+    path: str | None = None
+    record: type | None = None
+    many: bool = False
+    fields: frozenset[str] | None = None
+
+    @property
+    def item(self) -> Shape:
+        """What an item of it is."""
+        if self.many:
+            return msgspec.structs.replace(self, many=False)
+        return self.below("*") if self.path is not None else Shape()
+
+    def below(self, step: str) -> Shape:
+        step = f'"{step}"' if "." in step else step
+        return msgspec.structs.replace(self, path=f"{self.path}.{step}" if self.path else step)
+
+
+def spread(types: Iterable[str]) -> tuple[str, ...]:
+    """Types with patterns spelled out, as far as the schemas know them."""
+    return tuple(
+        found
+        for type_ in types
+        for found in (schemas.types(type_) if "*" in type_ and type_ != "*" else (type_,))
+    )
+
+
+# Checking
+
+
+class Checker:
+    """Looks for what an expression misspells: fields of facts, properties of types, values of these."""
+
+    def __init__(self, scope: Mapping[str, Shape]) -> None:
+        self.scope = dict(scope)
+
+    def check(self, node: cel.Node) -> Shape:
+        """What the node's value is. Raises SyntaxProblem."""
+        match node.kind:
+            case "name":
+                return self.scope.get(node.value, Shape())
+            case "select" | "has":
+                return self._selected(self.check(node.children[0]), node)
+            case "loop":
+                return self._loop(node)
+            case "call" | "method":
+                for child in node.children:
+                    self.check(child)
+                fact = FACTS.get(node.value)
+                return _given(fact.gives, fact.many) if fact else Shape()
+            case "index":
+                return self._indexed(self.check(node.children[0]), node)
+        shapes = [self.check(child) for child in node.children]
+        if node.kind in ("==", "!=", "in"):
+            for shape, other in ((shapes[0], node.children[1]), (shapes[1], node.children[0])):
+                self._compared(shape, other, node)
+        if node.kind == "?":
+            return shapes[1]
+        return shapes[0] if node.kind == "+" else Shape()
+
+    def _loop(self, node: cel.Node) -> Shape:
+        macro, name = node.value
+        source, *bodies = node.children
+        over = self.check(source)
+        outer = self.scope
+        self.scope = outer | {name: over.item}
+        found = [self.check(body) for body in bodies]
+        self.scope = outer
+        if macro == "filter":
+            return over
+        return msgspec.structs.replace(found[-1], many=True) if macro == "map" else Shape()
+
+    def _selected(self, shape: Shape, node: cel.Node) -> Shape:
+        name = node.value
+        if shape.many:
+            raise cel.SyntaxProblem(f"a list has no {name}; did you mean all(...) or exists(...)?", node.at)
+        if shape.record:
+            known = fields_of(shape.record)
+            if name not in known:
+                raise cel.SyntaxProblem(f"there is no {name}{cel.did_you_mean(name, known)}", node.at)
+            return _field(shape.record, name)
+        if shape.fields is not None:
+            if name not in shape.fields:
+                raise cel.SyntaxProblem(f"there is no {name}{cel.did_you_mean(name, shape.fields)}", node.at)
+            return Shape()
+        if shape.path is None and shape.types and name in ATTRIBUTES:
+            return Shape(many=True, types=("*",)) if name == "depends_on" else Shape()
+        return self._stepped(shape, name, node)
+
+    def _stepped(self, shape: Shape, step: str, node: cel.Node) -> Shape:
+        """A property of resources, by the schemas: one of the types must have it."""
+        if not shape.types or "*" in shape.types:
+            if shape.types and shape.path is None and step[:1].islower():
+                hint = cel.did_you_mean(step, ATTRIBUTES)
+                raise cel.SyntaxProblem(f"a resource has no {step}{hint}", node.at)
+            return Shape()
+        below = shape.below(step)
+        problems = {type_: _problem(type_, below.path or "") for type_ in shape.types}
+        having = tuple(type_ for type_, problem in problems.items() if problem is None)
+        if not having:
+            found = [problem for problem in problems.values() if problem]
+            best = next((problem for problem in found if "did you mean" in problem), None)
+            hint = cel.did_you_mean(step, ATTRIBUTES) if shape.path is None and best is None else ""
+            raise cel.SyntaxProblem((best or found[0]) + hint, node.at)
+        return msgspec.structs.replace(below, types=having)
+
+    def _indexed(self, shape: Shape, node: cel.Node) -> Shape:
+        key = node.children[1]
+        self.check(key)
+        if shape.many or shape.path is None:
+            return shape.item if shape.many else Shape()
+        if key.kind == "const" and isinstance(key.value, str):
+            return self._stepped(shape, key.value, node)
+        return self._stepped(shape, "*", node)
+
+    def _compared(self, shape: Shape, other: cel.Node, node: cel.Node) -> None:
+        """A property compared with a literal that the schemas do not allow there is never equal."""
+        literals = [other] if other.kind == "const" else other.children if other.kind == "list" else []
+        if (
+            shape.path is None
+            or shape.many
+            or not shape.types
+            or (node.kind == "in" and other.kind != "list")
+        ):
+            return
+        allowed: list[Any] = []
+        for type_ in shape.types:
+            values = schemas.enum_at(type_, shape.path) if schemas.is_known(type_) else ()
+            if not values:
+                return
+            allowed += values
+        for literal in literals:
+            if (
+                literal.kind == "const"
+                and literal.value is not None
+                and str(literal.value) not in map(str, allowed)
+            ):
+                hint = cel.did_you_mean(str(literal.value), map(str, allowed))
+                known = f"; known are {', '.join(map(str, allowed))}" if len(allowed) <= 8 else ""
+                message = f"{shape.path} is never {literal.value!r}{hint or known}"
+                raise cel.SyntaxProblem(message, literal.at)
+
+
+def _problem(type_: str, path: str) -> str | None:
+    if type_ in elements.FIELDS:
+        first = path.split(".")[0]
+        known = elements.FIELDS[type_]
+        return None if first in known else f"a {type_} has no {first}{cel.did_you_mean(first, known)}"
+    return schemas.problem(type_, path)
+
+
+def _given(gives: Any, many: bool) -> Shape:
+    if gives is Resource:
+        return Shape(types=("*",), many=many)
+    if isinstance(gives, str):
+        return Shape(types=(gives,), many=many)
+    return Shape(record=gives, many=many)
+
+
+def _field(record: type, name: str) -> Shape:
+    """What a record's field holds, as its annotation says."""
+    for field in msgspec.structs.fields(record):
+        if field.name == name:
+            many = getattr(field.type, "__origin__", None) is tuple
+            inner = field.type.__args__[0] if many else field.type
+            if inner is Resource:
+                return Shape(types=("*",), many=many)
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                return Shape(record=inner, many=many)
+    return Shape()
+
+
+def compiled(
+    document: Document, text: str, scope: Mapping[str, Shape], place: Place, label: str = ""
+) -> cel.Expression:
+    """An expression of a document. Raises InputError with file, line, field and column."""
+    try:
+        expression = cel.compile(text, scope, FUNCTIONS)
+        Checker(scope).check(expression.root)
+    except cel.SyntaxProblem as error:
+        where = label or ".".join(map(str, place))
+        raise document.error(f"{where}: column {error.column}: {error.message}", *place) from None
+    return expression
+
+
+def names_in(node: cel.Node) -> Iterator[str]:
+    """The names that an expression reads."""
+    return (found.value for found in node.walk() if found.kind == "name")
+
+
+# Evaluating
+
+
+class Environment(cel.Host):
+    """`env`: the environment's name, and the document's values for it."""
+
+    def __init__(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> None:
+        self.name, self._values = name, values
+
+    def get(self, name: str) -> Any:
+        if name == "name":
+            return self.name
+        exact = [values for key, values in self._values.items() if key == self.name]
+        fitting = [values for key, values in self._values.items() if fnmatchcase(self.name, key)]
+        for values in (*exact, *fitting):
+            if name in values:
+                return values[name]
+        raise Undecided(f"the document says nothing of {name} for the environment {self.name}")
+
+    def has(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except Undecided:
+            return False
+        return True
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What an expression came to: true, false, or neither, for it failed or hangs on something unknown."""
+
+    value: bool | None
+    reads: tuple[Read, ...]
+    why: str | None = None
+    undecided: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.value is not True and not self.undecided
+
+
+class Bound:
+    """The names of a document, bound to what fills its subjects in one assembly.
+
+    `scope` are the names, as `compiled` takes them.
+    """
+
+    def __init__(
+        self, wiring: Wiring, scope: Mapping[str, Shape], own: frozenset[str], env: Environment
+    ) -> None:
+        self.world, self._own = World(wiring, env.name), own
+        self._bindings: dict[str, Any] = {
+            name: self._lazy(name, shape.many) for name, shape in scope.items() if name != "env"
+        }
+        self._bindings["env"] = env
+
+    def all(self, name: str) -> tuple[Resource, ...]:
+        """What fills a subject or a group of every document. Raises Unfilled."""
+        if name in self._own or name not in BUILT_IN:
+            return self.world.wiring.all(name)
+        return group(self.world.assembly, (BUILT_IN[name],))
+
+    def _lazy(self, name: str, many: bool) -> Callable[[], Any]:
+        def read() -> Any:
+            try:
+                found = self.all(name) if many else (self.world.wiring.one(name),)
+            except Unfilled as error:
+                raise Undecided(str(error)) from None
+            things = self.world.things(found)
+            return things if many else things[0]
+
+        return read
+
+    def evaluate(self, expression: cel.Expression, self_: Resource | None = None) -> Any:
+        """The value, with what was read: raises Undecided, Failed."""
+        bindings = dict(self._bindings)
+        if self_ is not None:
+            bindings["self"] = self.world.thing(self_)
+        return expression.evaluate(bindings, self.world.trace)
+
+    def outcome(self, expression: cel.Expression, self_: Resource | None = None) -> Outcome:
+        """Whether an expression holds, and what was read."""
+        outer, self.world.trace = self.world.trace, []
+        try:
+            value = self.evaluate(expression, self_)
+            reads = _distinct(self.world.trace)
+            if not isinstance(value, bool):
+                return Outcome(None, reads, f"{value} is neither true nor false")
+            return Outcome(value, reads)
+        except Undecided as error:
+            return Outcome(None, _distinct(self.world.trace), error.why, True)
+        except cel.Failed as error:
+            return Outcome(None, _distinct(self.world.trace), str(error))
+        finally:
+            self.world.trace = outer
+
+
+def _distinct(reads: list[Read]) -> tuple[Read, ...]:
+    found: dict[tuple[Resource, str], Read] = {}
+    for read in reads:
+        found.setdefault((read.resource, read.path), read)
+    return tuple(found.values())
+
+
+def group(assembly: Assembly, types: Iterable[str]) -> tuple[Resource, ...]:
+    """The resources, or elements, of these types or patterns of types, in the order of the templates."""
+    types = tuple(types)
+    found = [
+        element
+        for type_ in types
+        if type_ in elements.KINDS
+        for element in elements.elements(assembly, type_)
+    ]
+    patterns = [type_ for type_ in types if "*" in type_]
+    if not patterns:
+        exact = [type_ for type_ in types if type_ not in elements.KINDS]
+        return (*found, *(assembly.resources(*exact) if exact else ()))
+    fits = (
+        r for r in assembly.resources() if r.type in types or any(fnmatchcase(r.type, p) for p in patterns)
+    )
+    return (*found, *fits)

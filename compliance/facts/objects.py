@@ -1,0 +1,587 @@
+"""The model as an expression sees it: resources, their values and attributes, and what is known of them.
+
+Each value knows where it stands. Reading one leaves a `Read` in the trace: that is a requirement's evidence.
+A value that only the deployment knows raises Undecided; what the template leaves out is `Absent`, which
+equals null, and has no items.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from compliance.cel import Failed, Host, did_you_mean
+from compliance.facts.pipeline import Wiring
+from compliance.facts.references import denoted
+from compliance.model import Undecided
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Part,
+    Pseudo,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    parts_of,
+    show,
+    to_bool,
+    to_list,
+    to_number,
+    why_unknown,
+)
+from compliance.template.physical_names import DEFAULTS, ELSEWHERE, dig, name_of
+from compliance.template.schemas import takes_tags
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A value that an expression read: where it stands, and what it is; NO_VALUE where nothing does."""
+
+    resource: Resource
+    path: str
+    value: Value
+    default: bool = False  # the service's own, for want of a stated one
+
+
+class World:
+    """What one assembly holds, for expressions: `environment` is the name it was made for."""
+
+    def __init__(self, wiring: Wiring, environment: str) -> None:
+        self.wiring, self.environment = wiring, environment
+        self.trace: list[Read] = []
+        self._things: dict[Resource, Thing] = {}
+
+    @property
+    def assembly(self) -> Assembly:
+        return self.wiring.assembly
+
+    def thing(self, resource: Resource) -> Thing:
+        if resource not in self._things:
+            self._things[resource] = Thing(self, resource)
+        return self._things[resource]
+
+    def things(self, resources: Iterable[Resource]) -> list[Thing]:
+        return [self.thing(resource) for resource in resources]
+
+    def read(self, resource: Resource, path: str, value: Value, *, default: bool = False) -> None:
+        self.trace.append(Read(resource, path, value, default))
+
+    def wrap(self, value: Any, resource: Resource, path: str) -> Any:
+        """A value of the model, or of a fact, as an expression takes it. Raises Undecided."""
+        if isinstance(value, Unknown):
+            self.read(resource, path, value)
+            raise Undecided(value.why)
+        if value is NO_VALUE:
+            return Absent(self, resource, path)
+        if isinstance(value, dict | list):
+            return Node(self, resource, path, value)
+        if isinstance(value, str | int | float | Ref | Pseudo | Text):
+            return Scalar(self, resource, path, value)
+        return value
+
+    def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
+        """What a fact's function gives: resources become things, records keep their place."""
+        if isinstance(value, Resource):
+            return self.thing(value)
+        if isinstance(value, msgspec.Struct) and not isinstance(value, Ref | Pseudo | Text | Unknown):
+            return Record(self, value)
+        if isinstance(value, list | tuple | frozenset):
+            return [self.fact(item, resource, path) for item in value]
+        return self.wrap(value, resource, path) if not isinstance(value, bool) else value
+
+    def identified(self, value: Value) -> Resource | None:
+        """The resource that a value is: by reference, or by its name, URL or ARN written out."""
+        if isinstance(value, Ref):
+            found = self.assembly.resource(value)
+            if found is not None:
+                return found
+        text = self.assembly.text(value)
+        if not text or why_unknown(value):
+            return None
+        return denoted(self.assembly, value, *self._types)
+
+    @property
+    def _types(self) -> tuple[str, ...]:
+        return self.assembly.once(_types)
+
+
+def _types(assembly: Assembly) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(resource.type for resource in assembly.resources()))
+
+
+def may_be_left_out(resource: Resource, path: str) -> bool:
+    """Whether a property of which nothing is known may be absent: a condition decides it, or a macro."""
+    node: Any = resource.raw.get("Properties", {})
+    for key in [*path.split("."), None]:
+        if isinstance(node, dict) and len(node) == 1 and (name := next(iter(node))) in _OPEN:
+            return bool(name != "Ref" or node[name] == "AWS::NoValue")
+        if key is None:
+            return False
+        if isinstance(node, dict):
+            node = node.get(key)
+        elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            return True
+    return False
+
+
+_OPEN = ("Fn::If", "Fn::Transform", "Fn::FindInMap", "Ref")
+
+
+class _Placed(Host):
+    """What stands at a path of a resource."""
+
+    def __init__(self, world: World, resource: Resource, path: str) -> None:
+        self.world, self.resource, self.path = world, resource, path
+
+    def __str__(self) -> str:
+        return self.path or self.resource.logical_id
+
+
+class Absent(_Placed):
+    """What a template leaves out, and the service has no known default for."""
+
+    def __str__(self) -> str:
+        return f"{self.resource.logical_id}.{self.path}, which is not set"
+
+    def _noted(self) -> None:
+        self.world.read(self.resource, self.path, NO_VALUE)
+
+    def get(self, name: str) -> Any:
+        return Absent(self.world, self.resource, f"{self.path}.{name}")
+
+    def has(self, name: str) -> bool:
+        self._noted()
+        return False
+
+    def items(self) -> Iterable[Any]:
+        self._noted()
+        return ()
+
+    def equals(self, other: Any) -> bool:
+        self._noted()
+        return other is None or isinstance(other, Absent)
+
+    def required(self) -> None:
+        self._noted()
+        raise Failed(f"{self}: write has(...) where it may be left out")
+
+    def plain(self) -> Any:
+        self._noted()
+        raise Failed(str(self))
+
+
+class Node(_Placed):
+    """A list or an object."""
+
+    def __init__(self, world: World, resource: Resource, path: str, value: Value) -> None:
+        super().__init__(world, resource, path)
+        self.value = value
+
+    def _child(self, key: Any, value: Value) -> Any:
+        return self.world.wrap(value, self.resource, f"{self.path}.{key}")
+
+    def get(self, name: str) -> Any:
+        if isinstance(self.value, list):
+            raise Failed(f"{self.path} is a list, which has no {name}")
+        if name not in self.value:
+            return Absent(self.world, self.resource, f"{self.path}.{name}")
+        return self._child(name, self.value[name])
+
+    def has(self, name: str) -> bool:
+        return _stated(self.world, self.resource, f"{self.path}.{name}", self.get_raw(name))
+
+    def get_raw(self, name: str) -> Value:
+        return self.value.get(name, NO_VALUE) if isinstance(self.value, dict) else NO_VALUE
+
+    def items(self) -> Iterator[Any]:
+        if isinstance(self.value, dict):
+            yield from self.value
+            return
+        for index, item in enumerate(self.value):
+            try:
+                yield self._child(index, item)
+            except Undecided as error:
+                yield error
+
+    def size(self) -> int:
+        for index, item in enumerate(self.value if isinstance(self.value, list) else ()):
+            if isinstance(item, Unknown) and may_be_left_out(self.resource, f"{self.path}.{index}"):
+                raise Undecided(item.why)
+        self.world.read(self.resource, self.path, self.value)
+        return len(self.value)
+
+    def equals(self, other: Any) -> bool:
+        other = other.value if isinstance(other, Node) else other
+        if not isinstance(other, type(self.value)):
+            return False
+        self.world.read(self.resource, self.path, self.value)
+        if isinstance(self.value, dict):
+            return self.value.keys() == other.keys() and all(
+                _same(self._child(key, item), other[key]) for key, item in self.value.items()
+            )
+        return len(self.value) == len(other) and all(
+            _same(self._child(i, item), other[i]) for i, item in enumerate(self.value)
+        )
+
+    def plain(self) -> Any:
+        why = why_unknown(self.value)
+        if why:
+            raise Undecided(why)
+        return self
+
+
+def _same(left: Any, right: Any) -> bool:
+    from compliance.cel.values import equal
+
+    return equal(left, right)
+
+
+def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
+    world.read(resource, path, value)
+    if isinstance(value, Unknown) and may_be_left_out(resource, path):
+        raise Undecided(value.why)
+    return value is not NO_VALUE
+
+
+# What a pseudo parameter may become: a test that all samples answer alike is decided.
+_SAMPLES: Mapping[str, tuple[str, ...]] = {
+    "AWS::AccountId": ("123456789012", "998877665544"),
+    "AWS::Region": ("us-east-1", "eu-central-2", "ap-southeast-4", "me-south-1"),
+    "AWS::URLSuffix": ("amazonaws.com",),
+    "AWS::Partition": ("aws", "aws-cn"),
+}
+
+
+class Scalar(_Placed):
+    """A text, number, truth value, or a text that references are in."""
+
+    def __init__(self, world: World, resource: Resource, path: str, value: Value) -> None:
+        super().__init__(world, resource, path)
+        self.value = value
+
+    def __str__(self) -> str:
+        return show(self.value)
+
+    def _noted(self) -> None:
+        stated = self.resource.get(self.path) is not NO_VALUE if self.path else True
+        self.world.read(self.resource, self.path, self.value, default=not stated)
+
+    def equals(self, other: Any) -> bool:
+        self._noted()
+        if isinstance(other, Thing):
+            return self._denotes(other.resource)
+        if isinstance(other, Scalar):
+            other._noted()
+            other = other.value
+        if other is None or isinstance(other, Host | list | dict):
+            return False
+        if isinstance(other, bool) or isinstance(self.value, bool):
+            return to_bool(self.value) is to_bool(other) is not None
+        if isinstance(other, int | float):
+            return to_number(self.value) == other
+        return self._is_text(other)
+
+    def _denotes(self, target: Resource) -> bool:
+        if self.world.identified(self.value) is target:
+            return True
+        if why := why_unknown(self.value):
+            raise Undecided(why)
+        return False
+
+    def _is_text(self, other: Value) -> bool:
+        """Whether two texts are one, in whatever spelling."""
+        own, theirs = (self.world.assembly.text(value) for value in (self.value, other))
+        if own is None or theirs is None:
+            raise Undecided(why_unknown(self.value) or why_unknown(other) or show(self.value))
+        if own == theirs:
+            return True
+        if self._may_be(other):
+            raise Undecided(f"{show(self.value)} is not known before the deployment")
+        return False
+
+    def _may_be(self, other: Value) -> bool:
+        """Whether what the deployment binds (an account, a region) may make two texts equal."""
+        own, theirs = ([*parts_of(self.world.assembly.written_out(value))] for value in (self.value, other))
+        if any(isinstance(part, Ref) for part in (*own, *theirs)):
+            return False  # a name that CloudFormation makes up is nobody else's
+        form = "".join(
+            _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part)) for part in own
+        )
+        return any(re.fullmatch(form, text) for text in self._samples(theirs))
+
+    def plain(self) -> Any:
+        self._noted()
+        if isinstance(self.value, Ref | Pseudo | Text):
+            written = self.world.assembly.written_out(self.value)
+            if not isinstance(written, str):
+                why = why_unknown(written)
+                raise Undecided(why or f"{show(self.value)} is not known before the deployment")
+            return written
+        return self.value
+
+    def size(self) -> int:
+        return len(str(self.plain()))
+
+    def call(self, name: str, arguments: Sequence[Any]) -> Any:
+        if name == "number":
+            self._noted()
+            return NotImplemented if (number := to_number(self.value)) is None else number
+        if name == "bool":
+            self._noted()
+            return NotImplemented if (answer := to_bool(self.value)) is None else answer
+        if name in _TESTS and isinstance(self.value, Ref | Pseudo | Text):
+            self._noted()
+            return self._tested(name, [a.plain() if isinstance(a, Host) else a for a in arguments])
+        return NotImplemented
+
+    def _tested(self, name: str, arguments: Sequence[Any]) -> bool:
+        """A test of a text of which parts are not known: decided where every such text passes, or none."""
+        written = self.world.assembly.written_out(self.value)
+        answers = {_TESTS[name](text, *arguments) for text in self._samples(parts_of(written))}
+        if len(answers) != 1:
+            raise Undecided(f"{show(self.value)} is not known before the deployment")
+        return answers.pop()
+
+    def _samples(self, parts: Iterable[Part]) -> list[str]:
+        """Texts that these parts may become."""
+        texts = [""]
+        for part in parts:
+            match part:
+                case Unknown(why=why):
+                    raise Undecided(why)
+                case Pseudo(name=name):
+                    choices: Sequence[str] = _SAMPLES.get(name, ("a-Name1", "Z9"))
+                case Ref():
+                    choices = ("a-Name1", "Z9")  # what CloudFormation makes up
+                case _:
+                    choices = (part,)
+            texts = [text + choice for text in texts for choice in choices][:64]
+        return texts
+
+
+def _matches(text: str, pattern: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error as error:
+        raise Failed(f"no regular expression: {error}") from None
+
+
+_TESTS: Mapping[str, Callable[..., bool]] = {
+    "startsWith": str.startswith,
+    "endsWith": str.endswith,
+    "contains": lambda text, part: part in text,
+    "matches": _matches,
+}
+_FORMS = {
+    "AWS::AccountId": r"\d{12}",
+    "AWS::Region": "[a-z]{2}(-[a-z]+)+-[0-9]",
+    "AWS::Partition": "aws[a-z-]*",
+    "AWS::URLSuffix": "[a-z0-9.-]+",
+    "AWS::StackName": "[A-Za-z0-9-]+",
+    "AWS::StackId": ".+",
+}
+
+
+class Record(Host):
+    """A fact: what was derived, with fields of its own. Its place is where it was derived from."""
+
+    def __init__(self, world: World, value: msgspec.Struct) -> None:
+        self.world, self.value = world, value
+
+    def __str__(self) -> str:
+        shown = getattr(self.value, "show", None)
+        return str(shown()) if shown else type(self.value).__name__
+
+    @property
+    def doubt(self) -> str | None:
+        return getattr(self.value, "unknown", None)
+
+    def get(self, name: str) -> Any:
+        known = fields_of(type(self.value))
+        if name not in known:
+            raise Failed(f"there is no {name}{did_you_mean(name, known)}")
+        holder, path = getattr(self.value, "resource", None), getattr(self.value, "property", "")
+        found = getattr(self.value, name)
+        if isinstance(found, Unknown):
+            if holder is not None:
+                self.world.read(holder, path, found)
+            raise Undecided(found.why)
+        if holder is not None and name not in ("resource", "property"):
+            self.world.read(holder, path, found)
+        return self._wrapped(found, holder, path)
+
+    def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
+        if found is None or isinstance(found, str | bool | int | float):
+            return found
+        if isinstance(found, dict):
+            return {key: self._wrapped(item, holder, path) for key, item in found.items()}
+        if holder is None:
+            return found
+        return self.world.fact(found, holder, path)
+
+    def has(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def equals(self, other: Any) -> bool:
+        return isinstance(other, Record) and self.value == other.value
+
+
+def fields_of(type_: type) -> frozenset[str]:
+    """The fields of a record that an expression may read: its own, and what it says of itself."""
+    own = {field.name for field in msgspec.structs.fields(type_)}
+    return frozenset(own | {name for name, found in vars(type_).items() if isinstance(found, property)})
+
+
+class Thing(Host):
+    """A resource: properties by their names, with what the service does where none is stated."""
+
+    def __init__(self, world: World, resource: Resource) -> None:
+        self.world, self.resource = world, resource
+
+    def __str__(self) -> str:
+        return self.resource.logical_id
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it may not be there at all."""
+        exists = self.resource.exists
+        return (
+            f"{self.resource.logical_id} hangs on a condition: {exists.why}"
+            if isinstance(exists, Unknown)
+            else None
+        )
+
+    def get(self, name: str) -> Any:
+        if name in ATTRIBUTES:
+            return ATTRIBUTES[name](self)
+        return self.world.wrap(effective(self.resource, name), self.resource, name)
+
+    def has(self, name: str) -> bool:
+        if name in ATTRIBUTES:
+            found = ATTRIBUTES[name](self)
+            return found is not None and not isinstance(found, Absent)
+        return _stated(self.world, self.resource, name, self.resource.properties.get(name, NO_VALUE))
+
+    def equals(self, other: Any) -> bool:
+        if isinstance(other, Scalar):
+            return other.equals(self)
+        return isinstance(other, Thing) and other.resource is self.resource
+
+
+def effective(resource: Resource, path: str) -> Value:
+    """A property's value: as stated, or what the service does without."""
+    value = resource.get(path)
+    return DEFAULTS.get((resource.type, path), NO_VALUE) if value is NO_VALUE else value
+
+
+# What a template says of a resource beside its properties, and what follows from it
+
+
+def _attribute(thing: Thing, name: str, default: str) -> Any:
+    value = thing.resource.attribute(name)
+    if value is NO_VALUE:
+        thing.world.read(thing.resource, name, default, default=True)
+        return default
+    if isinstance(value, Unknown):
+        raise Undecided(value.why)
+    thing.world.read(thing.resource, name, value)
+    return value
+
+
+def _deletion_policy(thing: Thing) -> Any:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    snapshot = thing.resource.type == "AWS::RDS::DBCluster" or (
+        thing.resource.type == "AWS::RDS::DBInstance"
+        and thing.resource.get("DBClusterIdentifier") is NO_VALUE
+    )
+    return _attribute(thing, "DeletionPolicy", "Snapshot" if snapshot else "Delete")
+
+
+def _name(thing: Thing) -> Any:
+    path = name_of(thing.resource.type)
+    return thing.world.wrap(thing.resource.get(path), thing.resource, path)
+
+
+def _region(thing: Thing) -> str:
+    region = thing.resource.stack.pseudo("AWS::Region")
+    if not isinstance(region, str):
+        raise Undecided(f"the region of the stack {thing.resource.stack.name} is not stated")
+    return region
+
+
+def _tags(thing: Thing) -> Any:
+    resource, path = thing.resource, ELSEWHERE.get((thing.resource.type, "Tags"), "Tags")
+    found: dict[str, Any] = {}
+    for value in dig(resource.properties, path):
+        if isinstance(value, Unknown):
+            raise Undecided(value.why)
+        if isinstance(value, dict):
+            found.update(value)
+        for tag in to_list(value) if not isinstance(value, dict) else ():
+            key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
+            if key is None:
+                raise Undecided(why_unknown(tag) or "a tag whose key is not known")
+            found[key] = tag.get("Value", NO_VALUE)
+    return Node(thing.world, resource, "Tags", found)
+
+
+def _depends_on(thing: Thing) -> list[Any]:
+    """All that is made before it: what it names in DependsOn or refers to, and what these do."""
+    first = thing.world.assembly.once(_made_before)
+    found: dict[Resource, None] = {}
+    fresh = [thing.resource]
+    while fresh:
+        fresh = [other for one in fresh for other in first.get(one, ()) if other not in found]
+        found.update(dict.fromkeys(fresh))
+    thing.world.read(thing.resource, "DependsOn", thing.resource.raw.get("DependsOn", NO_VALUE))
+    return thing.world.things(found)
+
+
+def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
+    found: dict[Resource, list[Resource]] = {}
+    for resource in assembly.resources():
+        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(_named(resource.raw))
+        stack = resource.stack.resources
+        found[resource] = [
+            stack[name] for name in dict.fromkeys(names) if name in stack and stack[name] is not resource
+        ]
+    return found
+
+
+def _named(node: Any) -> Iterator[str]:
+    """The names that the functions of a part of a template refer to."""
+    from compliance.template.intrinsics import names_in_sub
+
+    if isinstance(node, list):
+        for item in node:
+            yield from _named(item)
+    elif isinstance(node, dict):
+        for key, item in node.items():
+            if key == "Ref" and isinstance(item, str):
+                yield item
+            elif key == "Fn::GetAtt":
+                yield str(item.split(".")[0] if isinstance(item, str) else to_list(item)[0])
+            elif key == "Fn::Sub":
+                yield from (name.split(".")[0] for name in names_in_sub(item))
+            yield from _named(item)
+
+
+ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
+    "type": lambda thing: thing.resource.type,
+    "logical_id": lambda thing: thing.resource.logical_id,
+    "construct_path": lambda thing: thing.resource.construct_path,
+    "name": _name,
+    "stack": lambda thing: thing.resource.stack.name,
+    "region": _region,
+    "deletion_policy": _deletion_policy,
+    "update_replace_policy": lambda thing: _attribute(thing, "UpdateReplacePolicy", "Delete"),
+    "depends_on": _depends_on,
+    "condition": lambda thing: thing.resource.raw.get("Condition"),
+    "tags": _tags,
+    "takes_tags": lambda thing: takes_tags(thing.resource.type),
+}

@@ -1,0 +1,300 @@
+"""Predicates: what must hold of each, none, some or so many of a subject, as an expression.
+
+    check: {each: databases, that: "self.StorageEncrypted == true"}
+    check: {none: resources, that: "self.deletion_policy == 'Retain'"}
+    check: {exactly: 2, of: subnets, that: "subnet_kind(self) == 'public'"}
+    check: {each: functions, when: "has(self.VpcConfig)", that: "size(self.VpcConfig.SubnetIds) >= 2"}
+
+`docs/language.md` is the course.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+import msgspec
+
+from compliance import cel
+from compliance.document.requirements import Document, Names
+from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled
+from compliance.facts.objects import Read
+from compliance.facts.pipeline import Unfilled
+from compliance.facts.subjects import find, read, scope
+from compliance.model import Evidence, Verdict
+from compliance.rules import Case, Check, Undecided, evidence, kind
+from compliance.rules.environments import other
+from compliance.template.assembly import Resource, Stack
+from compliance.template.intrinsics import NO_VALUE, Unknown, show
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+MOST_SHOWN = 4  # values in a piece of evidence
+
+
+class Predicate(Check, frozen=True):
+    """What must hold of each, none, some or so many of a subject.
+
+    One of `each`, `none` and `some` names the subject; `exactly`, `at_least` and `at_most` count those `of`
+    it. `that` is an expression about `self`; only `each` needs one. `when` is one about `self` too: what it
+    does not hold of is left out. `per` asks for it in each stack, region or environment by itself.
+    `wanted` says in words what is wanted, for reports.
+    Example: `{each: functions, that: "self.Timeout <= 300"}`
+    """
+
+    each: Names | None = None
+    none: Names | None = None
+    some: Names | None = None
+    exactly: Count | None = None
+    at_least: Count | None = None
+    at_most: Count | None = None
+    of: Names | None = None
+    that: str | None = None
+    when: str | None = None
+    per: Literal["stack", "region", "environment"] | None = None
+    wanted: str | None = None
+
+    def __post_init__(self) -> None:
+        """One quantifier, and what it needs."""
+        named = [name for name in ("each", "none", "some") if getattr(self, name) is not None]
+        counted = [name for name in ("exactly", "at_least", "at_most") if getattr(self, name) is not None]
+        if len(named) + len(counted) != 1 and counted != ["at_least", "at_most"]:
+            raise ValueError("one of each, none, some, exactly, at_least and at_most is wanted")
+        if named and self.of is not None:
+            raise ValueError(f"`of` goes with a count; `{named[0]}` names the subject")
+        if counted and self.of is None:
+            raise ValueError(f"`{counted[0]}` is a count, and `of` names the subject")
+        if self.each is not None and self.that is None:
+            raise ValueError("`each` wants `that`: what must hold of each")
+
+    def subjects_named(self) -> Iterator[tuple[str, str]]:
+        field = next(name for name in ("each", "none", "some", "of") if getattr(self, name) is not None)
+        names = getattr(self, field)
+        yield from ((field, name) for name in ([names] if isinstance(names, str) else names))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(name for _, name in self.subjects_named())
+
+    @property
+    def bounds(self) -> tuple[int, int | None]:
+        """How many must pass, at least and at most; of `each`, all."""
+        if self.exactly is not None:
+            return self.exactly, self.exactly
+        if self.none is not None:
+            return 0, 0
+        return 1 if self.some is not None else self.at_least or 0, self.at_most
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A predicate with its expressions. `lacks` are the subjects whose lack is this requirement's to say."""
+
+    check: Predicate
+    that: cel.Expression | None
+    when: cel.Expression | None
+    lacks: frozenset[str]
+    optional: bool
+
+    @property
+    def wanted(self) -> str:
+        if self.check.wanted:
+            return self.check.wanted
+        words = [self.check.that or "there"]
+        least, most = self.check.bounds
+        if self.check.each is None:
+            count = (
+                str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            )
+            words = [f"none of {_named(self.check)}" if most == 0 else f"{count} of {_named(self.check)}"]
+            words += [f"with {self.check.that}"] if self.check.that else []
+        if self.check.when:
+            words.append(f"when {self.check.when}")
+        if self.check.per:
+            words.append(f"in each {self.check.per}")
+        return " ".join(words)
+
+
+def _named(check: Predicate) -> str:
+    return " and ".join(name.replace("_", " ") for name in check.subjects)
+
+
+def prepare(check: Predicate, document: Document, index: int) -> Compiled:
+    """Compiles a requirement's expressions. Raises InputError with file, line, field and column."""
+    names, requirement = scope(document), document.requirements[index]
+    shapes = [names[subject] for subject in check.subjects]
+    own = Shape(types=tuple(dict.fromkeys(type_ for shape in shapes for type_ in shape.types)))
+
+    def expression(field: str, text: str | None) -> cel.Expression | None:
+        if text is None:
+            return None
+        place = ("requirements", index, "check", field)
+        return compiled(document, text, {**names, "self": own}, place, f"{requirement.id}: check.{field}")
+
+    subjects = read(document)
+    optional = all(name in subjects and subjects[name].optional for name in check.subjects)
+    return Compiled(
+        check,
+        expression("that", check.that),
+        expression("when", check.when),
+        frozenset(name for name in check.subjects if document.once(_tellers).get(name) == requirement.id),
+        optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
+    )
+
+
+def _tellers(document: Document) -> Mapping[str, str]:
+    """By subject, the requirement that fails where nothing fills it: `present`, else the first predicate."""
+    present: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for requirement in document.requirements:
+        if requirement.check.get("kind") == "present":
+            present.update((name, requirement.id) for name in requirement.subjects)
+        for field in ("each", "none", "some", "of"):
+            names = requirement.check.get(field)
+            for name in [names] if isinstance(names, str) else names if isinstance(names, list) else ():
+                first.setdefault(name, requirement.id)
+    return first | present
+
+
+@kind("predicate", Predicate, prepare=prepare)
+def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
+    verdicts = [
+        _judge(predicate, bound, within, label) for bound, within, label in _parts(predicate.check.per, case)
+    ]
+    return _all_of(verdicts)
+
+
+def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resource], bool], str]]:
+    """Where it must hold by itself: the names there, what is within, and its label for reports."""
+    bound: Bound = case.pipeline.bound
+    if per in ("stack", "region"):
+        places = {stack: _place(per, stack) for stack in case.assembly.stacks}
+        for place in dict.fromkeys(places.values()):
+            within = partial(lambda place, resource: places[resource.stack] == place, place)
+            yield bound, within, f" in {place}"
+    yield bound, lambda _: True, f" in {case.environment}" if per else ""
+    for name in case.document.environment.besides(case.environment) if per else ():
+        wiring = find(case.document, other(case, name), None, name)
+        yield wiring.bound, lambda _: True, f" in {name}"
+
+
+def _place(per: str, stack: Stack) -> str:
+    return stack.name if per == "stack" else show(stack.pseudo("AWS::Region"))
+
+
+def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of several parts: it fails where one does, and is undecided where one is."""
+    failures = [item for verdict in verdicts if verdict.status == "fail" for item in verdict.evidence]
+    unknown = next((verdict for verdict in verdicts if verdict.status == "not_assessed"), None)
+    if not failures and unknown:
+        return unknown
+    return Verdict.of(failures, [item for verdict in verdicts for item in verdict.evidence])
+
+
+def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool], label: str) -> Verdict:
+    found: list[Resource] = []
+    for name in predicate.check.subjects:
+        try:
+            found += [resource for resource in bound.all(name) if within(resource)]
+        except Unfilled as error:
+            if error.doubt or name not in predicate.lacks:
+                raise Undecided(str(error)) from None
+            return Verdict.of([Evidence(str(error), predicate.wanted)])
+    cases = [_Judged(predicate, bound, resource) for resource in dict.fromkeys(found)]
+    cases = [judged for judged in cases if judged.concerned is not False]
+    if predicate.check.each is not None:
+        return _each(predicate, cases, label)
+    return _counted(predicate, cases, label)
+
+
+class _Judged:
+    """What a predicate came to for one resource."""
+
+    def __init__(self, predicate: Compiled, bound: Bound, resource: Resource) -> None:
+        self.resource = resource
+        self.when = bound.outcome(predicate.when, resource) if predicate.when else Outcome(True, ())
+        # Where the condition fails for want of something, it does not hold.
+        self.concerned = None if self.when.undecided else self.when.value is True
+        self.that = Outcome(True, ())
+        if predicate.that and self.concerned is not False:
+            self.that = bound.outcome(predicate.that, resource)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it may not be concerned at all: a condition leaves open whether it is there, or applies."""
+        if isinstance(self.resource.exists, Unknown):
+            return f"{self.resource.logical_id} hangs on a condition: {self.resource.exists.why}"
+        return self.when.why if self.concerned is None else None
+
+    def evidence(self, wanted: str) -> Evidence:
+        """What was read, the resource's own values first."""
+        reads = sorted(
+            self.that.reads or self.when.reads, key=lambda read: read.resource is not self.resource
+        )
+        own = reads[0].path if reads and reads[0].resource is self.resource and len(reads) == 1 else None
+        shown = [_shown(read, self.resource, alone=len(reads) == 1) for read in reads[:MOST_SHOWN]]
+        if len(reads) > MOST_SHOWN:
+            shown.append(f"and {len(reads) - MOST_SHOWN} more")
+        if (
+            self.that.value is None
+            and not self.that.undecided
+            and not any(r.value is NO_VALUE for r in reads)
+        ):
+            shown.append(self.that.why or "")
+        first = own or (reads[0].path if reads and reads[0].resource is self.resource else None)
+        found = "; ".join(filter(None, shown)) or (self.that.why or self.resource.type)
+        return evidence(self.resource, found, wanted, first)
+
+
+def _shown(read: Read, about: Resource, *, alone: bool) -> str:
+    value = "not set" if read.value is NO_VALUE else show(read.value) or "an empty text"
+    value = value if len(value) <= 200 else value[:199] + "…"
+    value += " (the service's default)" if read.default else ""
+    if alone and read.resource is about:
+        return value
+    place = read.path if read.resource is about else f"{read.resource.logical_id}.{read.path}"
+    return f"{place}: {value}"
+
+
+def _each(predicate: Compiled, cases: Sequence[_Judged], label: str) -> Verdict:
+    wanted = predicate.wanted + label if label else predicate.wanted
+    if not cases:
+        return _nothing(predicate, wanted)
+    failures = [judged for judged in cases if judged.that.failed and not judged.doubt]
+    if failures:
+        return Verdict.of([judged.evidence(wanted) for judged in failures])
+    for judged in cases:
+        if judged.that.value is not True:
+            raise Undecided(judged.that.why or judged.doubt or "", judged.evidence(wanted))
+    return Verdict.of([], [judged.evidence(wanted) for judged in cases])
+
+
+def _nothing(predicate: Compiled, wanted: str) -> Verdict:
+    """None of the subject is there, or concerned: that is as it should be, unless each part must have one."""
+    found = f"there is none of {_named(predicate.check)}"
+    if predicate.check.when:
+        found += f" with {predicate.check.when}"
+    item = Evidence(found, wanted)
+    fails = predicate.check.per is not None and not predicate.check.when
+    return Verdict.of([item] if fails else [], [item])
+
+
+def _counted(predicate: Compiled, cases: Sequence[_Judged], label: str) -> Verdict:
+    least, most = predicate.check.bounds
+    wanted = predicate.wanted + label if label else predicate.wanted
+    sure = [judged for judged in cases if judged.that.value is True and not judged.doubt]
+    perhaps = [judged for judged in cases if judged not in sure and (judged.that.undecided or judged.doubt)]
+    perhaps = [judged for judged in perhaps if not judged.that.failed]
+    others = [judged for judged in cases if judged not in sure and judged not in perhaps]
+    if most is not None and len(sure) > most:
+        return Verdict.of([judged.evidence(wanted) for judged in sure])
+    if len(sure) + len(perhaps) < least:
+        items = [judged.evidence(wanted) for judged in others[:MOST_SHOWN]]
+        return Verdict.of(items or [Evidence(f"{len(sure)} of {_named(predicate.check)}", wanted)])
+    if perhaps and (len(sure) < least or (most is not None and len(sure) + len(perhaps) > most)):
+        doubtful = perhaps[0]
+        raise Undecided(doubtful.that.why or doubtful.doubt or "", doubtful.evidence(wanted))
+    shown: Iterable[_Judged] = sure if least else others
+    passes = [judged.evidence(wanted) for judged in shown]
+    return Verdict.of(
+        [], passes or [Evidence(f"{len(sure)} of {len(cases)} {_named(predicate.check)}", wanted)]
+    )

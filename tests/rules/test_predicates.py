@@ -1,0 +1,252 @@
+"""Predicates: quantifiers, what is unknown, evidence, and what is refused when a document is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from predicate import judged, verdict, written
+
+from compliance.document.requirements import load
+from compliance.model import InputError, Status
+from compliance.rules import bind
+
+TEMPLATE = """\
+Parameters:
+  Days: {Type: Number}
+  Suffix: {Type: String, Default: dev}
+Conditions:
+  Long: !Equals [!Ref Days, 30]
+  Never: !Equals [a, b]
+Resources:
+  Short:
+    Type: AWS::Lambda::Function
+    Properties: {Timeout: "3", Role: !GetAtt Role.Arn, Handler: a.b, Code: {ZipFile: x}, Runtime: python3.13}
+  Long:
+    Type: AWS::Lambda::Function
+    DeletionPolicy: Retain
+    Properties: {Timeout: 900, Role: !GetAtt Role.Arn, Handler: a.b, Code: {ZipFile: x}, Runtime: python3.13}
+  Role:
+    Type: AWS::IAM::Role
+    Properties: {AssumeRolePolicyDocument: {Statement: []}, RoleName: !Sub "role-${Suffix}"}
+  Group: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /a, RetentionInDays: !Ref Days}}
+  Perhaps: {Type: AWS::SNS::Topic, Condition: Long, Properties: {TopicName: perhaps}}
+  Gone: {Type: AWS::SQS::Queue, Condition: Never}
+  Bucket: {Type: AWS::S3::Bucket, Properties: {Tags: [{Key: Team, Value: web}]}}
+Outputs:
+  Name: {Value: !Ref Bucket}
+"""
+SUBJECTS: dict[str, Any] = {
+    "functions": {"type": "AWS::Lambda::*", "many": True, "about": "every function"},
+    "role": {"type": "AWS::IAM::Role", "about": "the role"},
+    "group": {"type": "AWS::Logs::LogGroup", "about": "the log group"},
+    "queue": {"type": "AWS::SQS::Queue", "about": "the queue"},
+    "topics": {"type": "AWS::SNS::Topic", "about": "topics", "many": True, "optional": True},
+    "tables": {"type": "AWS::DynamoDB::Table", "about": "tables", "many": True, "optional": True},
+    "slow": {
+        "type": "AWS::Lambda::Function",
+        "about": "the function that takes long",
+        "where": "self.Timeout > 60 && self.Role == role",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "status"),
+    [
+        ({"each": "functions", "that": "self.Timeout <= 900"}, "pass"),
+        ({"each": "functions", "that": "self.Timeout <= 60"}, "fail"),
+        ({"each": "functions", "that": "self.MemorySize == 128"}, "pass"),  # the service's default
+        ({"each": "functions", "that": "has(self.MemorySize)"}, "fail"),
+        ({"each": "functions", "that": "self.VpcConfig.SubnetIds.all(s, s != '')"}, "fail"),
+        ({"each": "functions", "that": "!self.Layers.exists(l, l == 'x')"}, "pass"),
+        ({"each": "functions", "that": "self.Role == role"}, "pass"),
+        (
+            {"each": "functions", "when": "self.Timeout > 60", "that": "self.deletion_policy == 'Retain'"},
+            "pass",
+        ),
+        ({"each": "functions", "when": "self.Timeout > 1000", "that": "false"}, "pass"),
+        ({"each": "slow", "that": "self.logical_id == 'Long'"}, "pass"),
+        ({"each": "role", "that": "self.name == 'role-' + env.name"}, "pass"),
+        ({"none": "resources", "that": "self.deletion_policy == 'Retain'"}, "fail"),
+        ({"none": "resources", "that": "self.type == 'AWS::EC2::Instance'"}, "pass"),
+        ({"none": "tables"}, "pass"),
+        ({"some": "functions", "that": "self.Timeout == 3"}, "pass"),
+        ({"some": "functions", "that": "self.Timeout == 4"}, "fail"),
+        ({"exactly": 1, "of": "functions", "that": "self.Timeout == 3"}, "pass"),
+        ({"exactly": 2, "of": "functions", "that": "self.Timeout == 3"}, "fail"),
+        ({"at_least": 2, "of": "functions"}, "pass"),
+        ({"at_most": 1, "of": "functions"}, "fail"),
+        ({"at_least": 1, "at_most": 2, "of": "functions"}, "pass"),
+        ({"each": ["functions", "role"], "that": "self.type.startsWith('AWS::')"}, "pass"),
+        # What only the deployment knows
+        ({"each": "group", "that": "self.RetentionInDays == 30"}, "not_assessed"),
+        ({"each": "group", "that": "has(self.RetentionInDays)"}, "pass"),
+        ({"each": "group", "that": "self.RetentionInDays == 30 && self.name == '/b'"}, "fail"),
+        ({"each": "group", "that": "self.RetentionInDays == 30 || self.name == '/a'"}, "pass"),
+        ({"some": "topics", "that": "self.name == 'perhaps'"}, "not_assessed"),
+        ({"none": "topics", "that": "self.name == 'perhaps'"}, "not_assessed"),
+        ({"each": "topics", "that": "self.name == 'perhaps'"}, "pass"),
+        ({"each": "topics", "that": "self.name == 'other'"}, "not_assessed"),
+        ({"at_most": 1, "of": "topics"}, "pass"),
+        ({"exactly": 1, "of": "topics"}, "not_assessed"),
+        ({"none": "resources", "that": "topics.exists(t, t.name == 'perhaps')"}, "not_assessed"),
+        ({"each": "role", "that": "topics.all(t, t.name == 'perhaps')"}, "pass"),
+        ({"each": "role", "that": "size(topics) <= 1"}, "not_assessed"),
+        # Parts of a template that are no resources
+        ({"each": "parameters", "that": "has(self.Default)"}, "fail"),
+        ({"some": "parameters", "that": "self.logical_id == 'Suffix' && self.Default == 'dev'"}, "pass"),
+        ({"some": "outputs", "that": "target(self.Value).type == 'AWS::S3::Bucket'"}, "pass"),
+        ({"exactly": 2, "of": "conditions"}, "pass"),
+        ({"some": "conditions", "that": "self.Value == false"}, "pass"),
+        ({"each": "stacks", "that": "self.Name == 'template'"}, "pass"),
+        # Tags
+        ({"some": "resources", "that": "self.tags.Team == 'web'"}, "pass"),
+        ({"each": "resources", "when": "self.takes_tags", "that": "'Team' in self.tags"}, "fail"),
+        (
+            {"each": "resources", "when": "'Team' in self.tags", "that": "self.tags['Team'] in ['web']"},
+            "pass",
+        ),
+    ],
+)
+def test_verdicts(tmp_path: Path, check: dict[str, Any], status: str) -> None:
+    assert verdict(tmp_path, TEMPLATE, dict(check), subjects=SUBJECTS) == status
+
+
+def test_a_failure_says_what_was_read_where_and_what_was_wanted(tmp_path: Path) -> None:
+    that = "self.Timeout <= 60 && self.MemorySize >= 512"
+    [result] = judged(tmp_path, TEMPLATE, {"each": "functions", "that": that}, subjects=SUBJECTS)
+    short, long = result.verdict.evidence
+    assert (short.logical_id, short.property, short.source) == ("Short", "MemorySize", "template.yaml:8")
+    assert (short.found, short.wanted) == ("128 (the service's default)", that)
+    assert (long.logical_id, long.property, long.found) == ("Long", "Timeout", "900")
+    [result] = judged(
+        tmp_path,
+        TEMPLATE,
+        {"each": "slow", "that": "self.Timeout <= 60", "wanted": "a minute"},
+        subjects=SUBJECTS,
+    )
+    assert result.verdict.evidence[0].wanted == "a minute"
+
+
+def test_what_the_first_requirement_lacks_the_others_are_not_assessed_for(tmp_path: Path) -> None:
+    checks = [{"each": "queue", "that": "self.VisibilityTimeout > 30"} for _ in range(3)]
+    first, *others = judged(tmp_path, TEMPLATE, *checks, subjects=SUBJECTS)
+    assert first.verdict.status is Status.FAIL
+    assert first.verdict.evidence[0].found == "queue: nothing is the queue (AWS::SQS::Queue)"
+    assert {result.verdict.status for result in others} == {Status.NOT_ASSESSED}
+    present = {"kind": "present", "subject": "queue"}
+    *others, last = judged(tmp_path, TEMPLATE, *map(dict, checks), present, subjects=SUBJECTS)
+    assert last.verdict.status is Status.FAIL
+    assert {result.verdict.status for result in others} == {Status.NOT_ASSESSED}
+
+
+def test_values_and_requirements_for_environments(tmp_path: Path) -> None:
+    values = {"dev": {"days": 7}, "prod": {"days": 365}, "pr*": {"days": 1}}
+    head = {"environment": {"default": "dev", "values": values}}
+    check = {"each": "role", "that": "env.days == 7"}
+    template = "Resources: {R: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {}}}}"
+
+    def status(check: dict[str, Any], environment: str) -> tuple[str, bool]:
+        [result] = judged(tmp_path, template, dict(check), at=environment, subjects=SUBJECTS, **head)
+        return result.verdict.status.value, result.verdict.excused
+
+    assert status(check, "dev") == ("pass", False)
+    assert status(check, "prod") == ("fail", False)
+    assert status({**check, "that": "env.days == 1"}, "pr7") == ("pass", False)
+    assert status(check, "staging") == ("not_assessed", False)
+    assert status({**check, "in": ["prod"]}, "prod") == ("fail", False)
+    assert status({**check, "in": "prod"}, "dev") == ("not_assessed", True)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no quantifier": ({"that": "true"}, "unknown kind None"),
+    "two": ({"each": "role", "none": "role", "that": "true"}, "one of each, none, some"),
+    "count of nothing": ({"exactly": 2}, "`of` names the subject"),
+    "each without that": ({"each": "role"}, "`each` wants `that`"),
+    "unknown subject": ({"each": "rolle", "that": "true"}, "unknown subject 'rolle'"),
+    "syntax": (
+        {"each": "role", "that": "self.RoleName =="},
+        "ALL-01: check.that: column 17: unexpected 'the end'",
+    ),
+    "name": (
+        {"each": "role", "that": "slef.RoleName == ''"},
+        "column 1: unknown name 'slef'; did you mean 'self'?",
+    ),
+    "property": (
+        {"each": "role", "that": "self.RolName == ''"},
+        "column 6: AWS::IAM::Role has no property RolName; did you mean RoleName?",
+    ),
+    "attribute": ({"each": "role", "that": "self.deletionpolicy == ''"}, "did you mean 'deletion_policy'?"),
+    "attribute of any": (
+        {"none": "resources", "that": "self.deletion_polcy == ''"},
+        "did you mean 'deletion_policy'?",
+    ),
+    "deep": (
+        {"each": "functions", "that": "self.VpcConfig.SubnetId == ''"},
+        "did you mean VpcConfig.SubnetIds?",
+    ),
+    "in a loop": (
+        {"each": "functions", "that": "self.FileSystemConfigs.all(f, f.LocalMountPat == '')"},
+        "did you mean FileSystemConfigs.*.LocalMountPath?",
+    ),
+    "list": (
+        {"each": "functions", "that": "self.FileSystemConfigs.Arn == ''"},
+        "did you mean FileSystemConfigs.*.Arn?",
+    ),
+    "subject's": (
+        {"each": "functions", "that": "role.RolName == ''"},
+        "AWS::IAM::Role has no property RolName",
+    ),
+    "group": (
+        {"each": "role", "that": "functions.Timeout == 3"},
+        "a list has no Timeout; did you mean all(...)",
+    ),
+    "enumeration": (
+        {"each": "functions", "that": "self.TracingConfig.Mode == 'Activ'"},
+        "TracingConfig.Mode is never 'Activ'; did you mean 'Active'?",
+    ),
+    "enumeration in": (
+        {"each": "functions", "that": "self.TracingConfig.Mode in ['Active', 'On']"},
+        "is never 'On'",
+    ),
+    "element": ({"each": "parameters", "that": "has(self.Defualt)"}, "did you mean 'Default'?"),
+    "record": (
+        {"each": "role", "that": "statements(self).all(s, s.effect == 'Allow')"},
+        "there is no effect",
+    ),
+    "environment": ({"each": "role", "that": "env.dais == 7"}, "there is no dais; did you mean 'days'?"),
+    "when": ({"each": "role", "when": "self.X", "that": "true"}, "check.when: column 6"),
+    "per": ({"each": "role", "that": "true", "per": "account"}, "check.per: Invalid enum value"),
+}
+
+
+@pytest.mark.parametrize(("check", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, Any], message: str) -> None:
+    head = {"environment": {"default": "dev", "values": {"dev": {"days": 7}}}}
+    path = written(tmp_path, dict(check), subjects=SUBJECTS, **head)
+    with pytest.raises(InputError) as refused:
+        bind(load(path))
+    assert message in str(refused.value)
+    assert str(refused.value).startswith(f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        (
+            {"where": "self.Timout > 3"},
+            "subjects.bad.where: column 6: AWS::Lambda::Function has no property Timout",
+        ),
+        ({"where": "self.Role == bad"}, "go in a circle: bad -> bad"),
+        ({"type": "AWS::Lamda::*"}, "no resource type is AWS::Lamda::*"),
+        ({"type": "lambda"}, "'lambda' is no resource type"),
+    ],
+)
+def test_a_subject_is_refused_with_the_place(tmp_path: Path, subject: dict[str, Any], message: str) -> None:
+    bad = {"type": "AWS::Lambda::Function", "about": "bad", **subject}
+    path = written(tmp_path, {"each": "role", "that": "true"}, subjects={**SUBJECTS, "bad": bad})
+    with pytest.raises(InputError) as refused:
+        bind(load(path))
+    assert message in str(refused.value)
