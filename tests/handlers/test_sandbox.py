@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +12,7 @@ import pytest
 import yaml
 
 from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Program
-from compliance.handlers.sandbox.lock import Lock
-from compliance.handlers.sandbox.run import LIBRARIES, execute
+from compliance.handlers.sandbox.run import execute
 from compliance.model import CheckerError
 
 HOSTILE = yaml.safe_load((Path(__file__).with_name("hostile.yaml")).read_text())
@@ -368,73 +365,3 @@ def test_what_cannot_be_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(CheckerError, match=r"pip install .cdk-compliance-gate.node"):
         run("exports.handler = async () => 1;")
-
-
-# -- the operating system's own locks
-
-PROBE = """
-import os, resource, signal, socket, subprocess, threading
-
-def attempt(name, act):
-    try:
-        act()
-        print(name)
-    except (OSError, ValueError):
-        pass
-
-attempt('a thread', lambda: threading.Thread(target=print).start())
-attempt('a file read', lambda: open('/etc/passwd').read())
-attempt('a file written', lambda: open('written', 'w'))
-attempt('a file removed', lambda: os.unlink('here'))
-attempt('a mode changed', lambda: os.chmod('here', 0o777))
-attempt('a time changed', lambda: os.utime('here'))
-attempt('a socket', lambda: socket.socket())
-attempt('a local socket', lambda: socket.socket(socket.AF_UNIX))
-attempt('a fork', lambda: os.fork())
-attempt('a program', lambda: subprocess.run(['/bin/true']))
-attempt('a signal', lambda: os.kill(os.getppid(), 0))
-attempt('a limit', lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000)))
-attempt('the parent', lambda: open(f'/proc/{os.getppid()}/environ', 'rb').read())
-attempt('another program', lambda: os.execv('/bin/true', ['true']))
-"""
-
-
-def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> None:
-    (tmp_path / "here").touch()
-    runnable = [Path(sys.executable).resolve(), *map(Path, LIBRARIES)]
-    lock = Lock(Limits(), "python", [tmp_path, Path(sys.base_prefix, "lib")], runnable)
-    if lock.unheld:
-        pytest.skip("; ".join(lock.unheld))
-    probe = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PROBE],
-        cwd=tmp_path,
-        env={},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        preexec_fn=lock.apply,
-        check=False,
-    )
-    lock.close()
-    assert probe.stdout.split("\n") == ["", "a thread", ""], probe
-
-
-def test_a_limit_of_processor_time() -> None:
-    execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=20, cpu=1))
-    assert execution.stopped == "cpu: more than 1 s of processor time"
-
-
-INTERPRETER_ALONE = [
-    attempt for attempt in HOSTILE if re.search("restricted|network|refuses", attempt.get("error", ""))
-]
-
-
-@pytest.mark.parametrize("language", ["node", "python"])
-def test_without_the_systems_locks(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On another system the interpreter's own limits are all there is: they hold, and that is said."""
-    monkeypatch.setattr("compliance.handlers.sandbox.lock.ARCHITECTURES", {})
-    monkeypatch.setattr("compliance.handlers.sandbox.lock.CREATE_RULESET", 9999)
-    for attempt in INTERPRETER_ALONE:
-        execution = run(attempt[language], RUNTIME[language])
-        assert len(execution.unheld) >= 2
-        check(attempt, execution)

@@ -102,6 +102,8 @@ class Call(msgspec.Struct, frozen=True):
     `parameters` are as on the wire: DynamoDB items in attribute values also where the handler used
     the document client or the resource API; bytes and streams as text where they are UTF-8.
     `error` names the error the stand-in answered with; `at` is the code line, `index.js:42`.
+    `late`: it was made after the handler had answered. Lambda would make it when the next event comes,
+    if one does.
     """
 
     service: str
@@ -109,6 +111,7 @@ class Call(msgspec.Struct, frozen=True):
     parameters: Mapping[str, Any]
     error: str | None = None
     at: str | None = None
+    late: bool = False
 
     @property
     def writes(self) -> bool:
@@ -137,7 +140,12 @@ class HandlerError(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one invocation did. `finished` is False when it was stopped or ended its process itself."""
+    """What one invocation did. `finished` is False when it was stopped or ended its process itself.
+
+    What goes on after the answer is recorded until nothing does, or for a short while. `late_log` is what
+    was logged in it (`log` holds it too), `late_error` was thrown in it and by nobody caught. `idle` is
+    False where something still went on after that while.
+    """
 
     name: str
     finished: bool
@@ -147,6 +155,9 @@ class Outcome(msgspec.Struct, frozen=True):
     log: str = ""
     duration: float = 0.0
     state: State = State()
+    late_log: str = ""
+    late_error: HandlerError | None = None
+    idle: bool = True
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -166,9 +177,9 @@ class Execution(msgspec.Struct, frozen=True):
     `load_error` is set when the code could not be loaded; `missing` says what its handler string
     names and the code does not hold (a file or an export). `modules` are those asked for, with
     whether they were found. `stopped` says which limit ended it, after its name: time, cpu, memory,
-    output, forgery (something else than the harness wrote to the sandbox's own channel) or channel
-    (the handler closed it). `unheld` lists the limits that this platform could not impose, and which
-    other version of the interpreter ran the handler.
+    output, forgery (what came on the sandbox's own channel was none of its messages) or channel
+    (the handler closed it). `loading` are the calls made while the code was loaded. `unheld` lists the
+    limits that this platform could not impose, and which other version of the interpreter ran the handler.
 
     `outcomes` are of the invocations that began. One that ended its process is followed by the next in
     a process of its own; after `stopped` there is no next.
@@ -179,6 +190,7 @@ class Execution(msgspec.Struct, frozen=True):
     missing: str | None = None
     modules: Mapping[str, bool] = msgspec.field(default_factory=dict)
     stopped: str | None = None
+    loading: tuple[Call, ...] = ()
     unheld: tuple[str, ...] = ()
     cached: bool = False
 

@@ -1,8 +1,9 @@
-"""One process that runs a handler, and the conversation with it.
+"""One process that runs a handler, and the conversation with it. The warden has it (`warden.py`).
 
 The child has three pipes: standard output and error (the handler's log), and two of its own, one
-to ask on and one to be answered on. Whatever comes on those must open with a secret that only the
-harness was told; anything else ends the run.
+to ask on and one to be answered on. What comes on those opens with a secret and is one of `messages`,
+in an order that makes sense; anything else ends the run. The secret finds a handler that writes there by
+mistake. It is no proof: the handler shares its process with the harness, and can read what that knows.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from compliance.handlers.sandbox import Call, HandlerError, Invocation, Limits, Outcome
+from compliance.handlers.sandbox import Call, HandlerError, Invocation, Limits, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.lock import Lock
-from compliance.model import CheckerError
 
 JSON = Any
 
@@ -33,31 +33,52 @@ JSON = Any
 MOST_MESSAGES = 16 * 1024 * 1024
 
 
-class Stopped(Exception):
-    """A limit was reached: says which."""
+class Stopped(BaseException):
+    """A limit was reached: says which. No `except Exception` on the way takes it for an error of its own."""
+
+
+class Broken(Exception):
+    """The sandbox itself does not work: says why."""
 
 
 FORGED = Stopped("forgery: the handler wrote to the sandbox's own channel")
 
 
 class Record(msgspec.Struct):
-    """What is known so far. Survives the end of any one process."""
+    """What is known so far. Survives the end of any one process.
 
-    outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    `tell` is given each outcome at once; `outcomes` counts them. `apart`: handlers are in a PID namespace.
+    """
+
+    tell: Callable[[Outcome], None]
+    outcomes: int = 0
+    apart: bool = False
+    loading: list[Call] = msgspec.field(default_factory=list)
     modules: dict[str, bool] = msgspec.field(default_factory=dict)
     load_error: HandlerError | None = None
     missing: str | None = None
     stopped: str | None = None
-    unheld: tuple[str, ...] = ()
+    unheld: list[str] = msgspec.field(default_factory=list)
     written: int = 0
+    received: int = 0
 
 
 class _Current(msgspec.Struct):
-    """The invocation under way."""
+    """The invocation under way. `answered` is how much it had logged when the handler answered.
+
+    It is under way until the next one begins, or the process ends: what comes after the answer is late.
+    """
 
     name: str
     began: float
     calls: list[Call] = msgspec.field(default_factory=list)
+    result: JSON = None
+    error: HandlerError | None = None
+    answered: int | None = None
+    duration: float = 0.0
+    settled: bool = False
+    idle: bool = True
+    late_error: HandlerError | None = None
 
 
 class Child:
@@ -72,7 +93,7 @@ class Child:
         self.current: _Current | None = None
         self.log = bytearray()
         self.pending = bytearray()
-        self.received = self.begun = 0
+        self.begun = 0
         self.began = time.monotonic()
         self.ready = self.loaded = self.said_all = False
         ask_read, ask_write = os.pipe()
@@ -88,13 +109,13 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=(answer_read, ask_write),
                 start_new_session=True,
-                # The audit forks few children, and what runs there before exec is system calls only.
+                # The warden has one thread, and what runs there before exec is system calls only.
                 preexec_fn=lock.apply,
             )
         except (OSError, subprocess.SubprocessError) as error:
             os.close(ask_read)
             os.close(answer_write)
-            raise CheckerError(f"sandbox: {command[0]} does not start: {error}") from error
+            raise Broken(f"{command[0]} does not start: {error}") from error
         finally:
             os.close(answer_read)
             os.close(ask_write)
@@ -110,6 +131,8 @@ class Child:
             self._listen(invocations, deadline)
         except Stopped as reached:
             self.record.stopped = str(reached)
+        except MemoryError:
+            self.record.stopped = "memory: what it asked of AWS fills the process that answers"
         finally:
             self._end()
 
@@ -151,8 +174,8 @@ class Child:
             return True
         if not chunk:
             return False
-        self.received += len(chunk)
-        if self.received > MOST_MESSAGES:
+        self.record.received += len(chunk)
+        if self.record.received > MOST_MESSAGES:
             raise Stopped(f"output: more than {MOST_MESSAGES >> 20} MiB sent to AWS")
         *lines, rest = chunk.split(b"\n")
         for line in lines:
@@ -163,73 +186,101 @@ class Child:
         self.pending += rest
         return True
 
-    def _opened(self, line: bytes) -> dict[str, JSON]:
+    def _opened(self, line: bytes) -> messages.Message:
         if not line.startswith(self.secret):
             raise FORGED
         try:
-            message = json.loads(line[len(self.secret) :])
-            return message if isinstance(message, dict) else {}
-        except (ValueError, RecursionError):
+            return messages.read(line[len(self.secret) :])
+        except messages.Refused:
             raise FORGED from None
 
-    def _take(self, message: dict[str, JSON], invocations: Sequence[Invocation], deadline: float) -> None:
-        kind = message.pop("t", None)
-        if kind == "call":
-            parameters = message.get("parameters")
-            call, answer = self.aws.call(
-                str(message.get("service")),
-                str(message.get("operation")),
-                parameters if isinstance(parameters, dict) else {},
-                message.get("at"),
-            )
-            if self.current:
-                self.current.calls.append(call)
-            self._send(answer, deadline)
-        elif kind == "module":
-            self.record.modules[str(message.get("name"))] = bool(message.get("found"))
-        elif kind in ("ready", "loaded"):
-            self.ready = True
-            self.loaded = kind == "loaded"
-        elif kind == "load_error":
-            self.record.load_error = _error(message)
-        elif kind == "missing":
-            self.record.missing = str(message.get("what"))
-        elif kind == "begin":
-            if self.begun == len(invocations) or self.current is not None:
+    def _take(self, message: messages.Message, invocations: Sequence[Invocation], deadline: float) -> None:
+        current = self.current
+        match message:
+            case messages.Ready():
+                self.ready = True
+            case messages.Module():
+                self.record.modules[message.name] = message.found
+            case messages.LoadError():
+                self.record.load_error = _error(message)
+            case messages.Missing():
+                self.record.missing = message.what
+            case messages.Loaded() if self.ready:
+                self.loaded = True
+            case messages.Called():
+                self._send(self._call(message), deadline)
+            case messages.Begin() if self._may_go_on() and self.begun < len(invocations):
+                self._begin(invocations[self.begun])
+                self._send({}, deadline)
+            case messages.End() if current and current.answered is None:
+                self._answered(current, message)
+                self._send({}, deadline)
+            case messages.Settled() if current and current.answered is not None and not current.settled:
+                current.settled, current.idle = True, message.idle
+                current.late_error = _error(message.error)
+                self._send({}, deadline)
+            case messages.Done() if self._may_go_on() and self.begun == len(invocations):
+                self.said_all = True
+            case _:
                 raise FORGED
-            invocation = invocations[self.begun]
-            self.begun += 1
-            self._read_log()
-            self.log.clear()
-            self.current = _Current(invocation.name, time.monotonic())
-            self.aws.begin(invocation.faults, invocation.given)
-            self._send({}, deadline)
-        elif kind == "end":
-            self._finish(True, message)
-            self._send({}, deadline)
-        elif kind == "done":
-            self.said_all = True
 
-    def _finish(self, finished: bool, message: Mapping[str, JSON]) -> None:
+    def _may_go_on(self) -> bool:
+        return self.loaded and (self.current is None or self.current.settled)
+
+    def _call(self, message: messages.Called) -> JSON:
+        """Puts a call on record, and gives what AWS answers."""
+        call, answer = self.aws.call(message.service, message.operation, message.parameters, message.at)
         if self.current is None:
+            self.record.loading.append(call)
+        else:
+            late = self.current.answered is not None
+            self.current.calls.append(msgspec.structs.replace(call, late=late))
+        return answer
+
+    def _begin(self, invocation: Invocation) -> None:
+        self.begun += 1
+        self._read_log()
+        self._finish()
+        self.log.clear()  # what was logged while loading: no event had been seen
+        self.current = _Current(invocation.name, time.monotonic())
+        self.aws.begin(invocation.faults, invocation.given)
+
+    def _answered(self, current: _Current, message: messages.End) -> None:
+        self._read_log()
+        current.answered = len(self.log)
+        current.duration = time.monotonic() - current.began
+        current.error = _error(message.error)
+        try:
+            current.result = messages.parsed(message.result) if message.result is not None else None
+        except messages.Refused as refused:
+            current.error = HandlerError("Runtime.MarshalError", f"the answer cannot be read: {refused}")
+
+    def _finish(self) -> None:
+        """The invocation that was under way is over: what is known of it goes on record."""
+        current = self.current
+        if current is None:
             return
-        if finished:
-            self._read_log()
-        result = message.get("result")
-        self.record.outcomes.append(
+        self.current = None
+        self.record.outcomes += 1
+        self.record.tell(
             Outcome(
-                name=self.current.name,
-                finished=finished,
-                result=_parsed(result) if isinstance(result, str) else None,
-                error=_error(message["error"]) if "error" in message else None,
-                calls=tuple(self.current.calls),
-                log=self.log.decode("utf-8", "replace").replace(self.root, "/var/task"),
-                duration=time.monotonic() - self.current.began,
+                name=current.name,
+                finished=current.answered is not None,
+                result=current.result,
+                error=current.error,
+                calls=tuple(current.calls),
+                log=self._text(self.log),
+                duration=current.duration or time.monotonic() - current.began,
                 state=self.aws.state(),
+                late_log=self._text(self.log[current.answered :]) if current.answered is not None else "",
+                late_error=current.late_error,
+                idle=current.idle,
             )
         )
         self.log.clear()
-        self.current = None
+
+    def _text(self, log: bytes | bytearray) -> str:
+        return log.decode("utf-8", "replace").replace(self.root, "/var/task")
 
     def _send(self, message: Mapping[str, JSON], deadline: float) -> None:
         """Never blocks for good: a child that does not read its answers is stopped like any other."""
@@ -269,13 +320,19 @@ class Child:
         if not self.ready and not self.record.stopped:
             said = self.log.decode("utf-8", "replace").strip().splitlines()
             why = next((line for line in said if "Error" in line), f"exit status {status}")
-            raise CheckerError(f"sandbox: the harness does not start: {why.strip()}")
+            raise Broken(f"the harness does not start: {why.strip()}")
         if not self.said_all and not self.record.stopped:
             self.record.stopped = self._limit_of(status)
-        if self.current is not None:
-            self._finish(False, {} if self.record.stopped else {"error": _exit(status)})
-        elif not (self.loaded or self.record.missing or self.record.load_error or self.record.stopped):
-            self.record.load_error = _error(_exit(status))
+        ended = None if self.record.stopped else _exit(status)
+        if self.current is None:
+            if not (self.loaded or self.record.missing or self.record.load_error or self.record.stopped):
+                self.record.load_error = ended
+        elif self.current.answered is None:
+            self.current.error = ended
+        elif not self.current.settled:
+            self.current.idle = not self.record.stopped
+            self.current.late_error = ended if status else None
+        self._finish()
 
     def _kill(self) -> None:
         """The group, and the process itself should it have left the group."""
@@ -293,21 +350,10 @@ class Child:
         return None
 
 
-def _parsed(text: str) -> JSON:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise FORGED from None
-
-
-def _exit(status: int) -> dict[str, JSON]:
+def _exit(status: int) -> HandlerError:
     how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-    return {"kind": "Runtime.ExitError", "message": f"Runtime exited with error: {how}"}
+    return HandlerError("Runtime.ExitError", f"Runtime exited with error: {how}")
 
 
-def _error(message: JSON) -> HandlerError:
-    fields = message if isinstance(message, dict) else {}
-    at = fields.get("at")
-    return HandlerError(
-        str(fields.get("kind")), str(fields.get("message")), at if isinstance(at, str) else None
-    )
+def _error(thrown: messages.Thrown | messages.LoadError | None) -> HandlerError | None:
+    return HandlerError(thrown.kind, thrown.message, thrown.at) if thrown else None

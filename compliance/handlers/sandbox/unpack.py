@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+
+from compliance.confinement.privileges import closed_to_others
 
 # Lambda's own limit for code and layers together, unzipped.
 MOST_BYTES = 250 * 1024 * 1024
@@ -23,13 +26,19 @@ class UnsafeCode(Exception):
 def unpacked(code: Path | str, language: str) -> Iterator[Path]:
     """The folder with the code, resolved. What it made itself is gone afterwards."""
     if isinstance(code, Path) and code.is_dir():
-        root = code.resolve()
-        _check_links(root)
-        yield root
-        return
+        source = code.resolve()
+        _check_links(source)
+        if os.geteuid() != 0 or not _closed(source):
+            yield source
+            return
     with TemporaryDirectory(prefix="handler-") as folder:
         root = Path(folder).resolve()
-        if isinstance(code, str):
+        if os.geteuid() == 0:  # the handler runs as another user, who has to read it
+            root.chmod(0o755)
+        if isinstance(code, Path) and code.is_dir():
+            shutil.copytree(source, root, symlinks=True, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            _open(root)
+        elif isinstance(code, str):
             (root / ("index.py" if language == "python" else "index.js")).write_text(code, "utf-8")
         else:
             _extract(code, root)
@@ -43,6 +52,20 @@ def _check_links(root: Path) -> None:
             path = Path(folder, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise UnsafeCode(f"{path.relative_to(root)} is a link out of the code's folder")
+
+
+def _closed(root: Path) -> bool:
+    """Whether another user than its owner is kept from any of it."""
+    if closed_to_others(root):
+        return True
+    paths = (path for path in root.rglob("*") if not path.is_symlink())
+    return any(path.stat().st_mode & (wanted := 0o5 if path.is_dir() else 0o4) != wanted for path in paths)
+
+
+def _open(root: Path) -> None:
+    for path in (root, *root.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _extract(archive: Path, root: Path) -> None:

@@ -4,12 +4,17 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
-const { setImmediate } = globalThis;
+const { setImmediate, setTimeout, clearTimeout } = globalThis;
 const { reallyExit, hrtime } = process;
 const { now } = Date;
 const { stringify } = JSON;
 const { apply } = Reflect;
 const exit = (code) => apply(reallyExit, process, [code]);
+const { unref } = (() => {
+  const timer = setTimeout(() => {}, 0);
+  clearTimeout(timer);
+  return Object.getPrototypeOf(timer);
+})();
 const where = require('./where.cjs');
 const clock = require('./clock.cjs');
 const sdk = require('./sdk.cjs');
@@ -17,6 +22,13 @@ const sdk = require('./sdk.cjs');
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const NEVER_SETTLED = 'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly '
   + 'caused by a Promise that was never settled.';
+
+// How long is waited for what a handler left going on when it had answered: milliseconds for one
+// invocation, for the last one, and for all that wait in vain.
+const GRACE = 100;
+const LAST_GRACE = 400;
+const PATIENCE = 800;
+let patience = PATIENCE;
 
 // What the event loop's running dry, or an error that nobody caught, means at this moment.
 let whenIdle = () => {};
@@ -47,6 +59,7 @@ async function run(job, send, ask) {
   send('loaded', {});
   for (let i = 0; i < job.invocations.length; i++) {
     await invoke(job, job.invocations[i], handler, state, ask);
+    await settle(job, i === job.invocations.length - 1, ask);
   }
   send('done', {});
   exit(0);
@@ -128,8 +141,11 @@ function invoke(job, invocation, handler, state, ask) {
       if (answered) return;
       answered = true;
       ask('end', fields);
-      if (kind === 'fatal') exit(129);
-      setImmediate(next);
+      if (kind === 'fatal') {
+        ask('settled', { idle: true });
+        exit(129);
+      }
+      next();
     };
     const fail = (error, kind) => finish(kind, { error: describe(error, job.root) });
     const succeed = (result) => {
@@ -152,6 +168,30 @@ function invoke(job, invocation, handler, state, ask) {
     } catch (error) {
       fail(error);
     }
+  });
+}
+
+// After the answer Lambda freezes the process, and lets it go on when the next event comes. Here it goes on
+// at once, so that nothing of it is taken for the next invocation's.
+function settle(job, last, ask) {
+  return new Promise((next) => {
+    const began = hrtime();
+    let timer;
+    const finish = (fields) => {
+      [whenIdle, whenThrown] = [() => {}, () => {}];
+      const [seconds, nanoseconds] = hrtime(began);
+      if (!fields.idle) patience -= seconds * 1e3 + nanoseconds / 1e6;
+      ask('settled', fields);
+      if (fields.error) exit(129);
+      clearTimeout(timer);
+      setImmediate(next);
+    };
+    whenIdle = () => finish({ idle: true });
+    whenThrown = (error) => finish({ idle: true, error: describe(error, job.root) });
+    const grace = last ? LAST_GRACE : GRACE;
+    timer = setTimeout(() => finish({ idle: false }), patience < 1 ? 1 : patience < grace ? patience : grace);
+    apply(unref, timer, []);
+    setImmediate(() => {}); // the loop may be idle already, and would end the process
   });
 }
 

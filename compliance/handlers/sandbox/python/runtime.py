@@ -1,5 +1,6 @@
 """Lambda's runtime interface for Python: imports the handler's module, calls it with each event."""
 
+import _thread
 import builtins
 import importlib
 import json
@@ -10,6 +11,11 @@ import time
 from typing import Any
 
 from . import clock, jail, modules, where
+
+# How long is waited for threads that go on when the handler has answered: seconds for one invocation, for
+# the last one, and for all that wait in vain.
+GRACE, LAST_GRACE = 0.1, 0.4
+patience = 0.8
 
 
 def run(job: Any, send: Any, ask: Any) -> None:
@@ -33,8 +39,9 @@ def run(job: Any, send: Any, ask: Any) -> None:
     if handler is None:
         os._exit(0)
     send("loaded")
-    for invocation in job["invocations"]:
+    for number, invocation in enumerate(job["invocations"], 1):
         _invoke(job, invocation, handler, ask)
+        _settle(LAST_GRACE if number == len(job["invocations"]) else GRACE, ask)
     send("done")
     os._exit(0)
 
@@ -84,6 +91,25 @@ def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
         ask("end", error=kind)
         return
     ask("end", result=text)
+
+
+# How many threads there are besides this one, those that `threading` knows nothing of too.
+_threads = _thread._count
+
+
+def _settle(grace: Any, ask: Any, monotonic: Any = time.monotonic, sleep: Any = time.sleep) -> None:
+    """After the answer Lambda freezes the process, and lets it go on when the next event comes.
+
+    Here it goes on at once, so that nothing of it is taken for the next invocation's.
+    """
+    global patience
+    began = monotonic()
+    while _threads() and (waited := monotonic() - began) < min(grace, patience):
+        sleep(min(0.002 + waited / 10, 0.02))
+    idle = not _threads()
+    if not idle:
+        patience -= monotonic() - began
+    ask("settled", idle=idle)
 
 
 def _leave_if_asked(error: Any) -> None:

@@ -1,0 +1,130 @@
+"""What a process gives up of what it may: privileges, capabilities, its user, its view of the system."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+# prctl's operations, from <linux/prctl.h>.
+SET_DEATH_SIGNAL, DROP_BOUNDING, SET_SUBREAPER, NO_NEW_PRIVILEGES, AMBIENT = 1, 24, 36, 38, 47
+AMBIENT_CLEAR_ALL = 4
+CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION = 0x20080522
+LAST_CAPABILITY = 63
+SETUID = 7
+
+# unshare's flags, from <linux/sched.h>: what a new namespace is made of.
+NEW_USER, NEW_IPC, NEW_NET, NEW_PID = 0x10000000, 0x08000000, 0x40000000, 0x20000000
+NOBODY = 65534
+
+
+def libc() -> ctypes.PyDLL:
+    """Its calls keep the GIL: after a fork no other thread is there to give it back."""
+    return ctypes.PyDLL(None, use_errno=True)
+
+
+def no_new_privileges() -> None:
+    """No program that is run from here on gains anything by set-user-ID bits or file capabilities."""
+    if libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
+
+
+def drop_capabilities() -> None:
+    """All of them, for good. Those of the bounding set stay where only their owner may drop them."""
+    call = libc()
+    for capability in range(LAST_CAPABILITY + 1):
+        if call.prctl(DROP_BOUNDING, capability, 0, 0, 0) != 0:
+            break
+    call.prctl(AMBIENT, AMBIENT_CLEAR_ALL, 0, 0, 0)
+    number = CAPSET.get(os.uname().machine)
+    if number is None:
+        return
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    if call.syscall(number, header, (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def die_with_parent() -> None:
+    libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans() -> bool:
+    """What descends from this process becomes its child when its own parent ends, daemons included."""
+    return sys.platform == "linux" and bool(libc().prctl(SET_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def why_root(places: Iterable[Path]) -> str | None:
+    """Why root cannot become another user to run what is at these places; None where it can."""
+    if not _may_become(NOBODY):
+        return "it may not become another user"
+    closed = next((found for place in places if (found := closed_to_others(place))), None)
+    return f"{closed} is closed to other users" if closed else None
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def _may_become(user: int) -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+        mapped = [
+            [int(n) for n in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()
+        ]
+    except (OSError, ValueError):
+        return False
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> SETUID & 1) and any(
+        first <= user < first + count for first, _, count in mapped
+    )
+
+
+def closed_to_others(place: Path) -> Path | None:
+    """The first on the way to a place, or the place itself, that others may not enter or read."""
+    with suppress(OSError):
+        real = place.resolve()
+        for folder in (*reversed(real.parents), real):
+            mode = folder.stat().st_mode
+            wanted = 0o5 if folder == real and stat.S_ISDIR(mode) else 0o4 if folder == real else 0o1
+            if mode & wanted != wanted:
+                return folder
+    return None
+
+
+def new_namespaces() -> bool:
+    """New user, IPC, PID and network namespaces for what this process starts, if that is to be had.
+
+    There it goes by the number of nobody; outside it stays who it is, and may no more than before.
+    """
+    user, group = os.geteuid(), os.getegid()
+    if sys.platform != "linux" or libc().unshare(NEW_USER | NEW_IPC | NEW_NET | NEW_PID) != 0:
+        return False
+    with suppress(OSError):  # without a map the number is the same
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{NOBODY} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{NOBODY} {group} 1")
+    return True
+
+
+def start_init() -> None:
+    """The first process of a new PID namespace, which does nothing: with it all others there end.
+
+    It ends with the process that calls this.
+    """
+    if os.fork():
+        return
+    try:
+        die_with_parent()
+        os.closerange(0, 256)
+        while True:
+            signal.pause()
+    finally:
+        os._exit(0)

@@ -1,0 +1,113 @@
+"""What a handler's process may say to the sandbox. Whatever else comes is refused, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+JSON = Any
+# Deeper than any request to AWS and any answer of Lambda that programs make.
+MOST_DEEP = 200
+
+
+class Refused(ValueError):
+    """No message of the harness."""
+
+
+class Thrown(msgspec.Struct):
+    kind: str
+    message: str
+    at: str | None = None
+
+
+class Ready(msgspec.Struct, tag_field="t", tag="ready"):
+    """The harness runs."""
+
+
+class Module(msgspec.Struct, tag_field="t", tag="module"):
+    """A module was asked for."""
+
+    name: str
+    found: bool
+
+
+class Loaded(msgspec.Struct, tag_field="t", tag="loaded"):
+    """The handler's code is loaded."""
+
+
+class LoadError(msgspec.Struct, tag_field="t", tag="load_error"):
+    kind: str
+    message: str
+    at: str | None = None
+
+
+class Missing(msgspec.Struct, tag_field="t", tag="missing"):
+    what: str
+
+
+class Begin(msgspec.Struct, tag_field="t", tag="begin"):
+    """The next invocation begins. Waits for an answer."""
+
+
+class Called(msgspec.Struct, tag_field="t", tag="call"):
+    """A call to AWS. Waits for an answer."""
+
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+    at: str | None = None
+
+
+class End(msgspec.Struct, tag_field="t", tag="end"):
+    """The handler answered, with a result (its JSON) or an error. Waits for an answer."""
+
+    result: str | None = None
+    error: Thrown | None = None
+
+
+class Settled(msgspec.Struct, tag_field="t", tag="settled"):
+    """Nothing goes on any more, or (not `idle`) it was waited for long enough. Waits for an answer.
+
+    `error` is what was thrown after the handler had answered, and by nobody caught.
+    """
+
+    idle: bool
+    error: Thrown | None = None
+
+
+class Done(msgspec.Struct, tag_field="t", tag="done"):
+    """All invocations were played."""
+
+
+Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | End | Settled | Done
+
+
+def read(line: bytes) -> Message:
+    """A message of the harness. Raises Refused."""
+    try:
+        message: Message = msgspec.convert(parsed(line), Message)
+    except msgspec.ValidationError as error:
+        raise Refused(str(error)) from None
+    return message
+
+
+def parsed(text: bytes | str) -> JSON:
+    """JSON, no deeper than anybody needs. Raises Refused."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused("no JSON") from None
+    level, depth = [value], 0
+    while level := [child for one in level for child in _children(one)]:
+        depth += 1
+        if depth > MOST_DEEP:
+            raise Refused(f"nested more than {MOST_DEEP} deep")
+    return value
+
+
+def _children(value: JSON) -> list[JSON]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -1,0 +1,245 @@
+"""The process between the audit and a handler's: it has the stand-in of AWS, and limits of its own.
+
+The audit starts it (`run.execute`), writes a `Request` to its standard input and reads its standard output: a
+line of JSON for each outcome, and one for the rest. Whatever a handler asks of the stand-in costs this
+process time and memory, not the audit. Before it starts a handler it gives up what neither needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from compliance.confinement import privileges
+from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Supplies, Table
+from compliance.handlers.sandbox.aws import Aws
+from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
+from compliance.handlers.sandbox.dynamodb import Tables
+from compliance.handlers.sandbox.lock import Lock
+
+JSON = Any
+HERE = Path(__file__).parent.resolve()
+
+# What an interpreter reads of a system, and where it loads libraries from.
+# Of /proc what is counted there alone: how many processors and how much memory there are.
+SYSTEM = (
+    "/dev/urandom",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/usr/share/zoneinfo",
+)
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+
+# How much longer the handler is told it has: enough for none to give up early.
+REMAINING = 60_000
+# What the warden itself may use: MiB of memory, MiB of record, and seconds beyond the handlers' own.
+MOST_MEMORY, MOST_RECORD, MORE_SECONDS = 1536, 64, 2
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is to be run: a program, whose code lies in `root`, on invocations."""
+
+    runtime: str
+    handler: str
+    environment: Mapping[str, str]
+    root: str
+    interpreter: str
+    invocations: tuple[Invocation, ...]
+    supplies: Supplies
+    limits: Limits
+    tables: Mapping[str, Table]
+
+    @property
+    def language(self) -> str:
+        return "python" if self.runtime.startswith("python") else "node"
+
+
+class _Told:
+    """Writes what is known to the audit, a line of JSON at a time."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle, self._left = handle, MOST_RECORD << 20
+
+    def __call__(self, outcome: Outcome) -> None:
+        self.line("outcome", outcome)
+
+    def line(self, kind: str, value: JSON) -> None:
+        data = memoryview(json.dumps({kind: msgspec.to_builtins(value)}).encode() + b"\n")
+        self._left -= len(data)
+        if kind == "outcome" and self._left < 0:
+            raise Stopped(f"output: more than {MOST_RECORD} MiB of record")
+        while data:
+            data = data[os.write(self._handle, data) :]
+
+
+def main() -> NoReturn:
+    """Runs the request on standard input, and ends the process."""
+    if sys.platform == "linux":
+        privileges.die_with_parent()
+    told = _Told(os.dup(1))
+    os.dup2(2, 1)
+    request = msgspec.convert(json.load(sys.stdin.buffer), Request)
+    record = Record(told)
+    try:
+        _bound(request.limits)
+        _give_up(request, record)
+        _run(request, record)
+    except Broken as broken:
+        told.line("broken", str(broken))
+        os._exit(0)
+    except Stopped as reached:
+        record.stopped = str(reached)
+    rest = Execution(
+        load_error=record.load_error,
+        missing=record.missing,
+        modules=record.modules,
+        stopped=record.stopped,
+        loading=tuple(record.loading),
+        unheld=tuple(dict.fromkeys(record.unheld)),
+    )
+    told.line("rest", rest)
+    os._exit(0)
+
+
+# Limits of its own
+
+
+def _bound(limits: Limits) -> None:
+    """Limits this process: its memory, its processor time, and how long a request to AWS may take it."""
+    seconds = round(limits.seconds + MORE_SECONDS)
+    for kind, most in ((resource.RLIMIT_AS, MOST_MEMORY << 20), (resource.RLIMIT_CPU, seconds + 1)):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+    def expire(*_: Any) -> None:
+        raise Stopped("time: what it asked of AWS takes too long")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds + MORE_SECONDS / 2)
+
+
+def _give_up(request: Request, record: Record) -> None:
+    """Root becomes nobody, and this process is alone in new namespaces, as far as that can be had."""
+    if sys.platform != "linux":
+        return
+    if os.geteuid() == 0:
+        readable, runnable = _places(request)
+        if why := privileges.why_root([*readable, *runnable]):
+            record.unheld.append(f"handlers run as root, though without capabilities: {why}")
+        else:
+            privileges.become_nobody()
+    if privileges.new_namespaces():
+        privileges.start_init()
+        record.apart = True
+
+
+# Running
+
+
+def _run(request: Request, record: Record) -> None:
+    """A handler that ends its process gets another one for the events that are left, as on Lambda."""
+    deadline = time.monotonic() + request.limits.seconds
+    aws, left = Aws(Tables(request.tables)), list(request.invocations)
+    while left:
+        cold = next((i for i, one in enumerate(left) if one.fresh and i), len(left))
+        together, later = left[:cold], left[cold:]
+        begun = record.outcomes
+        _start(request, record, aws).converse(_job(request, together), together, deadline)
+        done = record.outcomes - begun
+        left = [*together[done:], *later]
+        if not done or record.stopped or record.load_error or record.missing:
+            return
+
+
+def _start(request: Request, record: Record, aws: Aws) -> Child:
+    readable, runnable = _places(request)
+    lock = Lock(request.limits, request.language, readable, runnable, own_namespace=record.apart)
+    record.unheld += lock.unheld
+    try:
+        command = [request.interpreter, *_options(request)]
+        return Child(command, Path(request.root), aws, record, request.limits, lock)
+    finally:
+        lock.close()
+
+
+def _places(request: Request) -> tuple[list[Path], list[Path]]:
+    """Readable are the code, the harness and what the interpreter itself is made of, no more."""
+    readable = [Path(request.root), HERE / request.language, *map(Path, SYSTEM)]
+    if request.language == "python":
+        readable += [Path(sys.base_prefix, "lib"), Path(sys.prefix, "pyvenv.cfg")]
+    return readable, [Path(request.interpreter).resolve(), *map(Path, LIBRARIES)]
+
+
+def _options(request: Request) -> list[str]:
+    if request.language == "python":
+        return ["-I", "-S", "-B", "-u", str(HERE / "python" / "main.py")]
+    return [
+        "--permission",
+        f"--allow-fs-read={request.root}",
+        f"--allow-fs-read={HERE / 'node'}",
+        f"--max-old-space-size={request.limits.memory}",
+        "--no-warnings",
+        str(HERE / "node" / "main.cjs"),
+    ]
+
+
+def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
+    return {
+        "root": request.root,
+        "handler": request.handler,
+        "version": version(request.runtime),
+        "environment": _environment(request),
+        "invocations": [{"event": i.event, "clock": i.clock, "id": _uuid()} for i in invocations],
+        "supplies": msgspec.structs.asdict(request.supplies),
+        "clocked": any(i.clock for i in invocations),
+        "remaining": REMAINING,
+    }
+
+
+def _uuid() -> str:
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def version(runtime: str) -> int:
+    """24 of nodejs24.x, 14 of python3.14."""
+    numbers = re.findall(r"\d+", runtime)
+    return int(numbers[-1]) if numbers else 0
+
+
+def _environment(request: Request) -> dict[str, str]:
+    """What Lambda sets, with credentials that open nothing; then the function's own variables."""
+    return {
+        "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_SESSION_TOKEN": "sandbox",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{request.runtime}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/function",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "2025/01/01/[$LATEST]00000000000000000000000000000000",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "LAMBDA_TASK_ROOT": request.root,
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "TZ": ":UTC",
+        "_HANDLER": request.handler,
+        **request.environment,
+    }

@@ -1,0 +1,412 @@
+"""What the sandbox holds: the system's own locks, the channel, the stand-in, and work after the answer."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import typing_extensions
+from test_sandbox import HOSTILE, RUNTIME, check, only, run
+
+from compliance.confinement import seccomp
+from compliance.handlers.sandbox import Limits
+from compliance.handlers.sandbox.lock import Lock
+from compliance.handlers.sandbox.run import PATHS, WARDEN
+from compliance.handlers.sandbox.warden import LIBRARIES
+
+# -- the operating system's own locks
+
+PROBE = """
+import ctypes, errno, fcntl, os, resource, signal, socket, struct, subprocess, threading, time
+
+def attempt(name, act):
+    try:
+        act()
+        print(name)
+    except (OSError, ValueError):
+        pass
+
+attempt('a thread', lambda: threading.Thread(target=print).start())
+attempt('a file read', lambda: open('/etc/passwd').read())
+attempt('a file written', lambda: open('written', 'w'))
+attempt('a file removed', lambda: os.unlink('here'))
+attempt('a mode changed', lambda: os.chmod('here', 0o777))
+attempt('a time changed', lambda: os.utime('here'))
+attempt('a socket', lambda: socket.socket())
+attempt('a local socket', lambda: socket.socket(socket.AF_UNIX))
+attempt('a fork', lambda: os.fork())
+attempt('a program', lambda: subprocess.run(['/bin/true']))
+attempt('a signal', lambda: os.kill(os.getppid(), 0))
+attempt('a limit', lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000)))
+attempt('the parent', lambda: open(f'/proc/{os.getppid()}/environ', 'rb').read())
+
+def refused(result):
+    if result < 0 and ctypes.get_errno() in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+        raise OSError
+
+libc = ctypes.CDLL(None, use_errno=True)
+reader, writer = os.pipe()
+attempt('signals by the kernel', lambda: fcntl.fcntl(reader, fcntl.F_SETOWN, os.getppid()))
+attempt('signals that kill', lambda: fcntl.fcntl(reader, 10, signal.SIGKILL))
+attempt('signals on input', lambda: fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC))
+attempt('signals by ioctl', lambda: fcntl.ioctl(reader, 0x8901, struct.pack('i', os.getppid())))
+attempt('another processor', lambda: os.sched_setaffinity(os.getppid(), {0}))
+attempt('another schedule', lambda: os.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0)))
+attempt('another priority', lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19))
+attempt('a lock on a file', lambda: fcntl.flock(os.open('here', os.O_RDONLY), fcntl.LOCK_EX))
+attempt('a file opened to be written', lambda: os.open('/dev/null', os.O_RDWR))
+attempt('datagrams', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+one, other = socket.socketpair()
+other.send(b'x')
+attempt('sent elsewhere', lambda: one.sendto(b'x', '\\0elsewhere'))
+attempt('the time', lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()))
+attempt('the name of the host', lambda: socket.sethostname(socket.gethostname()))
+for name, number in SYSTEM_CALLS.items():
+    attempt(name, lambda: refused(libc.syscall(number, 0, 4096, 0o1600, 0, 0, 0)))
+capabilities = (ctypes.c_uint32 * 6)()
+refused(libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), capabilities))
+if any(capabilities):
+    print('capabilities', list(capabilities))
+attempt('another program', lambda: os.execv('/bin/true', ['true']))
+"""
+# Of x86-64 and of aarch64. Some do nothing with these arguments, but say that they might.
+SYSTEM_CALLS = {
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "memfd_create": (319, 279),
+    "mq_open": (240, 180),
+    "reboot": (169, 142),
+    "settimeofday": (164, 170),
+    "syslog": (103, 116),
+    "fsopen": (430, 430),
+    "fanotify_init": (300, 262),
+    "inotify_init1": (294, 26),
+    "unshare": (272, 97),
+    "io_uring_setup": (425, 425),
+    "process_vm_readv": (310, 270),
+    "pidfd_open": (434, 434),
+    "swapoff": (168, 225),
+    "kexec_load": (246, 104),
+    "init_module": (175, 105),
+    "name_to_handle_at": (303, 264),
+    "clone3": (435, 435),
+    "a call of kernels to come": (480, 480),
+}
+
+
+def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+    runnable = [Path(sys.executable).resolve(), *map(Path, LIBRARIES)]
+    lock = Lock(Limits(), "python", [tmp_path, Path(sys.base_prefix, "lib")], runnable)
+    if lock.unheld:
+        pytest.skip("; ".join(lock.unheld))
+    column = platform.machine() == "aarch64"
+    calls = {name: numbers[column] for name, numbers in SYSTEM_CALLS.items()}
+    probe = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"SYSTEM_CALLS = {calls}\n{PROBE}"],
+        cwd=tmp_path,
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=lock.apply,
+        check=False,
+    )
+    lock.close()
+    assert probe.stdout.split("\n") == ["", "a thread", ""], probe
+
+
+def test_a_limit_of_processor_time() -> None:
+    execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=20, cpu=1))
+    assert execution.stopped == "cpu: more than 1 s of processor time"
+
+
+LACKING = """
+stat lstat
+access getdents readlink dup2 pipe poll select epoll_create epoll_wait eventfd pause alarm arch_prctl
+time getpgrp
+"""
+
+
+def test_the_tables_of_system_calls_are_whole() -> None:
+    """Each of them has a number of its own on either architecture, none is there twice."""
+    entries = [entry.split(":") for entry in seccomp.ALLOWED.split()]
+    for column in (1, 2):
+        numbers = [entry[column] for entry in entries if entry[column] != "-"]
+        assert len(numbers) == len(set(numbers))
+        assert max(map(int, numbers)) < seccomp.NEWEST
+    # What aarch64 has not, it has by another name.
+    lacking = {name for name, _, number in entries if number == "-"}
+    assert lacking == set(LACKING.split())
+
+
+USEFUL = {
+    "node": """
+const { promisify } = require('node:util');
+const zlib = require('node:zlib'), crypto = require('node:crypto'), fs = require('node:fs');
+const { performance, monitorEventLoopDelay } = require('node:perf_hooks');
+exports.handler = async () => {
+  const zipped = await promisify(zlib.gzip)('x'.repeat(1e5));
+  const key = await promisify(crypto.pbkdf2)('a', 'b', 1000, 16, 'sha256');
+  const pair = await promisify(crypto.generateKeyPair)('ec', { namedCurve: 'P-256' });
+  const text = await fs.promises.readFile(__filename, 'utf8');
+  fs.readdirSync(__dirname); await fs.promises.stat(__filename);
+  await require('node:timers/promises').setTimeout(1);
+  const wasm = await WebAssembly.instantiate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+  const shared = new Int32Array(new SharedArrayBuffer(1 << 16)); Atomics.add(shared, 0, 1);
+  monitorEventLoopDelay().enable(); performance.now();
+  for await (const chunk of require('node:stream').Readable.from(['a'])) text.includes(chunk);
+  const { cpus, totalmem } = require('node:os');
+  const stack = [cpus().length, totalmem(), process.memoryUsage().rss];
+  process.resourceUsage(); process.hrtime.bigint(); new Intl.NumberFormat('de').format(1.5);
+  const { port1, port2 } = new MessageChannel(); port1.postMessage(1); port2.close();
+  return Boolean(zipped.length && key.length && pair && wasm) && stack.every(Boolean) || stack;
+};
+""",
+    "python": """
+import asyncio, bz2, concurrent.futures, datetime, decimal, gzip, hashlib, io, logging, lzma, mmap, os
+import platform, queue, random, re, secrets, selectors, signal, ssl, threading, time, uuid, zoneinfo
+def handler(event, context):
+    assert gzip.decompress(gzip.compress(b'x' * 100000)) and lzma.decompress(lzma.compress(b'y'))
+    hashlib.pbkdf2_hmac('sha256', b'a', b'b', 1000); ssl.create_default_context(); uuid.uuid4()
+    secrets.token_hex(); mmap.mmap(-1, 4096).close(); os.listdir(os.environ['LAMBDA_TASK_ROOT'])
+    with open(__file__) as file, selectors.DefaultSelector() as selector:
+        file.read()
+    signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 0.01)
+    time.sleep(0.02)
+    os.sched_getaffinity(0); os.cpu_count(); os.getrandom(8); time.process_time(); platform.python_version()
+    async def wait():
+        loop = asyncio.get_running_loop()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            await asyncio.gather(*(loop.run_in_executor(pool, time.sleep, 0.01) for _ in range(8)))
+        await asyncio.wait_for(asyncio.sleep(0.001), 1)
+    asyncio.run(wait())
+    return bool(datetime.datetime.now(zoneinfo.ZoneInfo('Europe/Berlin')))
+""",
+}
+
+
+@pytest.mark.parametrize("language", USEFUL)
+def test_what_honest_code_does_is_not_refused(language: str) -> None:
+    execution = run(USEFUL[language], RUNTIME[language], limits=Limits(memory=512))
+    assert only(execution).error is None
+    assert only(execution).result is True
+
+
+def test_a_native_module_of_the_code_is_loaded(tmp_path: Path) -> None:
+    shutil.copytree(Path(msgspec.__file__).parent, tmp_path / "msgspec")
+    shutil.copy(typing_extensions.__file__, tmp_path)
+    (tmp_path / "index.py").write_text(
+        "import msgspec\ndef handler(event, context):\n    return msgspec.json.decode(b'[1]')\n"
+    )
+    assert only(run(tmp_path, "python3.13")).result == [1]
+
+
+INTERPRETER_ALONE = [
+    attempt for attempt in HOSTILE if re.search("restricted|network|refuses", attempt.get("error", ""))
+]
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_without_the_systems_locks(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another system the interpreter's own limits are all there is: they hold, and that is said."""
+    another = (
+        "from compliance.confinement import landlock, privileges, seccomp; landlock.version = lambda: 0; "
+        "seccomp.available = privileges.new_namespaces = lambda: False; from compliance.handlers"
+    )
+    monkeypatch.setattr(
+        "compliance.handlers.sandbox.run.WARDEN", WARDEN.replace("from compliance.handlers", another)
+    )
+    for attempt in INTERPRETER_ALONE:
+        execution = run(attempt[language], RUNTIME[language])
+        assert len(execution.unheld) >= 2
+        check(attempt, execution)
+
+
+# -- what goes on after the answer
+
+LATE = {
+    "node": """
+const { S3 } = require('@aws-sdk/client-s3');
+const s3 = new S3({});
+const later = { promise: (f) => Promise.resolve().then(f), immediate: setImmediate,
+  timeout: (f) => setTimeout(f, 30),
+  chain: (f) => setTimeout(() => setImmediate(() => setTimeout(f, 5)), 5) };
+exports.handler = async (event) => {
+  console.log('now', event.number);
+  later[process.env.HOW](() => {
+    console.log('secret', event.number);
+    s3['put' + 'Object']({ Bucket: 'b', Key: `key ${event.number}` }).catch(() => {});
+  });
+  return event.number;
+};
+""",
+    "python": """
+import os, threading, time, boto3
+def later(number):
+    time.sleep(float(os.environ['HOW']))
+    print('secret', number)
+    getattr(boto3.client('s3'), 'put_' + 'object')(Bucket='b', Key=f'key {number}')
+def handler(event, context):
+    print('now', event['number'])
+    threading.Thread(target=later, args=(event['number'],), daemon=True).start()
+    return event['number']
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "how"),
+    [("node", how) for how in ("immediate", "timeout", "chain")] + [("python", how) for how in ("0", "0.03")],
+)
+def test_work_after_the_answer_is_on_record(language: str, how: str) -> None:
+    execution = run(LATE[language], RUNTIME[language], events=3, environment={"HOW": how})
+    for number, outcome in enumerate(execution.outcomes):
+        assert (outcome.result, outcome.idle) == (number, True)
+        assert [call.parameters["Key"] for call in outcome.calls] == [f"key {number}"]
+        assert f"secret {number}\n" in outcome.log
+        if how != "0":  # a thread that does not wait may be done before the answer is sent
+            assert [call.late for call in outcome.calls] == [True]
+            assert outcome.late_log == f"secret {number}\n"
+
+
+def test_what_is_done_before_the_answer_is_not_late() -> None:
+    execution = run(LATE["node"], environment={"HOW": "promise"})
+    assert [call.late for call in only(execution).calls] == [False]
+
+
+def test_an_error_after_the_answer_ends_the_process_as_on_lambda() -> None:
+    code = """
+let cold = true;
+exports.handler = async (event) => {
+  const was = cold; cold = false;
+  if (event.number === 1) Promise.reject(new RangeError('too late'));
+  return was;
+};"""
+    first, second, third = run(code, events=3).outcomes
+    assert (first.late_error, second.error) == (None, None)
+    assert second.late_error
+    assert (second.late_error.kind, second.late_error.message) == ("RangeError", "too late")
+    assert [first.result, second.result, third.result] == [True, False, True]
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_what_never_ends_is_waited_for_a_short_while(language: str) -> None:
+    code = {
+        "node": "setInterval(() => {}, 5); exports.handler = async () => 1;",
+        "python": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "def handler(event, context):\n    return 1\n",
+    }[language]
+    began = time.monotonic()
+    execution = run(code, RUNTIME[language], events=40)
+    assert [(outcome.result, outcome.idle) for outcome in execution.outcomes] == [(1, False)] * 40
+    assert time.monotonic() - began < 3.5
+
+
+def test_calls_while_loading_are_on_record() -> None:
+    code = (
+        "const { S3 } = require('@aws-sdk/client-s3');\n"
+        "new S3({}).getObject({ Bucket: 'b', Key: 'k' }).catch(() => {});\n"
+    )
+    execution = run(f"{code} exports.handler = async () => 1;", events=2)
+    assert [call.operation for call in execution.loading] == ["GetObject"]
+    assert [outcome.calls for outcome in execution.outcomes] == [(), ()]
+
+
+# -- what is said on the sandbox's own channel
+
+# The secret is in reach of whoever shares the process: no promise is made of it.
+FORGES = """
+import sys
+def handler(event, context):
+    finder = sys.meta_path[0]
+    cells = dict(zip(finder.send.__code__.co_freevars, finder.send.__closure__))
+    import os
+    fd, secret = cells['write_fd'].cell_contents, cells['secret'].cell_contents
+    os.write(fd, ('\\n' + secret + MESSAGE + '\\n').encode())
+    import time
+    time.sleep(5)
+"""
+NO_MESSAGES = [
+    "5",
+    "[]",
+    "{}",
+    '{"t": "unheard of"}',
+    '{"t": 5}',
+    '{"t": "call"}',
+    '{"t": "call", "service": 5, "operation": "PutObject", "parameters": {}}',
+    '{"t": "call", "service": "s3", "operation": "PutObject", "parameters": []}',
+    '{"t": "call", "service": "s3", "operation": "PutObject", "parameters": {}, "at": [1]}',
+    '{"t": "end", "error": 5}',
+    '{"t": "end", "error": {"kind": [], "message": "m"}}',
+    '{"t": "end", "result": 5}',
+    '{"t": "settled"}',
+    '{"t": "settled", "idle": true}',
+    '{"t": "begin"}',
+    '{"t": "done"}',
+    '{"t": "module", "name": 5, "found": true}',
+    '{"t": "module", "name": "a", "found": "yes"}',
+    '{"t": "missing"}',
+    '{"t": "load_error", "kind": "a"}',
+    '{"t": "call", "service": "s3", "operation": "o", "parameters": {"a": ' + "[" * 300 + "]" * 300 + "}}",
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("message", NO_MESSAGES, ids=lambda message: message[:60])
+def test_what_is_no_message_is_a_verdict(message: str) -> None:
+    code = FORGES.replace("MESSAGE", repr(message))
+    execution = run(code, "python3.13", limits=Limits(seconds=4))
+    assert (execution.stopped or "").startswith("forgery"), execution
+    assert not execution.outcomes[0].finished
+
+
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_an_answer_too_deep_is_an_error(language: str) -> None:
+    code = {
+        "node": "exports.handler = async () => { let a = 1; for (let i = 900; i--;) a = [a]; return a; };",
+        "python": "def handler(event, _):\n a = 1\n for _ in range(900):\n  a = [a]\n return a\n",
+    }[language]
+    outcome = only(run(code, RUNTIME[language]))
+    assert outcome.error
+    assert outcome.error.kind == "Runtime.MarshalError"
+
+
+# -- the process that has the stand-in
+
+COSTLY = {
+    "time": ("while True: pass", "^time"),
+    "time in one step": ("sum(range(10 ** 12))", "^(time|cpu)"),
+    "memory": ("kept = [bytearray(1 << 24) for _ in range(10 ** 6)]", "^(memory|time)"),
+    "memory and time": ("kept = ' ' * (1 << 34)", "^memory"),
+}
+
+
+@pytest.mark.parametrize("cost", COSTLY)
+def test_a_call_that_costs_too_much_stops_the_handler(cost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that a handler finds to keep the stand-in busy, the audit goes on."""
+    step, stopped = COSTLY[cost]
+    patch = f"def call(*_):\n    {step}\nfrom compliance.handlers.sandbox import aws\naws.Aws.call = call\n"
+    start = f"import sys; sys.path[:0] = {PATHS!r}\n{patch}"
+    monkeypatch.setattr(
+        "compliance.handlers.sandbox.run.WARDEN", start + WARDEN.partition("; from")[2].join(["from", ""])
+    )
+    code = (
+        "import boto3\ndef handler(event, context):\n    if event['number']:\n"
+        "        boto3.client('s3').get_object(Bucket='b', Key='k')\n    return 1\n"
+    )
+    began = time.monotonic()
+    execution = run(code, "python3.13", events=2, limits=Limits(seconds=2))
+    assert time.monotonic() - began < 6
+    assert re.search(stopped, execution.stopped or "")
+    first, *rest = execution.outcomes
+    assert first.finished
+    assert not any(outcome.finished for outcome in rest)
