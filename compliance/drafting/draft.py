@@ -19,13 +19,13 @@ import yaml
 
 from compliance.audit import Options, Progress, judge, names
 from compliance.document.requirements import Document, Environment, _File
+from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.pipeline import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.facts.subjects import Declared, find
 from compliance.handlers.scenarios import NotRun, Observations
 from compliance.model import InputError, Status
 from compliance.reports.text import one_line, printable
 from compliance.rules import bind
-from compliance.rules.alarms import NAMESPACES, metrics_of
 from compliance.template.assembly import Assembly, Resource, load_assembly, load_template
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.physical_names import DEFAULTS, name_of
@@ -529,7 +529,7 @@ class _Proposals:
         wiring = Declared(self.assembly, {})
         for alarm in self.assembly.resources(ALARM):
             for metric in metrics_of(alarm):
-                targets = [wiring.identify(value, *NAMESPACES) for _, value in metric.dimensions]
+                targets = [wiring.identify(value, *WATCHED) for _, value in metric.dimensions]
                 name = self.subjects.name(targets[0]) if len(targets) == 1 else None
                 if name and isinstance(metric.name, str):
                     title = f"an alarm watches {metric.name} of the {_words(name)}"

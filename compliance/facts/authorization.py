@@ -29,13 +29,14 @@ from compliance.facts.iam import (
     EVERY_ELEMENT,
     Statement,
     doubt,
+    invoking,
     managed_statements,
     resource_statements,
     role_statements,
     statements,
 )
-from compliance.facts.patterns import covers_action, matches
-from compliance.facts.references import denoted, holder_of
+from compliance.facts.patterns import matches
+from compliance.facts.references import denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth, every, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, why_unknown
@@ -46,12 +47,12 @@ POLICIES_OF: Mapping[str, Mapping[str, str]] = {
     "AWS::S3::Bucket": {"AWS::S3::BucketPolicy": "Bucket"},
     "AWS::SQS::Queue": {"AWS::SQS::QueuePolicy": "Queues", "AWS::SQS::QueueInlinePolicy": "Queue"},
     "AWS::SNS::Topic": {"AWS::SNS::TopicPolicy": "Topics", "AWS::SNS::TopicInlinePolicy": "TopicArn"},
-    "AWS::Lambda::Function": {"AWS::Lambda::Permission": "FunctionName"},
     "AWS::Kinesis::Stream": {"AWS::Kinesis::ResourcePolicy": "ResourceArn"},
     "AWS::SecretsManager::Secret": {"AWS::SecretsManager::ResourcePolicy": "SecretId"},
 }
 
 
+NOTHING = "no statement allows it"
 OF_RESOURCES = {"Resource", "NotResource"}
 
 
@@ -86,9 +87,31 @@ def may(
     return _Request(assembly, who, action, resource, more or {}).answer()
 
 
+def denials(
+    assembly: Assembly, caller: Caller, action: str, resource: str
+) -> Iterator[tuple[Statement, Truth]]:
+    """The denials in the policies of a resource, and whether each is about a call; arguments as of `may`.
+
+    A `*` in `action` stands for a part that nobody knows: true is what holds for all that it stands for.
+    """
+    request = _Request(assembly, caller, action, resource, {})
+    for statement in policies_on(assembly, request.holder) if request.holder else ():
+        if not statement.allow or "Effect" in statement.open:
+            yield statement, request.denies(statement, of_resource=True)
+
+
+def concerns(statement: Statement, caller: Caller) -> Truth:
+    """Whether a resource policy's statement is about a caller, by principal and conditions."""
+    service = next((action.partition(":")[0] for action in statement.actions), "*")
+    request = _Request(statement.resource.stack.assembly, caller, f"{service}:*", None, {})
+    return every((request.principal(statement), hold(statement.conditions, request.lookup)))
+
+
 def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     """The statements of the policies of a resource: its own property, and policies attached to it."""
     found = [*assembly.once(_attached).get(resource, ())]
+    if resource.type == "AWS::Lambda::Function":
+        found += invoking(assembly, resource)
     if resource.type != ROLE or resource.get("AssumeRolePolicyDocument") is not NO_VALUE:
         found += resource_statements(assembly, resource)
     return tuple(found)
@@ -99,9 +122,10 @@ def _attached(assembly: Assembly) -> Mapping[Resource, list[Statement]]:
     found: dict[Resource, list[Statement]] = {}
     for type_, policies in POLICIES_OF.items():
         for policy in assembly.resources(*policies):
-            values = to_list(policy.get(policies[policy.type]))
+            path = policies[policy.type]
+            values = to_list(policy.get(path))
             whole = why_unknown(values)
-            targets = [r for value in values if (r := denoted(assembly, value, type_))]
+            targets = [r for value in values if (r := denoted_at(assembly, policy, path, value, type_))]
             for target in assembly.resources(type_) if whole else targets:
                 own = resource_statements(assembly, policy)
                 sure = target in targets
@@ -131,20 +155,21 @@ class _Request:
         limits = _boundary(self.assembly, self.caller.role) if self.caller.role else None
         theirs = policies_on(self.assembly, self.holder) if self.holder else ()
         for statement in (*own, *(limits or ()), *theirs):
-            if self._denies(statement, statement in theirs) is True:
+            if self.denies(statement, of_resource=statement in theirs) is True:
                 return Answer(False, f"denied by {_place(statement)}", statement)
         allowed = self._allowed(own, limits, theirs)
         if allowed.allowed is True:
             for statement in (*own, *(limits or ()), *theirs):
-                denies = self._denies(statement, statement in theirs)
+                denies = self.denies(statement, of_resource=statement in theirs)
                 if isinstance(denies, Unknown):
                     return Answer(denies, f"may be denied by {_place(statement)}: {denies.why}", statement)
         return allowed
 
-    def _denies(self, statement: Statement, of_resource: bool) -> Truth:
+    def denies(self, statement: Statement, *, of_resource: bool) -> Truth:
+        """Whether a statement denies the call."""
         if statement.allow and "Effect" not in statement.open:
             return False
-        return self._applies(statement, self._principal(statement) if of_resource else True)
+        return self._applies(statement, self.principal(statement) if of_resource else True)
 
     def _allowed(
         self, own: Iterable[Statement], limits: Iterable[Statement] | None, theirs: Iterable[Statement]
@@ -152,7 +177,7 @@ class _Request:
         """Whether some statement allows it, no denial counted."""
         identity = self._first((s, True) for s in own if s.allow)
         limit = Answer(True, "") if limits is None else self._first((s, True) for s in limits if s.allow)
-        direct = self._first((s, self._principal(s)) for s in theirs if s.allow)
+        direct = self._first((s, self.principal(s)) for s in theirs if s.allow)
         if self.holder is not None and self.holder.type in (KEY, ROLE):
             identity = self._by_account(identity, theirs)
         either = [answer for answer in (identity, direct) if answer.allowed is True]
@@ -178,7 +203,7 @@ class _Request:
 
     def _first(self, allows: Iterable[tuple[Statement, Truth]]) -> Answer:
         """The statement that allows it; else one that may; else what keeps the nearest from it."""
-        best = Answer(False, "no statement allows it")
+        best = Answer(False, NOTHING)
         for statement, principal in allows:
             applies = self._applies(statement, principal)
             if applies is True:
@@ -218,7 +243,7 @@ class _Request:
             "Action",
             statement.actions,
             statement.not_actions,
-            lambda pattern: covers_action(pattern, self.action),
+            lambda pattern: matches(pattern.lower(), self.action.lower()),
         )
 
     def _on(self, statement: Statement) -> Truth:
@@ -245,7 +270,7 @@ class _Request:
         filled = substituted(pattern, self.lookup)
         return filled if isinstance(filled, Unknown) else matches(filled, self.resource)
 
-    def _principal(self, statement: Statement) -> Truth:
+    def principal(self, statement: Statement) -> Truth:
         """Whether a resource policy's statement is about this caller."""
         return _element(
             statement,

@@ -93,8 +93,9 @@ _S3_PARAMETERS = {
 class Caller(msgspec.Struct, frozen=True):
     """A role, or a service of AWS, with what its requests have for condition keys (lower case).
 
-    `names` are the principals that denote it, `account` those that denote its whole account. `session` is
-    the name that a role's session has, where that is known.
+    `names` are the principals that denote it, `account` those that denote its whole account, `sessions` is
+    the ARN that those of the role's sessions begin with. `anybody` may be any principal at all: what is
+    true of it is true of each.
     """
 
     names: tuple[Principal, ...]
@@ -102,6 +103,7 @@ class Caller(msgspec.Struct, frozen=True):
     context: Mapping[str, Key] = {}
     role: Resource | None = None
     sessions: str = ""
+    anybody: bool = False
 
     def key(self, name: str, action: str, more: Mapping[str, Key]) -> Key:
         """What a request has for a condition key."""
@@ -139,6 +141,8 @@ class Caller(msgspec.Struct, frozen=True):
 
         https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
         """
+        if self.anybody:
+            return Unknown("anybody may be one that NotPrincipal names")
         named = some(self.is_(other) for other in others)
         if named is not True or self.role is None:
             return named
@@ -205,6 +209,11 @@ def of_service(
         **_times(as_of),
     }
     return Caller((("Service", service),), (), context)
+
+
+def anybody(**context: Key) -> Caller:
+    """Whoever calls: nothing is known but what is given (`securetransport` is `aws:SecureTransport`)."""
+    return Caller((), context={f"aws:{name}": key for name, key in context.items()}, anybody=True)
 
 
 def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[str, Key]:

@@ -5,7 +5,7 @@ The facts, with their sources, are in data/cloudwatch_metrics.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,40 @@ def check(namespace: str, metric: str, dimensions: Iterable[str]) -> str | None:
         return None
     shown = " + ".join(sorted(given)) or "no dimensions"
     return f"{namespace} has no {metric} under {shown}; its dimensions are {metrics[metric]}"
+
+
+# Metrics that are no plain counts: their units, by namespace. A namespace that is not here is not judged.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html and its like for the others.
+_MILLISECONDS, _SECONDS, _BYTES = "Milliseconds", "Seconds", "Bytes"
+UNITS: Mapping[str, Mapping[str, str]] = {
+    "AWS/Lambda": dict.fromkeys(("Duration", "IteratorAge", "PostRuntimeExtensionsDuration"), _MILLISECONDS),
+    "AWS/SQS": {"ApproximateAgeOfOldestMessage": _SECONDS, "SentMessageSize": _BYTES},
+    "AWS/DynamoDB": {
+        "SuccessfulRequestLatency": _MILLISECONDS,
+        "AgeOfOldestUnreplicatedRecord": _MILLISECONDS,
+        "ReplicationLatency": _MILLISECONDS,
+        "ReturnedBytes": _BYTES,
+        **dict.fromkeys(
+            (
+                *("AccountMaxTableLevelReads", "AccountMaxTableLevelWrites"),
+                *("AccountProvisionedReadCapacityUtilization", "AccountProvisionedWriteCapacityUtilization"),
+                *(
+                    "MaxProvisionedTableReadCapacityUtilization",
+                    "MaxProvisionedTableWriteCapacityUtilization",
+                ),
+            ),
+            "Percent",
+        ),
+    },
+}
+
+
+def wrong_unit(namespace: str, metric: str, unit: Any) -> str | None:
+    """What is wrong with the unit that an alarm asks for: a metric that never has it is never found."""
+    if not isinstance(unit, str) or namespace not in UNITS:
+        return None
+    own = UNITS[namespace].get(metric, "Count")
+    return None if unit == own else f"{namespace} {metric} is never in {unit}, but in {own}"
 
 
 def is_judged(namespace: str) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
+from compliance.facts.references import arn_of, denoted
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
 from compliance.template.schemas import cfn_data
@@ -78,7 +79,7 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
     """The policy resources that name the role, or that the role names."""
     by_role, by_text = assembly.once(_policies)
-    names = {assembly.text(role.ref), assembly.text(_arn(role))}
+    names = {assembly.text(role.ref), assembly.text(arn_of(role))}
     own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
     found = [entry for name in names for entry in by_role.get(name, ())]
     found += [entry for text in own for entry in by_text.get(text, ())]
@@ -223,6 +224,50 @@ def _documents(value: Value, path: str) -> Iterator[tuple[str, Value]]:
         yield path, value
 
 
+def invoking(assembly: Assembly, *functions: Resource) -> Iterator[Statement]:
+    """The statements of functions' policies, each a resource of its own: of these functions, or of all."""
+    for permission in assembly.resources("AWS::Lambda::Permission"):
+        function = denoted(assembly, permission.get("FunctionName"), "AWS::Lambda::Function")
+        if not functions or function in functions:
+            yield _permission(assembly, permission, function)
+
+
+# What a permission says by properties of its own: the operator and key of the condition that they stand for.
+_BOUND = {
+    "SourceArn": ("ArnLike", "aws:SourceArn"),
+    "SourceAccount": ("StringEquals", "aws:SourceAccount"),
+    "PrincipalOrgID": ("StringEquals", "aws:PrincipalOrgID"),
+    "FunctionUrlAuthType": ("StringEquals", "lambda:FunctionUrlAuthType"),
+}
+
+
+def _permission(assembly: Assembly, permission: Resource, function: Resource | None) -> Statement:
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html"""
+    names = ("Principal", "Action", *(name for name in _BOUND if permission.get(name) is not NO_VALUE))
+    said = {name: assembly.text(permission.get(name)) for name in names}
+    conditions: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, (operator, key) in _BOUND.items():
+        if text := said.get(name):
+            conditions.setdefault(operator, {})[key] = (text,)
+    principal = said["Principal"] or "*"
+    unknown = [show(permission.get(name)) for name, text in said.items() if text is None]
+    kind = "Service" if re.fullmatch(r"[a-z0-9.-]+\.(amazonaws|aws)[a-z.]*", principal) else "AWS"
+    return Statement(
+        allow=True,
+        actions=(said["Action"] or "lambda:*",),
+        not_actions=(),
+        resources=(assembly.text(arn_of(function)) or "*" if function else "*",),
+        not_resources=(),
+        principals=((kind, principal),),
+        not_principals=(),
+        conditions=conditions,
+        resource=permission,
+        property="Principal",
+        unknown="; ".join(unknown) or None,
+        open=frozenset(("Principal", "Condition")) if unknown else frozenset(),
+    )
+
+
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
     """A policy document's statements. A document that cannot be read is one unknown statement."""
     if isinstance(document, str | Text):
@@ -293,10 +338,6 @@ EVERY_ELEMENT = frozenset(("Effect", "Action", "Resource", "Principal", "Conditi
 def _unknown(holder: Resource, place: str, value: Value) -> Statement:
     why = why_unknown(value) or f"{show(value)} is no policy statement"
     return Statement(True, (), (), (), (), (), (), {}, holder, place, why, EVERY_ELEMENT)
-
-
-def _arn(role: Resource) -> Value:
-    return type(role.ref)(role.stack.name, role.logical_id, "Arn")
 
 
 @cache

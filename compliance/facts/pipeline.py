@@ -24,8 +24,8 @@ from compliance.facts.iam import (
     is_pattern,
     role_statements,
 )
+from compliance.facts.references import ANY, Forms, denoted
 from compliance.facts.references import arn_of as arn
-from compliance.facts.references import denoted
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
 from compliance.template.physical_names import FORMS, dig
@@ -128,9 +128,12 @@ class Wiring(ABC):
     def role_of(self, function: Resource | None) -> Resource | None:
         return self.identify(function.get("Role"), ROLE) if function else None
 
-    def identify(self, value: Value, *types: str) -> Resource | None:
-        """The resource that a value denotes: by reference, or by its name, URL or ARN written out."""
-        return denoted(self.assembly, value, *types)
+    def identify(self, value: Value, *types: str, forms: Forms = ANY) -> Resource | None:
+        """The resource that a value denotes: by reference, or by its name, URL or ARN written out.
+
+        With `forms`, only where the value is of such a kind; see `compliance.facts.references`.
+        """
+        return denoted(self.assembly, value, *types, forms=forms)
 
     @cached_property
     def mappings(self) -> tuple[Mapping_, ...]:

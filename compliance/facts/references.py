@@ -1,4 +1,9 @@
-"""Which resource a value denotes: by a reference, or by its name, URL or ARN written out."""
+"""Which resource a value denotes, and by which kind of text: its name, ARN, URL or id.
+
+A reference is more than its target: an alarm wants a queue's name, a queue's policy its URL, an event source
+mapping its ARN. What a property wants, and what `Ref` and attributes give, is read from the provider schemas;
+`WANTED` holds what they do not know.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
+from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in
 from compliance.template.physical_names import FORMS, dig, name_of
@@ -14,24 +20,107 @@ FUNCTION = "AWS::Lambda::Function"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
 MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 
+Forms = frozenset[str]
+ANY: Forms = frozenset()
+NAME, ARN, URL = frozenset(("name",)), frozenset(("arn",)), frozenset(("url",))
+# A function by its name or ARN, whole or in part; a key by id or ARN, or by an alias.
+_FUNCTION, _KEY = NAME | ARN, ARN | {"id", "name"}
+# Each from the page of its type in
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
+WANTED: Mapping[tuple[str, str], Forms] = {
+    ("AWS::CloudWatch::Alarm", "AlarmActions"): ARN,
+    ("AWS::CloudWatch::Alarm", "InsufficientDataActions"): ARN,
+    ("AWS::CloudWatch::Alarm", "OKActions"): ARN,
+    ("AWS::CloudWatch::CompositeAlarm", "AlarmActions"): ARN,
+    ("AWS::DynamoDB::Table", "SSESpecification.KMSMasterKeyId"): _KEY,
+    ("AWS::IAM::ManagedPolicy", "Roles"): NAME,
+    ("AWS::IAM::Policy", "Roles"): NAME,
+    ("AWS::IAM::Role", "PermissionsBoundary"): ARN,
+    ("AWS::IAM::RolePolicy", "RoleName"): NAME,
+    ("AWS::KMS::Alias", "TargetKeyId"): ARN | {"id"},
+    ("AWS::Lambda::EventInvokeConfig", "DestinationConfig.OnFailure.Destination"): ARN,
+    ("AWS::Lambda::EventInvokeConfig", "FunctionName"): _FUNCTION,
+    ("AWS::Lambda::EventSourceMapping", "DestinationConfig.OnFailure.Destination"): ARN,
+    ("AWS::Lambda::EventSourceMapping", "FunctionName"): _FUNCTION,
+    ("AWS::Lambda::Function", "Layers"): ARN,
+    ("AWS::Lambda::Function", "LoggingConfig.LogGroup"): NAME,
+    ("AWS::Lambda::Permission", "FunctionName"): _FUNCTION,
+    ("AWS::S3::Bucket", "LoggingConfiguration.DestinationBucketName"): NAME,
+    ("AWS::S3::BucketPolicy", "Bucket"): NAME,
+    ("AWS::SNS::TopicPolicy", "Topics"): ARN,
+    ("AWS::SQS::Queue", "RedriveAllowPolicy.sourceQueueArns"): ARN,
+    ("AWS::SQS::QueueInlinePolicy", "Queue"): URL,
+    ("AWS::SQS::QueuePolicy", "Queues"): URL,
+}
+_WORDS = {"arn": "ARN", "url": "URL", "id": "id", "name": "name"}
 
-def denoted(assembly: Assembly, value: Value, *types: str) -> Resource | None:
-    """The resource of one of these types that a value denotes, None where there is none."""
+
+def wanted(type_: str, path: str) -> Forms:
+    """The kinds of text that a property wants for a resource: of `name`, `arn`, `url`, `id`; none where any.
+
+    Args:
+        path: the property's path; steps for list items (`*` or numbers) do not matter.
+    """
+    plain = ".".join(step for step in path.split(".") if step != "*" and not step.isdigit())
+    known = WANTED.get((type_, plain))
+    if known is not None:
+        return known
+    return frozenset(kind.form for kind in schemas.wants(type_, path))
+
+
+def denoted(assembly: Assembly, value: Value, *types: str, forms: Forms = ANY) -> Resource | None:
+    """The resource of one of these types that a value denotes, None where there is none.
+
+    With `forms`, only where it is of such a kind: a queue's URL denotes none where its ARN is wanted.
+    """
+    found = _denoted(assembly, value, types)
+    return found[0] if found and (not forms or found[1] is None or found[1] in forms) else None
+
+
+def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *types: str) -> Resource | None:
+    """The resource that a value at a property denotes, by a kind of text that the property wants."""
+    return denoted(assembly, value, *types, forms=wanted(holder.type, path))
+
+
+def misfit(assembly: Assembly, value: Value, forms: Forms, *types: str) -> str | None:
+    """What a value is, in words, where it denotes a resource by another kind of text than wanted."""
+    found = _denoted(assembly, value, types)
+    if found is None or found[1] is None or not forms or found[1] in forms:
+        return None
+    return f"the {word_of(found[0].type)}'s {_WORDS[found[1]]}"
+
+
+def in_words(forms: Forms) -> str:
+    return "its " + " or ".join(sorted(_WORDS[form] for form in forms))
+
+
+def word_of(type_: str) -> str:
+    """A resource type as it is spoken of: `log group`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type_.rpartition("::")[2]).lower()
+
+
+def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Resource, str | None] | None:
+    """The resource that a value denotes, and the kind of text that the value is, where that is known."""
     if isinstance(value, Ref):
         resource = assembly.resource(value)
         if resource and resource.type in types:
-            return resource
+            kind = schemas.gives(resource.type, value.attribute)
+            return resource, kind.form if kind else None
         if resource and FUNCTION in types and resource.type in QUALIFIED:
-            return denoted(assembly, resource.get("FunctionName"), FUNCTION)
+            function = denoted(assembly, resource.get("FunctionName"), FUNCTION)
+            return (function, "arn") if function else None
     text = assembly.text(value)
     if not text:
         return None
-    found = next((r for r in assembly.once(_by_text).get(text, ()) if r.type in types), None)
-    if found is None and FUNCTION in types:
-        found = _function(assembly, text)
-    if found is None and "/stream/" in text:
-        return denoted(assembly, text.partition("/stream/")[0], *types)
-    return found
+    found = [entry for entry in assembly.once(_by_text).get(text, ()) if entry[0].type in types]
+    if found:
+        same = {form for resource, form in found if resource is found[0][0]}
+        return found[0][0], found[0][1] if len(same) == 1 else None
+    if FUNCTION in types and (function := _function(assembly, text)):
+        return function, "arn" if ":function:" in text else "name"
+    if "/stream/" in text:
+        return _denoted(assembly, text.partition("/stream/")[0], types)
+    return None
 
 
 def arn_of(resource: Resource) -> Ref:
@@ -80,14 +169,15 @@ def _functions(assembly: Assembly) -> Mapping[str, tuple[int, Resource]]:
     return found
 
 
-def _by_text(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
-    """Every resource by each text that denotes it."""
-    found: dict[str, list[Resource]] = {}
+def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | None]]]:
+    """Every resource by each text that denotes it, with the text's kind."""
+    found: dict[str, list[tuple[Resource, str | None]]] = {}
     for resource in assembly.resources(*FORMS):
         for attribute in (None, *FORMS[resource.type].attributes):
             text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
             if text:
-                found.setdefault(text, []).append(resource)
+                kind = schemas.gives(resource.type, attribute)
+                found.setdefault(text, []).append((resource, kind.form if kind else None))
     return found
 
 

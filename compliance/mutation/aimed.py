@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from compliance.facts.alarms import metrics_of
+from compliance.facts.authorization import POLICIES_OF
+from compliance.facts.keys import key_of
 from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC
 from compliance.facts.references import arn_of as arn
 from compliance.mutation import GONE, Edit, Mutant, Path_
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
 from compliance.rules import Case, Rule
-from compliance.rules.alarms import Alarm, Coverage, MetricsExist, Tells, metrics_of, watching
+from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching
 from compliance.rules.environments import Parameterised, Retained
 from compliance.rules.handlers import Isolation
 from compliance.rules.least_privilege import LeastPrivilege
 from compliance.rules.naming import Name, Names, Tags
+from compliance.rules.notifications import Tells
 from compliance.rules.permissions import Permissions
-from compliance.rules.policies import POLICIES_OF, LogGroups, TlsOnly
+from compliance.rules.policies import LogGroups, TlsOnly
 from compliance.rules.presence import Present
 from compliance.rules.properties import Keys, Property, Ratio
 from compliance.rules.runtime import Runtime
@@ -795,9 +799,7 @@ def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
             if metric.path == "MetricName":
                 yield from _unwatched(own, target, case)
     for own in case.subjects():
-        yield Aim("missing data is missing", own, drop(own, "TreatMissingData"))
-        for value in ("breaching", "ignore", "missing"):
-            yield Aim(f"missing data is {value}", own, put(own, "TreatMissingData", value))
+        yield Aim("missing data is a breach", own, put(own, "TreatMissingData", "breaching"))
 
 
 @aims(MetricsExist)
@@ -851,9 +853,7 @@ def _silent(topic: Resource, case: Case) -> Iterator[Aim]:
 
 
 def _is_key(key: Resource, topic: Resource, case: Case) -> bool:
-    from compliance.rules.permissions import key_of
-
-    return key_of(topic.get("KmsMasterKeyId"), case) is key
+    return key_of(case.assembly, topic.get("KmsMasterKeyId")) is key
 
 
 def _closed(policy: Resource, name_: str) -> Iterator[Aim]:

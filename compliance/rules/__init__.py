@@ -211,6 +211,7 @@ MODULES = (
     "handlers",
     "least_privilege",
     "naming",
+    "notifications",
     "permissions",
     "predicates",
     "presence",

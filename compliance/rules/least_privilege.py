@@ -6,22 +6,26 @@ code finds besides (`compliance.handlers.static_analysis`), whose resource only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from compliance.facts.authorization import NOTHING, may
+from compliance.facts.callers import of_parameters, of_role, via
+from compliance.facts.conditions import Key
 from compliance.facts.iam import (
-    BASIC_EXECUTION,
     Statement,
     covers_action,
     covers_resource,
     expand_action,
     is_pattern,
-    managed_policies,
+    managed_statements,
     service_actions,
 )
+from compliance.facts.keys import needs as needs_of_key
 from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, stream
 from compliance.facts.references import arn_of as arn
+from compliance.facts.references import holder_of
 from compliance.handlers.actions import actions_of
 from compliance.handlers.sandbox import Call
 from compliance.handlers.scenarios import NotRun, Observed, Underway
@@ -35,38 +39,31 @@ STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIt
 CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 SEND = {QUEUE: "sqs:SendMessage", TOPIC: "sns:Publish", BUCKET: "s3:PutObject"}
 LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
-
-# AWS's own policies for functions, which no template spells out.
-# https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
-MANAGED = {
-    BASIC_EXECUTION: ("logs:CreateLogGroup", *LOGS),
-    "service-role/AWSLambdaDynamoDBExecutionRole": (
-        *STREAM,
-        "dynamodb:ListStreams",
-        "logs:CreateLogGroup",
-        *LOGS,
-    ),
-    "service-role/AWSLambdaSQSQueueExecutionRole": (*CONSUME, "logs:CreateLogGroup", *LOGS),
-}
+TRACES = ("PutTraceSegments", "PutTelemetryRecords")
 
 
 class LeastPrivilege(Check, frozen=True):
     """The roles of processor and audit function allow what is used, and no more.
 
     Used is what the code calls, what the event sources and failure targets need, writing logs, tracing
-    where it is on, the customer keys of the pipeline, and network interfaces in a VPC. Which resources
-    a role may name at all is `permissions`' matter.
+    where it is on, the customer keys under which all that lies, and network interfaces in a VPC. Denials,
+    conditions, boundaries and the policies of resources count (`compliance.facts.authorization`). Which
+    resources a role may name at all is `permissions`' matter.
     Example, about `functions`: `{kind: least_privilege}`
     """
 
 
 class Need(msgspec.Struct, frozen=True):
-    """An action that something uses. `target` is None where any will do; not all that is used is vital."""
+    """An action that something uses. `target` is None where any will do; not all that is used is vital.
+
+    `more` is what the call has for condition keys.
+    """
 
     action: str
     target: str | None
     why: str
     vital: bool = True
+    more: Mapping[str, Key] = {}
 
 
 @kind("least_privilege", LeastPrivilege, waits=1)
@@ -82,8 +79,10 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
             observed: Observed | NotRun = getattr(case.observations(), seen)
             if isinstance(observed, NotRun):
                 raise Undecided(observed.why, excused=observed.excused)
-            needs = [*_of_code(observed, case), *_of_wiring(case.subject(function), case)]
-            _compare(case, case.subject(role), needs, tally)
+            own = case.subject(function)
+            needs = [*_of_code(observed, case), *_of_wiring(own, case)]
+            needs += [of_key for need in needs for of_key in _of_keys(need, case)]
+            _compare(case, case.subject(role), own, needs, tally)
     return tally.verdict()
 
 
@@ -106,7 +105,9 @@ def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
     for call in calls:
         for action in _actions(call.service, call.operation, call, call.at):
             found = True
-            yield Need(action, _target(call, case), f"{call.at or 'the code'} calls {call.operation}")
+            why = f"{call.at or 'the code'} calls {call.operation}"
+            more = of_parameters(call.service, call.parameters)
+            yield Need(action, _target(call, case), why, more=more)
     for read in operations(observed.target.program):
         if (read.service, read.operation) not in seen:
             for action in _actions(read.service, read.operation, None, read.at):
@@ -125,23 +126,32 @@ def _actions(service: str, operation: str, call: Call | None, at: str | None) ->
     return actions
 
 
+# The parameter that names what a call is about, and the types that it may name.
+NAMED_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "dynamodb": ("TableName", TABLES),
+    "s3": ("Bucket", (BUCKET,)),
+    "sns": ("TopicArn", (TOPIC,)),
+    "sqs": ("QueueUrl", (QUEUE,)),
+}
+
+
 def _target(call: Call, case: Case) -> str | None:
     """The ARN that a call is about, as far as its parameters name it."""
-    parameters = call.parameters
-    if call.service == "s3" and (bucket := _named(parameters.get("Bucket"), case, BUCKET)):
-        key = parameters.get("Key")
-        return f"{bucket}/{key}" if isinstance(key, str) else bucket
-    if call.service == "dynamodb":
-        return _named(parameters.get("TableName"), case, *TABLES)
-    return None
+    parameter, types = NAMED_BY.get(call.service, ("", ()))
+    value = call.parameters.get(parameter)
+    own = _named(value, case, *types) if types else None
+    key = call.parameters.get("Key")
+    return f"{own}/{key}" if own and call.service == "s3" and isinstance(key, str) else own
 
 
 def _named(value: Value, case: Case, *types: str) -> str | None:
-    if not isinstance(value, str) or value.startswith("arn:"):  # of an access point, or in another account
+    if not isinstance(value, str):
         return None
     resource = case.pipeline.identify(value, *types)
     if resource:
         return case.text(arn(resource))
+    if ":" in value or not {BUCKET, *TABLES} & set(types):  # an access point's, or another account's
+        return None
     # Whatever it is, a role that may not touch it is one under which the call fails.
     stack = case.assembly.stacks[0]
     partition, region, account = (
@@ -150,6 +160,17 @@ def _named(value: Value, case: Case, *types: str) -> str | None:
     if BUCKET in types:
         return f"arn:{partition}:s3:::{value}"
     return f"arn:{partition}:dynamodb:{region}:{account}:table/{value}"
+
+
+def _of_keys(need: Need, case: Case) -> Iterator[Need]:
+    """What a call needs of the customer key that its resource lies under."""
+    resource = holder_of(case.assembly, need.target) if need.vital and need.target else None
+    if resource is None:
+        return
+    region = case.assembly.text(resource.stack.pseudo("AWS::Region")) or ""
+    for action, key, service, _ in needs_of_key(case.assembly, need.action, resource):
+        why = f"{need.why}, and {resource.logical_id} is encrypted under a customer key"
+        yield Need(action, key, why, more=via(service, region))
 
 
 def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
@@ -178,44 +199,54 @@ def _of_failures(target: Value, holder: Resource, case: Case) -> Iterator[Need]:
 
 def _of_service(function: Resource) -> Iterator[Need]:
     yield from (Need(action, None, "Lambda writes its log") for action in LOGS)
-    optional = ["logs:CreateLogGroup", "kms:Decrypt", "kms:GenerateDataKey*"]
     if function.get("TracingConfig.Mode") == "Active":
-        optional += ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+        yield from (Need(f"xray:{action}", "*", "its tracing is on") for action in TRACES)
+    optional = ["logs:CreateLogGroup", "kms:Decrypt", "kms:GenerateDataKey*"]
     if function.get("VpcConfig") is not NO_VALUE:
-        optional += ["ec2:*NetworkInterface*", "ec2:*PrivateIpAddresses"]
+        optional += ["ec2:*NetworkInterface*", "ec2:*PrivateIpAddresses", "ec2:DescribeSubnets"]
     yield from (Need(action, None, "Lambda itself", vital=False) for action in optional)
 
 
 # What is allowed, beside it
 
 
-def _compare(case: Case, role: Resource, needs: Sequence[Need], tally: Tally) -> None:
-    statements = list(granted(case, role))
-    unknown = next((s.unknown for s in statements if s.unknown), None)
-    allowed: list[tuple[str, str]] = []
+def _compare(case: Case, role: Resource, function: Resource, needs: Sequence[Need], tally: Tally) -> None:
+    policies = role.get("ManagedPolicyArns")
+    managed = tuple(managed_statements(case.assembly, role, policies, "ManagedPolicyArns"))
+    statements = [statement for statement in (*granted(case, role), *managed) if statement.allow]
     for statement in statements:
-        if statement.allow:
-            tally.add(False, *_beyond(statement, needs))
-            allowed += [(action, target) for action in statement.actions for target in statement.resources]
-    for policy in managed_policies(case.assembly, role):
-        name = str(policy).partition(":aws:policy/")[2]
-        if isinstance(policy, Unknown) or name not in MANAGED:
-            unknown = unknown or f"what {policy.why if isinstance(policy, Unknown) else policy} allows"
-            continue
-        allowed += [(action, "*") for action in MANAGED[name]]
-        for action in MANAGED[name]:
-            if not _needed(action, "*", needs):
-                tally.add(False, evidence(role, f"{action} by {name}", UNUSED, "ManagedPolicyArns"))
-    denied = [s for s in statements if not s.allow and not s.conditions]
-    vital = {(need.action, need.why): need for need in needs if need.vital}
-    lacking = [n for n in needs if n.vital and (_denied(n, denied) or not _permitted(n, allowed))]
-    if unknown:
-        raise Undecided(unknown)
-    for need in {(need.action, need.why): need for need in reversed(lacking)}.values():
-        on = f" on {need.target}" if need.target else ""
-        tally.add(False, evidence(role, f"{need.action}{on} is not allowed", f"allowed: {need.why}"))
-    for need in vital.values():
+        tally.add(False, *_beyond(statement, needs))
+    for need in _lacking(case, role, function, needs, tally):
         tally.add(True, evidence(role, f"{need.action} is allowed", need.why))
+    if unknown := next((s.unknown for s in statements if s.unknown), None):
+        raise Undecided(unknown)
+
+
+def _lacking(
+    case: Case, role: Resource, function: Resource, needs: Sequence[Need], tally: Tally
+) -> list[Need]:
+    """Says which of the needs are not allowed. Returns those that are, one for each action and reason."""
+    caller = of_role(case.assembly, role, case.as_of, function)
+    allowed: dict[tuple[str, str], Need] = {}
+    lacking: dict[tuple[str, str], None] = {}
+    for need in (need for need in needs if need.vital):
+        key = (need.action, need.why)
+        if key in lacking:
+            continue
+        answer = may(case.assembly, caller, need.action, need.target, need.more)
+        on = f" on {need.target}" if need.target else ""
+        found = f"{need.action}{on} is not allowed"
+        found += "" if answer.why == NOTHING else f": {answer.why}"
+        item = evidence(role, found, f"allowed: {need.why}")
+        if isinstance(answer.allowed, Unknown):
+            with tally.doubting():
+                raise Undecided(f"{need.action}{on}: {answer.why} ({answer.allowed.why})", item)
+        elif answer.allowed:
+            allowed[key] = need
+        else:
+            lacking[key] = None
+            tally.add(False, item)
+    return list(allowed.values())
 
 
 UNUSED = "not allowed: no call in the code and no event source needs it"
@@ -251,21 +282,4 @@ def _needed(action: str, target: str, needs: Sequence[Need]) -> bool:
         covers_action(need.action, action)
         and (need.target is None or covers_resource(own, need.target) or covers_resource(need.target, own))
         for need in needs
-    )
-
-
-def _permitted(need: Need, allowed: Sequence[tuple[str, str]]) -> bool:
-    return any(
-        covers_action(pattern, need.action)
-        and (need.target is None or covers_resource(resource, need.target))
-        for pattern, resource in allowed
-    )
-
-
-def _denied(need: Need, denials: Sequence[Statement]) -> bool:
-    return any(
-        covers_action(pattern, need.action) and covers_resource(resource, need.target or "*")
-        for statement in denials
-        for pattern in statement.actions
-        for resource in statement.resources
     )

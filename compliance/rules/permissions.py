@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
+from compliance.facts.authorization import concerns
+from compliance.facts.callers import of_role
 from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
     covers_action,
     covers_resource,
     expand_action,
+    invoking,
     is_managed,
     is_pattern,
     managed_policies,
     resource_statements,
     role_statements,
 )
-from compliance.facts.pipeline import BUCKET, FUNCTION, KEY, ROLE, TABLES, USES
+from compliance.facts.keys import key_of, key_values
+from compliance.facts.pipeline import BUCKET, KEY, ROLE, TABLES
 from compliance.facts.references import arn_of as arn
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import Unknown, Value
-from compliance.template.physical_names import dig
+from compliance.template.intrinsics import Unknown
 
 Ceiling = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]  # actions, and the resources they may name
 WITHIN = "within the ceiling"
@@ -95,38 +100,17 @@ def _all_known(why: str | None, role: Resource) -> None:
 
 
 def granted(case: Case, role: Resource) -> Iterator[Statement]:
-    """What a role may do: by what is attached to it, and by the policies of resources that name it."""
+    """What a role may do: by what is attached to it, and by the policies of resources that let it in."""
     yield from role_statements(case.assembly, role)
-    own = case.assembly.text(arn(role))
-    session = own and own.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
-    for statement in (*resource_statements(case.assembly), *_invoking(case)):
-        # A statement for everybody that nothing narrows grants the role, too. (A role that everybody may
-        # assume is a matter of its own: `own_role`.)
-        all_ = statement.not_principals or ("AWS", "*") in statement.principals
-        everybody = all_ and not statement.conditions and statement.resource.type != ROLE
-        named = any(n == own or (session and n.startswith(f"{session}/")) for _, n in statement.principals)
-        if statement.allow and (named or everybody):
-            yield statement
-
-
-def _invoking(case: Case) -> Iterator[Statement]:
-    """The statements of functions' policies, each a resource of its own."""
-    for permission in case.assembly.resources("AWS::Lambda::Permission"):
-        function = case.pipeline.identify(permission.get("FunctionName"), FUNCTION)
-        principal, action = (case.assembly.text(permission.get(path)) for path in ("Principal", "Action"))
-        bound = [k for k in ("SourceArn", "SourceAccount", "PrincipalOrgID") if k in permission.properties]
-        yield Statement(
-            allow=True,
-            actions=(action or "lambda:*",),
-            not_actions=(),
-            resources=(case.assembly.text(arn(function)) or "" if function else "*",),
-            not_resources=(),
-            principals=(("AWS", principal or "*"),),
-            not_principals=(),
-            conditions={"StringEquals": dict.fromkeys(bound, ())} if bound else {},
-            resource=permission,
-            property="Principal",
-        )
+    caller = of_role(case.assembly, role, case.as_of)
+    for statement in (*resource_statements(case.assembly), *invoking(case.assembly)):
+        # That everybody may assume a role is a matter of its own: `own_role`.
+        if statement.resource.type == ROLE and ("AWS", "*") in statement.principals:
+            continue
+        lets = concerns(statement, caller) if statement.allow else False
+        if lets is not False:
+            why = lets.why if isinstance(lets, Unknown) else statement.unknown
+            yield replace(statement, unknown=why)
 
 
 def _beyond(statement: Statement, ceiling: Ceiling, case: Case) -> Iterator[Evidence]:
@@ -195,17 +179,8 @@ def _keys(check: Permissions, case: Case) -> Iterator[str]:
     """The customer keys under what the grants name: those of the stacks, and those named by ARN."""
     for name in dict.fromkeys(filter(None, (grant.subject() for grant in check.allow))):
         resource = case.subject(name)
-        for path, types in USES.get(resource.type, ()):
-            for value in dig(resource.properties, path) if KEY in types else ():
-                key = key_of(value, case)
-                text = case.assembly.text(arn(key) if key else value)
-                if text and ":key/" in text:
-                    yield text
-
-
-def key_of(value: Value, case: Case) -> Resource | None:
-    """The key that a value denotes, itself or by an alias."""
-    found = case.pipeline.identify(value, KEY, "AWS::KMS::Alias")
-    if found is not None and found.type != KEY:
-        return case.pipeline.identify(found.get("TargetKeyId"), KEY)
-    return found
+        for _, value in key_values(resource):
+            key = key_of(case.assembly, value)
+            text = case.assembly.text(arn(key) if key else value)
+            if text and ":key/" in text:
+                yield text

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from msgspec.structs import replace
-
+from compliance.facts.authorization import denials
+from compliance.facts.callers import anybody
+from compliance.facts.conditions import known
 from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
@@ -14,22 +13,16 @@ from compliance.facts.iam import (
     doubt,
     is_managed,
     managed_policies,
-    resource_statements,
     role_statements,
 )
 from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC
 from compliance.facts.references import arn_of as arn
+from compliance.facts.truth import Truth
 from compliance.model import Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, to_number, why_unknown
+from compliance.template.intrinsics import NO_VALUE, Unknown, to_number
 
-# The resource policies of each type, and the property that says what they are attached to.
-POLICIES_OF = {
-    BUCKET: {"AWS::S3::BucketPolicy": "Bucket"},
-    QUEUE: {"AWS::SQS::QueuePolicy": "Queues", "AWS::SQS::QueueInlinePolicy": "Queue"},
-    TOPIC: {"AWS::SNS::TopicPolicy": "Topics", "AWS::SNS::TopicInlinePolicy": "TopicArn"},
-}
 # What must be refused without TLS: everything, but for topics only publishing goes by HTTP at all.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
 REFUSED = {BUCKET: ("s3:*",), QUEUE: ("sqs:*",), TOPIC: ("sns:Publish",)}
@@ -48,7 +41,7 @@ class TlsOnly(Check, frozen=True):
 def judge_tls(check: TlsOnly, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
-        if resource.type not in POLICIES_OF:
+        if resource.type not in REFUSED:
             continue
         holds, found = refuses_plain_http(case, resource)
         item = evidence(resource, found, "a policy that denies everybody what does not come by TLS")
@@ -59,52 +52,20 @@ def judge_tls(check: TlsOnly, case: Case) -> Verdict:
 def refuses_plain_http(case: Case, resource: Resource) -> tuple[bool, str]:
     """Whether policies deny everybody a resource without TLS, and what they say."""
     own = case.assembly.text(arn(resource)) or ""
-    wanted = (own, f"{own}/*") if resource.type == BUCKET else (own,)
-    denials = [s for s in policies_on(case, resource) if not s.allow]
-    tls = [s for s in denials if not doubt(s) and _only_without_tls(s) and _everybody(s)]
-    protected = all(
-        any(_covers(s, action, target) for s in tls) for action in REFUSED[resource.type] for target in wanted
-    )
-    if not protected:
-        for statement in denials:
-            if why := doubt(statement):
-                raise Undecided(why)
-    if protected:
-        return True, "denied without TLS"
-    return False, "not denied in full: " + tls[0].show() if tls else "no statement denies it"
-
-
-def policies_on(case: Case, resource: Resource) -> Iterator[Statement]:
-    """The statements of the policies attached to a bucket, queue or topic."""
-    paths = POLICIES_OF[resource.type]
-    for policy in case.assembly.resources(*paths):
-        attached = to_list(policy.get(paths[policy.type]))
-        own = any(case.pipeline.identify(value, resource.type) is resource for value in attached)
-        why = None if own else why_unknown(attached)
-        if own or why:
-            for statement in resource_statements(case.assembly, policy):
-                yield replace(statement, unknown=why or statement.unknown)
-
-
-def _only_without_tls(statement: Statement) -> bool:
-    """Whether the one condition is that the request did not come by TLS: a further one would narrow it."""
-    if len(statement.conditions) != 1:
-        return False
-    [(operator, tests)] = statement.conditions.items()
-    keys = {key.lower(): tuple(value.lower() for value in values) for key, values in tests.items()}
-    return operator in ("Bool", "BoolIfExists") and keys == {"aws:securetransport": ("false",)}
-
-
-def _everybody(statement: Statement) -> bool:
-    return not statement.not_principals and any(
-        kind_ in ("AWS", "*") and name == "*" for kind_, name in statement.principals
-    )
-
-
-def _covers(statement: Statement, action: str, target: str) -> bool:
-    return any(covers_action(pattern, action) for pattern in statement.actions) and any(
-        covers_resource(pattern, target) for pattern in statement.resources
-    )
+    plain = anybody(securetransport=known("false"))
+    denied: list[tuple[Statement, Truth]] = []
+    for action in REFUSED[resource.type]:
+        for target in (own, f"{own}/*") if resource.type == BUCKET else (own,):
+            found = list(denials(case.assembly, plain, action, target))
+            denied += found
+            if any(truth is True for _, truth in found):
+                continue
+            for statement, truth in found:
+                if truth is not False and (why := doubt(statement)):
+                    raise Undecided(why)
+            some = next((s.show() for s, _ in denied if "securetransport" in str(s.conditions).lower()), None)
+            return False, f"not denied in full: {some}" if some else "no statement denies it"
+    return True, "denied without TLS"
 
 
 def log_group_name(function: Resource, case: Case) -> str | None:

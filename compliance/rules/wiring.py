@@ -332,7 +332,7 @@ class Redrive(Check, frozen=True):
 
 @kind("redrive", Redrive)
 def judge_redrive(check: Redrive, case: Case) -> Verdict:
-    from compliance.rules.alarms import watching
+    from compliance.rules.alarms import set_off
 
     queue = case.subjects()[0]
     path = "RedrivePolicy.deadLetterTargetArn"
@@ -353,9 +353,7 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
         path = "RedriveAllowPolicy"
         tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
     alarms = [
-        alarm.resource.logical_id
-        for alarm in watching(case, target, "ApproximateNumberOfMessagesVisible")
-        if alarm.can_fire
+        alarm.resource.logical_id for alarm in set_off(case, target, "ApproximateNumberOfMessagesVisible")
     ]
     item = evidence(target, ", ".join(alarms) or "no alarm on it", "an alarm on its depth")
     tally.add(bool(alarms), item)

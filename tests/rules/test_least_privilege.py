@@ -203,7 +203,7 @@ def test_a_call_on_what_no_resource_here_is_has_to_be_allowed_too() -> None:
         ),
         (allow(get("Bucket.Arn"), "dynamodb:PutItem"), "dynamodb:PutItem on arn:aws:s3:::processed"),
         (allow("*", "xray:PutTraceSegments"), "xray:PutTraceSegments on *"),  # nothing traces here
-        (managed("service-role/AWSLambdaDynamoDBExecutionRole"), "dynamodb:GetRecords by service-role/"),
+        (managed("service-role/AWSLambdaDynamoDBExecutionRole"), "dynamodb:GetRecords on *"),
     ],
 )
 def test_too_much_is_named(change: Change, named: str) -> None:

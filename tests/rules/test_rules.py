@@ -712,7 +712,6 @@ HARDENING = [
         for name in ("Threshold", "Period", "EvaluationPeriods", "Statistic")
     ),
     Witness("HRD-05", "missing data is a breach", put("errors_alarm.TreatMissingData", "breaching")),
-    Witness("HRD-05", "missing data is missing", drop("errors_alarm.TreatMissingData")),
     Witness("HRD-06", "no action", drop("errors_alarm.AlarmActions")),
     Witness("HRD-06", "actions off", put("errors_alarm.ActionsEnabled", False)),
     Witness("HRD-06", "no subscription", remove("subscription")),

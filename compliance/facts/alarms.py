@@ -1,0 +1,308 @@
+"""What alarms watch, what sets them off, and whom they tell.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-alarm.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from compliance.facts import cloudwatch
+from compliance.facts.metric_math import Unclear, evaluate, rule_holds
+from compliance.facts.references import ANY, Forms, denoted, denoted_at
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Unknown,
+    Value,
+    is_unknown,
+    show,
+    to_bool,
+    to_list,
+    to_number,
+)
+from compliance.template.physical_names import DEFAULTS
+from compliance.template.schemas import form_of
+
+ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"
+# By type: the namespace of its metrics, and the dimension that names it.
+WATCHED: Mapping[str, tuple[str, str]] = {
+    "AWS::Lambda::Function": ("AWS/Lambda", "FunctionName"),
+    "AWS::SQS::Queue": ("AWS/SQS", "QueueName"),
+    "AWS::ApiGatewayV2::Api": ("AWS/ApiGateway", "ApiId"),
+    "AWS::DynamoDB::Table": ("AWS/DynamoDB", "TableName"),
+    "AWS::DynamoDB::GlobalTable": ("AWS/DynamoDB", "TableName"),
+}
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
+STATISTIC = re.compile(r"Average|Sum|Minimum|Maximum|IQM|(p|tm|wm|tc|ts|PR|TM|WM|TC|TS)[\d.(:%)]+")
+UPWARDS = {"GreaterThanUpperThreshold", "LessThanLowerOrGreaterThanUpperThreshold"}  # of an expected band
+COMPARED = {
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
+}
+# The highest that a metric can be: a stream keeps records for a day, a queue as long as it says.
+HIGHEST: Mapping[str, float] = {"IteratorAge": 86_400_000, "ApproximateAgeOfOldestMessage": 1_209_600}
+HIGH = 1e9  # of any other metric
+OTHERS = (0.0, 1.0, 1e3)  # what the other metrics of an expression may be meanwhile
+MAX_PARENTS = 10
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A metric that an alarm looks at, wherever it says so: at its root, or in one of its queries."""
+
+    resource: Resource
+    path: str
+    namespace: Value
+    name: Value
+    dimensions: tuple[tuple[Value, Value], ...]
+    statistic: Value
+    period: Value
+    unit: Value
+    id: str = ""
+
+    def describe(self) -> str:
+        dimensions = ", ".join(f"{show(name)}={show(value)}" for name, value in self.dimensions)
+        return f"{show(self.namespace)} {show(self.name)} ({dimensions or 'no dimension'})"
+
+
+def metrics_of(alarm: Resource) -> Iterator[Metric]:
+    """The metrics of an alarm: one at its root, or those that its queries fetch."""
+    if alarm.get("MetricName") is not NO_VALUE:
+        statistic = alarm.get("Statistic")
+        if statistic is NO_VALUE:
+            statistic = alarm.get("ExtendedStatistic")
+        yield Metric(
+            alarm,
+            "MetricName",
+            alarm.get("Namespace"),
+            alarm.get("MetricName"),
+            _dimensions(alarm.get("Dimensions")),
+            statistic,
+            alarm.get("Period"),
+            alarm.get("Unit"),
+        )
+    for index in range(len(to_list(alarm.get("Metrics")))):
+        path = f"Metrics.{index}.MetricStat"
+        if isinstance(alarm.get(path), dict):
+            yield Metric(
+                alarm,
+                f"{path}.Metric.MetricName",
+                alarm.get(f"{path}.Metric.Namespace"),
+                alarm.get(f"{path}.Metric.MetricName"),
+                _dimensions(alarm.get(f"{path}.Metric.Dimensions")),
+                alarm.get(f"{path}.Stat"),
+                alarm.get(f"{path}.Period"),
+                alarm.get(f"{path}.Unit"),
+                show(alarm.get(f"Metrics.{index}.Id")),
+            )
+
+
+def _dimensions(value: Value) -> tuple[tuple[Value, Value], ...]:
+    entries = (d for d in to_list(value) if isinstance(d, dict))
+    return tuple((d.get("Name", NO_VALUE), d.get("Value", NO_VALUE)) for d in entries)
+
+
+def is_metric(assembly: Assembly, metric: Metric, target: Resource, name: str) -> bool:
+    """Whether a metric is the one of this name that tells of a resource, under its name as dimension."""
+    namespace, wanted = WATCHED[target.type]
+    if (metric.namespace, metric.name) != (namespace, name) or len(metric.dimensions) != 1:
+        return False
+    [(dimension, value)] = metric.dimensions
+    return dimension == wanted and denoted(assembly, value, target.type, forms=forms_of(wanted)) is target
+
+
+def forms_of(dimension: str) -> Forms:
+    """The kind of text that a dimension holds: `QueueName` a name, `ApiId` an id."""
+    form = form_of(dimension)
+    return frozenset((form,)) if form else ANY
+
+
+def watching(assembly: Assembly, target: Resource, name: str) -> list[Metric]:
+    """The alarms that certainly exist and are set off by a metric of a resource, whatever else they look at.
+
+    An alarm that nothing sets off watches nothing. One whose expression, threshold and the like are not known
+    is judged by `fires_at` where it is asked for.
+    """
+    found = []
+    for alarm in assembly.resources(ALARM):
+        metrics = [m for m in metrics_of(alarm) if alarm.exists is True]
+        found += [m for m in metrics if is_metric(assembly, m, target, name) and hears(m)]
+    return found
+
+
+def hears(metric: Metric) -> bool:
+    """Whether an alarm hears of its metric: it asks for the metric's unit, and compares what comes of it."""
+    if metric.unit is not NO_VALUE and is_unknown(metric.unit):
+        return False
+    if cloudwatch.wrong_unit(show(metric.namespace), show(metric.name), metric.unit):
+        return False
+    if show(metric.statistic) == "SampleCount":  # how often it was measured, not what
+        return False
+    query = _query(metric.resource)
+    return query is None or query.get("Id") == metric.id or _mentions(metric.resource, query, metric.id)
+
+
+def can_fire(metric: Metric, target: Resource) -> bool:
+    """Whether high values of a resource's metric set its alarm off, and low ones do not.
+
+    Raises: Unclear where its expression says more than is understood here.
+    """
+    alarm = metric.resource
+    if not _is_evaluated(metric):
+        return False
+    if alarm.get("ThresholdMetricId") is not NO_VALUE:
+        return alarm.get("ComparisonOperator") in UPWARDS
+    return fires(metric, highest(metric, target)) and not fires(metric, 0)
+
+
+def fires(metric: Metric, value: float) -> bool:
+    """Whether a value of a metric sets its alarm off, whatever other metrics the alarm looks at.
+
+    Raises: Unclear where that is not known.
+    """
+    alarm = metric.resource
+    operator, threshold = alarm.get("ComparisonOperator"), alarm.get("Threshold")
+    number = to_number(threshold)
+    if is_unknown(operator) or is_unknown(threshold):
+        raise Unclear(f"what sets {alarm.logical_id} off is known when it is deployed")
+    if operator not in COMPARED or number is None:
+        return False
+    others = [m.id for m in metrics_of(alarm) if m.id != metric.id]
+    cases = [dict.fromkeys(others, other) for other in (OTHERS if others else OTHERS[:1])]
+    return all(COMPARED[operator](_seen(metric, {**case, metric.id: value}), number) for case in cases)
+
+
+def _seen(metric: Metric, values: Mapping[str, float]) -> float:
+    """What an alarm compares with its threshold."""
+    query = _query(metric.resource)
+    return values[metric.id] if query is None else _result(metric.resource, query, values, 0)
+
+
+def _result(alarm: Resource, query: Mapping[str, Value], values: Mapping[str, float], depth: int) -> float:
+    expression = query.get("Expression")
+    if expression is None:
+        return values[show(query.get("Id"))]
+    if not isinstance(expression, str) or depth > MAX_PARENTS:
+        raise Unclear(f"the expression {show(expression)} of {alarm.logical_id} is not known")
+    known = dict(values)
+    for other in _queries(alarm):
+        name = show(other.get("Id"))
+        if other.get("Expression") is not None and other is not query and _names(expression, name):
+            known[name] = _result(alarm, other, values, depth + 1)
+    return evaluate(expression, known)
+
+
+def _queries(alarm: Resource) -> list[dict[str, Value]]:
+    return [query for query in to_list(alarm.get("Metrics")) if isinstance(query, dict)]
+
+
+def _query(alarm: Resource) -> dict[str, Value] | None:
+    """The query whose result an alarm compares; None where it looks at a metric at its root."""
+    queries = _queries(alarm)
+    band = alarm.get("ThresholdMetricId")
+    returned = [q for q in queries if to_bool(q.get("ReturnData", True)) is not False and q.get("Id") != band]
+    return returned[0] if returned else queries[0] if queries else None
+
+
+def _mentions(alarm: Resource, query: Mapping[str, Value], id_: str, depth: int = 0) -> bool:
+    expression = query.get("Expression")
+    if not isinstance(expression, str) or depth > MAX_PARENTS:
+        return isinstance(expression, Unknown)
+    if _names(expression, id_) or "METRICS(" in expression:
+        return True
+    others = [q for q in _queries(alarm) if _names(expression, show(q.get("Id")))]
+    return any(_mentions(alarm, other, id_, depth + 1) for other in others)
+
+
+def _names(expression: str, id_: str) -> bool:
+    return re.search(rf"\b{re.escape(id_)}\b", expression) is not None
+
+
+def _is_evaluated(metric: Metric) -> bool:
+    """Whether an alarm says over what time and by which statistic, as CloudWatch takes it.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    """
+    alarm = metric.resource
+    periods, period = to_number(alarm.get("EvaluationPeriods")), to_number(metric.period)
+    datapoints = alarm.get("DatapointsToAlarm")
+    for value in (alarm.get("EvaluationPeriods"), metric.period, datapoints, metric.statistic):
+        if value is not NO_VALUE and is_unknown(value):
+            raise Unclear(f"how {alarm.logical_id} is evaluated is known when it is deployed")
+    if periods is None or period is None or periods < 1:
+        return False
+    if period not in (10, 20, 30) and (period < 60 or period % 60):
+        return False
+    if periods * period > (604_800 if period >= 3600 else 86_400):
+        return False
+    wanted = periods if datapoints is NO_VALUE else to_number(datapoints)
+    if wanted is None or not 1 <= wanted <= periods:
+        return False
+    return STATISTIC.fullmatch(show(metric.statistic)) is not None
+
+
+def fires_at(metric: Metric, wanted: int) -> tuple[bool, str]:
+    """Whether a whole number is the smallest that sets an alarm off, and what is instead, in words.
+
+    Raises: Unclear where that is not known.
+    """
+    if fires(metric, wanted) and not fires(metric, wanted - 1):
+        return True, f"fires at {wanted} or more"
+    low, high = 0, int(HIGH)
+    if not fires(metric, high):
+        return False, "does not fire on high values"
+    if fires(metric, low):
+        return False, "fires on low values"
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fires(metric, middle) else (middle, high)
+    return False, f"fires at {high} or more"
+
+
+# Who is told
+
+
+def is_on(alarm: Resource) -> bool:
+    """Whether an alarm's actions are enabled, which they are unless it says otherwise."""
+    enabled = alarm.get("ActionsEnabled")
+    return enabled is NO_VALUE or to_bool(enabled) is True
+
+
+def told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Resource]:
+    """The topics that an alarm tells when it fires: by its own actions, or by a composite alarm's.
+
+    Raises: Unclear where a composite alarm's rule is not understood.
+    """
+    found: dict[Resource, None] = {}
+    if is_on(alarm):
+        for action in to_list(alarm.get("AlarmActions")):
+            topic = denoted_at(assembly, alarm, "AlarmActions", action, TOPIC)
+            if topic:
+                found[topic] = None
+    for parent in assembly.resources(COMPOSITE) if depth < MAX_PARENTS else ():
+        if parent is not alarm and parent.exists is True and _sets_off(assembly, parent, alarm):
+            found.update(dict.fromkeys(told(assembly, parent, depth + 1)))
+    return list(found)
+
+
+def _sets_off(assembly: Assembly, parent: Resource, child: Resource) -> bool:
+    """Whether a composite alarm fires as soon as a child does, all others being OK."""
+    rule = assembly.text(parent.get("AlarmRule"))
+    if rule is None:
+        raise Unclear(f"the rule of {parent.logical_id} is known when it is deployed")
+    own = assembly.text(child.ref)
+    return rule_holds(rule, lambda name: name == own or denoted(assembly, name, ALARM, COMPOSITE) is child)
+
+
+def highest(metric: Metric, target: Resource) -> float:
+    """The highest that a metric of a resource can be."""
+    if show(metric.name) == "ApproximateAgeOfOldestMessage":
+        kept = target.get("MessageRetentionPeriod")
+        default = DEFAULTS[("AWS::SQS::Queue", "MessageRetentionPeriod")]
+        return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]
+    return HIGHEST.get(show(metric.name), HIGH)

@@ -1,0 +1,160 @@
+"""Filters of events, as Lambda, SNS and EventBridge read them: what passes, of what comes.
+
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
+https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from compliance.facts.truth import Truth, every, negated, some
+from compliance.template.assembly import Assembly
+from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
+
+_MISSING = object()
+
+
+def passes(pattern: Any, event: Any) -> Truth:
+    """Whether an event matches a pattern: each key of it, by one of its values."""
+    if isinstance(pattern, Unknown):
+        return pattern
+    if not isinstance(pattern, dict):
+        return Unknown(f"{show(pattern)} is no filter")
+    return every(_key(key, wanted, event) for key, wanted in pattern.items())
+
+
+def _key(key: str, wanted: Any, event: Any) -> Truth:
+    if key == "$or":
+        return some(passes(one, event) for one in to_list(wanted))
+    found = event.get(key, _MISSING) if isinstance(event, dict) else _MISSING
+    if isinstance(wanted, dict):
+        return passes(wanted, found)
+    if not isinstance(wanted, list):
+        return Unknown(f"{show(wanted)} is no filter's value")
+    values = found if isinstance(found, list) else [found]
+    return some(_one(test, value) for test in wanted for value in values or [_MISSING])
+
+
+def _one(test: Any, value: Any) -> Truth:
+    if why := why_unknown(test):
+        return Unknown(why)
+    if not isinstance(test, dict):
+        return value is not _MISSING and test == value and isinstance(test, bool) is isinstance(value, bool)
+    if len(test) != 1:
+        return Unknown(f"{show(test)} is no filter's value")
+    [(name, argument)] = test.items()
+    if name == "exists":
+        return (value is not _MISSING) is bool(argument)
+    if value is _MISSING:
+        return False
+    operator = _OPERATORS.get(name)
+    return operator(argument, value) if operator else Unknown(f"what {name} lets through is not known")
+
+
+def _anything_but(argument: Any, value: Any) -> Truth:
+    tests = [argument] if isinstance(argument, dict) else to_list(argument)
+    return negated(some(_one(test, value) for test in tests))
+
+
+def _numeric(argument: Any, value: Any) -> Truth:
+    if not isinstance(argument, list) or len(argument) % 2:
+        return Unknown(f"{show(argument)} is no comparison")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    pairs = zip(argument[::2], argument[1::2], strict=True)
+    return all(sign in _SIGNS and _SIGNS[sign](value, number) for sign, number in pairs)
+
+
+_SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": lambda a, b: a == b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+_OPERATORS: Mapping[str, Callable[[Any, Any], Truth]] = {
+    "anything-but": _anything_but,
+    "equals-ignore-case": lambda argument, value: str(argument).lower() == str(value).lower(),
+    "numeric": _numeric,
+    "prefix": lambda argument, value: str(value).startswith(str(argument)),
+    "suffix": lambda argument, value: str(value).endswith(str(argument)),
+}
+
+
+def parsed(assembly: Assembly, value: Value) -> Any:
+    """A filter as data, where it is JSON in a text."""
+    if isinstance(value, str | Text):
+        try:
+            return json.loads(assembly.text(value) or "")
+        except ValueError:
+            return Unknown(why_unknown(value) or f"the filter {show(value)} is no JSON")
+    return value
+
+
+def stopped(
+    assembly: Assembly, filters: Value, events: Sequence[tuple[str, Any]]
+) -> tuple[str, Truth] | None:
+    """The first of some events that none of these filters (`FilterCriteria.Filters`) lets through.
+
+    Args:
+        events: each with what it is in words.
+    Returns: what does not pass, and False, or Unknown where only the deployment decides; None where all pass.
+    """
+    if filters is NO_VALUE or filters == []:
+        return None
+    if isinstance(filters, Unknown):
+        return "an event", filters
+    patterns = [
+        parsed(assembly, entry.get("Pattern", NO_VALUE)) if isinstance(entry, dict) else entry
+        for entry in to_list(filters)
+    ]
+    patterns = [{} if pattern is NO_VALUE else pattern for pattern in patterns]
+    for what, event in events:
+        lets = some(passes(pattern, event) for pattern in patterns)
+        if lets is not True:
+            return what, lets
+    return None
+
+
+# What comes: changes of a table's items, and messages. Values vary, so that a filter by one of them shows.
+
+
+def _change(kind: str, number: int) -> Any:
+    keys = {"id": {"S": f"key-{number}"}}
+    image = {**keys, "value": {"N": str(number)}}
+    images = {"INSERT": ("NewImage",), "REMOVE": ("OldImage",)}.get(kind, ("NewImage", "OldImage"))
+    data = {"ApproximateCreationDateTime": 1_700_000_000 + number, "Keys": keys, "SizeBytes": 59}
+    return {
+        "eventID": f"event-{number}",
+        "eventName": kind,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {**data, "StreamViewType": "NEW_AND_OLD_IMAGES", **dict.fromkeys(images, image)},
+    }
+
+
+CHANGES = tuple(
+    (f"a change of kind {kind}", _change(kind, number))
+    for kind in ("INSERT", "MODIFY", "REMOVE")
+    for number in (1, 20)
+)
+MESSAGES = (
+    ("a message that is no JSON", {"messageId": "1", "eventSource": "aws:sqs", "body": "text"}),
+    (
+        "a message",
+        {"messageId": "2", "eventSource": "aws:sqs", "body": {"requestContext": {"condition": "a"}}},
+    ),
+    ("a message", {"messageId": "3", "eventSource": "aws:sqs", "body": {}}),
+)
+
+
+def notification(alarm: str | None) -> Any:
+    """What CloudWatch publishes when an alarm fires.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+    """
+    name = alarm if alarm is not None else Unknown("the alarm's name")
+    return {"AlarmName": name, "NewStateValue": "ALARM", "OldStateValue": "OK", "NewStateReason": "Threshold"}

@@ -1,0 +1,95 @@
+"""Which customer keys resources are encrypted under, whether they can be used, and who needs them.
+
+S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+SQS: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+SNS: https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from compliance.facts.references import arn_of, denoted
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Value, is_unknown, show, to_bool
+
+KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
+_PROPERTY = re.compile(r"(?i)kms(master)?key(id|arn)")
+# What a call needs of the key that its resource is encrypted under, by IAM action.
+_WRITES, _READS = ("kms:GenerateDataKey",), ("kms:Decrypt",)
+_NEEDED: Mapping[str, Sequence[str]] = {
+    "s3:PutObject": _WRITES,
+    "s3:GetObject": _READS,
+    # Whoever sends verifies the data key, and so decrypts.
+    "sqs:SendMessage": (*_WRITES, *_READS),
+    "sqs:ReceiveMessage": _READS,
+    "sns:Publish": (*_WRITES, *_READS),
+    # The table's own key is decrypted, for reads and writes alike.
+    **{
+        f"dynamodb:{name}": _READS
+        for name in (
+            *("BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "GetRecords"),
+            *("PutItem", "Query", "Scan", "UpdateItem"),
+        )
+    },
+}
+
+
+def key_values(resource: Resource) -> Iterator[tuple[str, Value]]:
+    """Where a resource names the key that it is encrypted under: the path, and what stands there."""
+    yield from _walk(resource.properties, "")
+
+
+def _walk(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in items:
+        below = f"{path}.{step}" if path else str(step)
+        if _PROPERTY.fullmatch(str(step)):
+            yield below, item
+        else:
+            yield from _walk(item, below)
+
+
+def key_of(assembly: Assembly, value: Value) -> Resource | None:
+    """The key of the stacks that a value denotes, itself or by an alias."""
+    found = denoted(assembly, value, KEY, ALIAS)
+    if found is not None and found.type != KEY:
+        return denoted(assembly, found.get("TargetKeyId"), KEY)
+    return found
+
+
+def is_of_aws(assembly: Assembly, value: Value) -> bool:
+    """Whether a value names a key that AWS manages, which everybody of the account may use."""
+    text = assembly.text(value)
+    return text is not None and re.search(r"(^|:)alias/aws/", text) is not None
+
+
+def unusable(key: Resource) -> Iterator[tuple[str, Value, str]]:
+    """What keeps a key from encrypting data: the property, what it says, and what was wanted."""
+    enabled = key.get("Enabled")
+    if enabled is not NO_VALUE and (is_unknown(enabled) or to_bool(enabled) is not True):
+        yield "Enabled", enabled, "true, or not set"
+    wanted = {"KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"}
+    for path, text in wanted.items():
+        value = key.get(path)
+        if value is not NO_VALUE and show(value) != text:
+            yield path, value, text
+
+
+def needs(
+    assembly: Assembly, action: str, resource: Resource
+) -> Iterator[tuple[str, str | None, str, Resource | None]]:
+    """What a call on a resource needs of its customer key.
+
+    Yields: the action on the key, the key's ARN (None where it is not known), the service that uses it on the
+    caller's behalf, and the key where a stack here has it.
+    """
+    for _, value in key_values(resource):
+        if is_of_aws(assembly, value):
+            continue
+        key = key_of(assembly, value)
+        text = assembly.text(arn_of(key) if key else value)
+        for needed in _NEEDED.get(action, ()):
+            yield needed, text if text and ":key/" in text else None, action.partition(":")[0], key

@@ -1,0 +1,245 @@
+"""The kind that follows an alarm to whoever hears of it: action, topic, policy, key, subscription, filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, told
+from compliance.facts.authorization import conditions_of, may
+from compliance.facts.callers import Caller, of_service
+from compliance.facts.conditions import Key, known
+from compliance.facts.filters import notification, parsed, passes
+from compliance.facts.iam import Statement
+from compliance.facts.keys import key_of, unusable
+from compliance.facts.metric_math import Unclear
+from compliance.facts.references import arn_of, denoted_at, in_words, misfit, wanted
+from compliance.facts.truth import Truth
+from compliance.model import Evidence, Verdict
+from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
+from compliance.rules.policies import refuses_plain_http
+from compliance.template.assembly import Resource, Stack
+from compliance.template.intrinsics import Unknown, Value, show, to_list
+
+# https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
+ELSEWHERE = "another account"
+
+
+class Tells(Check, frozen=True):
+    """Every subject, an alarm, tells somebody: a topic with a subscription that CloudWatch can publish to.
+
+    By its own actions, or by a composite alarm that it sets off. The topic's policy lets CloudWatch publish
+    from this account only and over TLS only; its customer key can be used, and lets CloudWatch decrypt and
+    generate data keys; the subscription's filter lets the notification through. Sources:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html,
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    Example, about `alarms`: `{kind: tells}`
+    """
+
+    service: str = "cloudwatch.amazonaws.com"
+
+
+@kind("tells", Tells)
+def judge_tells(check: Tells, case: Case) -> Verdict:
+    tally = Tally()
+    alarms: dict[Resource, list[Resource]] = {}  # by the topic that they tell
+    for alarm in case.subjects():
+        with tally.doubting():
+            topics = _topics(alarm, case)
+            for topic in topics:
+                alarms.setdefault(topic, []).append(alarm)
+            if topics:
+                item = evidence(
+                    alarm, ", ".join(t.logical_id for t in topics), "a topic of the pipeline", "AlarmActions"
+                )
+                tally.add(True, item)
+            else:
+                tally.add(False, _silent(alarm, case))
+    for topic, own in alarms.items():
+        with tally.doubting():
+            for holds, item in _topic_evidence(check, topic, own, case):
+                tally.add(holds, item)
+    if not alarms and not tally.failures:
+        tally.add(False, Evidence("no alarm", "alarms that tell somebody"))
+    return tally.verdict()
+
+
+def _topics(alarm: Resource, case: Case) -> list[Resource]:
+    try:
+        topics = told(case.assembly, alarm)
+    except Unclear as error:
+        raise Undecided(str(error)) from None
+    if not topics:
+        for path in ("AlarmActions", "ActionsEnabled"):
+            decided(alarm.get(path))
+        for parent in case.assembly.resources(COMPOSITE):
+            case.certain(parent)
+    return topics
+
+
+def _silent(alarm: Resource, case: Case) -> Evidence:
+    """Why an alarm tells nobody."""
+    if not is_on(alarm):
+        return evidence(alarm, alarm.get("ActionsEnabled"), "true, or not set", "ActionsEnabled")
+    path = "AlarmActions"
+    forms = wanted(alarm.type, path)
+    for action in to_list(alarm.get(path)):
+        if wrong := misfit(case.assembly, action, forms, TOPIC):
+            return evidence(alarm, f"{wrong}: {show(action)}", f"{in_words(forms)}", path)
+    return evidence(alarm, alarm.get(path), "a topic of the pipeline", path)
+
+
+def _topic_evidence(
+    check: Tells, topic: Resource, alarms: Sequence[Resource], case: Case
+) -> Iterator[tuple[bool, Evidence]]:
+    case.certain(topic)
+    yield _subscriptions(topic, alarms, case)
+    yield from _publishing(check, topic, alarms, case)
+    holds, found = refuses_plain_http(case, topic)
+    yield holds, evidence(topic, found, "a policy that denies publishing without TLS")
+    yield from _key_evidence(check, topic, alarms, case)
+
+
+# Subscriptions
+
+
+def _subscriptions(topic: Resource, alarms: Sequence[Resource], case: Case) -> tuple[bool, Evidence]:
+    """The topic's subscriptions; one that waits for a parameter counts (HRD-06)."""
+    found: list[str] = []
+    deaf: list[str] = []
+    for name, properties in _all_subscriptions(topic, case):
+        if not _reaches(properties):
+            continue
+        lets = [_lets(properties, alarm, case) for alarm in alarms]
+        (found if all(let is True for let in lets) else deaf).append(name)
+        for let in lets:
+            if isinstance(let, Unknown) and not found:
+                raise Undecided(let.why)
+    if found:
+        return True, evidence(topic, ", ".join(found), "a subscription", "Subscription")
+    shown = f"{', '.join(deaf)}, whose filter lets no alarm through" if deaf else "none"
+    return False, evidence(topic, shown, "a subscription that hears of alarms", "Subscription")
+
+
+def _all_subscriptions(topic: Resource, case: Case) -> Iterator[tuple[str, Any]]:
+    for item in to_list(topic.get("Subscription")):
+        yield show(item), item
+    for stack in case.assembly.stacks:
+        for resource in stack.declared("AWS::SNS::Subscription"):
+            target = denoted_at(case.assembly, resource, "TopicArn", resource.get("TopicArn"), TOPIC)
+            there = resource.exists is not False or _by_parameter(stack, resource.raw.get("Condition"))
+            if target is topic and there:
+                yield resource.logical_id, resource.properties
+
+
+def _reaches(subscription: Value) -> bool:
+    """Whether a subscription has somebody to reach, if only by what a deployment says."""
+    if not isinstance(subscription, dict):
+        return True
+    protocol = subscription.get("Protocol")
+    return "Endpoint" in subscription and (
+        protocol in PROTOCOLS if isinstance(protocol, str) else bool(protocol)
+    )
+
+
+def _lets(subscription: Value, alarm: Resource, case: Case) -> Truth:
+    """Whether a subscription's filter lets an alarm through. CloudWatch sends no message attributes."""
+    if not isinstance(subscription, dict) or "FilterPolicy" not in subscription:
+        return True
+    name = case.assembly.text(alarm.get("AlarmName"))
+    body = subscription.get("FilterPolicyScope", "MessageAttributes")
+    event = notification(name) if body == "MessageBody" else {}
+    return passes(parsed(case.assembly, subscription["FilterPolicy"]), event)
+
+
+def _by_parameter(stack: Stack, condition: Any) -> bool:
+    """Whether a condition hangs on a parameter, and so may hold in another deployment."""
+    conditions, parameters = (stack.template.get(name, {}) for name in ("Conditions", "Parameters"))
+    open_, seen = [conditions.get(condition)], {condition}
+    while open_:
+        node = open_.pop()
+        if isinstance(node, dict):
+            if node.get("Ref") in parameters:
+                return True
+            further = node.get("Condition")
+            if isinstance(further, str) and further not in seen:
+                seen.add(further)
+                open_.append(conditions.get(further))
+            open_.extend(node.values())
+        elif isinstance(node, list):
+            open_.extend(node)
+    return False
+
+
+# The topic's policy, and its key's
+
+
+def _callers(check: Tells, near: Resource, alarms: Sequence[Resource], case: Case) -> Iterator[Caller]:
+    """The service as it acts for each alarm, and for each composite alarm beside them."""
+    sources = [*alarms, *case.assembly.resources(COMPOSITE)]
+    for source in sources or [near]:
+        own = [source] if source.type in (ALARM, COMPOSITE) else []
+        yield of_service(case.assembly, check.service, near, own, case.as_of)
+
+
+def _publishing(
+    check: Tells, topic: Resource, alarms: Sequence[Resource], case: Case
+) -> Iterator[tuple[bool, Evidence]]:
+    """Whether CloudWatch may publish, and only for this account."""
+    text = case.assembly.text(arn_of(topic)) or ""
+    wanted_ = f"a topic policy that lets {check.service} publish, for this account only"
+    for caller in _callers(check, topic, alarms, case):
+        answer = may(case.assembly, caller, "sns:Publish", text)
+        shown = _granting(answer.statement, answer.why) if answer.statement else answer.why
+        holder, place = _at(answer.statement, topic)
+        if isinstance(answer.allowed, Unknown):
+            raise Undecided(f"{answer.why} ({answer.allowed.why})", evidence(holder, shown, wanted_, place))
+        yield answer.allowed, evidence(holder, shown, wanted_, place)
+        foreign = may(case.assembly, _elsewhere(caller), "sns:Publish", text)
+        if foreign.allowed is not False:
+            holder, place = _at(foreign.statement, topic)
+            found = f"{check.service} may, for any account"
+            yield False, evidence(holder, found, wanted_, place)
+
+
+def _at(statement: Statement | None, otherwise: Resource) -> tuple[Resource, str | None]:
+    return (statement.resource, statement.property) if statement else (otherwise, None)
+
+
+def _elsewhere(caller: Caller) -> Caller:
+    """The same service as it acts for an account that is not this one."""
+    [region] = caller.context["aws:requestedregion"].values or ("",)
+    arn = f"arn:aws:cloudwatch:{region}:{ELSEWHERE}:alarm:{ELSEWHERE}"
+    theirs = {"aws:sourceaccount": known(ELSEWHERE), "aws:sourceowner": known(ELSEWHERE)}
+    return replace(caller, context={**caller.context, **theirs, "aws:sourcearn": Key((arn,))})
+
+
+def _granting(statement: Statement, why: str) -> str:
+    who = ", ".join(name for _, name in statement.principals)
+    tests = conditions_of(statement)
+    return f"{why} ({who}, {f'if {tests}' if tests else 'on no condition'})"
+
+
+def _key_evidence(
+    check: Tells, topic: Resource, alarms: Sequence[Resource], case: Case
+) -> Iterator[tuple[bool, Evidence]]:
+    value = decided(topic.get("KmsMasterKeyId"))
+    key = key_of(case.assembly, value)
+    yield key is not None, evidence(topic, value, "a customer key of the stack", "KmsMasterKeyId")
+    if key is None:
+        return
+    case.certain(key)
+    for path, found, what in unusable(key):
+        yield False, evidence(key, decided(found), what, path)
+    text = case.assembly.text(arn_of(key)) or ""
+    callers = list(_callers(check, topic, alarms, case))
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        answers = [may(case.assembly, caller, action, text) for caller in callers]
+        worst = next((a for a in answers if a.allowed is not True), answers[0])
+        if isinstance(worst.allowed, Unknown):
+            raise Undecided(f"{action} for {check.service}: {worst.why}")
+        found = f"{action} {'allowed' if worst.allowed else 'not allowed'} for {check.service}: {worst.why}"
+        yield worst.allowed, evidence(key, found, f"{action} for {check.service}", "KeyPolicy")
