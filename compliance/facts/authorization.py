@@ -251,7 +251,7 @@ class _Request:
             statement.resources or statement.not_resources or statement.open & {"Resource", "NotResource"}
         )
         if not stated:
-            return bool(statement.principals or statement.not_principals)  # a policy of the resource itself
+            return statement.resource.type == ROLE  # whose trust policy names no resource
         return _element(
             statement,
             "Resource",
