@@ -26,6 +26,7 @@ from compliance.handlers.scenarios import NotRun, Observations
 from compliance.model import InputError, Status
 from compliance.reports.text import one_line, printable
 from compliance.rules import bind
+from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource, load_assembly, load_template
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.physical_names import DEFAULTS, name_of
@@ -493,11 +494,11 @@ class _Proposals:
             return
         families: dict[str, str] = {}
         for function in group[1]:
-            match = re.fullmatch(r"([a-z]+)([\d.]+?)(\.x)?", str(function.get("Runtime")))
-            if match:
-                family, version = match[1], match[2].rstrip(".")
-                known = families.setdefault(family, version)
-                families[family] = min(known, version, key=lambda v: [int(part) for part in v.split(".")])
+            family, version = parts(str(function.get("Runtime")))
+            if version:
+                text = ".".join(map(str, version))
+                known = families.setdefault(family, text)
+                families[family] = min(known, text, key=lambda v: [int(part) for part in v.split(".")])
         if families:
             check = {"kind": "runtime", "families": families}
             yield Proposal("operation", "functions run on runtimes in support", (group[0],), check)

@@ -15,7 +15,7 @@ from compliance.facts.references import denotes, leaves
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
-from compliance.template.physical_names import dig
+from compliance.template.paths import values
 
 APIS = ("AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi")
 CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method")
@@ -140,7 +140,7 @@ class _Drawing:
             if alarm.type != ALARM:
                 continue
             for path, types in HANGS_ON[ALARM]:
-                for value in dig(alarm.properties, path):
+                for value in values(alarm.properties, path):
                     for watched in (self.wiring.identify(item, *types) for item in to_list(value)):
                         if watched:
                             yield watched, alarm, "watched by", ()

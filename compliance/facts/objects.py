@@ -33,7 +33,8 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS, ELSEWHERE, dig, name_of
+from compliance.template.physical_names import DEFAULTS, name_of
+from compliance.template.properties import places
 from compliance.template.schemas import takes_tags
 
 
@@ -515,19 +516,25 @@ def _region(thing: Thing) -> str:
 
 
 def _tags(thing: Thing) -> Any:
-    resource, path = thing.resource, ELSEWHERE.get((thing.resource.type, "Tags"), "Tags")
-    found: dict[str, Any] = {}
-    for value in dig(resource.properties, path):
-        if isinstance(value, Unknown):
-            raise Undecided(value.why)
-        if isinstance(value, dict):
-            found.update(value)
-        for tag in to_list(value) if not isinstance(value, dict) else ():
-            key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
-            if key is None:
-                raise Undecided(why_unknown(tag) or "a tag whose key is not known")
-            found[key] = tag.get("Value", NO_VALUE)
+    resource = thing.resource
+    sets = [_tag_set(thing, place.value) for place in places(resource, "Tags")]
+    # Of a global table each replica has tags: the table has those that all of them have.
+    found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
     return Node(thing.world, resource, "Tags", found)
+
+
+def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:
+    if isinstance(value, Unknown):
+        raise Undecided(value.why)
+    if isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for tag in to_list(value):
+        key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
+        if key is None:
+            raise Undecided(why_unknown(tag) or "a tag whose key is not known")
+        found[key] = tag.get("Value", NO_VALUE)
+    return found
 
 
 def _depends_on(thing: Thing) -> list[Any]:

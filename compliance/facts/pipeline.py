@@ -28,7 +28,8 @@ from compliance.facts.references import ANY, Forms, denoted
 from compliance.facts.references import arn_of as arn
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
-from compliance.template.physical_names import FORMS, dig
+from compliance.template.paths import values
+from compliance.template.physical_names import FORMS
 
 TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
@@ -192,7 +193,7 @@ class Wiring(ABC):
 
     def _used_by(self, member: Resource) -> Iterator[Resource]:
         for path, types in USES.get(member.type, ()):
-            for value in dig(member.properties, path):
+            for value in values(member.properties, path):
                 for found in (self.identify(item, *types) for item in to_list(value)):
                     if found:
                         yield found
@@ -205,7 +206,7 @@ class Wiring(ABC):
         found: dict[Resource, list[Resource]] = defaultdict(list)
         for resource in self.assembly.resources(*HANGS_ON):
             for path, types in HANGS_ON[resource.type]:
-                for value in dig(resource.properties, path):
+                for value in values(resource.properties, path):
                     for target in (self.identify(item, *types) for item in to_list(value)):
                         if target:
                             found[target].append(resource)

@@ -13,8 +13,9 @@ from operator import itemgetter
 
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in
-from compliance.template.physical_names import FORMS, dig, name_of
+from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in
+from compliance.template.paths import values
+from compliance.template.physical_names import FORMS, name_of
 
 FUNCTION = "AWS::Lambda::Function"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
@@ -183,12 +184,9 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | 
 
 def leaves(value: Value, path: str = "") -> Iterator[Value]:
     """Every scalar at a dotted path or below it, and what is unknown on the way."""
-    step, _, rest = path.partition(".")
-    if isinstance(value, Unknown):
-        yield value
-    elif path:
-        for item in dig(value, step):
-            yield from leaves(item, rest)
+    if path:
+        for item in values(value, path):
+            yield from leaves(item)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from leaves(item)

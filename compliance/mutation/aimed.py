@@ -32,7 +32,7 @@ from compliance.rules.wiring import FailureTarget, Outputs, OwnRole, Redrive, Re
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
-from compliance.template.physical_names import DEFAULTS, ELSEWHERE, PHYSICAL_NAMES, name_of
+from compliance.template.physical_names import DEFAULTS, PHYSICAL_NAMES, elsewhere, name_of
 from compliance.template.properties import Test
 from compliance.template.schemas import takes_tags
 
@@ -133,7 +133,7 @@ def _edit(resource: Resource, steps: Path_, value: Any) -> Edit:
 
 def _places(resource: Resource, path: str) -> list[Path_]:
     """The paths that a dotted one with `*` stands for."""
-    path = ELSEWHERE.get((resource.type, path), path)
+    path = elsewhere(resource.type, path)
     found: list[tuple[Path_, Any]] = [((), resource.raw.get("Properties", {}))]
     for step in path.split("."):
         below: list[tuple[Path_, Any]] = []
@@ -353,10 +353,10 @@ def tags(check: Tags, case: Case) -> Iterator[Aim]:
         if not takes_tags(resource.type):
             continue
         yield Aim("no tags", resource, drop(resource, "Tags"))
-        value = resource.get(ELSEWHERE.get((resource.type, "Tags"), "Tags").replace("*", "0"))
+        value = resource.get(elsewhere(resource.type, "Tags").replace("*", "0"))
         for place, key in _tags(value):
             if key in check.keys:
-                here = f"{ELSEWHERE.get((resource.type, 'Tags'), 'Tags').replace('*', '0')}.{place}"
+                here = f"{elsewhere(resource.type, 'Tags').replace('*', '0')}.{place}"
                 yield Aim(f"no tag {key}", resource, drop(resource, here))
                 if isinstance(value, list):
                     yield Aim(f"{key} empty", resource, put(resource, f"{here}.Value", ""))

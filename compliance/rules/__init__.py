@@ -144,6 +144,8 @@ class Kind(msgspec.Struct, frozen=True):
 
     `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
     before it does, 2 can only wait. `prepare` makes of a document's parameters what `judge` is given.
+    `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
+    passes over others. Without any, it is about all.
     """
 
     name: str
@@ -151,6 +153,8 @@ class Kind(msgspec.Struct, frozen=True):
     judge: Judge
     waits: int = 0
     prepare: Callable[[Any, Document, int], Any] | None = None
+    types: tuple[str, ...] = ()
+    selects: Callable[[str], bool] | None = None
 
 
 KINDS: dict[str, Kind] = {}
@@ -162,11 +166,13 @@ def kind(
     *,
     waits: int = 0,
     prepare: Callable[[Any, Document, int], Any] | None = None,
+    types: tuple[str, ...] = (),
+    selects: Callable[[str], bool] | None = None,
 ) -> Callable[[Judge], Judge]:
-    """Registers a kind of check under the name that documents use."""
+    """Registers a kind of check under the name that documents use; see `Kind`."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge, waits, prepare)
+        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects)
         return judge
 
     return register

@@ -24,7 +24,7 @@ from compliance.template.intrinsics import (
     show,
     to_list,
 )
-from compliance.template.physical_names import dig
+from compliance.template.paths import values
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
@@ -312,7 +312,7 @@ def _emptied(bucket: Resource, pipeline: Wiring) -> Iterator[tuple[Resource, str
             pipeline.identify(value, BUCKET) is bucket for value in _scalars(custom.properties)
         ):
             yield custom, f"the custom resource {custom.type}"
-    for tag in dig(bucket.properties, "Tags.*"):
+    for tag in values(bucket.properties, "Tags.*"):
         if isinstance(tag, dict) and tag.get("Key") == "aws-cdk:auto-delete-objects":
             yield bucket, "the tag aws-cdk:auto-delete-objects"
     for rule in to_list(bucket.get("LifecycleConfiguration.Rules")):

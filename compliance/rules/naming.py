@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 
 from compliance.document.requirements import Requirement
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, Tally, decided, evidence, kind
+from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, Value, to_list
-from compliance.template.physical_names import ELSEWHERE, dig, name_of
+from compliance.template.intrinsics import NO_VALUE, Text, Value, to_list, why_unknown
+from compliance.template.paths import Place
 from compliance.template.physical_names import PHYSICAL_NAMES as PHYSICAL_NAMES
-from compliance.template.schemas import takes_tags
+from compliance.template.physical_names import name_of
+from compliance.template.properties import places, text_is
+from compliance.template.schemas import tag_property, takes_tags
 
 
 class Name(Check, frozen=True):
@@ -34,8 +36,9 @@ def judge_name(check: Name, case: Case) -> Verdict:
         path = name_of(resource.type)
         name = resource.get(path)
         wanted = _fill(check.pattern, resource, case)
-        item = evidence(resource, name, f"{wanted}", path)
-        tally.add(name is not NO_VALUE and case.text(name) == wanted, item)
+        with tally.doubting():
+            holds = name is not NO_VALUE and text_is(name, wanted, case.assembly)
+            tally.add(holds, evidence(resource, name, wanted, path))
     return tally.verdict()
 
 
@@ -100,33 +103,37 @@ def judge_tags(check: Tags, case: Case) -> Verdict:
     for resource in case.subjects():
         if not takes_tags(resource.type):
             continue
-        with tally.doubting():
-            for tags in _tags(resource, case):
-                missing = [key for key in check.keys if not tags.get(key)]
-                found = ", ".join(sorted(tags)) or "no tags"
-                item = evidence(resource, found, "tags " + ", ".join(check.keys), "Tags")
-                tally.add(not missing, item)
+        for place in places(resource, tag_property(resource.type) or "Tags"):
+            with tally.doubting():
+                _judge_tags(check, resource, place, case, tally)
     return tally.verdict()
 
 
-def _tags(resource: Resource, case: Case) -> list[dict[str, str]]:
-    """The tags of a resource by key; a list, for a global table has some for each replica."""
-    found = []
-    for value in list(dig(resource.properties, ELSEWHERE.get((resource.type, "Tags"), "Tags"))) or [[]]:
-        value = decided_keys(value)
-        if isinstance(value, dict):
-            pairs: list[tuple[Value, Value]] = list(value.items())
-        else:
-            entries = (tag for tag in to_list(value) if isinstance(tag, dict))
-            pairs = [(tag.get("Key", NO_VALUE), tag.get("Value", NO_VALUE)) for tag in entries]
-        # A value of which only a part is known is a value all the same.
-        given = [(key, item) for key, item in pairs if item not in ("", None, NO_VALUE)]
-        found.append({case.text(key): case.assembly.text(item) or "?" for key, item in given})
-    return found
+def _judge_tags(check: Tags, resource: Resource, place: Place, case: Case, tally: Tally) -> None:
+    tags, doubt = _tags(place.value, case)
+    missing = [key for key in check.keys if not tags.get(key)]
+    if missing and doubt:
+        raise Undecided(doubt)
+    found = ", ".join(sorted(tags)) or "no tags"
+    tally.add(not missing, evidence(resource, found, "tags " + ", ".join(check.keys), place.path))
 
 
-def decided_keys(value: Value) -> Value:
-    """A list of tags whose keys are all known; values need not be."""
-    for tag in to_list(value) if not isinstance(value, dict) else ():
-        decided(tag.get("Key", NO_VALUE) if isinstance(tag, dict) else tag)
-    return value
+def _tags(value: Value, case: Case) -> tuple[dict[str, bool], str | None]:
+    """Tags by key, each with whether it has a value for certain; and why there may be more."""
+    if isinstance(value, dict):
+        pairs: list[tuple[Value, Value]] = list(value.items())
+    else:
+        items = to_list(value)
+        pairs = [(t.get("Key", NO_VALUE), t.get("Value", NO_VALUE)) for t in items if isinstance(t, dict)]
+        pairs += [(item, item) for item in items if not isinstance(item, dict)]
+    tags: dict[str, bool] = {}
+    doubts: list[str] = []
+    for key, item in pairs:
+        # A value of which a part is known is a value, whatever the rest turns out to be.
+        partly = isinstance(item, Text) and any(isinstance(part, str) for part in item.parts)
+        why = why_unknown(key) or (None if partly else why_unknown(item))
+        if why is not None:
+            doubts.append(why)
+        elif (name := case.assembly.text(key)) is not None:
+            tags[name] = tags.get(name, False) or item not in ("", None, NO_VALUE)
+    return tags, next(iter(doubts), None)

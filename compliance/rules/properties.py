@@ -12,8 +12,9 @@ from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Value, show, to_list, to_number
+from compliance.template.paths import Place
 from compliance.template.physical_names import DEFAULTS
-from compliance.template.properties import Test, meets, same, values_at
+from compliance.template.properties import Test, meets, passes, places, same, values_at
 
 
 class Property(Check, frozen=True):
@@ -31,12 +32,25 @@ def judge_property(check: Property, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
         for test in check.all:
-            with tally.doubting():
-                tally.add(meets(test, resource, case.assembly), _evidence(resource, test))
+            _judge_all(test, resource, case, tally)
         if check.any:
             with tally.doubting():
                 _judge_any(check.any, resource, case, tally)
     return tally.verdict()
+
+
+def _judge_all(test: Test, resource: Resource, case: Case, tally: Tally) -> None:
+    """Each item that fails is named; those that pass are one piece of evidence."""
+    met: list[Place] = []
+    for place in places(resource, test.path):
+        with tally.doubting():
+            if passes(test, place.value, case.assembly):
+                met.append(place)
+            else:
+                tally.add(False, evidence(resource, place.value, test.wanted(), place.path))
+    if met:
+        found = met[0].value if len(met) == 1 else [place.value for place in met]
+        tally.add(True, evidence(resource, found, test.wanted(), test.path))
 
 
 def _judge_any(tests: tuple[Test, ...], resource: Resource, case: Case, tally: Tally) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
+from compliance.facts.pipeline import FUNCTION
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
@@ -19,40 +20,52 @@ from compliance.template.source import read_json
 class Runtime(Check, frozen=True):
     """Every subject runs one of these families, at least so new, on a runtime in support on the day.
 
-    The life cycle is cfn-lint's data, from
+    A family is what a runtime's name begins with (nodejs, python, java, dotnet, ruby, provided), a version
+    what follows (`"3.12"`, `"17"`, `al2023`). The life cycle is cfn-lint's data, from
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html. Its last day in support is the
     deprecation date itself.
     Example, about `all_functions`: `{kind: runtime, families: {nodejs: "20", python: "3.12"}}`
     """
 
-    families: dict[str, str]
+    families: dict[str, str | int]
+
+    def __post_init__(self) -> None:
+        known = sorted({parts(name)[0] for name in life_cycle()})
+        for family, oldest in self.families.items():
+            if family not in known:
+                raise ValueError(f"families: unknown family {family!r}; known are {', '.join(known)}")
+            if not re.search(r"\d", str(oldest)):
+                raise ValueError(f"families.{family}: {oldest!r} is no version")
+
+    @property
+    def wanted(self) -> str:
+        return " or ".join(f"{name} {oldest} or newer" for name, oldest in self.families.items())
 
 
-@kind("runtime", Runtime)
+@kind("runtime", Runtime, types=(FUNCTION,))
 def judge_runtime(check: Runtime, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
-        found, problem = _judge(check, function, case)
-        wanted = " or ".join(f"{name} {oldest} or newer" for name, oldest in check.families.items())
-        item = evidence(function, problem or found, f"{wanted}, in support", "Runtime")
-        tally.add(not problem, item)
+        with tally.doubting():
+            found, problem = _judge(check, function, case)
+            item = evidence(function, problem or found, f"{check.wanted}, in support", "Runtime")
+            tally.add(not problem, item)
     return tally.verdict()
 
 
 def _judge(check: Runtime, function: Resource, case: Case) -> tuple[str, str | None]:
     """The runtime, and what is wrong with it."""
-    value = function.get("Runtime")
+    value = decided(function.get("Runtime"))
     if value is NO_VALUE:
-        if case.assembly.text(function.get("PackageType")) == "Image":
+        if case.assembly.text(decided(function.get("PackageType"))) == "Image":
             raise Undecided(f"{function.logical_id} is a container image: its runtime is not in the template")
         return "", "not set"
-    runtime = case.text(decided(value))
-    match = re.match(r"([a-z]+)([\d.]+)", runtime)
-    family, version = match.groups() if match else (runtime, "")
+    runtime = case.text(value)
+    family, version = parts(runtime)
     oldest = check.families.get(family)
-    if oldest is None or not version:
+    if oldest is None:
         return runtime, f"{runtime}: another family"
-    if _version(version) < _version(oldest):
+    if version < _numbers(str(oldest)):
         return runtime, f"{runtime}: older than {family} {oldest}"
     lifecycle = life_cycle().get(runtime)
     if lifecycle is None:
@@ -63,8 +76,15 @@ def _judge(check: Runtime, function: Resource, case: Case) -> tuple[str, str | N
     return runtime, None
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part)
+def parts(runtime: str) -> tuple[str, tuple[int, ...]]:
+    """A runtime's family and version: python and (3, 12), provided and (2023,), java and (8, 2)."""
+    family = re.match("[a-z]*", runtime)
+    name = family[0] if family else ""
+    return name.removesuffix("core"), _numbers(runtime)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
 @cache

@@ -29,7 +29,9 @@ from compliance.template.intrinsics import (
     step,
     why_unknown,
 )
+from compliance.template.paths import places
 from compliance.template.physical_names import FORMS
+from compliance.template.schemas import gives, is_known, problem
 from compliance.template.source import Lines, read_json, read_template
 from compliance.template.wellformed import check_template
 
@@ -37,6 +39,7 @@ ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
 # What stands at a place of a `Form`'s pattern, apart from name and path.
 OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
 NESTED_STACK = "AWS::CloudFormation::Stack"
+_NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 
 # Nested stacks that hold one another, in a hand-made assembly, would never end.
 MAX_STACKS, MAX_NESTING = 500, 10
@@ -89,17 +92,9 @@ class Resource:
 
     def get(self, path: str) -> Value:
         """The value at a dotted path below Properties; NO_VALUE where there is none."""
-        value: Value = self.properties
-        for key in path.split("."):
-            if isinstance(value, Unknown):
-                return value
-            if isinstance(value, dict):
-                value = value.get(key, NO_VALUE)
-            elif isinstance(value, list) and key.isdecimal():
-                value = value[int(key)] if int(key) < len(value) else NO_VALUE
-            else:
-                return NO_VALUE
-        return value
+        if path in self.properties:
+            return self.properties[path]
+        return places(self.properties, path)[0].value if path else NO_VALUE
 
 
 class Stack:
@@ -239,7 +234,10 @@ class Stack:
             if nested is None or key not in nested.exports:
                 return Unknown(f"the output {key} of the nested stack {logical_id}")
             return nested.output(key)
-        return Ref(self.name, logical_id, attribute or None)
+        properties = resource.raw.get("Properties", {})
+        stated = attribute.partition(".")[0] in properties and _is_property(resource.type, attribute)
+        opaque = not stated and _is_opaque(resource.type, attribute)
+        return Ref(self.name, logical_id, attribute or None, opaque)
 
     def export(self, name: Value) -> Value:
         return self.assembly.export(name)
@@ -318,11 +316,13 @@ class Assembly:
     def _expand(self, ref: Ref) -> Value:
         resource = self.resource(ref)
         form = FORMS.get(resource.type) if resource else None
-        if resource is None or form is None:
+        if resource is None:
             return ref
+        if form is None:
+            return self._stated(resource, ref)
         pattern = form.ref if ref.attribute is None else form.attributes.get(ref.attribute)
         if pattern is None:
-            return ref
+            return self._stated(resource, ref)
         name = resource.get(form.name)
         # A name that only the deployment decides is the same wherever it is referred to.
         if name is NO_VALUE or why_unknown(name) not in (None, TOO_FAR.why):
@@ -338,6 +338,13 @@ class Assembly:
             return resource.stack.pseudo(OF_PATTERNS[place])
 
         return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
+
+    def _stated(self, resource: Resource, ref: Ref) -> Value:
+        """An attribute that is a property too (a parameter's `Value`), as stated; else the reference."""
+        if not ref.attribute or not _is_property(resource.type, ref.attribute):
+            return ref
+        value = resource.get(ref.attribute)
+        return ref if value is NO_VALUE or isinstance(value, list | dict) else self.written_out(value)
 
     def written_out(self, value: Value) -> Value:
         """A scalar with every reference in it expanded: two spellings of one thing become equal."""
@@ -476,6 +483,23 @@ class Assembly:
 def _pieces(pattern: str) -> tuple[str, ...]:
     """A pattern of a `Form`: literals and the names of places in turn."""
     return tuple(re.split(r"\{(\w+)\}", pattern))
+
+
+@cache
+def _is_property(type_: str, attribute: str) -> bool:
+    """Whether an attribute of a type is one of its properties, which a template may state."""
+    return _NAMES.fullmatch(attribute) is not None and is_known(type_) and problem(type_, attribute) is None
+
+
+@cache
+def _is_opaque(type_: str, attribute: str) -> bool:
+    """Whether an attribute says more than which resource it is of: only the deployment knows what."""
+    if not attribute or type_ == NESTED_STACK:
+        return False
+    form = FORMS.get(type_)
+    if form and attribute in form.attributes:
+        return False
+    return _NAMES.fullmatch(attribute) is None or gives(type_, attribute) is None
 
 
 def _sha256(file: Path) -> bytes:

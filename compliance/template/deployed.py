@@ -148,11 +148,13 @@ def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:
 
 
 def text(value: JSON) -> JSON:
-    """Plain data, its scalars as CloudFormation writes them into strings: 5.0 is 5, and `true` is true."""
+    """Plain data, its scalars as strings: 5.0 is 5, for APIs give numbers so, and `true` is true."""
     if isinstance(value, dict):
         return {str(key): text(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [text(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return to_string(value) if isinstance(value, str | int | float | bool) else value
 
 

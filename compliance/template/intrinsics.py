@@ -21,11 +21,16 @@ import msgspec
 
 
 class Ref(msgspec.Struct, frozen=True):
-    """A resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute of it."""
+    """A resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute of it.
+
+    `opaque` marks an attribute that does not denote the resource (a custom resource's `Scheme`): what it
+    says is only known once it is deployed. That it comes from this resource is known all the same.
+    """
 
     stack: str
     logical_id: str
     attribute: str | None = None
+    opaque: bool = False
 
 
 class Pseudo(msgspec.Struct, frozen=True):
@@ -35,9 +40,10 @@ class Pseudo(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A value that the template does not decide, and why."""
+    """A value that the template does not decide, and why. `optional`: it may be no value at all."""
 
     why: str
+    optional: bool = False
 
 
 Part = str | Ref | Pseudo | Unknown
@@ -332,6 +338,8 @@ class Resolver:
         number = to_number(index)
         if not isinstance(items, list) or not isinstance(number, int):
             return None
+        if (shifting := optional(items[: number + 1])) is not None:
+            return shifting
         return items[number] if 0 <= number < len(items) else Unknown("Fn::Select beyond the list's end")
 
     def _find_in_map(self, argument: Any) -> Value:
@@ -348,17 +356,19 @@ class Resolver:
             return Unknown(f"the key {show(second)} of the mapping {name}")
         # A key that the deployment decides does not matter where every row says the same.
         rows = [mapping.get(to_string(first))] if isinstance(first, str | int) else list(mapping.values())
-        default = options.get("DefaultValue", NO_VALUE)
+        default = self.resolve(options["DefaultValue"]) if "DefaultValue" in options else None
         found = [self._mapped(row or {}, to_string(second), default) for row in rows]
-        if not found or any(value is NO_VALUE for value in found):
+        if not found or None in found:
             return Unknown(f"the mapping {name} has no {show(first)}/{show(second)}")
         same = all(_same(value, found[0]) for value in found)
-        return found[0] if same else Unknown(f"the mapping {name} by {show(first)}")
+        optional = any(value is NO_VALUE for value in found)
+        return found[0] if same else Unknown(f"the mapping {name} by {show(first)}", optional)
 
     def _mapped(self, row: Mapping[str, Any], key: str, default: Any) -> Value:
-        value = row.get(key, NO_VALUE)
-        if value is NO_VALUE:
-            return self.resolve(default)
+        """What a row says for a key, else the default; None where there is neither."""
+        if key not in row:
+            return default
+        value = row[key]
         # Mappings hold no functions. If they did, one could lead back here.
         if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
             return Unknown("a mapping's value that is not plain")
@@ -371,7 +381,9 @@ class Resolver:
         if isinstance(holds, bool):
             return self.resolve(argument[1] if holds else argument[2])
         yes, no = self.resolve(argument[1]), self.resolve(argument[2])
-        return yes if _same(yes, no) and not is_unknown(yes) else holds
+        if _same(yes, no) and not is_unknown(yes):
+            return yes
+        return Unknown(holds.why, any(v is NO_VALUE or optional([v]) is not None for v in (yes, no)))
 
     def _import(self, argument: Any) -> Value:
         return self._scope.export(self.resolve(argument))
@@ -390,7 +402,9 @@ class Resolver:
 
     def _length(self, argument: Any) -> Value:
         value = self.resolve(argument)
-        return len(value) if isinstance(value, list) else value if isinstance(value, Unknown) else None
+        if isinstance(value, list):
+            return len(value) if (shifting := optional(value)) is None else shifting
+        return value if isinstance(value, Unknown) else None
 
     def _to_json(self, argument: Any) -> Value:
         value = self.resolve(argument)
@@ -539,6 +553,17 @@ def _alphabet(part: Part) -> re.Pattern[str] | None:
     return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
 
 
+def pattern_of(part: Part) -> str:
+    """What a part that is no literal may become when it is deployed, as a regular expression."""
+    alphabet = _alphabet(part)
+    return f"{alphabet.pattern}*" if alphabet and not isinstance(part, Ref) else ".*"
+
+
+def optional(items: Iterable[Value]) -> Unknown | None:
+    """The first of some values that may be no value at all: nobody knows the places of those after it."""
+    return next((item for item in items if isinstance(item, Unknown) and item.optional), None)
+
+
 def _same(one: Value, other: Value) -> bool:
     """Equality that tells 1 from true, which Python does not."""
     return repr(one) == repr(other)
@@ -553,6 +578,10 @@ def why_unknown(value: Value) -> str | None:
     """Why a value, or anything in it, is unknown; None where all of it is decided."""
     if isinstance(value, Unknown):
         return value.why
+    if isinstance(value, Ref):
+        return (
+            f"{value.attribute} of {value.logical_id} is known when it is deployed" if value.opaque else None
+        )
     children: Iterable[Value] = ()
     if isinstance(value, Text):
         children = value.parts
@@ -581,8 +610,6 @@ def to_string(value: str | int | float | bool) -> str:
     """A scalar as CloudFormation writes it into a string."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
     return str(value)
 
 

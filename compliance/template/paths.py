@@ -5,8 +5,15 @@ A name that holds a dot is quoted: `Parameters."rds.force_ssl"`, with either kin
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, join, optional, parts_of, show
 
 _STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)""")
 
@@ -28,3 +35,125 @@ def steps(path: str) -> tuple[str, ...]:
         found.append(next(step for step in match.groups() if step is not None))
         end = match.end()
     return tuple(found)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place that a path leads to, with the value there: NO_VALUE where it is missing, or Unknown."""
+
+    steps: tuple[str, ...]
+    value: Value
+
+    @property
+    def path(self) -> str:
+        """The place as a path, with the numbers of items instead of `*`."""
+        return dotted(self.steps)
+
+
+def dotted(parts: Iterable[str]) -> str:
+    """Steps as a path: what `steps` reads."""
+    return ".".join(f'"{step}"' if "." in step else step for step in parts)
+
+
+def places(value: Value, path: str, is_list: Callable[[tuple[str, ...]], bool] | None = None) -> list[Place]:
+    """Every place that a path leads to: each item of a list, also where it lacks what the path names.
+
+    A single value stands for a list of one where a list is usual; a text with JSON for what it says. A
+    name that holds dots is found without quotes too.
+
+    Args:
+        value: what the path starts at, resolved.
+        path: names, indexes and `*`; see `steps`.
+        is_list: whether a list is usual at a place, by the steps that lead there.
+    Returns: at least one place.
+    Raises: ValueError where it is no path.
+    """
+    return list(_places(value, steps(path), (), is_list or _is_statement))
+
+
+def values(value: Value, path: str) -> list[Value]:
+    """The values at a path, as far as they are there or unknown; see `places`."""
+    return [place.value for place in places(value, path) if place.value is not NO_VALUE]
+
+
+def _is_statement(walked: tuple[str, ...]) -> bool:
+    """Whether a list is usual at a place of which no schema says anything: statements of a policy."""
+    return walked[-1:] == ("Statement",)
+
+
+# Where a step leads: the step as it is there, how many of the path's it takes, and the value.
+_Found = list[tuple[tuple[str, ...], int, Value]]
+
+
+def _places(
+    value: Value, left: tuple[str, ...], walked: tuple[str, ...], is_list: Callable[[tuple[str, ...]], bool]
+) -> Iterator[Place]:
+    if not left or isinstance(value, Unknown):
+        yield Place((*walked, *left), value)
+        return
+    value = from_json(value)
+    found: _Found
+    any_item = left[0] == "*" or left[0].isdecimal()
+    if isinstance(value, dict) and not (any_item and is_list(walked)):
+        found = _named(value, left)
+    elif isinstance(value, list):
+        found = _indexed(value, left[0])
+    elif any_item and left[0] in ("*", "0"):
+        found = [((), 1, value)]
+    elif value is None:
+        found = []
+    else:
+        what = dotted(walked) or "it"
+        found = [(left, len(left), Unknown(f"{what} is {show(value)}, which has nothing below it"))]
+    for step, taken, item in found:
+        yield from _places(item, left[taken:], (*walked, *step), is_list)
+    if not found:
+        yield Place((*walked, *left), NO_VALUE)
+
+
+def _named(value: Mapping[str, Value], left: tuple[str, ...]) -> _Found:
+    """What an object has under the next name, or under several that are one key with dots in it."""
+    if left[0] == "*":
+        return [((key,), 1, item) for key, item in value.items()]
+    keys = ((".".join(left[:count]), count) for count in range(1, len(left) + 1))
+    return [((key,), count, value[key]) for key, count in keys if key in value]
+
+
+def _indexed(items: Sequence[Value], step: str) -> _Found:
+    """Items of a list: one, or each; each also where the path has a name, as for a single object."""
+    if not step.isdecimal():
+        return [((str(index),), int(step == "*"), item) for index, item in enumerate(items)]
+    index = int(step)
+    shifting = optional(items[: index + 1])
+    return [((step,), 1, shifting or item) for item in items[index : index + 1]]
+
+
+def from_json(value: Value) -> Value:
+    """What a text with a JSON object or list says; any other value as it is.
+
+    References in it stay references. Where they stand outside of JSON's texts, all of it is unknown.
+    """
+    if not isinstance(value, str | Text) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
+        return value
+    unusual = chr(0xE000)  # stands for what is no literal
+    parts = [part for part in parts_of(value) if not isinstance(part, str)]
+    text = "".join(part if isinstance(part, str) else unusual for part in parts_of(value))
+    try:
+        if text.count(unusual) != len(parts):
+            raise ValueError
+        return _filled(json.loads(text), unusual, iter(parts))
+    except (ValueError, RecursionError):
+        return Unknown("a text with JSON that only the deployment completes") if parts else value
+
+
+def _filled(value: Any, unusual: str, parts: Iterator[Any]) -> Value:
+    """Data with the parts of a text put back where `unusual` stands for them, in their order."""
+    if isinstance(value, str) and unusual in value:
+        literals = value.split(unusual)
+        return join([literals[0], *(x for literal in literals[1:] for x in (next(parts), literal))])
+    if isinstance(value, dict):
+        filled = {}
+        for key, item in value.items():
+            name = _filled(key, unusual, parts)
+            filled[name if isinstance(name, str) else show(name)] = _filled(item, unusual, parts)
+        return filled
+    return [_filled(item, unusual, parts) for item in value] if isinstance(value, list) else value

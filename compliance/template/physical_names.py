@@ -7,11 +7,11 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from compliance.template.intrinsics import Value
+from compliance.template.schemas import problem
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -113,30 +113,14 @@ DEFAULTS: Mapping[tuple[str, str], int | bool] = {
     ("AWS::Lambda::EventSourceMapping", "MaximumRecordAgeInSeconds"): -1,
 }
 
-# The same setting under another name: a global table keeps some of a table's by replica.
+# Types that keep some of a resource's settings in each item of a list: a global table, by replica.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html
-ELSEWHERE: Mapping[tuple[str, str], str] = {
-    ("AWS::DynamoDB::GlobalTable", setting): f"Replicas.*.{setting}"
-    for setting in (
-        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
-        "Tags",
-        "DeletionProtectionEnabled",
-    )
-}
+KEPT_IN_ITEMS: Mapping[str, str] = {"AWS::DynamoDB::GlobalTable": "Replicas.*"}
 
 
-def dig(value: Value, path: str) -> Iterator[Value]:
-    """Every value at a dotted path, where `*` stands for any item or key."""
-    step, _, rest = path.partition(".")
-    if not path:
-        yield value
-    elif isinstance(value, dict):
-        for key in value if step == "*" else [step]:
-            if key in value:
-                yield from dig(value[key], rest)
-    elif isinstance(value, list):
-        items = (
-            value if step == "*" else [value[int(step)]] if step.isdigit() and int(step) < len(value) else []
-        )
-        for item in items:
-            yield from dig(item, rest)
+def elsewhere(type_: str, path: str) -> str:
+    """A property path as a type has it: below the items that keep the setting, where they do."""
+    items = KEPT_IN_ITEMS.get(type_)
+    if items is None or problem(type_, path) is None or problem(type_, f"{items}.{path}") is not None:
+        return path
+    return f"{items}.{path}"

@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-sc
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
@@ -242,6 +241,8 @@ def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:
+    import difflib  # takes longer to load than all that is usual here
+
     by_lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.7)
     return by_lower[near[0]] if near else None
@@ -263,13 +264,20 @@ def enum_at(type_: str, path: str) -> tuple[Any, ...]:
     return tuple({repr(value): value for values in lists for value in values or ()}.values())
 
 
-def takes_tags(type_: str) -> bool:
-    """Whether a resource type takes tags."""
+def tag_property(type_: str) -> str | None:
+    """The property that holds the tags of a resource type; None where it takes none."""
     if type_ == "AWS::DynamoDB::GlobalTable":
-        return True  # its tags stand in its replicas, of which the schema's `tagging` says nothing
+        return "Tags"  # in its replicas, of which the schema's `tagging` says nothing
     found = schema(type_) or {}
     tagging = found.get("tagging")
-    return bool(tagging.get("taggable", False)) if tagging else "Tags" in found.get("properties", ())
+    if tagging and tagging.get("taggable", False):
+        return _property(tagging.get("tagProperty", "/properties/Tags"))
+    return "Tags" if not tagging and "Tags" in found.get("properties", ()) else None
+
+
+def takes_tags(type_: str) -> bool:
+    """Whether a resource type takes tags."""
+    return tag_property(type_) is not None
 
 
 def identifier(type_: str) -> tuple[str, ...]:
@@ -369,6 +377,8 @@ def gives(type_: str, attribute: str | None = None) -> TextKind | None:
     The schemas' formats say it, else the attribute's name. None where they don't: where several
     properties identify the resource, or the attribute's name says nothing.
     """
+    if not is_known(type_):
+        return None
     if attribute is None:
         ids = identifier(type_)
         if len(ids) != 1:

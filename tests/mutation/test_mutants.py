@@ -198,7 +198,9 @@ NAMED += ("audit_table.TableName", "audit_function.FunctionName", "processor_rol
 def test_a_name_left_open_is_the_names_matter_alone(number: int) -> None:
     base = next(base for base in bases() if base.name == "typescript")
     change = all_of(parameter("Open"), put(NAMED[number], {"Fn::Sub": "${Open}-backend"}))
-    wanted = {f"NAM-0{(1, 2, 3, 4, 5, 6, 7)[number]}": Status.NOT_ASSESSED}
+    # The bucket's name would end in the account: whatever Open is, this is another one.
+    status = Status.FAIL if NAMED[number].startswith("bucket") else Status.NOT_ASSESSED
+    wanted = {f"NAM-0{number + 1}": status}
     assert differences(base.statuses, statuses(base.judge(change))) == wanted
 
 

@@ -1,0 +1,64 @@
+"""Inputs that the gate judged wrongly once: a folder each, with what came and what should come.
+
+`expected.yaml` says what should: `verdicts` by requirement, the `exit` code, `says` (texts that the output
+holds) and `silent` (texts that it must not hold), after `run`, a command. Several commands are a list of
+`steps`, of which one with `copy: [from, to]` copies a file. Each folder is judged in a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from compliance.cli import main
+
+HERE = Path(__file__).parent
+USUAL = "audit --requirements r.yaml --template t.yaml --skip-scanners"
+
+
+def cases() -> Iterator[Any]:
+    for file in sorted(HERE.glob("*/expected.yaml")):
+        yield pytest.param(file.parent, yaml.safe_load(file.read_text("utf-8")), id=file.parent.name)
+
+
+@pytest.mark.parametrize(("folder", "expected"), list(cases()))
+def test_a_fault_is_judged_as_it_should_be(
+    folder: Path, expected: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(folder, here, symlinks=True)
+    monkeypatch.chdir(here)
+    for step in expected.get("steps", [expected]):
+        if "copy" in step:
+            shutil.copy(*step["copy"])
+        else:
+            run(step)
+
+
+def run(step: Mapping[str, Any]) -> None:
+    """Runs one command and compares what comes with what should."""
+    command = shlex.split(step.get("run", USUAL))
+    if "verdicts" in step:
+        command += ["--format", "json", "--output", "verdicts.json"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == step["exit"], result.output
+    if "verdicts" in step:
+        found = json.loads(Path("verdicts.json").read_text("utf-8"))
+        verdicts = {requirement["id"]: requirement["status"] for requirement in found["requirements"]}
+        assert {id_: verdicts[id_] for id_ in step["verdicts"]} == step["verdicts"]
+    for text in step.get("says", ()):
+        assert text in result.output
+    for text in step.get("silent", ()):
+        assert text not in result.output
+
+
+def test_there_are_faults() -> None:
+    assert len(list(cases())) >= 13
