@@ -1,0 +1,353 @@
+"""Where a function's batches come from, batches drawn for it, and what Lambda makes of its answers.
+
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from compliance.facts.pipeline import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
+from compliance.handlers.events import Draw
+from compliance.handlers.events.failures import DeadLetters
+from compliance.handlers.events.template import event as event_of
+from compliance.handlers.events.values import Values
+from compliance.handlers.sandbox import Outcome
+from compliance.handlers.targets import attribute_types, key_schema
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import to_list
+from compliance.template.properties import Undecided, decided
+
+JSON = Any
+Trigger = Literal["dynamodb", "kinesis", "sqs", "sns", "s3"]
+STREAMS = ("dynamodb", "kinesis")
+# What a mapping hands over at once where it does not say.
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+BATCH_SIZES: Mapping[str, int] = {"dynamodb": 100, "kinesis": 100, "sqs": 10, "sns": 1, "s3": 1}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What invokes a function with batches, and what it makes of the answer.
+
+    `reports`: partial batch responses count. `bisects`: a batch that fails is halved and tried again.
+    `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets the
+    records that Lambda writes of a stream's batches that it gave up.
+    """
+
+    trigger: Trigger
+    size: int = 1
+    reports: bool = False
+    bisects: bool = False
+    keys: Mapping[str, str] = msgspec.field(default_factory=dict)
+    failures: bool = False
+
+    @property
+    def stream(self) -> bool:
+        return self.trigger in STREAMS
+
+
+def sources(pipeline: Wiring, function: Resource) -> tuple[Source, ...]:
+    """Every batch source of a function. Raises Undecided where a mapping hangs on the deployment."""
+    found = [_of_mapping(pipeline, m) for m in pipeline.assembly.resources(MAPPING) if _feeds(pipeline, m, function)]
+    found += [Source("sns") for s in pipeline.assembly.resources("AWS::SNS::Subscription")
+              if s.get("Protocol") == "lambda" and pipeline.identify(s.get("Endpoint"), FUNCTION) is function]
+    if any(pipeline.identify(value, FUNCTION) is function for value in _notified(pipeline)):
+        found.append(Source("s3"))
+    return tuple(source for source in found if source)
+
+
+def _feeds(pipeline: Wiring, mapping: Resource, function: Resource) -> bool:
+    return pipeline.identify(mapping.get("FunctionName"), FUNCTION) is function
+
+
+def _of_mapping(pipeline: Wiring, mapping: Resource) -> Source | None:
+    source = pipeline.identify(mapping.get("EventSourceArn"), *TABLES, QUEUE, "AWS::Kinesis::Stream")
+    trigger = _trigger(pipeline, mapping, source)
+    if trigger is None:
+        return None
+    size = decided(mapping.get("BatchSize"))
+    types = decided(mapping.get("FunctionResponseTypes"))
+    names = dict(key_schema(pipeline, source.get("KeySchema"))) if source and trigger == "dynamodb" else {}
+    kinds = attribute_types(source) if source and names else {}
+    return Source(
+        trigger,
+        int(size) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
+        isinstance(types, list) and "ReportBatchItemFailures" in types,
+        trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
+        {name: kinds.get(name, "S") for name in names},
+        trigger == "sqs" and source is not None and _takes_failures(pipeline, source),
+    )
+
+
+def _trigger(pipeline: Wiring, mapping: Resource, source: Resource | None) -> Trigger | None:
+    if source:
+        return "dynamodb" if source.type in TABLES else "sqs" if source.type == QUEUE else "kinesis"
+    text = pipeline.assembly.text(mapping.get("EventSourceArn")) or ""
+    named: dict[str, Trigger] = {":dynamodb:": "dynamodb", ":sqs:": "sqs", ":kinesis:": "kinesis"}
+    found = next((trigger for service, trigger in named.items() if service in text), None)
+    if found is None and not text:
+        raise Undecided(f"what {mapping.logical_id} reads is not known before the deployment")
+    return found
+
+
+def _takes_failures(pipeline: Wiring, queue: Resource) -> bool:
+    targets = (pipeline.failure_target(m) for m in pipeline.assembly.resources(MAPPING))
+    return any(pipeline.identify(target, QUEUE) is queue for target in targets)
+
+
+def _notified(pipeline: Wiring) -> Iterator[Any]:
+    """The functions that buckets tell of their objects, by the bucket or by CDK's custom resource."""
+    places = (
+        ("AWS::S3::Bucket", "NotificationConfiguration.LambdaConfigurations", "Function"),
+        ("Custom::S3BucketNotifications", "NotificationConfiguration.LambdaFunctionConfigurations", "LambdaFunctionArn"),
+    )
+    for type_, path, name in places:
+        for resource in pipeline.assembly.resources(type_):
+            for each in to_list(resource.get(path)):
+                if isinstance(each, dict):
+                    yield each.get(name)
+
+
+# Batches
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record of a batch.
+
+    `id` is what a partial batch response calls it. `kind` numbers the template that it was made from.
+    `own` are the values that no other record holds, by their place; `contents` those of them that are
+    no ids: no log may hold them.
+    """
+
+    id: str
+    kind: int
+    raw: JSON
+    own: Mapping[str, str]
+    contents: tuple[str, ...]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts that only this record holds: whoever says one of them, speaks of this record."""
+        return tuple(dict.fromkeys(text for text in self.own.values() if len(text) >= 6))
+
+
+class Batch(msgspec.Struct, frozen=True):
+    event: JSON
+    records: tuple[Record, ...]
+    at: datetime
+
+    def alone(self, index: int) -> Batch:
+        """One of its records, by itself."""
+        own = self.records[index]
+        return Batch({**self.event, "Records": [own.raw]}, (own,), self.at)
+
+
+class Maker:
+    """Draws batches of one source. `templates` are records as data (`events.template`), one for each kind."""
+
+    def __init__(self, source: Source, draw: Draw, templates: Sequence[JSON] = ()) -> None:
+        self.source, self._draw = source, draw
+        self._templates = templates
+        self._letters = DeadLetters(draw)
+
+    @property
+    def kinds(self) -> int:
+        return len(self._templates) or len(self._usual(None))
+
+    def batch(self, size: int, at: datetime, *, kinds: Sequence[int] = (), **more: JSON) -> Batch:
+        """Records of every kind in turn, or of these kinds; `more` are further members of each."""
+        turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
+        decoys = list(dict.fromkeys(turns))
+        data = [{**self._data(kind, at), **more} for kind in (*turns, *decoys)]
+        event = event_of({self.source.trigger: data}, self._draw, at)
+        raws = event["Records"]
+        others = {kind: set(leaves(raw).values()) for kind, raw in zip(decoys, raws[size:], strict=True)}
+        made = [self._record(raw, kind, others[kind]) for kind, raw in zip(turns, raws[:size], strict=True)]
+        return Batch({**event, "Records": raws[:size]}, tuple(made), at)
+
+    def _record(self, raw: JSON, kind: int, others: set[str]) -> Record:
+        own = {place: text for place, text in leaves(raw).items() if text not in others}
+        keys = set(self.source.keys)
+        contents = [
+            text
+            for place, text in own.items()
+            if len(text) >= 5 and _content(place) and not _identifies(place, keys)
+        ]
+        return Record(identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)))
+
+    def _data(self, kind: int, at: datetime) -> JSON:
+        template = self._templates[kind] if self._templates else self._usual(at)[kind]
+        return Values(self._draw).fill(template)
+
+    def _usual(self, at: datetime | None) -> Sequence[JSON]:
+        """Records of every kind where a document gives none."""
+        if self.source.trigger == "dynamodb":
+            return _changes(self.source.keys or {"id": "S"})
+        if self.source.failures:
+            return self._failures(at)
+        return USUAL[self.source.trigger]
+
+    def _failures(self, at: datetime | None) -> Sequence[JSON]:
+        absent = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
+        if at is None:
+            return [None] * (len(absent) + 1)
+        whole = [{"body": self._letters.failure(at, without=names).failed} for names in absent]
+        return [*whole, {"body": '{"{{mark}}": "{{name}}'}]  # cut off: no JSON
+
+
+THING: JSON = {
+    "id": {"draw": "id", "as": "uuid"},
+    "name": {"draw": "name"},
+    "amount": {"draw": "amount", "as": "amount"},
+    "details": {"email": {"draw": "email", "as": "email"}, "count": {"draw": "count", "as": "digits"}},
+}
+USUAL: Mapping[str, Sequence[JSON]] = {
+    "sqs": [{"body": THING}],
+    "sns": [{"message": THING}],
+    "kinesis": [{"data": THING}],
+    "s3": [{"key": "in/{{name}}.json"}],
+}
+
+
+def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
+    """Every kind of change of an item, one of them by its time to live."""
+    own = {
+        name: {kind: {"draw": f"key{i}", "as": "digits" if kind == "N" else "word"}}
+        for i, (name, kind) in enumerate(keys.items())
+    }
+
+    def image(which: str) -> JSON:
+        return {
+            **own,
+            "customer": {"M": {"name": {"S": {"draw": f"{which}_name"}}, "email": {"S": {"draw": f"{which}_mail", "as": "email"}}}},
+            "items": {"L": [{"M": {"price": {"N": {"draw": f"{which}_price", "as": "digits"}}}}]},
+            "note": {"S": "„{{%s_note}}“ said" % which},
+            "express": {"BOOL": True},
+            "coupon": {"NULL": True},
+        }
+
+    old, new = image("old"), image("new")
+    return [
+        {"name": "INSERT", "keys": own, "new": new},
+        {"name": "MODIFY", "keys": own, "old": old, "new": new},
+        {"name": "REMOVE", "keys": own, "old": old},
+        {"name": "REMOVE", "keys": own, "old": old, "user_identity": True},
+    ]
+
+
+def identifier(trigger: str, raw: JSON) -> str:
+    """What a partial batch response calls a record."""
+    if trigger == "sqs":
+        return str(raw["messageId"])
+    if trigger in STREAMS:
+        return str(raw[trigger]["SequenceNumber" if trigger == "dynamodb" else "sequenceNumber"])
+    return ""
+
+
+def _content(place: str) -> bool:
+    """Whether a place is in what the sender wrote, and not what AWS put around it."""
+    return place.startswith(("body", "dynamodb.NewImage", "dynamodb.OldImage", "kinesis.data", "Sns.Message."))
+
+
+def _identifies(place: str, keys: set[str]) -> bool:
+    parts = place.replace(".S", "").replace(".N", "").split(".")
+    return parts[-1].lower().endswith(("id", "key")) or (len(parts) == 3 and parts[-1] in keys)
+
+
+def leaves(value: JSON, place: str = "") -> dict[str, str]:
+    """Every scalar as text, by its place; of JSON in a text and of base64 what is in it."""
+    found: dict[str, str] = {}
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in pairs:
+            found |= leaves(child, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, str):
+        found[place] = value
+        inner = _inner(value, place)
+        if inner is not None:
+            found |= leaves(inner, place) if isinstance(inner, dict | list) else {f"{place}.": inner}
+    elif value is not None and not isinstance(value, bool):
+        found[place] = json.dumps(value)
+    return found
+
+
+def _inner(text: str, place: str) -> JSON:
+    if place.endswith("kinesis.data"):
+        try:
+            text = base64.b64decode(text, validate=True).decode()
+        except (binascii.Error, ValueError):
+            return None
+        if text[:1] not in "{[":
+            return text
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+    return None
+
+
+# What Lambda makes of an answer
+
+
+def failed(outcome: Outcome | None) -> bool:
+    """Whether the whole batch comes again."""
+    return outcome is None or not outcome.finished or outcome.error is not None
+
+
+def named(outcome: Outcome | None) -> list[JSON]:
+    """The identifiers that a partial batch response names; None for an entry that names nothing."""
+    result = outcome.result if outcome else None
+    failures = result.get("batchItemFailures") if isinstance(result, dict) else None
+    entries = failures if isinstance(failures, list) else [] if not failures else [failures]
+    return [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries]
+
+
+def acknowledged(source: Source, batch: Batch, outcome: Outcome | None) -> list[Record]:
+    """The records that do not come again after such an end."""
+    gone = deleted(outcome)
+    kept = _kept_back(source, batch, outcome)
+    return [
+        record
+        for record, comes_again in zip(batch.records, kept, strict=True)
+        if not comes_again or record.raw.get("receiptHandle") in gone
+    ]
+
+
+def _kept_back(source: Source, batch: Batch, outcome: Outcome | None) -> list[bool]:
+    """Of each record, whether it comes again."""
+    if failed(outcome):
+        return [True] * len(batch.records)
+    names = named(outcome)
+    ids = [record.id for record in batch.records]
+    if not source.reports or not names:
+        return [False] * len(ids)
+    if any(name not in ids for name in names):
+        return [True] * len(ids)  # a name that is none makes the whole batch fail
+    if source.stream:  # from the first that is named, everything comes again
+        first = min(ids.index(str(name)) for name in names)
+        return [index >= first for index in range(len(ids))]
+    return [id_ in names for id_ in ids]
+
+
+def deleted(outcome: Outcome | None) -> set[str]:
+    """The receipts of messages that the handler itself deletes."""
+    found: set[str] = set()
+    for call in outcome.calls if outcome else ():
+        if call.service != "sqs" or call.error is not None:
+            continue
+        if call.operation == "DeleteMessage":
+            found.add(str(call.parameters.get("ReceiptHandle")))
+        elif call.operation == "DeleteMessageBatch":
+            entries = call.parameters.get("Entries")
+            found |= {str(e.get("ReceiptHandle")) for e in entries or () if isinstance(e, dict)}
+    return found

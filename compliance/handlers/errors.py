@@ -1,0 +1,105 @@
+"""The errors that a call may meet: those that its operation declares, and those of any call.
+
+What operations declare is in declared_errors.json, from botocore's service models
+(`python -m compliance.handlers.errors` writes it anew). Common errors:
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("declared_errors.json")
+# What is no failure where it is met: what was to be done is done already.
+CONDITION = frozenset(
+    ("ConditionalCheckFailedException", "PreconditionFailed", "DuplicateItemException", "412")
+)
+DONE = re.compile(r"AlreadyExists|Duplicate|ConditionalCheckFailed|PreconditionFailed|^TransactionCanceled|IdempotentParameterMismatch")
+COMMON: Mapping[str, Sequence[str]] = {
+    "s3": (
+        "SlowDown",
+        "InternalError",
+        "ServiceUnavailable",
+        "AccessDenied",
+        "NoSuchBucket",
+        "RequestTimeout",
+        "ExpiredToken",
+        "OperationAborted",
+    ),
+    "": (
+        "ThrottlingException",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "ValidationException",
+        "ExpiredTokenException",
+        "RequestLimitExceeded",
+    ),
+}
+CONNECTION = ("TimeoutError", "ECONNRESET")
+# Reads by which a handler may ask whether something is there.
+ASKS = {("s3", "GetObject"): "NoSuchKey", ("s3", "HeadObject"): "NotFound"}
+
+
+@lru_cache(maxsize=1)
+def declared() -> Mapping[str, Sequence[str]]:
+    """By `service:Operation`."""
+    found: Mapping[str, Sequence[str]] = json.loads(FILE.read_text("utf-8"))
+    return found
+
+
+def errors_of(service: str, operation: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every error that must not go unnoticed, the commonest first."""
+    common = COMMON.get(service, COMMON[""])
+    conflict = ("ConditionalRequestConflict",) if service == "s3" and parameters.get("IfNoneMatch") else ()
+    own = declared().get(f"{service}:{operation}", ())
+    names = dict.fromkeys((*common, *CONNECTION, *own, *conflict))
+    return tuple(name for name in names if not DONE.search(name) and not gone(service, operation, name))
+
+
+def gone(service: str, operation: str, error: str) -> bool:
+    """Whether an error only says that nothing is there."""
+    return ASKS.get((service, operation)) == error
+
+
+# Making the file
+
+
+SERVICES = ("dynamodb", "s3", "sqs", "sns", "events", "kinesis", "firehose", "stepfunctions", "secretsmanager", "ssm",
+            "ses", "sesv2", "lambda", "kms", "cognito-idp", "rds-data", "bedrock-runtime", "iot-data")  # fmt: skip
+PREFIXES = {"stepfunctions": "states", "sesv2": "ses", "bedrock-runtime": "bedrock", "iot-data": "iot"}
+# Operations on data; those that set a service up are no handler's.
+DATA = re.compile(
+    r"^(Put|Get|Update|Delete|Batch|Transact|Query|Scan|Execute|Send|Receive|Publish|Start|Stop|Invoke|Encrypt|Decrypt"
+    r"|Generate|Head|Copy|Upload|Complete|Create(Multipart|Secret$)|Converse)"
+)
+
+
+def from_models() -> dict[str, list[str]]:
+    """What botocore's models declare, by `service:Operation` as IAM calls the service."""
+    from botocore.loaders import Loader
+
+    found: dict[str, list[str]] = {}
+    for service in SERVICES:
+        model = Loader().load_service_model(service, "service-2")
+        for name, operation in model["operations"].items():
+            errors = sorted(error["shape"] for error in operation.get("errors", ()))
+            if DATA.match(name) and errors:
+                found.setdefault(f"{PREFIXES.get(service, service)}:{name}", errors)
+    return dict(sorted(found.items()))
+
+
+def main() -> None:
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(errors)}" for name, errors in from_models().items())
+    FILE.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

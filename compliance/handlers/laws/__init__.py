@@ -1,0 +1,37 @@
+"""Laws of handlers that get batches: what must hold whatever a function is for.
+
+A law is a generator over plays (`compliance.handlers.runs`) that draws its own events. Each is on a
+line of its own in LAWS, with what it promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from compliance.handlers.laws import faults, kept, quiet, together
+from compliance.handlers.laws.bench import Bench
+from compliance.handlers.runs import Task
+
+
+class Law(msgspec.Struct, frozen=True):
+    """What it promises, in words, and how it is found out."""
+
+    promise: str
+    begin: Callable[[Bench], Task]
+
+
+LAWS: Mapping[str, Law] = {
+    "as_alone": Law("a batch does exactly what its records do alone, in any number and mixture", together.as_alone),
+    "no_failure_swallowed": Law(
+        "a call that fails, with any error and for any record, is raised, or reported in the way that the mapping"
+        " understands",
+        faults.no_failure_swallowed,
+    ),
+    "isolated": Law("one record that fails neither stops nor repeats the others for good", faults.isolated),
+    "replay": Law("the same batch again, later and elsewhere, has the same effects under the same keys", together.replay),
+    "kept_as_is": Law("ids and values of every type arrive unchanged", kept.kept_as_is),
+    "quiet": Law("no content of an event is in a log, nor in an error", quiet.quiet),
+    "nothing_late": Law("nothing is called or logged after the answer", quiet.nothing_late),
+}

@@ -1,0 +1,140 @@
+"""What laws have in common: batches of the function's source, plays of them, and words for what was seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote_plus
+
+from msgspec.structs import replace
+
+from compliance.handlers.batches import Batch, Maker, Record, Source, failed, named
+from compliance.handlers.effects import Unit, units
+from compliance.handlers.runs import Acts, Finding, Play, Stage, Step
+from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
+
+JSON = Any
+
+
+class Bench:
+    """One function behind one of its batch sources."""
+
+    def __init__(self, stage: Stage, source: Source, templates: Sequence[JSON] = (), given: Given | None = None) -> None:
+        self.source = source
+        self.draw = stage.draw
+        self.maker = Maker(source, stage.draw, templates)
+        self._given = given or Given()
+        self._tables = stage.target.tables
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        return self._tables
+
+    # Drawing
+
+    def moment(self) -> datetime:
+        """Soon after midnight of some day, or before it: dates that careless code gets wrong."""
+        day = self.draw.day()
+        return self.draw.one((self.draw.early(day), self.draw.late(day)))
+
+    def batch(self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, **more: JSON) -> Batch:
+        return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
+
+    def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
+        return Step(batch.event, batch.at + timedelta(minutes=4) + later, faults, fresh)
+
+    def play(self, batch: Batch, *faults: Fault, container: int = 0, later: timedelta = timedelta()) -> Play:
+        return self.steps([self.step(batch, *faults, later=later)], [batch], container)
+
+    def steps(self, steps: Sequence[Step], batches: Iterable[Batch], container: int = 0) -> Play:
+        """Steps in an AWS that holds what is given, and the objects that events of S3 tell of."""
+        given = self._given
+        if self.source.trigger == "s3":
+            given = replace(given, objects=_with_objects(given.objects, batches))
+        return Play(tuple(steps), given, container)
+
+    # Looking
+
+    def units(self, outcome: Outcome | None) -> list[Unit]:
+        return units(outcome.calls, self._tables) if outcome else []
+
+    def trouble(self, outcome: Outcome | None) -> str | None:
+        """Why an invocation has no good end: an error, a limit, or what it reports as failed."""
+        if outcome is None:
+            return "it was not reached: a run before it was stopped"
+        if outcome.error:
+            return said(outcome.error)
+        if not outcome.finished:
+            return "it never ended"
+        names = named(outcome)
+        return f"reports {brief(names[0])} as failed" if names else None
+
+    def unseen(self, acts: Iterable[Acts]) -> list[Finding]:
+        """What the sandbox has no answer to, of which nothing can be told."""
+        calls = [text for steps in acts for act in steps if act for text in act.not_stood_in]
+        return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
+
+
+def _with_objects(
+    objects: Mapping[str, Mapping[str, str]], batches: Iterable[Batch]
+) -> Mapping[str, Mapping[str, str]]:
+    found = {bucket: dict(held) for bucket, held in objects.items()}
+    for batch in batches:
+        for record in batch.records:
+            bucket, key = record.raw["s3"]["bucket"]["name"], record.raw["s3"]["object"]["key"]
+            found.setdefault(bucket, {}).setdefault(unquote_plus(key), json.dumps({"of": key}))
+    return found
+
+
+# Words
+
+
+def good(found: str, wanted: str, at: str | None = None) -> Finding:
+    return Finding(True, found, wanted, at)
+
+
+def bad(found: str, wanted: str, at: str | None = None) -> Finding:
+    return Finding(False, found, wanted, at)
+
+
+def unknown(found: str, wanted: str, at: str | None = None) -> Finding:
+    return Finding(None, found, wanted, at)
+
+
+def ended(outcome: Outcome | None) -> str:
+    """`the handler returned {...}`, or how else it ended."""
+    if outcome is None:
+        return "it was not reached"
+    if outcome.error:
+        return f"the handler raised {said(outcome.error)}"
+    return f"the handler returned {brief(outcome.result)}" if outcome.finished else "the handler never ended"
+
+
+def told(record: Record, index: int, size: int) -> str:
+    """`record 2 of 3 (MODIFY)`."""
+    name = record.raw.get("eventName", "")
+    kind = f" ({name})" if name in ("INSERT", "MODIFY", "REMOVE") else ""
+    return f"record {index + 1} of {size}{kind}"
+
+
+def clean(text: str, most: int = 400) -> str:
+    """What a handler made, fit to be shown: one line, no control characters, no end of text to it."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def said(error: HandlerError) -> str:
+    """`ReferenceError: context is not defined at index.js:32`."""
+    message = error.message.splitlines()[0] if error.message else ""
+    prefix = "" if message.startswith(f"{error.kind}:") else f"{error.kind}: "
+    return f"{prefix}{message}{f' at {error.at}' if error.at else ''}"
+
+
+def brief(value: Any, most: int = 120) -> str:
+    """A value on one line, cut where it gets long."""
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), most)
+
+
+__all__ = ["Bench", "bad", "brief", "clean", "ended", "failed", "good", "said", "told", "unknown"]

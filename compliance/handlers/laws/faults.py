@@ -1,0 +1,226 @@
+"""Laws about calls that fail: nothing is lost, and nobody else pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from compliance.handlers.batches import Batch, Record, acknowledged, named
+from compliance.handlers.effects import Profile, aside, profile
+from compliance.handlers.errors import CONDITION, errors_of, gone
+from compliance.handlers.laws.bench import Bench, bad, ended, good, told, unknown
+from compliance.handlers.runs import Finding, Play, Task
+from compliance.handlers.sandbox import Call, Fault, Outcome
+
+JSON = Any
+TOGETHER = 3  # records in a batch, one of which fails
+REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """A call that records of a kind make. `place` is a value of the record that tells whose it is."""
+
+    service: str
+    operation: str
+    kind: int
+    place: str | None
+    count: int
+    call: Call
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}:{self.operation}"
+
+    def fault(self, error: str, record: Record, **more: Any) -> Fault:
+        mark = record.own.get(self.place) if self.place else None
+        return Fault(self.service, self.operation, error, containing=mark, **more)
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """A batch in which a call fails for the records at some positions."""
+
+    failing: Failing
+    error: str
+    batch: Batch
+    positions: tuple[int, ...]
+    play: Play
+
+
+class _Learnt(msgspec.Struct):
+    """What records of each kind do when nothing fails."""
+
+    usual: dict[int, Profile] = msgspec.field(default_factory=dict)
+    failing: list[Failing] = msgspec.field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
+
+
+def _learn(bench: Bench) -> Any:
+    singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
+    acts = yield [bench.play(single) for single in singles]
+    learnt = _Learnt(findings=bench.unseen(acts))
+    troubles = []
+    for kind, (single, [act]) in enumerate(zip(singles, acts, strict=True)):
+        if trouble := bench.trouble(act):
+            troubles.append(unknown(f"{told(single.records[0], 0, 1)}: {trouble}", "a record that the handler takes"))
+            continue
+        record = single.records[0]
+        learnt.usual[kind] = profile(bench.units(act), record)
+        learnt.failing += [f for f in _calls(act, record, kind) if f.name not in {x.name for x in learnt.failing}]
+    if not any(learnt.usual.values()):
+        learnt.findings += troubles or [unknown("no call that changes something could be traced to its record", "a call for a record")]
+    elif bench.source.failures:
+        learnt.findings += _dropped(bench, singles, learnt.usual)
+    return learnt
+
+
+def _calls(act: Outcome | None, record: Record, kind: int) -> Iterator[Failing]:
+    calls = [call for call in (act.calls if act else ()) if not aside(call)]
+    for call in calls:
+        alike = [c for c in calls if (c.service, c.operation) == (call.service, call.operation)]
+        said = repr(dict(call.parameters))
+        place = next((p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in said), None)
+        yield Failing(call.service, call.operation, kind, place, len(alike), call)
+
+
+def _dropped(bench: Bench, singles: Sequence[Batch], usual: dict[int, Profile]) -> Iterator[Finding]:
+    for kind, done in usual.items():
+        if not done:
+            body = singles[kind].records[0].raw.get("body", "")
+            yield bad(f"a message is acknowledged, and nothing is done about it: {str(body)[:120]}", REPORTED)
+
+
+def no_failure_swallowed(bench: Bench) -> Task:
+    """Every call, with each error that it may meet, for each place in a batch; then for several at once."""
+    learnt: _Learnt = yield from _learn(bench)
+    if learnt.findings:
+        return learnt.findings
+    tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
+    acts = yield [one.play for one in tries]
+    if unseen := bench.unseen(acts):
+        return unseen
+    findings: list[Finding] = []
+    hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
+    for one, [act] in zip(tries, acts, strict=True):
+        if act is None:
+            findings.append(unknown(f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}", REPORTED))
+        elif any(call.error and call.error not in CONDITION for call in act.calls):
+            hits[one.failing.name] += 1
+            findings += _lost(bench, one, act, learnt.usual)
+    findings = _few(findings)
+    findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
+    if findings:
+        return findings
+    told_ = ", ".join(f"{name} failed in {n} ways" for name, n in hits.items())
+    return [good(f"{told_}: no record was lost", REPORTED, learnt.failing[0].call.at)]
+
+
+def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
+    size = min(TOGETHER, bench.source.size)
+    turn = failing.kind
+    kinds = [kind for kind, done in learnt.usual.items() if done]
+
+    def one(error: str, positions: Sequence[int], **more: Any) -> _Try:
+        nonlocal turn
+        turn += 1
+        # Records of every kind in turn; those that fail are of the kind that makes this call.
+        order = [failing.kind if i in positions else kinds[(turn + i) % len(kinds)] for i in range(size)]
+        receipts = {"receive_count": (1, 4, 7, 60)[turn % 4]} if bench.source.trigger == "sqs" else {}
+        batch = bench.batch(size, kinds=order, **receipts)
+        faults = [failing.fault(error, batch.records[i], **more) for i in positions]
+        return _Try(failing, error, batch, tuple(positions), bench.play(batch, *faults))
+
+    errors = errors_of(failing.service, failing.operation, failing.call.parameters)
+    for error in errors:
+        yield from (one(error, [position]) for position in range(size))
+    for error in errors[:: max(1, len(errors) // 3)]:
+        if size > 1:
+            yield one(error, [0, size - 1])
+            yield one(error, range(size))
+        yield from (one(error, [size - 1], call=nth) for nth in range(failing.count) if failing.count > 1)
+    if failing.operation == "TransactWriteItems":
+        for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
+            yield one("TransactionCanceledException", [size - 1], reasons=(reason,))
+
+
+def _lost(bench: Bench, one: _Try, act: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
+    """A record that does not come again must have had all its effects."""
+    made = bench.units(act)
+    size = len(one.batch.records)
+    line = next((call.at for call in act.calls if call.error and call.at), None)
+    for record in acknowledged(bench.source, one.batch, act):
+        lacking = usual.get(record.kind, Profile()) - profile(made, record)
+        if not lacking:
+            continue
+        index = one.batch.records.index(record)
+        of = " and ".join(str(i + 1) for i in one.positions)
+        what = f"{one.failing.name} fails with {one.error} for record {of} of {size}"
+        result = ended(act)
+        if named(act) and not bench.source.reports:
+            result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
+        receipts = bench.source.trigger == "sqs" and record.raw["attributes"]["ApproximateReceiveCount"]
+        delivery = f" at its delivery {receipts}" if receipts and receipts != "1" else ""
+        yield bad(f"{what}; {result}: {told(record, index, size)} is lost{delivery}", REPORTED, line)
+
+
+def _few(findings: Sequence[Finding]) -> list[Finding]:
+    """Of each call and end one example: a handler that swallows one error mostly swallows many."""
+    found: dict[tuple[str | None, str], Finding] = {}
+    for finding in findings:
+        found.setdefault((finding.at, finding.found.partition("; ")[2].partition(":")[0][:40]), finding)
+    return list(found.values())[:4]
+
+
+# One bad record among good ones
+
+
+ALONE = "the bad record is reported, it alone; or the mapping halves the batch until it is alone"
+
+
+def isolated(bench: Bench) -> Task:
+    """One record's call fails for good, with good ones before and behind it."""
+    learnt: _Learnt = yield from _learn(bench)
+    if learnt.findings:
+        return learnt.findings
+    size = min(TOGETHER, bench.source.size)
+    if size == 1:
+        return [good("batches have one record", ALONE)]
+    tries = []
+    for failing in learnt.failing:
+        if failing.place and failing.call.writes:
+            error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
+            batch = bench.batch(size, kinds=[failing.kind])
+            tries.append(_Try(failing, error, batch, (1,), bench.play(batch, failing.fault(error, batch.records[1]))))
+    acts = yield [one.play for one in tries]
+    findings = [found for one, [act] in zip(tries, acts, strict=True) for found in _dragged(bench, one, act)]
+    return findings or [unknown("no call could be made to fail for one record", ALONE)]
+
+
+def _dragged(bench: Bench, one: _Try, act: Outcome | None) -> Iterator[Finding]:
+    bad_, *_ = [one.batch.records[i] for i in one.positions]
+    what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(act)}"
+    at = one.failing.call.at
+    if act is None or not any(call.error for call in act.calls):
+        yield unknown(f"{what}: nothing was refused", ALONE)
+    elif act.error or not act.finished:
+        told_ = good if bench.source.bisects else bad
+        yield told_(f"{what}: its whole batch comes again", ALONE, at)
+    elif bad_.id not in named(act):
+        yield bad(f"{what}: it is not reported", ALONE, at)
+    elif not bench.source.reports:
+        yield bad(f"{what}, which counts for nothing without ReportBatchItemFailures on the mapping", ALONE, at)
+    else:
+        yield from _others(bench, one, act, what)
+
+
+def _others(bench: Bench, one: _Try, act: Outcome, what: str) -> Iterator[Finding]:
+    ids = [record.id for record in one.batch.records]
+    spoilt = [name for name in named(act) if name in ids and ids.index(name) not in one.positions]
+    if spoilt and (not bench.source.stream or ids.index(spoilt[0]) < one.positions[0]):
+        yield bad(f"{what}: good records come again too", ALONE, one.failing.call.at)
+    else:
+        yield good(f"{what}: it is reported, and it alone", ALONE, one.failing.call.at)
+
+
+__all__ = ["gone", "isolated", "no_failure_swallowed"]

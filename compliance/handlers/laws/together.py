@@ -1,0 +1,214 @@
+"""Laws about batches as a whole: together as alone, and once more as the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from compliance.handlers.batches import Batch, Record
+from compliance.handlers.effects import Alike, Profile, Unit, mentions, of_record, profile
+from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, told, unknown
+from compliance.handlers.runs import Finding, Task
+from compliance.handlers.sandbox import Fault, Outcome
+
+JSON = Any
+# Records in the largest batch that is tried: more than any handler would have a limit for by accident.
+MOST = 250
+SAMPLE = 3  # records of the largest batch that are run alone besides
+AS_ALONE = "exactly what its records do alone"
+
+
+def as_alone(bench: Bench) -> Task:
+    """Few records of every kind, as many as the mapping hands over, and each of them alone elsewhere."""
+    few = bench.batch(max(2, bench.maker.kinds))
+    many = bench.batch(min(bench.source.size, MOST))
+    sizes = [few] if len(few.records) == len(many.records) else [few, many]
+    singles = [[(i, batch.alone(i)) for i in _sample(batch, few)] for batch in sizes]
+    plays = [bench.play(batch) for batch in sizes]
+    alone = [bench.play(single, container=1) for each in singles for _, single in each]
+    acts = yield [*plays, *alone]
+    if unseen := bench.unseen(acts):
+        return unseen
+    outcomes = iter([act for [act] in acts[len(plays) :]])
+    by_batch = [[(i, next(outcomes)) for i, _ in each] for each in singles]
+    findings: list[Finding] = []
+    usual: dict[int, Profile] = {}
+    for batch, [act], ones in zip(sizes, acts, by_batch, strict=False):
+        findings += _compared(bench, batch, act, ones, usual)
+    if all(finding.holds for finding in findings):
+        findings += yield from _after_a_failure(bench, usual)
+    return findings
+
+
+def _sample(batch: Batch, few: Batch) -> Sequence[int]:
+    size = len(batch.records)
+    if batch is few:
+        return range(size)
+    return sorted({0, size - 1, *(size * n // SAMPLE for n in range(1, SAMPLE))})
+
+
+def _compared(
+    bench: Bench, batch: Batch, act: Outcome | None, ones: Sequence[tuple[int, Outcome | None]], usual: dict[int, Profile]
+) -> list[Finding]:
+    size = len(batch.records)
+    for index, one in ones:
+        if trouble := bench.trouble(one):
+            found = f"{told(batch.records[index], index, size)}, alone: {trouble}"
+            return [unknown(found, "a record that the handler takes (`records` says what it is made for)")]
+    if trouble := bench.trouble(act):
+        return [bad(f"{size} records that are taken one by one, together: {trouble}", AS_ALONE)]
+    alike = Alike([batch.at + timedelta(minutes=4)], batch.event)
+    together = bench.units(act)
+    found = list(_leaks(bench, batch, together, ones))
+    for index, one in ones:
+        record, alone = batch.records[index], bench.units(one)
+        usual.setdefault(record.kind, profile(alone, record))
+        found += _missing(alike, told(record, index, size), alone, together, record)
+    if len(ones) == size:
+        found += _beyond(alike, together, [unit for _, one in ones for unit in bench.units(one)], size)
+    else:
+        found += _left_out(batch, together, usual)
+    if found:
+        return found[:4]
+    made = len(together)
+    return [good(f"{size} records together: {made} effects, as alone", AS_ALONE, together[0].call.at if made else None)]
+
+
+def _leaks(
+    bench: Bench, batch: Batch, together: Sequence[Unit], ones: Sequence[tuple[int, Outcome | None]]
+) -> Iterator[Finding]:
+    """What an invocation does about records that it was not given: they came before, or are others'."""
+    for index, one in ones:
+        others = [r for i, r in enumerate(batch.records) if i != index]
+        for unit in bench.units(one):
+            if any(mentions(unit.text, other) for other in others):
+                found = f"{told(batch.records[index], index, len(batch.records))}, alone: {unit.kind} tells of another"
+                yield bad(found, "nothing of one record is in what is done for another", unit.call.at)
+
+
+def _missing(
+    alike: Alike, name: str, alone: Sequence[Unit], together: Sequence[Unit], record: Record
+) -> Iterator[Finding]:
+    for unit in alone:
+        same = [u for u in together if (u.kind, u.target) == (unit.kind, unit.target)]
+        wanted = alike.normal(unit.said)
+        if any(alike.differ(wanted, alike.normal(u.said)) is None for u in same):
+            continue
+        near = of_record(same, record) or ([u for u in same if u.place == unit.place] if unit.place else [])
+        if not near:
+            yield bad(f"{name}: {unit.kind} on {brief(unit.target, 40)} alone, and not together", AS_ALONE, unit.call.at)
+            continue
+        differ = alike.differ(wanted, alike.normal(near[0].said))
+        if differ:
+            place, one, other = differ
+            found = f"{name}: {unit.kind} has {place} {brief(other, 60)} in the batch, {brief(one, 60)} alone"
+            yield bad(found, AS_ALONE, near[0].call.at)
+
+
+def _beyond(alike: Alike, together: Sequence[Unit], alone: Sequence[Unit], size: int) -> Iterator[Finding]:
+    """Messages count one by one; what overwrites something may be said twice."""
+    wanted = [(u.kind, u.target, alike.normal(u.said)) for u in alone]
+    left = list(wanted)
+    for unit in together:
+        said = alike.normal(unit.said)
+        pool = wanted if unit.place is not None else left
+        match = next(
+            (w for w in pool if w[:2] == (unit.kind, unit.target) and alike.differ(w[2], said) is None), None
+        )
+        if match is None:
+            yield bad(f"{size} records together: {unit.kind} on {brief(unit.target, 40)} that none does alone", AS_ALONE, unit.call.at)
+        elif unit.place is None:
+            left.remove(match)
+
+
+def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile]) -> Iterator[Finding]:
+    size = len(batch.records)
+    for index, record in enumerate(batch.records):
+        lacking = usual.get(record.kind, Profile()) - profile(together, record)
+        for kind, target in lacking:
+            found = f"{told(record, index, size)}: no {kind} on {brief(target, 40)} for it"
+            yield bad(found, AS_ALONE, together[0].call.at if together else None)
+
+
+def _after_a_failure(bench: Bench, usual: dict[int, Profile]) -> Task:
+    """A batch after one that failed, in the same container, is like any other."""
+    kinds = [kind for kind, done in usual.items() if done]
+    if not kinds:
+        return []
+    (kind, _), *_ = usual[kinds[0]]
+    service, _, operation = kind.partition(":")
+    first, second = (bench.batch(2, kinds=kinds[:1]) for _ in range(2))
+    fault = Fault("*", "*", "InternalServerError" if service != "s3" else "InternalError")
+    steps = [bench.step(first, fault), bench.step(second)]
+    [[_, after]] = yield [bench.steps(steps, [first, second])]
+    wanted = "what a batch does, whatever became of the one before"
+    if trouble := bench.trouble(after):
+        return [bad(f"after a batch whose {operation} failed, a good one: {trouble}; {ended(after)}", wanted)]
+    made = bench.units(after)
+    for unit in made:
+        if any(mentions(unit.text, record) for record in first.records):
+            return [bad(f"after a batch that failed, {unit.kind} tells of one of its records again", wanted, unit.call.at)]
+    return list(_left_out(second, made, usual)) or [good("a good batch after one that failed is like any other", wanted)]
+
+
+# The same again
+
+
+SAME = "the same effects under the same keys, whenever it comes"
+
+
+def replay(bench: Bench) -> Task:
+    """A batch; the same again minutes later; and days later in another container, where nothing is stored."""
+    batch = bench.batch(max(2, bench.maker.kinds))
+    days = timedelta(days=bench.draw.number(2, 9), hours=bench.draw.number(1, 5), minutes=37)
+    soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
+    once = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
+    later = bench.play(batch, container=1, later=days)
+    again = bench.steps([bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], 1)
+    acts = yield [once, later, again]
+    if unseen := bench.unseen(acts):
+        return unseen
+    [first, warm], [cold], [_, after] = acts
+    if trouble := bench.trouble(first):
+        return [unknown(f"the first time: {trouble}", "a batch that the handler takes")]
+    findings = list(_same_places(bench, batch, first, cold, days))
+    for outcome, when in ((warm, "again soon"), (after, f"again after {days.days} days")):
+        findings += _once_more(bench, batch, first, outcome, when)
+    return findings or [
+        good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
+    ]
+
+
+def _same_places(
+    bench: Bench, batch: Batch, first: Outcome | None, cold: Outcome | None, days: timedelta
+) -> Iterator[Finding]:
+    if trouble := bench.trouble(cold):
+        yield bad(f"the same batch {days.days} days later: {trouble}", SAME)
+        return
+    before, now = bench.units(first), bench.units(cold)
+    size = len(batch.records)
+    for index, record in enumerate(batch.records):
+        own, later = of_record(before, record), of_record(now, record)
+        places = [(u.kind, u.target, u.place) for u in later]
+        for unit in own:
+            if (unit.kind, unit.target, unit.place) in places:
+                continue
+            other = next((u for u in later if (u.kind, u.target) == (unit.kind, unit.target)), None)
+            found = f"{told(record, index, size)}: {unit.kind} of {brief(unit.place or unit.target)}"
+            yield bad(f"{found}, replayed {brief(other.place if other else 'none')}", SAME, unit.call.at)
+            break
+        if len(later) > len(own):
+            yield bad(f"{told(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
+
+
+def _once_more(bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str) -> Iterator[Finding]:
+    """Where everything is stored already, a replay is a success, and adds nothing beside what is there."""
+    if trouble := bench.trouble(outcome):
+        yield bad(f"the same batch {when}, where it is stored already: {trouble}", "a duplicate is a success")
+        return
+    known = {(u.kind, u.target, u.place) for u in bench.units(first)}
+    for unit in bench.units(outcome):
+        if unit.place is not None and (unit.kind, unit.target, unit.place) not in known:
+            yield bad(f"the same batch {when}: {unit.kind} of {brief(unit.place)} beside what is stored", SAME, unit.call.at)
+            return

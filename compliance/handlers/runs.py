@@ -1,0 +1,387 @@
+"""Functions that are run: their code, the plays that requirements ask for, and what came of them.
+
+A task (a scenario or a law) is a generator: it yields plays, is sent what came of each, may yield more,
+and returns its findings. All tasks of a function go on in rounds, and a round is one execution of the
+sandbox, so that many tasks cost few processes.
+
+A handler that dies is run again with what it lacks, one thing at a time, so that one fault does not
+hide the others. Whatever was supplied is on record; nothing of it excuses the fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compliance.handlers.events import Draw
+from compliance.handlers.sandbox import (
+    Execution,
+    Fault,
+    Given,
+    HandlerError,
+    Invocation,
+    Limits,
+    Outcome,
+    Program,
+    Supplies,
+)
+from compliance.handlers.targets import NotRun, Target
+from compliance.template.assembly import Resource
+
+JSON = Any
+MOST_SUPPLIES = 6
+# For all plays of a round. A handler that hangs in one ends here.
+LIMITS = Limits()
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that holds, does not (False), or cannot be told (None); `at` is a line of the code."""
+
+    holds: bool | None
+    found: str
+    wanted: str
+    at: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One invocation: the event, and the moment that the handler believes it to be.
+
+    `fresh` starts another container for it, which knows nothing of what came before.
+    """
+
+    event: JSON
+    now: datetime
+    faults: tuple[Fault, ...] = ()
+    fresh: bool = False
+
+
+class Play(msgspec.Struct, frozen=True):
+    """Invocations in order, in an AWS of their own that holds what is `given`.
+
+    Plays of one `container` share a warm container, whose memory lasts from play to play.
+    """
+
+    steps: tuple[Step, ...]
+    given: Given = msgspec.field(default_factory=Given)
+    container: int = 0
+
+
+Acts = Sequence[Outcome | None]
+Task = Generator[Sequence[Play], Sequence[Acts], Sequence[Finding]]
+Begin = Callable[["Stage"], Task]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """What a task has to work with: the function, and values of its own to draw."""
+
+    target: Target
+    draw: Draw
+
+
+class Supplied(msgspec.Struct, frozen=True):
+    """Something that the code lacks: a module or a name, and the error that showed it."""
+
+    what: str
+    name: str
+    error: HandlerError | None
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What running one function showed: as its code is (`plain`), and with all that had to be supplied."""
+
+    target: Target
+    plain: Execution
+    executions: tuple[Execution, ...]
+    findings: Mapping[str, tuple[Finding, ...]]
+    supplied: tuple[Supplied, ...] = ()
+
+    @property
+    def last(self) -> Execution:
+        """The first round, with what was supplied."""
+        return self.executions[0]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        for execution in self.executions:
+            yield from execution.outcomes
+
+    @property
+    def cached(self) -> bool:
+        return any(execution.cached for execution in self.executions)
+
+    @property
+    def unheld(self) -> tuple[str, ...]:
+        """The limits that this platform could not impose."""
+        return self.plain.unheld
+
+    def words(self) -> str:
+        """What to say behind each finding of a handler that had to be helped."""
+        names = ", ".join(s.name for s in self.supplied)
+        return f" (once {names} is supplied)" if names else ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A function, and the tasks that requirements have for it, by what they say."""
+
+    target: Target | NotRun
+    tasks: Mapping[str, Begin] = msgspec.field(default_factory=dict)
+
+    @property
+    def signature(self) -> str:
+        """Equal for plans that show the same."""
+        if isinstance(self.target, NotRun):
+            return repr(self.target)
+        own = self.target
+        return repr((own.program, own.layers, own.tables, sorted(self.tasks)))
+
+
+class Handlers:
+    """The runs of a document's functions. `of` waits for one's."""
+
+    def __init__(
+        self, runs: Mapping[Resource, Future[Ran] | Ran | NotRun] | None = None, other: NotRun | None = None
+    ) -> None:
+        self._runs = runs or {}
+        self._other = other or NotRun("no requirement asks for its run")
+
+    @staticmethod
+    def none(why: str, *, excused: bool = False) -> Handlers:
+        """No handler is run, for one reason."""
+        return Handlers(other=NotRun(why, excused))
+
+    def of(self, function: Resource) -> Ran | NotRun:
+        run = self._runs.get(function, self._other)
+        return run.result() if isinstance(run, Future) else run
+
+    @property
+    def running(self) -> bool:
+        return any(isinstance(run, Future) and not run.done() for run in self._runs.values())
+
+    @cached_property
+    def all(self) -> tuple[Ran, ...]:
+        found = (self.of(function) for function in self._runs)
+        return tuple(run for run in found if isinstance(run, Ran))
+
+
+def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handlers:
+    """Runs functions side by side, in the background. With a cache, what was run before is known."""
+    seed = _seed(cache)
+    runs: dict[Resource, Future[Ran] | NotRun] = {}
+    pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="handler")
+    for function, plan in plans.items():
+        if isinstance(plan.target, NotRun):
+            runs[function] = plan.target
+        else:
+            runs[function] = pool.submit(run, plan.target, plan.tasks, seed, cache)
+    pool.shutdown(wait=False)
+    return Handlers(runs)
+
+
+def _seed(cache: Path | None) -> str:
+    """Fresh for every run; with a cache, as fresh as the cache, for other events would never be found."""
+    if cache is None:
+        return secrets.token_hex(16)
+    file = cache / "seed"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            file.write_text(secrets.token_hex(16), encoding="ascii")
+        return file.read_text(encoding="ascii")
+    except OSError:
+        return secrets.token_hex(16)
+
+
+# One function's tasks, round by round
+
+
+class _Open(msgspec.Struct):
+    """A task under way: the plays that it waits for."""
+
+    name: str
+    task: Task
+    plays: Sequence[Play] = ()
+
+
+def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | None = None) -> Ran:
+    """All tasks of a function, from begin to end. Raises CheckerError where the sandbox is broken."""
+    findings: dict[str, tuple[Finding, ...]] = {}
+    open_ = [_Open(name, begin(Stage(target, Draw(f"{seed} {name}")))) for name, begin in tasks.items()]
+    _advance(open_, None, findings)
+    executions: list[Execution] = []
+    supplied: list[Supplied] = []
+    plain: Execution | None = None
+    while open_ or plain is None:
+        order = _ordered([play for each in open_ for play in each.plays])
+        execution = _execute(target, order, supplied, cache)
+        if plain is None:
+            plain = execution
+            execution = _helped(target, order, execution, supplied, cache)
+        executions.append(execution)
+        acts = _acts(order, execution)
+        _advance(open_, acts, findings)
+    return Ran(target, plain, tuple(executions), findings, tuple(supplied))
+
+
+def _advance(
+    open_: list[_Open], acts: Mapping[int, Acts] | None, findings: dict[str, tuple[Finding, ...]]
+) -> None:
+    """Sends each task what came of its plays; leaves open those that ask for more."""
+    left = []
+    for each in open_:
+        try:
+            if acts is None:
+                each.plays = next(each.task)
+            else:
+                each.plays = each.task.send([acts[id(play)] for play in each.plays])
+            left.append(each)
+        except StopIteration as end:
+            findings[each.name] = tuple(end.value)
+    open_[:] = left
+
+
+def _ordered(plays: Sequence[Play]) -> list[Play]:
+    """By container. What starts another one comes last in its own."""
+    return sorted(plays, key=lambda play: (play.container, any(step.fresh for step in play.steps)))
+
+
+def _invocations(plays: Sequence[Play]) -> list[Invocation]:
+    """Every step as an invocation: the first of a play finds AWS as it is given."""
+    made: list[Invocation] = []
+    here = 0
+    for number, play in enumerate(plays):
+        for index, step in enumerate(play.steps):
+            made.append(
+                Invocation(
+                    f"{number}.{index}",
+                    step.event,
+                    step.faults,
+                    step.now.timestamp() - time.time(),
+                    given=None if index else play.given,
+                    fresh=step.fresh or (index == 0 and play.container != here),
+                )
+            )
+        here = play.container
+    return made
+
+
+def _acts(plays: Sequence[Play], execution: Execution) -> dict[int, Acts]:
+    """What came of each play's steps; None of those that were not reached."""
+    seen = {outcome.name: outcome for outcome in execution.outcomes}
+    return {
+        id(play): [seen.get(f"{number}.{index}") for index in range(len(play.steps))]
+        for number, play in enumerate(plays)
+    }
+
+
+def _execute(
+    target: Target, plays: Sequence[Play], supplied: Sequence[Supplied], cache: Path | None
+) -> Execution:
+    from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
+
+    played = [(p.container, repr(p.given), [(s.event, str(s.now), repr(s.faults), s.fresh) for s in p.steps]) for p in plays]
+    key = hashlib.sha256(json.dumps(played, default=repr).encode()).hexdigest()
+    supplies = Supplies(
+        modules=tuple(s.name for s in supplied if s.what == "module"),
+        names=tuple(s.name for s in supplied if s.what == "name"),
+    )
+    return execute(
+        target.program,
+        _invocations(plays),
+        supplies,
+        LIMITS,
+        cache=cache,
+        tables=target.tables,
+        cache_key=key,
+    )
+
+
+# Finding out what is lacking
+
+
+def _helped(
+    target: Target,
+    plays: Sequence[Play],
+    last: Execution,
+    supplied: list[Supplied],
+    cache: Path | None,
+) -> Execution:
+    """The first round again, until what it lacks is supplied."""
+    while len(supplied) < MOST_SUPPLIES and not last.stopped and (lack := _lack(last, supplied)):
+        supplied.append(lack)
+        last = _execute(target, plays, supplied, cache)
+    for guesses in _guesses(target.program, last, supplied):
+        again = _execute(target, plays, [*supplied, *guesses], cache)
+        if _wrote(again):  # a guess that does not help tells nothing
+            supplied.extend(guesses)
+            return again
+    return last
+
+
+def _guesses(program: Program, last: Execution, supplied: Sequence[Supplied]) -> Iterator[list[Supplied]]:
+    """What a handler may lack that writes nothing and does not say why: the names it does not declare."""
+    if _wrote(last) or last.load_error or last.missing or last.stopped:
+        return
+    from compliance.handlers.static_analysis import undeclared
+
+    known = {s.name for s in supplied}
+    names = [name for name in undeclared(program)[:MOST_SUPPLIES] if name not in known]
+    tries = [names, [*names, "context"]] if "context" not in {*names, *known} else [names]
+    yield from ([Supplied("name", name, None) for name in names] for names in tries if names)
+
+
+MISSING_MODULE = re.compile(r"(?:Cannot find (?:package|module)|No module named) ['\"]([^'\"./][^'\"]*)['\"]")
+UNDECLARED = re.compile(
+    r"(?:ReferenceError: |^)([A-Za-z_$][\w$]*) is not defined|(?:NameError: |^)name '(\w+)' is not defined"
+)
+
+
+def _lack(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
+    """The next thing to supply: what an error names, or what the log tells of one that was caught."""
+    known = {(s.what, s.name) for s in supplied}
+    for error in errors_of(execution):
+        lack = _named(error)
+        if lack and (lack.what, lack.name) not in known:
+            return lack
+    return None
+
+
+def errors_of(execution: Execution) -> Iterator[HandlerError]:
+    """What was thrown; then what was caught but told in the log."""
+    if execution.load_error:
+        yield execution.load_error
+    yield from (outcome.error for outcome in execution.outcomes if outcome.error)
+    for outcome in execution.outcomes:
+        for pattern in (MISSING_MODULE, UNDECLARED):
+            for match in pattern.finditer(outcome.log):
+                kind, _, message = match[0].rpartition(": ")
+                yield HandlerError(kind or "Error", message, None)
+
+
+def _named(error: HandlerError) -> Supplied | None:
+    if module := MISSING_MODULE.search(error.message):
+        return Supplied("module", _package(module[1]), error)
+    if error.kind in ("ReferenceError", "NameError") and (name := UNDECLARED.search(error.message)):
+        return Supplied("name", name[1] or name[2], error)
+    return None
+
+
+def _package(name: str) -> str:
+    """`@scope/name` of a JavaScript path into a package, the top package of a Python one."""
+    if name.startswith("@"):
+        return "/".join(name.split("/")[:2])
+    return name.split("/")[0].split(".")[0] if "/" in name or "." in name else name
+
+
+def _wrote(execution: Execution) -> bool:
+    return any(call.writes for outcome in execution.outcomes for call in outcome.calls)
