@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -120,6 +121,9 @@ def _notified(pipeline: Wiring) -> Iterator[Any]:
 # Batches
 
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT")  # which two records may share by chance
+
+
 class Record(msgspec.Struct, frozen=True):
     """One record of a batch.
 
@@ -137,7 +141,8 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def marks(self) -> tuple[str, ...]:
         """Texts that only this record holds: whoever says one of them, speaks of this record."""
-        return tuple(dict.fromkeys(text for text in self.own.values() if len(text) >= 6))
+        texts = (text for text in self.own.values() if len(text) >= 6 and not TIME.match(text))
+        return tuple(dict.fromkeys(texts))
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -161,13 +166,22 @@ class Maker:
 
     @property
     def kinds(self) -> int:
-        return len(self._templates) or len(self._usual(None))
+        if self._templates:
+            return len(self._templates)
+        return len(ABSENT) + 1 if self.source.failures else len(_usual(self.source))
 
-    def batch(self, size: int, at: datetime, *, kinds: Sequence[int] = (), **more: JSON) -> Batch:
-        """Records of every kind in turn, or of these kinds; `more` are further members of each."""
+    def batch(
+        self, size: int, at: datetime, *, kinds: Sequence[int] = (), values: Values | None = None, **more: JSON
+    ) -> Batch:
+        """Records of every kind in turn, or of these kinds; `more` are further members of each.
+
+        `values` fills in the first record instead of fresh ones.
+        """
         turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
         decoys = list(dict.fromkeys(turns))
         data = [{**self._data(kind, at), **more} for kind in (*turns, *decoys)]
+        if values:
+            data[0] = {**values.fill(self._template(turns[0], at)), **more}
         event = event_of({self.source.trigger: data}, self._draw, at)
         raws = event["Records"]
         others = {kind: set(leaves(raw).values()) for kind, raw in zip(decoys, raws[size:], strict=True)}
@@ -180,28 +194,33 @@ class Maker:
         contents = [
             text
             for place, text in own.items()
-            if len(text) >= 5 and _content(place) and not _identifies(place, keys)
+            if len(text) >= 5 and of_senders(place) and not _identifies(place, keys)
         ]
         return Record(identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)))
 
     def _data(self, kind: int, at: datetime) -> JSON:
-        template = self._templates[kind] if self._templates else self._usual(at)[kind]
-        return Values(self._draw).fill(template)
+        return Values(self._draw).fill(self._template(kind, at))
 
-    def _usual(self, at: datetime | None) -> Sequence[JSON]:
-        """Records of every kind where a document gives none."""
-        if self.source.trigger == "dynamodb":
-            return _changes(self.source.keys or {"id": "S"})
+    def _template(self, kind: int, at: datetime) -> JSON:
+        if self._templates:
+            return self._templates[kind]
         if self.source.failures:
-            return self._failures(at)
-        return USUAL[self.source.trigger]
+            return self._failure(kind, at)
+        return _usual(self.source)[kind]
 
-    def _failures(self, at: datetime | None) -> Sequence[JSON]:
-        absent = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
-        if at is None:
-            return [None] * (len(absent) + 1)
-        whole = [{"body": self._letters.failure(at, without=names).failed} for names in absent]
-        return [*whole, {"body": '{"{{mark}}": "{{name}}'}]  # cut off: no JSON
+    def _failure(self, kind: int, at: datetime) -> JSON:
+        """A failure record, whole or without one of its parts; the last is a text that is cut off."""
+        if kind == len(ABSENT):
+            return {"body": '{"{{mark}}": "{{name}}'}
+        return {"body": self._letters.failure(at, without=ABSENT[kind]).failed}
+
+
+ABSENT = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
+
+
+def _usual(source: Source) -> Sequence[JSON]:
+    """Records of every kind where a document gives none."""
+    return _changes(source.keys or {"id": "S"}) if source.trigger == "dynamodb" else USUAL[source.trigger]
 
 
 THING: JSON = {
@@ -253,13 +272,24 @@ def identifier(trigger: str, raw: JSON) -> str:
     return ""
 
 
-def _content(place: str) -> bool:
+SENT = (
+    "body",
+    "dynamodb.Keys",
+    "dynamodb.NewImage",
+    "dynamodb.OldImage",
+    "kinesis.data",
+    "Sns.Message",
+    "s3.object.key",
+)
+
+
+def of_senders(place: str) -> bool:
     """Whether a place is in what the sender wrote, and not what AWS put around it."""
-    return place.startswith(("body", "dynamodb.NewImage", "dynamodb.OldImage", "kinesis.data", "Sns.Message."))
+    return place.startswith(SENT)
 
 
 def _identifies(place: str, keys: set[str]) -> bool:
-    parts = place.replace(".S", "").replace(".N", "").split(".")
+    parts = place.removesuffix(".S").removesuffix(".N").split(".")
     return parts[-1].lower().endswith(("id", "key")) or (len(parts) == 3 and parts[-1] in keys)
 
 

@@ -1,399 +1,250 @@
-"""What both handlers do when they are run: the scenes they are put in, and what came of it.
+"""A scenario: events, what is in AWS before, which calls fail, and predicates over what came of it.
 
-A handler that dies is run again with what it lacks, one thing at a time, so that one fault does not
-hide the others. Whatever was supplied is on record; nothing of it excuses the fault.
+It is played twice unless it says when: soon after midnight and before it, which careless dates get wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import secrets
-import time
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from compliance.facts.pipeline import Unfilled, Wiring
-from compliance.handlers.events import Draw, changes, failures
-from compliance.handlers.events.changes import Change, Stream
-from compliance.handlers.events.failures import DeadLetters, Message
-from compliance.handlers.sandbox import (
-    Call,
-    Execution,
-    Fault,
-    HandlerError,
-    Invocation,
-    Outcome,
-    Program,
-    Supplies,
-    Table,
-)
-from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE
+from compliance import cel
+from compliance.handlers.effects import aside
+from compliance.handlers.events import Draw
+from compliance.handlers.events.template import event as event_of
+from compliance.handlers.events.values import Values
+from compliance.handlers.functions import FUNCTIONS
+from compliance.handlers.laws.bench import brief, ended
+from compliance.handlers.runs import Acts, Finding, Play, Stage, Step, Task
+from compliance.handlers.sandbox import Call, Fault, Given, Outcome
+from compliance.handlers.sandbox.values import plain
+from compliance.model import Undecided
 
-AUDIT_KEYS = ("auditId", "timestamp")
-MOST_SUPPLIES = 6
-WRITES = ("PutItem", "UpdateItem", "TransactWriteItems", "BatchWriteItem")
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A function and its code. `layers` tells that some of its code is elsewhere."""
-
-    resource: Resource
-    program: Program
-    layers: bool = False
-    tables: Mapping[str, Table] | None = None
+JSON = Any
+# What predicates may name.
+NAMES: Mapping[str, str] = {
+    "result": "what the last invocation returned",
+    "error": "what it raised: `kind`, `message`, `at`; null if it did not",
+    "calls": "its calls to AWS: `service`, `operation`, `parameters`, `error` (null if it was done), `writes`",
+    "log": "all that it logged, as one text",
+    "lines": "the lines of its log",
+    "state": "what is in AWS after it: `tables` (plain items by table), `objects` (texts by bucket and key)",
+    "event": "the event that it got",
+    "now": "the time of the invocation",
+    "runs": "every invocation in order, each with all of these",
+    "drawn": "the drawn values, by name",
+    "names": "what the document's subjects are called: a table's name, a queue's URL",
+}
 
 
-class NotRun(msgspec.Struct, frozen=True):
-    """Why a function is not run. `excused` where its code is not in this kind of input."""
+class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A further invocation: another event, or the same delivered once more.
 
-    why: str
-    excused: bool = False
+    `after` are seconds since the one before; `fresh` starts another container.
+    """
+
+    event: JSON = None
+    after: float = 0
+    fresh: bool = False
+    faults: list[Fault] = []
 
 
-class Scene(msgspec.Struct, frozen=True):
-    """An event, the moment the handler believes it to be, and what is refused to it."""
+class Scenario(msgspec.Struct, frozen=True):
+    """One scenario as data. `names` are the physical names of subjects, which `given` may use."""
 
-    name: str
-    event: Any
-    now: datetime
+    events: tuple[JSON, ...]
+    expect: tuple[str, ...]
+    given: Given = Given()
     faults: tuple[Fault, ...] = ()
-    changes: tuple[Change, ...] = ()
-    messages: tuple[Message, ...] = ()
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        """What of orders is in the event."""
-        of_changes = [text for change in self.changes for text in change.contents]
-        return (*of_changes, *(text for message in self.messages for text in message.contents))
-
-    def invocation(self) -> Invocation:
-        return Invocation(self.name, self.event, self.faults, self.now.timestamp() - time.time())
+    again: tuple[Again, ...] = ()
+    clock: str | None = None
+    let: Mapping[str, str] = msgspec.field(default_factory=dict)
+    names: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Supplied(msgspec.Struct, frozen=True):
-    """Something that the code lacks: a module or a name, and the error that showed it."""
-
-    what: str
-    name: str
-    error: HandlerError | None
+class _Played(msgspec.Struct, frozen=True):
+    play: Play
+    data: JSON
+    drawn: Mapping[str, JSON]
 
 
-class Observed(msgspec.Struct, frozen=True):
-    """One handler in all its scenes: as it is, and with all that had to be supplied."""
-
-    target: Target
-    scenes: Mapping[str, Scene]
-    plain: Execution
-    last: Execution
-    supplied: tuple[Supplied, ...] = ()
-
-    def acts(self) -> Iterator[tuple[Scene, Outcome]]:
-        """The scenes that were played to some end, with what was supplied."""
-        for outcome in self.last.outcomes:
-            yield self.scenes[outcome.name], outcome
-
-    def act(self, name: str) -> tuple[Scene, Outcome | None]:
-        found = next((o for o in self.last.outcomes if o.name == name), None)
-        return self.scenes[name], found
+def compiled(let: Mapping[str, str], expect: Sequence[str]) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
+    """The expressions of a scenario; one of `let` may use those before it. Raises cel.SyntaxProblem."""
+    names = list(NAMES)
+    own: dict[str, cel.Expression] = {}
+    for name, text in let.items():
+        own[name] = cel.compile(text, names, FUNCTIONS)
+        names.append(name)
+    return own, [cel.compile(text, names, FUNCTIONS) for text in expect]
 
 
-class Observations(msgspec.Struct, frozen=True):
-    processor: Observed | NotRun
-    audit: Observed | NotRun
-
-    @property
-    def cached(self) -> bool:
-        """Whether any of it was seen in an earlier audit."""
-        return any(isinstance(o, Observed) and o.plain.cached for o in (self.processor, self.audit))
-
-    @property
-    def unheld(self) -> tuple[str, ...]:
-        """The limits that this platform could not impose on the handlers."""
-        found = (o.plain.unheld for o in (self.processor, self.audit) if isinstance(o, Observed))
-        return tuple(dict.fromkeys(limit for limits in found for limit in limits))
+def begin(scenario: Scenario) -> Callable[[Stage], Task]:
+    """The task that plays a scenario and puts its predicates to what came of it."""
+    return lambda stage: _task(scenario, stage)
 
 
-class Underway:
-    """Handlers that run in the background. Calling it waits for what is observed of them."""
-
-    def __init__(self, processor: Future[Observed | NotRun], audit: Future[Observed | NotRun]) -> None:
-        self._runs = (processor, audit)
-
-    def __call__(self) -> Observations:
-        return Observations(*(run.result() for run in self._runs))
-
-    @property
-    def running(self) -> bool:
-        return not all(run.done() for run in self._runs)
-
-
-def start(processor: Target | NotRun, audit: Target | NotRun, *, cache: Path | None = None) -> Underway:
-    """Runs both handlers side by side, in the background."""
-    seed = _seed(cache)
-    pool = ThreadPoolExecutor(2, thread_name_prefix="handler")
-    under_way = [
-        pool.submit(_observe, target, scenes, Draw(f"{seed} {name}"), cache)
-        for target, scenes, name in (
-            (processor, processor_scenes, "processor"),
-            (audit, audit_scenes, "audit"),
-        )
+def _task(scenario: Scenario, stage: Stage) -> Task:
+    played = [
+        _played(scenario, data, at, stage.draw)
+        for data in scenario.events
+        for at in _moments(scenario, stage.draw)
     ]
-    pool.shutdown(wait=False)
-    return Underway(*under_way)
+    acts = yield [one.play for one in played]
+    findings: list[Finding] = []
+    for one, outcomes in zip(played, acts, strict=True):
+        findings += _judged(scenario, one, outcomes)
+    return findings
 
 
-def target(pipeline: Wiring, role: str) -> Target | NotRun:
-    """The function in a role with its code, as far as the assembly has it."""
-    try:
-        function = pipeline.one(role)
-    except Unfilled as error:
-        return NotRun(str(error))
-    assembly = pipeline.assembly
-    runtime, handler = assembly.text(function.get("Runtime")), assembly.text(function.get("Handler"))
-    if not runtime or not handler:
-        return NotRun(f"{function.logical_id} states no runtime and handler: an image is not run")
-    if not runtime.startswith(("nodejs", "python")):
-        return NotRun(f"{function.logical_id}: handlers of {runtime} are not run")
-    code = _code(pipeline, function)
-    if code is None:
-        return NotRun(
-            f"the code of {function.logical_id} is not in the {assembly.kind}", assembly.kind == "template"
-        )
-    variables = function.get("Environment.Variables")
-    texts = {k: assembly.text(v) for k, v in variables.items()} if isinstance(variables, dict) else {}
-    environment = {name: text for name, text in texts.items() if text is not None}
-    return Target(
-        function,
-        Program(runtime, handler, code, environment),
-        function.get("Layers") not in (NO_VALUE, []),
-        _tables(pipeline),
+def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
+    if scenario.clock:
+        return (datetime.fromisoformat(scenario.clock),)
+    return draw.early(draw.day()), draw.late(draw.day())
+
+
+def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played:
+    values = Values(draw)
+    # All at once: a value may be declared in one part and used in another.
+    whole = values.fill(
+        {
+            "data": data,
+            "given": msgspec.to_builtins(scenario.given),
+            "faults": msgspec.to_builtins(scenario.faults),
+            "again": [msgspec.to_builtins(one) for one in scenario.again],
+        }
     )
+    now = at + timedelta(minutes=4)
+    event = event_of(whole["data"], draw, at)
+    steps = [Step(event, now, _faults(whole["faults"]))]
+    for one in whole["again"]:
+        now += timedelta(seconds=one["after"])
+        event = event_of(one["event"], draw, now) if one["event"] is not None else delivered_again(event)
+        steps.append(Step(event, now, _faults(one["faults"]), one["fresh"]))
+    fresh = any(step.fresh for step in steps)
+    given = msgspec.convert(_by_name(whole["given"], scenario.names), Given)
+    return _Played(Play(tuple(steps), given, int(fresh)), whole["data"], values.drawn)
 
 
-def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
-    inline = pipeline.assembly.text(function.get("Code.ZipFile"))
-    return inline if inline is not None else pipeline.assembly.asset(function.get("Code.S3Key"))
+def _faults(data: JSON) -> tuple[Fault, ...]:
+    return tuple(msgspec.convert(one, Fault) for one in data)
 
 
-def _tables(pipeline: Wiring) -> Mapping[str, Table]:
-    """The audit table's keys by its name, so that the stand-in knows one item from another."""
-    table = pipeline.filled.get("audit_table")
-    name = pipeline.assembly.text(table.ref) if table else None
-    schema = table.get("KeySchema") if table else None
-    keys = [k.get("AttributeName") for k in schema if isinstance(k, dict)] if isinstance(schema, list) else []
-    texts = tuple(key for key in keys if isinstance(key, str))
-    return {name: Table(texts)} if name and texts else {}
-
-
-def _seed(cache: Path | None) -> str:
-    """Fresh for every run; with a cache, as fresh as the cache, for other events would never be found."""
-    if cache is None:
-        return secrets.token_hex(16)
-    file = cache / "seed"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            file.write_text(secrets.token_hex(16), encoding="ascii")
-        return file.read_text(encoding="ascii")
-    except OSError:
-        return secrets.token_hex(16)
-
-
-# The scenes
-
-
-def processor_scenes(draw: Draw) -> Sequence[Scene]:
-    """Each change alone, so that what is written belongs to it; then all at once, days later."""
-    stream = Stream(draw)
-    day, another = draw.day(), draw.day()
-    early, late = draw.early(day), draw.late(day)
-    twice = stream.order_id()
-    singles = {
-        "insert": stream.insert(stream.order_id(), late),
-        "modify": stream.modify(twice, early),
-        "modify-again": stream.modify(twice, early),
-        "remove": stream.remove(stream.order_id(), late),
-        "unicode": stream.insert(f"größe {draw.word(6)}-注文+№{draw.number(1, 9)}", early),
-        "composite": stream.insert(stream.order_id(), late, lineId=draw.word(6)),
+def _by_name(given: JSON, names: Mapping[str, str]) -> JSON:
+    """What is given to a subject, under the subject's own name."""
+    placed = ("items", "objects", "messages")
+    return {
+        field: {names.get(name, name): held for name, held in value.items()} if field in placed else value
+        for field, value in given.items()
     }
-    orders = tuple(singles.values())
-    bad, good = stream.insert(stream.order_id(), early), stream.modify(stream.order_id(), early)
-    soon = timedelta(minutes=4)
-    refused = tuple(Fault("s3", operation, "AccessDenied") for operation in ("PutObject", "UploadPart"))
-    one_refused = tuple(replace(fault, containing=bad.order_id) for fault in refused)
-    poisoned = {"Records": [good.record, changes.unusable(bad)]}
-    return [
-        *(Scene(name, changes.batch([c]), c.at + soon, changes=(c,)) for name, c in singles.items()),
-        Scene("replay", changes.batch(orders), draw.late(another), changes=orders),
-        Scene("one-refused", changes.batch([bad, good]), bad.at + soon, one_refused, (bad, good)),
-        Scene("all-refused", changes.batch([bad]), bad.at + soon, refused, (bad,)),
-        Scene("unusable", poisoned, bad.at + soon, changes=(good, bad)),
-    ]
 
 
-def audit_scenes(draw: Draw) -> Sequence[Scene]:
-    """Whole records; odd ones; each once more, days later; and writes that are refused."""
-    queue, orders = DeadLetters(draw), Stream(draw)
-    at = draw.early(draw.day())
-    now, later = at + timedelta(minutes=2), at + timedelta(days=draw.number(1, 9), hours=3)
-    order = orders.insert(orders.order_id(), at)
-    earlier = at - timedelta(days=draw.number(1, 9), minutes=draw.number(1, 99))
-    condition, function_error = f"Condition{draw.word()}", f"Error{draw.word()}"
-    whole = {
-        "full": queue.failure(at),
-        "other": queue.failure(earlier, condition=condition, function_error=function_error),
-    }
-    odd = {
-        "no-response": queue.failure(at, condition="RecordAgeExceeded", without=["responseContext"]),
-        "no-batch": queue.failure(at, condition=f"Condition{draw.word()}", without=["DDBStreamBatchInfo"]),
-        "no-request": queue.failure(at, without=["requestContext"]),
-        "no-json": queue.text(at, order.contents[0]),
-        "no-json-either": queue.text(earlier, order.contents[0]),
-    }
-    known = whole | odd
-    twice = ("full", "no-response", "no-json")
-    errors = ("ProvisionedThroughputExceededException", "AccessDeniedException", "TimeoutError")
-    denied = {error: queue.failure(at) for error in errors}
-    one, among, others = queue.failure(at), queue.failure(at), queue.failure(at)
-    three = (one, among, others)
-    return [
-        *(Scene(name, failures.batch([m.message]), now, messages=(m,)) for name, m in known.items()),
-        *(
-            Scene(f"{name}-again", failures.batch([m.again(later - now)]), later, messages=(m,))
-            for name, m in known.items()
-            if name in twice
-        ),
-        *(
-            Scene(error, failures.batch([m.message]), now, _denied(error), messages=(m,))
-            for error, m in denied.items()
-        ),
-        Scene(
-            "one-refused",
-            failures.batch([m.message for m in three]),
-            now,
-            _denied(errors[0], containing=among.marks[-1]),
-            messages=three,
-        ),
-    ]
+def delivered_again(event: JSON) -> JSON:
+    """The same event; SQS gives a message another receipt, and counts."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not records or not all("receiptHandle" in record for record in records):
+        return event
+    return {**event, "Records": [_again(record) for record in records]}
 
 
-def _denied(error: str, containing: str | None = None) -> tuple[Fault, ...]:
-    return tuple(Fault("dynamodb", operation, error, containing=containing) for operation in WRITES)
+def _again(message: JSON) -> JSON:
+    count = int(message["attributes"]["ApproximateReceiveCount"]) + 1
+    receipt = hashlib.sha256(f"{message['receiptHandle']}{count}".encode()).hexdigest()
+    attributes = {**message["attributes"], "ApproximateReceiveCount": str(count)}
+    return {**message, "receiptHandle": f"AQEB{receipt}", "attributes": attributes}
 
 
-# Running, and finding out what is lacking
+# Judging
 
 
-def _observe(
-    target: Target | NotRun, scenes_of: Callable[[Draw], Sequence[Scene]], draw: Draw, cache: Path | None
-) -> Observed | NotRun:
-    if isinstance(target, NotRun):
-        return target
-    scenes = scenes_of(draw)
-    from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
-
-    played = [[scene.name, scene.event, str(scene.now), str(scene.faults)] for scene in scenes]
-    key = hashlib.sha256(json.dumps(played).encode()).hexdigest()
-
-    def run(supplies: Supplies) -> Execution:
-        return execute(
-            target.program,
-            [scene.invocation() for scene in scenes],
-            supplies,
-            cache=cache,
-            tables=target.tables,
-            cache_key=key,
-        )
-
-    plain = last = run(Supplies())
-    supplied: list[Supplied] = []
-    while len(supplied) < MOST_SUPPLIES and not last.stopped and (lack := _lack(last, supplied)):
-        supplied.append(lack)
-        last = run(_supplies(supplied))
-    for guesses in _guesses(target.program, last, supplied):
-        again = run(_supplies([*supplied, *guesses]))
-        if _wrote(again):  # a guess that does not help tells nothing
-            supplied, last = [*supplied, *guesses], again
-            break
-    return Observed(target, {scene.name: scene for scene in scenes}, plain, last, tuple(supplied))
-
-
-def _guesses(program: Program, last: Execution, supplied: Sequence[Supplied]) -> Iterator[list[Supplied]]:
-    """What a handler may lack that writes nothing and does not say why: the names it does not declare."""
-    if _wrote(last) or last.load_error or last.missing or last.stopped:
+def _judged(scenario: Scenario, one: _Played, acts: Acts) -> Iterator[Finding]:
+    what = brief(one.data, 140)
+    seen = [act for act in acts if act]
+    missing = list(dict.fromkeys(text for act in seen for text in act.not_stood_in))
+    if missing:
+        yield Finding(None, f"not stood in for: {', '.join(missing)}", "; ".join(scenario.expect))
         return
-    from compliance.handlers.static_analysis import undeclared
-
-    known = {s.name for s in supplied}
-    names = [name for name in undeclared(program)[:MOST_SUPPLIES] if name not in known]
-    tries = [names, [*names, "context"]] if "context" not in {*names, *known} else [names]
-    yield from ([Supplied("name", name, None) for name in names] for names in tries if names)
-
-
-def _supplies(supplied: Sequence[Supplied]) -> Supplies:
-    return Supplies(
-        modules=tuple(s.name for s in supplied if s.what == "module"),
-        names=tuple(s.name for s in supplied if s.what == "name"),
-    )
-
-
-MISSING_MODULE = re.compile(r"(?:Cannot find (?:package|module)|No module named) ['\"]([^'\"./][^'\"]*)['\"]")
-UNDECLARED = re.compile(
-    r"(?:ReferenceError: |^)([A-Za-z_$][\w$]*) is not defined|(?:NameError: |^)name '(\w+)' is not defined"
-)
+    if len(seen) < len(acts) or not all(act.finished or act.error for act in seen):
+        yield Finding(None, f"{what}: it never ended", "; ".join(scenario.expect))
+        return
+    let, expect = compiled(scenario.let, scenario.expect)
+    bindings = _bindings(scenario, one, seen)
+    for name, expression in let.items():
+        bindings[name] = lambda e=expression: e.evaluate(bindings)
+    did = _did(seen[-1])
+    for expression in expect:
+        holds, why = _holds(expression, bindings)
+        found = f"{what}: {did}" + (f" ({why})" if why else "")
+        yield Finding(holds, found, expression.text, _line(seen[-1]))
 
 
-def _lack(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
-    """The next thing to supply: what an error names, or what the log tells of one that was caught."""
-    known = {(s.what, s.name) for s in supplied}
-    for error in errors_of(execution):
-        lack = _named(error)
-        if lack and (lack.what, lack.name) not in known:
-            return lack
-    return None
+def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bool | None, str]:
+    try:
+        value = expression.evaluate(bindings)
+    except cel.Failed as error:
+        return False, str(error)
+    except Undecided as error:
+        return None, error.why
+    return (value, "") if isinstance(value, bool) else (False, f"{brief(value)} is neither true nor false")
 
 
-def errors_of(execution: Execution) -> Iterator[HandlerError]:
-    """What was thrown; then what was caught but told in the log."""
-    if execution.load_error:
-        yield execution.load_error
-    yield from (outcome.error for outcome in execution.outcomes if outcome.error)
-    for outcome in execution.outcomes:
-        for pattern in (MISSING_MODULE, UNDECLARED):
-            for match in pattern.finditer(outcome.log):
-                kind, _, message = match[0].rpartition(": ")
-                yield HandlerError(kind or "Error", message, None)
+def _bindings(scenario: Scenario, one: _Played, acts: Sequence[Outcome]) -> dict[str, JSON]:
+    runs = [
+        _run(scenario, step, act) for step, act in zip(one.play.steps, acts, strict=True)
+    ]
+    return {**runs[-1], "runs": runs, "drawn": dict(one.drawn), "names": dict(scenario.names)}
 
 
-def _named(error: HandlerError) -> Supplied | None:
-    if module := MISSING_MODULE.search(error.message):
-        return Supplied("module", _package(module[1]), error)
-    if error.kind in ("ReferenceError", "NameError") and (name := UNDECLARED.search(error.message)):
-        return Supplied("name", name[1] or name[2], error)
-    return None
+def _run(scenario: Scenario, step: Step, act: Outcome) -> dict[str, JSON]:
+    error = act.error
+    return {
+        "result": act.result,
+        "error": {"kind": error.kind, "message": error.message, "at": error.at} if error else None,
+        "calls": [_shown(call) for call in act.calls],
+        "log": act.log,
+        "lines": list(act.lines),
+        "state": _state(scenario, act),
+        "event": step.event,
+        "now": step.now.isoformat(),
+    }
 
 
-def _package(name: str) -> str:
-    """`@scope/name` of a JavaScript path into a package, the top package of a Python one."""
-    if name.startswith("@"):
-        return "/".join(name.split("/")[:2])
-    return name.split("/")[0].split(".")[0] if "/" in name or "." in name else name
+def _shown(call: Call) -> JSON:
+    return {
+        "service": call.service,
+        "operation": call.operation,
+        "parameters": dict(call.parameters),
+        "error": call.error,
+        "at": call.at,
+        "writes": call.writes,
+    }
 
 
-def _wrote(execution: Execution) -> bool:
-    return any(written(outcome) for outcome in execution.outcomes)
+def _state(scenario: Scenario, act: Outcome) -> JSON:
+    """By physical name, and by the name of the subject; what was never touched is empty."""
+    tables: dict[str, JSON] = {name: [plain(item) for item in items] for name, items in act.state.tables.items()}
+    objects: dict[str, JSON] = {bucket: dict(held) for bucket, held in act.state.objects.items()}
+    for subject, name in scenario.names.items():
+        tables.setdefault(subject, tables.get(name, []))
+        objects.setdefault(subject, objects.get(name, {}))
+    return {"tables": tables, "objects": objects}
 
 
-def written(outcome: Outcome) -> list[Call]:
-    """The calls that put something into S3 or DynamoDB, refused ones too."""
-    wanted = {"s3": ("PutObject",), "dynamodb": WRITES}
-    return [call for call in outcome.calls if call.operation in wanted.get(call.service, ())]
+def _did(act: Outcome) -> str:
+    """`the handler returned {...}; it called dynamodb:PutItem (ThrottlingException)`."""
+    calls = [f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "") for c in act.calls if not aside(c)]
+    names = list(dict.fromkeys(calls))
+    return f"{ended(act)}; " + (f"it called {', '.join(names[:5])}" if names else "it called nothing")
+
+
+def _line(act: Outcome) -> str | None:
+    if act.error and act.error.at:
+        return act.error.at
+    lines = [call.at for call in act.calls if call.at and call.writes] or [call.at for call in act.calls if call.at]
+    return lines[-1] if lines else None
+
+

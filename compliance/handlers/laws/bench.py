@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Maker, Record, Source, failed, named
 from compliance.handlers.effects import Unit, units
+from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Acts, Finding, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
 
@@ -41,6 +42,10 @@ class Bench:
 
     def batch(self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, **more: JSON) -> Batch:
         return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
+
+    def odd(self, values: Values, kind: int) -> Batch:
+        """One record of a kind with other values than plain ones."""
+        return self.maker.batch(1, self.moment(), kinds=[kind], values=values)
 
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
         return Step(batch.event, batch.at + timedelta(minutes=4) + later, faults, fresh)

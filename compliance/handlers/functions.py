@@ -1,0 +1,107 @@
+"""What the expressions of a scenario may call, beside CEL's own functions."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+from compliance.cel import Failed, Function
+from compliance.handlers.effects import TOLERANCE, moment
+from compliance.handlers.sandbox.values import plain_value
+
+JSON = Any
+
+
+def _json(text: JSON) -> JSON:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise Failed(f"{text!r} is no JSON") from None
+
+
+def _plain(value: JSON) -> JSON:
+    """An item in attribute values, or one attribute value, as plain values."""
+    if isinstance(value, dict) and value and all(isinstance(v, dict) and len(v) == 1 for v in value.values()):
+        return {name: plain_value(child) for name, child in value.items()}
+    return plain_value(value)
+
+
+def leaves(value: JSON) -> Iterator[str]:
+    """Every scalar in a value, as text; JSON in a text counts as a value too."""
+    if isinstance(value, dict | list | tuple):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from leaves(child)
+    elif isinstance(value, str):
+        yield value
+        if value[:1] in ("{", "["):
+            try:
+                yield from leaves(json.loads(value))
+            except (ValueError, RecursionError):
+                return
+    else:
+        yield json.dumps(value)
+
+
+def time_of(value: JSON) -> datetime:
+    """The moment that a text or a number tells. Raises Failed."""
+    told = moment(value if isinstance(value, str) else json.dumps(value))
+    if told is None:
+        raise Failed(f"{value!r} tells no time")
+    return told
+
+
+def _tells(value: JSON, time: JSON) -> bool:
+    return abs(time_of(value) - time_of(time)) <= TOLERANCE
+
+
+def _date(value: JSON, form: str) -> str:
+    return time_of(value).astimezone(UTC).strftime(form)
+
+
+def _captures(text: JSON, pattern: str) -> list[str]:
+    if not isinstance(text, str):
+        raise Failed(f"{text!r} is no text")
+    try:
+        match = re.fullmatch(pattern, text, re.DOTALL)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise Failed(f"no regular expression: {error}") from None
+    if match is None:
+        raise Failed(f"{text!r} is not of the form {pattern}")
+    return [group or "" for group in match.groups()]
+
+
+def _decoded(text: JSON) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (TypeError, ValueError, binascii.Error):
+        raise Failed(f"{text!r} is no base64 of a text") from None
+
+
+def _unquote(text: JSON) -> str:
+    if not isinstance(text, str):
+        raise Failed(f"{text!r} is no text")
+    return unquote(text)
+
+
+def _call(function: Callable[..., Any], count: int = 1) -> Function:
+    return Function(function, count, count)
+
+
+# By name: the function, and what it gives.
+WORDS: Mapping[str, tuple[Function, str]] = {
+    "json": (_call(_json), "the value that a JSON text stands for"),
+    "plain": (_call(_plain), "an item in attribute values as plain values"),
+    "leaves": (_call(lambda value: list(leaves(value))), "every text and number in a value, as text"),
+    "tells": (_call(_tells, 2), "whether a timestamp is within 15 minutes of a time"),
+    "date": (_call(_date, 2), "a time's UTC date, in a form such as '%Y/%m/%d'"),
+    "captures": (_call(_captures, 2), "what the groups of a regular expression match in a whole text"),
+    "base64": (_call(_decoded), "the text that base64 stands for"),
+    "unquote": (_call(_unquote), "a text without percent-encoding"),
+}
+FUNCTIONS: Mapping[str, Function] = {name: function for name, (function, _) in WORDS.items()}

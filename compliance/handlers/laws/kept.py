@@ -1,0 +1,273 @@
+"""A law about values: what an event holds arrives as it was sent.
+
+Where values go is learnt from plain ones; then values that careless code changes have to be there too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote, unquote, unquote_plus
+
+import msgspec
+
+from compliance.handlers.batches import Batch, Record, leaves, of_senders
+from compliance.handlers.effects import Unit, of_record
+from compliance.handlers.events import Draw
+from compliance.handlers.events.values import Values
+from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
+from compliance.handlers.runs import Finding, Task
+from compliance.handlers.sandbox import Outcome
+
+JSON = Any
+UNCHANGED = "ids and values as they were sent"
+
+# Words that careless code changes: what it does to them, in words.
+WORDS: Mapping[str, Any] = {
+    "capitals": lambda draw: f"{draw.word(5).upper()}{draw.word(5)}",
+    "digits only": lambda draw: draw.digits(14),
+    "leading zeros": lambda draw: f"000{draw.digits(9)}",
+    "spaces": lambda draw: f" {draw.word(5)}  {draw.word(5)} ",
+    "combining characters": lambda draw: unicodedata.normalize("NFD", f"Åé{draw.word(6)}ö"),
+    "composed characters": lambda draw: f"Å{draw.word(6)}注文 №{draw.number(1, 9)}",
+}
+
+
+class _Odd(Values):
+    """Words of one kind instead of plain ones."""
+
+    def __init__(self, draw: Draw, kind: str) -> None:
+        super().__init__(draw)
+        self._odd, self._words = draw, kind
+
+    def value(self, name: str) -> JSON:
+        if name not in self.drawn and self._kinds.get(name, "word") == "word":
+            self.drawn[name] = WORDS[self._words](self._odd)
+        return super().value(name)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a value of a record goes: into which leaf of what is written, whole or as a part of it."""
+
+    value: str
+    kind: str
+    target: str
+    leaf: str
+    whole: bool
+
+
+def kept_as_is(bench: Bench) -> Task:
+    """Plain records to learn from; each kind of word; and every type that there is."""
+    singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
+    acts = yield [bench.play(single) for single in singles]
+    if unseen := bench.unseen(acts):
+        return unseen
+    places = {
+        kind: list(_places(bench.units(act), single.records[0]))
+        for kind, (single, [act]) in enumerate(zip(singles, acts, strict=True))
+        if not bench.trouble(act)
+    }
+    kinds = [kind for kind, found in places.items() if found]
+    if not kinds:
+        why = next((t for [act] in acts if (t := bench.trouble(act))), "no value of a record is in what it writes")
+        return [unknown(why, UNCHANGED)]
+    odd = [(word, kind, bench.odd(_Odd(bench.draw, word), kind)) for word in WORDS for kind in kinds]
+    typed = [(kind, batch) for kind in kinds if (batch := _typed(bench, singles[kind]))]
+    acts = yield [bench.play(batch) for *_, batch in (*odd, *typed)]
+    findings: list[Finding] = []
+    for (word, kind, batch), [act] in zip(odd, acts, strict=False):
+        findings += _changed(bench, places[kind], batch, act, word)
+    for (kind, batch), [act] in zip(typed, acts[len(odd) :], strict=True):
+        findings += _types(bench, places[kind], batch, act)
+    if findings:
+        return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
+    known = {place.value for found in places.values() for place in found}
+    return [good(f"{len(known)} values arrive unchanged, with {', '.join(WORDS)}, and of every type", UNCHANGED)]
+
+
+def _places(made: Sequence[Unit], record: Record) -> Iterator[_Place]:
+    for unit in of_record(made, record):
+        for leaf, text in leaves(unit.said).items():
+            for value, own in record.own.items():
+                if len(own) >= 5 and of_senders(value) and own in text:
+                    yield _Place(value, unit.kind, unit.target, leaf, text == own)
+
+
+def _changed(
+    bench: Bench, places: Sequence[_Place], batch: Batch, act: Outcome | None, word: str
+) -> Iterator[Finding]:
+    if trouble := bench.trouble(act):
+        yield bad(f"a record with {word}: {trouble}", UNCHANGED)
+        return
+    sent = leaves(batch.records[0].raw)
+    made = [(unit, leaves(unit.said)) for unit in bench.units(act)]
+    for place in places:
+        wanted = sent.get(place.value, "")
+        if batch_key := place.value == "s3.object.key":
+            wanted = unquote_plus(wanted)
+        there = [(u, own[place.leaf]) for u, own in made if (u.kind, u.target) == (place.kind, place.target) and place.leaf in own]
+        if any(_arrived(wanted, text, place.whole and not batch_key) for _, text in there):
+            continue
+        unit, text = there[0] if there else (None, "nothing")
+        found = f"{word}: {_short(place.value)} {wanted!r} arrives in {place.kind} {place.leaf} as {brief(text, 80)!r}"
+        yield bad(found, UNCHANGED, unit.call.at if unit else None)
+
+
+def _arrived(wanted: str, text: str, whole: bool) -> bool:
+    if text == wanted:
+        return True
+    if whole:
+        return False
+    forms = (wanted, quote(wanted), quote(wanted, safe=""), wanted.replace("/", "%2F"), json.dumps(wanted)[1:-1])
+    return any(form in text for form in forms) or wanted in unquote(text) or wanted in unquote_plus(text)
+
+
+def _short(value: str) -> str:
+    return value.rpartition("Image.")[2] if "Image." in value else value
+
+
+# Every type of DynamoDB
+
+
+def _typed(bench: Bench, single: Batch) -> Batch | None:
+    """The change of an item that also has an attribute of every type; None for other sources."""
+    if bench.source.trigger != "dynamodb":
+        return None
+    raw = json.loads(json.dumps(single.records[0].raw))
+    for image in ("NewImage", "OldImage"):
+        if image in raw["dynamodb"]:
+            raw["dynamodb"][image] |= types(bench.draw)
+    record = msgspec.structs.replace(single.records[0], raw=raw)
+    return Batch({**single.event, "Records": [raw]}, (record,), single.at)
+
+
+def types(draw: Draw) -> dict[str, JSON]:
+    """An attribute of every type, under drawn names, as an event has it."""
+    number = draw.digits(38)
+    binary = base64.b64encode(b"\xff\x00\xfe" + draw.word(6).encode()).decode()
+    values: Sequence[JSON] = (
+        {"N": number},
+        {"N": f"-0.{draw.digits(20)}"},
+        {"BOOL": False},
+        {"BOOL": True},
+        {"NULL": True},
+        {"S": ""},
+        {"SS": sorted([draw.word(), draw.word().upper()])},
+        {"NS": ["1", number]},
+        {"B": binary},
+        {"BS": [binary]},
+        {"L": []},
+        {"M": {}},
+        {"L": [{"N": number}, {"NULL": True}, {"M": {draw.word(): {"BOOL": True}}}]},
+    )
+    return {f"{draw.word(6)}{i}": value for i, value in enumerate(values)}
+
+
+def _types(bench: Bench, places: Sequence[_Place], batch: Batch, act: Outcome | None) -> Iterator[Finding]:
+    """Where an image is kept as a whole, its attributes of every type are."""
+    changes = batch.records[0].raw["dynamodb"]
+    copies = {
+        (p.kind, p.target, image, copy)
+        for p in places
+        if p.whole and (found := _copy(p)) and (image := found[0]) in changes and (copy := found[1]) is not None
+    }
+    if copies and (trouble := bench.trouble(act)):
+        yield bad(f"an item with attributes of every type: {trouble}", UNCHANGED)
+        return
+    for kind, target, image, copy in copies:
+        for unit in bench.units(act):
+            if (unit.kind, unit.target) == (kind, target):
+                held = _dug(unit.said, copy)
+                for name, value in changes[image].items():
+                    if not isinstance(held, dict) or not (name in held and same(held[name], value)):
+                        got = held.get(name, "nothing") if isinstance(held, dict) else "nothing"
+                        yield bad(f"{next(iter(value))} of {image} {brief(value, 60)} arrives as {brief(got, 60)}", UNCHANGED, unit.call.at)
+
+
+def _copy(place: _Place) -> tuple[str, str] | None:
+    """The image that a value is of, and where its copy is, if the value keeps its own place in it.
+
+    Only the attribute with a list in a map of the drawn item shows that the whole of it is copied.
+    """
+    _, _, rest = place.value.partition("dynamodb.")
+    image, _, within = rest.partition(".")
+    if not image.endswith("Image") or within.count(".") < 3:
+        return None
+    plain = ".".join(p for p in within.split(".") if p not in ("M", "L", "S", "N"))
+    for form in (within, plain):
+        if place.leaf == form or place.leaf.endswith(f".{form}"):
+            return image, place.leaf.removesuffix(form).rstrip(".")
+    return None
+
+
+def _dug(value: JSON, path: str) -> JSON:
+    """What is at a leaf's place, through JSON in texts, with numbers as exact as they were written."""
+    for step in filter(None, path.split(".")):
+        if isinstance(value, str):
+            value = _loaded(value)
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return _loaded(value) if isinstance(value, str) else value
+
+
+def _loaded(text: str) -> JSON:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return None
+
+
+def same(got: JSON, value: JSON) -> bool:
+    """Whether something is an attribute value as it is, or the plain value that it stands for."""
+    (kind, held), *_ = value.items()
+    if isinstance(got, dict) and set(got) == {kind}:
+        return _equal(got[kind], held, kind, typed=True)
+    return _equal(got, held, kind, typed=False)
+
+
+def _equal(got: JSON, held: JSON, kind: str, *, typed: bool) -> bool:
+    match kind:
+        case "NULL":
+            return got is True if typed else got is None
+        case "M":
+            return isinstance(got, dict) and set(got) == set(held) and all(same(got[n], v) for n, v in held.items())
+        case "L":
+            return isinstance(got, list) and len(got) == len(held) and all(map(same, got, held))
+        case "SS" | "NS" | "BS":
+            one = {"SS": "S", "NS": "N", "BS": "B"}[kind]
+            items = list(got.get("values", ())) if isinstance(got, dict) else got
+            if not isinstance(items, list) or len(items) != len(held):
+                return False
+            return all(any(_equal(item, each, one, typed=typed) for item in items) for each in held)
+        case "N":
+            return not isinstance(got, bool) and _number(got) == Decimal(held)
+        case "B":
+            return _bytes(got) == base64.b64decode(held)
+        case _:
+            return type(got) is type(held) and got == held
+
+
+def _number(got: JSON) -> Decimal | None:
+    try:
+        return Decimal(str(got)) if isinstance(got, str | int | Decimal) else None
+    except InvalidOperation:
+        return None
+
+
+def _bytes(got: JSON) -> bytes | None:
+    """Bytes as base64, as a list of numbers, or as Node.js writes a Buffer or an array of them."""
+    if isinstance(got, dict):
+        got = got["data"] if set(got) == {"type", "data"} else list(got.values())
+    try:
+        return bytes(got) if isinstance(got, list) else base64.b64decode(got, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return None
