@@ -36,7 +36,7 @@ from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
     from compliance.document.waivers import Outcome
-    from compliance.handlers.scenarios import Observations
+    from compliance.handlers.runs import Handlers
     from compliance.template.deployed import Deployment
 
 Progress = Callable[[str], None]
@@ -105,7 +105,7 @@ def audit(
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
         pipeline = find(document, assembly, names(rules, environment), environment)
-        observations = _observations(options, pipeline)
+        observations = _observations(options, rules, document, pipeline, environment)
         progress("judging")
         others = find_others()
         found, asked = _compared(deployment)
@@ -137,7 +137,7 @@ def audit(
                 categories=tuple(_scores(document, judged)),
                 findings=findings,
                 scanners=tuple(runs),
-                notes=(*_notes(options, others, observations()), *asked, *warnings),
+                notes=(*_notes(options, others, observations), *asked, *warnings),
                 problems=(*_unseen(assembly), *found, *problems),
                 diagram=drawn,
             )
@@ -294,7 +294,7 @@ def judge(
     as_of: date,
     environment: str,
     others: Mapping[str, Assembly | str] | str,
-    observations: Callable[[], Observations],
+    observations: Handlers,
 ) -> tuple[Result, ...]:
     """Every rule's verdict, in the document's order. See `compliance.rules.Case` for the arguments."""
 
@@ -308,13 +308,21 @@ def judge(
     return tuple(judged[rule.requirement.id] for rule in rules)
 
 
-def _observations(options: Options, pipeline: Wiring) -> Callable[[], Observations]:
-    from compliance.handlers.scenarios import NotRun, start, target
+def _observations(
+    options: Options, rules: Sequence[Rule], document: Document, pipeline: Wiring, environment: str
+) -> Handlers:
+    """The handlers that the rules ask for, which run in the background from now on."""
+    from compliance.handlers.runs import Handlers, start
+    from compliance.rules.handlers import planned
 
     if options.skip_handlers:
-        skipped = NotRun("handlers were not run (--skip-handlers)")
-        return start(skipped, skipped)
-    return start(target(pipeline, "processor"), target(pipeline, "audit_function"), cache=options.cache)
+        return Handlers.none("handlers were not run (--skip-handlers)")
+    nothing = Handlers.none("planned only")
+
+    def case_of(rule: Rule) -> Case:
+        return Case(rule.requirement, document, pipeline, options.as_of, environment, "", nothing)
+
+    return start(planned(rules, case_of), cache=options.cache)
 
 
 def _result(rule: Rule, case: Case) -> Result:
@@ -351,14 +359,14 @@ def _unseen(assembly: Assembly) -> Iterator[str]:
         yield f"{where} is a nested stack whose template is not here; audit it within its assembly"
 
 
-def _notes(options: Options, others: Any, seen: Observations) -> Iterator[str]:
+def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
-    if seen.cached:
+    if any(run.cached for run in seen.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
-    for limit in seen.unheld:
+    for limit in dict.fromkeys(limit for run in seen.all for limit in run.unheld):
         yield f"sandbox: {limit}"
     if isinstance(others, str):
         yield others

@@ -22,6 +22,7 @@ from compliance.document import requirements as document
 from compliance.document.requirements import Category, Document, Requirement
 from compliance.facts.pipeline import GROUPS, ROLES
 from compliance.facts.subjects import Link, Subject
+from compliance.handlers.laws import LAWS
 from compliance.rules import KINDS, Kind
 from compliance.template.source import read_yaml
 
@@ -140,10 +141,9 @@ def _kind(own: Document, kind: Kind) -> Iterator[str]:
         yield from ("", f"`{nested.__name__.lower()}`: {_uncapitalised(_text(_doc(nested)))}", "")
         yield from _parameters(nested)
     users = [r for r in own.requirements if r.kind == kind.name]
-    if "probe" in {field.name for field in msgspec.structs.fields(kind.parameters)}:
+    if kind.name == "law":
         yield ""
-        titles = {r.check["probe"]: f"{r.title} ({r.id})" for r in users if "probe" in r.check}
-        yield from _table("probe", "what has to hold", titles)
+        yield from _table("law", "what has to hold", {name: law.promise for name, law in LAWS.items()})
     if users:
         links = ", ".join(f"[{r.id}](requirements.md#{_anchor(r)})" for r in users)
         yield from ("", f"Used by {links}.")

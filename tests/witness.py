@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from compliance import audit
 from compliance.document import requirements as document
 from compliance.facts.pipeline import LOG_GROUP, ROLES, Pipeline
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers
 from compliance.model import Result, Status
 from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     Change,
@@ -47,9 +47,7 @@ ENVIRONMENTS = ("dev", "pr1", "staging")
 DOCUMENT = document.load()
 RULES = bind(DOCUMENT)
 # Judged by what the handlers do or call, which is no matter of templates.
-OF_HANDLERS = frozenset(
-    r.requirement.id for r in RULES if r.kind in (KINDS["handler"], KINDS["least_privilege"])
-)
+OF_HANDLERS = frozenset(r.requirement.id for r in RULES if r.kind.plan and r.kind is not KINDS["isolation"])
 JUDGED = tuple(rule for rule in RULES if rule.requirement.id not in OF_HANDLERS)
 
 
@@ -101,7 +99,7 @@ def judge(
 def judge_assemblies(
     own: Assembly, others: Mapping[str, Assembly], environment: str = ENVIRONMENTS[0]
 ) -> tuple[Result, ...]:
-    skipped = NotRun("handlers are not run here")
+    skipped = Handlers.none("handlers are not run here")
     return audit.judge(
         JUDGED,
         DOCUMENT,
@@ -109,7 +107,7 @@ def judge_assemblies(
         as_of=AS_OF,
         environment=environment,
         others=others or "one environment alone",
-        observations=lambda: Observations(skipped, skipped),
+        observations=skipped,
     )
 
 

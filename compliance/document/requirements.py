@@ -25,6 +25,15 @@ Sentence = Annotated[str, msgspec.Meta(min_length=3)]
 Named = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+# A check without `kind:` that has one of these keys is of that kind; else it is a predicate.
+KEYED = frozenset({"scenario", "law", "checks"})
+
+
+def kind_of(check: Mapping[str, Any]) -> str:
+    """The kind of a check: what it says, or what a key of it tells."""
+    return str(check.get("kind") or next(iter(KEYED & check.keys()), "predicate"))
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `{env}` is: the app's context key, its default, and the environments synthesised besides.
 
@@ -99,7 +108,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def kind(self) -> str:
         """The kind of its check."""
-        return str(self.check.get("kind", "predicate"))
+        return kind_of(self.check)
 
     def concerns(self, environment: str) -> bool:
         """Whether it is about an environment."""
@@ -114,6 +123,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
     subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
+    events: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
 
 
 class Document:
@@ -123,6 +133,7 @@ class Document:
         self.path, self._lines = path, lines
         self.title, self.environment = file.title, file.environment
         self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
+        self.events = file.events  # by name, for scenarios
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
         self._made: dict[Callable[[Document], Any], Any] = {}
 

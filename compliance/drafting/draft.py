@@ -22,7 +22,7 @@ from compliance.document.requirements import Document, Environment, _File
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.pipeline import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.facts.subjects import Declared, find
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.reports.text import one_line, printable
 from compliance.rules import bind
@@ -36,7 +36,7 @@ from compliance.template.synth import Synths, find_app
 
 API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
 INTEGRATION = "AWS::ApiGatewayV2::Integration"
-NOT_RUN = NotRun("handlers are not run for a draft")
+NOT_RUN = Handlers.none("handlers are not run for a draft")
 # What may be a subject, and what it is called; those first that a stack is built around.
 WORDS: Mapping[str, str] = {
     API: "api",
@@ -627,7 +627,7 @@ def _judged(
             as_of=as_of,
             environment=environment,
             others="a draft looks at one environment",
-            observations=lambda: Observations(NOT_RUN, NOT_RUN),
+            observations=NOT_RUN,
         )
         kept = [p for p, r in zip(met, results, strict=True) if r.verdict.status is Status.PASS]
         unmet += [p for p in met if p not in kept]

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -58,9 +59,16 @@ class Source(msgspec.Struct, frozen=True):
 
 def sources(pipeline: Wiring, function: Resource) -> tuple[Source, ...]:
     """Every batch source of a function. Raises Undecided where a mapping hangs on the deployment."""
-    found = [_of_mapping(pipeline, m) for m in pipeline.assembly.resources(MAPPING) if _feeds(pipeline, m, function)]
-    found += [Source("sns") for s in pipeline.assembly.resources("AWS::SNS::Subscription")
-              if s.get("Protocol") == "lambda" and pipeline.identify(s.get("Endpoint"), FUNCTION) is function]
+    found = [
+        _of_mapping(pipeline, m)
+        for m in pipeline.assembly.resources(MAPPING)
+        if _feeds(pipeline, m, function)
+    ]
+    found += [
+        Source("sns")
+        for s in pipeline.assembly.resources("AWS::SNS::Subscription")
+        if s.get("Protocol") == "lambda" and pipeline.identify(s.get("Endpoint"), FUNCTION) is function
+    ]
     if any(pipeline.identify(value, FUNCTION) is function for value in _notified(pipeline)):
         found.append(Source("s3"))
     return tuple(source for source in found if source)
@@ -109,7 +117,11 @@ def _notified(pipeline: Wiring) -> Iterator[Any]:
     """The functions that buckets tell of their objects, by the bucket or by CDK's custom resource."""
     places = (
         ("AWS::S3::Bucket", "NotificationConfiguration.LambdaConfigurations", "Function"),
-        ("Custom::S3BucketNotifications", "NotificationConfiguration.LambdaFunctionConfigurations", "LambdaFunctionArn"),
+        (
+            "Custom::S3BucketNotifications",
+            "NotificationConfiguration.LambdaFunctionConfigurations",
+            "LambdaFunctionArn",
+        ),
     )
     for type_, path, name in places:
         for resource in pipeline.assembly.resources(type_):
@@ -121,15 +133,16 @@ def _notified(pipeline: Wiring) -> Iterator[Any]:
 # Batches
 
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT")  # which two records may share by chance
+WORD = re.compile(r"[0-9A-Za-z]{6,}")
 
 
 class Record(msgspec.Struct, frozen=True):
     """One record of a batch.
 
     `id` is what a partial batch response calls it. `kind` numbers the template that it was made from.
-    `own` are the values that no other record holds, by their place; `contents` those of them that are
-    no ids: no log may hold them.
+    `own` are values that another of its kind does not hold, by their place; `contents` those of them that
+    are no ids: no log may hold them. `marks` are words that only this record holds: whoever says one of
+    them, speaks of this record.
     """
 
     id: str
@@ -137,12 +150,7 @@ class Record(msgspec.Struct, frozen=True):
     raw: JSON
     own: Mapping[str, str]
     contents: tuple[str, ...]
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Texts that only this record holds: whoever says one of them, speaks of this record."""
-        texts = (text for text in self.own.values() if len(text) >= 6 and not TIME.match(text))
-        return tuple(dict.fromkeys(texts))
+    marks: frozenset[str]
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -170,8 +178,19 @@ class Maker:
             return len(self._templates)
         return len(ABSENT) + 1 if self.source.failures else len(_usual(self.source))
 
+    @property
+    def ordinary(self) -> Sequence[int]:
+        """The kinds that every handler takes: whole failure records, and no texts that are none."""
+        return range(1) if self.source.failures and not self._templates else range(self.kinds)
+
     def batch(
-        self, size: int, at: datetime, *, kinds: Sequence[int] = (), values: Values | None = None, **more: JSON
+        self,
+        size: int,
+        at: datetime,
+        *,
+        kinds: Sequence[int] = (),
+        values: Values | None = None,
+        **more: JSON,
     ) -> Batch:
         """Records of every kind in turn, or of these kinds; `more` are further members of each.
 
@@ -184,19 +203,29 @@ class Maker:
             data[0] = {**values.fill(self._template(turns[0], at)), **more}
         event = event_of({self.source.trigger: data}, self._draw, at)
         raws = event["Records"]
-        others = {kind: set(leaves(raw).values()) for kind, raw in zip(decoys, raws[size:], strict=True)}
-        made = [self._record(raw, kind, others[kind]) for kind, raw in zip(turns, raws[:size], strict=True)]
+        flat = [leaves(raw) for raw in raws]
+        words = [frozenset(word for text in own.values() for word in WORD.findall(text)) for own in flat]
+        seen = Counter(word for own in words for word in own)
+        others = {kind: set(own.values()) for kind, own in zip(decoys, flat[size:], strict=True)}
+        made = [
+            self._record(raws[i], kind, flat[i], others[kind], frozenset(w for w in words[i] if seen[w] == 1))
+            for i, kind in enumerate(turns)
+        ]
         return Batch({**event, "Records": raws[:size]}, tuple(made), at)
 
-    def _record(self, raw: JSON, kind: int, others: set[str]) -> Record:
-        own = {place: text for place, text in leaves(raw).items() if text not in others}
+    def _record(
+        self, raw: JSON, kind: int, flat: Mapping[str, str], others: set[str], marks: frozenset[str]
+    ) -> Record:
+        own = {place: text for place, text in flat.items() if text not in others}
         keys = set(self.source.keys)
         contents = [
             text
             for place, text in own.items()
-            if len(text) >= 5 and of_senders(place) and not _identifies(place, keys)
+            if len(text) >= 5 and of_senders(place) and not identifies(place, keys)
         ]
-        return Record(identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)))
+        return Record(
+            identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)), marks
+        )
 
     def _data(self, kind: int, at: datetime) -> JSON:
         return Values(self._draw).fill(self._template(kind, at))
@@ -247,9 +276,14 @@ def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
     def image(which: str) -> JSON:
         return {
             **own,
-            "customer": {"M": {"name": {"S": {"draw": f"{which}_name"}}, "email": {"S": {"draw": f"{which}_mail", "as": "email"}}}},
+            "customer": {
+                "M": {
+                    "name": {"S": {"draw": f"{which}_name"}},
+                    "email": {"S": {"draw": f"{which}_mail", "as": "email"}},
+                }
+            },
             "items": {"L": [{"M": {"price": {"N": {"draw": f"{which}_price", "as": "digits"}}}}]},
-            "note": {"S": "„{{%s_note}}“ said" % which},
+            "note": {"S": f"„{{{{{which}_note}}}}“ said"},
             "express": {"BOOL": True},
             "coupon": {"NULL": True},
         }
@@ -288,7 +322,10 @@ def of_senders(place: str) -> bool:
     return place.startswith(SENT)
 
 
-def _identifies(place: str, keys: set[str]) -> bool:
+def identifies(place: str, keys: set[str]) -> bool:
+    """Whether a place holds an id: a key attribute of the stream's table, a name that ends in id or key."""
+    if place.startswith(("dynamodb.Keys", "s3.object.key")):
+        return True
     parts = place.removesuffix(".S").removesuffix(".N").split(".")
     return parts[-1].lower().endswith(("id", "key")) or (len(parts) == 3 and parts[-1] in keys)
 

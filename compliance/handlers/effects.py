@@ -83,8 +83,8 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
             key = str(_mapping(each).get("Key"))
             yield Unit("s3:DeleteObject", _target(parameters), key, {"Key": key}, call)
     else:
-        key = parameters.get("Key") if service == "s3" else None
-        place = key if isinstance(key, str) else None
+        named = parameters.get("Key") if service == "s3" else None
+        place = named if isinstance(named, str) else None
         yield Unit(f"{service}:{call.operation}", _target(parameters), place, dict(parameters), call)
 
 
@@ -95,7 +95,12 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
         for table, batch in _mapping(parameters.get("RequestItems")).items():
             for request in map(_mapping, _list(batch)):
                 for name, said in request.items():
-                    requests.append(("PutItem" if name == "PutRequest" else "DeleteItem", {"TableName": table, **_mapping(said)}))
+                    requests.append(
+                        (
+                            "PutItem" if name == "PutRequest" else "DeleteItem",
+                            {"TableName": table, **_mapping(said)},
+                        )
+                    )
     elif call.operation == "TransactWriteItems":
         for part in map(_mapping, _list(parameters.get("TransactItems"))):
             requests += [(ACTIONS[name], _mapping(said)) for name, said in part.items() if name in ACTIONS]
@@ -168,8 +173,8 @@ class Alike:
         return value
 
     def _text(self, text: str) -> str:
-        text = ISO.sub(self._time, text)
-        text = DIGITS.sub(self._time, text)
+        for form in (DIGITS, ISO, SPELT):
+            text = form.sub(self._time, text)
         return UUID.sub(lambda m: m[0] if m[0] in self._events else "<made up>", text)
 
     def _time(self, match: re.Match[str]) -> str:
@@ -186,8 +191,8 @@ class Alike:
             return None
         if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
             pairs = zip(one, other, strict=True)
-            found = (self.differ(a, b, f"{place}.{i}") for i, (a, b) in enumerate(pairs))
-            return next((each for each in found if each), None)
+            items = (self.differ(a, b, f"{place}.{i}") for i, (a, b) in enumerate(pairs))
+            return next((each for each in items if each), None)
         if one == other or (self._made_up(one) and self._made_up(other)):
             return None
         return place, one, other
@@ -195,13 +200,19 @@ class Alike:
     def _made_up(self, value: JSON) -> bool:
         """Whether a text looks drawn: characters and digits without sense, that no event holds."""
         return isinstance(value, str) and any(
-            not word.isalpha() and word not in self._events for word in re.findall(r"[0-9A-Za-z_-]{8,}", value)
+            not word.isalpha() and word not in self._events
+            for word in re.findall(r"[0-9A-Za-z_-]{8,}", value)
         )
 
 
 NOW = "<now>"
 UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
-ISO = re.compile(r"\d{4}-?\d\d-?\d\d[T ]?\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?")
+ISO = re.compile(r"(?<!\d)\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?(?!\d)")
+# Tue, 08 Jul 2031 00:21:10 GMT; Tue Jul 08 2031 00:21:10 GMT+0000
+SPELT = re.compile(
+    r"[A-Z][a-z]{2},? (?:[A-Z][a-z]{2} \d{1,2}|\d{1,2} [A-Z][a-z]{2}),? \d{4} \d\d:\d\d:\d\d"
+    r"(?: GMT)?(?:[+-]\d{4})?"
+)
 DIGITS = re.compile(r"(?<![\d.])(?:\d{10}|\d{13}|\d{14}|\d{16,17}|\d{19,20})(?:\.\d{1,9})?(?![\d])")
 
 
@@ -209,6 +220,10 @@ def moment(text: str) -> datetime | None:
     """The time that a text tells: ISO 8601, seconds since 1970 or parts of them, date and time in digits."""
     digits = text.partition(".")[0]
     try:
+        if text[:1].isalpha():
+            words = re.findall(r"\d{4}(?= )|[A-Z][a-z]{2}|\d\d:\d\d:\d\d|\d{1,2}", text)[1:]
+            forms = ("%b %d %Y %H:%M:%S", "%d %b %Y %H:%M:%S")
+            return datetime.strptime(" ".join(words[:4]), forms[words[0].isdigit()]).replace(tzinfo=UTC)
         if not digits.isdigit():
             told = datetime.fromisoformat(text.replace(",", "."))
             return told if told.tzinfo else told.replace(tzinfo=UTC)

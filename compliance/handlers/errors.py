@@ -20,7 +20,9 @@ FILE = Path(__file__).with_name("declared_errors.json")
 CONDITION = frozenset(
     ("ConditionalCheckFailedException", "PreconditionFailed", "DuplicateItemException", "412")
 )
-DONE = re.compile(r"AlreadyExists|Duplicate|ConditionalCheckFailed|PreconditionFailed|^TransactionCanceled|IdempotentParameterMismatch")
+DONE = re.compile(
+    r"AlreadyExists|Duplicate|ConditionalCheckFailed|PreconditionFailed|^TransactionCanceled|IdempotentParameterMismatch"
+)
 COMMON: Mapping[str, Sequence[str]] = {
     "s3": (
         "SlowDown",
@@ -72,8 +74,10 @@ def gone(service: str, operation: str, error: str) -> bool:
 # Making the file
 
 
-SERVICES = ("dynamodb", "s3", "sqs", "sns", "events", "kinesis", "firehose", "stepfunctions", "secretsmanager", "ssm",
-            "ses", "sesv2", "lambda", "kms", "cognito-idp", "rds-data", "bedrock-runtime", "iot-data")  # fmt: skip
+SERVICES = (
+    *("dynamodb", "s3", "sqs", "sns", "events", "kinesis", "firehose", "stepfunctions", "secretsmanager"),
+    *("ssm", "ses", "sesv2", "lambda", "kms", "cognito-idp", "rds-data", "bedrock-runtime", "iot-data"),
+)
 PREFIXES = {"stepfunctions": "states", "sesv2": "ses", "bedrock-runtime": "bedrock", "iot-data": "iot"}
 # Operations on data; those that set a service up are no handler's.
 DATA = re.compile(
@@ -84,7 +88,7 @@ DATA = re.compile(
 
 def from_models() -> dict[str, list[str]]:
     """What botocore's models declare, by `service:Operation` as IAM calls the service."""
-    from botocore.loaders import Loader
+    from botocore.loaders import Loader  # type: ignore[import-untyped]
 
     found: dict[str, list[str]] = {}
     for service in SERVICES:

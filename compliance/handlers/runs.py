@@ -125,10 +125,12 @@ class Ran(msgspec.Struct, frozen=True):
         """The limits that this platform could not impose."""
         return self.plain.unheld
 
-    def words(self) -> str:
-        """What to say behind each finding of a handler that had to be helped."""
+    def words(self, holds: bool | None) -> str:
+        """What to say behind a finding: of a handler that had to be helped, or that was stopped."""
         names = ", ".join(s.name for s in self.supplied)
-        return f" (once {names} is supplied)" if names else ""
+        stopped = next((e.stopped for e in self.executions if e.stopped), None)
+        helped = f" (once {names} is supplied)" if names else ""
+        return helped + (f"; stopped: {stopped}" if stopped and holds is not True else "")
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -152,7 +154,7 @@ class Handlers:
     def __init__(
         self, runs: Mapping[Resource, Future[Ran] | Ran | NotRun] | None = None, other: NotRun | None = None
     ) -> None:
-        self._runs = runs or {}
+        self._runs = {_place(function): run for function, run in (runs or {}).items()}
         self._other = other or NotRun("no requirement asks for its run")
 
     @staticmethod
@@ -161,8 +163,7 @@ class Handlers:
         return Handlers(other=NotRun(why, excused))
 
     def of(self, function: Resource) -> Ran | NotRun:
-        run = self._runs.get(function, self._other)
-        return run.result() if isinstance(run, Future) else run
+        return _waited(self._runs.get(_place(function), self._other))
 
     @property
     def running(self) -> bool:
@@ -170,8 +171,17 @@ class Handlers:
 
     @cached_property
     def all(self) -> tuple[Ran, ...]:
-        found = (self.of(function) for function in self._runs)
+        found = map(_waited, self._runs.values())
         return tuple(run for run in found if isinstance(run, Ran))
+
+
+def _place(function: Resource) -> tuple[str, str]:
+    """What tells a function from others, in whatever state its template is."""
+    return function.stack.name, function.logical_id
+
+
+def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
+    return run.result() if isinstance(run, Future) else run
 
 
 def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handlers:
@@ -289,7 +299,10 @@ def _execute(
 ) -> Execution:
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
-    played = [(p.container, repr(p.given), [(s.event, str(s.now), repr(s.faults), s.fresh) for s in p.steps]) for p in plays]
+    played = [
+        (p.container, repr(p.given), [(s.event, str(s.now), repr(s.faults), s.fresh) for s in p.steps])
+        for p in plays
+    ]
     key = hashlib.sha256(json.dumps(played, default=repr).encode()).hexdigest()
     supplies = Supplies(
         modules=tuple(s.name for s in supplied if s.what == "module"),

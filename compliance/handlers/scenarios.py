@@ -6,31 +6,31 @@ It is played twice unless it says when: soon after midnight and before it, which
 from __future__ import annotations
 
 import hashlib
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from compliance import cel
 from compliance.handlers.effects import aside
 from compliance.handlers.events import Draw
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
-from compliance.handlers.functions import FUNCTIONS
+from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Acts, Finding, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Call, Fault, Given, Outcome
-from compliance.handlers.sandbox.values import plain
 from compliance.model import Undecided
 
 JSON = Any
+ASSUMED = "\0"  # marks a finding about what was assumed
 # What predicates may name.
 NAMES: Mapping[str, str] = {
     "result": "what the last invocation returned",
     "error": "what it raised: `kind`, `message`, `at`; null if it did not",
-    "calls": "its calls to AWS: `service`, `operation`, `parameters`, `error` (null if it was done), `writes`",
+    "calls": "its calls: `service`, `operation`, `parameters`, `error` (null if it was done), `writes`",
     "log": "all that it logged, as one text",
     "lines": "the lines of its log",
     "state": "what is in AWS after it: `tables` (plain items by table), `objects` (texts by bucket and key)",
@@ -55,7 +55,11 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """One scenario as data. `names` are the physical names of subjects, which `given` may use."""
+    """One scenario as data.
+
+    `assuming` are predicates without which nothing can be told of an event. `names` are the physical names
+    of subjects, which `given` may use.
+    """
 
     events: tuple[JSON, ...]
     expect: tuple[str, ...]
@@ -64,6 +68,7 @@ class Scenario(msgspec.Struct, frozen=True):
     again: tuple[Again, ...] = ()
     clock: str | None = None
     let: Mapping[str, str] = msgspec.field(default_factory=dict)
+    assuming: tuple[str, ...] = ()
     names: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -73,7 +78,9 @@ class _Played(msgspec.Struct, frozen=True):
     drawn: Mapping[str, JSON]
 
 
-def compiled(let: Mapping[str, str], expect: Sequence[str]) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
+def compiled(
+    let: Mapping[str, str], expect: Sequence[str]
+) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
     """The expressions of a scenario; one of `let` may use those before it. Raises cel.SyntaxProblem."""
     names = list(NAMES)
     own: dict[str, cel.Expression] = {}
@@ -81,6 +88,15 @@ def compiled(let: Mapping[str, str], expect: Sequence[str]) -> tuple[dict[str, c
         own[name] = cel.compile(text, names, FUNCTIONS)
         names.append(name)
     return own, [cel.compile(text, names, FUNCTIONS) for text in expect]
+
+
+def time_of_day(text: str) -> datetime:
+    """The time that `clock` says. Raises ValueError."""
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"clock: {text!r} is no time in ISO 8601") from None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:
@@ -95,15 +111,17 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
         for at in _moments(scenario, stage.draw)
     ]
     acts = yield [one.play for one in played]
-    findings: list[Finding] = []
-    for one, outcomes in zip(played, acts, strict=True):
-        findings += _judged(scenario, one, outcomes)
-    return findings
+    findings = [
+        f for one, outcomes in zip(played, acts, strict=True) for f in _judged(scenario, one, outcomes)
+    ]
+    # An event that shows nothing is no matter where others show something.
+    told = [finding for finding in findings if finding.found[:1] != ASSUMED]
+    return told or [replace(finding, found=finding.found[1:]) for finding in findings]
 
 
 def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
     if scenario.clock:
-        return (datetime.fromisoformat(scenario.clock),)
+        return (time_of_day(scenario.clock),)
     return draw.early(draw.day()), draw.late(draw.day())
 
 
@@ -172,10 +190,17 @@ def _judged(scenario: Scenario, one: _Played, acts: Acts) -> Iterator[Finding]:
         yield Finding(None, f"{what}: it never ended", "; ".join(scenario.expect))
         return
     let, expect = compiled(scenario.let, scenario.expect)
+    _, assuming = compiled(scenario.let, scenario.assuming)
     bindings = _bindings(scenario, one, seen)
     for name, expression in let.items():
         bindings[name] = lambda e=expression: e.evaluate(bindings)
     did = _did(seen[-1])
+    for expression in assuming:
+        holds, why = _holds(expression, bindings)
+        if not holds:
+            found = f"{ASSUMED}{what}: {did}" + (f" ({why})" if why else "")
+            yield Finding(None, found, expression.text, _line(seen[-1]))
+            return
     for expression in expect:
         holds, why = _holds(expression, bindings)
         found = f"{what}: {did}" + (f" ({why})" if why else "")
@@ -193,9 +218,7 @@ def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bo
 
 
 def _bindings(scenario: Scenario, one: _Played, acts: Sequence[Outcome]) -> dict[str, JSON]:
-    runs = [
-        _run(scenario, step, act) for step, act in zip(one.play.steps, acts, strict=True)
-    ]
+    runs = [_run(scenario, step, act) for step, act in zip(one.play.steps, acts, strict=True)]
     return {**runs[-1], "runs": runs, "drawn": dict(one.drawn), "names": dict(scenario.names)}
 
 
@@ -226,7 +249,9 @@ def _shown(call: Call) -> JSON:
 
 def _state(scenario: Scenario, act: Outcome) -> JSON:
     """By physical name, and by the name of the subject; what was never touched is empty."""
-    tables: dict[str, JSON] = {name: [plain(item) for item in items] for name, items in act.state.tables.items()}
+    tables: dict[str, JSON] = {
+        name: [plain(item) for item in items] for name, items in act.state.tables.items()
+    }
     objects: dict[str, JSON] = {bucket: dict(held) for bucket, held in act.state.objects.items()}
     for subject, name in scenario.names.items():
         tables.setdefault(subject, tables.get(name, []))
@@ -236,7 +261,9 @@ def _state(scenario: Scenario, act: Outcome) -> JSON:
 
 def _did(act: Outcome) -> str:
     """`the handler returned {...}; it called dynamodb:PutItem (ThrottlingException)`."""
-    calls = [f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "") for c in act.calls if not aside(c)]
+    calls = [
+        f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "") for c in act.calls if not aside(c)
+    ]
     names = list(dict.fromkeys(calls))
     return f"{ended(act)}; " + (f"it called {', '.join(names[:5])}" if names else "it called nothing")
 
@@ -244,7 +271,7 @@ def _did(act: Outcome) -> str:
 def _line(act: Outcome) -> str | None:
     if act.error and act.error.at:
         return act.error.at
-    lines = [call.at for call in act.calls if call.at and call.writes] or [call.at for call in act.calls if call.at]
+    lines = [call.at for call in act.calls if call.at and call.writes] or [
+        call.at for call in act.calls if call.at
+    ]
     return lines[-1] if lines else None
-
-

@@ -56,7 +56,7 @@ def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
 
 
 def tables(pipeline: Wiring) -> Mapping[str, Table]:
-    """The keys of every table and of its indexes, by its name: so the stand-in knows one item from another."""
+    """The keys of every table and of its indexes, by its name: what tells one item from another."""
     found = {}
     for resource in pipeline.assembly.resources(*TABLES):
         name = pipeline.assembly.text(resource.ref)
@@ -84,6 +84,4 @@ def key_schema(pipeline: Wiring, schema: Value) -> Iterator[tuple[str, str]]:
 def attribute_types(table: Resource) -> Mapping[str, str]:
     """The types (S, N, B) of a table's key attributes, by name."""
     declared = to_list(table.get("AttributeDefinitions"))
-    return {
-        str(d.get("AttributeName")): str(d.get("AttributeType")) for d in declared if isinstance(d, dict)
-    }
+    return {str(d.get("AttributeName")): str(d.get("AttributeType")) for d in declared if isinstance(d, dict)}

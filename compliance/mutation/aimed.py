@@ -19,7 +19,7 @@ from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
 from compliance.rules import Case, Rule
 from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching
 from compliance.rules.environments import Parameterised, Retained
-from compliance.rules.handlers import Isolation
+from compliance.rules.handlers.isolation import Isolation
 from compliance.rules.least_privilege import LeastPrivilege
 from compliance.rules.naming import Name, Names, Tags
 from compliance.rules.notifications import Tells

@@ -7,6 +7,7 @@ are made where a rule asks for one, and a handler is run again only where what i
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,21 +21,20 @@ import msgspec
 
 from compliance.audit import names
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import Wiring
+from compliance.facts.pipeline import FUNCTION, Wiring
 from compliance.facts.subjects import find
+from compliance.handlers.runs import Handlers, Plan, Ran, run
 from compliance.handlers.sandbox import Program
-from compliance.handlers.scenarios import NotRun, Observations, Observed, Target, start, target
+from compliance.handlers.targets import NotRun, Target
 from compliance.model import CheckerError, InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
 from compliance.mutation.draft import Unit
 from compliance.mutation.reads import Read, may_see, watched
 from compliance.rules import Case, Rule
 from compliance.rules.environments import Comparison
-from compliance.rules.handlers import HandlerCheck
-from compliance.rules.handlers.probes import PROBES
-from compliance.template.assembly import Assembly, Stack
+from compliance.rules.handlers import planned
+from compliance.template.assembly import Assembly, Resource, Stack
 
-ROLES = {"processor": "processor", "audit_function": "audit"}  # subjects that run, and who saw them
 # Kinds that need another environment's input, or a run: asked last.
 DEAR = ("parameterised", "retained")
 
@@ -95,7 +95,7 @@ class Ground:
         self.environment, self.others, self.as_of, self.handlers = environment, others, as_of, handlers
         self._likely: dict[tuple[str, ...], str] = {}  # what saw a mutant of such a place before
         self._known_twins: dict[str, Twins] = {}
-        self._runs: dict[str, Observed | NotRun] = {}
+        self._runs: dict[str, Ran | NotRun] = {}
 
     @cached_property
     def pipeline(self) -> Wiring:
@@ -108,16 +108,24 @@ class Ground:
         return find(self.document, self.inputs[environment], names(self.rules, environment))
 
     @cached_property
-    def observations(self) -> Observations:
-        if not self.handlers:
-            skipped = NotRun("handlers were not run (--skip-handlers)")
-            return Observations(skipped, skipped)
-        return start(target(self.pipeline, "processor"), target(self.pipeline, "audit_function"))()
+    def observations(self) -> Handlers:
+        return self._observed(self.pipeline)
+
+    @cached_property
+    def functions(self) -> Mapping[str, Ran]:
+        """What running each function showed, by the first subject that it is."""
+        found: dict[Resource, tuple[str, Ran]] = {}
+        for name, resource in self.pipeline.filled.items():
+            if resource and resource.type == FUNCTION and resource not in found:
+                ran = self.observations.of(resource)
+                if isinstance(ran, Ran):
+                    found[resource] = name, ran
+        return dict(found.values())
 
     @cached_property
     def statuses(self) -> Mapping[str, Status]:
         """Each requirement's status on the input as it is."""
-        case_of = self._cases(self.pipeline, self.others, lambda: self.observations)
+        case_of = self._cases(self.pipeline, self.others, self.observations)
         return {rule.requirement.id: rule.judge(case_of(rule)).status for rule in self.rules}
 
     @cached_property
@@ -144,7 +152,7 @@ class Ground:
             of_others: dict[str, set[Read]] = {name: set() for name in others}
             others = Lazy(tuple(others), lambda name: self._watched(name, of_others[name]))
         pipeline = self._find(watched(self.assembly, reads))
-        cases = self._cases(pipeline, others, lambda: self._observed(pipeline))
+        cases = self._cases(pipeline, others, self._observed(pipeline))
         status = rule.judge(cases(rule)).status
         assert status is self.statuses[rule.requirement.id], rule.requirement.id
         if isinstance(others, str):
@@ -163,7 +171,7 @@ class Ground:
 
     def case(self, rule: Rule) -> Case:
         """What a rule may look at, of the input as it is."""
-        return self._cases(self.pipeline, self.others, lambda: self.observations)(rule)
+        return self._cases(self.pipeline, self.others, self.observations)(rule)
 
     @cached_property
     def subjects(self) -> Mapping[str, Sequence[str]]:
@@ -199,7 +207,7 @@ class Ground:
             others = Lazy(tuple(others), lambda name: made(name) if name in units else self._other(name))
         try:
             pipeline = self._find(made(self.environment))
-            return self._first(self._cases(pipeline, others, lambda: self._observed(pipeline)), None, True)
+            return self._first(self._cases(pipeline, others, self._observed(pipeline)), None, True)
         except InputError as error:
             return Judged(refused=str(error))
 
@@ -225,7 +233,7 @@ class Ground:
         if mutant is None:
             return self.met
         if mutant.source:
-            rules = [rule for rule in self.met if _looks_at(rule, ROLES[mutant.source.role])]
+            rules = [rule for rule in self.met if self._looks_at(rule, mutant.source.role)]
         else:
             rules = [r for r in self.met if may_see(self.reads[r.requirement.id], mutant.edits)]
         likely = [mutant.breaks, *(self._likely.get(key) for key in _keys(mutant))]
@@ -236,7 +244,7 @@ class Ground:
         for key in _keys(mutant) if mutant else ():
             self._likely[key] = id_
 
-    def _cases(self, pipeline: Wiring, others: Any, observations: Callable[[], Observations]) -> CaseOf:
+    def _cases(self, pipeline: Wiring, others: Any, observations: Handlers) -> CaseOf:
         return lambda rule: Case(
             rule.requirement, self.document, pipeline, self.as_of, self.environment, others, observations
         )
@@ -251,7 +259,7 @@ class Ground:
         others: Any = self.others
         if not isinstance(others, str):
             others = Lazy(tuple(others), lambda name: self._changed(name, mutant))
-        return self._cases(pipeline, others, lambda: self._observed(pipeline))
+        return self._cases(pipeline, others, self._observed(pipeline))
 
     def _changed(self, environment: str, mutant: Mutant) -> Assembly | str:
         """Another environment's input with the same change."""
@@ -273,54 +281,62 @@ class Ground:
             self._known_twins[environment] = Twins.of(self.assembly, other, self.environment, environment)
         return self._known_twins[environment]
 
-    def _observed(self, pipeline: Wiring) -> Observations:
-        """What handlers do: what they did, where they are given the same."""
-        seen: dict[str, Observed | NotRun] = {}
-        for role, name in ROLES.items():
-            known: Observed | NotRun = getattr(self.observations, name)
-            here = target(pipeline, role) if self.handlers else known
-            if isinstance(here, Target):
-                same = isinstance(known, Observed) and _same(here, known.target)
-                seen[name] = of(known, here) if same else self._run(name, here)
-            else:
-                seen[name] = here if isinstance(here, NotRun) else known
-        return Observations(seen["processor"], seen["audit"])
+    def _observed(self, pipeline: Wiring) -> Handlers:
+        """What handlers do: what they did, where they are given the same; found out when it is asked for."""
+        if not self.handlers:
+            return Handlers.none("handlers were not run (--skip-handlers)")
+        return _Asked(lambda: {f: self._ran(plan) for f, plan in self._plans(pipeline).items()})
 
-    def _run(self, name: str, program: Target) -> Observed | NotRun:
+    def _plans(self, pipeline: Wiring) -> Mapping[Resource, Plan]:
+        return planned(self.rules, self._cases(pipeline, self.others, Handlers.none("planned only")))
+
+    def _ran(self, plan: Plan) -> Ran | NotRun:
         """A handler's run, remembered: many mutants give a handler the same."""
-        key = repr((name, program.program, program.tables))
-        if key not in self._runs:
-            self._runs[key] = run(name, program)
-        return of(self._runs[key], program)
+        if plan.signature not in self._runs:
+            self._runs[plan.signature] = _run(plan)
+        return self._runs[plan.signature]
 
     # A changed handler
 
     def _judge_source(self, source: Source, mutant: Mutant, all_: bool) -> Judged:
-        name = ROLES[source.role]
-        known: Observed | NotRun = getattr(self.observations, name)
-        assert isinstance(known, Observed)
-        with changed_code(known.target, source) as changed:  # which rules read, too
-            seen = run(name, changed)
-            audit = name == "audit"
-            observations = Observations(
-                self.observations.processor if audit else seen, seen if audit else self.observations.audit
-            )
-            cases = self._cases(self.pipeline, self.others, lambda: observations)
-            return self._first(cases, mutant, all_)
+        function = self.pipeline.one(source.role)
+        plans = self._plans(self.pipeline)
+        own = plans[function]
+        assert isinstance(own.target, Target)
+        with changed_code(own.target, source) as changed:  # which rules read, too
+            runs = {other: self._ran(plan) for other, plan in plans.items() if other is not function}
+            runs[function] = _run(Plan(changed, own.tasks))
+            return self._first(self._cases(self.pipeline, self.others, Handlers(runs)), mutant, all_)
+
+    def _looks_at(self, rule: Rule, role: str) -> bool:
+        """Whether a rule looks at what this handler does."""
+        if rule.kind.waits == 0:
+            return False
+        function = self.pipeline.one(role)
+        return function in planned(
+            [rule], self._cases(self.pipeline, self.others, Handlers.none("planned only"))
+        )
 
 
-def run(name: str, program: Target) -> Observed | NotRun:
+class _Asked(Handlers):
+    """Runs that are found out when the first is asked for."""
+
+    def __init__(self, make: Callable[[], Mapping[Resource, Ran | NotRun]]) -> None:
+        super().__init__()
+        self._make = make
+        self._found: Handlers | None = None
+
+    def of(self, function: Resource) -> Ran | NotRun:
+        if self._found is None:
+            self._found = Handlers(self._make())
+        return self._found.of(function)
+
+
+def _run(plan: Plan) -> Ran | NotRun:
     """What one handler does."""
-    nobody = NotRun("not asked")
-    observe = start(program, nobody) if name == "processor" else start(nobody, program)
-    return observe().processor if name == "processor" else observe().audit
-
-
-def of(seen: Observed | NotRun, target_: Target) -> Observed | NotRun:
-    """What a handler did, as another resource's that runs the same."""
-    if isinstance(seen, NotRun):
-        return seen
-    return Observed(target_, seen.scenes, seen.plain, seen.last, seen.supplied)
+    if isinstance(plan.target, NotRun):
+        return plan.target
+    return run(plan.target, plan.tasks, secrets.token_hex(16))
 
 
 def _status(rule: Rule, case: Case, mutant: Mutant | None) -> Status:
@@ -335,21 +351,9 @@ def _status(rule: Rule, case: Case, mutant: Mutant | None) -> Status:
         raise CheckerError(f"{rule.requirement.id}: the check broke on {on}: {what}") from error
 
 
-def _looks_at(rule: Rule, role: str) -> bool:
-    """Whether a rule looks at what this handler does."""
-    check = rule.parameters
-    if isinstance(check, HandlerCheck):
-        return role in PROBES[check.probe].roles
-    return rule.kind.waits > 0
-
-
 def _keys(mutant: Mutant) -> Iterator[tuple[str, ...]]:
     yield mutant.type, mutant.place, mutant.operator.partition(" to ")[0]
     yield mutant.type, mutant.place
-
-
-def _same(one: Target, other: Target) -> bool:
-    return (one.program, one.layers, one.tables) == (other.program, other.layers, other.tables)
 
 
 @contextmanager

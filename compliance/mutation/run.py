@@ -53,7 +53,7 @@ def all_mutants(ground: Ground, *, templates: bool = True) -> list[Mutant]:
         found += aimed.mutants(ground.met, ground.case)
         found += generic.mutants(ground.assembly)
     if ground.handlers:
-        found += sources.mutants(ground.observations, ground.met)
+        found += sources.mutants(ground.functions, ground.met)
     return found
 
 
@@ -78,7 +78,7 @@ def judge(
 
     Raises CheckerError where a rule breaks on one.
     """
-    _ = ground.reads, ground.observations  # once, before there are processes that would each do it
+    _ = ground.reads, ground.functions  # once, before there are processes that would each do it
     global _WORK
     _WORK = (ground, mutants, equals)
     tasks = [range(start, min(start + CHUNK, len(mutants))) for start in range(0, len(mutants), CHUNK)]

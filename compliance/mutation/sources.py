@@ -1,7 +1,7 @@
 """Mutants of handlers: a dozen operators on the syntax tree of each file, for JavaScript and for Python.
 
-Most know nothing of requirements. Some are aimed at the probe that looks at what they change: a record
-without its `recordId` breaks whatever requirement is judged by the probe `record_id`.
+Most know nothing of requirements. Some are aimed at one by handlers.yaml: a record without its `recordId`
+breaks the requirement that wants it.
 """
 
 from __future__ import annotations
@@ -10,42 +10,35 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
-from compliance.handlers.scenarios import NotRun, Observations, Observed
+from compliance.document.requirements import OWN, load
+from compliance.handlers.runs import Ran
 from compliance.handlers.static_analysis import files
 from compliance.mutation import Mutant, Source
 from compliance.rules import Rule
-from compliance.rules.handlers import HandlerCheck, Isolation
+from compliance.template.source import read_yaml
 
 MUTATED = "mutated"
-FIELD = r"(drop|rename|set) field"
-# What breaks what a probe looks at: the probe, the handler, operators, and places.
-AIMED: Sequence[tuple[str, str, str, str]] = (
-    ("record_id", "processor", FIELD, r".*\.recordId"),
-    (
-        "record_fields",
-        "processor",
-        FIELD,
-        r".*\.(eventType|processedBy|processingTimestamp|processingStatus|originalData)",
-    ),
-    ("record_metadata", "processor", FIELD, r".*\.(metadata|awsRegion|eventSource|eventVersion)"),
-    ("failure_record", "audit_function", FIELD, r".*\.failureType"),
-    ("failure_record", "audit_function", r"(drop|set) field", r".*\.rawMessage"),
-    ("delivered_twice", "audit_function", FIELD, r".*\.(auditId|ConditionExpression)"),
-    ("object_key", "processor", "change text", r".*processed-data/?.*"),
-    ("replayed", "processor", "drop item", r".*SequenceNumber.*"),
-    ("unstored", "audit_function", "swallow errors", r"store"),
-    ("bad_order", "processor", "swallow errors", r"store"),
-    ("logs", ".*", "log the arguments", r"(exports\.)?handler|store|attempt"),
-    ("runs", ".*", "use an undeclared name", r"store|(exports\.)?handler"),
-    ("modules", ".*", "ask for a missing module", ".*"),
-    ("found", ".*", "rename the export", ".*"),
-)
+AIMED = Path(__file__).with_name("handlers.yaml")
+
+
+class Aim(msgspec.Struct, frozen=True):
+    """What breaks a requirement: patterns of the function's subject, of operator and place."""
+
+    breaks: str
+    function: str
+    operator: str
+    place: str
+
+    def fits(self, function: str, change: Change) -> bool:
+        pairs = ((self.function, function), (self.operator, change.operator), (self.place, change.place))
+        return all(re.fullmatch(pattern, text) for pattern, text in pairs)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -57,26 +50,23 @@ class Change(msgspec.Struct, frozen=True):
     text: str
 
 
-def mutants(observations: Observations, rules: Sequence[Rule]) -> Iterator[Mutant]:
-    """Every mutant of the handlers that were run."""
-    probes = _probes(rules)
-    for role, seen in (("processor", observations.processor), ("audit_function", observations.audit)):
-        if isinstance(seen, NotRun):
-            continue
-        for file, text in files(seen.target.program):
-            for change in changes(text, seen):
-                aims = (probes.get(probe) for probe, *where in AIMED if _fits(where, role, change))
+def mutants(functions: Mapping[str, Ran], rules: Sequence[Rule]) -> Iterator[Mutant]:
+    """Every mutant of the handlers that were run, by the subject that each is."""
+    aims = _aims(rules)
+    for subject, ran in functions.items():
+        for file, text in files(ran.target.program):
+            for change in changes(text, ran):
                 yield Mutant(
                     operator=change.operator,
-                    type=_language(seen),
+                    type=_language(ran),
                     place=change.place,
-                    subject=f"{role} {file}:{change.at}",
-                    source=Source(role, file, change.text),
-                    breaks=next(filter(None, aims), None),
+                    subject=f"{subject} {file}:{change.at}",
+                    source=Source(subject, file, change.text),
+                    breaks=next((aim.breaks for aim in aims if aim.fits(subject, change)), None),
                 )
 
 
-def changes(text: str, seen: Observed) -> Iterator[Change]:
+def changes(text: str, seen: Ran) -> Iterator[Change]:
     """A file in every other way."""
     export = seen.target.program.handler.rpartition(".")[2]
     if _language(seen) == "JavaScript":
@@ -85,19 +75,16 @@ def changes(text: str, seen: Observed) -> Iterator[Change]:
         yield from python(text, export)
 
 
-def _language(seen: Observed) -> str:
+def _language(seen: Ran) -> str:
     return "JavaScript" if seen.target.program.runtime.startswith("nodejs") else "Python"
 
 
-def _probes(rules: Sequence[Rule]) -> Mapping[str, str]:
-    """The requirement that each probe judges."""
-    checks = [(rule, rule.parameters) for rule in rules]
-    return {c.probe: rule.requirement.id for rule, c in checks if isinstance(c, HandlerCheck | Isolation)}
-
-
-def _fits(where: Sequence[str], role: str, change: Change) -> bool:
-    texts = (role, change.operator, change.place)
-    return all(re.fullmatch(pattern, text) for pattern, text in zip(where, texts, strict=True))
+def _aims(rules: Sequence[Rule]) -> list[Aim]:
+    """What breaks these rules, as far as they check what the order pipeline's requirements do."""
+    own = load(OWN).by_id
+    aims = msgspec.convert(read_yaml(AIMED)[0], list[Aim])
+    checks = {rule.requirement.id: rule.requirement.check for rule in rules}
+    return [aim for aim in aims if checks.get(aim.breaks) == own[aim.breaks].check]
 
 
 # JavaScript

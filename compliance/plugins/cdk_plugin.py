@@ -32,7 +32,7 @@ from aws_cdk import (
 from compliance.audit import judge, names
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.subjects import find
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
 from compliance.rules import bind
 from compliance.template.assembly import Assembly, load_assembly
@@ -87,7 +87,7 @@ class ComplianceChecks:
         document = self._document
         environment = self._environment or document.environment.default
         rules = bind(document)
-        not_run = NotRun(ELSEWHERE, excused=True)
+        not_run = Handlers.none(ELSEWHERE, excused=True)
         results = judge(
             rules,
             document,
@@ -95,7 +95,7 @@ class ComplianceChecks:
             as_of=self._as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
             environment=environment,
             others=ELSEWHERE,
-            observations=lambda: Observations(not_run, not_run),
+            observations=not_run,
         )
         gating = {category.id for category in document.categories if category.gate}
         for result in results:

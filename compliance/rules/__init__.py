@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from importlib import import_module
-from typing import Any, NewType
+from typing import Annotated, Any, NewType
 
 import msgspec
 
 from compliance.cel import did_you_mean
-from compliance.document.requirements import Document, Requirement
+from compliance.document.requirements import KEYED, Document, Requirement, kind_of
 from compliance.facts.expressions import BUILT_IN
 from compliance.facts.pipeline import Unfilled, Wiring
 from compliance.facts.subjects import known
-from compliance.model import Evidence, Verdict
+from compliance.handlers.runs import Begin, Handlers
+from compliance.model import Evidence, Status, Verdict
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show
 from compliance.template.properties import Undecided as Undecided
@@ -47,7 +48,7 @@ class Case(msgspec.Struct, frozen=True):
 
     `environment` is the environment's name that the input was made for; `others` holds the same app
     synthesised for other environments, or says why there is none (a str). `observations` is what
-    running the handlers showed (see `compliance.rules.handlers`).
+    running the handlers showed (see `compliance.rules.handlers`), which waits where it is asked.
     """
 
     requirement: Requirement
@@ -56,7 +57,7 @@ class Case(msgspec.Struct, frozen=True):
     as_of: date
     environment: str
     others: Mapping[str, Assembly | str] | str
-    observations: Callable[[], Any]
+    observations: Handlers
 
     @property
     def assembly(self) -> Assembly:
@@ -137,6 +138,8 @@ class Tally:
 
 
 Judge = Callable[[Any, Case], Verdict]
+# What a kind wants run: functions, with tasks by what they say.
+Planner = Callable[[Any, Case], Iterator[tuple[Resource, Mapping[str, Begin]]]]
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -145,7 +148,8 @@ class Kind(msgspec.Struct, frozen=True):
     `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
     before it does, 2 can only wait. `prepare` makes of a document's parameters what `judge` is given.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
-    passes over others. Without any, it is about all.
+    passes over others. Without any, it is about all. `plan` says which
+    functions it wants to be run, and on what.
     """
 
     name: str
@@ -155,6 +159,7 @@ class Kind(msgspec.Struct, frozen=True):
     prepare: Callable[[Any, Document, int], Any] | None = None
     types: tuple[str, ...] = ()
     selects: Callable[[str], bool] | None = None
+    plan: Planner | None = None
 
 
 KINDS: dict[str, Kind] = {}
@@ -168,11 +173,12 @@ def kind(
     prepare: Callable[[Any, Document, int], Any] | None = None,
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,
+    plan: Planner | None = None,
 ) -> Callable[[Judge], Judge]:
     """Registers a kind of check under the name that documents use; see `Kind`."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects)
+        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, plan)
         return judge
 
     return register
@@ -229,24 +235,77 @@ MODULES = (
 
 def _bind(document: Document, subjects: Mapping[str, str], index: int, requirement: Requirement) -> Rule:
     place = ("requirements", index)
-    parameters = dict(requirement.check)
-    name = parameters.pop("kind", PREDICATE if QUANTIFIERS & parameters.keys() else None)
+    check = requirement.check
+    return _rule(document, subjects, index, requirement, check, (*place, "check"))
+
+
+def _rule(
+    document: Document,
+    subjects: Mapping[str, str],
+    index: int,
+    requirement: Requirement,
+    raw: Mapping[str, Any],
+    place: tuple[str | int, ...],
+) -> Rule:
+    parameters = {name: value for name, value in raw.items() if name != "kind"}
+    name = kind_of(raw) if "kind" in raw or (QUANTIFIERS | KEYED) & raw.keys() else None
     if name not in KINDS:
         kinds = ", ".join(sorted(KINDS))
-        raise document.error(
-            f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "check", "kind"
-        )
+        raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
     kind_ = KINDS[name]
-    check = document.convert(parameters, kind_.parameters, *place, "check")
-    named: list[tuple[tuple[str, ...], str]] = [(("subject",), name) for name in requirement.subjects]
-    named += [(("check", field), name) for field, name in check.subjects_named()]
+    check = document.convert(parameters, kind_.parameters, *place)
+    named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
+    named += [((*place[2:], field), name) for field, name in check.subjects_named()]
     groups = BUILT_IN if name == PREDICATE else ()
     for field, subject in named:
         if subject not in subjects and subject not in groups:
             names = ", ".join(sorted({*subjects, *groups}))
             hint = did_you_mean(subject, {*subjects, *groups})
-            message = (
-                f"{requirement.id}: {'.'.join(field)}: unknown subject {subject!r}; known are {names}{hint}"
-            )
-            raise document.error(message, *place, *field)
+            where = ".".join(map(str, field))
+            message = f"{requirement.id}: {where}: unknown subject {subject!r}; known are {names}{hint}"
+            raise document.error(message, *place[:2], *field)
+    if isinstance(check, Several):
+        parts = tuple(
+            _rule(document, subjects, index, requirement, part, (*place, "checks", i))
+            for i, part in enumerate(check.checks)
+        )
+        kind_ = msgspec.structs.replace(kind_, waits=max(part.kind.waits for part in parts))
+        return Rule(requirement, kind_, Parts(rules=parts))
     return Rule(requirement, kind_, kind_.prepare(check, document, index) if kind_.prepare else check)
+
+
+# Several checks at once
+
+
+class Several(Check, frozen=True):
+    """Several checks about the same subject, all of which must hold.
+
+    Example, about `processor`: `{checks: [{law: found}, {law: modules}]}`
+    """
+
+    checks: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+
+
+class Parts(Check, frozen=True):
+    """The checks of a `Several`, bound."""
+
+    rules: tuple[Rule, ...]
+
+
+def _plans(parts: Parts, case: Case) -> Iterator[tuple[Resource, Mapping[str, Begin]]]:
+    for part in parts.rules:
+        if part.kind.plan:
+            yield from part.kind.plan(part.parameters, case)
+
+
+@kind("checks", Several, plan=_plans)
+def several(parts: Parts, case: Case) -> Verdict:
+    """Fails where one fails; otherwise a doubt about one is a doubt about all."""
+    verdicts = [part.judge(case) for part in parts.rules]
+    failures = [e for v in verdicts if v.status is Status.FAIL for e in v.evidence]
+    if failures:
+        return Verdict.of(failures)
+    if doubts := [v for v in verdicts if v.status is not Status.PASS]:
+        why = "; ".join(dict.fromkeys(v.why or "" for v in doubts))
+        raise Undecided(why, *(e for v in doubts for e in v.evidence), excused=all(v.excused for v in doubts))
+    return Verdict.of((), [e for v in verdicts for e in v.evidence])

@@ -26,11 +26,16 @@ from compliance.facts.keys import needs as needs_of_key
 from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, stream
 from compliance.facts.references import arn_of as arn
 from compliance.facts.references import holder_of
+from compliance.handlers import batches
 from compliance.handlers.actions import actions_of
+from compliance.handlers.runs import Begin, Ran
 from compliance.handlers.sandbox import Call
-from compliance.handlers.scenarios import NotRun, Observed, Underway
+from compliance.handlers.targets import NotRun
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
+from compliance.rules.handlers import law
+from compliance.rules.handlers.judging import functions_of
+from compliance.rules.handlers.law import LawCheck
 from compliance.rules.permissions import granted
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value
@@ -43,7 +48,7 @@ TRACES = ("PutTraceSegments", "PutTelemetryRecords")
 
 
 class LeastPrivilege(Check, frozen=True):
-    """The roles of processor and audit function allow what is used, and no more.
+    """The roles of the subject's functions allow what is used, and no more.
 
     Used is what the code calls, what the event sources and failure targets need, writing logs, tracing
     where it is on, the customer keys under which all that lies, and network interfaces in a VPC. Denials,
@@ -66,23 +71,31 @@ class Need(msgspec.Struct, frozen=True):
     more: Mapping[str, Key] = {}
 
 
-@kind("least_privilege", LeastPrivilege, waits=1)
+def plan(check: LeastPrivilege, case: Case) -> Iterator[tuple[Resource, Mapping[str, Begin]]]:
+    """Each function gets ordinary batches, if that is what invokes it; scenarios show its calls besides."""
+    for function in functions_of(case):
+        if batches.sources(case.pipeline, function):
+            yield from law.plan(LawCheck(law="runs"), case)
+        else:
+            yield function, {}
+
+
+@kind("least_privilege", LeastPrivilege, waits=1, plan=plan)
 def judge(check: LeastPrivilege, case: Case) -> Verdict:
-    if isinstance(case.observations, Underway) and case.observations.running:
+    if case.observations.running:
         _warm_up()
     tally = Tally()
-    for function, role, seen in (
-        ("processor", "processor_role", "processor"),
-        ("audit_function", "audit_role", "audit"),
-    ):
+    for function in functions_of(case):
         with tally.doubting():
-            observed: Observed | NotRun = getattr(case.observations(), seen)
-            if isinstance(observed, NotRun):
-                raise Undecided(observed.why, excused=observed.excused)
-            own = case.subject(function)
-            needs = [*_of_code(observed, case), *_of_wiring(own, case)]
+            ran = case.observations.of(function)
+            if isinstance(ran, NotRun):
+                raise Undecided(ran.why, excused=ran.excused)
+            role = case.pipeline.role_of(function)
+            if role is None:
+                raise Undecided(f"the role of {function.logical_id} is not in the {case.assembly.kind}")
+            needs = [*_of_code(ran, case), *_of_wiring(function, case)]
             needs += [of_key for need in needs for of_key in _of_keys(need, case)]
-            _compare(case, case.subject(role), own, needs, tally)
+            _compare(case, case.certain(role), function, needs, tally)
     return tally.verdict()
 
 
@@ -96,10 +109,10 @@ def _warm_up() -> None:
 # What is used
 
 
-def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
+def _of_code(ran: Ran, case: Case) -> Iterator[Need]:
     from compliance.handlers.static_analysis import operations
 
-    calls = [call for run in (observed.plain, observed.last) for o in run.outcomes for call in o.calls]
+    calls = [call for o in (*ran.plain.outcomes, *ran.outcomes()) for call in o.calls]
     seen = {(call.service, call.operation) for call in calls}
     found = False
     for call in calls:
@@ -108,7 +121,7 @@ def _of_code(observed: Observed, case: Case) -> Iterator[Need]:
             why = f"{call.at or 'the code'} calls {call.operation}"
             more = of_parameters(call.service, call.parameters)
             yield Need(action, _target(call, case), why, more=more)
-    for read in operations(observed.target.program):
+    for read in operations(ran.target.program):
         if (read.service, read.operation) not in seen:
             for action in _actions(read.service, read.operation, None, read.at):
                 found = True

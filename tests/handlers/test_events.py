@@ -14,10 +14,10 @@ from aws_lambda_powertools.utilities.parser.models import (
     SqsModel,
 )
 from pydantic import ValidationError
+from scenes import Scene, audit_scenes, processor_scenes
 
 from compliance.handlers.events import Draw
 from compliance.handlers.events.changes import Stream
-from compliance.handlers.scenarios import Scene, audit_scenes, processor_scenes
 
 PROCESSOR = {scene.name: scene for scene in processor_scenes(Draw("a"))}
 AUDIT = {scene.name: scene for scene in audit_scenes(Draw("a"))}

@@ -21,13 +21,13 @@ from urllib.parse import unquote
 
 import npm
 import pytest
+from scenes import Scene, audit_scenes, processor_scenes
 
 from compliance.handlers.events import Draw, changes, failures
 from compliance.handlers.events.changes import Change, Stream
 from compliance.handlers.events.failures import DeadLetters, Message
 from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute
-from compliance.handlers.scenarios import Scene, audit_scenes, processor_scenes
 from compliance.template.synth import bundled_node
 
 JSON = Any

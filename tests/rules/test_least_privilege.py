@@ -14,10 +14,10 @@ import pytest
 
 from compliance.document import requirements as document
 from compliance.facts.pipeline import Pipeline
-from compliance.handlers import scenarios
-from compliance.handlers.scenarios import Observations
+from compliance.handlers.runs import Handlers, start
 from compliance.model import Status, Verdict
 from compliance.rules import Case, bind
+from compliance.rules.handlers import planned
 from compliance.template.assembly import load_template
 
 ROOT = Path(__file__).parents[2]
@@ -115,28 +115,23 @@ def load(resources: Template) -> Pipeline:
 
 
 @cache
-def observations(processor: str | None = None) -> Observations:
+def observations(processor: str | None = None) -> Handlers:
     resources = pipeline()
     if processor:
         resources["Processor"]["Properties"]["Code"]["ZipFile"] = processor
     found = load(resources)
-    return scenarios.start(scenarios.target(found, "processor"), scenarios.target(found, "audit_function"))()
+    return start(planned([RULE], lambda rule: case_of(found, Handlers.none("planned only"))))
+
+
+def case_of(found: Pipeline, handlers: Handlers) -> Case:
+    return Case(RULE.requirement, DOCUMENT, found, date(2026, 6, 1), "dev", "", handlers)
 
 
 def judge(change: Change | None = None, processor: str | None = None) -> Verdict:
     resources = copy.deepcopy(pipeline())
     if change:
         change(resources)
-    case = Case(
-        RULE.requirement,
-        DOCUMENT,
-        load(resources),
-        date(2026, 6, 1),
-        "dev",
-        "",
-        lambda: observations(processor),
-    )
-    return RULE.judge(case)
+    return RULE.judge(case_of(load(resources), observations(processor)))
 
 
 def statements(resources: Template, role: str = "ProcessorRole") -> list[Template]:

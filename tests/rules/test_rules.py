@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from test_handlers import OURS, ROOT, SWALLOWS, observe
+from test_handlers import OURS, ROOT, SWALLOWS
 from witness import (
     AS_OF,
     DOCUMENT,
@@ -39,9 +38,10 @@ from witness import (
 
 from compliance import audit
 from compliance.facts.pipeline import Pipeline
-from compliance.handlers.sandbox import Program
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
+from compliance.rules import Case, Rule
+from compliance.rules.handlers import planned
 
 EVERY = ("app", "typescript", "handwritten")
 
@@ -865,14 +865,6 @@ NOT_ASKED = all_of(
 )
 
 
-def deployed(pipeline: Pipeline, role: str, code: Path | str) -> Program:
-    """Code under the variables that a function of the template has, which name what its role may touch."""
-    variables = pipeline.one(role).get("Environment.Variables")
-    assert isinstance(variables, dict)
-    texts = {name: pipeline.assembly.text(value) for name, value in variables.items()}
-    return Program("nodejs24.x", "index.handler", code, {name: text for name, text in texts.items() if text})
-
-
 @pytest.mark.parametrize(
     ("code", "change", "fails"),
     [
@@ -888,17 +880,18 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
     code: str | None, change: Change | None, fails: set[str]
 ) -> None:
     """The processor's mapping and what it does, in all requirements together."""
-    base, skipped = own_app(), NotRun("handlers were not run")
-    draft = base.draft()
+    draft = own_app().draft()
     if change:
         change(draft)
-    pipeline = Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev"))
-    seen = Observations(skipped, skipped)
     if code is not None:
-        ours = deployed(pipeline, "audit_function", ROOT / "lambda/nodejs/audit")
-        seen = replace(
-            observe("processor", deployed(pipeline, "processor", code)), audit=observe("audit", ours).audit
-        )
+        for role, text in (("processor", code), ("audit_function", AUDIT)):
+            put(f"{role}.Code", {"ZipFile": text})(draft)
+    pipeline = Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev"))
+    handlers = Handlers.none("handlers were not run")
+
+    def case_of(rule: Rule) -> Case:
+        return Case(rule.requirement, DOCUMENT, pipeline, AS_OF, "dev", "", handlers)
+
     results = audit.judge(
         RULES,
         DOCUMENT,
@@ -906,7 +899,10 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
         as_of=AS_OF,
         environment="dev",
         others="one environment alone",
-        observations=lambda: seen,
+        observations=handlers if code is None else start(planned(RULES, case_of)),
     )
     assert {r.id for r in results if r.verdict.status is Status.FAIL} == fails
     assert statuses(results)["HRD-03"] is (Status.FAIL if fails else Status.PASS)
+
+
+AUDIT = (ROOT / "lambda/nodejs/audit/index.js").read_text(encoding="utf-8")

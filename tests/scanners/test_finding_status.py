@@ -27,7 +27,7 @@ from compliance.document import waivers
 from compliance.document.requirements import load
 from compliance.document.waivers import Waiver
 from compliance.facts.pipeline import Pipeline
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
 from compliance.rules import bind
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts, finding_status
@@ -278,7 +278,7 @@ class Laboratory:
 
     def results(self, number: int) -> tuple[Result, ...]:
         self._file.write_text(json.dumps(self._changed([number])))
-        rules, not_run = bind(DOCUMENT), NotRun("not here", excused=True)
+        rules, not_run = bind(DOCUMENT), Handlers.none("not here", excused=True)
         return judge(
             rules,
             DOCUMENT,
@@ -286,7 +286,7 @@ class Laboratory:
             as_of=BROKEN[number].as_of,
             environment="dev",
             others="not here",
-            observations=lambda: Observations(not_run, not_run),
+            observations=not_run,
         )
 
     def _changed(self, numbers: Sequence[int]) -> Template:

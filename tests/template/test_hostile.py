@@ -29,7 +29,7 @@ from compliance.document import requirements as document
 from compliance.drafting import draft
 from compliance.facts.diagram import diagram
 from compliance.facts.subjects import find
-from compliance.handlers.scenarios import NotRun, Observations
+from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.reports.text import one_line, printable
 from compliance.rules import Rule, bind
@@ -63,7 +63,7 @@ def documents() -> tuple[tuple[document.Document, tuple[Rule, ...]], ...]:
 def judged(
     assembly: Assembly, found: document.Document, rules: tuple[Rule, ...], environment: str = "dev"
 ) -> Mapping[str, Status]:
-    skipped = NotRun("handlers are not run here")
+    skipped = Handlers.none("handlers are not run here")
     wiring = find(found, assembly, audit.names(rules, environment))
     results = audit.judge(
         rules,
@@ -72,7 +72,7 @@ def judged(
         as_of=AS_OF,
         environment=environment,
         others="one environment alone",
-        observations=lambda: Observations(skipped, skipped),
+        observations=skipped,
     )
     diagram(wiring)
     return statuses(results)

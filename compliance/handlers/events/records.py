@@ -209,7 +209,7 @@ def dynamodb(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: datetime) -> JSON:
-    known(one, "name keys new old stream user_identity view")
+    known(one, "name keys new old stream user_identity view version")
     old, new = one.get("old"), one.get("new")
     usual = "REMOVE" if new is None and old is not None else "INSERT" if old is None else "MODIFY"
     name, arn = str(one.get("name") or usual), str(one.get("stream") or stream)
@@ -222,7 +222,7 @@ def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: d
     return {
         "eventID": draw.hex(32),
         "eventName": name,
-        "eventVersion": "1.1",
+        "eventVersion": str(one.get("version") or draw.one(("1.1", "1.0"))),  # both are in use
         "eventSource": "aws:dynamodb",
         "awsRegion": _region(arn),
         "dynamodb": {

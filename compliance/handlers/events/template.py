@@ -22,7 +22,7 @@ kinesis: a list of records
     data (a text, bytes, or anything else as JSON) or event, partition_key, stream (ARN)
 dynamodb: a list of changes
     name (INSERT, MODIFY, REMOVE; else told from the images), keys, new, old (plain values or attribute
-    values), stream (ARN), user_identity (true: time to live deleted the item), view
+    values), stream (ARN), user_identity (true: time to live deleted the item), view, version (of the event)
 eventbridge
     source, detail_type, detail, resources, account, region
 schedule

@@ -6,13 +6,13 @@ line of its own in LAWS, with what it promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from compliance.handlers.laws import faults, kept, quiet, together
+from compliance.handlers.laws import code, faults, kept, quiet, together
 from compliance.handlers.laws.bench import Bench
-from compliance.handlers.runs import Task
+from compliance.handlers.runs import Finding, Ran, Task
 
 
 class Law(msgspec.Struct, frozen=True):
@@ -23,15 +23,20 @@ class Law(msgspec.Struct, frozen=True):
 
 
 LAWS: Mapping[str, Law] = {
-    "as_alone": Law("a batch does exactly what its records do alone, in any number and mixture", together.as_alone),
+    "runs": Law("it runs to the end on real events, and declares every name that it uses", code.runs),
+    "as_alone": Law(
+        "a batch does exactly what its records do alone, in any number and mixture", together.as_alone
+    ),
     "no_failure_swallowed": Law(
-        "a call that fails, with any error and for any record, is raised, or reported in the way that the mapping"
-        " understands",
+        "a call that fails, with any error, for any record, is raised or reported as the mapping understands",
         faults.no_failure_swallowed,
     ),
     "isolated": Law("one record that fails neither stops nor repeats the others for good", faults.isolated),
-    "replay": Law("the same batch again, later and elsewhere, has the same effects under the same keys", together.replay),
+    "replay": Law(
+        "the same batch again, later and elsewhere, has the same effects under the same keys", together.replay
+    ),
     "kept_as_is": Law("ids and values of every type arrive unchanged", kept.kept_as_is),
     "quiet": Law("no content of an event is in a log, nor in an error", quiet.quiet),
-    "nothing_late": Law("nothing is called or logged after the answer", quiet.nothing_late),
 }
+# Laws about the code of any function, whatever invokes it.
+CODE: Mapping[str, Callable[[Ran], Iterable[Finding]]] = {"found": code.found, "modules": code.modules}

@@ -22,8 +22,15 @@ JSON = Any
 class Bench:
     """One function behind one of its batch sources."""
 
-    def __init__(self, stage: Stage, source: Source, templates: Sequence[JSON] = (), given: Given | None = None) -> None:
-        self.source = source
+    def __init__(
+        self,
+        stage: Stage,
+        source: Source,
+        templates: Sequence[JSON] = (),
+        given: Given | None = None,
+        only: str | None = None,
+    ) -> None:
+        self.source, self.only = source, only
         self.draw = stage.draw
         self.maker = Maker(source, stage.draw, templates)
         self._given = given or Given()
@@ -40,7 +47,9 @@ class Bench:
         day = self.draw.day()
         return self.draw.one((self.draw.early(day), self.draw.late(day)))
 
-    def batch(self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, **more: JSON) -> Batch:
+    def batch(
+        self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, **more: JSON
+    ) -> Batch:
         return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
 
     def odd(self, values: Values, kind: int) -> Batch:

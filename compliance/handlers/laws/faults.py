@@ -63,13 +63,19 @@ def _learn(bench: Bench) -> Any:
     troubles = []
     for kind, (single, [act]) in enumerate(zip(singles, acts, strict=True)):
         if trouble := bench.trouble(act):
-            troubles.append(unknown(f"{told(single.records[0], 0, 1)}: {trouble}", "a record that the handler takes"))
+            troubles.append(
+                unknown(f"{told(single.records[0], 0, 1)}: {trouble}", "a record that the handler takes")
+            )
             continue
         record = single.records[0]
         learnt.usual[kind] = profile(bench.units(act), record)
-        learnt.failing += [f for f in _calls(act, record, kind) if f.name not in {x.name for x in learnt.failing}]
+        learnt.failing += [
+            f for f in _calls(act, record, kind) if f.name not in {x.name for x in learnt.failing}
+        ]
     if not any(learnt.usual.values()):
-        learnt.findings += troubles or [unknown("no call that changes something could be traced to its record", "a call for a record")]
+        learnt.findings += troubles or [
+            unknown("no call that changes something could be traced to its record", "a call for a record")
+        ]
     elif bench.source.failures:
         learnt.findings += _dropped(bench, singles, learnt.usual)
     return learnt
@@ -80,7 +86,9 @@ def _calls(act: Outcome | None, record: Record, kind: int) -> Iterator[Failing]:
     for call in calls:
         alike = [c for c in calls if (c.service, c.operation) == (call.service, call.operation)]
         said = repr(dict(call.parameters))
-        place = next((p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in said), None)
+        place = next(
+            (p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in said), None
+        )
         yield Failing(call.service, call.operation, kind, place, len(alike), call)
 
 
@@ -104,7 +112,9 @@ def no_failure_swallowed(bench: Bench) -> Task:
     hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
     for one, [act] in zip(tries, acts, strict=True):
         if act is None:
-            findings.append(unknown(f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}", REPORTED))
+            findings.append(
+                unknown(f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}", REPORTED)
+            )
         elif any(call.error and call.error not in CONDITION for call in act.calls):
             hits[one.failing.name] += 1
             findings += _lost(bench, one, act, learnt.usual)
@@ -126,7 +136,8 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
         turn += 1
         # Records of every kind in turn; those that fail are of the kind that makes this call.
         order = [failing.kind if i in positions else kinds[(turn + i) % len(kinds)] for i in range(size)]
-        receipts = {"receive_count": (1, 4, 7, 60)[turn % 4]} if bench.source.trigger == "sqs" else {}
+        counted = bench.source.trigger == "sqs"
+        receipts: dict[str, Any] = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
         batch = bench.batch(size, kinds=order, **receipts)
         faults = [failing.fault(error, batch.records[i], **more) for i in positions]
         return _Try(failing, error, batch, tuple(positions), bench.play(batch, *faults))
@@ -191,7 +202,9 @@ def isolated(bench: Bench) -> Task:
         if failing.place and failing.call.writes:
             error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
             batch = bench.batch(size, kinds=[failing.kind])
-            tries.append(_Try(failing, error, batch, (1,), bench.play(batch, failing.fault(error, batch.records[1]))))
+            tries.append(
+                _Try(failing, error, batch, (1,), bench.play(batch, failing.fault(error, batch.records[1])))
+            )
     acts = yield [one.play for one in tries]
     findings = [found for one, [act] in zip(tries, acts, strict=True) for found in _dragged(bench, one, act)]
     return findings or [unknown("no call could be made to fail for one record", ALONE)]
@@ -209,7 +222,9 @@ def _dragged(bench: Bench, one: _Try, act: Outcome | None) -> Iterator[Finding]:
     elif bad_.id not in named(act):
         yield bad(f"{what}: it is not reported", ALONE, at)
     elif not bench.source.reports:
-        yield bad(f"{what}, which counts for nothing without ReportBatchItemFailures on the mapping", ALONE, at)
+        yield bad(
+            f"{what}, which counts for nothing without ReportBatchItemFailures on the mapping", ALONE, at
+        )
     else:
         yield from _others(bench, one, act, what)
 

@@ -1,4 +1,4 @@
-"""Laws about what a handler says besides: its log, and what it does when nobody waits any more."""
+"""A law about what a handler says besides: nothing of an event's content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
-from compliance.handlers.runs import Finding, Task
+from compliance.handlers.runs import Task
 from compliance.handlers.sandbox import Fault, Outcome
 
 JSON = Any
@@ -28,7 +28,9 @@ def quiet(bench: Bench) -> Task:
     kinds = max(2, bench.maker.kinds)
     batches = [bench.batch(kinds), *(bench.batch(kinds) for _ in FAILS)]
     plays = [bench.play(batches[0])]
-    plays += [bench.play(batch, Fault("*", "*", error)) for batch, error in zip(batches[1:], FAILS, strict=True)]
+    plays += [
+        bench.play(batch, Fault("*", "*", error)) for batch, error in zip(batches[1:], FAILS, strict=True)
+    ]
     spoilt = [broken for batch in (bench.batch(kinds), bench.batch(kinds)) for broken in _spoilt(batch)]
     acts = yield [*plays, *(bench.play(batch) for batch in spoilt)]
     seen = [act for [act] in acts if act]
@@ -119,29 +121,3 @@ def _decoded(decode: Callable[[str], bytes], text: str) -> str:
         return codecs.decode(decode(text), "utf-8", "replace")
     except (binascii.Error, ValueError):
         return ""
-
-
-# After the answer
-
-
-LATE = "every call awaited before the answer, and no log after it"
-
-
-def nothing_late(bench: Bench) -> Task:
-    """Some batches, one of them with a call that fails."""
-    size = max(2, bench.maker.kinds)
-    good_, other = bench.batch(size), bench.batch(size)
-    acts = yield [bench.play(good_), bench.play(other, Fault("*", "*", "InternalServerError", call=0))]
-    findings: list[Finding] = []
-    for [act] in acts:
-        for call in act.calls if act else ():
-            if call.late:
-                findings.append(bad(f"{call.service}:{call.operation} was not awaited: Lambda may never make it", LATE, call.at))
-        if act and act.late_log:
-            findings.append(bad(f"logged after the answer: {brief(act.late_log)}", LATE))
-    if findings:
-        return findings[:3]
-    first = acts[0][0]
-    if first is None or not first.finished:
-        return [unknown(bench.trouble(first) or "it never ended", LATE)]
-    return [good(f"{len(first.calls)} calls, all answered before the handler did", LATE)]

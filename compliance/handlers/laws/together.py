@@ -21,8 +21,9 @@ AS_ALONE = "exactly what its records do alone"
 
 def as_alone(bench: Bench) -> Task:
     """Few records of every kind, as many as the mapping hands over, and each of them alone elsewhere."""
-    few = bench.batch(max(2, bench.maker.kinds))
-    many = bench.batch(min(bench.source.size, MOST))
+    kinds = bench.maker.ordinary
+    few = bench.batch(max(2, len(kinds)), kinds=kinds)
+    many = bench.batch(min(bench.source.size, MOST), kinds=kinds)
     sizes = [few] if len(few.records) == len(many.records) else [few, many]
     singles = [[(i, batch.alone(i)) for i in _sample(batch, few)] for batch in sizes]
     plays = [bench.play(batch) for batch in sizes]
@@ -49,13 +50,17 @@ def _sample(batch: Batch, few: Batch) -> Sequence[int]:
 
 
 def _compared(
-    bench: Bench, batch: Batch, act: Outcome | None, ones: Sequence[tuple[int, Outcome | None]], usual: dict[int, Profile]
+    bench: Bench,
+    batch: Batch,
+    act: Outcome | None,
+    ones: Sequence[tuple[int, Outcome | None]],
+    usual: dict[int, Profile],
 ) -> list[Finding]:
     size = len(batch.records)
     for index, one in ones:
         if trouble := bench.trouble(one):
-            found = f"{told(batch.records[index], index, size)}, alone: {trouble}"
-            return [unknown(found, "a record that the handler takes (`records` says what it is made for)")]
+            which = f"{told(batch.records[index], index, size)}, alone: {trouble}"
+            return [unknown(which, "a record that the handler takes (`records` says what it is made for)")]
     if trouble := bench.trouble(act):
         return [bad(f"{size} records that are taken one by one, together: {trouble}", AS_ALONE)]
     alike = Alike([batch.at + timedelta(minutes=4)], batch.event)
@@ -72,7 +77,13 @@ def _compared(
     if found:
         return found[:4]
     made = len(together)
-    return [good(f"{size} records together: {made} effects, as alone", AS_ALONE, together[0].call.at if made else None)]
+    return [
+        good(
+            f"{size} records together: {made} effects, as alone",
+            AS_ALONE,
+            together[0].call.at if made else None,
+        )
+    ]
 
 
 def _leaks(
@@ -83,7 +94,8 @@ def _leaks(
         others = [r for i, r in enumerate(batch.records) if i != index]
         for unit in bench.units(one):
             if any(mentions(unit.text, other) for other in others):
-                found = f"{told(batch.records[index], index, len(batch.records))}, alone: {unit.kind} tells of another"
+                name = told(batch.records[index], index, len(batch.records))
+                found = f"{name}, alone: {unit.kind} tells of another"
                 yield bad(found, "nothing of one record is in what is done for another", unit.call.at)
 
 
@@ -97,7 +109,11 @@ def _missing(
             continue
         near = of_record(same, record) or ([u for u in same if u.place == unit.place] if unit.place else [])
         if not near:
-            yield bad(f"{name}: {unit.kind} on {brief(unit.target, 40)} alone, and not together", AS_ALONE, unit.call.at)
+            yield bad(
+                f"{name}: {unit.kind} on {brief(unit.target, 40)} alone, and not together",
+                AS_ALONE,
+                unit.call.at,
+            )
             continue
         differ = alike.differ(wanted, alike.normal(near[0].said))
         if differ:
@@ -117,7 +133,11 @@ def _beyond(alike: Alike, together: Sequence[Unit], alone: Sequence[Unit], size:
             (w for w in pool if w[:2] == (unit.kind, unit.target) and alike.differ(w[2], said) is None), None
         )
         if match is None:
-            yield bad(f"{size} records together: {unit.kind} on {brief(unit.target, 40)} that none does alone", AS_ALONE, unit.call.at)
+            yield bad(
+                f"{size} records together: {unit.kind} on {brief(unit.target, 40)} that none does alone",
+                AS_ALONE,
+                unit.call.at,
+            )
         elif unit.place is None:
             left.remove(match)
 
@@ -148,8 +168,16 @@ def _after_a_failure(bench: Bench, usual: dict[int, Profile]) -> Task:
     made = bench.units(after)
     for unit in made:
         if any(mentions(unit.text, record) for record in first.records):
-            return [bad(f"after a batch that failed, {unit.kind} tells of one of its records again", wanted, unit.call.at)]
-    return list(_left_out(second, made, usual)) or [good("a good batch after one that failed is like any other", wanted)]
+            return [
+                bad(
+                    f"after a batch that failed, {unit.kind} tells of one of its records again",
+                    wanted,
+                    unit.call.at,
+                )
+            ]
+    return list(_left_out(second, made, usual)) or [
+        good("a good batch after one that failed is like any other", wanted)
+    ]
 
 
 # The same again
@@ -165,15 +193,20 @@ def replay(bench: Bench) -> Task:
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     once = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
     later = bench.play(batch, container=1, later=days)
-    again = bench.steps([bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], 1)
+    again = bench.steps(
+        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], 1
+    )
     acts = yield [once, later, again]
     if unseen := bench.unseen(acts):
         return unseen
     [first, warm], [cold], [_, after] = acts
-    if trouble := bench.trouble(first):
-        return [unknown(f"the first time: {trouble}", "a batch that the handler takes")]
+    trouble = bench.trouble(first)
+    if not bench.units(first):
+        return [
+            unknown(f"the first time: {trouble or 'nothing was written'}", "a batch that the handler takes")
+        ]
     findings = list(_same_places(bench, batch, first, cold, days))
-    for outcome, when in ((warm, "again soon"), (after, f"again after {days.days} days")):
+    for outcome, when in () if trouble else ((warm, "again soon"), (after, f"again after {days.days} days")):
         findings += _once_more(bench, batch, first, outcome, when)
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
@@ -183,7 +216,7 @@ def replay(bench: Bench) -> Task:
 def _same_places(
     bench: Bench, batch: Batch, first: Outcome | None, cold: Outcome | None, days: timedelta
 ) -> Iterator[Finding]:
-    if trouble := bench.trouble(cold):
+    if (trouble := bench.trouble(cold)) and not bench.trouble(first):
         yield bad(f"the same batch {days.days} days later: {trouble}", SAME)
         return
     before, now = bench.units(first), bench.units(cold)
@@ -202,7 +235,9 @@ def _same_places(
             yield bad(f"{told(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
 
 
-def _once_more(bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str) -> Iterator[Finding]:
+def _once_more(
+    bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str
+) -> Iterator[Finding]:
     """Where everything is stored already, a replay is a success, and adds nothing beside what is there."""
     if trouble := bench.trouble(outcome):
         yield bad(f"the same batch {when}, where it is stored already: {trouble}", "a duplicate is a success")
@@ -210,5 +245,9 @@ def _once_more(bench: Bench, batch: Batch, first: Outcome | None, outcome: Outco
     known = {(u.kind, u.target, u.place) for u in bench.units(first)}
     for unit in bench.units(outcome):
         if unit.place is not None and (unit.kind, unit.target, unit.place) not in known:
-            yield bad(f"the same batch {when}: {unit.kind} of {brief(unit.place)} beside what is stored", SAME, unit.call.at)
+            yield bad(
+                f"the same batch {when}: {unit.kind} of {brief(unit.place)} beside what is stored",
+                SAME,
+                unit.call.at,
+            )
             return

@@ -1,0 +1,97 @@
+"""From functions to runs, and from the findings of runs to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled
+from compliance.handlers.laws.bench import clean
+from compliance.handlers.runs import Begin, Finding, Plan, Ran
+from compliance.handlers.targets import NotRun, Target, target
+from compliance.model import Evidence, Verdict
+from compliance.rules import Case, Rule, Undecided
+from compliance.template.assembly import Resource
+
+MOST_EVIDENCE = 6
+Tasks = Mapping[str, Begin]
+
+
+def functions_of(case: Case) -> tuple[Resource, ...]:
+    """The functions that a requirement is about: its subjects, or those that its mappings feed.
+
+    Raises Undecided.
+    """
+    found: list[Resource] = []
+    for subject in case.subjects():
+        if subject.type == MAPPING:
+            fed = case.pipeline.identify(subject.get("FunctionName"), FUNCTION)
+            if fed is None:
+                raise Undecided(f"the function of {subject.logical_id} is not in the {case.assembly.kind}")
+            found.append(fed)
+        elif subject.type == FUNCTION:
+            found.append(subject)
+        else:
+            raise Undecided(f"{subject.logical_id} is no function: it has no handler to run")
+    return tuple(dict.fromkeys(found))
+
+
+def planned(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Mapping[Resource, Plan]:
+    """What to run for the requirements of a document: by function, the tasks of all of them.
+
+    `case_of` gives a rule's case, of which nothing is looked at that was run.
+    """
+    tasks: dict[Resource, dict[str, Begin]] = {}
+    targets: dict[Resource, Target | NotRun] = {}
+    for rule in rules:
+        if rule.kind.plan:
+            case = case_of(rule)
+            for function, own in _tasks(rule, case):
+                tasks.setdefault(function, {}).update(own)
+                targets[function] = targets.get(function) or target(case.pipeline, function)
+    return {function: Plan(targets[function], own) for function, own in tasks.items()}
+
+
+def _tasks(rule: Rule, case: Case) -> Iterator[tuple[Resource, Tasks]]:
+    try:
+        assert rule.kind.plan
+        yield from rule.kind.plan(rule.parameters, case)
+    except (Undecided, Unfilled):
+        return  # the rule says so itself when it judges
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A function and what was found about it."""
+
+    function: Resource
+    ran: Ran
+    findings: Sequence[Finding]
+
+
+def verdict(seen: Sequence[Judged], not_run: Sequence[NotRun]) -> Verdict:
+    """Fails on anything that does not hold; passes only if every function was seen to do right."""
+    if failures := _evidence(seen, False):
+        return Verdict.of(failures)
+    open_ = _evidence(seen, None)
+    if not_run or open_:
+        why = [n.why for n in not_run] + [e.found for e in open_]
+        excused = not open_ and all(n.excused for n in not_run)
+        raise Undecided("; ".join(dict.fromkeys(why)), *open_, excused=excused)
+    return Verdict.of((), _evidence(seen, True))
+
+
+def _evidence(seen: Sequence[Judged], holds: bool | None) -> list[Evidence]:
+    found = [
+        Evidence(
+            found=clean(finding.found + each.ran.words(holds)),
+            wanted=clean(finding.wanted),
+            logical_id=each.function.logical_id,
+            construct_path=each.function.construct_path,
+            source=finding.at or each.function.source,
+        )
+        for each in seen
+        for finding in each.findings
+        if finding.holds is holds
+    ]
+    return list(dict.fromkeys(found))[:MOST_EVIDENCE]

@@ -1,0 +1,97 @@
+"""Kind `law`: what holds of every handler that gets batches, and of the code of any function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from compliance.handlers import batches
+from compliance.handlers.laws import CODE, LAWS
+from compliance.handlers.laws.bench import Bench
+from compliance.handlers.laws.code import undeclared, unloaded
+from compliance.handlers.runs import Begin, Finding, Ran
+from compliance.handlers.sandbox import Given
+from compliance.handlers.targets import NotRun
+from compliance.model import Verdict
+from compliance.rules import Case, Check, Undecided, kind
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, verdict
+from compliance.template.assembly import Resource
+
+JSON = Any
+Name = Literal[
+    "as_alone",
+    "found",
+    "isolated",
+    "kept_as_is",
+    "modules",
+    "no_failure_swallowed",
+    "quiet",
+    "replay",
+    "runs",
+]
+
+
+class LawCheck(Check, frozen=True):
+    """What holds of handlers whatever they are for. The engine draws batches for it: see docs/handlers.md.
+
+    For functions behind a stream, a queue, a topic or a bucket's notification: `runs`, `as_alone`,
+    `no_failure_swallowed`, `isolated`, `replay`, `kept_as_is`, `quiet`. For the code of
+    any function: `found` (the export is there), `modules` (and all that it asks for).
+    `records` are records as data, one of each kind, where the function takes no others (`{body: {...}}` of a
+    queue); `given` is what is in AWS before. `only` narrows `kept_as_is` to `keys` or `values`.
+    Example, about `functions`: `{law: quiet}`
+    """
+
+    law: Name
+    records: tuple[dict[str, JSON], ...] = ()
+    given: Given | None = None
+    only: Literal["keys", "values"] | None = None
+
+
+def _key(check: LawCheck, source: batches.Source | None = None) -> str:
+    return repr((check, source))
+
+
+def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
+    """Each batch source of a function has its tasks; without any the function is loaded at least."""
+    for function in functions_of(case):
+        if check.law in CODE:
+            yield function, {}
+            continue
+        for source in batches.sources(case.pipeline, function):
+            yield function, {_key(check, source): _begin(check, source)}
+
+
+def _begin(check: LawCheck, source: batches.Source) -> Begin:
+    law = LAWS[check.law]
+    return lambda stage: law.begin(Bench(stage, source, check.records, check.given, check.only))
+
+
+@kind("law", LawCheck, waits=2, plan=plan)
+def law(check: LawCheck, case: Case) -> Verdict:
+    """Fails on anything that does not hold; passes only if every function was seen to do right."""
+    seen: list[Judged] = []
+    not_run: list[NotRun] = []
+    for function in functions_of(case):
+        ran = case.observations.of(function)
+        if isinstance(ran, NotRun):
+            not_run.append(ran)
+        else:
+            seen.append(Judged(function, ran, list(_findings(check, case, function, ran))))
+    return verdict(seen, not_run)
+
+
+def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iterator[Finding]:
+    if check.law in CODE:
+        yield from CODE[check.law](ran)
+        return
+    if why := unloaded(ran):
+        yield Finding(None, why, "code that loads")
+        return
+    if check.law == "runs":
+        yield from undeclared(ran)
+    found = batches.sources(case.pipeline, function)
+    if not found:
+        raise Undecided(f"{function.logical_id} has no batch source: a scenario says what it gets")
+    for source in found:
+        yield from ran.findings[_key(check, source)]

@@ -1,0 +1,144 @@
+"""Kind `scenario`: an event, what is in AWS, which calls fail, and predicates over what the handler did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from compliance.cel import SyntaxProblem
+from compliance.document.requirements import Document
+from compliance.facts.pipeline import Unfilled, Wiring
+from compliance.facts.subjects import known
+from compliance.handlers import scenarios
+from compliance.handlers.events import Draw
+from compliance.handlers.events.template import UnknownEvent
+from compliance.handlers.events.template import event as event_of
+from compliance.handlers.events.values import UnknownDraw, Values
+from compliance.handlers.laws.code import unloaded
+from compliance.handlers.runs import Begin, Finding
+from compliance.handlers.sandbox import Fault, Given
+from compliance.handlers.scenarios import Again, Scenario
+from compliance.handlers.targets import NotRun
+from compliance.model import Verdict
+from compliance.rules import Case, Check, kind
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, verdict
+from compliance.template.assembly import Resource
+
+JSON = Any
+
+
+class ScenarioCheck(Check, frozen=True):
+    """What a handler does on an event: predicates in CEL over what it returned, called and logged.
+
+    `scenario` is an event as data, a list of them, or the name of such under the document's `events`:
+    one key, the trigger (`http_api`, `sqs`, `dynamodb` ...), and what matters of it; the rest is drawn.
+    `{draw: id}` is a value drawn afresh for each audit. `given` is in AWS before, `faults` are calls that
+    fail, `again` are further invocations (`{after: 3600}` is the same event an hour later), `clock` is the
+    time (soon after midnight, and before it, where it does not say). `let` names expressions for `expect`,
+    all of which must hold; where a predicate
+    of `assuming` does not, an event shows nothing. See docs/handlers.md.
+    Example, about `processor`:
+    `{scenario: {dynamodb: [{keys: {orderId: {draw: id}}, new: {orderId: {draw: id}}}]},
+    expect: ["error == null"]}`
+    """
+
+    scenario: dict[str, JSON] | list[dict[str, JSON]] | str
+    expect: list[str]
+    given: Given = Given()
+    faults: tuple[Fault, ...] = ()
+    again: tuple[Again, ...] = ()
+    clock: str | None = None
+    let: Mapping[str, str] = msgspec.field(default_factory=dict)
+    assuming: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.expect:
+            raise ValueError("expect: at least one predicate is wanted")
+        try:
+            scenarios.compiled(self.let, [*self.expect, *self.assuming])
+        except SyntaxProblem as error:
+            raise ValueError(f"expect: {error}") from None
+        if self.clock:
+            scenarios.time_of_day(self.clock)
+        if not isinstance(self.scenario, str):
+            for event in (*self.events, *(one.event for one in self.again if one.event is not None)):
+                _try(event)
+
+    @property
+    def events(self) -> tuple[JSON, ...]:
+        assert not isinstance(self.scenario, str)
+        return tuple(self.scenario) if isinstance(self.scenario, list) else (self.scenario,)
+
+
+def prepare(check: ScenarioCheck, document: Document, index: int) -> ScenarioCheck:
+    """The check with the events that its name stands for. Raises InputError."""
+    if not isinstance(check.scenario, str):
+        return check
+    if check.scenario not in document.events:
+        message = f"{document.requirements[index].id}: the document's events have no {check.scenario!r}"
+        raise document.error(message, "requirements", index, "check")
+    return replace(check, scenario=document.events[check.scenario])
+
+
+def _try(data: JSON) -> None:
+    """An event once, so that a typo is found when the document is read. Raises ValueError."""
+    draw = Draw("a try")
+    try:
+        event_of(Values(draw).fill(data), draw, draw.day())
+    except (UnknownEvent, UnknownDraw) as error:
+        raise ValueError(f"scenario: {error}") from None
+
+
+def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
+    for function in functions_of(case):
+        key, begin = _task(check, case)
+        yield function, {key: begin}
+
+
+def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
+    scenario = Scenario(
+        check.events,
+        tuple(check.expect),
+        check.given,
+        tuple(check.faults),
+        tuple(check.again),
+        check.clock,
+        check.let,
+        tuple(check.assuming),
+        names(case.document, case.pipeline),
+    )
+    return repr(scenario), scenarios.begin(scenario)
+
+
+def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
+    """What each subject that one resource fills is called when the function runs."""
+    found = {}
+    for name in known(document):
+        try:
+            [resource] = pipeline.all(name)
+        except (Unfilled, ValueError):
+            continue
+        text = pipeline.assembly.text(resource.ref)
+        if text:
+            found[name] = text
+    return found
+
+
+@kind("scenario", ScenarioCheck, waits=2, prepare=prepare, plan=plan)
+def scenario(check: ScenarioCheck, case: Case) -> Verdict:
+    """Fails where a predicate does not hold, for any event; passes where all did for every function."""
+    key, _ = _task(check, case)
+    seen: list[Judged] = []
+    not_run: list[NotRun] = []
+    for function in functions_of(case):
+        ran = case.observations.of(function)
+        if isinstance(ran, NotRun):
+            not_run.append(ran)
+        else:
+            why = unloaded(ran)
+            found = [Finding(None, why, "; ".join(check.expect))] if why else ran.findings[key]
+            seen.append(Judged(function, ran, found))
+    return verdict(seen, not_run)
