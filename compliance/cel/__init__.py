@@ -32,7 +32,17 @@ from compliance.cel.values import (
 )
 from compliance.model import Undecided
 
-__all__ = ["Expression", "Failed", "Function", "Host", "Node", "SyntaxProblem", "compile", "did_you_mean"]
+__all__ = [
+    "Expression",
+    "Failed",
+    "Function",
+    "Host",
+    "Node",
+    "SyntaxProblem",
+    "compile",
+    "did_you_mean",
+    "parse",
+]
 
 MAX_STEPS = 1_000_000  # of loops, in one evaluation
 

@@ -12,7 +12,9 @@ import msgspec
 
 from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
-from compliance.facts.references import ANY, Forms, denoted, denoted_at
+from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes
+from compliance.facts.truth import Truth
+from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -23,8 +25,9 @@ from compliance.template.intrinsics import (
     to_bool,
     to_list,
     to_number,
+    why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS
+from compliance.template.physical_names import DEFAULTS, name_of
 from compliance.template.schemas import form_of
 
 ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"
@@ -306,3 +309,60 @@ def highest(metric: Metric, target: Resource) -> float:
         default = DEFAULTS[("AWS::SQS::Queue", "MessageRetentionPeriod")]
         return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]
     return HIGHEST.get(show(metric.name), HIGH)
+
+
+# For expressions
+
+
+def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -> list[Resource | Undecided]:
+    """The alarms that watch a metric of a resource, by itself or in a calculation, whatever its name.
+
+    Which resource it is, a dimension says. An alarm of which that is not known is an Undecided.
+    """
+    found: list[Resource | Undecided] = []
+    for alarm in assembly.resources(ALARM):
+        watched = [_watches(assembly, metric, resource, name) for metric in metrics_of(alarm)]
+        if isinstance(alarm.get("Metrics"), Unknown):
+            watched.append(alarm.get("Metrics"))
+        if True in watched:
+            found.append(alarm)
+        elif unknown := next((w for w in watched if isinstance(w, Unknown)), None):
+            found.append(Undecided(f"{alarm.logical_id}: {unknown.why}"))
+    return found
+
+
+def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str | None) -> Truth:
+    if name is not None:
+        if isinstance(metric.name, Unknown):
+            return metric.name
+        if assembly.text(metric.name) != name:
+            return False
+    doubt: Truth = False
+    for _, value in metric.dimensions:
+        if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
+            return hears(metric)
+        if why := why_unknown(value):
+            doubt = Unknown(why)
+    return doubt
+
+
+def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:
+    """Whether a dimension is the resource's name, written out (an API's is by name, its `Ref` the id)."""
+    text = assembly.text(value)
+    return text is not None and text == assembly.text(resource.get(name_of(resource.type)))
+
+
+def tells(assembly: Assembly, alarm: Resource, target: Resource) -> Truth:
+    """Whether an alarm's actions, its own or a composite alarm's, tell a topic or call something else."""
+    try:
+        if target in told(assembly, alarm):
+            return True
+    except Unclear as error:
+        return Unknown(str(error))
+    if to_bool(alarm.get("ActionsEnabled")) is False:
+        return False
+    actions = to_list(alarm.get("AlarmActions"))
+    if target.type != TOPIC and any(denotes(assembly, value, target) for value in actions):
+        return True
+    why = why_unknown(actions)
+    return Unknown(why) if why else False

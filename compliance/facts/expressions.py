@@ -247,6 +247,14 @@ class Environment(cel.Host):
         return True
 
 
+class Lacking(Undecided):
+    """An expression names a subject that nothing fills."""
+
+    def __init__(self, why: str, name: str) -> None:
+        super().__init__(why)
+        self.name = name
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What an expression came to: true, false, or neither, for it failed or hangs on something unknown."""
 
@@ -254,6 +262,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reads: tuple[Read, ...]
     why: str | None = None
     undecided: bool = False
+    lacks: str | None = None  # the subject that nothing fills
 
     @property
     def failed(self) -> bool:
@@ -286,7 +295,7 @@ class Bound:
             try:
                 found = self.all(name) if many else (self.world.wiring.one(name),)
             except Unfilled as error:
-                raise Undecided(str(error)) from None
+                raise Undecided(str(error)) if error.doubt else Lacking(str(error), name) from None
             things = self.world.things(found)
             return things if many else things[0]
 
@@ -309,7 +318,8 @@ class Bound:
                 return Outcome(None, reads, f"{value} is neither true nor false")
             return Outcome(value, reads)
         except Undecided as error:
-            return Outcome(None, _distinct(self.world.trace), error.why, True)
+            lacks = error.name if isinstance(error, Lacking) else None
+            return Outcome(None, _distinct(self.world.trace), error.why, True, lacks)
         except cel.Failed as error:
             return Outcome(None, _distinct(self.world.trace), str(error))
         finally:

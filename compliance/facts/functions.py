@@ -9,18 +9,21 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from compliance.cel import Failed, Function, Host
-from compliance.facts import iam
-from compliance.facts.objects import Absent, Node, Scalar, Thing, World
-from compliance.facts.references import denotes, leaves
+from compliance.facts import alarms, dynamic, events, keys, network, policy
+from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World
+from compliance.facts.references import denoted, denotes, leaves
 from compliance.model import Undecided
-from compliance.template.assembly import Resource
-from compliance.template.intrinsics import Unknown, Value, join, parts_of, refs_in, show, why_unknown
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import Ref, Unknown, Value, join, parts_of, refs_in, show, why_unknown
+from compliance.template.physical_names import name_of
+
+LOG_GROUP = "AWS::Logs::LogGroup"
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -49,16 +52,6 @@ def thing_of(value: Any, what: str = "a resource") -> Thing:
     if found is None:
         raise Failed(f"{value} is not {what}")
     return found
-
-
-def of_resource(fact: Callable[[World, Resource], Any]) -> Callable[[Any], Any]:
-    """A fact of a resource, as a function of the language."""
-
-    def call(value: Any) -> Any:
-        thing = thing_of(value)
-        return thing.world.fact(fact(thing.world, thing.resource), thing.resource)
-
-    return call
 
 
 # References
@@ -117,9 +110,25 @@ def _refers(value: Any, target: Any) -> bool:
     return False
 
 
+def _attribute(value: Any) -> str:
+    """The attribute that a reference is of; an empty text for `Ref`, and for what is no reference."""
+    found = value.value if isinstance(value, Scalar) else None
+    return found.attribute or "" if isinstance(found, Ref) else ""
+
+
+def _dynamic(value: Any) -> Any:
+    """What a value is read from when the stack is deployed."""
+    if not isinstance(value, Scalar):
+        raise Failed(f"{value} is no value")
+    value.world.read(value.resource, value.path, value.value)
+    found = dynamic.dynamic(value.world.assembly, value.value, value.resource, value.path)
+    return value.world.fact(found, value.resource)
+
+
 def _raw(value: Any) -> Any:
     """A resource as the template has it, its functions not resolved."""
-    return thing_of(value).resource.raw
+    thing = thing_of(value)
+    return Node(thing.world, thing.resource, "", thing.resource.raw)
 
 
 # Texts
@@ -239,31 +248,128 @@ def _no_such_method(*_: Any) -> Any:
     raise Failed("cidr(...).overlaps(...) is wanted")
 
 
-# Policies
+# Facts of resources, by name
 
 
-def _statements(world: World, resource: Resource) -> list[iam.Statement]:
-    """The statements of a role's policies; of anything else, those of the policies on it."""
-    if resource.type == "AWS::IAM::Role":
-        return list(iam.role_statements(world.assembly, resource))
-    own = [
-        holder
-        for holder in world.assembly.resources()
-        if holder.type.endswith("Policy")
-        and any(denotes(world.assembly, leaf, resource) for leaf in _policy_targets(holder))
+def _arguments(world: World, given: Sequence[Any]) -> list[Any]:
+    """Arguments as facts take them: resources, plain texts and numbers."""
+    return [
+        value.resource
+        if isinstance(value, Thing)
+        else _target_or_text(value)
+        if isinstance(value, Scalar)
+        else value.plain()
+        if isinstance(value, Host)
+        else value
+        for value in given
     ]
-    return list(iam.resource_statements(world.assembly, resource, *own))
 
 
-def _policy_targets(holder: Resource) -> Iterator[Value]:
-    """What a resource policy is attached to: the properties beside its document."""
-    for key, value in holder.properties.items():
-        if not key.endswith("Document") and key != "ResourcePolicy":
-            yield from leaves(value)
+def _target_or_text(value: Scalar) -> Any:
+    found = value.world.identified(value.value)
+    return found if found is not None else value.plain()
+
+
+def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
+    """A fact of an assembly and a resource, as a function of the language."""
+
+    def call(value: Any, *more: Any) -> Any:
+        thing = thing_of(value)
+        world = thing.world
+        found = fact(world.assembly, thing.resource, *_arguments(world, more))
+        if isinstance(found, list | tuple) and not found:
+            world.read(thing.resource, fact.__name__.strip("_").replace("_", " "), "none")
+        return world.fact(found, thing.resource)
+
+    return call
+
+
+def _of_record(name: str) -> Callable[..., Any]:
+    """A method of a record, as a function of the language."""
+
+    def call(value: Any, *more: Any) -> Any:
+        if not isinstance(value, Record) or not hasattr(value.value, name):
+            raise Failed(f"{value} has no {name}(...)")
+        value.note()
+        found = getattr(value.value, name)(*_arguments(value.world, more))
+        return value.world.fact(found, *value.place)
+
+    return call
+
+
+def _reaches(start: Any, end: Any, port: Any) -> Any:
+    target = thing_of(end)
+    first = (
+        start
+        if isinstance(start, str)
+        else str(start)
+        if isinstance(start, Cidr)
+        else thing_of(start).resource
+    )
+    [number] = _arguments(target.world, [port])
+    found = network.reaches(target.world.assembly, first, target.resource, int(number))
+    return target.world.fact(found, target.resource)
+
+
+def _may(caller: Any, action: Any, on: Any) -> Any:
+    thing = thing_of(caller)
+    [what, target] = _arguments(thing.world, [action, on])
+    answer = policy.allowed(thing.world.assembly, thing.resource, what, target)
+    if answer.statement is not None:
+        holder = answer.statement
+        thing.world.read(holder.resource, holder.property, answer.why)
+    else:
+        thing.world.read(thing.resource, "", answer.why)
+    return thing.world.fact(answer.allowed, thing.resource)
+
+
+def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
+    """The log groups that a resource writes to: those it names, and those that its service names after it."""
+    named = [
+        denoted(assembly, part, LOG_GROUP)
+        for leaf in leaves(resource.properties)
+        for part in (leaf, *refs_in(leaf))
+    ]
+    text = assembly.text(resource.ref)
+    own = assembly.text(resource.get(name_of(resource.type)))
+    for group in assembly.resources(LOG_GROUP):
+        steps = re.split("[/:]", assembly.text(group.get("LogGroupName")) or "")
+        if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None}) & set(steps) or any(
+            ref == resource.ref for ref in refs_in(group.get("LogGroupName"))
+        ):
+            named.append(group)
+    return list(dict.fromkeys(group for group in named if group))
+
+
+def _key(assembly: Assembly, resource: Resource) -> Resource | None:
+    """The key of KMS, of these stacks, that a resource is encrypted with; null where it names none."""
+    for _, value in keys.key_values(resource):
+        if (found := keys.key_of(assembly, value)) and found is not resource:
+            return found
+        if why := why_unknown(value):
+            raise Undecided(why)
+    return None
+
+
+def _metrics(assembly: Assembly, alarm: Resource) -> list[alarms.Metric]:
+    return list(alarms.metrics_of(alarm))
+
+
+def _referrers(assembly: Assembly, resource: Resource) -> list[Resource]:
+    return [
+        other
+        for other in assembly.resources()
+        if other is not resource
+        and any(denotes(assembly, leaf, resource) for leaf in leaves(other.properties))
+    ]
 
 
 FACTS: Mapping[str, Fact] = {
     "target": Fact(_target, "the resource that a value names; null where none of these stacks is meant"),
+    "attribute": Fact(_attribute, "the attribute that a reference is of; an empty text for `Ref`"),
+    "dynamic": Fact(
+        _dynamic, "what a value is read from when the stack is deployed", gives=dynamic.Reference
+    ),
     "refs": Fact(_refs, "the resources that a resource or a value refers to", many=True, gives=Resource),
     "refers": Fact(_refers, "whether a resource or a value refers to a resource", (2, 2)),
     "raw": Fact(_raw, "the resource as the template has it, functions unresolved"),
@@ -271,10 +377,72 @@ FACTS: Mapping[str, Fact] = {
     "version": Fact(_version, "a version, which compares by its numbers"),
     "cidr": Fact(_cidr, "a range of addresses; contains(), overlaps(), public, world, bits"),
     "overlaps": Fact(_no_such_method, "of cidr(): whether two ranges share an address", (2, 2)),
-    "statements": Fact(
-        of_resource(_statements), "the statements of a role's policies, or of the policies on a resource",
-        gives=iam.Statement, many=True,
+    "referrers": Fact(
+        of_resource(_referrers), "the resources that refer to a resource", gives=Resource, many=True
     ),
-}  # fmt: skip
+    "statements": Fact(
+        of_resource(policy.statements),
+        "the statements of a role's policies, or of the policies on a resource",
+        gives=policy.PolicyStatement,
+        many=True,
+    ),
+    "trust": Fact(
+        of_resource(policy.trust),
+        "the statements of who may assume a role",
+        gives=policy.PolicyStatement,
+        many=True,
+    ),
+    "allows": Fact(
+        _of_record("allows"), "whether a statement allows an action: `s.allows('s3:PutObject')`", (2, 2)
+    ),
+    "may": Fact(_may, "whether a role, or a function's role, may do something to a resource", (3, 3)),
+    "rules_into": Fact(
+        of_resource(network.rules_into),
+        "what the security groups of a resource let in",
+        gives=network.Rule,
+        many=True,
+    ),
+    "rules_out_of": Fact(
+        of_resource(network.rules_out_of), "what they let out", gives=network.Rule, many=True
+    ),
+    "covers": Fact(
+        _of_record("covers"), "whether a rule is about a port: `r.covers(443)`, `r.covers(53, 'udp')`", (2, 3)
+    ),
+    "groups_of": Fact(
+        of_resource(network.groups_of), "the security groups of a resource", gives=network.GROUP, many=True
+    ),
+    "subnets_of": Fact(
+        of_resource(network.subnets_of), "the subnets that a resource is in", gives=network.SUBNET, many=True
+    ),
+    "subnet_kind": Fact(
+        of_resource(network.subnet_kind), "public, private or isolated, by the routes of a subnet"
+    ),
+    "reaches": Fact(_reaches, "whether a resource or a range of addresses reaches another's port", (3, 3)),
+    "alarms_on": Fact(
+        of_resource(alarms.alarms_on),
+        "the alarms on a metric of a resource, or on any, also in metric math",
+        (1, 2),
+        gives=alarms.ALARM,
+        many=True,
+    ),
+    "metrics": Fact(
+        of_resource(_metrics), "the metrics that an alarm looks at", gives=alarms.Metric, many=True
+    ),
+    "tells": Fact(of_resource(alarms.tells), "whether an alarm tells a topic: `a.tells(topic)`", (2, 2)),
+    "triggers": Fact(
+        of_resource(events.triggers),
+        "what calls a resource, by whatever means",
+        gives=events.Trigger,
+        many=True,
+    ),
+    "log_groups_of": Fact(
+        of_resource(_log_groups), "the log groups that a resource writes to", gives=LOG_GROUP, many=True
+    ),
+    "key_of": Fact(
+        of_resource(_key),
+        "the customer key that a resource is encrypted with; null without one",
+        gives="AWS::KMS::Key",
+    ),
+}
 
 FUNCTIONS: Mapping[str, Function] = {name: fact.function for name, fact in FACTS.items()}

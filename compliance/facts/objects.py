@@ -20,6 +20,7 @@ from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
+    Dynamic,
     Part,
     Pseudo,
     Ref,
@@ -33,9 +34,9 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS, name_of
+from compliance.template.physical_names import DEFAULTS, PHYSICAL_NAMES
 from compliance.template.properties import places
-from compliance.template.schemas import takes_tags
+from compliance.template.schemas import name_property, takes_tags
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -72,6 +73,8 @@ class World:
 
     def wrap(self, value: Any, resource: Resource, path: str) -> Any:
         """A value of the model, or of a fact, as an expression takes it. Raises Undecided."""
+        if isinstance(value, Dynamic):
+            return Scalar(self, resource, path, value)
         if isinstance(value, Unknown):
             self.read(resource, path, value)
             raise Undecided(value.why)
@@ -90,8 +93,12 @@ class World:
         if isinstance(value, msgspec.Struct) and not isinstance(value, Ref | Pseudo | Text | Unknown):
             return Record(self, value)
         if isinstance(value, list | tuple | frozenset):
-            return [self.fact(item, resource, path) for item in value]
+            return [self._item(item, resource, path) for item in value]
         return self.wrap(value, resource, path) if not isinstance(value, bool) else value
+
+    def _item(self, item: Any, resource: Resource, path: str) -> Any:
+        """An item of a fact's list: what is unknown stays one of them."""
+        return Undecided(item.why) if isinstance(item, Unknown) else self.fact(item, resource, path)
 
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value is: by reference, or by its name, URL or ARN written out."""
@@ -111,26 +118,6 @@ class World:
 
 def _types(assembly: Assembly) -> tuple[str, ...]:
     return tuple(dict.fromkeys(resource.type for resource in assembly.resources()))
-
-
-def may_be_left_out(resource: Resource, path: str) -> bool:
-    """Whether a property of which nothing is known may be absent: a condition decides it, or a macro."""
-    node: Any = resource.raw.get("Properties", {})
-    for key in [*path.split("."), None]:
-        if isinstance(node, dict) and len(node) == 1 and (name := next(iter(node))) in _OPEN:
-            return bool(name != "Ref" or node[name] == "AWS::NoValue")
-        if key is None:
-            return False
-        if isinstance(node, dict):
-            node = node.get(key)
-        elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        else:
-            return True
-    return False
-
-
-_OPEN = ("Fn::If", "Fn::Transform", "Fn::FindInMap", "Ref")
 
 
 class _Placed(Host):
@@ -184,7 +171,7 @@ class Node(_Placed):
         self.value = value
 
     def _child(self, key: Any, value: Value) -> Any:
-        return self.world.wrap(value, self.resource, f"{self.path}.{key}")
+        return self.world.wrap(value, self.resource, f"{self.path}.{key}".lstrip("."))
 
     def get(self, name: str) -> Any:
         if isinstance(self.value, list):
@@ -210,8 +197,8 @@ class Node(_Placed):
                 yield error
 
     def size(self) -> int:
-        for index, item in enumerate(self.value if isinstance(self.value, list) else ()):
-            if isinstance(item, Unknown) and may_be_left_out(self.resource, f"{self.path}.{index}"):
+        for item in self.value if isinstance(self.value, list) else ():
+            if isinstance(item, Unknown) and item.optional:
                 raise Undecided(item.why)
         self.world.read(self.resource, self.path, self.value)
         return len(self.value)
@@ -244,7 +231,7 @@ def _same(left: Any, right: Any) -> bool:
 
 def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
-    if isinstance(value, Unknown) and may_be_left_out(resource, path):
+    if isinstance(value, Unknown) and value.optional:
         raise Undecided(value.why)
     return value is not NO_VALUE
 
@@ -261,16 +248,17 @@ _SAMPLES: Mapping[str, tuple[str, ...]] = {
 class Scalar(_Placed):
     """A text, number, truth value, or a text that references are in."""
 
-    def __init__(self, world: World, resource: Resource, path: str, value: Value) -> None:
+    def __init__(
+        self, world: World, resource: Resource, path: str, value: Value, *, default: bool = False
+    ) -> None:
         super().__init__(world, resource, path)
-        self.value = value
+        self.value, self._default = value, default
 
     def __str__(self) -> str:
         return show(self.value)
 
     def _noted(self) -> None:
-        stated = self.resource.get(self.path) is not NO_VALUE if self.path else True
-        self.world.read(self.resource, self.path, self.value, default=not stated)
+        self.world.read(self.resource, self.path, self.value, default=self._default)
 
     def equals(self, other: Any) -> bool:
         self._noted()
@@ -281,6 +269,8 @@ class Scalar(_Placed):
             other = other.value
         if other is None or isinstance(other, Host | list | dict):
             return False
+        if isinstance(self.value, Dynamic):
+            raise Undecided(self.value.why)
         if isinstance(other, bool) or isinstance(self.value, bool):
             return to_bool(self.value) is to_bool(other) is not None
         if isinstance(other, int | float):
@@ -317,7 +307,7 @@ class Scalar(_Placed):
 
     def plain(self) -> Any:
         self._noted()
-        if isinstance(self.value, Ref | Pseudo | Text):
+        if isinstance(self.value, Ref | Pseudo | Text | Dynamic):
             written = self.world.assembly.written_out(self.value)
             if not isinstance(written, str):
                 why = why_unknown(written)
@@ -335,7 +325,7 @@ class Scalar(_Placed):
         if name == "bool":
             self._noted()
             return NotImplemented if (answer := to_bool(self.value)) is None else answer
-        if name in _TESTS and isinstance(self.value, Ref | Pseudo | Text):
+        if name in _TESTS and isinstance(self.value, Ref | Pseudo | Text | Dynamic):
             self._noted()
             return self._tested(name, [a.plain() if isinstance(a, Host) else a for a in arguments])
         return NotImplemented
@@ -402,17 +392,27 @@ class Record(Host):
     def doubt(self) -> str | None:
         return getattr(self.value, "unknown", None)
 
+    @property
+    def place(self) -> tuple[Any, str]:
+        """Where it was derived from."""
+        value: Any = self.value
+        return getattr(value, "resource", None), getattr(value, "property", "") or getattr(value, "path", "")
+
+    def note(self) -> None:
+        """Leaves what was derived in the trace."""
+        self.world.read(*self.place, str(self))
+
     def get(self, name: str) -> Any:
         known = fields_of(type(self.value))
         if name not in known:
             raise Failed(f"there is no {name}{did_you_mean(name, known)}")
-        holder, path = getattr(self.value, "resource", None), getattr(self.value, "property", "")
+        holder, path = self.place
         found = getattr(self.value, name)
         if isinstance(found, Unknown):
             if holder is not None:
                 self.world.read(holder, path, found)
             raise Undecided(found.why)
-        if holder is not None and name not in ("resource", "property"):
+        if holder is not None and name not in ("resource", "property", "path"):
             self.world.read(holder, path, found)
         return self._wrapped(found, holder, path)
 
@@ -460,7 +460,11 @@ class Thing(Host):
     def get(self, name: str) -> Any:
         if name in ATTRIBUTES:
             return ATTRIBUTES[name](self)
-        return self.world.wrap(effective(self.resource, name), self.resource, name)
+        value = self.resource.get(name)
+        default = DEFAULTS.get((self.resource.type, name), NO_VALUE)
+        if value is NO_VALUE and default is not NO_VALUE:
+            return Scalar(self.world, self.resource, name, default, default=True)
+        return self.world.wrap(value, self.resource, name)
 
     def has(self, name: str) -> bool:
         if name in ATTRIBUTES:
@@ -472,12 +476,6 @@ class Thing(Host):
         if isinstance(other, Scalar):
             return other.equals(self)
         return isinstance(other, Thing) and other.resource is self.resource
-
-
-def effective(resource: Resource, path: str) -> Value:
-    """A property's value: as stated, or what the service does without."""
-    value = resource.get(path)
-    return DEFAULTS.get((resource.type, path), NO_VALUE) if value is NO_VALUE else value
 
 
 # What a template says of a resource beside its properties, and what follows from it
@@ -504,7 +502,9 @@ def _deletion_policy(thing: Thing) -> Any:
 
 
 def _name(thing: Thing) -> Any:
-    path = name_of(thing.resource.type)
+    path = PHYSICAL_NAMES.get(thing.resource.type) or name_property(thing.resource.type)
+    if path is None:
+        return None
     return thing.world.wrap(thing.resource.get(path), thing.resource, path)
 
 

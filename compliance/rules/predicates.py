@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from compliance import cel
 from compliance.document.requirements import Document, Names
-from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled
+from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled, names_in
 from compliance.facts.objects import Read
 from compliance.facts.pipeline import Unfilled
 from compliance.facts.subjects import find, read, scope
@@ -130,29 +130,44 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
         place = ("requirements", index, "check", field)
         return compiled(document, text, {**names, "self": own}, place, f"{requirement.id}: check.{field}")
 
+    that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
+    tellers = document.once(_tellers)
     optional = all(name in subjects and subjects[name].optional for name in check.subjects)
     return Compiled(
         check,
-        expression("that", check.that),
-        expression("when", check.when),
-        frozenset(name for name in check.subjects if document.once(_tellers).get(name) == requirement.id),
+        that,
+        when,
+        frozenset(name for name, teller in tellers.items() if teller == requirement.id),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
 
 
 def _tellers(document: Document) -> Mapping[str, str]:
-    """By subject, the requirement that fails where nothing fills it: `present`, else the first predicate."""
+    """By subject, the requirement that fails where nothing fills it: `present`, else the first to name it."""
     present: dict[str, str] = {}
     first: dict[str, str] = {}
     for requirement in document.requirements:
-        if requirement.check.get("kind") == "present":
+        check = requirement.check
+        if requirement.kind == "present":
             present.update((name, requirement.id) for name in requirement.subjects)
         for field in ("each", "none", "some", "of"):
-            names = requirement.check.get(field)
+            names = check.get(field)
             for name in [names] if isinstance(names, str) else names if isinstance(names, list) else ():
                 first.setdefault(name, requirement.id)
-    return first | present
+    named: dict[str, str] = {}
+    for requirement in document.requirements:
+        for field in ("that", "when"):
+            for name in _names_in(requirement.check.get(field)):
+                named.setdefault(name, requirement.id)
+    return named | first | present
+
+
+def _names_in(text: Any) -> Iterator[str]:
+    try:
+        yield from names_in(cel.parse(text)) if isinstance(text, str) else ()
+    except cel.SyntaxProblem:  # said where it is compiled
+        return
 
 
 @kind("predicate", Predicate, prepare=prepare)
@@ -217,6 +232,8 @@ class _Judged:
         self.that = Outcome(True, ())
         if predicate.that and self.concerned is not False:
             self.that = bound.outcome(predicate.that, resource)
+        if self.that.lacks in predicate.lacks:  # whose lack it is this requirement's to say
+            self.that = msgspec.structs.replace(self.that, undecided=False)
 
     @property
     def doubt(self) -> str | None:

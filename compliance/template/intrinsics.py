@@ -46,6 +46,15 @@ class Unknown(msgspec.Struct, frozen=True):
     optional: bool = False
 
 
+class Dynamic(Unknown, frozen=True):
+    """A value that is read when the stack is deployed (`{{resolve:ssm:/name}}`): `text` as written.
+
+    It is made of literals, references and so on, as a text is.
+    """
+
+    text: Any = ""
+
+
 Part = str | Ref | Pseudo | Unknown
 
 
@@ -148,7 +157,7 @@ class Resolver:
             with step() as near:
                 return self._container(node) if near else TOO_FAR
         if isinstance(node, str) and "{{resolve:" in node:
-            return Unknown(f"the dynamic reference {_shorten(node)}")
+            return _dynamic(node)
         return node
 
     def _container(self, node: dict[str, Any] | list[Any]) -> Value:
@@ -539,10 +548,14 @@ def join(values: Iterable[Value]) -> Value:
     parts += filter(None, ["".join(literals)])
     for part in parts:
         if isinstance(part, str) and "{{resolve:" in part:
-            return Unknown(f"the dynamic reference {_shorten(part)}")
+            return _dynamic(Text(tuple(parts)) if len(parts) > 1 else part)
     if not parts:
         return ""
     return parts[0] if len(parts) == 1 else Text(tuple(parts))
+
+
+def _dynamic(text: str | Text) -> Dynamic:
+    return Dynamic(f"the dynamic reference {_shorten(show(text))}", text=text)
 
 
 def _alphabet(part: Part) -> re.Pattern[str] | None:

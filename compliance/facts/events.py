@@ -1,0 +1,83 @@
+"""What calls a resource: event source mappings, subscriptions, notifications, rules, schedules, APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from compliance.facts.references import denoted, denotes, leaves
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_bool, why_unknown
+
+# By the type of what makes the call: where it says whom it calls, and where events come from ("": itself).
+LINKS: Mapping[str, tuple[str, str]] = {
+    "AWS::Lambda::EventSourceMapping": ("FunctionName", "EventSourceArn"),
+    "AWS::SNS::Subscription": ("Endpoint", "TopicArn"),
+    "AWS::Events::Rule": ("Targets.*.Arn", ""),
+    "AWS::Scheduler::Schedule": ("Target.Arn", ""),
+    "AWS::Pipes::Pipe": ("Target", "Source"),
+    "AWS::S3::Bucket": ("NotificationConfiguration", ""),
+    "Custom::S3BucketNotifications": ("NotificationConfiguration", "BucketName"),
+    "AWS::SNS::Topic": ("Subscription.*.Endpoint", ""),
+    "AWS::ApiGateway::Method": ("Integration.Uri", "RestApiId"),
+    "AWS::ApiGateway::Authorizer": ("AuthorizerUri", "RestApiId"),
+    "AWS::ApiGatewayV2::Integration": ("IntegrationUri", "ApiId"),
+    "AWS::ApiGatewayV2::Authorizer": ("AuthorizerUri", "ApiId"),
+    "AWS::Logs::SubscriptionFilter": ("DestinationArn", "LogGroupName"),
+    "AWS::Cognito::UserPool": ("LambdaConfig", ""),
+    "AWS::IoT::TopicRule": ("TopicRulePayload.Actions", ""),
+    "AWS::StepFunctions::StateMachine": ("DefinitionString", ""),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": ("Targets.*.Id", ""),
+    "AWS::CloudFront::Distribution": ("DistributionConfig", ""),
+    "AWS::AppSync::DataSource": ("LambdaConfig.LambdaFunctionArn", "ApiId"),
+    "AWS::SecretsManager::RotationSchedule": ("RotationLambdaARN", "SecretId"),
+    "AWS::KinesisFirehose::DeliveryStream": ("ExtendedS3DestinationConfiguration", ""),
+    "AWS::Lambda::Url": ("TargetFunctionArn", ""),
+}
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """What calls a resource: `by` makes the call, `source` is where the events come from, null if elsewhere.
+
+    `enabled` is whether it is turned on.
+    """
+
+    by: Resource
+    source: Resource | None
+    enabled: bool | Unknown
+    resource: Resource
+    property: str
+    unknown: str | None = None
+
+
+def triggers(assembly: Assembly, resource: Resource) -> Sequence[Trigger]:
+    """What calls a function, a queue, a topic or anything else that events are sent to."""
+    return list(_triggers(assembly, resource))
+
+
+def _triggers(assembly: Assembly, resource: Resource) -> Iterator[Trigger]:
+    for link in assembly.resources(*LINKS):
+        target, origin = LINKS[link.type]
+        values = list(leaves(link.properties, target))
+        certain = any(denotes(assembly, value, resource) for value in values)
+        why = next(filter(None, map(why_unknown, values)), None)
+        if link is resource or not (certain or why):
+            continue
+        source = _source(assembly, link.get(origin)) if origin else link
+        yield Trigger(link, source, _enabled(link), link, target, None if certain else why)
+
+
+def _source(assembly: Assembly, value: Value) -> Resource | None:
+    types = {resource.type: None for resource in assembly.resources()}
+    return denoted(assembly, value, *types)
+
+
+def _enabled(link: Resource) -> bool | Unknown:
+    for path, off in (("Enabled", "false"), ("State", "DISABLED"), ("DesiredState", "STOPPED")):
+        value = link.get(path)
+        if isinstance(value, Unknown):
+            return value
+        if value is not NO_VALUE and (to_bool(value) is False or value == off):
+            return False
+    return True

@@ -1,0 +1,358 @@
+"""The network of a template: security groups and their rules, subnets by their routes, who reaches whom.
+
+Rules stand within a group or apart from it, subnets are named directly or by a subnet group: one fact.
+https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html,
+https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html
+"""
+
+from __future__ import annotations
+
+import builtins
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from compliance.facts.references import denoted, leaves
+from compliance.facts.truth import Truth, every, some
+from compliance.model import Undecided
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Ref,
+    Unknown,
+    Value,
+    show,
+    to_list,
+    to_number,
+    why_unknown,
+)
+
+GROUP, SUBNET = "AWS::EC2::SecurityGroup", "AWS::EC2::Subnet"
+# What a resource has its groups and subnets by, where it does not name them itself.
+BY_OTHERS = (
+    "AWS::EC2::LaunchTemplate",
+    "AWS::AutoScaling::LaunchConfiguration",
+    "AWS::EC2::NetworkInterface",
+    "AWS::RDS::DBCluster",
+    "AWS::Neptune::DBCluster",
+    "AWS::DocDB::DBCluster",
+)
+WORLD = ("0.0.0.0/0", "::/0")
+PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "-1": "all"}
+# Where a route leads, by the property that says so.
+OUT = (
+    *("NatGatewayId", "InstanceId", "NetworkInterfaceId", "TransitGatewayId", "VpcPeeringConnectionId"),
+    *("EgressOnlyInternetGatewayId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn"),
+)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a security group lets in or out: over which ports, from or to where.
+
+    `source` is the other side: a group of these stacks, or a range of addresses; `cidr` is the range, null
+    where it is none. `group` is the one whose rule it is.
+    """
+
+    group: Resource
+    resource: Resource
+    property: str
+    protocol: str | Unknown
+    from_port: int | Unknown
+    to_port: int | Unknown
+    source: Resource | str | Unknown
+    description: str | None = None
+    unknown: str | None = None  # why it may not be a rule of this group at all
+
+    @builtins.property
+    def cidr(self) -> str | Unknown | None:
+        if isinstance(self.source, Unknown):
+            return self.source
+        return self.source if isinstance(self.source, str) and "/" in self.source else None
+
+    @builtins.property
+    def world(self) -> bool | Unknown:
+        """Whether the other side is the whole internet."""
+        return self.source if isinstance(self.source, Unknown) else self.source in WORLD
+
+    def show(self) -> str:
+        ports = self.from_port if self.from_port == self.to_port else f"{self.from_port}-{self.to_port}"
+        other = self.source.logical_id if isinstance(self.source, Resource) else self.source
+        return f"{self.protocol} {ports} {other}"
+
+    def covers(self, port: int, protocol: str = "tcp") -> Truth:
+        """Whether it is about a port."""
+        for value in (self.protocol, self.from_port, self.to_port):
+            if isinstance(value, Unknown):
+                return value
+        assert not isinstance(self.from_port, Unknown)
+        assert not isinstance(self.to_port, Unknown)
+        return self.protocol in (protocol, "all") and self.from_port <= port <= self.to_port
+
+
+def rules_into(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
+    """What the groups of a resource let in."""
+    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.once(_ingress)[group])
+
+
+def rules_out_of(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
+    """What the groups of a resource let out; a group that says nothing of it lets everything out."""
+    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.once(_egress)[group])
+
+
+def _ingress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
+    return _rules(assembly, "SecurityGroupIngress", ("SourceSecurityGroupId", "SourceSecurityGroupName"))
+
+
+def _egress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
+    found = dict(_rules(assembly, "SecurityGroupEgress", ("DestinationSecurityGroupId",)))
+    for group, rules in found.items():
+        if group.get("SecurityGroupEgress") is NO_VALUE and not rules:
+            path = "SecurityGroupEgress"
+            found[group] = [Rule(group, group, path, "all", 0, 65535, cidr) for cidr in WORLD]
+    return found
+
+
+def _rules(assembly: Assembly, section: str, others: tuple[str, ...]) -> Mapping[Resource, Sequence[Rule]]:
+    """The rules of every group, those within it and those that stand apart."""
+    found: dict[Resource, list[Rule]] = {group: [] for group in assembly.resources(GROUP)}
+    for group, rules in found.items():
+        inline = group.get(section)
+        for index, raw in enumerate(to_list(inline) if not isinstance(inline, Unknown) else [inline]):
+            place = section if isinstance(inline, Unknown) else f"{section}.{index}"
+            rules.append(_rule(assembly, group, group, place, raw, others))
+    for apart in assembly.resources(f"AWS::EC2::{section}"):
+        value = next((v for p in ("GroupId", "GroupName") if (v := apart.get(p)) is not NO_VALUE), NO_VALUE)
+        own = denoted(assembly, value, GROUP)
+        unknown = why_unknown(value)
+        if isinstance(apart.exists, Unknown):
+            unknown = unknown or f"{apart.logical_id} hangs on a condition: {apart.exists.why}"
+        for group in [own] if own else found if unknown else ():
+            rule = _rule(assembly, group, apart, "", apart.properties, others)
+            found[group].append(msgspec.structs.replace(rule, unknown=unknown))
+    return found
+
+
+def _rule(
+    assembly: Assembly, group: Resource, holder: Resource, place: str, raw: Value, others: tuple[str, ...]
+) -> Rule:
+    if not isinstance(raw, dict):
+        why = Unknown(why_unknown(raw) or f"{show(raw)} is no rule")
+        return Rule(group, holder, place, why, why, why, why, unknown=why.why)
+    text = assembly.text
+    stated = raw.get("IpProtocol", NO_VALUE)
+    protocol = _known(stated, str(text(stated)).lower())
+    protocol = PROTOCOLS.get(protocol, protocol) if isinstance(protocol, str) else protocol
+    ports = [raw.get(key, NO_VALUE) for key in ("FromPort", "ToPort")]
+    if protocol == "all" or (ports == [NO_VALUE, NO_VALUE] and protocol not in ("tcp", "udp")):
+        ports = [0, 65535]
+    low, high = (_port(value) for value in ports)
+    description = text(raw.get("Description", NO_VALUE))
+    return Rule(group, holder, place, protocol, low, high, _source(assembly, raw, others), description)
+
+
+def _known(value: Value, known: str) -> str | Unknown:
+    why = why_unknown(value)
+    return Unknown(why) if why else known
+
+
+def _port(value: Value) -> int | Unknown:
+    number = to_number(value)
+    if number is not None:
+        return int(number)
+    return Unknown(why_unknown(value) or f"the port {show(value)}")
+
+
+def _source(
+    assembly: Assembly, raw: Mapping[str, Value], others: tuple[str, ...]
+) -> Resource | str | Unknown:
+    for key in others:
+        if key in raw:
+            found = denoted(assembly, raw[key], GROUP)
+            return found or _known(raw[key], show(raw[key]))
+    for key in ("CidrIp", "CidrIpv6"):
+        if key in raw:
+            value = raw[key]
+            text = assembly.text(value)
+            if text is None or "${" in text:
+                return Unknown(why_unknown(value) or f"{show(value)} is not known before the deployment")
+            return text
+    for key in ("SourcePrefixListId", "DestinationPrefixListId"):
+        if key in raw:
+            return Unknown(f"the addresses of the prefix list {show(raw[key])}")
+    return Unknown("a rule that names no other side")
+
+
+# What a resource is attached to
+
+
+def groups_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
+    """The security groups of a resource; of a group, itself. Raises Undecided where one is not known."""
+    if resource.type == GROUP:
+        return (resource,)
+    return tuple(dict.fromkeys(_attached(assembly, resource, GROUP, lambda key: "SecurityGroup" in key)))
+
+
+def subnets_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
+    """The subnets that a resource is in, by whatever names them. Raises Undecided where one is not known."""
+    if resource.type == SUBNET:
+        return (resource,)
+    found = _attached(assembly, resource, SUBNET, lambda key: "Subnet" in key or key == "VPCZoneIdentifier")
+    return tuple(dict.fromkeys(found))
+
+
+def _attached(
+    assembly: Assembly, resource: Resource, type_: str, named: Callable[[str], bool], depth: int = 3
+) -> Iterator[Resource]:
+    values = list(_named(resource.properties, named))
+    for value in values:
+        if found := denoted(assembly, value, type_):
+            yield found
+        elif isinstance(value, Ref) and (other := assembly.resource(value)) and depth:
+            yield from _attached(assembly, other, type_, named, depth - 1)  # a subnet group
+        elif isinstance(value, str) and (group := _by_name(assembly, value)) and depth:
+            yield from _attached(assembly, group, type_, named, depth - 1)
+        elif not isinstance(value, bool):
+            raise Undecided(why_unknown(value) or f"{show(value)} is not in these stacks")
+    if not values and depth:
+        for value in leaves(resource.properties):
+            if (other := denoted(assembly, value, *BY_OTHERS)) and other is not resource:
+                yield from _attached(assembly, other, type_, named, depth - 1)
+
+
+def _by_name(assembly: Assembly, name: str) -> Resource | None:
+    """The subnet group of a name that is written out."""
+    return next(
+        (r for r in assembly.resources() if r.type.endswith("SubnetGroup") and name in _texts(assembly, r)),
+        None,
+    )
+
+
+def _texts(assembly: Assembly, resource: Resource) -> Iterable[str | None]:
+    return (assembly.text(v) for key, v in resource.properties.items() if key.endswith("Name"))
+
+
+def _named(value: Value, named: Callable[[str], bool], within: bool = False) -> Iterator[Value]:
+    """The scalars below keys of certain names. Texts beside them (descriptions, tags) are none."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not key.endswith(("Description", "Tags")):
+                yield from _named(item, named, within or named(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named(item, named, within)
+    elif within:
+        yield value
+
+
+# Routes
+
+
+def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
+    """public: a route leads to an internet gateway; private: one leads out by other means; else isolated.
+
+    Raises Undecided where it hangs on something that is not known.
+    """
+    tables = assembly.once(_tables)
+    if subnet not in tables:
+        for joined in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
+            if why := why_unknown(joined.get("SubnetId")):
+                raise Undecided(why)
+        return "isolated"  # the VPC's main table, which no template routes
+    table = tables[subnet]
+    if isinstance(table, Unknown):
+        raise Undecided(table.why)
+    kinds = [_route(assembly, route) for route in assembly.once(_routes).get(table, ())]
+    if "public" in kinds:
+        return "public"
+    if doubt := next((kind for kind in kinds if isinstance(kind, Unknown)), None):
+        raise Undecided(doubt.why)
+    return "private" if "private" in kinds else "isolated"
+
+
+def _tables(assembly: Assembly) -> Mapping[Resource, Resource | Unknown]:
+    """The route table of each subnet that is associated with one."""
+    found: dict[Resource, Resource | Unknown] = {}
+    for joined in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
+        subnet = denoted(assembly, joined.get("SubnetId"), SUBNET)
+        table = denoted(assembly, joined.get("RouteTableId"), "AWS::EC2::RouteTable")
+        if subnet:
+            value = joined.get("RouteTableId")
+            found[subnet] = table or Unknown(why_unknown(value) or f"the routes of {show(value)}")
+    return found
+
+
+def _routes(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
+    found: dict[Resource, list[Resource]] = {}
+    for route in assembly.resources("AWS::EC2::Route"):
+        table = denoted(assembly, route.get("RouteTableId"), "AWS::EC2::RouteTable")
+        if table:
+            found.setdefault(table, []).append(route)
+    return found
+
+
+def _route(assembly: Assembly, route: Resource) -> str | Unknown:
+    """Where a route leads: public, private, or nowhere outside."""
+    if isinstance(route.exists, Unknown):
+        return Unknown(f"{route.logical_id} hangs on a condition: {route.exists.why}")
+    gateway = route.get("GatewayId")
+    if gateway is not NO_VALUE:
+        if denoted(assembly, gateway, "AWS::EC2::InternetGateway"):
+            return "public"
+        text = assembly.text(gateway)
+        if text is None:
+            return Unknown(why_unknown(gateway) or show(gateway))
+        return "public" if text.startswith("igw-") else "private"
+    return "private" if any(route.get(path) is not NO_VALUE for path in OUT) else "nowhere"
+
+
+# Who reaches whom
+
+
+def reaches(assembly: Assembly, start: Resource | str, end: Resource, port: int) -> Truth:
+    """Whether a resource, or a range of addresses, may open a TCP connection to another one's port.
+
+    The groups of both must let it through. Ranges count where they hold every subnet of the other side.
+    """
+    lets_in = _lets(assembly, rules_into(assembly, end), start, port)
+    if isinstance(start, str):
+        return lets_in
+    return every((lets_in, _lets(assembly, rules_out_of(assembly, start), end, port)))
+
+
+def _lets(assembly: Assembly, rules: Iterable[Rule], other: Resource | str, port: int) -> Truth:
+    return some(_through(assembly, rule, other, port) for rule in rules)
+
+
+def _through(assembly: Assembly, rule: Rule, other: Resource | str, port: int) -> Truth:
+    found = every((rule.covers(port), _is_side(assembly, rule, other)))
+    return Unknown(rule.unknown) if rule.unknown and found is not False else found
+
+
+def _is_side(assembly: Assembly, rule: Rule, other: Resource | str) -> Truth:
+    if isinstance(rule.source, Unknown):
+        return rule.source
+    if isinstance(rule.source, Resource):
+        return not isinstance(other, str) and rule.source in groups_of(assembly, other)
+    if "/" not in rule.source:
+        return False  # a group of elsewhere
+    ranges = [other] if isinstance(other, str) else _ranges(assembly, other)
+    return all(_within(range_, rule.source) for range_ in ranges) if ranges else rule.source in WORLD
+
+
+def _ranges(assembly: Assembly, resource: Resource) -> list[str]:
+    found = []
+    for subnet in subnets_of(assembly, resource):
+        text = assembly.text(subnet.get("CidrBlock"))
+        if text is None or "${" in text:
+            raise Undecided(f"the addresses of {subnet.logical_id} are not known")
+        found.append(text)
+    return found
+
+
+def _within(inner: str, outer: str) -> bool:
+    try:
+        one, other = (ipaddress.ip_network(text, strict=False) for text in (inner, outer))
+    except ValueError:
+        return False
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]

@@ -1,0 +1,132 @@
+"""Statements as an expression reads them: what is not known of one stays unknown within its lists."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import msgspec
+
+from compliance.facts import iam
+from compliance.facts.authorization import Answer, may, policies_on
+from compliance.facts.patterns import covers_action
+from compliance.facts.references import denoted, holder_of
+from compliance.facts.truth import Truth, some
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import Ref, Unknown
+from compliance.template.schemas import gives, read_only
+
+Texts = tuple[str | Unknown, ...]
+ROLE = "AWS::IAM::Role"
+
+
+class PolicyStatement(msgspec.Struct, frozen=True):
+    """A statement of a policy.
+
+    `principals` are the names in `Principal` (`s3.amazonaws.com`, an ARN, `*`), of whatever kind; conditions
+    are by operator and key. `resource` is what holds the policy.
+    """
+
+    allow: bool | Unknown
+    actions: Texts
+    not_actions: Texts
+    resources: Texts
+    not_resources: Texts
+    principals: Texts
+    not_principals: Texts
+    conditions: dict[str, Any] | Unknown
+    resource: Resource
+    property: str
+
+    @builtins.property
+    def on(self) -> tuple[Resource, ...]:
+        """The resources of these stacks that it names, or parts of them."""
+        assembly = self.resource.stack.assembly
+        found = (
+            holder_of(assembly, text.removesuffix("*").rstrip("/:"))
+            for text in self.resources
+            if isinstance(text, str)
+        )
+        return tuple(dict.fromkeys(resource for resource in found if resource))
+
+    def allows(self, action: str) -> Truth:
+        """Whether it allows an action, on whatever, under whatever conditions."""
+        if self.allow is not True:
+            return self.allow
+        if self.not_actions:
+            named = some(covers_action(a, action) if isinstance(a, str) else a for a in self.not_actions)
+            return named if isinstance(named, Unknown) else not named
+        return some(covers_action(a, action) if isinstance(a, str) else a for a in self.actions)
+
+    def show(self) -> str:
+        actions = ", ".join(map(str, self.actions)) or "everything but " + ", ".join(
+            map(str, self.not_actions)
+        )
+        return (
+            f"{'Allow' if self.allow is True else 'Deny'} {actions} on {', '.join(map(str, self.resources))}"
+        )
+
+
+def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
+    """The statements of a role's policies, or of a policy; of anything else, of the policies on it."""
+    if resource.type == ROLE:
+        found = iam.role_statements(assembly, resource)
+        return [_read(statement) for statement in found]
+    if resource.type in iam.POLICIES:
+        return [
+            _read(s)
+            for s in iam.statements(assembly, resource, resource.get("PolicyDocument"), "PolicyDocument")
+        ]
+    return [_read(statement) for statement in policies_on(assembly, resource)]
+
+
+def trust(assembly: Assembly, role: Resource) -> list[PolicyStatement]:
+    """Who may assume a role."""
+    path = "AssumeRolePolicyDocument"
+    return [_read(statement) for statement in iam.statements(assembly, role, role.get(path), path)]
+
+
+def _read(statement: iam.Statement) -> PolicyStatement:
+    unknown = Unknown(statement.unknown or "")
+
+    def texts(element: str, known: tuple[str, ...]) -> Texts:
+        return (*known, unknown) if element in statement.open else known
+
+    conditions: Any = statement.conditions
+    return PolicyStatement(
+        unknown if "Effect" in statement.open else statement.allow,
+        texts("Action", statement.actions),
+        texts("NotAction", statement.not_actions),
+        texts("Resource", statement.resources),
+        texts("NotResource", statement.not_resources),
+        texts("Principal", tuple(name for _, name in statement.principals)),
+        texts("NotPrincipal", tuple(name for _, name in statement.not_principals)),
+        unknown if "Condition" in statement.open else conditions,
+        statement.resource,
+        statement.property,
+    )
+
+
+def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | str | None) -> Answer:
+    """Whether a role, or the role of a function, may do something to a resource or to what is in it."""
+    role = caller if caller.type == ROLE else denoted(assembly, caller.get("Role"), ROLE)
+    if role is None:
+        return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
+    if not isinstance(on, Resource):
+        return may(assembly, role, action, on)
+    answers = [may(assembly, role, action, text) for text in _arns(assembly, on)]
+    best = [answer for answer in answers if answer.allowed is True]
+    best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
+    return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
+
+
+def _arns(assembly: Assembly, resource: Resource) -> list[str]:
+    """A resource's ARN, and that of what it holds (a bucket's objects, a log group's streams)."""
+    name = next((name for name in sorted(read_only(resource.type)) if name.endswith("Arn")), None)
+    ref = gives(resource.type)
+    attribute = None if name is None or (ref and ref.form == "arn") else name
+    text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+    if text is None:
+        return []
+    text = text.removesuffix(":*")
+    return [text, f"{text}/*"] if resource.type == "AWS::S3::Bucket" else [text, f"{text}:*"]
