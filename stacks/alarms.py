@@ -1,19 +1,22 @@
-"""Who hears when the pipeline is unwell, and of what."""
+"""Who is told when the pipeline fails, and of what."""
+
+from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from stacks.auditing import Auditing
+from stacks.processing import Processing
 from stacks.settings import Name, Settings
+from stacks.storage import Storage
 
 PERIOD = cdk.Duration.minutes(5)  # MON-03
-
 PROCESSOR_ERRORS = 5  # MON-02
 # Batches wait seconds in a healthy pipeline: minutes mean that a shard is stuck or outpaced.
 ITERATOR_AGE = cdk.Duration.minutes(15)
@@ -21,8 +24,18 @@ ITERATOR_AGE = cdk.Duration.minutes(15)
 OLDEST_MESSAGE_AGE = cdk.Duration.minutes(15)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """One alarm: what it is called, on which metric, from which value on, and what that means."""
+
+    subject: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    meaning: str
+
+
 class Alarms(Construct):
-    """One topic, and an alarm for every way in which an order, or the record of its failure, could get stuck.
+    """One topic, an alarm for every way in which an order could be lost or get stuck.
 
     Args:
         email: who is told; a deployment's parameter, so that no address stands in a template.
@@ -37,75 +50,25 @@ class Alarms(Construct):
             self, "Subscription", topic=self._topic, protocol=sns.SubscriptionProtocol.EMAIL, endpoint=email
         )
 
-    def watch_processor(self, function: lambda_.IFunction) -> None:
-        """MON-01 to MON-03 and the processor's part of HRD-05.
+    def watch(self, storage: Storage, processing: Processing, auditing: Auditing) -> None:
+        """Makes an alarm of each watch."""
+        watches = [
+            *processor_watches(processing),
+            *audit_watches(auditing),
+            *queue_watches(storage.dlq, storage.audit_dlq),
+        ]
+        for watch in watches:
+            self._alarm(watch)
 
-        Items that a batch response reports as failed are no function errors: the DLQ's depth shows those.
-        """
-        self._alarm(
-            "order-processor-errors",
-            function.metric_errors(statistic="Sum", period=PERIOD),
-            PROCESSOR_ERRORS,
-            "The order processor failed 5 times or more in 5 minutes",
-        )
-        self._alarm(
-            "order-processor-throttles",
-            function.metric_throttles(statistic="Sum", period=PERIOD),
-            1,
-            "Lambda throttled the order processor",
-        )
-        self._alarm(
-            "order-processor-iterator-age",
-            function.metric("IteratorAge", statistic="Maximum", period=PERIOD),
-            ITERATOR_AGE.to_milliseconds(),
-            "The order processor lags behind the orders table's stream",
-        )
-
-    def watch_audit(self, function: lambda_.IFunction) -> None:
-        """The audit function's part of HRD-05."""
-        self._alarm(
-            "audit-errors",
-            function.metric_errors(statistic="Sum", period=PERIOD),
-            1,
-            "The audit function failed",
-        )
-        self._alarm(
-            "audit-throttles",
-            function.metric_throttles(statistic="Sum", period=PERIOD),
-            1,
-            "Lambda throttled the audit function",
-        )
-
-    def watch_queues(self, dlq: sqs.IQueue, audit_dlq: sqs.IQueue) -> None:
-        """The queues' part of HRD-05, and HRD-15."""
-        self._alarm(
-            "processing-dlq-depth",
-            dlq.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD),
-            1,
-            "Changes of orders could not be processed; the audit table says which",
-        )
-        self._alarm(
-            "processing-dlq-age",
-            dlq.metric_approximate_age_of_oldest_message(statistic="Maximum", period=PERIOD),
-            OLDEST_MESSAGE_AGE.to_seconds(),
-            "Failure records wait to be audited",
-        )
-        self._alarm(
-            "audit-dlq-depth",
-            audit_dlq.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD),
-            1,
-            "Failure records could not be audited; they wait in the audit DLQ for 14 days at most",
-        )
-
-    def _alarm(self, subject: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
-        """An alarm on one period at or above a threshold. Silence is health here: no data, no breach."""
+    def _alarm(self, watch: Watch) -> None:
+        """An alarm on one period at or above a threshold. No data is no breach."""
         alarm = cloudwatch.Alarm(
             self,
-            "".join(word.capitalize() for word in subject.split("-")),
-            alarm_name=self._settings.alarm_name(subject),
-            alarm_description=description,
-            metric=metric,
-            threshold=threshold,
+            "".join(word.capitalize() for word in watch.subject.split("-")),
+            alarm_name=self._settings.alarm_name(watch.subject),
+            alarm_description=watch.meaning,
+            metric=watch.metric,
+            threshold=watch.threshold,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
@@ -155,6 +118,74 @@ class Alarms(Construct):
             )
         )
         return topic
+
+
+def processor_watches(processing: Processing) -> list[Watch]:
+    """MON-01 to MON-03, the processor's part of HRD-05."""
+    function = processing.function
+    return [
+        Watch(
+            "order-processor-errors",
+            function.metric_errors(statistic="Sum", period=PERIOD),
+            PROCESSOR_ERRORS,
+            "The order processor failed 5 times or more in 5 minutes",
+        ),
+        Watch(
+            "order-processor-throttles",
+            function.metric_throttles(statistic="Sum", period=PERIOD),
+            1,
+            "Lambda throttled the order processor",
+        ),
+        Watch(
+            "order-processor-iterator-age",
+            function.metric("IteratorAge", statistic="Maximum", period=PERIOD),
+            ITERATOR_AGE.to_milliseconds(),
+            "The order processor is behind the orders table's stream",
+        ),
+    ]
+
+
+def audit_watches(auditing: Auditing) -> list[Watch]:
+    """The audit function's part of HRD-05."""
+    function = auditing.function
+    return [
+        Watch(
+            "audit-errors",
+            function.metric_errors(statistic="Sum", period=PERIOD),
+            1,
+            "The audit function failed",
+        ),
+        Watch(
+            "audit-throttles",
+            function.metric_throttles(statistic="Sum", period=PERIOD),
+            1,
+            "Lambda throttled the audit function",
+        ),
+    ]
+
+
+def queue_watches(dlq: sqs.IQueue, audit_dlq: sqs.IQueue) -> list[Watch]:
+    """The queues' part of HRD-05, and HRD-15."""
+    return [
+        Watch(
+            "processing-dlq-depth",
+            dlq.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD),
+            1,
+            "Failure records wait in the DLQ",
+        ),
+        Watch(
+            "processing-dlq-age",
+            dlq.metric_approximate_age_of_oldest_message(statistic="Maximum", period=PERIOD),
+            OLDEST_MESSAGE_AGE.to_seconds(),
+            "Failure records have waited in the DLQ for 15 minutes",
+        ),
+        Watch(
+            "audit-dlq-depth",
+            audit_dlq.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD),
+            1,
+            "Failure records could not be audited; they wait in the audit DLQ",
+        ),
+    ]
 
 
 def cloudwatch_here() -> iam.ServicePrincipal:

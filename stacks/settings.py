@@ -92,7 +92,9 @@ class Settings:
     @property
     def removal_policy(self) -> cdk.RemovalPolicy:
         """What becomes of the data, and of the key it is encrypted with, when the stack goes (HRD-11)."""
-        return cdk.RemovalPolicy.DESTROY if self.throwaway else cdk.RemovalPolicy.RETAIN
+        if self.throwaway:
+            return cdk.RemovalPolicy.DESTROY
+        return cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
     @property
     def runtime(self) -> lambda_.Runtime:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import stacks  # noqa: F401  before anything imports aws_cdk: it picks the Node.js that CDK runs on
+import compliance.plugins.cdk_app  # noqa: F401  before anything imports aws_cdk: it picks the Node.js of CDK
 
 Synthesise = Callable[..., dict[str, Any]]
 

@@ -148,7 +148,6 @@ def bases() -> tuple[Base, ...]:
 @cache
 def own_app() -> Base:
     """This repository's app, synthesised in this process."""
-    import stacks  # noqa: F401  before app: it picks the Node.js that CDK runs on
 
     # isort: split
     import app

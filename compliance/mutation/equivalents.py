@@ -405,8 +405,8 @@ def global_tables(draft: Draft) -> None:
 def alarms_as_queries(draft: Draft) -> None:
     for raw in draft.resources.values():
         own = raw.get("Properties", {})
-        if raw["Type"] == "AWS::CloudWatch::Alarm":
-            metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions")}
+        if raw["Type"] == "AWS::CloudWatch::Alarm" and "MetricName" in own:
+            metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions") if key in own}
             stat = {"Metric": metric, "Period": own.pop("Period"), "Stat": own.pop("Statistic")}
             own["Metrics"] = [{"Id": "m1", "MetricStat": stat, "ReturnData": True}]
 

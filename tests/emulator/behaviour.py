@@ -54,7 +54,7 @@ class Behaviour:
         ids[4] = "poison"
         resource = f"arn:aws:s3:::{pipeline.bucket}/processed-data/*/poison-*"
         with pipeline.polled() as poller:
-            with pipeline.denying("ProcessorRole", "s3:PutObject", resource):
+            with pipeline.denying("ProcessingProcessorRole", "s3:PutObject", resource):
                 pipeline.write(ids)
                 poller.drain()
             changes = pipeline.changes(ids)
@@ -79,7 +79,7 @@ class Behaviour:
     def test_without_the_permission_to_write_every_order_is_audited(self, pipeline: Pipeline) -> None:
         ids = [f"unwritten-{n}" for n in range(15)]
         with pipeline.polled() as poller:
-            with pipeline.without("ProcessorRole", "WriteObjects"):
+            with pipeline.without("ProcessingProcessorRole", "WriteObjects"):
                 pipeline.write(ids)
                 poller.drain()
             changes = pipeline.changes(ids)
@@ -94,7 +94,7 @@ class Behaviour:
         """After five tries (HRD-15). Whatever lies on the queue counts: also what no one can read."""
         audited = pipeline.audit_records()
         bodies = [*(json.dumps({"number": number}) for number in range(8)), "no JSON", "[]"]
-        with pipeline.without("AuditRole", "WriteRecords"), pipeline.visible_again_after(1):
+        with pipeline.without("AuditingAuditRole", "WriteRecords"), pipeline.visible_again_after(1):
             pipeline.send(bodies)
             until(lambda: pipeline.messages(pipeline.audit_dlq) == len(bodies), what="the last queue")
             assert pipeline.audit_records() == audited

@@ -69,7 +69,7 @@ def an_order(pipeline: Pipeline) -> None:
 def a_failure(pipeline: Pipeline) -> None:
     _step("s3:PutObject is taken from the processor's role, and another order is written")
     with pipeline.polled() as poller:
-        with pipeline.without("ProcessorRole", "WriteObjects"):
+        with pipeline.without("ProcessingProcessorRole", "WriteObjects"):
             pipeline.write(["order-2"], customer="grace")
             poller.drain()
         _line(f"{len(poller.tries)} tries, then a failure record on the dead-letter queue")

@@ -33,7 +33,7 @@ class Pipeline:
 
     @cached_property
     def physical(self) -> dict[str, str]:
-        """Physical ids by the beginnings of logical ones: `physical["ProcessorRole"]`."""
+        """Physical ids by the beginnings of logical ones: `physical["ProcessingProcessorRole"]`."""
         answer = self._ask("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
         return {resource["LogicalResourceId"][:-8]: resource["PhysicalResourceId"] for resource in answer}
 

@@ -66,7 +66,7 @@ class TestRestart:
         changes = pipeline.stored(ids, 20)
         records = pipeline.audit_records()
         bodies = [json.dumps({"waits": number}) for number in range(5)]
-        with pipeline.without("AuditRole", "WriteRecords"), pipeline.visible_again_after(5):
+        with pipeline.without("AuditingAuditRole", "WriteRecords"), pipeline.visible_again_after(5):
             pipeline.send(bodies)
             aws.stop()
             aws.start()

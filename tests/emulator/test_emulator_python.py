@@ -72,6 +72,9 @@ AuditRole      kms:GenerateDataKey         {key}
 """
 
 
+ROLES = {"ProcessorRole": "ProcessingProcessorRole", "AuditRole": "AuditingAuditRole"}
+
+
 def decisions(pipeline: Pipeline, table: str) -> dict[str, str]:
     """What the simulation says of each line. It takes the key's `kms:ViaService` as not given."""
     places = {
@@ -87,7 +90,7 @@ def decisions(pipeline: Pipeline, table: str) -> dict[str, str]:
     decided = {}
     for line in table.strip().splitlines():
         role, action, resource = line.format(**places).split()
-        arn = iam.get_role(RoleName=pipeline.physical[role])["Role"]["Arn"]
+        arn = iam.get_role(RoleName=pipeline.physical[ROLES[role]])["Role"]["Arn"]
         answer = iam.simulate_principal_policy(
             PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource]
         )
@@ -102,7 +105,7 @@ def decisions(pipeline: Pipeline, table: str) -> dict[str, str]:
 NOT_DEPLOYED = {
     *(
         (table, property_)
-        for table in ("OrdersTable", "AuditTable")
+        for table in ("StorageOrdersTable", "StorageAuditTable")
         for property_ in (
             "SSESpecification.SSEEnabled",
             "SSESpecification.KMSMasterKeyId",
@@ -110,22 +113,22 @@ NOT_DEPLOYED = {
         )
     ),
     *(
-        ("ProcessedData", f"BucketEncryption.ServerSideEncryptionConfiguration.0.{property_}")
+        ("StorageProcessedData", f"BucketEncryption.ServerSideEncryptionConfiguration.0.{property_}")
         for property_ in (
             "ServerSideEncryptionByDefault.SSEAlgorithm",
             "ServerSideEncryptionByDefault.KMSMasterKeyID",
             "BucketKeyEnabled",
         )
     ),
-    ("ProcessedData", "LoggingConfiguration.DestinationBucketName"),
-    ("ProcessedData", "LoggingConfiguration.LogFilePrefix"),
-    ("ProcessorFunction", "KmsKeyArn"),
-    ("AuditFunction", "KmsKeyArn"),
+    ("StorageProcessedData", "LoggingConfiguration.DestinationBucketName"),
+    ("StorageProcessedData", "LoggingConfiguration.LogFilePrefix"),
+    ("ProcessingProcessorFunction", "KmsKeyArn"),
+    ("AuditingAuditFunction", "KmsKeyArn"),
     ("AlarmsTopic", "KmsMasterKeyId"),
 }
 
 
-MAPPING = "ProcessorFunctionDynamoDBEventSourceOrderPipelineOrdersTable4D657895"
+MAPPING = "ProcessingProcessorFunctionDynamoDBEventSourceOrderPipelineStorageOrdersTableCEE3317C"
 
 
 class Account:
@@ -220,25 +223,25 @@ class TestDrift:
         ask("s3").put_bucket_versioning(
             Bucket=pipeline.bucket, VersioningConfiguration={"Status": "Suspended"}
         )
-        ask("logs").put_retention_policy(logGroupName=name["ProcessorLogs"], retentionInDays=1)
-        ask("kms").disable_key_rotation(KeyId=name["DataKey"])
+        ask("logs").put_retention_policy(logGroupName=name["ProcessingProcessorLogs"], retentionInDays=1)
+        ask("kms").disable_key_rotation(KeyId=name["StorageDataKey"])
         ask("cloudwatch").delete_alarms(AlarmNames=[name["AlarmsAuditErrors"]])
-        with pipeline.denying("AuditRole", "s3:*", "*"):
+        with pipeline.denying("AuditingAuditRole", "s3:*", "*"):
             found = compared(aws, tmp_path)
             said = aws.compliance("audit", "--deployed", STACK, "--skip-scanners", "--skip-handlers")
 
         assert differences(found) - NOT_DEPLOYED == {
-            ("ProcessingDlq", "VisibilityTimeout"),
-            ("AuditFunction", "Timeout"),
-            ("AuditFunction", "ReservedConcurrentExecutions"),
+            ("StorageProcessingDlq", "VisibilityTimeout"),
+            ("AuditingAuditFunction", "Timeout"),
+            ("AuditingAuditFunction", "ReservedConcurrentExecutions"),
             (MAPPING, "MaximumRetryAttempts"),
-            ("AuditTable", "TimeToLiveSpecification.Enabled"),
-            ("AuditTable", "TimeToLiveSpecification.AttributeName"),
-            ("ProcessedData", "VersioningConfiguration.Status"),
-            ("ProcessorLogs", "RetentionInDays"),
-            ("DataKey", "EnableKeyRotation"),
+            ("StorageAuditTable", "TimeToLiveSpecification.Enabled"),
+            ("StorageAuditTable", "TimeToLiveSpecification.AttributeName"),
+            ("StorageProcessedData", "VersioningConfiguration.Status"),
+            ("ProcessingProcessorLogs", "RetentionInDays"),
+            ("StorageDataKey", "EnableKeyRotation"),
             ("AlarmsAuditErrors", "is"),
-            ("AuditRole", "Policies"),
+            ("AuditingAuditRole", "Policies"),
         }
         assert said.returncode == 1
         assert "VisibilityTimeout is 30 as deployed, 365 in the template" in " ".join(said.stdout.split())

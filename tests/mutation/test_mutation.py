@@ -29,7 +29,6 @@ ONE_IN = 40
 @pytest.fixture(scope="module")
 def grounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ground]:
     """This repository's app, with its handlers in either language."""
-    import stacks  # noqa: F401  before app: it picks the Node.js that CDK runs on
 
     # isort: split
     import app

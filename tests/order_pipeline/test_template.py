@@ -75,9 +75,9 @@ def stream(template: Template) -> None:
 @of("ARC-03", "ARC-04", "ERR-01", "HRD-03")
 def processor_mapping(template: Template) -> None:
     properties = {
-        "BatchSize": 10,
+        "BatchSize": 100,
         "StartingPosition": "TRIM_HORIZON",
-        "MaximumRetryAttempts": 3,
+        "MaximumRetryAttempts": 10,
         "MaximumRecordAgeInSeconds": 21600,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     }

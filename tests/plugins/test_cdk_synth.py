@@ -63,7 +63,7 @@ def cdk_synth(cli: Path, tmp_path: Path) -> Synth:
     return synth
 
 
-def broken(repo: Path, old: str, new: str, file: str = "stacks/order_pipeline.py") -> int:
+def broken(repo: Path, old: str, new: str, file: str = "stacks/storage.py") -> int:
     """Breaks one line; its number."""
     text = (repo / file).read_text()
     assert text.count(old) == 1
@@ -79,12 +79,12 @@ def test_our_stack_is_green(context: str, cdk_synth: Synth) -> None:
 
 def test_a_broken_line_is_red_with_requirement_path_and_line(repo: Path, cdk_synth: Synth) -> None:
     broken(repo, "retention_period=QUEUE_RETENTION", "retention_period=cdk.Duration.days(4)")
-    queue = (repo / "stacks/order_pipeline.py").read_text().partition("return sqs.Queue(")[0].count("\n") + 1
+    queue = (repo / "stacks/storage.py").read_text().partition("return sqs.Queue(")[0].count("\n") + 1
     said = cdk_synth(repo)
     assert said.code == 1
     assert "ERR-04 DLQ keeps messages 14 days: found 345600; wanted 1209600" in said.text
-    assert "OrderPipeline/ProcessingDlq/Resource" in said.text
-    assert f"stacks/order_pipeline.py:{queue}" in said.text
+    assert "OrderPipeline/Storage/ProcessingDlq/Resource" in said.text
+    assert f"stacks/storage.py:{queue}" in said.text
     assert "Pass retention_period=Duration.days(14) to the DLQ" in said.text
     assert "Traceback" not in said.text
     assert set(re.findall(r"\b[A-Z]{3}-\d\d\b", said.text)) == {"ERR-04"}
@@ -106,7 +106,7 @@ def test_a_waiver_taken_out_is_red_here_too(repo: Path, cdk_synth: Synth) -> Non
     said = cdk_synth(repo)
     assert said.code == 1
     assert "Serverless-LambdaDLQ" in said.text
-    assert "OrderPipeline/ProcessorFunction/Resource" in said.text
+    assert "OrderPipeline/Processing/Processor/Function/Resource" in said.text
 
 
 def test_a_waiver_for_a_checkov_check_acknowledges_nag_s_rule_of_the_fact(

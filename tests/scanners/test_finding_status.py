@@ -107,9 +107,10 @@ def without_policy(kind: str) -> Change:
     return change
 
 
-BUCKET, DLQ, ORDERS = "ProcessedData", "ProcessingDlq", "OrdersTable"
-PROCESSOR, AUDIT, ROLE = "ProcessorFunction", "AuditFunction", "ProcessorRole"
-STREAM = "ProcessorFunction/DynamoDBEventSource:OrderPipelineOrdersTable4D657895"
+BUCKET, DLQ, ORDERS = "Storage/ProcessedData", "Storage/ProcessingDlq", "Storage/OrdersTable"
+PROCESSOR, AUDIT = "Processing/Processor/Function", "Auditing/Audit/Function"
+ROLE, AUDIT_ROLE = "Processing/Processor/Role", "Auditing/Audit/Role"
+STREAM = f"{PROCESSOR}/DynamoDBEventSource:OrderPipelineStorageOrdersTableCEE3317C"
 STREAM_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/dev-orders-table-backend/stream/2026"
 BASIC = "iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 OPEN = {"BlockPublicAcls": False, "BlockPublicPolicy": False, "IgnorePublicAcls": False}
@@ -178,10 +179,10 @@ BROKEN = (
                 *every("IAMPolicyNoStatementsWithFullAccess"),
             ),
         )
-        for requirement, role in (("SEC-04", ROLE), ("SEC-05", "AuditRole"))
+        for requirement, role in (("SEC-04", ROLE), ("SEC-05", AUDIT_ROLE))
     ),
     Broken("SEC-04", ROLE, allowing("s3:PutObjekt"), ("W3037",)),
-    Broken("SEC-05", "AuditRole", allowing("s3:PutObjekt"), ("W3037",)),
+    Broken("SEC-05", AUDIT_ROLE, allowing("s3:PutObjekt"), ("W3037",)),
     Broken(
         "SEC-04",
         ROLE,
@@ -190,7 +191,7 @@ BROKEN = (
     ),
     Broken(
         "SEC-05",
-        "AuditRole",
+        AUDIT_ROLE,
         with_(ManagedPolicyArns=["arn:aws:iam::aws:policy/AmazonSQSFullAccess"]),
         ("AwsSolutions-IAM4[Policy::arn:aws:iam::aws:policy/AmazonSQSFullAccess]",),
     ),
@@ -228,7 +229,7 @@ BROKEN = (
     ),
     Broken(
         "HRD-10",
-        "ProcessorLogs",
+        "Processing/Processor/Logs",
         without("RetentionInDays"),
         (
             *("Serverless-CloudWatchLogGroupRetentionPeriod", "CKV_AWS_66"),
@@ -661,8 +662,8 @@ def test_a_waiver_taken_out_is_red_with_what_it_was_for(ours: Path, tmp_path: Pa
     ran = gate("--assembly", ours, "--waivers", file)
     assert ran.code == 1
     assert sorted(ran.lines) == [
-        "CKV_AWS_117 on OrderPipeline/AuditFunction/Resource",
-        "CKV_AWS_117 on OrderPipeline/ProcessorFunction/Resource",
+        "CKV_AWS_117 on OrderPipeline/Auditing/Audit/Function/Resource",
+        "CKV_AWS_117 on OrderPipeline/Processing/Processor/Function/Resource",
     ]
 
 
@@ -673,9 +674,9 @@ def test_a_waiver_out_of_date_is_red_and_named(ours: Path, tmp_path: Path) -> No
     ran = gate("--assembly", ours, "--waivers", granted(tmp_path, backdate))
     assert ran.code == 1
     finding, problem = ran.lines
-    assert finding == "CKV_AWS_18 on OrderPipeline/AccessLogs/Resource"
+    assert finding == "CKV_AWS_18 on OrderPipeline/Storage/AccessLogs/Resource"
     assert re.search(
-        r"waivers\.yaml:\d+: checkov CKV_AWS_18 on OrderPipeline/AccessLogs/Resource: "
+        r"waivers\.yaml:\d+: checkov CKV_AWS_18 on OrderPipeline/Storage/AccessLogs/Resource: "
         r"expired on 2026-11-24; fix the finding",
         problem,
     )
@@ -684,14 +685,17 @@ def test_a_waiver_out_of_date_is_red_and_named(ours: Path, tmp_path: Path) -> No
 def test_a_waiver_for_a_mistyped_resource_is_red_and_named(ours: Path, tmp_path: Path) -> None:
     def mistype(entries: list[dict[str, Any]]) -> None:
         entry = entries[position(entries, "Serverless-SQSRedrivePolicy")]
-        entry["resource"] = "OrderPipeline/AuditDql/Resource"
+        entry["resource"] = "OrderPipeline/Storage/AuditDql/Resource"
 
     ran = gate("--assembly", ours, "--waivers", granted(tmp_path, mistype))
     assert ran.code == 1
     finding, problem = ran.lines
-    assert finding == "Serverless-SQSRedrivePolicy on OrderPipeline/AuditDlq/Resource"
-    assert "OrderPipeline/AuditDql/Resource: matches no finding; the rule is broken elsewhere:" in problem
-    assert problem.endswith("OrderPipeline/AuditDlq/Resource")
+    assert finding == "Serverless-SQSRedrivePolicy on OrderPipeline/Storage/AuditDlq/Resource"
+    assert (
+        "OrderPipeline/Storage/AuditDql/Resource: matches no finding; the rule is broken elsewhere:"
+        in problem
+    )
+    assert problem.endswith("OrderPipeline/Storage/AuditDlq/Resource")
 
 
 @pytest.fixture(scope="module")
