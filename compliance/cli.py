@@ -67,11 +67,24 @@ class Commands(Trusted, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]}; {_meant(args[0])}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"compliance.commands.{cmd_name}"), cmd_name)
         return command
+
+
+def _meant(name: str) -> str:
+    from compliance.document.meant import hint
+
+    return hint(name, COMMANDS)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -15,10 +15,11 @@ from compliance.commands.common import (
     check_input,
     check_output,
     close_stdout,
-    own_document,
+    document_of,
     progress,
     rendered,
 )
+from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
     AS_OF,
     EXISTING,
@@ -36,7 +37,19 @@ from compliance.model import InputError, Scorecard
 FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
 
 
-@click.command(short_help="Judge an app, an assembly or a template.")
+# What a report's file name says of its format; the first that fits.
+SUFFIXES = {
+    ".sarif.json": "sarif",
+    ".sarif": "sarif",
+    ".html": "html",
+    ".md": "markdown",
+    ".json": "json",
+    ".xml": "junit",
+    ".txt": "terminal",
+}
+
+
+@click.command(cls=Configured, short_help="Judge an app, an assembly or a template.")
 @input_options
 @click.option(
     "--deployed",
@@ -55,7 +68,7 @@ FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
     "formats",
     multiple=True,
     type=click.Choice(FORMATS),
-    help="What the report is written as [default: terminal]; may be repeated, each with its --output.",
+    help="What the report is written as [default: as --output is named, else terminal]; may be repeated.",
 )
 @click.option(
     "--output",
@@ -126,9 +139,8 @@ def audit(
     check_input(app, assembly, template, context, environment)
     if deployed is not None:
         _check_deployed(deployed, app or assembly or template, context)
-    requirements = requirements or own_document()
-    if environment is not None and context:
-        check_agreement(environment, context, requirements)
+    requirements = document_of(requirements, assembly, template)
+    environment, context = agreed(environment, context, requirements)
     if waivers is not None:
         from compliance.document.waivers import load
 
@@ -195,19 +207,10 @@ def _remembered(others: dict[str, Any]) -> list[Path]:
     return [path for name in ("baseline", "write_baseline", "history") if (path := others[name])]
 
 
-def check_agreement(environment: str, context: dict[str, str], requirements: Path) -> None:
-    """Two names for one environment would make the app for one and judge it for the other."""
-    from compliance.document.requirements import load
-
-    key = load(requirements).environment.context
-    if context.get(key, environment) != environment:
-        raise click.UsageError(f"--env {environment} and -c {key}={context[key]} disagree")
-
-
 def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
     """Each format with its output, None for standard output. One that would be lost is a usage error."""
-    formats = formats or ("terminal",)
     outputs = outputs or (Path("-"),)
+    formats = formats or tuple(map(_inferred, outputs))
     if len(formats) > len(outputs):
         raise click.UsageError(f"give each of the {len(formats)} formats its --output (- is standard output)")
     if len(formats) < len(outputs):
@@ -220,6 +223,17 @@ def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str,
         (format_, output if place else None)
         for format_, output, place in zip(formats, outputs, places, strict=True)
     ]
+
+
+def _inferred(output: Path) -> str:
+    """The format that a file's name stands for; people read what goes to a terminal."""
+    if output == Path("-"):
+        return "terminal"
+    for suffix, format_ in SUFFIXES.items():
+        if output.name.lower().endswith(suffix):
+            return format_
+    known = ", ".join(f"{suffix} {format_}" for suffix, format_ in SUFFIXES.items())
+    raise click.UsageError(f"--output {output}: its name does not say the format ({known}); add --format")
 
 
 def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:

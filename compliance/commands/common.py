@@ -39,10 +39,13 @@ def check_input(
             raise click.UsageError(f"{name} is empty")
 
 
-def own_document() -> Path:
-    from compliance.document.requirements import OWN
+def document_of(requirements: Path | None, *inputs: Path | None) -> Path:
+    """The requirements document that was named, or the one of what is audited. Raises InputError."""
+    if requirements is not None:
+        return requirements
+    from compliance.document.settings import document
 
-    return OWN
+    return document(Path.cwd(), *inputs)
 
 
 def check_output(output: Path, *inputs: Path | None) -> None:

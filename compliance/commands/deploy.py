@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.audit import check_agreement, write
-from compliance.commands.common import check_input, own_document, progress
+from compliance.commands.audit import write
+from compliance.commands.common import check_input, document_of, progress
+from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import APP, CONTEXT, EXISTING, PACK, QUIET, REQUIREMENTS, WAIVERS
 from compliance.reports.text import one_line, printable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Said = list[tuple[str, str]]  # label and text of a line
 
 
-@click.command(short_help="Audit, then cdk deploy of that very assembly.")
+@click.command(cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of that very assembly.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
 @APP
 @CONTEXT
@@ -91,9 +92,8 @@ def deploy(
     _check_usage(
         attestation, assembly, public_key, max_age, app=app, context=context, waivers=waivers, pack=packs
     )
-    requirements = requirements or own_document()
-    if environment is not None and context:
-        check_agreement(environment, context, requirements)
+    requirements = document_of(requirements)
+    environment, context = agreed(environment, context, requirements)
     here = Path.cwd()
     cdk.arguments(arguments, here)  # before the work
     command = cdk.find_cli(cli, here)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.common import check_output, close_stdout, own_document, rendered
+from compliance.commands.common import check_output, close_stdout, document_of, rendered
+from compliance.commands.configured import Configured
 from compliance.commands.options import (
     AS_OF,
     NO_CACHE,
@@ -35,7 +36,7 @@ STYLES = ("green", "red", "yellow", "magenta")
 MOST_SHOWN = 4  # ids of one input
 
 
-@click.command(short_help="Judge hundreds of assemblies and templates.")
+@click.command(cls=Configured, own=("output",), short_help="Judge hundreds of assemblies and templates.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @REQUIREMENTS
 @WAIVERS
@@ -96,8 +97,9 @@ def fleet(
     """
     to_stdout = output is not None and str(output) == "-"
     _check(environment, output, resume, jobs, scheduler, to_stdout)
+    requirements = document_of(requirements)
     if output and not to_stdout:
-        check_output(output, requirements or own_document(), waivers, *map(Path, paths))
+        check_output(output, requirements, waivers, *map(Path, paths))
 
     from compliance.fleet import Options, line, run
     from compliance.fleet import scheduler as cluster

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from compliance.commands.common import check_input, check_output, progress
+from compliance.commands.configured import Configured
 from compliance.commands.options import input_options
 from compliance.model import InputError
 
 
-@click.command(short_help="Write a first document for a stack.")
+@click.command(cls=Configured, own=("output",), short_help="Write a first document for a stack.")
 @input_options
 @click.option(
     "--output",

@@ -53,7 +53,7 @@ REQUIREMENTS = click.option(
     "--requirements",
     type=EXISTING,
     metavar="FILE",
-    help="The requirements document [default: the pipeline's].",
+    help="The requirements document [default: pyproject.toml's, else requirements.yaml here].",
 )
 WAIVERS = click.option(
     "--waivers",

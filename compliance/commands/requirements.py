@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compliance.commands.common import own_document, say, width
+from compliance.commands.common import document_of, say, width
+from compliance.commands.configured import Configured
 from compliance.commands.options import REQUIREMENTS
 from compliance.model import InputError
 
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     from compliance.document.requirements import load
 
-    ids = load(ctx.params.get("requirements") or own_document()).by_id
+    try:
+        ids = load(document_of(ctx.params.get("requirements"))).by_id
+    except InputError:
+        return []
     return [id_ for id_ in ids if id_.startswith(typed.upper())]
 
 
-@click.command(short_help="List the requirements, or explain one.")
+@click.command(cls=Configured, short_help="List the requirements, or explain one.")
 @click.argument("id_", metavar="[ID]", required=False, shell_complete=_ids)
 @REQUIREMENTS
 def requirements(id_: str | None, requirements: Path | None) -> None:
@@ -37,7 +41,7 @@ def requirements(id_: str | None, requirements: Path | None) -> None:
     from compliance.document.requirements import load
     from compliance.rules import bind
 
-    document = load(requirements or own_document())
+    document = load(document_of(requirements))
     bind(document)
     if id_ is None:
         _list(document)
@@ -56,11 +60,10 @@ def _list(document: Document) -> None:
 def _explain(document: Document, id_: str) -> None:
     found = document.by_id.get(id_.strip().upper())
     if found is None:
-        import difflib
+        from compliance.document.meant import hint
 
-        close = difflib.get_close_matches(id_.upper(), list(document.by_id), 1)
-        hint = f"did you mean {close[0]}?" if close else "`compliance requirements` lists them"
-        raise InputError(f"no requirement {id_}; {hint}")
+        meant = hint(id_, document.by_id, 0) or "`compliance requirements` lists them"
+        raise InputError(f"no requirement {id_}; {meant}")
     from compliance.template.intrinsics import show
 
     category = next(category for category in document.categories if category.id == found.category)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from compliance.document.meant import explained, hint
 from compliance.model import InputError, Severity
 from compliance.template.source import Lines, Path_, converted, read_yaml
 
@@ -150,7 +151,8 @@ class Document:
 
     def convert(self, data: Any, type_: type[T], *place: str | int) -> T:
         """Data of this document as a typed value. Raises InputError naming file, line and field."""
-        return _convert(data, type_, self.path, self._lines, place)
+        whole = {"requirements": [{"id": requirement.id} for requirement in self.requirements]}
+        return _convert(data, type_, self.path, self._lines, place, whole)
 
     def line(self, *place: str | int) -> int | None:
         return self._lines.at(place)
@@ -186,7 +188,8 @@ def _check(document: Document) -> None:
             raise document.error(message, *place)
         seen[requirement.id] = index
         if requirement.category not in categories:
-            message = f"{requirement.id}: category: unknown category {requirement.category!r}"
+            meant = hint(requirement.category, categories)
+            message = f"{requirement.id}: category: unknown category {requirement.category!r}; {meant}"
             raise document.error(message, "requirements", index, "category")
         if not isinstance(requirement.check.get("kind", ""), str):
             message = f"{requirement.id}: check.kind: a name is wanted"
@@ -214,7 +217,7 @@ def _check_environment(document: Document) -> None:
         raise error("retained", "must name environments that throwaway does not match")
 
 
-def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) -> T:
+def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_, whole: Any = None) -> T:
     try:
         return converted(data, type_)
     except msgspec.ValidationError as error:
@@ -225,8 +228,20 @@ def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_) 
         # An unknown field stands in the file; msgspec gives the place of what it stands in.
         if unknown := re.search(r"unknown field `(.*)`", message):
             full = (*full, unknown[1])
-        name = ".".join(map(str, full)) or "the document"
-        raise InputError(f"{_at(path, lines, full)}: {name}: {message}") from None
+        said = explained(message, type_, below)
+        raise InputError(
+            f"{_at(path, lines, full)}: {_named(full, whole or data) or 'the document'}: {said}"
+        ) from None
+
+
+def _named(place: Path_, data: Any) -> str:
+    """A place as people call it: a requirement by its id, where the whole document shows that."""
+    if place[:1] == ("requirements",) and len(place) > 2 and isinstance(data, dict):
+        entries = data.get("requirements")
+        entry = entries[place[1]] if isinstance(entries, list) and isinstance(place[1], int) else None
+        if isinstance(entry, dict) and isinstance(id_ := entry.get("id"), str) and place[2] != "id":
+            return f"{id_}: {'.'.join(map(str, place[2:]))}"
+    return ".".join(map(str, place))
 
 
 def _at(path: Path, lines: Lines, place: Path_) -> str:

@@ -1,6 +1,7 @@
-"""What a project's pyproject.toml says of its audit: the table `[tool.compliance]`, as `Options`.
+"""A project's own settings: the table `[tool.compliance]` of pyproject.toml, and where its document is.
 
-Its keys are the command line's options. Paths are relative to the file.
+The table's keys are the options of `compliance audit`; its paths are relative to the file. Every command,
+the pytest plugin and the CDK plugin find the document by `document`.
 """
 
 from __future__ import annotations
@@ -8,28 +9,36 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from compliance.audit import Options, cache_folder
+from compliance.document.meant import explained
 from compliance.document.requirements import OWN, load
 from compliance.model import InputError
 from compliance.template.source import converted, read_text
 
 TABLE = "tool.compliance"
+NAME = "requirements.yaml"  # of a document beside the app
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit"]
+# What is a path, and so relative to the file.
+PATHS = (
+    "assembly", "template", "requirements", "waivers", "baseline", "write_baseline", "history", "attest",
+    "sign", "keep",
+)  # fmt: skip
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """The table's keys. At most one of `app`, `assembly` and `template`; none: the app of cdk.json."""
+    """The table's keys. At most one of `app`, `assembly`, `template` and `deployed`; none: cdk.json's app."""
 
     app: Text | None = None
     assembly: Text | None = None
     template: Text | None = None
+    deployed: Text | None = None
     requirements: Text | None = None
     waivers: Text | None = None
     context: dict[str, str | int | bool] = {}
@@ -38,37 +47,71 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     skip_scanners: bool = False
     skip_handlers: bool = False
     packs: tuple[Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"], ...] = ()
+    no_cache: bool = False
+    format: Format | tuple[Format, ...] = ()
+    output: Text | tuple[Text, ...] = ()
     baseline: Text | None = None
+    prune_baseline: bool = False
+    write_baseline: Text | None = None
     history: Text | None = None
+    attest: Text | None = None
+    sign: Text | None = None
+    keep: Text | None = None
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The context as `-c` would give it."""
+        return {
+            key: str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in self.context.items()
+        }
 
 
-def options(pyproject: Path) -> Options:
-    """The options that a pyproject.toml asks for. Raises InputError naming the key."""
+def find(folder: Path) -> Path | None:
+    """The nearest pyproject.toml with the table, in a folder or above it."""
+    for place in (folder, *folder.resolve().parents):
+        path = place / "pyproject.toml"
+        if path.is_file() and f"[{TABLE}" in path.read_text(encoding="utf-8", errors="replace"):
+            return path
+    return None
+
+
+def read(pyproject: Path) -> Table:
+    """The table, its paths relative to the working directory. Raises InputError naming the key."""
     table = _table(pyproject)
-    folder = pyproject.parent
+    _check(pyproject, table)
 
-    def path(value: str | None) -> Path | None:
-        return None if value is None else Path(os.path.relpath(folder / value))
+    def moved(value: str) -> str:
+        return value if value == "-" else os.path.relpath(pyproject.parent / value)
 
-    options = Options(
-        app=table.app,
-        assembly=path(table.assembly),
-        template=path(table.template),
-        requirements=path(table.requirements) or OWN,
-        waivers=path(table.waivers),
-        context={key: _written(value) for key, value in table.context.items()},
-        environment=table.env,
-        as_of=table.as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
-        skip_scanners=table.skip_scanners,
-        skip_handlers=table.skip_handlers,
-        packs=table.packs,
-        cache=cache_folder(),
-        folder=folder,
-        baseline=path(table.baseline),
-        history=path(table.history),
-    )
-    _check(pyproject, options)
-    return options
+    outputs = (table.output,) if isinstance(table.output, str) else table.output
+    paths = {name: moved(value) for name in PATHS if (value := getattr(table, name)) is not None}
+    return msgspec.structs.replace(table, output=tuple(map(moved, outputs)), **paths)
+
+
+def document(folder: Path, *inputs: Path | None) -> Path:
+    """The requirements document of what is audited in a folder, or of inputs elsewhere.
+
+    The table's, else requirements.yaml beside the app or the input, else this repository's own for the
+    app of this repository. Raises InputError where there is none.
+    """
+    pyproject = find(folder)
+    if pyproject and (named := read(pyproject).requirements):
+        return Path(named)
+    beside = [path.parent for path in inputs if path is not None] or [folder]
+    for place in dict.fromkeys((*beside, folder)):
+        if (place / NAME).is_file():
+            return Path(os.path.relpath(place / NAME)) if place == Path.cwd() else place / NAME
+        if place.resolve() == OWN.parents[1] and _is_ours(OWN.parents[1]):
+            return OWN
+    raise InputError("no requirements document; `compliance init` drafts one")
+
+
+def _is_ours(folder: Path) -> bool:
+    path = folder / "pyproject.toml"
+    return path.is_file() and 'name = "cdk-compliance-gate"' in path.read_text(encoding="utf-8")
 
 
 def _table(pyproject: Path) -> Table:
@@ -83,34 +126,24 @@ def _table(pyproject: Path) -> Table:
     try:
         return converted(data, Table)
     except msgspec.ValidationError as error:
-        raise InputError(f"{pyproject}: {_said(str(error))}") from None
+        message, _, where = str(error).partition(" - at `$")
+        where = where.rstrip("`").lstrip(".")
+        steps = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", where))
+        said = explained(message, Table, steps).replace("unknown field", "unknown key")
+        raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, steps)))}: {said}") from None
 
 
-def _said(message: str) -> str:
-    """msgspec's message, the key first."""
-    if unknown := re.search(r"unknown field `(.*)`", message):
-        keys = [field.encode_name for field in msgspec.structs.fields(Table)]
-        close = get_close_matches(unknown[1].replace("_", "-"), keys, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(keys)}"
-        return f"{TABLE}: unknown key {unknown[1]}; {hint}"
-    what, _, where = message.partition(" - at `$")
-    return f"{TABLE}{where.rstrip('`')}: {what}"
+def _check(pyproject: Path, table: Table) -> None:
+    for fault in _faults(pyproject, table):
+        raise InputError(f"{pyproject}: {TABLE}: {fault}")
 
 
-def _written(value: str | int | bool) -> str:
-    """A context's value as `-c` would give it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _check(pyproject: Path, options: Options) -> None:
-    def error(message: str) -> InputError:
-        return InputError(f"{pyproject}: {TABLE}: {message}")
-
-    if sum(value is not None for value in (options.app, options.assembly, options.template)) > 1:
-        raise error("app, assembly and template exclude each other")
-    if options.context and (options.assembly or options.template):
-        raise error("context is for the synth; an assembly or a template takes env")
-    if options.context and options.environment is not None:
-        key = load(options.requirements).environment.context
-        if options.context.get(key, options.environment) != options.environment:
-            raise error(f"env {options.environment} and context.{key} {options.context[key]} disagree")
+def _faults(pyproject: Path, table: Table) -> Iterator[str]:
+    if sum(value is not None for value in (table.app, table.assembly, table.template, table.deployed)) > 1:
+        yield "app, assembly, template and deployed exclude each other"
+    if table.context and (table.assembly or table.template or table.deployed):
+        yield "context is for the synth; an assembly or a template takes env"
+    if table.context and table.env is not None and table.requirements is not None:
+        key = load(Path(os.path.relpath(pyproject.parent / table.requirements))).environment.context
+        if table.texts.get(key, table.env) != table.env:
+            yield f"env {table.env} and context.{key} {table.texts[key]} disagree"

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from compliance.cli import Trusted
-from compliance.commands.common import check_input, own_document, progress
+from compliance.commands.common import check_input, document_of, progress
 from compliance.commands.options import AS_OF, EXISTING, REQUIREMENTS, input_options
+from compliance.document.requirements import OWN
 from compliance.mutation import Mutant, survivors
 from compliance.mutation.ground import Ground
 from compliance.mutation.survivors import Class
@@ -92,7 +93,7 @@ def main(
         tell("reading the input")
         from compliance.mutation import inputs, run
 
-        document = requirements or own_document()
+        document = document_of(requirements, assembly, template)
         ground = inputs.read(
             document,
             app=app,
@@ -158,7 +159,7 @@ def _lines(results: Results) -> None:
 def _classes(document: Path, file: Path | None) -> tuple[Class, ...]:
     """The classes that were named, those beside the document, or none."""
     beside = document.with_name("survivors.yaml")
-    if document == own_document():
+    if document == OWN:
         beside = survivors.OWN
     return survivors.load(file or beside) if file or beside.is_file() else ()
 

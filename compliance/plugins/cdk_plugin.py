@@ -30,7 +30,8 @@ from aws_cdk import (
 )
 
 from compliance.audit import judge, names
-from compliance.document.requirements import OWN, Document, load
+from compliance.document import settings
+from compliance.document.requirements import Document, load
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
@@ -46,13 +47,13 @@ class ComplianceChecks:
     """The requirements that templates can be judged by, for every synth of an app.
 
     Args:
-        requirements: the requirements document.
+        requirements: the requirements document; the one that `compliance audit` here finds, unless told.
         environment: the environment's name; the document's default unless told.
         as_of: the day to judge for; today unless told.
     """
 
     def __init__(
-        self, *, requirements: Path = OWN, environment: str | None = None, as_of: date | None = None
+        self, *, requirements: Path | None = None, environment: str | None = None, as_of: date | None = None
     ) -> None:
         self._requirements, self._environment, self._as_of = requirements, environment, as_of
 
@@ -70,7 +71,9 @@ class ComplianceChecks:
 
     @cached_property
     def _document(self) -> Document:
-        return load(self._requirements)  # half of the time that a validation takes
+        return load(
+            self._requirements or settings.document(Path.cwd())
+        )  # half of the time that a validation takes
 
     def validate(self, context: IPolicyValidationContext) -> PolicyValidationPluginReport:
         try:

@@ -13,12 +13,13 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.audit import Options, audit, cache_folder
 from compliance.document import settings
 from compliance.document.requirements import Document, load
 from compliance.model import (
@@ -132,6 +133,34 @@ def _outcome(options: Options) -> Scorecard | str:
         return f"compliance: checker broke: {type(error).__name__}: {error}"
 
 
+def options_of(pyproject: Path) -> Options:
+    """The options of the audit that a pyproject.toml asks for. Raises InputError naming the key."""
+    table = settings.read(pyproject)
+
+    def path(value: str | None) -> Path | None:
+        return None if value is None else Path(value)
+
+    assembly, template = path(table.assembly), path(table.template)
+    return Options(
+        app=table.app,
+        assembly=assembly,
+        template=template,
+        deployed=table.deployed,
+        requirements=settings.document(pyproject.parent, assembly, template),
+        waivers=path(table.waivers),
+        context=table.texts,
+        environment=table.env,
+        as_of=table.as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
+        skip_scanners=table.skip_scanners,
+        skip_handlers=table.skip_handlers,
+        packs=table.packs,
+        cache=None if table.no_cache else cache_folder(),
+        folder=pyproject.parent,
+        baseline=path(table.baseline),
+        history=path(table.history),
+    )
+
+
 class Requirements(pytest.File):
     """pyproject.toml, whose items are the requirements, the scanners, and the waivers with the baseline."""
 
@@ -141,7 +170,7 @@ class Requirements(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         try:
-            options = settings.options(self.path)
+            options = options_of(self.path)
             document = load(options.requirements)
             bind(document)
         except InputError as error:

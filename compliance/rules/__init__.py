@@ -250,7 +250,7 @@ def _rule(
     parameters = {name: value for name, value in raw.items() if name != "kind"}
     name = kind_of(raw) if "kind" in raw or (QUANTIFIERS | KEYED) & raw.keys() else None
     if name not in KINDS:
-        kinds = ", ".join(sorted(KINDS))
+        kinds = ", ".join(sorted(KINDS)) + did_you_mean(str(name), KINDS)
         raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
     kind_ = KINDS[name]
     check = document.convert(parameters, kind_.parameters, *place)

@@ -1,0 +1,103 @@
+"""A command whose options may stand in `[tool.compliance]` of the nearest pyproject.toml.
+
+What stands on the command line goes before what stands there; what excludes it there is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+# Options as the table calls them, where the command calls their value otherwise.
+NAMES = {"env": "environment", "format": "formats", "output": "outputs"}
+# One of these on the command line takes the place of all of them in the table.
+TOGETHER = (
+    ("app", "assembly", "template", "deployed"),
+    ("formats", "outputs"),
+    ("baseline", "write_baseline"),
+    ("attest", "sign", "keep"),
+)
+
+
+class Configured(click.Command):
+    """`own` are options of the command that mean something else there than they do in the table."""
+
+    def __init__(self, *args: Any, own: tuple[str, ...] = (), **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._own = own
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        table = {} if set(args) & {"-h", "--help"} else self._table()
+        context = super().make_context(info_name, args, parent, default_map=table, **extra)
+        given, from_table = (
+            {name for name in context.params if context.get_parameter_source(name) is source}
+            for source in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+        )
+        context.meta["compliance.context"] = (
+            frozenset(context.params["context"]) if "context" in given else frozenset()
+        )
+        for group in TOGETHER:
+            if given & set(group):
+                _leave_out(context, from_table & set(group))
+        if given & {"assembly", "template", "deployed"}:
+            _leave_out(context, from_table & {"context"})
+        elif "context" in given and (texts := _pairs(table.get("context", ()))):
+            context.params["context"] = {**texts, **context.params["context"]}
+        context.meta["compliance.from_table"] = frozenset(from_table)
+        return context
+
+    def _table(self) -> dict[str, Any]:
+        """What the table says of this command's options, as click takes it."""
+        from compliance.document import settings
+
+        pyproject = settings.find(Path.cwd())
+        if pyproject is None:
+            return {}
+        table = settings.read(pyproject)
+        said = {name: getattr(table, name) for name in table.__struct_fields__}
+        said["context"] = [f"{key}={value}" for key, value in table.texts.items()]
+        said["as_of"] = table.as_of.isoformat() if table.as_of else None
+        said["format"] = [table.format] if isinstance(table.format, str) else table.format
+        known = {parameter.name for parameter in self.params} - set(self._own)
+        named = {NAMES.get(name, name): value for name, value in said.items() if value}
+        return {name: value for name, value in named.items() if name in known}
+
+
+def _pairs(texts: Any) -> dict[str, str]:
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _leave_out(context: click.Context, names: set[str]) -> None:
+    for parameter in context.command.params:
+        if parameter.name in names:
+            empty: Any = () if parameter.multiple else None
+            context.params[parameter.name] = {} if parameter.name == "context" else empty
+
+
+def agreed(
+    environment: str | None, context: dict[str, str], requirements: Path
+) -> tuple[str | None, dict[str, str]]:
+    """The environment and the synth's context, once they name one environment.
+
+    Two names for one environment would make the app for one and judge it for the other: on the command
+    line that is an error; there it goes before the table. Raises click.UsageError.
+    """
+    if environment is None or not context:
+        return environment, context
+    from compliance.document.requirements import load
+
+    key = load(requirements).environment.context
+    if context.get(key, environment) == environment:
+        return environment, context
+    current = click.get_current_context()
+    from_table = current.meta.get("compliance.from_table", ())
+    if "environment" in from_table:
+        return None, context
+    if key not in current.meta.get("compliance.context", ()):
+        return environment, {**context, key: environment}
+    raise click.UsageError(f"--env {environment} and -c {key}={context[key]} disagree")

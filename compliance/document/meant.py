@@ -1,0 +1,89 @@
+"""What was probably meant by a word that is not known: `did you mean high? (high, medium or low)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import inspect
+
+
+def hint(word: str, known: Iterable[str], most: int = 12) -> str:
+    """The known word that is nearest to one that is not, and all of them where they are few.
+
+    Args:
+        word: what was written.
+        known: what could have been written.
+        most: how many known words are listed; with more of them, only the nearest is named.
+    """
+    from difflib import get_close_matches  # where something is wrong, and only there
+
+    words = [str(each) for each in known]
+    lowered = {each.lower(): each for each in reversed(words)}
+    near = get_close_matches(word.lower().replace("_", "-"), lowered, 1) or get_close_matches(
+        word.lower(), lowered, 1
+    )
+    listed = f"one of {', '.join(words)}" if words and len(words) <= most else ""
+    if near:
+        return f"did you mean {lowered[near[0]]}?" + (f" ({listed})" if listed else "")
+    return f"write {listed}" if listed else ""
+
+
+def explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
+    """msgspec's message, with what may stand in that place.
+
+    Args:
+        message: the message, without its place.
+        type_: the type that the data were read as.
+        place: the steps to the value that is wrong, from the whole.
+    """
+    if unknown := re.search(r"unknown field `(.*)`", message):
+        known = _fields(_at(inspect.type_info(type_), place))
+        return _joined(f"unknown field {unknown[1]}", hint(unknown[1], known))
+    if wrong := re.match(r"Invalid enum value (.*)", message):
+        known = _values(_at(inspect.type_info(type_), place))
+        return _joined(f"{wrong[1]} is not known", hint(wrong[1].strip("'"), known))
+    return message
+
+
+def _joined(message: str, hint: str) -> str:
+    return f"{message}; {hint}" if hint else message
+
+
+def _at(info: inspect.Type, place: Sequence[str | int]) -> list[inspect.Type]:
+    """The types that a value in a place may have."""
+    found = list(_each(info))
+    for step in place:
+        found = [below for one in found for inner in _below(one, step) for below in _each(inner)]
+    return found
+
+
+def _each(info: inspect.Type) -> Iterable[inspect.Type]:
+    while isinstance(info, inspect.Metadata):
+        info = info.type
+    return info.types if isinstance(info, inspect.UnionType) else (info,)
+
+
+def _below(info: inspect.Type, step: str | int) -> Iterable[inspect.Type]:
+    if isinstance(info, inspect.StructType):
+        return [field.type for field in info.fields if field.encode_name == step]
+    if isinstance(info, inspect.DictType):
+        return (info.value_type,)
+    if isinstance(info, inspect.ListType | inspect.VarTupleType):
+        return (info.item_type,)
+    return ()
+
+
+def _fields(infos: Iterable[inspect.Type]) -> list[str]:
+    return [field.encode_name for i in infos if isinstance(i, inspect.StructType) for field in i.fields]
+
+
+def _values(infos: Iterable[inspect.Type]) -> list[str]:
+    values: list[Any] = []
+    for info in infos:
+        if isinstance(info, inspect.LiteralType):
+            values += info.values
+        elif isinstance(info, inspect.EnumType):
+            values += [member.value for member in info.cls]
+    return [str(value) for value in values]
