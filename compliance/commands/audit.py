@@ -146,10 +146,10 @@ def audit(
 
         load(waivers)  # before the work, and also where no scanner runs
     remembered = _remembered(others)
-    reports = _reports(formats, outputs)
-    for _, output in reports:
-        if output is not None:
+    for output in outputs:
+        if output != Path("-"):
             check_output(output, template, requirements, waivers, *remembered)
+    reports = _reports(formats, outputs)
     if attest:
         from compliance.commands.attesting import check_usage
 
@@ -227,7 +227,7 @@ def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str,
 
 def _inferred(output: Path) -> str:
     """The format that a file's name stands for; people read what goes to a terminal."""
-    if output == Path("-"):
+    if not output.suffix:  # standard output too
         return "terminal"
     for suffix, format_ in SUFFIXES.items():
         if output.name.lower().endswith(suffix):

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
@@ -297,9 +297,15 @@ def _how_it_failed(code: int) -> str:
 
 
 # `ValueError: ...`, `jsii.errors.JSIIError: ...`, `Error [ERR_X]: ...`, `error: ...`, `a.ts(3,1): error TS1:
-SAID = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:")
+# and `«CannotFindPackageLockFile» ...`, as CDK names its own.
+SAID = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:|^«\w+»\s*\S")
+# `LockFileDoesnTExist: ...`: an error of any name, where a stack follows.
+NAMED = re.compile(r"^[A-Z]\w+:\s*\S")
 # What follows an error and says nothing of it.
-AFTERWARDS = re.compile(r"^(Node\.js v\d|at |\^+$|~+$|File \"|npm (ERR!|error)|[{}]$)")
+AFTERWARDS = re.compile(
+    r"^(Node\.js v\d|at |\.\.\.|\^+$|~+$|File \"|npm (ERR!|error)|[{}]$|Relates to construct:"
+    r"|Require stack:|- /)"
+)
 
 
 def last_words(text: str) -> str:
@@ -311,10 +317,19 @@ def last_words(text: str) -> str:
     if not told:
         return lines[-1].strip()[:300] if lines else "it said nothing"
     # An error's message may have more lines than its first.
-    first = next((number for number in reversed(told[-4:]) if SAID.search(lines[number])), told[-1])
+    near = (n for n in reversed(told) if n in told[-4:] or lines[n].startswith("«"))
+    first = next((number for number in near if _is_error(lines, number)), told[-1])
     rest = []
     for line in lines[first + 1 :]:
-        if not line[0].isspace() or AFTERWARDS.search(line.strip()):
+        listed = line.startswith("- ") and lines[first].startswith("«")
+        if not (line[0].isspace() or listed) or AFTERWARDS.search(line.strip()):
             break
         rest.append(line.strip())
     return " ".join([lines[first].strip(), *rest])[:300]
+
+
+def _is_error(lines: Sequence[str], number: int) -> bool:
+    line, after = lines[number], lines[number + 1].strip() if number + 1 < len(lines) else ""
+    return SAID.search(line) is not None or (
+        NAMED.search(line) is not None and after.startswith(("at ", "..."))
+    )

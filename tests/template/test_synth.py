@@ -310,6 +310,32 @@ WORDS = {
         "warning: something\nerror: env='Bad!': an environment is lower-case\n",
         "error: env='Bad!': an environment is lower-case",
     ),
+    "an error of cdk": (
+        '/x/node_modules/aws-cdk-lib/aws-lambda-nodejs/lib/function.js:1\n"use strict";\n     ^\n\n'
+        "«CannotFindPackageLockFile» Cannot find a package lock file. Please specify it.\n"
+        "    ...new NodejsFunction in aws-cdk-lib...\n    at new S (file:///app.cts:5:79)\n"
+        "    ...node internals...\nRelates to construct:\n    <.> (aws-cdk-lib.App)\n"
+        "     └─ TestStack (aws-cdk-lib.Stack)\n\nNode.js v24.19.0\n",
+        "«CannotFindPackageLockFile» Cannot find a package lock file. Please specify it.",
+    ),
+    "an error of cdk's with a list": (
+        "«PropsValidationFailed» Queue2 failed due to the following:\n- retention must be 60\n- so must this"
+        "\n- and this\n- and this one\n    ...new Queue2...\nRelates to construct:\n    <.> (A)\n",
+        "«PropsValidationFailed» Queue2 failed due to the following: - retention must be 60 - so must this "
+        "- and this - and this one",
+    ),
+    "an error of cdk's by its name": (
+        "LockFileDoesnTExist: Lock file at /x/package-lock.json doesn't exist\n"
+        "    at path [S/Fn] in aws-cdk-lib.aws_lambda_nodejs.NodejsFunction\n    at S (/app.ts:3:1)\n\n"
+        "Relates to construct:\n    <.> (aws-cdk-lib.App)\n",
+        "LockFileDoesnTExist: Lock file at /x/package-lock.json doesn't exist",
+    ),
+    "a module that is not there": (
+        "node:internal/modules/cjs/loader:1520\n  throw err;\n  ^\n\nError: Cannot find module 'constructs'\n"
+        "Require stack:\n- /x/a.js\n- /x/b.js\n- /x/c.js\n- /x/d.js\n    at Module._load (node:x:1:1) {\n"
+        "  code: 'MODULE_NOT_FOUND',\n}\n\nNode.js v24.19.0\n",
+        "Error: Cannot find module 'constructs'",
+    ),
     "very long": ("x" * 5000, "x" * 300),
 }
 
