@@ -146,9 +146,9 @@ def audit(
 
         load(waivers)  # before the work, and also where no scanner runs
     remembered = _remembered(others)
-    for output in outputs:
-        if output != Path("-"):
-            check_output(output, template, requirements, waivers, *remembered)
+    for file in outputs:
+        if file != Path("-"):
+            check_output(file, template, requirements, waivers, *remembered)
     reports = _reports(formats, outputs)
     if attest:
         from compliance.commands.attesting import check_usage

@@ -21,8 +21,11 @@ def hint(word: str, known: Iterable[str], most: int = 12) -> str:
 
     words = [str(each) for each in known]
     lowered = {each.lower(): each for each in reversed(words)}
-    near = get_close_matches(word.lower().replace("_", "-"), lowered, 1) or get_close_matches(
-        word.lower(), lowered, 1
+    wrong = word.lower()
+    near = (
+        get_close_matches(wrong.replace("_", "-"), lowered, 1)
+        or get_close_matches(wrong, lowered, 1)
+        or [each for each in lowered if len(wrong) > 2 and each.startswith(wrong)]
     )
     listed = f"one of {', '.join(words)}" if words and len(words) <= most else ""
     if near:

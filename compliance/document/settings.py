@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from compliance.document.meant import explained
-from compliance.document.requirements import OWN, load
+from compliance.document.requirements import OWN, Environment, load
 from compliance.model import InputError
 from compliance.template.source import converted, read_text
 
@@ -74,7 +74,8 @@ def find(folder: Path) -> Path | None:
     for place in (folder, *folder.resolve().parents):
         path = place / "pyproject.toml"
         if path.is_file() and f"[{TABLE}" in path.read_text(encoding="utf-8", errors="replace"):
-            return path
+            near = Path(os.path.relpath(path))
+            return near if len(near.parts) < len(path.parts) else path
     return None
 
 
@@ -143,7 +144,9 @@ def _faults(pyproject: Path, table: Table) -> Iterator[str]:
         yield "app, assembly, template and deployed exclude each other"
     if table.context and (table.assembly or table.template or table.deployed):
         yield "context is for the synth; an assembly or a template takes env"
-    if table.context and table.env is not None and table.requirements is not None:
-        key = load(Path(os.path.relpath(pyproject.parent / table.requirements))).environment.context
+    if table.context and table.env is not None:
+        path = Path(os.path.relpath(pyproject.parent / (table.requirements or NAME)))
+        known = load(path).environment if table.requirements or path.is_file() else Environment()
+        key = known.context
         if table.texts.get(key, table.env) != table.env:
             yield f"env {table.env} and context.{key} {table.texts[key]} disagree"

@@ -257,7 +257,10 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
             "[tool.compliance]\nassembly = 3",
             "tool.compliance.assembly: Expected `str | null`, got `int`",
         ),
-        ("[tool.compliance]\napp = 'a'\nassembly = 'b'", "app, assembly and template exclude each other"),
+        (
+            "[tool.compliance]\napp = 'a'\nassembly = 'b'",
+            "app, assembly, template and deployed exclude each other",
+        ),
         ("[tool.compliance]\nassembly = 'b'\ncontext = {env = 'x'}", "context is for the synth"),
         ("[tool.compliance]\nenv = 'a'\ncontext = {env = 'b'}", "env a and context.env b disagree"),
         ("[tool.compliance]\nrequirements = 'nowhere.yaml'", "nowhere.yaml: no such file"),
