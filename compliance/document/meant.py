@@ -43,10 +43,10 @@ def explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
     """
     if unknown := re.search(r"unknown field `(.*)`", message):
         known = _fields(_at(inspect.type_info(type_), place))
-        return _joined(f"unknown field {unknown[1]}", hint(unknown[1], known))
+        return _joined(message, hint(unknown[1], known))
     if wrong := re.match(r"Invalid enum value (.*)", message):
         known = _values(_at(inspect.type_info(type_), place))
-        return _joined(f"{wrong[1]} is not known", hint(wrong[1].strip("'"), known))
+        return _joined(message, hint(wrong[1].strip("'"), known))
     return message
 
 

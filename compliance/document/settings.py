@@ -130,7 +130,7 @@ def _table(pyproject: Path) -> Table:
         message, _, where = str(error).partition(" - at `$")
         where = where.rstrip("`").lstrip(".")
         steps = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", where))
-        said = explained(message, Table, steps).replace("unknown field", "unknown key")
+        said = explained(message, Table, steps).replace("Object contains unknown field", "unknown key")
         raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, steps)))}: {said}") from None
 
 

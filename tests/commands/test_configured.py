@@ -151,9 +151,9 @@ def test_what_was_meant(folder: Path, arguments: tuple[str, ...], words: str) ->
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("requirement = 'x'", "unknown key requirement; did you mean requirements?"),
-        ("format = 'htm'", "format: 'htm' is not known; did you mean html? (one of html, json"),
-        ("packs = ['HIPAA']", "packs.0: 'HIPAA' is not known; did you mean HIPAA.Security?"),
+        ("requirement = 'x'", "unknown key `requirement`; did you mean requirements?"),
+        ("format = 'htm'", "format: Invalid enum value 'htm'; did you mean html? (one of html, json"),
+        ("packs = ['HIPAA']", "packs.0: Invalid enum value 'HIPAA'; did you mean HIPAA.Security?"),
         ("skip-scanners = 'yes'", "skip-scanners: Expected `bool`"),
     ],
 )

@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     "no kind": (("{kind: property, all", "{all"), ":22: FUN-01: unknown kind None"),
     "unknown parameter": (
         ("      kind: property\n", "      kind: property\n      most: 1\n"),
-        ":31: FUN-02: check.most: unknown field most; write one of ",
+        ":31: FUN-02: check.most: Object contains unknown field `most`; write one of ",
     ),
     "parameter of a wrong type": (
         ("at_most: 300", "at_most: [300]"),
@@ -81,11 +81,11 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "unknown field": (
         ("    fix: Set a timeout.\n", "    fix: Set a timeout.\n    fixed: yes\n"),
-        ":24: FUN-01: fixed: unknown field fixed; did you mean fix? (one of id, ",
+        ":24: FUN-01: fixed: Object contains unknown field `fixed`; did you mean fix? (one of id, ",
     ),
     "unknown field above": (
         ("version: 1\n", "version: 1\nverson: 1\n"),
-        ":2: verson: unknown field verson; did you mean version? (one of version, title, ",
+        ":2: verson: Object contains unknown field `verson`; did you mean version? (one of version, title, ",
     ),
     "missing field": (
         ("    text: Every function ends within five minutes.\n", ""),
@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "missing section": (
         ("categories:\n", "environments:\n"),
-        ":9: environments: unknown field environments; did you mean environment?",
+        ":9: environments: Object contains unknown field `environments`; did you mean environment?",
     ),
     "wrong type": (
         ("title: functions end", "title: [x]"),
@@ -105,7 +105,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "bad severity": (
         ("severity: high", "severity: severe"),
-        ":18: FUN-01: severity: 'severe' is not known; write one of high, medium, low",
+        ":18: FUN-01: severity: Invalid enum value 'severe'; write one of high, medium, low",
     ),
     "bad id": (("id: FUN-01", "id: fun-1"), ":16: requirements.0.id: Expected `str` matching regex"),
     "id a number": (("id: FUN-01", "id: 7"), ":16: requirements.0.id: Expected `str`, got `int`"),

@@ -252,7 +252,7 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
     [
         ("", "no table [[]tool.compliance]"),
         ("[tool]\ncompliance = 3", "tool.compliance: Expected `object`, got `int`"),
-        ("[tool.compliance]\nskip_scaners = true", "unknown key skip_scaners; did you mean skip-scanners?"),
+        ("[tool.compliance]\nskip_scaners = true", "unknown key `skip_scaners`; did you mean skip-scanners?"),
         (
             "[tool.compliance]\nassembly = 3",
             "tool.compliance.assembly: Expected `str | null`, got `int`",
