@@ -44,6 +44,8 @@ JSON = Any
 MOST_SUPPLIES = 6
 # For all plays of a round. A handler that hangs in one ends here.
 LIMITS = Limits()
+# For all rounds of a function, and for finding out what it lacks: seconds. A round that has begun may end.
+MOST_SECONDS, SECONDS_TO_HELP = 30.0, 12.0
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -231,9 +233,13 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
+    began = time.monotonic()
     while open_ or plain is None:
         order = _ordered([play for each in open_ for play in each.plays])
-        execution = _execute(target, order, supplied, cache)
+        if time.monotonic() - began < MOST_SECONDS:
+            execution = _execute(target, order, supplied, cache)
+        else:
+            execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
         if plain is None:
             plain = execution
             execution = _helped(target, order, execution, supplied, cache)
@@ -330,10 +336,15 @@ def _helped(
     cache: Path | None,
 ) -> Execution:
     """The first round again, until what it lacks is supplied."""
+    until = time.monotonic() + SECONDS_TO_HELP
     while len(supplied) < MOST_SUPPLIES and not last.stopped and (lack := _lack(last, supplied)):
+        if time.monotonic() > until:
+            return last
         supplied.append(lack)
         last = _execute(target, plays, supplied, cache)
     for guesses in _guesses(target.program, last, supplied):
+        if time.monotonic() > until:
+            break
         again = _execute(target, plays, [*supplied, *guesses], cache)
         if _wrote(again):  # a guess that does not help tells nothing
             supplied.extend(guesses)

@@ -45,6 +45,10 @@ def undeclared(program: Program) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for _, text in files(program) for name in read(text)))
 
 
+# What Python says of a source that it cannot read, or that is nested deeper than it can go.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
 # The files
 
 
@@ -362,7 +366,7 @@ def _python_operations(file: str, text: str) -> tuple[Operation, ...]:
 def _in_python(file: str, text: str) -> Iterator[Operation]:
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except UNREADABLE:
         return
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     services = {
@@ -410,7 +414,7 @@ def _constants(call: ast.Call) -> list[str]:
 def _python_undeclared(text: str) -> Iterator[str]:
     try:
         module = symtable.symtable(text, "index.py", "exec")
-    except (SyntaxError, ValueError):
+    except UNREADABLE:
         return
     known = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
     known |= {*dir(builtins), "__file__", "__name__", "__doc__", "__spec__"}

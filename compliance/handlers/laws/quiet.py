@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,12 +33,13 @@ def quiet(bench: Bench) -> Task:
     spoilt = [broken for batch in (bench.batch(kinds), bench.batch(kinds)) for broken in _spoilt(batch)]
     acts = yield [*plays, *(bench.play(batch) for batch in spoilt)]
     seen = [act for [act] in acts if act]
-    findings = [
-        bad(f"logged {text!r} of the event: {brief(line)}", QUIET)
-        for batch, [act] in zip([*batches, *spoilt], acts, strict=True)
-        if act
-        for text, line in _leaked([t for r in batch.records for t in r.contents], act)
-    ]
+    findings = []
+    contents: dict[str, None] = {}  # of all events so far: what is kept may be logged by a later one
+    for batch, [act] in zip([*batches, *spoilt], acts, strict=True):
+        contents |= dict.fromkeys(text for record in batch.records for text in record.contents)
+        if act and (found := leaked(contents, act)):
+            late = " after it had answered" if found[1] in act.late_log else ""
+            findings.append(bad(f"logged {found[0]!r} of the event{late}: {brief(found[1])}", QUIET))
     if findings:
         return findings[:3]
     if not any(act.finished for act in seen):
@@ -73,39 +73,46 @@ def _broken(record: Record) -> Record | None:
     return replace(record, raw=raw)
 
 
-def _leaked(contents: Sequence[str], outcome: Outcome) -> list[tuple[str, str]]:
-    """A content of the event and the line that tells it. What is thrown is logged by Lambda itself."""
-    return [found] if (found := leaked(contents, outcome)) else []
+def leaked(contents: Iterable[str], outcome: Outcome) -> tuple[str, str] | None:
+    """A content of an event and the line that tells it. What is thrown is logged by Lambda itself."""
+    thrown = [error.message for error in (outcome.error, outcome.late_error) if error]
+    log = "\n".join([outcome.log, *thrown])
+    forms = {form: text for text in contents for form in (text.lower(), text)}
+    for reading, lines in _readings(log):
+        if form := next((form for form in forms if form in reading), None):
+            number = reading.count("\n", 0, reading.index(form))
+            return forms[form], lines[number] if number < len(lines) else log
+    return None
 
 
-def leaked(contents: Sequence[str], outcome: Outcome) -> tuple[str, str] | None:
-    thrown = outcome.error.message if outcome.error else ""
-    for line in f"{outcome.log}\n{thrown}".splitlines():
-        readings = list(_readings(line))
-        for text in contents:
-            if any(form in reading for reading in readings for form in (text, text.lower())):
-                return text, line
-    whole = list(_readings(outcome.log))  # what was wrapped over lines
-    found = next((text for text in contents if any(text in reading for reading in whole)), None)
-    return (found, outcome.log) if found else None
+def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """A log as it stands, and as it reads without escapes, percent signs, base64 or hex.
 
-
-def _readings(line: str) -> Iterable[str]:
-    """A line as it stands, and as it reads without escapes, percent signs, base64 or hex."""
-    yield line
-    yield line.lower()
-    unescaped = line
+    Beside each the lines that its lines came from. What was wrapped is read whole as well, in the end.
+    """
+    lines = log.splitlines()
+    plain = "\n".join(lines)
+    yield plain, lines
+    yield plain.lower(), lines
+    unescaped = plain
     for _ in range(2):
-        unescaped = re.sub(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/])", _unescape, unescaped)
-        yield unescaped
-    if "%" in line:
-        yield unquote(line)
-    for run in re.findall(r"[A-Za-z0-9+/_-]{12,}={0,2}", line):
-        text = run.rstrip("=").replace("-", "+").replace("_", "/")
-        for cut in range(4):  # wherever the encoded text began
-            yield _decoded(base64.b64decode, text[cut:])
-    for run in re.findall(r"(?:[0-9a-fA-F]{2}){8,}", line):
-        yield _decoded(binascii.unhexlify, run)
+        unescaped = "\n".join(ESCAPE.sub(_unescape, line) for line in unescaped.split("\n"))
+        yield unescaped, lines
+    if "%" in log:
+        yield "\n".join(unquote(line) for line in lines), lines
+    whole = "".join(line.strip() for line in lines)
+    for text, source in ((plain, lines), (whole, ())):
+        for decode, pattern in ((_from_base64, BASE64), (_from_hex, HEX)):
+            # Each run on a line of its own, and beside it the line it stands in.
+            runs = [(i, run) for i, line in enumerate(text.split("\n")) for run in pattern.findall(line)]
+            for cut in range(4 if decode is _from_base64 else 1):  # wherever the encoded text began
+                read = [" ".join(decode(run[cut:]).splitlines()) for _, run in runs]
+                yield "\n".join(read), [source[i] for i, _ in runs] if source else ()
+
+
+ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/])")
+BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -113,11 +120,18 @@ def _unescape(match: re.Match[str]) -> str:
     return chr(int(code[1:], 16)) if code[0] in "ux" else code
 
 
+def _from_base64(run: str) -> str:
+    text = run.rstrip("=").replace("-", "+").replace("_", "/")
+    text = text[: len(text) - (len(text) % 4 == 1)]
+    return _decoded(base64.b64decode, text + "=" * (-len(text) % 4))
+
+
+def _from_hex(run: str) -> str:
+    return _decoded(binascii.unhexlify, run)
+
+
 def _decoded(decode: Callable[[str], bytes], text: str) -> str:
-    if decode is base64.b64decode:
-        text = text[: len(text) - (len(text) % 4 == 1)]
-        text += "=" * (-len(text) % 4)
     try:
-        return codecs.decode(decode(text), "utf-8", "replace")
+        return decode(text).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return ""
