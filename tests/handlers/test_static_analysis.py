@@ -148,3 +148,21 @@ def test_actions(
     service: str, operation: str, parameters: dict[str, object], actions: tuple[str, ...] | None
 ) -> None:
     assert actions_of(service, operation, parameters) == actions
+
+
+@pytest.mark.parametrize("runtime", ["nodejs24.x", "python3.13"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = " + "-" * 100_000 + "1",
+        "x = " + "1+" * 100_000 + "1",
+        "x" + ".a" * 50_000,
+        "(" * 50_000,
+        "\0",
+        "[" * 9999,
+    ],
+    ids=["signs", "sums", "attributes", "brackets", "nothing", "lists"],
+)
+def test_odd_sources_are_no_error_of_the_gate(code: str, runtime: str) -> None:
+    assert read(code, runtime) == []
+    assert isinstance(undeclared(program(code, runtime)), tuple)
