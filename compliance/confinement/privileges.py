@@ -14,7 +14,7 @@ from pathlib import Path
 # prctl's operations, from <linux/prctl.h>.
 SET_DEATH_SIGNAL, DROP_BOUNDING, SET_SUBREAPER, NO_NEW_PRIVILEGES, AMBIENT = 1, 24, 36, 38, 47
 AMBIENT_CLEAR_ALL = 4
-CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPGET_CAPSET = {"x86_64": (125, 126), "aarch64": (90, 91)}
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = 63
 SETUID = 7
@@ -35,18 +35,24 @@ def no_new_privileges() -> None:
         raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
 
 
-def drop_capabilities() -> None:
-    """All of them, for good. Those of the bounding set stay where only their owner may drop them."""
+def drop_capabilities(kept: range = range(0)) -> None:
+    """All but those kept, for good. Those of the bounding set stay where only their owner may drop them."""
     call = libc()
     for capability in range(LAST_CAPABILITY + 1):
-        if call.prctl(DROP_BOUNDING, capability, 0, 0, 0) != 0:
+        if capability not in kept and call.prctl(DROP_BOUNDING, capability, 0, 0, 0) != 0:
             break
     call.prctl(AMBIENT, AMBIENT_CLEAR_ALL, 0, 0, 0)
-    number = CAPSET.get(os.uname().machine)
-    if number is None:
+    numbers = CAPGET_CAPSET.get(os.uname().machine)
+    if numbers is None:
         return
-    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-    if call.syscall(number, header, (ctypes.c_uint32 * 6)()) != 0:
+    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    get, set_ = numbers
+    if call.syscall(get, header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    low = sum(1 << capability for capability in kept)
+    sets[0], sets[1], sets[2] = sets[0] & low, sets[1] & low, 0  # effective, permitted, inheritable
+    sets[3] = sets[4] = sets[5] = 0
+    if call.syscall(set_, header, sets) != 0:
         raise OSError(ctypes.get_errno(), "capset")
 
 

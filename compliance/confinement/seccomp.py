@@ -1,4 +1,4 @@
-"""seccomp: which system calls a handler's process may make. What is not in the tables is refused.
+"""seccomp: which system calls a process may make. A handler's may make those in the tables alone.
 
 A call that this table has never heard of is answered as if the kernel had not: a newer libc tries a newer
 call first, and takes the old one where there is none. Numbers are those of x86-64 and of aarch64; `-` is a
@@ -45,7 +45,8 @@ SOCKETPAIR, SENDTO, MMAP = (53, 199), (44, 206), (9, 222)
 KILL, TGKILL, CLONE, CLONE3 = (62, 129), (234, 131), (56, 220), (435, 435)
 PRLIMIT, EXECVE = (302, 261), (59, 221)
 # Beyond it are calls of kernels to come; both architectures number them alike from 424 on.
-NEWEST = 470
+NEWEST, X32 = 470, 0x40000000
+SOCKET, IO_URING_SETUP = (41, 198), (425, 425)
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -79,85 +80,100 @@ def available() -> bool:
     )
 
 
-class Filter:
-    """The calls of an interpreter. Made before the fork, applied after it, in what is then confined.
+class Program:
+    """A program for the kernel. Made before the fork, applied after it, in what is then confined.
 
-    `shared_memory` is for an interpreter whose limit of memory counts what is shared.
+    Calls of kernels to come are answered with `beyond`.
     """
 
-    def __init__(self, *, shared_memory: bool) -> None:
+    def __init__(self, *, beyond: int) -> None:
         self._column, architecture = ARCHITECTURES[os.uname().machine]
         self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL
-        self._lines: list[Line] = [
+        self.lines: list[Line] = [
             (LOAD, 0, 0, ARCHITECTURE),
             (EQUAL, 1, 0, architecture),
             (RETURN, 0, 0, KILL_PROCESS),
             (LOAD, 0, 0, NUMBER),
             # x86-64 knows every call by a second number (x32).
-            (AT_LEAST, 0, 1, NEWEST),
+            (AT_LEAST, 0, 1, X32),
             (RETURN, 0, 0, ENOSYS),
+            (AT_LEAST, 0, 1, NEWEST),
+            (RETURN, 0, 0, beyond),
         ]
-        for entry in ALLOWED.split():
-            number = entry.split(":")[1 + self._column]
-            if number != "-":
-                self._lines += _when(int(number), [(RETURN, 0, 0, ALLOW)])
-        self._conditions(shared_memory)
+
+    def add(self, numbers: Numbers, body: Sequence[Line]) -> None:
+        """What becomes of a call, unless the body lets it pass."""
+        self.lines += _when(numbers[self._column], body)
 
     def apply(self) -> None:
-        """System calls alone, for it runs between fork and exec. Signals reach the caller itself only."""
-        pid = os.getpid()
-        lines = [*self._lines]
-        for numbers in (KILL, TGKILL):
-            lines += _when(numbers[self._column], _one_of(0, [pid]))
-        lines.append((RETURN, 0, 0, EPERM))
-        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
-        header = ctypes.create_string_buffer(struct.pack("@HP", len(lines), ctypes.addressof(code)))
+        """System calls alone, for it may run between fork and exec."""
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in self.lines))
+        header = ctypes.create_string_buffer(struct.pack("@HP", len(self.lines), ctypes.addressof(code)))
         if self._libc.prctl(SET_SECCOMP, FILTER_MODE, header, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
+
+class Filter(Program):
+    """The calls of an interpreter.
+
+    `shared_memory` is for an interpreter whose limit of memory counts what is shared.
+    """
+
+    def __init__(self, *, shared_memory: bool) -> None:
+        super().__init__(beyond=ENOSYS)
+        for entry in ALLOWED.split():
+            number = entry.split(":")[1 + self._column]
+            if number != "-":
+                self.lines += _when(int(number), [(RETURN, 0, 0, ALLOW)])
+        self._conditions(shared_memory)
+
+    def apply(self) -> None:
+        """Signals reach the caller itself only."""
+        for numbers in (KILL, TGKILL):
+            self.add(numbers, _one_of(0, [os.getpid()]))
+        self.lines.append((RETURN, 0, 0, EPERM))
+        super().apply()
+
     def _conditions(self, shared_memory: bool) -> None:
         # The interpreter itself is started by it; which programs may be is for Landlock.
-        self._add(EXECVE, [(RETURN, 0, 0, ALLOW)])
+        self.add(EXECVE, [(RETURN, 0, 0, ALLOW)])
         # glibc falls back to clone, whose flags can be read here
-        self._add(CLONE3, [(RETURN, 0, 0, ENOSYS)])
-        self._add(
+        self.add(CLONE3, [(RETURN, 0, 0, ENOSYS)])
+        self.add(
             CLONE, [*_without(0, NEW_NAMESPACES, EPERM), (ANY_BIT, 0, 1, NEW_THREAD), *_allow_else(EPERM)]
         )
-        self._add(OPEN, [*_without(1, WRITING, EACCES), (RETURN, 0, 0, ALLOW)])
-        self._add(OPENAT, [*_without(2, WRITING, EACCES), (RETURN, 0, 0, ALLOW)])
-        self._add(IOCTL, _one_of(1, IOCTLS))
-        self._add(PRCTL, _one_of(0, PRCTLS))
+        self.add(OPEN, [*_without(1, WRITING, EACCES), (RETURN, 0, 0, ALLOW)])
+        self.add(OPENAT, [*_without(2, WRITING, EACCES), (RETURN, 0, 0, ALLOW)])
+        self.add(IOCTL, _one_of(1, IOCTLS))
+        self.add(PRCTL, _one_of(0, PRCTLS))
         # O_ASYNC, F_SETOWN and F_SETSIG have the kernel send signals.
         setting = [*_without(2, O_ASYNC, EPERM), (RETURN, 0, 0, ALLOW)]
-        self._add(FCNTL, [_load(1), (EQUAL, 0, len(setting), SET_FLAGS), *setting, *_one_of(1, FCNTLS)])
+        self.add(FCNTL, [load(1), (EQUAL, 0, len(setting), SET_FLAGS), *setting, *_one_of(1, FCNTLS)])
         # A pair of datagram sockets could be sent elsewhere; Node and asyncio wake themselves by streams.
-        self._add(
+        self.add(
             SOCKETPAIR,
             [
-                _load(0),
+                load(0),
                 (EQUAL, 1, 0, UNIX),
                 (RETURN, 0, 0, EPERM),
-                _load(1),
+                load(1),
                 (AND, 0, 0, KIND_OF_SOCKET),
                 (EQUAL, 0, 1, STREAM),
                 *_allow_else(EPERM),
             ],
         )
-        self._add(SENDTO, _null(4))
+        self.add(SENDTO, _null(4))
         # Reading limits is fine, setting them (a pointer in the third argument) is not.
-        self._add(PRLIMIT, _null(2))
+        self.add(PRLIMIT, _null(2))
         shared = [(ANY_BIT, 0, 2, SHARED), (ANY_BIT, 0, 1, ANONYMOUS), (RETURN, 0, 0, EPERM)]
-        self._add(MMAP, [*([] if shared_memory else [_load(3), *shared]), (RETURN, 0, 0, ALLOW)])
-
-    def _add(self, numbers: Numbers, body: Sequence[Line]) -> None:
-        self._lines += _when(numbers[self._column], body)
+        self.add(MMAP, [*([] if shared_memory else [load(3), *shared]), (RETURN, 0, 0, ALLOW)])
 
 
 def _when(number: int | None, body: Sequence[Line]) -> list[Line]:
     return [] if number is None else [(EQUAL, 0, len(body), number), *body]
 
 
-def _load(argument: int, high: bool = False) -> Line:
+def load(argument: int, high: bool = False) -> Line:
     """The half of an argument that the kernel looks at where it is a number of 32 bits, or the other one."""
     return LOAD, 0, 0, 16 + 8 * argument + 4 * high
 
@@ -168,19 +184,19 @@ def _allow_else(refusal: int) -> list[Line]:
 
 def _without(argument: int, bits: int, refusal: int) -> list[Line]:
     """Refuses an argument that has one of the bits; it stays loaded."""
-    return [_load(argument), (ANY_BIT, 0, 1, bits), (RETURN, 0, 0, refusal)]
+    return [load(argument), (ANY_BIT, 0, 1, bits), (RETURN, 0, 0, refusal)]
 
 
 def _one_of(argument: int, values: Sequence[int]) -> list[Line]:
     allowed = [line for value in values for line in ((EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW))]
-    return [_load(argument), *allowed, (RETURN, 0, 0, EPERM)]
+    return [load(argument), *allowed, (RETURN, 0, 0, EPERM)]
 
 
 def _null(argument: int) -> list[Line]:
     return [
-        _load(argument),
+        load(argument),
         (EQUAL, 0, 3, 0),
-        _load(argument, high=True),
+        load(argument, high=True),
         (EQUAL, 0, 1, 0),
         *_allow_else(EPERM),
     ]

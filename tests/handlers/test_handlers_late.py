@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from test_handlers import NODE, PYTHON, observe, program
+from judged import NODE, PYTHON, judged
 
-from compliance.handlers import scenarios
-from compliance.handlers.sandbox import Execution, Outcome
-from compliance.handlers.scenarios import Observed
-from compliance.rules import Case
-from compliance.rules.handlers.code import _leaked, logs
-from compliance.rules.handlers.probes import Seen
+from compliance.handlers import runs
+from compliance.handlers.laws.quiet import leaked
+from compliance.handlers.runs import Finding
+from compliance.handlers.sandbox import Execution, Outcome, Program
+from compliance.model import Status
 
 LATE = {
     NODE: {
@@ -29,19 +29,15 @@ LATE = {
 }
 
 
-def findings(observed: Observed) -> list[bool | None]:
-    return [finding.holds for finding in logs(Seen(observed, cast(Case, None)))]
-
-
 @pytest.mark.parametrize(("runtime", "how"), [(runtime, how) for runtime in LATE for how in LATE[runtime]])
 def test_the_contents_of_an_event_are_not_logged_late_either(runtime: str, how: str) -> None:
     code = {
         NODE: f"const kept = [];\nexports.handler = async (event) => {{ {LATE[runtime][how]}; }};",
         PYTHON: f"import json, threading\nkept = []\ndef handler(event, _):\n    {LATE[runtime][how]}\n",
     }[runtime]
-    observed = observe("processor", program(code, runtime)).processor
-    assert isinstance(observed, Observed)
-    assert False in findings(observed)
+    verdict = judged("processor", code, runtime)["HRD-17"]
+    assert verdict.status is Status.FAIL
+    assert "of the event" in verdict.evidence[0].found
 
 
 CONTENTS = [f"content {number} of an order" for number in range(100)]
@@ -53,23 +49,30 @@ CONTENTS = [f"content {number} of an order" for number in range(100)]
 )
 def test_a_log_as_long_as_may_be_is_read_in_time(log: str) -> None:
     began = time.process_time()
-    assert _leaked(CONTENTS, Outcome("a", True, log=log)) is None
+    assert leaked(CONTENTS, Outcome("a", True, log=log)) is None
     assert time.process_time() - began < 5
 
 
 def test_a_handler_that_always_lacks_one_more_is_run_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each run ends in time, and names another module; all of them together do, too."""
-    clock, runs = [0.0], []
+    """Each run ends in time, and names another module; and a law that asks for ever more of them ends too."""
+    clock, ran = [0.0], []
 
-    def execute(*_: object, **__: object) -> Execution:
+    def execute(*_: object) -> Execution:
         clock[0] += 9.9
-        runs.append(clock[0])
-        missing = f"Cannot find module 'm{len(runs)}'"
-        return Execution((Outcome("insert", True, log=f"Error: {missing}"),))
+        ran.append(clock[0])
+        return Execution((Outcome("0.0", True, log=f"Error: Cannot find module 'm{len(ran)}'"),))
 
-    monkeypatch.setattr("compliance.handlers.sandbox.run.execute", execute)
-    monkeypatch.setattr(scenarios.time, "monotonic", lambda: clock[0])
-    observe("processor", program(""))
-    assert clock[0] < 25
+    def endless(stage: Any) -> Any:
+        for _ in range(100):
+            [acts] = yield [play]
+        return [Finding(None, "stopped" if acts == [None] else "seen", "")]
+
+    play = runs.Play([runs.Step({}, cast(Any, None))])
+    target = cast(Any, SimpleNamespace(program=Program(NODE, "index.handler", "")))
+    monkeypatch.setattr(runs, "_execute", execute)
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    made = runs.run(target, {"endless": endless}, "seed")
+    assert clock[0] < runs.MOST_SECONDS + 2 * 9.9
+    assert [finding.found for finding in made.findings["endless"]] == ["stopped"]
