@@ -27,9 +27,9 @@ from compliance.facts.iam import (
 from compliance.facts.references import ANY, Forms, denoted
 from compliance.facts.references import arn_of as arn
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, to_list
+from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in, to_list
 from compliance.template.paths import values
-from compliance.template.physical_names import FORMS
+from compliance.template.physical_names import FORMS, name_property
 
 TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
@@ -210,7 +210,23 @@ class Wiring(ABC):
                     for target in (self.identify(item, *types) for item in to_list(value)):
                         if target:
                             found[target].append(resource)
+        for resource in self.assembly.resources():
+            if resource.type not in (*HANGS_ON, *WORKLOADS) and name_property(resource.type):
+                for target in self._referred_to(resource):
+                    found[target].append(resource)
         return found
+
+    def _referred_to(self, resource: Resource) -> Iterator[Resource]:
+        """What a resource refers to, or names in an alarm rule."""
+        for ref in refs_in(resource.properties):
+            target = self.assembly.resource(ref)
+            if target and target is not resource:
+                yield target
+        rule = self.assembly.text(resource.get("AlarmRule")) or ""
+        for name in re.findall(r"\(\s*[\"']?([^)\"']+)[\"']?\s*\)", rule):
+            target = self.identify(name, ALARM)
+            if target:
+                yield target
 
     @cached_property
     def _log_groups(self) -> Mapping[str | None, Sequence[Resource]]:
@@ -549,6 +565,10 @@ HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         _OF_API,
     ),
 }
+
+
+# They may use what is the pipeline's without being part of it.
+WORKLOADS = (FUNCTION, ROLE, QUEUE, TOPIC, BUCKET, *TABLES, LOG_GROUP, KEY)
 
 
 def word(subject: str) -> str:

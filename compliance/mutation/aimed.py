@@ -32,7 +32,7 @@ from compliance.rules.wiring import FailureTarget, Outputs, OwnRole, Redrive, Re
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
-from compliance.template.physical_names import DEFAULTS, PHYSICAL_NAMES, elsewhere, name_of
+from compliance.template.physical_names import DEFAULTS, elsewhere, name_of, name_property
 from compliance.template.properties import Test
 from compliance.template.schemas import takes_tags
 
@@ -338,7 +338,7 @@ def _misspelt(text: str, case: Case) -> str:
 @aims(Names)
 def names(check: Names, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
-        path = PHYSICAL_NAMES.get(resource.type)
+        path = name_property(resource.type)
         if path is None or resource.get(path) is NO_VALUE:
             continue
         prefix = "alias/" if resource.type == "AWS::KMS::Alias" else ""
@@ -882,7 +882,7 @@ def _closed(policy: Resource, name_: str) -> Iterator[Aim]:
 def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
     """A value that stays as it is, and one that differs without reason."""
     for resource in case.pipeline.members:
-        path = PHYSICAL_NAMES.get(resource.type)
+        path = name_property(resource.type)
         text = case.assembly.text(resource.get(path)) if path else None
         if path and text and case.environment in text:
             fixed = put(resource, path, {"Fn::Sub": text} if "${" in text else text)

@@ -220,6 +220,7 @@ QUANTIFIERS = frozenset({"each", "none", "some", "exactly", "at_least", "at_most
 MODULES = (
     "alarms",
     "environments",
+    "exposure",
     "handlers",
     "least_privilege",
     "naming",
@@ -228,6 +229,7 @@ MODULES = (
     "predicates",
     "presence",
     "properties",
+    "runnable",
     "runtime",
     "wiring",
 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from compliance.facts.iam import covers_action, covers_resource, role_statements
 from compliance.facts.pipeline import BUCKET, Unfilled, Wiring
+from compliance.facts.references import arn_of
 from compliance.facts.subjects import find
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
-from compliance.rules.naming import PHYSICAL_NAMES, tie_breakers
+from compliance.rules.naming import tie_breakers
 from compliance.template.assembly import Assembly, Resource, Stack
 from compliance.template.intrinsics import (
     FUNCTIONS,
@@ -23,8 +26,10 @@ from compliance.template.intrinsics import (
     is_unknown,
     show,
     to_list,
+    to_number,
 )
 from compliance.template.paths import values
+from compliance.template.physical_names import name_property
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
@@ -248,7 +253,7 @@ def _pairs(
             tally.add(False, evidence(resource, f"is there for {where} alone", "the same resources in both"))
     for one, twin in pairs:
         comparison.ids[one.logical_id] = twin.logical_id
-        for path in filter(None, [PHYSICAL_NAMES.get(one.type)]):
+        for path in filter(None, [name_property(one.type)]):
             name = one.get(path)
             if isinstance(name, str) and comparison.carries(name):
                 comparison.names.append(name)
@@ -318,15 +323,38 @@ def _emptied(bucket: Resource, pipeline: Wiring) -> Iterator[tuple[Resource, str
     for rule in to_list(bucket.get("LifecycleConfiguration.Rules")):
         if isinstance(rule, Unknown):
             raise Undecided(rule.why)
-        expires = isinstance(rule, dict) and any(k in rule for k in ("ExpirationInDays", "ExpirationDate"))
-        if (
-            expires
-            and rule.get("Status") == "Enabled"
-            and not any(
-                rule.get(k) for k in ("Prefix", "TagFilters", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
-            )
-        ):
-            yield bucket, "a lifecycle rule that expires every object"
+        if isinstance(rule, dict) and rule.get("Status") != "Disabled":
+            yield from ((bucket, what) for what in _expired(rule, bucket, pipeline))
+
+
+def _expired(rule: dict[str, Value], bucket: Resource, pipeline: Wiring) -> Iterator[str]:
+    """What of a bucket's data a lifecycle rule deletes. Noncurrent versions are no data any more."""
+    if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")) or rule.get("TagFilters"):
+        return
+    prefix, least = rule.get("Prefix", ""), to_number(rule.get("ObjectSizeLessThan", math.inf))
+    for value in (prefix, rule.get("ObjectSizeLessThan", NO_VALUE), rule.get("Status")):
+        decided(value)
+    if least is not None and least <= 1:  # only empty objects
+        return
+    places = list(written_below(bucket, pipeline.assembly))
+    if any(place.startswith(str(prefix)) or str(prefix).startswith(place) for place in places or [""]):
+        below = f" below {prefix}" if prefix else ""
+        yield f"a lifecycle rule that expires objects{below}"
+
+
+def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str]:
+    """The prefixes under which roles may write objects to a bucket."""
+    own = f"{assembly.text(arn_of(bucket))}/"
+    for role in assembly.resources("AWS::IAM::Role"):
+        for statement in role_statements(assembly, role):
+            if statement.allow and any(
+                covers_action(pattern, "s3:PutObject") for pattern in statement.actions
+            ):
+                for pattern in statement.resources:
+                    if pattern.startswith(own):
+                        yield re.split(r"[*?]", pattern.removeprefix(own), maxsplit=1)[0]
+                    elif covers_resource(pattern, f"{own}*"):
+                        yield ""
 
 
 def _scalars(value: Any) -> Iterator[Any]:

@@ -11,8 +11,7 @@ from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Value, to_list, why_unknown
 from compliance.template.paths import Place
-from compliance.template.physical_names import PHYSICAL_NAMES as PHYSICAL_NAMES
-from compliance.template.physical_names import name_of
+from compliance.template.physical_names import name_of, name_property
 from compliance.template.properties import places, text_is
 from compliance.template.schemas import tag_property, takes_tags
 
@@ -76,7 +75,7 @@ def judge_names(check: Names, case: Case) -> Verdict:
     form = form.replace(r"\{resource\}", r".+").replace(r"\{account\}", ".+")
     tally = Tally()
     for resource in case.subjects():
-        path = PHYSICAL_NAMES.get(resource.type)
+        path = name_property(resource.type)
         if path is None or resource.get(path) is NO_VALUE:
             continue
         item = evidence(resource, resource.get(path), check.pattern.replace("{env}", case.environment), path)

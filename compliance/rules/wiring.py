@@ -6,8 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from compliance.facts.filters import CHANGES, MESSAGES, stopped
 from compliance.facts.iam import POLICIES, covers_action, statements
 from compliance.facts.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
+from compliance.facts.references import denoted_at, in_words, misfit
+from compliance.facts.references import wanted as wanted_forms
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import NESTED_STACK, Resource
@@ -22,6 +25,7 @@ from compliance.template.intrinsics import (
     to_list,
     to_number,
 )
+from compliance.template.physical_names import DEFAULTS
 
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
 NO_USERS = (*POLICIES, NESTED_STACK)
@@ -52,16 +56,43 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
     ends = (("EventSourceArn", source, (*TABLES, QUEUE)), ("FunctionName", function, (FUNCTION,)))
     for path, end, types in ends:
         value = decided(mapping.get(path))
-        holds = case.pipeline.identify(value, *types) is end
+        holds = denoted_at(case.assembly, mapping, path, value, *types) is end
         of_table = end.type in TABLES  # whose own ARN feeds nothing
-        item = evidence(
-            mapping, value, f"the stream of {end.logical_id}" if of_table else end.logical_id, path
-        )
+        said = f"the stream of {end.logical_id}" if of_table else end.logical_id
+        item = evidence(mapping, *as_found(mapping, path, value, said, case, *types), path)
         tally.add(holds and (not of_table or "/stream/" in case.text(value)), item)
+    _judge_filter(mapping, source, tally, case)
     enabled = decided(mapping.get("Enabled"))
     item = evidence(mapping, enabled, "true, or not set", "Enabled")
     tally.add(enabled is NO_VALUE or to_bool(enabled) is True, item)
     return tally.verdict()
+
+
+def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case) -> None:
+    """What a filter stops never reaches the function, and a queue deletes it."""
+    path = "FilterCriteria.Filters"
+    filters = mapping.get(path)
+    events = CHANGES if source.type in TABLES else MESSAGES
+    with tally.doubting():
+        stopped_ = stopped(case.assembly, filters, events)
+        if stopped_ is None:
+            return
+        what, lets = stopped_
+        item = evidence(
+            mapping, f"{what} does not pass {show(filters)}", "a filter that lets all through", path
+        )
+        if isinstance(lets, Unknown):
+            raise Undecided(lets.why, item)
+        tally.add(False, item)
+
+
+def as_found(
+    holder: Resource, path: str, value: Value, said: str, case: Case, *types: str
+) -> tuple[Value, str]:
+    """What was found at a property, and what was wanted; of another kind of text, that it is so."""
+    forms = wanted_forms(holder.type, path)
+    wrong = misfit(case.assembly, value, forms, *types)
+    return (f"{wrong}: {show(value)}", f"{said}, by {in_words(forms)}") if wrong else (value, said)
 
 
 def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
@@ -160,8 +191,9 @@ def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     value = decided(mapping.get(path))
     if check.mapping_only:
         text = case.assembly.text(value) or ""
-        holds = bool(case.pipeline.identify(value, QUEUE)) or text.split(":")[2:3] == ["sqs"]
-        item = evidence(mapping, value, wanted, path)
+        here = denoted_at(case.assembly, mapping, path, value, QUEUE)
+        holds = here is not None or text.split(":")[2:3] == ["sqs"]
+        item = evidence(mapping, *as_found(mapping, path, value, wanted, case, QUEUE), path)
         return Verdict.of([] if holds else [item], [item])
     return _judge_dlq(check, case, mapping, value)
 
@@ -179,9 +211,10 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
         _broken(error, case)
         return Verdict.of([evidence(mapping, str(error), wanted)])
     tally = Tally()
-    named = [t for t in targets if case.pipeline.identify(decided(t[2]), QUEUE) is dlq]
+    named = [t for t in targets if denoted_at(case.assembly, t[0], t[1], decided(t[2]), QUEUE) is dlq]
     for holder, path, target in named or targets:
-        tally.add(bool(named), evidence(holder, target, dlq.logical_id, path))
+        found, said = as_found(holder, path, target, dlq.logical_id, case, QUEUE)
+        tally.add(bool(named), evidence(holder, found, said, path))
     fed = [m for m in case.pipeline.mappings if m.source is dlq and m.function is not None]
     consumer = case.pipeline.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
@@ -262,10 +295,11 @@ class OwnRole(Check, frozen=True):
 def judge_own_role(check: OwnRole, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
-        role = case.pipeline.role_of(function)
+        value = decided(function.get("Role"))
+        role = denoted_at(case.assembly, function, "Role", value, ROLE)
         if role is None:
-            value = decided(function.get("Role"))
-            tally.add(False, evidence(function, value, "a role of this stack", "Role"))
+            found, said = as_found(function, "Role", value, "a role of this stack", case, ROLE)
+            tally.add(False, evidence(function, found, said, "Role"))
             continue
         users = [r.logical_id for r in case.pipeline.once(_users).get(role, ()) if r is not function]
         found = f"used by {', '.join([function.logical_id, *users])}"
@@ -336,10 +370,11 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
 
     queue = case.subjects()[0]
     path = "RedrivePolicy.deadLetterTargetArn"
-    target = case.pipeline.identify(decided(queue.get(path)), QUEUE)
+    target = denoted_at(case.assembly, queue, path, decided(queue.get(path)), QUEUE)
     wanted = f"a second queue, after at most {check.at_most} receives"
     if target is None or target is queue:
-        return Verdict.of([evidence(queue, queue.get(path), wanted, path)])
+        found, said = as_found(queue, path, queue.get(path), wanted, case, QUEUE)
+        return Verdict.of([evidence(queue, found, said, path)])
     case.certain(target)
     tally = Tally()
     path = "RedrivePolicy.maxReceiveCount"
@@ -349,6 +384,8 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     back = [m.resource.logical_id for m in case.pipeline.mappings if m.source is target]
     if back:
         tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))
+    with tally.doubting():
+        _judge_keeping(target, queue, tally)
     if not _accepts(target, queue, case):
         path = "RedriveAllowPolicy"
         tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
@@ -360,12 +397,25 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     return tally.verdict()
 
 
+def _judge_keeping(target: Resource, queue: Resource, tally: Tally) -> None:
+    """A message that moves keeps its age: the last queue must keep it at least as long as the first."""
+    path = "MessageRetentionPeriod"
+    default = DEFAULTS[(QUEUE, path)]
+    kept = [default if r.get(path) is NO_VALUE else r.get(path) for r in (queue, target)]
+    first, last = (to_number(decided(value)) for value in kept)
+    said = f"at least {show(kept[0])} s, as {queue.logical_id}: messages keep their age"
+    item = evidence(target, kept[1], said, path)
+    tally.add(first is not None and last is not None and last >= first, item)
+
+
 def _accepts(target: Resource, queue: Resource, case: Case) -> bool:
     policy = decided(target.get("RedriveAllowPolicy"))
     if not isinstance(policy, dict):
         return True
     permission = policy.get("redrivePermission", "allowAll")
-    sources = [case.pipeline.identify(arn, QUEUE) for arn in to_list(policy.get("sourceQueueArns", NO_VALUE))]
+    arns = to_list(policy.get("sourceQueueArns", NO_VALUE))
+    path = "RedriveAllowPolicy.sourceQueueArns"
+    sources = [denoted_at(case.assembly, target, path, arn, QUEUE) for arn in arns]
     if permission == "byQueue" and queue not in sources and None in sources:
         decided(queue.get("QueueName"))
     return permission == "allowAll" or (permission == "byQueue" and queue in sources)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from compliance.template import schemas
 from compliance.template.schemas import problem
 
 
@@ -73,29 +74,24 @@ FORMS: Mapping[str, Form] = {
     "AWS::KMS::Alias": Form("AliasName", "{name}"),
 }
 
-# Names that nothing is referred to by, or by none that a template shows.
-MORE_NAMES: Mapping[str, str] = {
-    "AWS::ApiGateway::RestApi": "Name",
-    "AWS::ApiGatewayV2::Api": "Name",
-    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
-    "AWS::CloudWatch::Dashboard": "DashboardName",
-    "AWS::Events::Rule": "Name",
-    "AWS::Kinesis::Stream": "Name",
-    "AWS::Scheduler::Schedule": "Name",
-    "AWS::SSM::Parameter": "Name",
-    "AWS::SecretsManager::Secret": "Name",
-    "AWS::StepFunctions::StateMachine": "StateMachineName",
-}
-# Policy names, index names and export names are no physical names (NAM-07).
-PHYSICAL_NAMES: Mapping[str, str] = {
-    **{type_: form.name for type_, form in FORMS.items() if form.name},
-    **MORE_NAMES,
-}
+PHYSICAL_NAMES: Mapping[str, str] = {type_: form.name for type_, form in FORMS.items() if form.name}
+# An alias is a name within its function's.
+_WITHIN = ("AWS::Lambda::Alias",)
+
+
+def name_property(type_: str) -> str | None:
+    """The property that holds a resource type's physical name; None where a type has none.
+
+    The provider schemas say it. Policy names, index names and export names are no physical names (NAM-07).
+    """
+    if type_ in PHYSICAL_NAMES:
+        return PHYSICAL_NAMES[type_]
+    return None if type_.endswith("Policy") or type_ in _WITHIN else schemas.name_property(type_)
 
 
 def name_of(type_: str) -> str:
     """The property that holds a resource type's name."""
-    return PHYSICAL_NAMES.get(type_, "Name")
+    return name_property(type_) or "Name"
 
 
 # What the service does where a template says nothing: seconds, counts.

@@ -1,0 +1,146 @@
+"""The kind that finds what keeps a function from running, or makes it run something else than was judged.
+
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from compliance.facts.authorization import may
+from compliance.facts.callers import of_role
+from compliance.facts.keys import key_of, key_values, unusable
+from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
+from compliance.facts.references import denoted, denoted_at
+from compliance.model import Evidence, Verdict
+from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_list, to_number
+
+# Variables that send the SDK elsewhere, or give it other credentials.
+# https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+ELSEWHERE = re.compile(
+    r"AWS_ENDPOINT_URL(_\w+)?|(HTTP|HTTPS|ALL)_PROXY|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|AWS_PROFILE"
+    r"|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE",
+    re.IGNORECASE,
+)
+# Variables that run other code before, around or instead of the handler's.
+OTHER_CODE = re.compile(
+    r"AWS_LAMBDA_EXEC_WRAPPER|LD_(PRELOAD|LIBRARY_PATH|AUDIT)|NODE_PATH|PYTHON(PATH|HOME|STARTUP|USERBASE)"
+    r"|(JAVA|_JAVA|JDK_JAVA)_(TOOL_)?OPTIONS|DOTNET_STARTUP_HOOKS|RUBYOPT|RUBYLIB"
+)
+# Options of Node.js that load no code.
+HARMLESS = re.compile(
+    r"--(enable-source-maps|(no-)?(deprecation|warnings)|trace-\S+|unhandled-rejections=\w+"
+    r"|max-(old|semi)-space-size=\d+|max-http-header-size=\d+|stack-trace-limit=\d+)"
+)
+INTERFACES = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface")
+USED = (BUCKET, QUEUE, TOPIC, LOG_GROUP, *TABLES)
+
+
+class Runnable(Check, frozen=True):
+    """The subjects, functions, can run, and run what was judged.
+
+    Concurrency is not reserved to zero; no variable redirects the SDK's endpoints or loads other code; layers
+    are of these stacks or their account; in a VPC, the role may make network interfaces; the keys of the
+    function and of what it uses are enabled. Source:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    Example, about `functions`: `{kind: runnable}`
+    """
+
+
+@kind("runnable", Runnable)
+def judge_runnable(check: Runnable, case: Case) -> Verdict:
+    tally = Tally()
+    for function in case.subjects():
+        before = len(tally.failures)
+        for judge in (_concurrency, _variables, _layers, _network, _keys):
+            with tally.doubting():
+                tally.add(False, *judge(function, case))
+        if len(tally.failures) == before:
+            tally.add(True, evidence(function, "runs, and runs what was judged", "a function that runs"))
+    return tally.verdict()
+
+
+def _concurrency(function: Resource, case: Case) -> Iterator[Evidence]:
+    path = "ReservedConcurrentExecutions"
+    value = decided(function.get(path))
+    if value is not NO_VALUE and not to_number(value):
+        yield evidence(function, value, "at least 1, or not set", path)
+
+
+def _variables(function: Resource, case: Case) -> Iterator[Evidence]:
+    path = "Environment.Variables"
+    variables = function.get(path)
+    if isinstance(variables, Unknown):
+        decided(variables)
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        wanted = "no variable that redirects the SDK, or loads other code"
+        item = evidence(function, f"{name}={show(value)}", wanted, f"{path}.{name}")
+        if ELSEWHERE.fullmatch(name) or OTHER_CODE.fullmatch(name):
+            yield item
+        elif name == "NODE_OPTIONS":
+            options = case.text(value).split()
+            if not all(HARMLESS.fullmatch(option) for option in options):
+                yield item
+
+
+def _layers(function: Resource, case: Case) -> Iterator[Evidence]:
+    account = case.assembly.text(function.stack.pseudo("AWS::AccountId")) or ""
+    for index, layer in enumerate(to_list(decided(function.get("Layers")))):
+        if denoted(case.assembly, layer, "AWS::Lambda::LayerVersion"):
+            continue
+        text = case.text(layer)
+        if f":{account}:layer:" not in text:
+            yield evidence(function, text, "a layer of these stacks, or of their account", f"Layers.{index}")
+
+
+def _network(function: Resource, case: Case) -> Iterator[Evidence]:
+    subnets = function.get("VpcConfig.SubnetIds")
+    if subnets is NO_VALUE or subnets == []:
+        return
+    role = denoted_at(case.assembly, function, "Role", function.get("Role"), ROLE)
+    if role is None:
+        raise Undecided(f"the role of {function.logical_id} is not in the assembly")
+    caller = of_role(case.assembly, role, case.as_of, function)
+    for name in INTERFACES:
+        answer = may(case.assembly, caller, f"ec2:{name}", None)
+        if isinstance(answer.allowed, Unknown):
+            raise Undecided(f"ec2:{name}: {answer.why}")
+        if not answer.allowed:
+            wanted = f"allowed: {function.logical_id} is in a VPC"
+            yield evidence(role, f"ec2:{name} is not allowed: {answer.why}", wanted)
+
+
+def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
+    """What is wrong with the customer keys of a function and of what it uses."""
+    seen: dict[tuple[Resource, Resource], None] = {}
+    for user in (function, *_used_by(function, case)):
+        for _, value in key_values(user):
+            key = key_of(case.assembly, value)
+            if key:
+                seen[key, user] = None
+    found: dict[Resource, list[Resource]] = {}
+    for key, user in seen:
+        found.setdefault(key, []).append(user)
+    for key, users in found.items():
+        case.certain(key)
+        names = ", ".join(dict.fromkeys(user.logical_id for user in users))
+        for path, value, wanted in unusable(key):
+            yield evidence(key, decided(value), f"{wanted}: {names} is encrypted under it", path)
+
+
+def _used_by(function: Resource, case: Case) -> Iterator[Resource]:
+    """What a function is given, is fed by, writes to, and where its failures go."""
+    values: list[Value] = [*case.pipeline.environment(function).values()]
+    values.append(function.get("LoggingConfig.LogGroup"))
+    for mapping in case.pipeline.mappings:
+        if mapping.function is function:
+            values += [mapping.resource.get("EventSourceArn"), case.pipeline.failure_target(mapping.resource)]
+    values += [value for _, _, value in case.pipeline.function_targets(function)]
+    for value in values:
+        resource = denoted(case.assembly, value, *USED)
+        if resource:
+            yield resource
