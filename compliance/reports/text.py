@@ -66,7 +66,7 @@ def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:
 
 
 def totals(card: Scorecard) -> str:
-    """`46/46 requirements, 17/17 hardening`."""
+    """`46/46 requirements, 19/19 hardening`."""
     met, total = card.total(hardening=False)
     hardened, hardening = card.total(hardening=True)
     return f"{met}/{total} requirements" + (f", {hardened}/{hardening} hardening" if hardening else "")

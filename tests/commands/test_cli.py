@@ -488,7 +488,8 @@ def test_lists_the_requirements() -> None:
     result = run("requirements", *OWN)
     assert result.exit_code == 0
     assert "Core architecture (10)" in result.stdout
-    assert len(re.findall(r"^  [A-Z]+-\d\d  .+ \((high|medium|low)\)$", result.stdout, re.M)) == 63
+    listed = re.findall(r"^  [A-Z]+-\d\d  .+ \((high|medium|low)\)$", result.stdout, re.M)
+    assert len(listed) == len(document.load().requirements)
 
 
 def test_explains_a_requirement() -> None:

@@ -132,9 +132,9 @@ PUT_ITEM = ("dynamodb", "PutItem", {"TableName": "t", "Item": ITEM})
             ),
         ),
         (
-            "const command = new sqs.SendMessageCommand({ QueueUrl: 'q', MessageBody: 'm' });"
+            "const command = new sqs.SendMessageCommand({ QueueUrl: 'https://q', MessageBody: 'm' });"
             "await new sqs.SQSClient({}).send(command);",
-            ("sqs", "SendMessage", {"QueueUrl": "q", "MessageBody": "m"}),
+            ("sqs", "SendMessage", {"QueueUrl": "https://q", "MessageBody": "m"}),
         ),
         (
             "const logs = require('@aws-sdk/client-cloudwatch-logs');"
@@ -195,8 +195,8 @@ def test_node_calls(body: str, wanted: tuple[str, str, Any]) -> None:
             ),
         ),
         (
-            "boto3.resource('sqs').Queue('q').send_message(MessageBody='m')",
-            ("sqs", "SendMessage", {"QueueUrl": "q", "MessageBody": "m"}),
+            "boto3.resource('sqs').Queue('https://q').send_message(MessageBody='m')",
+            ("sqs", "SendMessage", {"QueueUrl": "https://q", "MessageBody": "m"}),
         ),
         (
             "boto3.client('logs').put_log_events(logGroupName='g')",
@@ -425,7 +425,7 @@ def test_requests_of_a_bundled_sdk_are_read_back() -> None:
           '{"TableName":"t","Item":{"id":{"S":"1"}}}'),
         (await fetch('https://sqs.us-east-1.amazonaws.com/', { method: 'POST',
           headers: { 'X-Amz-Target': 'AmazonSQS.SendMessage' },
-          body: '{"QueueUrl":"q","MessageBody":"m"}' })).status,
+          body: '{"QueueUrl":"https://q","MessageBody":"m"}' })).status,
         await ask({ hostname: 'example.com' }).catch((error) => error.code),
       ];"""
     fault = Fault("dynamodb", "PutItem", "ThrottlingException")
@@ -437,7 +437,7 @@ def test_requests_of_a_bundled_sdk_are_read_back() -> None:
     assert [(c.service, c.operation, c.parameters) for c in outcome.calls] == [
         ("s3", "PutObject", {"Bucket": "b", "Key": "a b/k", "ContentType": "text/plain", "Body": "text"}),
         ("dynamodb", "PutItem", {"TableName": "t", "Item": {"id": {"S": "1"}}}),
-        ("sqs", "SendMessage", {"QueueUrl": "q", "MessageBody": "m"}),
+        ("sqs", "SendMessage", {"QueueUrl": "https://q", "MessageBody": "m"}),
     ]
 
 

@@ -1,0 +1,233 @@
+"""What sets alarms off, and what filters let through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compliance.facts import alarms
+from compliance.facts.filters import CHANGES, MESSAGES, passes, stopped
+from compliance.facts.metric_math import Unclear, evaluate, rule_holds
+from compliance.template.assembly import load_template
+from compliance.template.intrinsics import Unknown
+
+QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {}}
+OTHER = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "other"}}
+
+
+def alarm(**changed: Any) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "Dimensions": [{"Name": "QueueName", "Value": {"Fn::GetAtt": "Q.QueueName"}}],
+        "EvaluationPeriods": 1,
+        "MetricName": "ApproximateAgeOfOldestMessage",
+        "Namespace": "AWS/SQS",
+        "Period": 300,
+        "Statistic": "Maximum",
+        "Threshold": 900,
+    }
+    return {key: value for key, value in (own | changed).items() if value is not None}
+
+
+def math(*queries: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """An alarm on metric math; `m1` is the queue's metric."""
+    return alarm(
+        MetricName=None,
+        Namespace=None,
+        Statistic=None,
+        Period=None,
+        Dimensions=None,
+        Metrics=[*queries],
+        **changed,
+    )
+
+
+def stat(id_: str = "m1", of: Any = None, **more: Any) -> dict[str, Any]:
+    dimension = {"Name": "QueueName", "Value": of or {"Fn::GetAtt": "Q.QueueName"}}
+    metric = {
+        "MetricName": "ApproximateAgeOfOldestMessage",
+        "Namespace": "AWS/SQS",
+        "Dimensions": [dimension],
+    }
+    return {
+        "Id": id_,
+        "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Maximum"},
+        "ReturnData": False,
+        **more,
+    }
+
+
+def expression(text: Any, **more: Any) -> dict[str, Any]:
+    return {"Id": "e1", "Expression": text, **more}
+
+
+FIRE = {
+    "by itself": alarm(),
+    "above": alarm(ComparisonOperator="GreaterThanThreshold"),
+    "numbers in texts": alarm(Threshold="900", Period="300", EvaluationPeriods="1"),
+    "its own unit": alarm(Unit="Seconds"),
+    "some of its periods": alarm(EvaluationPeriods=3, DatapointsToAlarm=2),
+    "a percentile": alarm(Statistic=None, ExtendedStatistic="p99"),
+    "as a query": math(stat(ReturnData=True)),
+    "filled": math(stat(), expression("FILL(m1, 0)")),
+    "filled with what was": math(stat(), expression("FILL(m1, REPEAT)")),
+    "in minutes": math(stat(), expression("m1 / 60"), Threshold=15),
+    "turned about": math(
+        stat(), expression("0 - m1"), ComparisonOperator="LessThanThreshold", Threshold=-900
+    ),
+    "as a condition": math(stat(), expression("IF(m1 > 900, 1, 0)"), Threshold=1),
+    "the highest of several": math(stat(), stat("m2", "other"), expression("MAX([m1, m2])")),
+    "the sum of all": math(stat(), stat("m2", "other"), expression("SUM(METRICS())")),
+    "through another expression": math(
+        stat(), {**expression("FILL(m1, 0)"), "ReturnData": False}, {"Id": "e2", "Expression": "e1 * 1"}
+    ),
+}
+SILENT = {
+    "the queue's URL": alarm(Dimensions=[{"Name": "QueueName", "Value": {"Ref": "Q"}}]),
+    "the queue's ARN": alarm(Dimensions=[{"Name": "QueueName", "Value": {"Fn::GetAtt": "Q.Arn"}}]),
+    "another queue": alarm(Dimensions=[{"Name": "QueueName", "Value": "other"}]),
+    "another dimension": alarm(Dimensions=[{"Name": "Queue", "Value": {"Fn::GetAtt": "Q.QueueName"}}]),
+    "a unit that it never has": alarm(Unit="Percent"),
+    "how often it was measured": alarm(Statistic="SampleCount"),
+    "no statistic": alarm(Statistic=None),
+    "more datapoints than periods": alarm(DatapointsToAlarm=2),
+    "no datapoints": alarm(DatapointsToAlarm=0),
+    "no periods": alarm(EvaluationPeriods=0),
+    "a period that is none": alarm(Period=45),
+    "periods beyond a day": alarm(EvaluationPeriods=300),
+    "low values": alarm(ComparisonOperator="LessThanThreshold"),
+    "always": alarm(Threshold=0),
+    "beyond what a queue keeps": alarm(Threshold=1_209_601),
+    "a ratio": math(stat(), stat("m2", "other"), expression("m1 / m2")),
+    "both at once": math(stat(), stat("m2", "other"), expression("MIN([m1, m2])")),
+    "only while another is high": math(stat(), stat("m2", "other"), expression("IF(m2 > 5, m1, 0)")),
+    "fetched, and not looked at": math(stat(), expression("5 + 5"), Threshold=900),
+}
+UNCLEAR = {
+    "a function not known": math(stat(), expression("RATE(m1)")),
+    "an open threshold": alarm(Threshold={"Ref": "Open"}),
+    "open periods": alarm(EvaluationPeriods={"Ref": "Open"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "properties"),
+    [
+        *(pytest.param(True, case, id=f"fires: {name}") for name, case in FIRE.items()),
+        *(pytest.param(False, case, id=f"silent: {name}") for name, case in SILENT.items()),
+        *(pytest.param(None, case, id=f"unclear: {name}") for name, case in UNCLEAR.items()),
+    ],
+)
+def test_what_sets_an_alarm_off(wanted: bool | None, properties: dict[str, Any], tmp_path: Path) -> None:
+    own = {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}
+    resources = {"Q": {**QUEUE, "Properties": {"MessageRetentionPeriod": 1_209_600}}, "O": OTHER, "A": own}
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps({"Parameters": {"Open": {"Type": "Number"}}, "Resources": resources}))
+    assembly = load_template(path, region="us-east-1")
+    queue = next(assembly.resources("AWS::SQS::Queue"))
+    metrics = alarms.watching(assembly, queue, "ApproximateAgeOfOldestMessage")
+    if wanted is None:
+        with pytest.raises(Unclear):
+            [alarms.can_fire(metric, queue) for metric in metrics]
+    else:
+        assert any(alarms.can_fire(metric, queue) for metric in metrics) is wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("1 + 2 * 3", 7),
+        ("(1 + 2) * 3", 9),
+        ("-m", -5),
+        ("2 ^ 3", 8),
+        ("AVG([m, 15])", 10),
+        ("m > 4 && m < 6", 1),
+    ],
+)
+def test_metric_math(text: str, wanted: float) -> None:
+    assert evaluate(text, {"m": 5.0}) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "m +", "SEARCH('x')", "(m", "m m", "[m]", "$", "n", "(" * 5000])
+def test_what_is_no_metric_math_is_unclear(text: str) -> None:
+    with pytest.raises(Unclear):
+        evaluate(text, {"m": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ('ALARM("a")', True),
+        ("ALARM(a) OR ALARM(b)", True),
+        ("ALARM(a) AND ALARM(b)", False),
+        ("ALARM(a) AND NOT ALARM(b)", True),
+        ("ALARM(b) OR (ALARM(a) AND OK(b))", True),
+        ("OK(a)", False),
+        ("TRUE AND ALARM('a')", True),
+    ],
+)
+def test_rules_of_composite_alarms(rule: str, wanted: bool) -> None:
+    assert rule_holds(rule, lambda name: name == "a") is wanted
+
+
+ALL = {
+    "no pattern": [],
+    "an empty one": [{"Pattern": "{}"}],
+    "every kind": [{"Pattern": json.dumps({"eventName": ["INSERT", "MODIFY", "REMOVE"]})}],
+    "every kind, one by one": [
+        {"Pattern": json.dumps({"eventName": [kind]})} for kind in ("INSERT", "MODIFY", "REMOVE")
+    ],
+    "what is always there": [
+        {"Pattern": json.dumps({"dynamodb": {"Keys": {"id": {"S": [{"exists": True}]}}}})}
+    ],
+    "but what never comes": [{"Pattern": json.dumps({"eventName": [{"anything-but": ["NONE"]}]})}],
+    "by the source": [{"Pattern": json.dumps({"eventSource": ["aws:dynamodb"]})}],
+}
+SOME = {
+    "new items": [{"Pattern": json.dumps({"eventName": ["INSERT"]})}],
+    "all but removals": [{"Pattern": json.dumps({"eventName": [{"anything-but": "REMOVE"}]})}],
+    "with an image": [{"Pattern": json.dumps({"dynamodb": {"NewImage": {"id": {"S": [{"exists": True}]}}}})}],
+    "nothing": [{"Pattern": json.dumps({"eventName": ["insert"]})}],
+    "another service": [{"Pattern": json.dumps({"eventSource": ["aws:sqs"]})}],
+    "a prefix": [{"Pattern": json.dumps({"eventID": [{"prefix": "x"}]})}],
+    "a number": [{"Pattern": json.dumps({"dynamodb": {"SizeBytes": [{"numeric": [">", 100]}]}})}],
+    "an empty list": [{"Pattern": json.dumps({"eventName": []})}],
+}
+
+
+@pytest.mark.parametrize("filters", ALL.values(), ids=ALL)
+def test_filters_that_let_all_through(filters: Any, tmp_path: Path) -> None:
+    assert stopped(_assembly(tmp_path), filters, CHANGES) is None
+
+
+@pytest.mark.parametrize("filters", SOME.values(), ids=SOME)
+def test_filters_that_stop_some(filters: Any, tmp_path: Path) -> None:
+    found = stopped(_assembly(tmp_path), filters, CHANGES)
+    assert found is not None
+    assert found[1] is False
+
+
+def test_filters_of_messages(tmp_path: Path) -> None:
+    body = [{"Pattern": json.dumps({"body": {"condition": [{"exists": True}]}})}]
+    assert stopped(_assembly(tmp_path), body, MESSAGES) == ("a message that is no JSON", False)
+
+
+def test_what_nobody_knows_is_unknown(tmp_path: Path) -> None:
+    for filters in (
+        Unknown("open"),
+        [{"Pattern": Unknown("open")}],
+        [{"Pattern": '{"a": [{"cidr": "10.0.0.0/8"}]}'}],
+    ):
+        found = stopped(_assembly(tmp_path), filters, CHANGES)
+        assert found is None or found[1] is False or isinstance(found[1], Unknown)
+        assert found is not None
+    assert isinstance(passes({"a": [{"wildcard": "x*"}]}, {"a": "xy"}), Unknown)
+
+
+def _assembly(tmp_path: Path) -> Any:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"Resources": {"Q": QUEUE}}))
+    return load_template(path)
