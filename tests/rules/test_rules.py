@@ -44,6 +44,7 @@ from compliance.rules import Case, Rule
 from compliance.rules.handlers import planned
 
 EVERY = ("app", "typescript", "handwritten")
+OPEN = ("HRD-18",)  # whatever lets others in
 
 
 @dataclass(frozen=True)
@@ -325,14 +326,21 @@ SECURITY = [
         also=KEY_UNUSED,
     ),
     Witness("SEC-03", "a function more under the role", function("Helper", arn("processor_role"))),
-    Witness("SEC-03", "everybody may assume it", trusts("audit_role", "*")),
+    Witness("SEC-03", "everybody may assume it", trusts("audit_role", "*"), also=OPEN),
     Witness(
         "SEC-03",
         "another service may too",
         trusts("processor_role", {"Service": ["lambda.amazonaws.com", "ec2.amazonaws.com"]}),
     ),
-    Witness("SEC-03", "the account may too", trusts("processor_role", LAMBDA, {"AWS": "123456789012"})),
-    Witness("SEC-03", "all but one may", trusts("audit_role", {"AWS": "123456789012"}, key="NotPrincipal")),
+    Witness(
+        "SEC-03", "the account may too", trusts("processor_role", LAMBDA, {"AWS": "123456789012"}), also=OPEN
+    ),
+    Witness(
+        "SEC-03",
+        "all but one may",
+        trusts("audit_role", {"AWS": "123456789012"}, key="NotPrincipal"),
+        also=OPEN,
+    ),
     Witness("SEC-03", "nobody may", trusts("audit_role")),
     Witness(
         "SEC-03",
@@ -348,6 +356,7 @@ SECURITY = [
                 },
             ],
         ),
+        also=OPEN,
     ),
     Witness("SEC-06", "a name that stays", put("audit_table.TableName", "dev-audit-logs-table-backend")),
     Witness("SEC-06", "a tag that stays", put("bucket.Tags.0", {"Key": "Environment", "Value": "dev"})),
@@ -613,7 +622,10 @@ WIDER = [
                 },
             },
         ),
-        also=("SEC-05",),
+        also=(
+            *OPEN,
+            "SEC-05",
+        ),
     ),
     Witness(
         "SEC-04", "the topic's key", allow("processor_role", "kms:Decrypt", arn("topic_key")), bases=("app",)
@@ -724,7 +736,9 @@ HARDENING = [
         put("topic_key.KeyPolicy.Statement.1.Action", "kms:Decrypt"),
     ),
     Witness("HRD-06", "CloudWatch may not publish", drop("topic_policy.PolicyDocument.Statement.1")),
-    Witness("HRD-06", "from any account", drop("topic_policy.PolicyDocument.Statement.1.Condition")),
+    Witness(
+        "HRD-06", "from any account", drop("topic_policy.PolicyDocument.Statement.1.Condition"), also=OPEN
+    ),
     Witness("HRD-07", "no policy of the DLQ", remove("dlq_policy")),
     Witness("HRD-07", "no policy of the bucket", remove("bucket_policy")),
     Witness(
@@ -810,7 +824,11 @@ HARDENING = [
     Witness("HRD-16", "text logs", put("audit_function.LoggingConfig.LogFormat", "Text")),
 ]
 
-WITNESSES = [*CORE, *SERVERLESS, *ERRORS, *SECURITY, *WIDER, *MONITORING, *NAMING, *HARDENING]
+EFFECTS = [
+    Witness("HRD-18", "a key for everybody", put("topic_key.KeyPolicy.Statement.0.Principal", "*")),
+    Witness("HRD-19", "turned off", put("processor.ReservedConcurrentExecutions", 0)),
+]
+WITNESSES = [*CORE, *SERVERLESS, *ERRORS, *SECURITY, *WIDER, *MONITORING, *NAMING, *HARDENING, *EFFECTS]
 
 
 def cases() -> Iterator[Any]:
