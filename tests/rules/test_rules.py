@@ -825,7 +825,11 @@ HARDENING = [
 ]
 
 EFFECTS = [
-    Witness("HRD-18", "a key for everybody", put("topic_key.KeyPolicy.Statement.0.Principal", "*")),
+    Witness(
+        "HRD-18",
+        "a key for another account",
+        put("topic_key.KeyPolicy.Statement.0.Principal", {"AWS": "999999999999"}),
+    ),
     Witness("HRD-19", "turned off", put("processor.ReservedConcurrentExecutions", 0)),
 ]
 WITNESSES = [*CORE, *SERVERLESS, *ERRORS, *SECURITY, *WIDER, *MONITORING, *NAMING, *HARDENING, *EFFECTS]
