@@ -46,8 +46,9 @@ class Options(msgspec.Struct, frozen=True):
     """What to audit, and how. At most one of `app`, `assembly`, `template` and `deployed`, a stack's name;
     none: cdk.json's app here.
 
-    `context` is what `-c` gives; `environment` is the name of the environment that the input was made
-    for (None: what the context says, or the document's default); `as_of` is the day judged for.
+    `context` is what `-c` gives; `parameters` are values for the templates' parameters; `environment` is
+    the name of the environment that the input was made for (None: what the context says, or the
+    document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
     where a new one is made. `take` is given the folder that the app was synthesised into, before anything
     of it is read, and says which folder is judged in its place: a copy that outlives the audit.
@@ -60,6 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     requirements: Path = OWN
     waivers: Path | None = None
     context: Mapping[str, str] = msgspec.field(default_factory=dict)
+    parameters: Mapping[str, str] = msgspec.field(default_factory=dict)
     environment: str | None = None
     as_of: date = msgspec.field(default_factory=date.today)
     skip_scanners: bool = False
@@ -101,7 +103,7 @@ def audit(
 
             scanners = stack.enter_context(Scanners(packs=(*PACKS, *options.packs)))
         deployment = _deployment(options, stack, progress)
-        assembly, find_others = _input(options, document, environment, stack, progress, deployment)
+        assembly, find_others = _input(options, document, rules, environment, stack, progress, deployment)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
         pipeline = find(document, assembly, names(rules, environment), environment)
@@ -225,6 +227,7 @@ def _compared(deployment: Deployment | None) -> tuple[Sequence[str], Sequence[st
 def _input(
     options: Options,
     document: Document,
+    rules: Sequence[Rule],
     environment: str,
     stack: ExitStack,
     progress: Progress,
@@ -236,17 +239,25 @@ def _input(
         return deployment.assembly, lambda: "a stack shows one environment; audit the app to compare two"
     if options.template is not None:
         progress("reading the template")
-        assembly = load_template(options.template, region=region)
+        assembly = load_template(options.template, region=region, parameters=options.parameters)
         return assembly, lambda: "a template shows one environment; audit the app to compare two"
     if options.assembly is not None:
         progress("reading the assembly")
-        assembly = load_assembly(options.assembly, base=options.folder, region=region)
+        assembly = load_assembly(
+            options.assembly, base=options.folder, region=region, parameters=options.parameters
+        )
         return assembly, lambda: "an assembly shows one environment; audit the app to compare two"
-    return _synthesised(options, document, environment, stack, progress)
+    names = document.environment.besides(environment) if any(rule.compares for rule in rules) else ()
+    return _synthesised(options, document, environment, names, stack, progress)
 
 
 def _synthesised(
-    options: Options, document: Document, environment: str, stack: ExitStack, progress: Progress
+    options: Options,
+    document: Document,
+    environment: str,
+    names: Sequence[str],
+    stack: ExitStack,
+    progress: Progress,
 ) -> tuple[Assembly, Others]:
     from compliance.template.synth import Synths, find_app
 
@@ -258,13 +269,13 @@ def _synthesised(
     )
     key = document.environment.context
     own = {} if options.environment is None and key not in options.context else {key: environment}
-    names = document.environment.besides(environment)  # for SEC-06 and HRD-11
     progress(f"synthesising for {', '.join([environment, *names])}")
     synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in names}})
     stack.callback(synths.close)
 
     def load_one(folder: Path) -> Assembly:
-        return load_assembly(folder, base=options.folder, region=document.environment.region)
+        region = document.environment.region
+        return load_assembly(folder, base=options.folder, region=region, parameters=options.parameters)
 
     def load_other(name: str) -> Assembly | str:
         try:

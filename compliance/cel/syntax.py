@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,6 +40,8 @@ class Node(msgspec.Struct):
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # which only errors need
+
     close = get_close_matches(wrong, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -25,6 +25,7 @@ from compliance.commands.options import (
     EXISTING,
     NO_CACHE,
     PACK,
+    PARAMETER,
     QUIET,
     REQUIREMENTS,
     SKIP_HANDLERS,
@@ -51,6 +52,7 @@ SUFFIXES = {
 
 @click.command(cls=Configured, short_help="Judge an app, an assembly or a template.")
 @input_options
+@PARAMETER
 @click.option(
     "--deployed",
     metavar="STACK",
@@ -139,6 +141,8 @@ def audit(
     check_input(app, assembly, template, context, environment)
     if deployed is not None:
         _check_deployed(deployed, app or assembly or template, context)
+        if others["parameters"]:
+            raise click.UsageError("--parameter is for templates; a stack has its parameters")
     requirements = document_of(requirements, assembly, template)
     environment, context = agreed(environment, context, requirements)
     if waivers is not None:

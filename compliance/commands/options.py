@@ -46,6 +46,14 @@ CONTEXT = click.option(
     metavar="KEY=VALUE",
     help="Context for the synth; may be repeated.",
 )
+PARAMETER = click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="A parameter of the templates (STACK:KEY=VALUE for one stack's); may be repeated.",
+)
 ENVIRONMENT = click.option(
     "--env", "environment", metavar="NAME", help="Environment that the input was made for."
 )

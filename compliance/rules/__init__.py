@@ -147,6 +147,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
     before it does, 2 can only wait. `prepare` makes of a document's parameters what `judge` is given.
+    `compares` tells by that whether it needs the app as synthesised for other environments.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
     passes over others. Without any, it is about all. `plan` says which
     functions it wants to be run, and on what.
@@ -160,6 +161,7 @@ class Kind(msgspec.Struct, frozen=True):
     types: tuple[str, ...] = ()
     selects: Callable[[str], bool] | None = None
     plan: Planner | None = None
+    compares: Callable[[Any], bool] = lambda _: False
 
 
 KINDS: dict[str, Kind] = {}
@@ -174,11 +176,12 @@ def kind(
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,
     plan: Planner | None = None,
+    compares: Callable[[Any], bool] = lambda _: False,
 ) -> Callable[[Judge], Judge]:
     """Registers a kind of check under the name that documents use; see `Kind`."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, plan)
+        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, plan, compares)
         return judge
 
     return register
@@ -190,6 +193,11 @@ class Rule(msgspec.Struct, frozen=True):
     requirement: Requirement
     kind: Kind
     parameters: Any
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs the app as synthesised for other environments."""
+        return bool(self.kind.compares(self.parameters))
 
     def judge(self, case: Case) -> Verdict:
         if not self.requirement.concerns(case.environment):

@@ -55,7 +55,7 @@ class Parameterised(Check, frozen=True):
     """
 
 
-@kind("parameterised", Parameterised)
+@kind("parameterised", Parameterised, compares=lambda _: True)
 def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
     name = case.document.environment.sibling(case.environment)
     if name is None:
@@ -280,7 +280,7 @@ class Retained(Check, frozen=True):
     of: tuple[SubjectName, ...]
 
 
-@kind("retained", Retained)
+@kind("retained", Retained, compares=lambda _: True)
 def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
     pipeline = case.pipeline

@@ -170,7 +170,11 @@ def _names_in(text: Any) -> Iterator[str]:
         return
 
 
-@kind("predicate", Predicate, prepare=prepare)
+def _compares(predicate: Compiled) -> bool:
+    return predicate.check.per == "environment"
+
+
+@kind("predicate", Predicate, prepare=prepare, compares=_compares)
 def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
     verdicts = [
         _judge(predicate, bound, within, label) for bound, within, label in _parts(predicate.check.per, case)

@@ -214,7 +214,9 @@ class Stack:
 
     def argument(self, parameter: str) -> Value:
         if self.parent is None:
-            return self._arguments.get(parameter, NO_VALUE)
+            given = self.assembly.parameters
+            own = given.get(f"{self.name}:{parameter}", given.get(parameter, NO_VALUE))
+            return self._arguments.get(parameter, NO_VALUE) if own is NO_VALUE else own
         stack, resource = self.parent
         arguments = resource.raw.get("Properties", {}).get("Parameters", {})
         if not isinstance(arguments, dict) or any(key.startswith("Fn::") for key in arguments):
@@ -251,10 +253,13 @@ class Stack:
 
 
 class Assembly:
-    """All stacks that are judged together, nested ones included."""
+    """All stacks that are judged together, nested ones included.
 
-    def __init__(self, kind: str, path: Path) -> None:
-        self.kind, self.path = kind, path
+    `parameters` are values for parameters of the stacks, by `NAME`, or `STACK:NAME` for one of them.
+    """
+
+    def __init__(self, kind: str, path: Path, parameters: Mapping[str, str] | None = None) -> None:
+        self.kind, self.path, self.parameters = kind, path, parameters or {}
         self.stacks: list[Stack] = []
         self.nested: dict[tuple[str, str], Stack] = {}
         self.assets: dict[str, Path] = {}
@@ -423,7 +428,7 @@ class Assembly:
 
         A nested stack goes with the resource that makes it. Raises InputError as reading a template does.
         """
-        copy = Assembly(self.kind, self.path)
+        copy = Assembly(self.kind, self.path, self.parameters)
         copy.assets = self.assets
         for stack in self.stacks:
             parent = None
@@ -507,39 +512,73 @@ def _sha256(file: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def load_assembly(path: Path, *, base: Path | None = None, region: str | None = None) -> Assembly:
+def load_assembly(
+    path: Path,
+    *,
+    base: Path | None = None,
+    region: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Assembly:
     """Reads a cloud assembly. `base` is the folder that source lines are relative to.
 
-    `region` is the one that region-agnostic stacks are read for. Raises InputError where the folder
-    is missing, empty, incomplete, or where a template in it is unusable.
+    `region` is the one that region-agnostic stacks are read for; `parameters` are as of `Assembly`. Raises
+    InputError where the folder is missing, empty, incomplete, or where a template in it is unusable.
     """
     if not path.is_dir():
         hint = "not a folder (--template takes a file)" if path.exists() else "no such folder"
         raise InputError(f"{path}: {hint}")
-    assembly = Assembly("assembly", path)
+    assembly = Assembly("assembly", path, parameters)
     _Folder(assembly, path, base or Path.cwd(), region).load()
     if not assembly.stacks:
         raise InputError(f"{path / 'manifest.json'}: the assembly has no stack")
+    _check_parameters(assembly)
     assembly.add_nested()
     return assembly
 
 
-def load_template(path: Path, *, region: str | None = None, **deployed: Any) -> Assembly:
+def load_template(
+    path: Path,
+    *,
+    region: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    **deployed: Any,
+) -> Assembly:
     """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError.
 
+    `parameters` are as of `Assembly`.
     `deployed` is what is known of a stack made of it: `Stack`'s account, stack_name, arguments and so on.
     """
     if path.is_dir():
         raise InputError(f"{path}: a folder (--assembly takes one)")
-    assembly = Assembly("template", path)
+    assembly = Assembly("template", path, parameters)
     template, lines = read_template(path)
     name = path.name.split(".")[0]
     places = _own_places(template, lines, path)
     assembly.add(
         Stack(assembly, name, path, template, region=region, metadata=places, lines=lines, **deployed)
     )
+    _check_parameters(assembly)
     assembly.add_nested()
     return assembly
+
+
+def _check_parameters(assembly: Assembly) -> None:
+    """Refuses values for parameters that no stack declares, and those that it does not allow."""
+    for key, value in assembly.parameters.items():
+        owner, _, name = key.rpartition(":")
+        declared = [
+            stack.template["Parameters"][name]
+            for stack in assembly.stacks
+            if owner in ("", stack.name) and name in stack.template.get("Parameters", {})
+        ]
+        if not declared:
+            known = sorted({name for s in assembly.stacks for name in s.template.get("Parameters", {})})
+            raise InputError(f"{assembly.path}: no parameter {key}; there are {', '.join(known) or 'none'}")
+        for parameter in declared:
+            allowed = parameter.get("AllowedValues") if isinstance(parameter, dict) else None
+            if isinstance(allowed, list) and value not in map(str, allowed):
+                shown = ", ".join(map(str, allowed))
+                raise InputError(f"{assembly.path}: the parameter {name} is one of {shown}, not {value!r}")
 
 
 class _Folder:

@@ -537,7 +537,9 @@ def test_ends_with_all_that_it_started(folder: Path, number: int, code: int) -> 
     temporary = folder / "tmp"
     temporary.mkdir()
     app = "echo $$ >> pids; (sleep 60; true) & sleep 60"
-    process = start("audit", *QUIET, "--app", app, env={**os.environ, "TMPDIR": str(temporary)})
+    # Our own document compares environments: two apps run at a time.
+    own = ("--skip-scanners", "--skip-handlers", "--requirements", str(document.OWN))
+    process = start("audit", *own, "--app", app, env={**os.environ, "TMPDIR": str(temporary)})
     pids = folder / "pids"
 
     def begun() -> bool:
@@ -551,6 +553,13 @@ def test_ends_with_all_that_it_started(folder: Path, number: int, code: int) -> 
     assert (process.returncode, out, err.strip()) == (code, "", "")
     wait_for(lambda: not any(running(int(group)) for group in pids.read_text().split()))
     assert os.listdir(temporary) == []
+
+
+def test_an_app_is_synthesised_once_where_no_requirement_compares(folder: Path) -> None:
+    app = "echo run >> runs; exit 1"
+    process = start("audit", *QUIET, "--app", app)
+    process.communicate(timeout=60)
+    assert (folder / "runs").read_text().split() == ["run"]
 
 
 def test_a_reader_that_leaves_does_not_change_the_verdict() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from predicate import judged, verdict, written
 
+from compliance.audit import Options, audit
 from compliance.document.requirements import load
 from compliance.model import InputError, Status
 from compliance.rules import bind
@@ -250,3 +251,30 @@ def test_a_subject_is_refused_with_the_place(tmp_path: Path, subject: dict[str, 
     with pytest.raises(InputError) as refused:
         bind(load(path))
     assert message in str(refused.value)
+
+
+def test_parameters_are_given(tmp_path: Path) -> None:
+    check = {"each": "group", "that": "self.RetentionInDays == 30"}
+    requirements = written(tmp_path, check, subjects=SUBJECTS)
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE.replace("Type: Number", "Type: Number, AllowedValues: [7, 30]"))
+
+    def status(**parameters: str) -> str:
+        options = Options(template=path, requirements=requirements, skip_scanners=True, parameters=parameters)
+        return audit(options).results[0].verdict.status.value
+
+    assert status() == "not_assessed"
+    assert status(Days="30") == "pass"
+    assert status(Days="7") == "fail"
+    assert status(**{"template:Days": "30"}) == "pass"
+    with pytest.raises(InputError, match="no parameter Dais; there are Days, Suffix"):
+        status(Dais="30")
+    with pytest.raises(InputError, match="the parameter Days is one of 7, 30, not '8'"):
+        status(Days="8")
+
+
+def test_other_environments_are_synthesised_only_for_those_who_compare(tmp_path: Path) -> None:
+    alone = {"each": "role", "that": "true"}
+    compares = {"each": "role", "that": "true", "per": "environment"}
+    [rule, other] = bind(load(written(tmp_path, alone, compares, subjects=SUBJECTS)))
+    assert (rule.compares, other.compares) == (False, True)
