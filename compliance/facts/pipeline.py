@@ -62,6 +62,19 @@ GROUPS: Mapping[str, str] = {
     "others": "every resource of the pipeline that fills no role with a name of its own",
 }
 SUBJECTS: Mapping[str, str] = {**ROLES, **GROUPS}
+# What may fill each of them; any type may be one of the members and others.
+TYPES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("orders_table", "audit_table", "tables"), TABLES),
+    **dict.fromkeys(("stream_mapping", "audit_mapping", "mappings"), (MAPPING,)),
+    **dict.fromkeys(("processor", "audit_function", "functions", "all_functions"), (FUNCTION,)),
+    **dict.fromkeys(("processor_role", "audit_role", "roles"), (ROLE,)),
+    "bucket": (BUCKET,),
+    **dict.fromkeys(("dlq", "queues"), (QUEUE,)),
+    "topics": (TOPIC,),
+    "alarms": (ALARM,),
+    "log_groups": (LOG_GROUP,),
+    **dict.fromkeys(("members", "others"), ("*",)),
+}
 # A reading of the wiring is a start and an end, of a resource or none for each.
 START, END = ("orders_table", "stream_mapping", "processor"), ("dlq", "audit_mapping", "audit_function")
 MAX_READINGS = 2_000_000

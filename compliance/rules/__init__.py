@@ -214,9 +214,12 @@ def bind(document: Document) -> tuple[Rule, ...]:
 
     Raises InputError naming file, line and field on an unknown kind, parameter or subject.
     """
+    from compliance.rules.applicability import check_subjects
+
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
     subjects = known(document)
+    check_subjects(document)
     return tuple(_bind(document, subjects, index, r) for index, r in enumerate(document.requirements))
 
 
@@ -257,6 +260,8 @@ def _rule(
     raw: Mapping[str, Any],
     place: tuple[str | int, ...],
 ) -> Rule:
+    from compliance.rules.applicability import check_requirement
+
     parameters = {name: value for name, value in raw.items() if name != "kind"}
     name = kind_of(raw) if "kind" in raw or (QUANTIFIERS | KEYED) & raw.keys() else None
     if name not in KINDS:
@@ -274,6 +279,7 @@ def _rule(
             where = ".".join(map(str, field))
             message = f"{requirement.id}: {where}: unknown subject {subject!r}; known are {names}{hint}"
             raise document.error(message, *place[:2], *field)
+    check_requirement(document, requirement, place, kind_, check)
     if isinstance(check, Several):
         parts = tuple(
             _rule(document, subjects, index, requirement, part, (*place, "checks", i))

@@ -129,7 +129,7 @@ class MetricsExist(Check, frozen=True):
     """
 
 
-@kind("metrics_exist", MetricsExist)
+@kind("metrics_exist", MetricsExist, types=(ALARM,))
 def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
     from compliance.facts.cloudwatch import check as check_metric
     from compliance.facts.cloudwatch import wrong_unit
@@ -175,7 +175,7 @@ class Coverage(Check, frozen=True):
             yield "alarms", watch.of
 
 
-@kind("coverage", Coverage)
+@kind("coverage", Coverage, types=(ALARM,))
 def judge_coverage(check: Coverage, case: Case) -> Verdict:
     tally = Tally()
     for watch in check.alarms:

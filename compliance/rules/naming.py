@@ -13,7 +13,19 @@ from compliance.template.intrinsics import NO_VALUE, Text, Value, to_list, why_u
 from compliance.template.paths import Place
 from compliance.template.physical_names import name_of, name_property
 from compliance.template.properties import places, text_is
-from compliance.template.schemas import tag_property, takes_tags
+from compliance.template.schemas import is_known, tag_property, takes_tags
+
+CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
+
+
+def _is_named(type_: str) -> bool:
+    return name_property(type_) is not None
+
+
+def _known(resource: Resource, what: str) -> None:
+    """Raises Undecided where no schema says whether a type has such a thing. Custom resources have none."""
+    if not is_known(resource.type) and not resource.type.startswith(CUSTOM):
+        raise Undecided(f"whether a {resource.type} has {what} is not known here")
 
 
 class Name(Check, frozen=True):
@@ -28,7 +40,7 @@ class Name(Check, frozen=True):
     pattern: str
 
 
-@kind("name", Name)
+@kind("name", Name, selects=_is_named)
 def judge_name(check: Name, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
@@ -69,13 +81,15 @@ class Names(Check, frozen=True):
     pattern: str
 
 
-@kind("names", Names)
+@kind("names", Names, selects=_is_named)
 def judge_names(check: Names, case: Case) -> Verdict:
     form = re.escape(check.pattern).replace(r"\{env\}", re.escape(case.environment))
     form = form.replace(r"\{resource\}", r".+").replace(r"\{account\}", ".+")
     tally = Tally()
     for resource in case.subjects():
         path = name_property(resource.type)
+        with tally.doubting():
+            _known(resource, "physical name")
         if path is None or resource.get(path) is NO_VALUE:
             continue
         item = evidence(resource, resource.get(path), check.pattern.replace("{env}", case.environment), path)
@@ -96,10 +110,12 @@ class Tags(Check, frozen=True):
     keys: tuple[str, ...]
 
 
-@kind("tags", Tags)
+@kind("tags", Tags, selects=takes_tags)
 def judge_tags(check: Tags, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
+        with tally.doubting():
+            _known(resource, "tags")
         if not takes_tags(resource.type):
             continue
         for place in places(resource, tag_property(resource.type) or "Tags"):

@@ -42,7 +42,7 @@ class Tells(Check, frozen=True):
     service: str = "cloudwatch.amazonaws.com"
 
 
-@kind("tells", Tells)
+@kind("tells", Tells, types=(ALARM, COMPOSITE))
 def judge_tells(check: Tells, case: Case) -> Verdict:
     tally = Tally()
     alarms: dict[Resource, list[Resource]] = {}  # by the topic that they tell

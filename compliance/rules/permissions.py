@@ -66,7 +66,7 @@ class Permissions(Check, frozen=True):
                 yield "allow", subject
 
 
-@kind("permissions", Permissions)
+@kind("permissions", Permissions, types=(ROLE,))
 def judge_permissions(check: Permissions, case: Case) -> Verdict:
     role = case.subjects()[0]
     keys = tuple(_keys(check, case)) if any(grant.on == "keys" for grant in check.allow) else ()

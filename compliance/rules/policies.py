@@ -15,7 +15,7 @@ from compliance.facts.iam import (
     managed_policies,
     role_statements,
 )
-from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, TOPIC
+from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TOPIC
 from compliance.facts.references import arn_of as arn
 from compliance.facts.truth import Truth
 from compliance.model import Verdict
@@ -37,7 +37,7 @@ class TlsOnly(Check, frozen=True):
     """
 
 
-@kind("tls_only", TlsOnly)
+@kind("tls_only", TlsOnly, selects=REFUSED.__contains__)
 def judge_tls(check: TlsOnly, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
@@ -87,7 +87,7 @@ class LogGroups(Check, frozen=True):
     roles: tuple[SubjectName, ...] = ()
 
 
-@kind("log_groups", LogGroups)
+@kind("log_groups", LogGroups, types=(FUNCTION,))
 def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
     tally = Tally()
     functions = case.subjects()

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from compliance.facts.pipeline import TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
@@ -162,7 +163,7 @@ class Keys(Check, frozen=True):
     type: str = "S"
 
 
-@kind("keys", Keys)
+@kind("keys", Keys, types=TABLES)
 def judge_keys(check: Keys, case: Case) -> Verdict:
     tally = Tally()
     for table in case.subjects():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from compliance.facts.filters import CHANGES, MESSAGES, stopped
 from compliance.facts.iam import POLICIES, covers_action, statements
-from compliance.facts.pipeline import FUNCTION, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
+from compliance.facts.pipeline import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.facts.references import denoted_at, in_words, misfit
 from compliance.facts.references import wanted as wanted_forms
 from compliance.model import Evidence, Verdict
@@ -42,7 +42,7 @@ class Mapping(Check, frozen=True):
     function: SubjectName
 
 
-@kind("mapping", Mapping)
+@kind("mapping", Mapping, types=(MAPPING,))
 def judge_mapping(check: Mapping, case: Case) -> Verdict:
     wanted = f"an enabled mapping from {word(check.source)} to {word(check.function)}"
     try:
@@ -124,7 +124,7 @@ class Reference(Check, frozen=True):
     to: SubjectName
 
 
-@kind("reference", Reference)
+@kind("reference", Reference, types=(FUNCTION,))
 def judge_reference(check: Reference, case: Case) -> Verdict:
     function, target = case.subjects()[0], case.subject(check.to)
     variables = decided_variables(function)
@@ -179,7 +179,7 @@ class FailureTarget(Check, frozen=True):
         yield from (("kind", name) for name in ("stream_mapping", "processor", "dlq"))
 
 
-@kind("failure_target", FailureTarget)
+@kind("failure_target", FailureTarget, types=(MAPPING, QUEUE))
 def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     wanted = "an SQS queue that the stream mapping names as its on-failure destination"
     path = "DestinationConfig.OnFailure.Destination"
@@ -291,7 +291,7 @@ class OwnRole(Check, frozen=True):
     """
 
 
-@kind("own_role", OwnRole)
+@kind("own_role", OwnRole, types=(FUNCTION,))
 def judge_own_role(check: OwnRole, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
@@ -364,7 +364,7 @@ class Redrive(Check, frozen=True):
     at_most: int = 10
 
 
-@kind("redrive", Redrive)
+@kind("redrive", Redrive, types=(QUEUE,))
 def judge_redrive(check: Redrive, case: Case) -> Verdict:
     from compliance.rules.alarms import set_off
 

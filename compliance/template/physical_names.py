@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -75,8 +76,8 @@ FORMS: Mapping[str, Form] = {
 }
 
 PHYSICAL_NAMES: Mapping[str, str] = {type_: form.name for type_, form in FORMS.items() if form.name}
-# An alias is a name within its function's.
-_WITHIN = ("AWS::Lambda::Alias",)
+# Policy names and index names are no physical names (NAM-07), nor are domains.
+_NO_NAMES = re.compile(r"AWS::Route53::(HostedZone|RecordSet|RecordSetGroup)|.*(Policy|::DomainName)")
 
 
 def name_property(type_: str) -> str | None:
@@ -86,7 +87,7 @@ def name_property(type_: str) -> str | None:
     """
     if type_ in PHYSICAL_NAMES:
         return PHYSICAL_NAMES[type_]
-    return None if type_.endswith("Policy") or type_ in _WITHIN else schemas.name_property(type_)
+    return None if _NO_NAMES.fullmatch(type_) else schemas.name_property(type_)
 
 
 def name_of(type_: str) -> str:

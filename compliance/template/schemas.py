@@ -199,13 +199,15 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
         return Found()
     nodes = [Node(root, root)]
     walked: list[str] = []
+    any_key = False  # on the way: a key that holds dots may be written without quotes
     for step in steps(path):
         below = [child for node in nodes for child in node.below(step)]
         if not below:
-            if any(node.is_free for node in nodes):
+            if any_key or any(node.is_free for node in nodes):
                 return Found()
             return Found(problem=_problem(type_, walked, step, nodes))
         walked.append(step)
+        any_key = any_key or not any(step in node.names or "array" in node.kinds for node in nodes)
         if not attributes and "/properties/" + "/".join(walked) in root.get("readOnlyProperties", ()):
             return Found(problem=f"{type_}: {'.'.join(walked)} is an attribute, which no template states")
         nodes = [_grammar(walked, node) for node in below]
@@ -308,7 +310,10 @@ def name_property(type_: str) -> str | None:
     ends = [name for name in settable if name.endswith("Name") and last.endswith(name.removesuffix("Name"))]
     wanted = (f"{last}Name", "Name", *sorted(ends, key=len), f"{last}Identifier", f"{last}Id")
     name = next((name for name in wanted if name in settable), None)
-    others = set(identifier(type_)) & settable - {name}
+    # What it is within: what identifies it besides, or is asked for and never changes.
+    fixed = {_property(pointer) for pointer in found.get("createOnlyProperties", ())}
+    parents = {other for other in fixed & set(found.get("required", ())) if re.search("(Name|Id)$", other)}
+    others = (set(identifier(type_)) | parents) & settable - {name}
     return None if any(re.search("(Name|Id|Arn|Cluster)$", other) for other in others) else name
 
 

@@ -316,6 +316,9 @@ def test_a_kind_that_looks_at_the_pipelines_own_subjects_says_so(tmp_path: Path)
 
 # A ratio of different units
 
+READS, WRITES = (f"table.ProvisionedThroughput.{what}CapacityUnits" for what in ("Read", "Write"))
+SIDES = f"left: {READS}, at_least: 2, of: {WRITES}"
+
 
 @pytest.mark.parametrize(
     ("units", "left", "right", "status"),
@@ -331,9 +334,10 @@ def test_a_kind_that_looks_at_the_pipelines_own_subjects_says_so(tmp_path: Path)
     ],
 )
 def test_ratios_know_units(tmp_path: Path, units: str, left: int, right: int, status: str) -> None:
-    check = f"{{kind: ratio, left: table.L, at_least: 2, of: table.R{units}}}"
+    check = f"{{kind: ratio, {SIDES}{units}}}"
     path = document(tmp_path, TABLE, check=check)
-    found = template(tmp_path, {"T": table(L=left, R=right)})
+    sides = {"ReadCapacityUnits": left, "WriteCapacityUnits": right}
+    found = template(tmp_path, {"T": table(ProvisionedThroughput=sides)})
     card = audit(Options(template=found, requirements=path, skip_scanners=True))
     assert [r.verdict.status for r in card.results] == [status]
     if units:
@@ -345,7 +349,7 @@ def test_ratios_know_units(tmp_path: Path, units: str, left: int, right: int, st
     "units", ["left_unit: ms", "of_unit: s", "left_unit: ms, of_unit: MiB", "left_unit: x, of_unit: s"]
 )
 def test_units_of_no_dimension_or_two_are_refused(tmp_path: Path, units: str) -> None:
-    check = f"{{kind: ratio, left: table.L, at_least: 2, of: table.R, {units}}}"
+    check = f"{{kind: ratio, {SIDES}, {units}}}"
     with pytest.raises(InputError, match="left_unit and of_unit must both be given"):
         bind(load(document(tmp_path, TABLE, check=check)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal
 
@@ -41,6 +41,10 @@ class HandlerCheck(Check, frozen=True):
     """
 
     probe: Probe
+
+    def subjects_named(self) -> Iterator[tuple[str, str]]:
+        """The subjects that it judges: the order pipeline's, or those of these names."""
+        yield from (("kind", name) for name in _rule(self).requirement.subjects)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from compliance.facts.pipeline import FUNCTION, MAPPING
 from compliance.handlers import batches
 from compliance.handlers.laws import CODE, LAWS
 from compliance.handlers.laws.bench import Bench
@@ -67,7 +68,7 @@ def _begin(check: LawCheck, source: batches.Source) -> Begin:
     return lambda stage: law.begin(Bench(stage, source, check.records, check.given, check.only))
 
 
-@kind("law", LawCheck, waits=2, plan=plan)
+@kind("law", LawCheck, waits=2, types=(FUNCTION, MAPPING), plan=plan)
 def law(check: LawCheck, case: Case) -> Verdict:
     """Fails on anything that does not hold; passes only if every function was seen to do right."""
     seen: list[Judged] = []

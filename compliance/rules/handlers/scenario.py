@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import Unfilled, Wiring
+from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled, Wiring
 from compliance.facts.subjects import known
 from compliance.handlers import scenarios
 from compliance.handlers.events import Draw
@@ -127,7 +127,7 @@ def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
     return found
 
 
-@kind("scenario", ScenarioCheck, waits=2, prepare=prepare, plan=plan)
+@kind("scenario", ScenarioCheck, waits=2, types=(FUNCTION, MAPPING), prepare=prepare, plan=plan)
 def scenario(check: ScenarioCheck, case: Case) -> Verdict:
     """Fails where a predicate does not hold, for any event; passes where all did for every function."""
     key, _ = _task(check, case)

@@ -1,0 +1,100 @@
+"""Whether a check can be about its subject at all: asked when a document is read, of the provider schemas.
+
+A misspelt property is never set, and a kind passes over types that it is not about: both would judge nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from compliance.document.requirements import Document, Requirement
+from compliance.facts.expressions import spread
+from compliance.facts.pipeline import TYPES
+from compliance.facts.subjects import Subject, read
+from compliance.rules import Check, Kind
+from compliance.template.paths import steps
+from compliance.template.physical_names import elsewhere
+from compliance.template.properties import Test
+from compliance.template.schemas import is_known, problem
+
+Field = tuple[str | int, ...]
+
+
+def check_subjects(document: Document) -> None:
+    """Checks the property paths by which a document finds its subjects. Raises InputError."""
+    subjects = read(document)
+    for name, subject in subjects.items():
+        place: Field = ("subjects", name)
+        for index, test in enumerate(subject.where if isinstance(subject.where, list) else ()):
+            _check_path(document, subject.types, test.path, (*place, "where", index, "path"))
+        for where, link in subject.links():
+            holder = subject if where[0] == "refers_to" else subjects[link.subject]
+            if link.property:
+                _check_path(document, holder.types, link.property, (*place, *where, "property"))
+
+
+def check_requirement(
+    document: Document, requirement: Requirement, place: Field, kind: Kind, check: Check
+) -> None:
+    """Checks what a check's kind is about, and its property paths. Raises InputError.
+
+    `place` is where the check stands in the document.
+    """
+    types = types_of(document)
+    for subject in requirement.subjects:
+        _check_types(document, requirement, place, kind, subject, types.get(subject, ()))
+    about = [type_ for subject in requirement.subjects for type_ in types.get(subject, ("*",))]
+    for below, test in _tests(check):
+        _check_path(document, about, test.path, (*place, *below, "path"))
+    for field, named in check.subjects_named():
+        text = getattr(check, field, None)
+        if isinstance(text, str) and text.startswith(f"{named}."):
+            path = text.removeprefix(f"{named}.")
+            _check_path(document, types.get(named, ("*",)), path, (*place, field))
+
+
+def types_of(document: Document) -> Mapping[str, Sequence[str]]:
+    """The types of the resources that may fill each subject, `*` for any."""
+    subjects: Mapping[str, Subject] = read(document)
+    return {name: subject.types for name, subject in subjects.items()} if subjects else TYPES
+
+
+def _check_types(
+    document: Document, requirement: Requirement, place: Field, kind: Kind, subject: str, types: Sequence[str]
+) -> None:
+    """Each type that is spelled out must be one that the kind is about; of a pattern's, some must be."""
+    for type_ in types:
+        own = [found for found in spread([type_]) if is_known(found)]
+        if type_ == "*" or not own:
+            continue
+        selects = kind.selects or kind.types.__contains__
+        if kind.selects and any(map(selects, spread(types))):
+            return
+        if (kind.types or kind.selects) and not any(map(selects, own)):
+            about = f", but about {' and '.join(kind.types)}" if kind.types else ""
+            message = f"kind {kind.name} is not about {type_}, as which {subject} is defined{about}"
+            raise document.error(f"{requirement.id}: {message}", *place[:2], "subject")
+
+
+def _tests(check: Check) -> Iterator[tuple[Field, Test]]:
+    for field in ("all", "any"):
+        for number, test in enumerate(getattr(check, field, ())):
+            if isinstance(test, Test):
+                yield (field, number), test
+
+
+def _check_path(document: Document, types: Sequence[str], path: str, place: Field) -> None:
+    """One of the types must have a property path, as far as the schemas know them."""
+    name = ".".join(map(str, place))
+    try:
+        steps(path)
+    except ValueError as error:
+        raise document.error(f"{name}: {error}", *place) from None
+    own = spread(types)
+    if "*" in own or not all(map(is_known, own)):
+        return
+    problems = [problem(type_, elsewhere(type_, path)) for type_ in own]
+    if problems and None not in problems:
+        said = [text for text in problems if text]
+        best = next((text for text in said if "did you mean" in text), said[0])
+        raise document.error(f"{name}: {best}", *place)
