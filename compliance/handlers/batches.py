@@ -24,7 +24,7 @@ from compliance.handlers.events.failures import DeadLetters
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
 from compliance.handlers.sandbox import Outcome
-from compliance.handlers.targets import attribute_types, key_schema
+from compliance.handlers.targets import attribute_types, key_schema, physical
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
 from compliance.template.properties import Undecided, decided
@@ -42,7 +42,7 @@ class Source(msgspec.Struct, frozen=True):
 
     `reports`: partial batch responses count. `bisects`: a batch that fails is halved and tried again.
     `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets the
-    records that Lambda writes of a stream's batches that it gave up.
+    records that Lambda writes of a stream's batches that it gave up. `bucket` is the one that S3 tells of.
     """
 
     trigger: Trigger
@@ -51,6 +51,7 @@ class Source(msgspec.Struct, frozen=True):
     bisects: bool = False
     keys: Mapping[str, str] = msgspec.field(default_factory=dict)
     failures: bool = False
+    bucket: str | None = None
 
     @property
     def stream(self) -> bool:
@@ -69,8 +70,10 @@ def sources(pipeline: Wiring, function: Resource) -> tuple[Source, ...]:
         for s in pipeline.assembly.resources("AWS::SNS::Subscription")
         if s.get("Protocol") == "lambda" and pipeline.identify(s.get("Endpoint"), FUNCTION) is function
     ]
-    if any(pipeline.identify(value, FUNCTION) is function for value in _notified(pipeline)):
-        found.append(Source("s3"))
+    for bucket, value in _notified(pipeline):
+        if pipeline.identify(value, FUNCTION) is function:
+            name = pipeline.assembly.text(bucket)
+            found.append(Source("s3", bucket=physical(name) if name else None))
     return tuple(source for source in found if source)
 
 
@@ -113,8 +116,8 @@ def _takes_failures(pipeline: Wiring, queue: Resource) -> bool:
     return any(pipeline.identify(target, QUEUE) is queue for target in targets)
 
 
-def _notified(pipeline: Wiring) -> Iterator[Any]:
-    """The functions that buckets tell of their objects, by the bucket or by CDK's custom resource."""
+def _notified(pipeline: Wiring) -> Iterator[tuple[Any, Any]]:
+    """Buckets and the functions that they tell of their objects, themselves or by CDK's custom resource."""
     places = (
         ("AWS::S3::Bucket", "NotificationConfiguration.LambdaConfigurations", "Function"),
         (
@@ -127,7 +130,8 @@ def _notified(pipeline: Wiring) -> Iterator[Any]:
         for resource in pipeline.assembly.resources(type_):
             for each in to_list(resource.get(path)):
                 if isinstance(each, dict):
-                    yield each.get(name)
+                    bucket = resource.ref if type_ == "AWS::S3::Bucket" else resource.get("BucketName")
+                    yield bucket, each.get(name)
 
 
 # Batches
@@ -200,7 +204,7 @@ class Maker:
         decoys = list(dict.fromkeys(turns))
         data = [{**self._data(kind, at), **more} for kind in (*turns, *decoys)]
         if values:
-            data[0] = {**values.fill(self._template(turns[0], at)), **more}
+            data[0] = {**values.fill(self._template(turns[0], at)), **self._of_source, **more}
         event = event_of({self.source.trigger: data}, self._draw, at)
         raws = event["Records"]
         flat = [leaves(raw) for raw in raws]
@@ -227,8 +231,13 @@ class Maker:
             identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)), marks
         )
 
+    @property
+    def _of_source(self) -> JSON:
+        """What every record of the source has."""
+        return {"bucket": self.source.bucket} if self.source.bucket else {}
+
     def _data(self, kind: int, at: datetime) -> JSON:
-        return Values(self._draw).fill(self._template(kind, at))
+        return Values(self._draw).fill(self._template(kind, at)) | self._of_source
 
     def _template(self, kind: int, at: datetime) -> JSON:
         if self._templates:

@@ -6,6 +6,7 @@ It is played twice unless it says when: soon after midnight and before it, which
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -127,13 +128,14 @@ def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
 
 def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played:
     values = Values(draw)
+    names = scenario.names
     # All at once: a value may be declared in one part and used in another.
     whole = values.fill(
         {
-            "data": data,
-            "given": msgspec.to_builtins(scenario.given),
-            "faults": msgspec.to_builtins(scenario.faults),
-            "again": [msgspec.to_builtins(one) for one in scenario.again],
+            "data": _named(data, names),
+            "given": _named(msgspec.to_builtins(scenario.given), names),
+            "faults": _named(msgspec.to_builtins(scenario.faults), names),
+            "again": [_named(msgspec.to_builtins(one), names) for one in scenario.again],
         }
     )
     now = at + timedelta(minutes=4)
@@ -146,6 +148,20 @@ def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played
     fresh = any(step.fresh for step in steps)
     given = msgspec.convert(_by_name(whole["given"], scenario.names), Given)
     return _Played(Play(tuple(steps), given, int(fresh)), whole["data"], values.drawn)
+
+
+OF_SUBJECT = re.compile(r"\{\{names\.(\w+)\}\}")
+
+
+def _named(node: JSON, names: Mapping[str, str]) -> JSON:
+    """Data with what a subject is called in the place of `{{names.SUBJECT}}`."""
+    if isinstance(node, Mapping):
+        return {_named(name, names): _named(child, names) for name, child in node.items()}
+    if isinstance(node, list | tuple):
+        return [_named(child, names) for child in node]
+    if isinstance(node, str):
+        return OF_SUBJECT.sub(lambda match: names.get(match[1], match[0]), node)
+    return node
 
 
 def _faults(data: JSON) -> tuple[Fault, ...]:

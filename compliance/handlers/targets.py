@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from compliance.facts.pipeline import TABLES, Wiring
+from compliance.handlers.events import ACCOUNT
 from compliance.handlers.sandbox import Program, Table
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list
@@ -20,6 +22,26 @@ class Target(msgspec.Struct, frozen=True):
     program: Program
     layers: bool = False
     tables: Mapping[str, Table] = msgspec.field(default_factory=dict)
+    made_up: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def original(self, text: str) -> str:
+        """A text that the handler was seen to use, with placeholders again for what was made up for it."""
+        for name, place in self.made_up.items():
+            text = text.replace(name, place)
+        return text
+
+
+PLACE = re.compile(r"\$\{([^}]+)\}")
+PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": "us-east-1", "AWS::Partition": "aws"}
+
+
+def physical(text: str) -> str:
+    """A text with names made up for what only the deployment knows, such as a table without a name."""
+    return PLACE.sub(lambda match: _made_up(match[1]), text)
+
+
+def _made_up(place: str) -> str:
+    return PSEUDO.get(place) or re.sub(r"[^0-9A-Za-z]+", "-", place).lower()
 
 
 class NotRun(msgspec.Struct, frozen=True):
@@ -45,9 +67,12 @@ def target(pipeline: Wiring, function: Resource) -> Target | NotRun:
             f"the code of {function.logical_id} is not in the {assembly.kind}", assembly.kind == "template"
         )
     texts = {name: assembly.text(value) for name, value in pipeline.environment(function).items()}
-    environment = {name: text for name, text in texts.items() if text is not None}
+    environment = {name: physical(text) for name, text in texts.items() if text is not None}
+    places = [match for text in texts.values() if text for match in PLACE.finditer(text)]
     layers = function.get("Layers") not in (NO_VALUE, [])
-    return Target(function, Program(runtime, handler, code, environment), layers, pipeline.once(tables))
+    made_up = {_made_up(match[1]): match[0] for match in places}
+    program = Program(runtime, handler, code, environment)
+    return Target(function, program, layers, pipeline.once(tables), made_up)
 
 
 def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
@@ -68,7 +93,7 @@ def tables(pipeline: Wiring) -> Mapping[str, Table]:
             if isinstance(index, dict)
         }
         if name and keys:
-            found[name] = Table(keys, indexes)
+            found[physical(name)] = Table(keys, indexes)
     return found
 
 

@@ -125,7 +125,7 @@ def _of_code(ran: Ran, case: Case) -> Iterator[Need]:
             found = True
             why = f"{call.at or 'the code'} calls {call.operation}"
             more = of_parameters(call.service, call.parameters)
-            yield Need(action, _target(call, case), why, more=more)
+            yield Need(action, _target(call, ran, case), why, more=more)
     for read in operations(ran.target.program):
         if (read.service, read.operation) not in seen:
             for action in _actions(read.service, read.operation, None, read.at):
@@ -153,10 +153,11 @@ NAMED_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def _target(call: Call, case: Case) -> str | None:
+def _target(call: Call, ran: Ran, case: Case) -> str | None:
     """The ARN that a call is about, as far as its parameters name it."""
     parameter, types = NAMED_BY.get(call.service, ("", ()))
     value = call.parameters.get(parameter)
+    value = ran.target.original(value) if isinstance(value, str) else value
     own = _named(value, case, *types) if types else None
     key = call.parameters.get("Key")
     return f"{own}/{key}" if own and call.service == "s3" and isinstance(key, str) else own

@@ -127,14 +127,14 @@ def _changed(
     made = [(unit, leaves(unit.said)) for unit in bench.units(act)]
     for place in places:
         wanted = sent.get(place.value, "")
-        if batch_key := place.value == "s3.object.key":
+        if place.value == "s3.object.key":  # which the event has encoded
             wanted = unquote_plus(wanted)
         there = [
             (u, own[place.leaf])
             for u, own in made
             if (u.kind, u.target) == (place.kind, place.target) and place.leaf in own
         ]
-        if any(_arrived(wanted, text, place.whole and not batch_key) for _, text in there):
+        if any(_arrived(wanted, text, place.whole) for _, text in there):
             continue
         unit, text = there[0] if there else (None, "nothing")
         where = f"{place.kind} {place.leaf}"

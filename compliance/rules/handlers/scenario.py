@@ -21,7 +21,7 @@ from compliance.handlers.laws.code import unloaded
 from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Fault, Given
 from compliance.handlers.scenarios import Again, Scenario
-from compliance.handlers.targets import NotRun
+from compliance.handlers.targets import NotRun, physical
 from compliance.model import Verdict
 from compliance.rules import Case, Check, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, verdict
@@ -123,7 +123,7 @@ def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
             continue
         text = pipeline.assembly.text(resource.ref)
         if text:
-            found[name] = text
+            found[name] = physical(text)
     return found
 
 
