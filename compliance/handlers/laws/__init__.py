@@ -37,6 +37,7 @@ LAWS: Mapping[str, Law] = {
     ),
     "kept_as_is": Law("ids and values of every type arrive unchanged", kept.kept_as_is),
     "quiet": Law("no content of an event is in a log, nor in an error", quiet.quiet),
+    "nothing_late": Law("nothing is called or logged after the answer", quiet.nothing_late),
 }
 # Laws about the code of any function, whatever invokes it.
 CODE: Mapping[str, Callable[[Ran], Iterable[Finding]]] = {"found": code.found, "modules": code.modules}

@@ -1,4 +1,4 @@
-"""A law about what a handler says besides: nothing of an event's content."""
+"""Laws about what a handler does besides: its log, and what goes on when it has answered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
-from compliance.handlers.runs import Task
+from compliance.handlers.runs import Finding, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
 JSON = Any
@@ -135,3 +135,32 @@ def _decoded(decode: Callable[[str], bytes], text: str) -> str:
         return decode(text).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return ""
+
+
+# After the answer
+
+
+LATE = "every call awaited before the answer, and no log after it"
+
+
+def nothing_late(bench: Bench) -> Task:
+    """Batches, one of them with calls that fail, and what goes on when the handler has answered."""
+    kinds = bench.maker.ordinary
+    batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
+    acts = yield [bench.play(batches[0]), bench.play(batches[1], Fault("*", "*", "InternalServerError"))]
+    if unseen := bench.unseen(acts):
+        return unseen
+    findings: list[Finding] = []
+    for [act] in acts:
+        for call in act.calls if act else ():
+            if call.late:
+                found = f"{call.service}:{call.operation} was not waited for: Lambda may never finish it"
+                findings.append(bad(found, LATE, call.at))
+        if act and (late := act.late_log or (act.late_error and act.late_error.message)):
+            findings.append(bad(f"after the answer: {brief(late)}", LATE))
+    if findings:
+        return findings[:3]
+    first = acts[0][0]
+    if first is None or not first.finished:
+        return [unknown(bench.trouble(first) or "it never ended", LATE)]
+    return [good(f"{len(first.calls)} calls, all answered before the handler did", LATE)]

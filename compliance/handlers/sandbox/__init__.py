@@ -102,8 +102,8 @@ class Call(msgspec.Struct, frozen=True):
     `parameters` are as on the wire: DynamoDB items in attribute values also where the handler used
     the document client or the resource API; bytes and streams as text where they are UTF-8.
     `error` names the error the stand-in answered with; `at` is the code line, `index.js:42`.
-    `late`: it was made after the handler had answered. Lambda would make it when the next event comes,
-    if one does.
+    `late`: it was made after the handler had answered, or not waited for. Lambda would finish it when the
+    next event comes, if one does.
     """
 
     service: str

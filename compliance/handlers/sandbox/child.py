@@ -249,6 +249,8 @@ class Child:
         self._read_log()
         current.answered = len(self.log)
         current.duration = time.monotonic() - current.began
+        for number in {*message.pending} & {*range(len(current.calls))}:
+            current.calls[number] = msgspec.structs.replace(current.calls[number], late=True)
         current.error = _error(message.error)
         try:
             current.result = messages.parsed(message.result) if message.result is not None else None

@@ -61,10 +61,14 @@ class Called(msgspec.Struct, tag_field="t", tag="call"):
 
 
 class End(msgspec.Struct, tag_field="t", tag="end"):
-    """The handler answered, with a result (its JSON) or an error. Waits for an answer."""
+    """The handler answered, with a result (its JSON) or an error. Waits for an answer.
+
+    `pending` are the calls that it had made and not waited for, by their number in the invocation.
+    """
 
     result: str | None = None
     error: Thrown | None = None
+    pending: tuple[int, ...] = ()
 
 
 class Settled(msgspec.Struct, tag_field="t", tag="settled"):

@@ -26,6 +26,7 @@ Name = Literal[
     "kept_as_is",
     "modules",
     "no_failure_swallowed",
+    "nothing_late",
     "quiet",
     "replay",
     "runs",
@@ -36,7 +37,7 @@ class LawCheck(Check, frozen=True):
     """What holds of handlers whatever they are for. The engine draws batches for it: see docs/handlers.md.
 
     For functions behind a stream, a queue, a topic or a bucket's notification: `runs`, `as_alone`,
-    `no_failure_swallowed`, `isolated`, `replay`, `kept_as_is`, `quiet`. For the code of
+    `no_failure_swallowed`, `isolated`, `replay`, `kept_as_is`, `quiet`, `nothing_late`. For the code of
     any function: `found` (the export is there), `modules` (and all that it asks for).
     `records` are records as data, one of each kind, where the function takes no others (`{body: {...}}` of a
     queue); `given` is what is in AWS before. `only` narrows `kept_as_is` to `keys` or `values`.

@@ -6,6 +6,7 @@ const sdk = require('./sdk.cjs');
 const runtime = require('./runtime.cjs');
 const modules = require('./modules.cjs');
 const network = require('./network.cjs');
+const awaited = require('./awaited.cjs');
 require('./output.cjs').install();
 
 const [readFd, writeFd] = process.argv.slice(2).map(Number);
@@ -14,11 +15,11 @@ process.argv.length = 1;
 
 where.setRoot(job.root);
 const { hasOwn } = Object;
-const call = (service, operation, parameters, bundled = false) => {
+const call = awaited.counted((service, operation, parameters, bundled = false) => {
   const answer = ask('call', { service, operation, parameters, at: where.here(bundled) });
   if (hasOwn(answer, 'error')) throw answer.error;
   return wire.revive(answer.ok);
-};
+});
 // A signal would reach the audit itself.
 for (const name of ['_kill', '_debugProcess', '_debugEnd']) {
   const signal = process[name];

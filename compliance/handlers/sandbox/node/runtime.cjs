@@ -18,6 +18,7 @@ const { unref } = (() => {
 const where = require('./where.cjs');
 const clock = require('./clock.cjs');
 const sdk = require('./sdk.cjs');
+const awaited = require('./awaited.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const NEVER_SETTLED = 'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly '
@@ -136,11 +137,12 @@ function invoke(job, invocation, handler, state, ask) {
   return new Promise((next) => {
     let answered = false;
     ask('begin', {});
+    awaited.begin();
     clock.shift(invocation.clock);
     const finish = (kind, fields) => {
       if (answered) return;
       answered = true;
-      ask('end', fields);
+      ask('end', { ...fields, pending: awaited.pending() });
       if (kind === 'fatal') {
         ask('settled', { idle: true });
         exit(129);

@@ -5,6 +5,7 @@
 'use strict';
 const dynamo = require('./dynamo.cjs');
 const { Readable } = require('node:stream');
+const { awaited } = require('./awaited.cjs');
 
 let call;
 const start = (caller) => { call = caller; };
@@ -85,7 +86,7 @@ class Client {
 
   send(command, options, callback) {
     const done = typeof options === 'function' ? options : callback;
-    const answer = this.answer(command);
+    const answer = awaited(() => this.answer(command));
     if (typeof done !== 'function') return answer;
     answer.then((result) => done(null, result), (error) => done(error));
     return undefined;
@@ -252,7 +253,7 @@ class Upload {
   async done() {
     const body = this.params?.Body;
     const Body = body?.[Symbol.asyncIterator] || body?.stream ? await collect(body) : body;
-    return invokeNow('s3', 'PutObject', { ...this.params, Body });
+    return awaited(async () => invokeNow('s3', 'PutObject', { ...this.params, Body }));
   }
 }
 
