@@ -31,6 +31,7 @@ from compliance.model import (
 )
 from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
+from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly, load_assembly, load_template
 from compliance.template.source import check_writable
 
@@ -128,6 +129,7 @@ def audit(
         subject = Subject(kind, str(_path(options)), assembly.digest, environment)
 
         drawn = diagram(pipeline)
+        hidden, beside = unseen(assembly, document)
 
         def score(known: Baseline | None) -> Scorecard:
             judged = tuple(map(known.result, results)) if known else results
@@ -139,8 +141,8 @@ def audit(
                 categories=tuple(_scores(document, judged)),
                 findings=findings,
                 scanners=tuple(runs),
-                notes=(*_notes(options, others, observations), *asked, *warnings),
-                problems=(*_unseen(assembly), *found, *problems),
+                notes=(*_notes(options, others, observations), *asked, *beside, *warnings),
+                problems=(*hidden, *found, *problems),
                 diagram=drawn,
             )
 
@@ -279,7 +281,8 @@ def _synthesised(
 
     def load_other(name: str) -> Assembly | str:
         try:
-            return load_one(synths.result(name))
+            other = load_one(synths.result(name))
+            return f"synthesised for {name}: {other.missing[0]}" if other.missing else other
         except InputError as error:
             return f"synthesised for {name}: {error}"
 
@@ -363,11 +366,13 @@ def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryS
         yield CategoryScore(category.id, category.title, met, len(own), category.gate, category.hardening)
 
 
-def _unseen(assembly: Assembly) -> Iterator[str]:
-    """What is deployed with the input and is not in it could hold anything: never green."""
-    for resource in assembly.unseen:
-        where = f"{resource.stack.path.name}: {resource.logical_id}"
-        yield f"{where} is a nested stack whose template is not here; audit it within its assembly"
+def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]]:
+    """What is deployed and was not looked at: problems, and a note of what the kind of input cannot show."""
+    found = list(inventory.find(assembly, document.allowed_elsewhere))
+    excused = {str(item) for item in found if item.excused}
+    problems = [*assembly.missing, *dict.fromkeys(str(item) for item in found if not item.excused)]
+    note = f"code that a template does not hold was not looked at ({len(excused)} places)"
+    return problems, [note] if excused else []
 
 
 def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:

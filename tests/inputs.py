@@ -70,7 +70,7 @@ def assembly_files() -> dict[str, Any]:
     nested = {
         "Type": "AWS::CloudFormation::Stack",
         "Properties": {
-            "TemplateURL": {"Fn::Sub": "https://s3.${AWS::Region}.${AWS::URLSuffix}/bucket/nested.json"},
+            "TemplateURL": {"Fn::Sub": "https://s3.${AWS::Region}.${AWS::URLSuffix}/b/nested.json"},
             "Parameters": {"Name": {"Fn::Sub": "x-${AWS::Region}"}},
         },
     }

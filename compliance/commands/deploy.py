@@ -84,6 +84,7 @@ def deploy(
     compliance deploy --attestation audit.json --public-key key.pub \\
         --assembly audited
     """
+    from compliance.document.requirements import load
     from compliance.release import deploy as cdk
     from compliance.release import deploy_plan
     from compliance.release.attestation import RefusedError, Trust
@@ -120,7 +121,7 @@ def deploy(
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
             sys.exit(1)
-        stacks = deploy_plan.stacks(copy, seal)
+        stacks = deploy_plan.stacks(copy, seal, load(requirements).allowed_elsewhere)
         passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
         for label, text in (*said, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)

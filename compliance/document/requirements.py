@@ -117,6 +117,10 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return names is None or any(fnmatchcase(environment, name) for name in names)
 
 
+# A place of S3 (bucket/key), an image, a layer's ARN, a type: `*` stands for any part, but not for all of it.
+Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^[^*]{3}")]
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: int
     title: Sentence
@@ -125,6 +129,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
     events: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
+    allowed_elsewhere: list[Elsewhere] = []
 
 
 class Document:
@@ -135,6 +140,7 @@ class Document:
         self.title, self.environment = file.title, file.environment
         self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
         self.events = file.events  # by name, for scenarios
+        self.allowed_elsewhere = tuple(file.allowed_elsewhere)  # see `compliance.template.unseen`
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
         self._made: dict[Callable[[Document], Any], Any] = {}
 

@@ -220,6 +220,8 @@ def read(options: Options, progress: Progress = lambda _: None) -> str:
             stack.callback(synths.close)
             assembly = load_assembly(synths.result(environment), base=options.folder)
             assembly.kind = "app"
+        if assembly.missing:  # a draft would write the placeholders down
+            raise InputError(assembly.missing[0])
         progress("looking at what is there")
         return draft(assembly, environment, options.as_of)
 

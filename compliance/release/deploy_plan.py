@@ -7,7 +7,7 @@ audit one template and have another one deployed. Whatever is not of the sealed 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import msgspec
 
 from compliance.model import InputError
 from compliance.release.snapshot import CACHE, Seal
-from compliance.template.assembly import NESTED_STACK, Stack, load_assembly
+from compliance.template import unseen
+from compliance.template.assembly import load_assembly, missing_context
 from compliance.template.source import MAX_DEPTH, read_json
 
 
@@ -35,17 +36,18 @@ class Planned(msgspec.Struct, frozen=True):
     hidden: frozenset[str] = frozenset()
 
 
-def stacks(folder: Path, seal: Seal) -> tuple[Planned, ...]:
+def stacks(folder: Path, seal: Seal, allowed: Iterable[str] = ()) -> tuple[Planned, ...]:
     """The stacks of a sealed copy, once it is sure that the CLI deploys these bytes and no others.
 
     Raises InputError where the assembly names what is not in it, runs commands for its assets, misses
     context (the CLI would look it up and deploy what nobody judged: placeholders), holds packed assets,
-    uploads another template than the manifest's, or takes code from where the assembly does not put it.
+    uploads another template than the manifest's, or takes code from where the assembly does not put it,
+    unless the document allows that place (`allowed`).
     """
     reader = _Reader(folder, seal)
     found = tuple(reader.read(""))
-    for stack in load_assembly(folder).stacks:  # refuses one that has none
-        reader.check_code(stack)
+    for item in unseen.find(load_assembly(folder), allowed):  # refuses an assembly that has no stack
+        raise InputError(str(item))
     return found
 
 
@@ -56,7 +58,7 @@ class _Reader:
         self.folder, self.files = folder, seal.digests
         self.folders = {parent for path in seal.digests for parent in _parents(path)}
         self.uploads: dict[str, str] = {}  # what is uploaded, by its key
-        self.places: dict[str, str] = {}  # and by bucket and key
+        self.places: dict[str, str] = {}  # and by bucket and key, for the templates
 
     def read(self, below: str) -> Iterator[Planned]:
         if any(path.startswith(posixpath.join(below, CACHE) + "/") for path in self.files):
@@ -67,10 +69,7 @@ class _Reader:
         name = posixpath.join(below, "manifest.json")
         manifest = self._object(name)
         if manifest.get("missing"):
-            raise InputError(
-                f"{name}: context is missing, so its values are placeholders; "
-                "run `cdk synth` once where AWS can be asked, and commit cdk.context.json"
-            )
+            raise InputError(next(missing_context(Path(name), manifest["missing"])))
         artifacts = _mapping(manifest.get("artifacts", {}), f"{name}: artifacts")
         for id_, artifact in artifacts.items():
             where = f"{name}: artifacts.{id_}"
@@ -167,34 +166,6 @@ class _Reader:
             parameters=parameters,
             hidden=frozenset(name for name in declared if declared[name].get("NoEcho") in (True, "true")),
         )
-
-    def check_code(self, stack: Stack) -> None:
-        """Code and nested templates are judged by their key: in another bucket it is another's."""
-        known = {"AWS::AccountId": stack.account, "AWS::Region": stack.region}
-        places = set(self.places)
-        for name, value in known.items():
-            places |= {place.replace("${" + name + "}", value) for place in places if value}
-        for resource in stack.resources.values():
-            where = f"{stack.name}: {resource.logical_id}"
-            for code in _codes(resource.properties):
-                bucket, key = (stack.assembly.text(code[name]) for name in ("S3Bucket", "S3Key"))
-                if key is None:
-                    raise InputError(f"{where}: which code it gets is not written out")
-                elsewhere = f"{bucket}/{key}" not in places or "S3ObjectVersion" in code
-                if key in self.uploads and elsewhere:
-                    raise InputError(f"{where}: gets {key} from elsewhere than the assembly puts it")
-            if resource.type == NESTED_STACK:
-                url = stack.assembly.text(resource.get("TemplateURL"))
-                if url is None or not url.endswith(tuple(f"/{place}" for place in places)):
-                    raise InputError(f"{where}: its template is not where the assembly puts one: {url}")
-
-
-def _codes(value: Any) -> Iterator[dict[str, Any]]:
-    """What names an object of S3, at any depth of a resource's properties."""
-    if isinstance(value, dict) and {"S3Bucket", "S3Key"} <= value.keys():
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _codes(item)
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/cdk/v2/guide/deploy.html#deploy-how-synth-assemblies
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from compliance.model import InputError
+from compliance.template.digest import digest_of
 from compliance.template.intrinsics import (
     NO_VALUE,
     TOO_FAR,
@@ -41,10 +41,14 @@ OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition"
 NESTED_STACK = "AWS::CloudFormation::Stack"
 _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 
+
+OF_PLACES = ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix")
+
 # Nested stacks that hold one another, in a hand-made assembly, would never end.
 MAX_STACKS, MAX_NESTING = 500, 10
 
 Place = tuple[str | None, str | None]  # construct path, source line
+Environment = tuple[str | None, str | None]  # account and region, None where the app leaves it open
 Frame = tuple[str, str]  # file, line
 
 T = TypeVar("T")
@@ -241,15 +245,51 @@ class Stack:
         opaque = not stated and _is_opaque(resource.type, attribute)
         return Ref(self.name, logical_id, attribute or None, opaque)
 
-    def export(self, name: Value) -> Value:
-        return self.assembly.export(name)
+    @property
+    def environment(self) -> Environment:
+        """Account and region that it is deployed to, None where the app leaves them open."""
+        if self.parent:
+            return self.parent[0].environment
+        return self.account, self.region
 
-    def stack_output(self, stack: Value, output: Value) -> Value:
-        if isinstance(stack, str) and isinstance(output, str):
-            for other in self.assembly.stacks:
-                if stack in (other.stack_name, other.name) and output in other.exports:
-                    return other.output(output)
-        return Unknown(f"the output {show(output)} of the stack {show(stack)}")
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Where this stack finds what the assembly uploads: `bucket/key`, and images by their whole name."""
+        known = {name: self.pseudo(name) for name in OF_PLACES}
+
+        def filled(place: str) -> str:
+            for name, value in known.items():
+                if isinstance(value, str):
+                    place = place.replace("${" + name + "}", value)
+            return place
+
+        registry = filled("${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/")
+        places = self.assembly.places
+        return frozenset(
+            {*map(filled, places.objects), *(registry + filled(image) for image in places.images)}
+        )
+
+    def export(self, name: Value) -> Value:
+        return self.assembly.export(name, self.environment)
+
+    def stack_output(self, stack: Value, output: Value, region: Value = NO_VALUE) -> Value:
+        """Another stack's output, in this stack's region unless another is named."""
+        unknown = Unknown(f"the output {show(output)} of the stack {show(stack)}")
+        account, own = self.environment
+        region = own if region is NO_VALUE else region
+        if not isinstance(stack, str) or not isinstance(output, str) or not isinstance(region, str | None):
+            return unknown
+        named = [other for other in self.assembly.stacks if stack in (other.stack_name, other.name)]
+        found = _nearest([(other, output) for other in named if output in other.exports], (account, region))
+        return found[0].output(output) if found else unknown
+
+
+class Places:
+    """Where the CLI puts the assembly's assets: files as `bucket/key`, images as `repository:tag`."""
+
+    def __init__(self) -> None:
+        self.objects: set[str] = set()
+        self.images: set[str] = set()
 
 
 class Assembly:
@@ -263,9 +303,10 @@ class Assembly:
         self.stacks: list[Stack] = []
         self.nested: dict[tuple[str, str], Stack] = {}
         self.assets: dict[str, Path] = {}
-        self.unseen: list[Resource] = []  # nested stacks whose template is not here
+        self.places = Places()
+        self.missing: list[str] = []  # context that was not looked up
         self._by_name: dict[str, Stack] = {}
-        self._exports: dict[str, tuple[Stack, str]] | None = None
+        self._exports: dict[str, list[tuple[Stack, str]]] | None = None
         self._expanded: dict[Ref, Value] = {}
         self._open: set[tuple[str, str]] = set()
         self._texts: dict[Ref, str | None] = {}
@@ -389,7 +430,8 @@ class Assembly:
                     written.append("${" + ".".join(filter(None, (f"{stack}/{logical_id}", attribute))) + "}")
         return "".join(written)
 
-    def export(self, name: Value) -> Value:
+    def export(self, name: Value, environment: Environment) -> Value:
+        """The value that is exported by a name in an account and region; unknown where two may be meant."""
         wanted = self.text(name)
         if wanted is None:
             return Unknown(f"the import of {show(name)}")
@@ -399,9 +441,15 @@ class Assembly:
                 for key, export in stack.exports.items():
                     text = self.text(export)
                     if text is not None:
-                        self._exports.setdefault(text, (stack, key))
-        found = self._exports.get(wanted)
-        return found[0].output(found[1]) if found else Unknown(f"no stack here exports {wanted}")
+                        self._exports.setdefault(text, []).append((stack, key))
+        candidates = self._exports.get(wanted, [])
+        found = _nearest(candidates, environment)
+        if found:
+            return found[0].output(found[1])
+        names = sorted({stack.name for stack, _ in candidates if _may_be(stack.environment, environment)})
+        if names:
+            return Unknown(f"{wanted} is exported by {' and '.join(names)}, which may be of one account")
+        return Unknown(f"no stack of this account and region exports {wanted}")
 
     def asset(self, key: Value) -> Path | None:
         """Where the assembly keeps the file that is uploaded under this key (of S3)."""
@@ -410,16 +458,9 @@ class Assembly:
 
     @cached_property
     def digest(self) -> str:
-        """A sha256 over every file's path and content, hex. Raises InputError where one can't be read."""
+        """A sha256 (hex) over all that the input holds. Raises InputError where something can't be read."""
         try:
-            if self.path.is_file():
-                return _sha256(self.path).hex()
-            total = hashlib.sha256()
-            for file in sorted(self.path.rglob("*")):
-                if file.is_file() and not file.is_symlink() and file.suffix != ".lock":
-                    total.update(os.fsencode(file.relative_to(self.path)) + b"\0")
-                    total.update(_sha256(file))
-            return total.hexdigest()
+            return digest_of(self.path, without=lambda path: path.suffix == ".lock")
         except OSError as error:
             raise InputError(f"{error.filename or self.path}: {error.strerror}") from None
 
@@ -429,7 +470,7 @@ class Assembly:
         A nested stack goes with the resource that makes it. Raises InputError as reading a template does.
         """
         copy = Assembly(self.kind, self.path, self.parameters)
-        copy.assets = self.assets
+        copy.assets, copy.places, copy.missing = self.assets, self.places, self.missing
         for stack in self.stacks:
             parent = None
             if stack.parent:
@@ -442,8 +483,6 @@ class Assembly:
             if parent:
                 copy.nested[(parent[0].name, parent[1].logical_id)] = twin
             copy.add(twin)
-        known = {(resource.stack.name, resource.logical_id) for resource in self.unseen}
-        copy.unseen = [r for r in copy.resources(NESTED_STACK) if (r.stack.name, r.logical_id) in known]
         return copy
 
     def add_nested(self) -> None:
@@ -456,7 +495,6 @@ class Assembly:
     def _add_nested(self, parent: Stack, resource: Resource) -> None:
         path = self._nested_template(resource)
         if path is None:
-            self.unseen.append(resource)
             return
         if parent.depth >= MAX_NESTING or len(self.stacks) >= MAX_STACKS:
             raise InputError(f"{parent.path}: Resources.{resource.logical_id}: nested stacks without end")
@@ -478,10 +516,10 @@ class Assembly:
     def _nested_template(self, resource: Resource) -> Path | None:
         # Resolved apart from the other properties, which may refer to stacks that are not read yet.
         url = resource.raw.get("Properties", {}).get("TemplateURL")
-        text = self.text(resource.stack.resolver.resolve(url))
-        if text is None:
+        place = object_place(self.text(resource.stack.resolver.resolve(url)))
+        if place is None or place not in resource.stack.held:
             return None
-        return next((path for key, path in self.assets.items() if text.endswith("/" + key)), None)
+        return self.assets.get(place.partition("/")[2])
 
 
 @cache
@@ -507,9 +545,28 @@ def _is_opaque(type_: str, attribute: str) -> bool:
     return _NAMES.fullmatch(attribute) is None or gives(type_, attribute) is None
 
 
-def _sha256(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+_URL = re.compile(
+    r"(?:s3://(?P<bucket>[^/]+)/|https?://(?P<host>[^/.]+)\.s3[^/]*/|https?://s3[^/]*/(?P<path>[^/]+)/)(?P<key>.+)"
+)
+
+
+def object_place(url: str | None) -> str | None:
+    """`bucket/key` of an object's URL in S3, in any of its forms; None for another text."""
+    match = _URL.fullmatch(url or "")
+    return f"{match['bucket'] or match['host'] or match['path']}/{match['key']}" if match else None
+
+
+def _may_be(one: Environment, other: Environment) -> bool:
+    """Whether two environments can be the same: what an app leaves open may be anything."""
+    return all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))
+
+
+def _nearest(candidates: Sequence[tuple[Stack, T]], wanted: Environment) -> tuple[Stack, T] | None:
+    """The only candidate of an account and region; None where there is none, or more than one may be."""
+    possible = [found for found in candidates if _may_be(found[0].environment, wanted)]
+    exact = [found for found in possible if found[0].environment == wanted]
+    nearest = exact or possible
+    return nearest[0] if len(nearest) == 1 else None
 
 
 def load_assembly(
@@ -615,6 +672,8 @@ class _Folder:
             raise InputError(f"{self.folder}: {what}")
         manifest = read_json(self.manifest)
         artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
+        if isinstance(manifest, dict) and manifest.get("missing"):
+            self.assembly.missing.extend(missing_context(self.manifest, manifest["missing"]))
         if not isinstance(artifacts, dict):
             raise InputError(f"{self.manifest}: no cloud assembly's manifest: it has no artifacts")
         for name, artifact in artifacts.items():
@@ -646,17 +705,33 @@ class _Folder:
         files = data.get("files", {}) if isinstance(data, dict) else None
         if not isinstance(files, dict):
             raise InputError(f"{path}: no asset manifest")
+        self._load_images(data.get("dockerImages"))
         for key, entry in files.items():
             try:
                 name = entry["source"].get("path")
-                keys = [destination["objectKey"] for destination in entry["destinations"].values()]
+                places = [(d.get("bucketName"), d["objectKey"]) for d in entry["destinations"].values()]
             except (KeyError, TypeError, AttributeError):
                 raise InputError(
                     f"{path}: files.{key} is no asset: source or destinations are amiss"
                 ) from None
             if isinstance(name, str):  # else an executable makes it: its bytes are not in the assembly
                 source = self._inside(name, path, f"files.{key}")
-                self.assembly.assets.update((key, source) for key in keys if isinstance(key, str))
+                if "executable" in entry["source"]:
+                    continue
+                self.assembly.assets.update((key, source) for _, key in places if isinstance(key, str))
+                if source.exists():
+                    self.assembly.places.objects.update(f"{bucket}/{key}" for bucket, key in places)
+
+    def _load_images(self, images: Any) -> None:
+        """The images that the CLI builds of folders of the assembly. A malformed entry is none of them."""
+        for entry in images.values() if isinstance(images, dict) else ():
+            source = entry.get("source") if isinstance(entry, dict) else None
+            if not isinstance(source, dict) or not isinstance(source.get("directory"), str):
+                continue
+            if "executable" in source or not (self.folder / source["directory"]).is_dir():
+                continue
+            for place in (entry.get("destinations") or {}).values():
+                self.assembly.places.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")
 
     def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
         path = self._named(name, artifact, "templateFile")
@@ -692,6 +767,16 @@ class _Folder:
         else:
             entries = artifact.get("metadata")
         return _metadata(entries, self.base) if isinstance(entries, dict) else {}
+
+
+def missing_context(manifest: Path, missing: Any) -> Iterator[str]:
+    """What of a manifest's context was not looked up, a line each: values in its place are made up."""
+    for entry in missing if isinstance(missing, list) else [missing]:
+        key = entry.get("key") if isinstance(entry, dict) else None
+        yield (
+            f"{manifest}: context is missing: {key or 'a lookup without a key'}; what hangs on it is a "
+            "placeholder. Run `cdk synth` once where AWS can be asked, and commit cdk.context.json"
+        )
 
 
 def _environment(text: Any) -> tuple[str | None, str | None]:

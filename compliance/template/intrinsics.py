@@ -116,8 +116,8 @@ class Scope(Protocol):
     def export(self, name: Value) -> Value:
         """The value of an export of any stack."""
 
-    def stack_output(self, stack: Value, output: Value) -> Value:
-        """The value of another stack's output."""
+    def stack_output(self, stack: Value, output: Value, region: Value = NO_VALUE) -> Value:
+        """The value of another stack's output, in a region (this stack's own unless one is named)."""
 
 
 class _Steps(threading.local):
@@ -400,8 +400,13 @@ class Resolver:
     def _stack_output(self, argument: Any) -> Value:
         if not isinstance(argument, dict):
             return None
+        if more := argument.keys() - {"StackName", "OutputName", "Region"}:
+            return Unknown(f"the output of a stack by its {', '.join(sorted(more))}")
         stack, output = (self.resolve(argument.get(key)) for key in ("StackName", "OutputName"))
-        return self._scope.stack_output(stack, output)
+        region = self.resolve(argument["Region"]) if "Region" in argument else NO_VALUE
+        if isinstance(region, Pseudo) and region.name == "AWS::Region":
+            region = NO_VALUE
+        return self._scope.stack_output(stack, output, region)
 
     def _base64(self, argument: Any) -> Value:
         value = self.resolve(argument)
@@ -494,7 +499,10 @@ SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "Fn::Split": lambda a: _named_first(2)(a) and a[0] != "" and isinstance(a[1], str | dict),
     "Fn::Sub": lambda a: isinstance(a, str) or (_named_first(2)(a) and isinstance(a[1], dict)),
     "Fn::ToJsonString": lambda a: isinstance(a, list | dict),
-    "Fn::Transform": lambda a: isinstance(a, dict) and isinstance(a.get("Name"), str),
+    "Fn::Transform": lambda a: all(
+        isinstance(item, dict) and isinstance(item.get("Name"), str)
+        for item in (a if isinstance(a, list) and a else [a])
+    ),
 }
 
 FUNCTIONS = frozenset(SHAPES) - {"Ref"}

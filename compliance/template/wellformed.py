@@ -58,6 +58,8 @@ class _Check:
             raise self.error("is expanded when the stack is deployed; audit what it makes", *place, key)
 
     def macros(self, template: Mapping[str, Any]) -> None:
+        for key in template:
+            self.is_no_loop(key)
         transforms = template.get("Transform", [])
         for transform in transforms if isinstance(transforms, list) else [transforms]:
             name = transform.get("Name") if isinstance(transform, dict) else transform
@@ -73,6 +75,8 @@ class _Check:
         self.is_no_loop(key, "Resources")
         if not isinstance(raw, dict):
             raise self.error("is no mapping", *place)
+        for name in raw:
+            self.is_no_loop(name, *place)
         if not isinstance(raw.get("Type"), str) or not raw["Type"]:
             raise self.error("is no text" if raw.get("Type") else "is missing", *place, "Type")
         properties = raw.get("Properties", {})

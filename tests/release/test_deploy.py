@@ -489,8 +489,8 @@ def test_a_copy_that_changes_before_the_cli_starts_stops_it(
 ) -> None:
     real = deploy_plan.stacks
 
-    def read_then_spoil(folder: Path, seal: Seal) -> Any:
-        found = real(folder, seal)
+    def read_then_spoil(folder: Path, seal: Seal, allowed: Any) -> Any:
+        found = real(folder, seal, allowed)
         rewrite(folder / "S.template.json", "{}")
         return found
 
@@ -544,7 +544,7 @@ GONE = object()
 
 MADE = "a command would make it"
 OUT = "leads out of the assembly"
-ELSEWHERE = "F: gets abc.zip from elsewhere"
+ELSEWHERE = "S/F.Code: code from elsewhere"
 ASKED: dict[str, tuple[Changes, str]] = {
     "a command makes an asset": ({SOURCE: {"executable": ["./make"]}}, f"files.abc: {MADE}"),
     "a command besides a path": ({(*SOURCE, "executable"): ["./make"]}, f"files.abc: {MADE}"),
@@ -581,8 +581,14 @@ ASKED: dict[str, tuple[Changes, str]] = {
     "code from another bucket": ({(*CODE, "S3Bucket"): "evil"}, ELSEWHERE),
     "an older version of code": ({(*CODE, "S3ObjectVersion"): "1"}, ELSEWHERE),
     "code by a spelled key": ({(*CODE, "S3Bucket"): "evil", (*CODE, "S3Key"): JOINED}, ELSEWHERE),
-    "code that a parameter decides": ({(*CODE, "S3Key"): {"Ref": "Email"}}, "F: which code it gets"),
-    "a nested template elsewhere": (a_nested_stack("evil"), "N: its template is not where"),
+    "code that a parameter decides": (
+        {(*CODE, "S3Key"): {"Ref": "Email"}},
+        "S/F.Code: code from elsewhere that is not known",
+    ),
+    "a nested template elsewhere": (
+        a_nested_stack("evil"),
+        "S/N.TemplateURL: a nested stack whose template is not here",
+    ),
     "a legacy asset": ({(*STACK, "metadata"): LEGACY}, "legacy"),
     "a legacy asset in a file": ({METADATA: "m.json", ("m.json",): LEGACY}, "legacy"),
     "no stack": ({STACK: GONE}, "no stack"),

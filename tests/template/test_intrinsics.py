@@ -202,7 +202,7 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
     "map without the key": (call("FindInMap", ["Sizes", "test", "memory"]), "Sizes has no test/memory"),
     "map by region": (call("FindInMap", ["Sizes", {"Ref": "AWS::Region"}, "memory"]), "the mapping Sizes by"),
     "map that leads to itself": (call("FindInMap", ["Odd", "a", "b"]), "a mapping's value that is not plain"),
-    "import": (call("ImportValue", "x"), "no stack here exports x"),
+    "import": (call("ImportValue", "x"), "no stack of this account and region exports x"),
     "import of a reference": (call("ImportValue", {"Ref": "Bare"}), "the import of unknown"),
     "other stack's output": (call("GetStackOutput", {"StackName": "a", "OutputName": "b"}), "the output b"),
     "other stack's output, malformed": (call("GetStackOutput", {}), "the output null of the stack null"),

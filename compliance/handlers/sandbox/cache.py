@@ -23,6 +23,7 @@ from compliance.handlers.sandbox import (
     Supplies,
     Table,
 )
+from compliance.template.digest import digest_of
 from compliance.template.source import converted
 
 JSON = Any
@@ -78,9 +79,7 @@ def store(folder: Path, key: str, execution: Execution) -> None:
 def _digest(code: Path | str) -> str:
     if isinstance(code, str):
         return hashlib.sha256(code.encode()).hexdigest()
-    if code.is_file():
-        return hashlib.sha256(code.read_bytes()).hexdigest()
-    return _of_files(code, (path for path in code.rglob("*") if path.is_file()))
+    return digest_of(code)
 
 
 @lru_cache(maxsize=1)
