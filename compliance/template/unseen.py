@@ -127,7 +127,8 @@ def _list(resource: Resource, value: Value) -> Named:
     text = resource.stack.assembly.text(value)
     if text is None:
         return Unknown(show(value))
-    return next(filter(None, (_object(resource, part.strip()) for part in text.split(","))), None)
+    named = (_object(resource, part.strip()) for part in text.split(","))
+    return next((place for place in named if place is not None), None)
 
 
 _CODE, _SCRIPT, _DEFINITION = "code from elsewhere", "a script from elsewhere", "a definition from elsewhere"
