@@ -43,6 +43,7 @@ def test_a_fault_is_judged_as_it_should_be(
             shutil.copy(*step["copy"])
         elif "link" in step:
             target, path = step["link"]
+            Path(path).parent.mkdir(exist_ok=True)
             Path(path).unlink(missing_ok=True)
             Path(path).symlink_to(target)
         else:
