@@ -8,7 +8,7 @@ EMULATOR_READY := $(EMULATOR)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test mutants demo lint format docs picture lock clean
+.PHONY: help audit test mutants demo lint format docs site picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
@@ -16,6 +16,7 @@ help:
 	@echo "make mutants change the pipeline in thousands of ways, and show which the requirements see"
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
+	@echo "make site    the documentation as a site, in site/"
 	@echo "make picture draw docs/report.png anew, with Chromium"
 	@echo "make lock    refresh requirements.lock from pyproject.toml"
 	@echo "make clean   remove everything that make made"
@@ -54,13 +55,18 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo > /dev/null || $(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(READY)
-	$(BIN)/python -m compliance.docs
+	$(BIN)/python -m tools.docs
+
+# Strict: a broken link fails it.
+site: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 picture: $(READY)
 	$(BIN)/python tests/picture.py
@@ -73,4 +79,4 @@ lock: $(READY)
 	$(COMPILE) requirements-emulator.in -o requirements-emulator.lock
 
 clean:
-	rm -rf $(VENV) $(EMULATOR) cdk.out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EMULATOR) cdk.out site .pytest_cache .mypy_cache .ruff_cache

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compliance import docs
 from compliance.audit import Options, audit
 from compliance.cli import main
 from compliance.document import requirements as document
 from compliance.model import Scorecard, Status
 from compliance.rules import KINDS, bind
+from tools import docs
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -1,4 +1,4 @@
-"""`python -m compliance.docs` writes the parts of docs/ that are made of code and of requirements.yaml.
+"""`python -m tools.docs` writes the parts of docs/ that are made of code and of requirements.yaml.
 
 A kind's page is made of its parameters' docstring, which ends in an example,
 ``Example, about `subject`: `{kind: ..., ...}` ``; the tests run each.

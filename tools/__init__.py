@@ -1,0 +1,1 @@
+"""What maintains this repository, and is not in the wheel."""
