@@ -14,12 +14,13 @@ TEMPLATES = sorted(DOCUMENTS.glob("*/corrected.yaml"))
 
 
 def unmet(folder: Path, template: Path) -> dict[str, str]:
-    """The requirements of a folder's document that a template does not meet."""
+    """The requirements of a folder's document that a template does not meet, handlers' behaviour apart."""
     options = Options(
         template=template, requirements=folder / "requirements.yaml", skip_scanners=True, skip_handlers=True
     )
     results = audit(options).results
-    return {r.id: r.verdict.status.value for r in results if r.verdict.status is not Status.PASS}
+    template_own = (result for result in results if result.category != "handler")
+    return {r.id: r.verdict.status.value for r in template_own if r.verdict.status is not Status.PASS}
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)

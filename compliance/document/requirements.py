@@ -121,7 +121,9 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^[^*]{3}")]
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole document, as it stands in the file."""
+
     version: int
     title: Sentence
     environment: Environment
@@ -135,7 +137,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Document:
     """A requirements document, checked as far as it can be without knowing the kinds of checks."""
 
-    def __init__(self, path: Path, file: _File, lines: Lines) -> None:
+    def __init__(self, path: Path, file: File, lines: Lines) -> None:
         self.path, self._lines = path, lines
         self.title, self.environment = file.title, file.environment
         self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
@@ -170,12 +172,19 @@ class Document:
 def load(path: Path = OWN) -> Document:
     """Reads a requirements document. Raises InputError naming file, line and field."""
     data, lines = read_yaml(path)
-    file = _convert(data, _File, path, lines, ())
+    file = _convert(data, File, path, lines, ())
     document = Document(path, file, lines)
     if file.version != 1:
         raise document.error(f"version {file.version} is not known; this tool reads version 1", "version")
     _check(document)
     return document
+
+
+def bare() -> Document:
+    """A document without requirements: it lends its names to expressions."""
+    everything = Category(id="all", title="Everything")
+    file = File(version=1, title="", environment=Environment(), categories=[everything], requirements=[])
+    return Document(Path("requirements.yaml"), file, Lines())
 
 
 def _check(document: Document) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from compliance.audit import Options, Progress, judge, names
-from compliance.document.requirements import Document, Environment, _File
+from compliance.document.requirements import Document, Environment, File
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.pipeline import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.facts.subjects import Declared, find
@@ -620,7 +620,7 @@ def _judged(
     while met:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
         data = _data(assembly, subjects, met, environment)
-        document = Document(Path("requirements.yaml"), converted(data, _File), Lines())
+        document = Document(Path("requirements.yaml"), converted(data, File), Lines())
         rules = bind(document)
         results = judge(
             rules,

@@ -16,7 +16,8 @@ import msgspec
 
 from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, dynamic, events, keys, network, policy
-from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World
+from compliance.facts.elements import elements
+from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World, names_in_template
 from compliance.facts.references import denoted, denotes, leaves
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -364,6 +365,20 @@ def _referrers(assembly: Assembly, resource: Resource) -> list[Resource]:
     ]
 
 
+def _users(assembly: Assembly, element: Resource) -> list[Resource]:
+    """What uses a parameter or a condition: resources, outputs and conditions that name it."""
+    stack, name = element.stack, element.logical_id
+    parts = [
+        *stack.resources.values(),
+        *(e for kind in ("output", "condition") for e in elements(assembly, kind)),
+    ]
+    return [
+        part
+        for part in parts
+        if part is not element and part.stack is stack and name in names_in_template(part.raw)
+    ]
+
+
 FACTS: Mapping[str, Fact] = {
     "target": Fact(_target, "the resource that a value names; null where none of these stacks is meant"),
     "attribute": Fact(_attribute, "the attribute that a reference is of; an empty text for `Ref`"),
@@ -371,6 +386,7 @@ FACTS: Mapping[str, Fact] = {
         _dynamic, "what a value is read from when the stack is deployed", gives=dynamic.Reference
     ),
     "refs": Fact(_refs, "the resources that a resource or a value refers to", many=True, gives=Resource),
+    "users": Fact(of_resource(_users), "what uses a parameter or a condition", gives=Resource, many=True),
     "refers": Fact(_refers, "whether a resource or a value refers to a resource", (2, 2)),
     "raw": Fact(_raw, "the resource as the template has it, functions unresolved"),
     "json": Fact(_json, "what a JSON text holds, with references kept"),

@@ -27,6 +27,7 @@ from compliance.template.intrinsics import (
     Text,
     Unknown,
     Value,
+    names_in_sub,
     parts_of,
     show,
     to_bool,
@@ -177,11 +178,11 @@ class Node(_Placed):
         if isinstance(self.value, list):
             raise Failed(f"{self.path} is a list, which has no {name}")
         if name not in self.value:
-            return Absent(self.world, self.resource, f"{self.path}.{name}")
+            return Absent(self.world, self.resource, f"{self.path}.{name}".lstrip("."))
         return self._child(name, self.value[name])
 
     def has(self, name: str) -> bool:
-        return _stated(self.world, self.resource, f"{self.path}.{name}", self.get_raw(name))
+        return _stated(self.world, self.resource, f"{self.path}.{name}".lstrip("."), self.get_raw(name))
 
     def get_raw(self, name: str) -> Value:
         return self.value.get(name, NO_VALUE) if isinstance(self.value, dict) else NO_VALUE
@@ -508,11 +509,8 @@ def _name(thing: Thing) -> Any:
     return thing.world.wrap(thing.resource.get(path), thing.resource, path)
 
 
-def _region(thing: Thing) -> str:
-    region = thing.resource.stack.pseudo("AWS::Region")
-    if not isinstance(region, str):
-        raise Undecided(f"the region of the stack {thing.resource.stack.name} is not stated")
-    return region
+def _pseudo(name: str) -> Callable[[Thing], Any]:
+    return lambda thing: thing.world.wrap(thing.resource.stack.pseudo(name), thing.resource, name)
 
 
 def _tags(thing: Thing) -> Any:
@@ -552,7 +550,7 @@ def _depends_on(thing: Thing) -> list[Any]:
 def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
     found: dict[Resource, list[Resource]] = {}
     for resource in assembly.resources():
-        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(_named(resource.raw))
+        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(names_in_template(resource.raw))
         stack = resource.stack.resources
         found[resource] = [
             stack[name] for name in dict.fromkeys(names) if name in stack and stack[name] is not resource
@@ -560,22 +558,22 @@ def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
     return found
 
 
-def _named(node: Any) -> Iterator[str]:
-    """The names that the functions of a part of a template refer to."""
-    from compliance.template.intrinsics import names_in_sub
-
+def names_in_template(node: Any) -> Iterator[str]:
+    """The names that the functions of a part of a template refer to, conditions among them."""
     if isinstance(node, list):
         for item in node:
-            yield from _named(item)
+            yield from names_in_template(item)
     elif isinstance(node, dict):
         for key, item in node.items():
-            if key == "Ref" and isinstance(item, str):
+            if key in ("Ref", "Condition") and isinstance(item, str):
                 yield item
             elif key == "Fn::GetAtt":
                 yield str(item.split(".")[0] if isinstance(item, str) else to_list(item)[0])
+            elif key == "Fn::If" and isinstance(item, list) and item:
+                yield str(item[0])
             elif key == "Fn::Sub":
                 yield from (name.split(".")[0] for name in names_in_sub(item))
-            yield from _named(item)
+            yield from names_in_template(item)
 
 
 ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
@@ -584,7 +582,8 @@ ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
     "construct_path": lambda thing: thing.resource.construct_path,
     "name": _name,
     "stack": lambda thing: thing.resource.stack.name,
-    "region": _region,
+    "region": _pseudo("AWS::Region"),
+    "account": _pseudo("AWS::AccountId"),
     "deletion_policy": _deletion_policy,
     "update_replace_policy": lambda thing: _attribute(thing, "UpdateReplacePolicy", "Delete"),
     "depends_on": _depends_on,

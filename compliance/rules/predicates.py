@@ -28,6 +28,19 @@ from compliance.rules.environments import other
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, Unknown, show
 
+Expression = Annotated[
+    str,
+    msgspec.Meta(
+        description="An expression of CEL: docs/language.md",
+        examples=[
+            "self.StorageEncrypted == true",
+            "self.name.endsWith('-' + env.name)",
+            "rules_into(self).all(r, !r.world)",
+            "alarms_on(self, 'Errors').exists(a, tells(a, topic))",
+            "may(self, 's3:PutObject', bucket)",
+        ],
+    ),
+]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 MOST_SHOWN = 4  # values in a piece of evidence
 
@@ -49,8 +62,8 @@ class Predicate(Check, frozen=True):
     at_least: Count | None = None
     at_most: Count | None = None
     of: Names | None = None
-    that: str | None = None
-    when: str | None = None
+    that: Expression | None = None
+    when: Expression | None = None
     per: Literal["stack", "region", "environment"] | None = None
     wanted: str | None = None
 

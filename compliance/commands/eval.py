@@ -1,0 +1,145 @@
+"""`compliance eval`: tries an expression of requirements on an input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compliance.commands.common import check_input, say
+from compliance.commands.options import ASSEMBLY, ENVIRONMENT, PARAMETER, REQUIREMENTS, TEMPLATE
+from compliance.model import InputError, Undecided
+
+if TYPE_CHECKING:
+    from compliance.document.requirements import Document
+    from compliance.facts.expressions import Bound
+    from compliance.template.assembly import Assembly, Resource
+
+
+@click.command("eval", short_help="Try an expression on a template or an assembly.")
+@click.argument("expression")
+@click.option(
+    "--of", metavar="SUBJECT", help="A subject, or a resource type: evaluate it for each as `self`."
+)
+@TEMPLATE
+@ASSEMBLY
+@PARAMETER
+@ENVIRONMENT
+@REQUIREMENTS
+def eval(
+    expression: str,
+    of: str | None,
+    template: Path | None,
+    assembly: Path | None,
+    parameters: dict[str, str],
+    environment: str | None,
+    requirements: Path | None,
+) -> None:
+    """Try an expression of a requirement, and see what it reads. It may name the
+    subjects of a document (--requirements), and resources, parameters, outputs,
+    conditions and stacks.
+
+    \b
+    compliance eval 'size(resources)' --template stack.yaml
+    compliance eval 'self.Timeout <= 60' --of AWS::Lambda::Function --template stack.yaml
+    compliance eval 'rules_into(self)' --of database --requirements mine.yaml --assembly cdk.out
+
+    Exits with 1 where it came to false, or to nothing.
+    """
+    check_input(None, assembly, template, {}, environment)
+    if template is None and assembly is None:
+        raise click.UsageError("--template or --assembly is wanted")
+    from compliance.document.requirements import bare, load
+
+    document = load(requirements) if requirements else bare()
+    found = _read(document, template, assembly, parameters)
+    failed = False
+    for name, good, text, reads in _values(document, found, expression, of, environment):
+        say(f"{name}  " if name else "", text)
+        for read in reads:
+            say("", f"    {read}")
+        failed = failed or not good
+    sys.exit(1 if failed else 0)
+
+
+def _read(
+    document: Document, template: Path | None, assembly: Path | None, parameters: dict[str, str]
+) -> Assembly:
+    from compliance.template.assembly import load_assembly, load_template
+
+    region = document.environment.region
+    if template is not None:
+        return load_template(template, region=region, parameters=parameters)
+    assert assembly is not None
+    return load_assembly(assembly, region=region, parameters=parameters)
+
+
+def _values(
+    document: Document, assembly: Assembly, text: str, of: str | None, environment: str | None
+) -> list[tuple[str, bool, str, list[str]]]:
+    """For each that it is about: its name, whether it is good, the value, and what was read."""
+    from compliance.cel import SyntaxProblem, compile
+    from compliance.facts.expressions import Checker, Shape, group, spread
+    from compliance.facts.functions import FUNCTIONS
+    from compliance.facts.pipeline import Unfilled
+    from compliance.facts.subjects import find, scope
+
+    names = scope(document)
+    wiring = find(document, assembly, None, environment)
+    bound: Bound = wiring.bound
+    about: list[Resource | None] = [None]
+    if of is not None:
+        try:
+            about = [*(bound.all(of) if of in names else group(assembly, (of,)))]
+        except Unfilled as error:
+            raise InputError(str(error)) from None
+        if not about:
+            raise InputError(f"there is no {of} in {assembly.path}")
+        names = {**names, "self": names[of].item if of in names else Shape(types=spread((of,)))}
+    try:
+        expression = compile(text, names, FUNCTIONS)
+        Checker(names).check(expression.root)
+    except SyntaxProblem as error:
+        raise InputError(f"column {error.column}: {error.message}") from None
+    return [_value(bound, expression, resource) for resource in about]
+
+
+def _value(bound: Bound, expression: Any, resource: Resource | None) -> tuple[str, bool, str, list[str]]:
+    from compliance.cel import Failed
+
+    bound.world.trace.clear()
+    good = False
+    try:
+        value = bound.evaluate(expression, resource)
+        good, text = value is not False, shown(value)
+    except Undecided as error:
+        text = f"not known: {error.why}"
+    except Failed as error:
+        text = f"has no value: {error}"
+    reads = {f"{read.resource.logical_id}.{read.path}".rstrip("."): read.value for read in bound.world.trace}
+    return (
+        resource.logical_id if resource else "",
+        good,
+        text,
+        [f"{k}: {_short(v)}" for k, v in reads.items()],
+    )
+
+
+def shown(value: Any) -> str:
+    """A value of an expression for people."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, bool) or value is None:
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _short(value: Any) -> str:
+    from compliance.template.intrinsics import show
+
+    text = show(value)
+    return text if len(text) <= 100 else text[:99] + "…"

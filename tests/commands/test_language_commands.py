@@ -1,0 +1,116 @@
+"""`compliance eval` and `compliance schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from compliance.cli import main
+from compliance.document.requirements import OWN
+from compliance.template.source import read_yaml
+
+TEMPLATE = """\
+Resources:
+  Fast: {Type: AWS::Lambda::Function, Properties: {Timeout: 3, Role: !GetAtt Role.Arn}}
+  Slow: {Type: AWS::Lambda::Function, Properties: {Timeout: !Ref Seconds, Role: !GetAtt Role.Arn}}
+  Role: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Statement: []}}}
+Parameters:
+  Seconds: {Type: Number}
+"""
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> str:
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "output"),
+    [
+        (["size(resources)"], 0, "3\n    Fast"),
+        (
+            ["self.Timeout <= 60", "--of", "AWS::Lambda::Function", "--parameter", "Seconds=9"],
+            0,
+            "Slow  true",
+        ),
+        (
+            ["self.Timeout <= 5", "--of", "AWS::Lambda::Function", "--parameter", "Seconds=9"],
+            1,
+            "Slow  false",
+        ),
+        (
+            ["self.Timeout", "--of", "AWS::Lambda::*"],
+            1,
+            "Slow  not known: the parameter Seconds has no default",
+        ),
+        (["target(self.Role)", "--of", "AWS::Lambda::Function"], 0, "Fast  Role\n    Fast.Role: ${Role.Arn}"),
+        (["parameters.map(p, p.logical_id)"], 0, "[Seconds]"),
+        (["{'a': 1}.b"], 1, "has no value: there is no b"),
+        (
+            ["self.Timout", "--of", "AWS::Lambda::Function"],
+            2,
+            "column 6: AWS::Lambda::Function has no property Timout",
+        ),
+        (["size(resuorces)"], 2, "did you mean 'resources'?"),
+        (["true", "--of", "AWS::SQS::Queue"], 2, "there is no AWS::SQS::Queue"),
+    ],
+)
+def test_eval(template: str, arguments: list[str], code: int, output: str) -> None:
+    result = CliRunner().invoke(main, ["eval", *arguments, "--template", template])
+    assert result.exit_code == code, result.output
+    if not output.startswith(("3", "Fast")):
+        assert output in result.output
+    else:
+        assert output.split("\n")[0] in result.output
+
+
+def test_eval_wants_an_input() -> None:
+    result = CliRunner().invoke(main, ["eval", "true"])
+    assert result.exit_code == 2
+    assert "--template or --assembly is wanted" in result.output
+
+
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    result = CliRunner().invoke(main, ["schema"])
+    assert result.exit_code == 0
+    found = json.loads(result.output)
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
+DOCUMENTS = [OWN, *sorted(Path(__file__).parents[2].glob("examples/**/requirements.yaml"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_every_document_is_of_the_schema(schema: jsonschema.Draft202012Validator, path: Path) -> None:
+    assert not [error.message for error in schema.iter_errors(read_yaml(path)[0])]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("requirements", 0, "chek"), {}),
+        (("requirements", 0, "check"), {"kind": "nothing"}),
+        (("requirements", 0, "check"), {"each": "vpc", "thta": "true"}),
+        (("requirements", 0, "severity"), "urgent"),
+        (("subjects", "vpc", "types"), "AWS::EC2::VPC"),
+        (("environment", "defualt"), "dev"),
+    ],
+)
+def test_what_is_misspelt_is_not(
+    schema: jsonschema.Draft202012Validator, place: tuple[str | int, ...], value: object
+) -> None:
+    document, _ = read_yaml(next(p for p in DOCUMENTS if p.parent.name == "web_infra"))
+    *way, last = place
+    node = document
+    for step in way:
+        node = node[step]
+    node[last] = value
+    assert list(schema.iter_errors(document))
