@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from compliance.commands.common import document_of, say, width
+from compliance.commands.common import check_input, document_of, say, width
 from compliance.commands.configured import Configured
-from compliance.commands.options import REQUIREMENTS
+from compliance.commands.options import PARAMETER, REQUIREMENTS, input_options
 from compliance.model import InputError
 
 if TYPE_CHECKING:
-    from compliance.document.requirements import Document
+    from compliance.document.requirements import Document, Requirement
+    from compliance.rules import Rule
 
 
 def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
@@ -29,24 +31,56 @@ def _ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str
 
 @click.command(cls=Configured, short_help="List the requirements, or explain one.")
 @click.argument("id_", metavar="[ID]", required=False, shell_complete=_ids)
+@input_options
+@PARAMETER
 @REQUIREMENTS
-def requirements(id_: str | None, requirements: Path | None) -> None:
+def requirements(
+    id_: str | None, requirements: Path | None, parameters: dict[str, str], **given: Any
+) -> None:
     """List the document's requirements, or explain one: its text, its source, its
-    check, how to meet it.
+    check, how to meet it. With an input, also what it reads there, and the verdict.
 
     \b
     compliance requirements
     compliance requirements ERR-02
+    compliance requirements ERR-02 --template stack.yaml
     """
     from compliance.document.requirements import load
     from compliance.rules import bind
 
-    document = load(document_of(requirements))
-    bind(document)
+    source = click.get_current_context().get_parameter_source
+    named = {name for name in given if source(name) is ParameterSource.COMMANDLINE}
+    inputs = {name: value for name, value in given.items() if name in named}
+    path = document_of(requirements, *(inputs.get(name) for name in ("assembly", "template")))
+    document = load(path)
+    rules = bind(document)
     if id_ is None:
+        if inputs:
+            raise click.UsageError("an input goes with one requirement: name its ID")
         _list(document)
-    else:
-        _explain(document, id_)
+        return
+    found = _explain(document, id_)
+    if inputs:
+        check_input(inputs.get("app"), inputs.get("assembly"), inputs.get("template"), {}, None)
+        _judge(document, next(rule for rule in rules if rule.requirement is found), path, parameters, inputs)
+
+
+def _judge(
+    document: Document, rule: Rule, path: Path, parameters: dict[str, str], inputs: dict[str, Any]
+) -> None:
+    """Shows what one requirement came to on an input, and what it read."""
+    from compliance.audit import Options, audit
+
+    options = Options(requirements=path, parameters=parameters, skip_scanners=True, **inputs)
+    [result] = audit(options, ready=lambda _: (document, (rule,))).results
+    verdict = result.verdict
+    _line("verdict", verdict.status.value.replace("_", " ") + (f": {verdict.why}" if verdict.why else ""))
+    for item in verdict.evidence:
+        place = ".".join(filter(None, (item.logical_id, item.property)))
+        where = f"{place} ({item.source})" if place and item.source else place
+        _line("read", f"{where}: {item.found}" if where else item.found)
+    if verdict.evidence:
+        _line("wanted", verdict.evidence[0].wanted)
 
 
 def _list(document: Document) -> None:
@@ -57,7 +91,7 @@ def _list(document: Document) -> None:
             say("", f"  {requirement.id}  {requirement.title} ({requirement.severity})")
 
 
-def _explain(document: Document, id_: str) -> None:
+def _explain(document: Document, id_: str) -> Requirement:
     found = document.by_id.get(id_.strip().upper())
     if found is None:
         from compliance.document.meant import hint
@@ -77,8 +111,13 @@ def _explain(document: Document, id_: str) -> None:
         "source": found.source or "the requirements document",
         "fix": found.fix,
     }
+    for label, text in lines.items():
+        _line(label, text)
+    return found
+
+
+def _line(label: str, text: str) -> None:
     wrapper = textwrap.TextWrapper(
         min(width(), 100), subsequent_indent=" " * 14, break_long_words=False, break_on_hyphens=False
     )
-    for label, text in lines.items():
-        say("", wrapper.fill(f"{label + ':':<14}{text}"))
+    say("", wrapper.fill(f"{label + ':':<14}{text}"))

@@ -278,9 +278,10 @@ def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
         thing = thing_of(value)
         world = thing.world
         found = fact(world.assembly, thing.resource, *_arguments(world, more))
+        name = fact.__name__.strip("_").replace("_", " ")
         if isinstance(found, list | tuple) and not found:
-            world.read(thing.resource, fact.__name__.strip("_").replace("_", " "), "none")
-        return world.fact(found, thing.resource)
+            world.read(thing.resource, name, "none")
+        return world.fact(found, thing.resource, name)
 
     return call
 
@@ -309,6 +310,7 @@ def _reaches(start: Any, end: Any, port: Any) -> Any:
     )
     [number] = _arguments(target.world, [port])
     found = network.reaches(target.world.assembly, first, target.resource, int(number))
+    target.world.read(target.resource, f"reached from {start} at {number}", show(found))
     return target.world.fact(found, target.resource)
 
 

@@ -107,7 +107,7 @@ def _ingress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
 def _egress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
     found = dict(_rules(assembly, "SecurityGroupEgress", ("DestinationSecurityGroupId",)))
     for group, rules in found.items():
-        if group.get("SecurityGroupEgress") is NO_VALUE and not rules:
+        if group.get("SecurityGroupEgress") in (NO_VALUE, []) and not rules:
             path = "SecurityGroupEgress"
             found[group] = [Rule(group, group, path, "all", 0, 65535, cidr) for cidr in WORLD]
     return found

@@ -203,6 +203,7 @@ def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resou
         for place in dict.fromkeys(places.values()):
             within = partial(lambda place, resource: places[resource.stack] == place, place)
             yield bound, within, f" in {place}"
+        return
     yield bound, lambda _: True, f" in {case.environment}" if per else ""
     for name in case.document.environment.besides(case.environment) if per else ():
         wiring = find(case.document, other(case, name), None, name)
@@ -285,7 +286,7 @@ def _shown(read: Read, about: Resource, *, alone: bool) -> str:
     value += " (the service's default)" if read.default else ""
     if alone and read.resource is about:
         return value
-    place = read.path if read.resource is about else f"{read.resource.logical_id}.{read.path}"
+    place = read.path if read.resource is about else f"{read.resource.logical_id}.{read.path}".rstrip(".")
     return f"{place}: {value}"
 
 

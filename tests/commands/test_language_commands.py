@@ -114,3 +114,19 @@ def test_what_is_misspelt_is_not(
         node = node[step]
     node[last] = value
     assert list(schema.iter_errors(document))
+
+
+def test_a_requirement_shows_what_it_read_on_an_input() -> None:
+    web = next(path.parent for path in DOCUMENTS if path.parent.name == "web_infra")
+    given = ["--requirements", str(web / "requirements.yaml")]
+
+    def explained(*arguments: str) -> str:
+        result = CliRunner().invoke(main, ["requirements", *arguments, *given])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    held = explained("REQ-01", "--template", str(web / "corrected.yaml"))
+    assert "verdict: pass read: Vpc.CidrBlock (corrected.yaml:7): 10.0.0.0/16 wanted: self.CidrBlock" in held
+    failed = explained("FND-09", "--template", str(web / "flawed.yaml"))
+    assert "verdict: fail read: Database.EngineVersion (flawed.yaml:62): " in failed
+    assert "verdict" not in explained("REQ-01")

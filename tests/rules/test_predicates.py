@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,38 @@ def test_other_environments_are_synthesised_only_for_those_who_compare(tmp_path:
     compares = {"each": "role", "that": "true", "per": "environment"}
     [rule, other] = bind(load(written(tmp_path, alone, compares, subjects=SUBJECTS)))
     assert (rule.compares, other.compares) == (False, True)
+
+
+def test_each_region_is_asked_by_itself(tmp_path: Path) -> None:
+    """A queue in one of two regions is none in the other."""
+
+    def status(check: dict[str, Any], *stacks: tuple[str, str, dict[str, Any]]) -> tuple[str, str]:
+        folder = tmp_path / "cdk.out"
+        folder.mkdir(exist_ok=True)
+        artifacts = {}
+        for name, region, resources in stacks:
+            (folder / f"{name}.json").write_text(json.dumps({"Resources": resources}))
+            artifacts[name] = {
+                "type": "aws:cloudformation:stack",
+                "environment": f"aws://111111111111/{region}",
+                "properties": {"templateFile": f"{name}.json"},
+            }
+        (folder / "manifest.json").write_text(json.dumps({"version": "1", "artifacts": artifacts}))
+        queues = {"type": "AWS::SQS::Queue", "about": "queues", "many": True}
+        requirements = written(tmp_path, dict(check), subjects={"queues": queues})
+        options = Options(assembly=folder, requirements=requirements, skip_scanners=True)
+        found = audit(options).results[0].verdict
+        return found.status.value, found.evidence[0].wanted
+
+    queue = {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"DelaySeconds": 1}}}
+    topic = {"T": {"Type": "AWS::SNS::Topic"}}
+    both = ("A", "us-east-1", queue), ("B", "us-east-2", queue)
+    one = ("A", "us-east-1", queue), ("B", "us-east-2", topic)
+    beside = (*one, ("C", "us-east-2", queue))
+    for check in ({"some": "queues"}, {"each": "queues", "that": "self.DelaySeconds == 1"}):
+        assert status({**check, "per": "region"}, *both)[0] == "pass"
+        assert status(check, *one)[0] == "pass"
+        verdict, wanted = status({**check, "per": "region"}, *one)
+        assert (verdict, wanted.endswith("in each region in us-east-2")) == ("fail", True)
+        assert status({**check, "per": "region"}, *beside)[0] == "pass"
+        assert status({**check, "per": "stack"}, *beside)[0] == "fail"

@@ -1,0 +1,135 @@
+"""The network of a template: the same rules and routes in another spelling are the same facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from predicate import verdict
+
+HEAD = """\
+Parameters:
+  Group: {Type: String}
+  List: {Type: String, Default: pl-1}
+Resources:
+  Vpc: {Type: AWS::EC2::VPC, Properties: {CidrBlock: 10.0.0.0/16}}
+  Gateway: {Type: AWS::EC2::InternetGateway}
+  Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref Open}}
+  Open: {Type: AWS::EC2::Subnet, Properties: {VpcId: !Ref Vpc, CidrBlock: 10.0.1.0/24}}
+  Shut: {Type: AWS::EC2::Subnet, Properties: {VpcId: !Ref Vpc, CidrBlock: 10.0.2.0/24}}
+  Alone: {Type: AWS::EC2::Subnet, Properties: {VpcId: !Ref Vpc, CidrBlock: 10.0.3.0/24}}
+  OpenTable: {Type: AWS::EC2::RouteTable, Properties: {VpcId: !Ref Vpc}}
+  ShutTable: {Type: AWS::EC2::RouteTable, Properties: {VpcId: !Ref Vpc}}
+  Out: {Type: AWS::EC2::Route, Properties: {RouteTableId: !Ref OpenTable, DestinationCidrBlock: 0.0.0.0/0, GatewayId: !Ref Gateway}}
+  By: {Type: AWS::EC2::Route, Properties: {RouteTableId: !Ref ShutTable, DestinationCidrBlock: 0.0.0.0/0, NatGatewayId: !Ref Nat}}
+  JoinOpen: {Type: AWS::EC2::SubnetRouteTableAssociation, Properties: {SubnetId: !Ref Open, RouteTableId: !Ref OpenTable}}
+  JoinShut: {Type: AWS::EC2::SubnetRouteTableAssociation, Properties: {SubnetId: !Ref Shut, RouteTableId: !Ref ShutTable}}
+  Web: {Type: AWS::EC2::SecurityGroup, Properties: {VpcId: !Ref Vpc, GroupDescription: web}}
+  Worker: {Type: AWS::Lambda::Function, Properties: {VpcConfig: {SecurityGroupIds: [!GetAtt Web.GroupId], SubnetIds: [!Ref Shut]}}}
+  Subnets: {Type: AWS::RDS::DBSubnetGroup, Properties: {DBSubnetGroupDescription: d, SubnetIds: [!Ref Shut, !Ref Alone]}}
+  Cluster: {Type: AWS::RDS::DBCluster, Properties: {DBSubnetGroupName: !Ref Subnets, VpcSecurityGroupIds: [!Ref Data]}}
+  Db: {Type: AWS::RDS::DBInstance, Properties: {DBClusterIdentifier: !Ref Cluster}}
+"""  # noqa: E501
+INLINE = (
+    "  Data: {Type: AWS::EC2::SecurityGroup, Properties: {GroupDescription: d, SecurityGroupIngress: [%s]}}\n"
+)
+APART = (
+    "  Data: {Type: AWS::EC2::SecurityGroup, Properties: {GroupDescription: d}}\n"
+    "  In: {Type: AWS::EC2::SecurityGroupIngress, Properties: {GroupId: !GetAtt Data.GroupId, %s}}\n"
+)
+FROM_WEB = "IpProtocol: tcp, FromPort: 5432, ToPort: 5432, SourceSecurityGroupId: !GetAtt Web.GroupId"
+SUBJECTS: dict[str, Any] = {
+    "db": {"type": "AWS::RDS::DBInstance", "about": "the database"},
+    "worker": {"type": "AWS::Lambda::Function", "about": "the worker"},
+    "web": {"type": "AWS::EC2::SecurityGroup", "about": "its group", "where": "self in groups_of(worker)"},
+    "subnets": {"type": "AWS::EC2::Subnet", "about": "subnets", "many": True},
+}
+
+
+@pytest.mark.parametrize("form", [INLINE.replace("%s", "{%s}"), APART], ids=["inline", "apart"])
+@pytest.mark.parametrize(
+    ("rule", "that", "status"),
+    [
+        (FROM_WEB, "reaches(worker, self, 5432)", "pass"),
+        (FROM_WEB, "reaches(worker, self, 5433)", "fail"),
+        (FROM_WEB, "rules_into(self).all(r, r.source == web && r.covers(5432))", "pass"),
+        (FROM_WEB, "rules_into(self).exists(r, r.world)", "fail"),
+        ("IpProtocol: '-1', CidrIp: 10.0.0.0/16", "reaches(worker, self, 5432)", "pass"),
+        ("IpProtocol: '-1', CidrIp: 10.0.1.0/24", "reaches(worker, self, 5432)", "fail"),
+        ("IpProtocol: -1, CidrIp: 0.0.0.0/0", "reaches('0.0.0.0/0', self, 22)", "pass"),
+        ("IpProtocol: '-1', CidrIpv6: '::/0'", "rules_into(self).exists(r, r.world)", "pass"),
+        (
+            "IpProtocol: '6', FromPort: '0', ToPort: '6000', CidrIp: 10.0.0.0/8",
+            "reaches(worker, self, 5432)",
+            "pass",
+        ),
+        (
+            "IpProtocol: udp, FromPort: 5432, ToPort: 5432, CidrIp: 10.0.0.0/8",
+            "reaches(worker, self, 5432)",
+            "fail",
+        ),
+        (
+            "IpProtocol: '-1', SourceSecurityGroupId: !Ref Group",
+            "reaches(worker, self, 5432)",
+            "not_assessed",
+        ),
+        ("IpProtocol: '-1', SourcePrefixListId: !Ref List", "reaches(worker, self, 5432)", "not_assessed"),
+        (
+            "IpProtocol: '-1', SourcePrefixListId: !Ref List",
+            "!rules_into(self).exists(r, r.world)",
+            "not_assessed",
+        ),
+    ],
+)
+def test_rules(tmp_path: Path, form: str, rule: str, that: str, status: str) -> None:
+    template = HEAD + form % rule
+    assert verdict(tmp_path, template, {"each": "db", "that": that}, subjects=SUBJECTS) == status
+
+
+@pytest.mark.parametrize(
+    ("that", "status"),
+    [
+        (
+            "{'Open': 'public', 'Shut': 'private', 'Alone': 'isolated'}[self.logical_id]"
+            " == subnet_kind(self)",
+            "pass",
+        ),
+        ("self.logical_id == 'Open' || subnet_kind(self) != 'public'", "pass"),
+        ("self in subnets_of(db) || self.logical_id == 'Open'", "pass"),
+        ("size(subnets_of(worker)) == 1 && size(subnets_of(db)) == 2", "pass"),
+    ],
+)
+def test_subnets(tmp_path: Path, that: str, status: str) -> None:
+    template = HEAD + INLINE % f"{{{FROM_WEB}}}"
+    assert verdict(tmp_path, template, {"each": "subnets", "that": that}, subjects=SUBJECTS) == status
+
+
+def test_what_is_not_in_these_stacks_is_not_known(tmp_path: Path) -> None:
+    template = HEAD + INLINE % f"{{{FROM_WEB}}}"
+    unknown = template.replace(
+        "RouteTableId: !Ref OpenTable}}\n  JoinShut", "RouteTableId: rtb-1}}\n  JoinShut"
+    )
+    check = {"some": "subnets", "that": "subnet_kind(self) == 'public'"}
+    assert verdict(tmp_path, template, dict(check), subjects=SUBJECTS) == "pass"
+    assert verdict(tmp_path, unknown, dict(check), subjects=SUBJECTS) == "not_assessed"
+    elsewhere = template.replace("SubnetIds: [!Ref Shut]", "SubnetIds: [subnet-1]")
+    check = {"each": "worker", "that": "subnets_of(self).all(s, subnet_kind(s) == 'private')"}
+    assert verdict(tmp_path, elsewhere, check, subjects=SUBJECTS) == "not_assessed"
+
+
+def test_what_a_group_lets_out(tmp_path: Path) -> None:
+    """Everything, until it says what: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/"""
+    template = HEAD + INLINE % f"{{{FROM_WEB}}}"
+    check = {"each": "db", "that": "reaches(worker, self, 5432)"}
+
+    def status(egress: str) -> str:
+        changed = template.replace(
+            "GroupDescription: web", f"GroupDescription: web, SecurityGroupEgress: {egress}"
+        )
+        return verdict(tmp_path, changed, dict(check), subjects=SUBJECTS)
+
+    assert verdict(tmp_path, template, dict(check), subjects=SUBJECTS) == "pass"
+    assert status("[]") == "pass"
+    assert status("[{IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 0.0.0.0/0}]") == "fail"
+    assert status("[{IpProtocol: tcp, FromPort: 5432, ToPort: 5432, CidrIp: 10.0.0.0/16}]") == "pass"
