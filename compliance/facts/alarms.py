@@ -12,7 +12,7 @@ import msgspec
 
 from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
-from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes
+from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes, region_of
 from compliance.facts.truth import Truth
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -321,6 +321,8 @@ def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -
     """
     found: list[Resource | Undecided] = []
     for alarm in assembly.resources(ALARM):
+        if region_of(alarm) != region_of(resource):
+            continue  # metrics are their region's
         watched = [_watches(assembly, metric, resource, name) for metric in metrics_of(alarm)]
         if isinstance(alarm.get("Metrics"), Unknown):
             watched.append(alarm.get("Metrics"))

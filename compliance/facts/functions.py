@@ -18,7 +18,7 @@ from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, dynamic, events, keys, network, policy
 from compliance.facts.elements import elements
 from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World, names_in_template
-from compliance.facts.references import denoted, denotes, leaves
+from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, Value, join, parts_of, refs_in, show, why_unknown
@@ -336,6 +336,8 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
     text = assembly.text(resource.ref)
     own = assembly.text(resource.get(name_of(resource.type)))
     for group in assembly.resources(LOG_GROUP):
+        if region_of(group) != region_of(resource):
+            continue
         steps = re.split("[/:]", assembly.text(group.get("LogGroupName")) or "")
         if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None}) & set(steps) or any(
             ref == resource.ref for ref in refs_in(group.get("LogGroupName"))

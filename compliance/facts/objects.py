@@ -15,7 +15,7 @@ import msgspec
 
 from compliance.cel import Failed, Host, did_you_mean
 from compliance.facts.pipeline import Wiring
-from compliance.facts.references import denoted
+from compliance.facts.references import denoted, wanted
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
@@ -279,7 +279,9 @@ class Scalar(_Placed):
         return self._is_text(other)
 
     def _denotes(self, target: Resource) -> bool:
-        if self.world.identified(self.value) is target:
+        # By a kind of text that the property wants: a queue's URL is no queue where its ARN is wanted.
+        forms = wanted(self.resource.type, self.path)
+        if denoted(self.world.assembly, self.value, target.type, forms=forms) is target:
             return True
         if why := why_unknown(self.value):
             raise Undecided(why)

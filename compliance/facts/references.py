@@ -182,6 +182,11 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | 
     return found
 
 
+def region_of(resource: Resource) -> Value:
+    """The region that a resource is in: a name means one that is there, too."""
+    return resource.stack.pseudo("AWS::Region")
+
+
 def leaves(value: Value, path: str = "") -> Iterator[Value]:
     """Every scalar at a dotted path or below it, and what is unknown on the way."""
     if path:
