@@ -43,8 +43,12 @@ DRAFT = "compliance init's draft"
 # What a refusal is about. The first pattern that its text holds says it.
 REASONS = (
     ("no CloudFormation template", "no template at all"),
-    ("the macro", "a macro that is not expanded (SAM and others)"),
-    ("is expanded when the stack is deployed", "Fn::ForEach or Fn::Transform that is not expanded"),
+    ("the macro", "a macro of others, or one that only the service can expand"),
+    ("Serverless-2016-10-31 refuses it", "a serverless template that AWS's translator refuses"),
+    ("Serverless-2016-10-31 breaks at it", "a serverless template that AWS's translator breaks at"),
+    ("what it goes over is not known", "Fn::ForEach over what only the deployment knows"),
+    ("Fn::ForEach::", "a malformed Fn::ForEach"),
+    ("is expanded when the stack is deployed", "Fn::Transform, which only the service can expand"),
     ("which is not in the template|is not in the template", "a reference to what is not there"),
     ("in a circle", "what depends on itself"),
     ("unknown function|malformed|Fn::", "an unknown or malformed function"),

@@ -413,9 +413,12 @@ def _findings(
 
     path = options.waivers or options.requirements.with_name("waivers.yaml")
     granted = waivers.load(path) if options.waivers or path.is_file() else ()
-    if not options.waivers and not waivers.concern(granted, _stacks(assembly)):
-        granted = ()  # those of another app: the document is shared, its waivers are not
-    return finding_status.settle(
+    left: tuple[str, ...] = ()
+    if not options.waivers and not waivers.concern(granted, _names(assembly)):
+        # those of another app: the document is shared, its waivers are not
+        left = (f"{path}: none of its waivers is for a resource of this input",) if granted else ()
+        granted = ()
+    findings, problems, warnings = finding_status.settle(
         [finding for run in runs for finding in run.findings],
         results,
         granted,
@@ -425,9 +428,11 @@ def _findings(
         environment=_environment(options, document),
         adopt=known.findings if known else None,
     )
+    return findings, problems, (*warnings, *left)
 
 
-def _stacks(assembly: Assembly) -> set[str]:
-    """What construct paths, or findings that have none, begin with."""
+def _names(assembly: Assembly) -> set[str]:
+    """What a waiver may begin with that is meant for this input: a stage, a stack, or a logical id alone."""
     paths = [place for template in _templates(assembly) for place, _ in template.places.values()]
-    return {name.partition("/")[0] for name in (*filter(None, paths), *(s.name for s in assembly.stacks))}
+    stacks, ids = (s.name for s in assembly.stacks), (r.logical_id for r in assembly.resources())
+    return {name.partition("/")[0] for name in (*filter(None, paths), *stacks, *ids)}

@@ -34,12 +34,18 @@ class Severity(StrEnum):
     LOW = "low"
 
 
+def resource_name(of: Evidence | Finding) -> str | None:
+    """What a resource is called: by its construct path, else by stack and logical id; a stack by its name."""
+    return of.construct_path or "/".join(filter(None, (of.stack, of.logical_id))) or None
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """One observation behind a verdict, placed as exactly as the input allows.
 
     `source` is `file:line` of the construct's creation, relative to the app, or of the handler's
     code; `property` is a path below the resource's Properties; `found` and `wanted` are for people.
-    `known` marks a failure that the baseline lists.
+    `known` marks a failure that the baseline lists. With `stack` the logical id is of one resource alone;
+    `item` tells the item of a list that `property` leads into from the others, wherever it stands.
     """
 
     found: str
@@ -49,6 +55,8 @@ class Evidence(msgspec.Struct, frozen=True):
     source: str | None = None
     property: str | None = None
     known: bool = False
+    stack: str | None = None
+    item: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -112,6 +120,11 @@ class Finding(msgspec.Struct, frozen=True):
     reason: str | None = None
     expires: str | None = None
     fact: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What the resource is called, in any report and by a waiver."""
+        return resource_name(self)
 
     @property
     def resource(self) -> tuple[str | None, ...]:
@@ -193,6 +206,7 @@ class Run(msgspec.Struct, frozen=True):
     unjudged: tuple[str, ...] = ()
     commit: str | None = None
     open_findings: int | None = None  # None: no scanner ran
+    others: tuple[str, ...] | None = None  # open findings, waivers and problems; None: not remembered then
 
 
 class History(msgspec.Struct, frozen=True):
@@ -205,6 +219,8 @@ class History(msgspec.Struct, frozen=True):
     new: tuple[str, ...] = ()
     still: tuple[str, ...] = ()
     mended: tuple[str, ...] = ()
+    new_others: tuple[str, ...] = ()  # open findings, waivers and problems
+    gone_others: tuple[str, ...] = ()
 
     @property
     def since(self) -> Run | None:
@@ -225,6 +241,7 @@ class Node(msgspec.Struct, frozen=True):
     construct_path: str | None = None
     source: str | None = None
     end: bool = True
+    stack: str | None = None
 
 
 class Edge(msgspec.Struct, frozen=True):

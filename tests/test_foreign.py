@@ -24,18 +24,18 @@ ODD: dict[str, tuple[str, int, str]] = {
     "a serverless application": (
         "Transform: AWS::Serverless-2016-10-31\nResources:\n  F: {Type: AWS::Serverless::Function}\n",
         2,
-        "a macro that is not expanded (SAM and others)",
+        "a serverless template that AWS's translator refuses",
     ),
     "a loop": (
         "Transform: AWS::LanguageExtensions\n"
         "Resources:\n  Fn::ForEach::L: [x, [a], {'Q${x}': {Type: A::B::C}}]\n",
-        2,
-        "Fn::ForEach or Fn::Transform that is not expanded",
+        1,
+        "",
     ),
     "a snippet from elsewhere": (
         f"Resources:\n{QUEUE}  X: {{Type: A::B::C, Properties: {{Fn::Transform: {{Name: AWS::Include}}}}}}\n",
         2,
-        "Fn::ForEach or Fn::Transform that is not expanded",
+        "Fn::Transform, which only the service can expand",
     ),
     "a reference to nothing": (
         "Resources:\n  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Nobody}}\n",

@@ -21,7 +21,16 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from compliance.model import Evidence, Finding, FindingStatus, InputError, Result, Scorecard, Status
+from compliance.model import (
+    Evidence,
+    Finding,
+    FindingStatus,
+    InputError,
+    Result,
+    Scorecard,
+    Status,
+    resource_name,
+)
 from compliance.template.source import converted, read_json, write_atomically
 
 VERSION = 1
@@ -29,14 +38,20 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A requirement's failures in one place. `resource` is a construct path, or else a logical id."""
+    """A requirement's failures in one place. `resource` is a construct path, or else stack and logical id.
+
+    `item` tells the item of a list by its content: where it stands may change.
+    """
 
     requirement: str
     resource: str | None = None
     property: str | None = None
+    item: str | None = None
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.requirement, "on", self.resource or "no resource", self.property)))
+        return " ".join(
+            filter(None, (self.requirement, "on", self.resource or "no resource", self.property, self.item))
+        )
 
 
 class Unknown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,7 +220,7 @@ def _judged(key: Key, card: Scorecard) -> bool:
 def _failure(result: Result, item: Evidence) -> Failure:
     # The place in a list changes when something else is added before it.
     property = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", item.property) if item.property else None
-    return Failure(result.id, item.construct_path or item.logical_id, property)
+    return Failure(result.id, resource_name(item), property, item.item)
 
 
 def _unknown(result: Result) -> Unknown:
@@ -213,4 +228,4 @@ def _unknown(result: Result) -> Unknown:
 
 
 def _found(finding: Finding) -> Found:
-    return Found(finding.scanner, finding.rule, finding.construct_path or finding.logical_id or finding.stack)
+    return Found(finding.scanner, finding.rule, finding.name)

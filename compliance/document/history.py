@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,8 +110,25 @@ def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
             new=tuple(id_ for id_ in now.failing if id_ not in before),
             still=tuple(id_ for id_ in now.failing if id_ in before),
             mended=tuple(id_ for id_ in own[-1].failing if id_ in met),
+            **_others(own[-1], now),
         ),
     )
+
+
+def _others(before: Run, now: Run) -> dict[str, tuple[str, ...]]:
+    """What of findings, waivers and problems is new or gone; nothing where a run does not remember them."""
+    if before.others is None or now.others is None:
+        return {}
+    new, gone = Counter(now.others) - Counter(before.others), Counter(before.others) - Counter(now.others)
+    return {"new_others": tuple(new.elements()), "gone_others": tuple(gone.elements())}
+
+
+def _said(card: Scorecard) -> Iterator[str]:
+    for finding in card.findings:
+        if finding.status in (FindingStatus.OPEN, FindingStatus.WAIVED):
+            status = "waiver of " if finding.status is FindingStatus.WAIVED else ""
+            yield f"{status}{finding.scanner} {finding.rule} on {finding.name or 'the template'}"
+    yield from (f"problem {problem}" for problem in card.problems)
 
 
 def _of(card: Scorecard, folder: Path) -> Run:
@@ -128,6 +146,7 @@ def _of(card: Scorecard, folder: Path) -> Run:
         unjudged=tuple(result.id for result in card.results if result.verdict.excused),
         commit=_commit(folder),
         open_findings=sum(f.status is FindingStatus.OPEN for f in card.findings) if card.scanners else None,
+        others=tuple(_said(card)),
     )
 
 

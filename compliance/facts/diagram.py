@@ -63,6 +63,7 @@ class _Drawing:
             construct_path=resource.construct_path,
             source=resource.source,
             end=resource.type not in ANNEXES,
+            stack=resource.stack.name,
         )
 
     Found = tuple[Resource, Resource, str, tuple[Resource, ...]]

@@ -26,7 +26,7 @@ from compliance.facts.iam import (
 )
 from compliance.facts.references import ANY, Forms, denoted
 from compliance.facts.references import arn_of as arn
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import Assembly, Resource, names_of
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, refs_in, to_list
 from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_property
@@ -454,7 +454,7 @@ class Pipeline(Wiring):
     def _agreed(self, role: str, resources: Sequence[Resource | None]) -> Resource | None:
         """What the best readings agree on; keeps why there is no such thing."""
         if len(resources) > 1:
-            shown = [r.logical_id if r else "none" for r in resources[:MOST_SHOWN]]
+            shown = names_of(resources[:MOST_SHOWN])
             more = [f"{len(resources) - MOST_SHOWN} more"] if len(resources) > MOST_SHOWN else []
             self._why[role] = f"several could be {ROLES[role]}: {' and '.join(shown + more)}"
         return resources[0] if len(resources) == 1 else None

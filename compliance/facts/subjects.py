@@ -40,7 +40,7 @@ from compliance.facts.expressions import (
 from compliance.facts.pipeline import GROUPS, SUBJECTS, Pipeline, Unfilled, Wiring
 from compliance.facts.references import denotes, leaves
 from compliance.template import schemas
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import Assembly, Resource, names_of
 from compliance.template.intrinsics import Unknown, why_unknown
 from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
@@ -385,4 +385,4 @@ def _words(name: str) -> str:
 
 
 def _ids(resources: Iterable[Resource]) -> str:
-    return " and ".join(resource.logical_id for resource in resources)
+    return " and ".join(names_of(resources))

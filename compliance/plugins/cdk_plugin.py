@@ -36,7 +36,7 @@ from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
 from compliance.rules import bind
-from compliance.template.assembly import Assembly, load_assembly
+from compliance.template.assembly import Assembly, Stack, load_assembly
 
 ELSEWHERE = "judged by `compliance audit`, not by `cdk synth`"
 NOTE = "handlers, other environments and scanners: " + ELSEWHERE
@@ -151,9 +151,14 @@ def _shown(result: Result, assembly: Assembly) -> Iterator[PolicyViolation]:
         )
 
 
+def _holds(stack: Stack, item: Evidence) -> bool:
+    """Whether a piece of evidence is about a resource of a stack: logical ids may be alike in two."""
+    return item.logical_id in stack.resources and item.stack in (None, stack.name)
+
+
 def _resource(item: Evidence | None, assembly: Assembly) -> PolicyViolatingResource:
     """Where it was found. What is about no resource stands for the first of all: CDK drops it else."""
-    stack = next((s for s in assembly.stacks if item and item.logical_id in s.resources), None)
+    stack = next((s for s in assembly.stacks if item and _holds(s, item)), None)
     if stack is None or item is None:
         stack = next(stack for stack in assembly.stacks if stack.resources)
         item = Evidence("", "", next(iter(stack.resources)))

@@ -275,8 +275,7 @@ def _evidence(item: Evidence) -> list[str]:
 
 def _open(card: Scorecard, scanner: str) -> str:
     return "\n".join(
-        f"{finding.rule} on {finding.construct_path or finding.logical_id or finding.stack}: "
-        f"{one_line(finding.text)}"
+        f"{finding.rule} on {finding.name}: {one_line(finding.text)}"
         for finding in card.findings
         if finding.scanner == scanner and finding.status is FindingStatus.OPEN
     )

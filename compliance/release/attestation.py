@@ -248,7 +248,7 @@ def _total(card: Scorecard, *, hardening: bool) -> Total:
 def _waived(card: Scorecard) -> Iterator[Waived]:
     for finding in card.findings:
         if finding.status is FindingStatus.WAIVED:
-            resource = finding.construct_path or finding.logical_id or finding.stack or "?"
+            resource = finding.name or "?"
             reason, expires = finding.reason or "?", finding.expires or "?"
             yield Waived(
                 scanner=finding.scanner, rule=finding.rule, resource=resource, reason=reason, expires=expires

@@ -51,6 +51,8 @@ def _history(history: History) -> dict[str, Any]:
         "new": list(history.new),
         "still": list(history.still),
         "mended": list(history.mended),
+        "new_others": list(history.new_others),
+        "gone_others": list(history.gone_others),
         "runs": [asdict(run) for run in history.runs],
     }
 
@@ -77,7 +79,7 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 def _evidence(item: Evidence) -> dict[str, Any]:
-    names = ("logical_id", "construct_path", "source", "property", "found", "wanted")
+    names = ("stack", "logical_id", "construct_path", "source", "property", "found", "wanted")
     known = {"known": True} if item.known else {}
     return {name: getattr(item, name) for name in names} | known
 

@@ -16,7 +16,18 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Status, Subject
+from compliance.model import (
+    Evidence,
+    Finding,
+    FindingStatus,
+    Node,
+    Result,
+    Scorecard,
+    Severity,
+    Status,
+    Subject,
+    resource_name,
+)
 from compliance.reports.markdown import prose
 from compliance.reports.text import link, neutral, place, rules, shortened
 
@@ -186,8 +197,10 @@ def _findings(card: Scorecard) -> Iterator[JSON]:
             "index": rules_of[finding.scanner][finding.rule],
             "toolComponent": {"index": components[finding.scanner]},
         }
-        where = Evidence("", "", finding.logical_id, finding.construct_path, finding.source)
-        about = finding.construct_path or finding.logical_id or finding.stack or ""
+        where = Evidence(
+            "", "", finding.logical_id, finding.construct_path, finding.source, stack=finding.stack
+        )
+        about = finding.name or ""
         yield {
             "ruleId": finding.rule,
             "rule": rule,
@@ -235,7 +248,7 @@ def _location(card: Scorecard, item: Evidence | None) -> JSON:
 
 def _logical(item: Evidence) -> Iterator[JSON]:
     if item.logical_id or item.construct_path:
-        full = item.construct_path or item.logical_id
+        full = resource_name(item)
         yield {
             "kind": "resource",
             "fullyQualifiedName": full,
@@ -244,13 +257,20 @@ def _logical(item: Evidence) -> Iterator[JSON]:
 
 
 def _line(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
-    homes = {node.logical_id: node.source for node in card.diagram.nodes if node.source}
     own = _split(item.source if item else None)
-    home = _split(homes.get(item.logical_id or "")) if item else None
+    homes = (node.source for node in card.diagram.nodes if item and _is_of(node, item))
+    home = _split(next(filter(None, homes), None))
     if own and home and own[0] != home[0]:
         # A line of the handler's own code: its path is the asset's, not the repository's.
         return home
     return own or home or (_file(card.subject), 1)
+
+
+def _is_of(node: Node, item: Evidence) -> bool:
+    """Whether a node is the resource that evidence is about: logical ids may be alike in two stacks."""
+    if node.construct_path and item.construct_path:
+        return node.construct_path == item.construct_path
+    return node.logical_id == item.logical_id and item.stack in (None, node.stack)
 
 
 def _split(source: str | None) -> tuple[str, int] | None:
@@ -275,7 +295,7 @@ def _file(subject: Subject) -> str:
 
 def _said(item: Evidence) -> str:
     # Without `found` and `wanted`: what handlers are given is drawn afresh for each run.
-    return "\0".join((item.construct_path or item.logical_id or "", item.property or ""))
+    return "\0".join((resource_name(item) or "", item.property or ""))
 
 
 def _hash(*parts: str | None) -> str:

@@ -104,6 +104,12 @@ def changes(card: Scorecard) -> Iterator[str]:
     parts = [f"new {', '.join(history.new)}"] if history.new else []
     parts += [f"mended {', '.join(history.mended)}"] if history.mended else []
     parts += [f"{len(history.still)} still unmet"] if history.still else []
+    parts += [f"new: {'; new: '.join(history.new_others[:MOST_OTHERS])}"] if history.new_others else []
+    more = len(history.new_others) - MOST_OTHERS
+    parts += [f"and {more} more new"] if more > 0 else []
+    parts += [f"gone: {len(history.gone_others)} of findings, waivers and problems"] * bool(
+        history.gone_others
+    )
     yield one_line(f"since {since.date}{commit}: {'; '.join(parts) or 'nothing new'}")
     yield f"trend {trend(card)}"
 
@@ -115,6 +121,7 @@ def trend(card: Scorecard, most: int = 12) -> str:
     return f"{bars} {', '.join(str(run.met) for run in runs)} of {runs[-1].total if runs else 0}"
 
 
+MOST_OTHERS = 5  # findings, waivers and problems that are named as new
 Row = tuple[Finding, ...]
 
 
@@ -131,7 +138,7 @@ def rules(row: Row) -> str:
 
 def resource(row: Row) -> str:
     """The one resource that a row is about."""
-    return row[0].construct_path or row[0].logical_id or row[0].stack or "the template"
+    return row[0].name or "the template"
 
 
 def days_left(card: Scorecard, finding: Finding) -> int | None:

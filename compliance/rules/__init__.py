@@ -7,6 +7,7 @@ no answer never passes. Any other exception is a broken checker (exit 3).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -24,6 +25,7 @@ from compliance.handlers.runs import Begin, Handlers
 from compliance.model import Evidence, Status, Verdict
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show
+from compliance.template.paths import dotted, steps
 from compliance.template.properties import Undecided as Undecided
 from compliance.template.properties import decided as decided
 
@@ -109,7 +111,22 @@ def evidence(
         construct_path=resource.construct_path if resource else None,
         source=source or (resource.source if resource else None),
         property=property,
+        stack=resource.stack.name if resource else None,
+        item=_item(resource, property) if resource and property else None,
     )
+
+
+def _item(resource: Resource, property: str) -> str | None:
+    """What tells the innermost item that a property leads into from others of its list: its content."""
+    try:
+        parts = steps(property)
+    except ValueError:  # words that are no path
+        return None
+    last = max((index for index, step in enumerate(parts) if step.isdecimal()), default=0)
+    if not last:
+        return None
+    found = resource.get(dotted(parts[: last + 1]))
+    return None if found is NO_VALUE else hashlib.sha256(show(found).encode()).hexdigest()[:12]
 
 
 class Tally:

@@ -57,7 +57,7 @@ def _expect_all(files: Sequence[File], report: Any) -> None:
     for file in files:
         if file.path in report.parsing_errors:
             raise SystemExit(f"it could not read the template of {file.stack}")
-        for logical_id, resource in json.loads(Path(file.path).read_text())["Resources"].items():
+        for logical_id, resource in json.loads(Path(file.path).read_text("utf-8"))["Resources"].items():
             if f"{file.path}:{resource['Type']}.{logical_id}" not in report.resources:
                 raise SystemExit(f"it left out {logical_id} of {file.stack}")
 

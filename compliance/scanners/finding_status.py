@@ -133,4 +133,6 @@ def _is_about(item: Evidence, finding: Finding) -> bool:
     """Logical ids can be alike in two stacks; construct paths cannot, but not every input has them."""
     if item.construct_path and finding.construct_path:
         return item.construct_path == finding.construct_path
+    if item.stack and finding.stack and item.stack != finding.stack:
+        return False
     return item.logical_id is not None and item.logical_id == finding.logical_id

@@ -34,6 +34,7 @@ const PACKS = {
   'NIST.800.53.R5': { make: nag.NIST80053R5Checks, anchor: 'nist-800-53-rev-5', canary: ['S3BucketLoggingEnabled'] },
   'PCI.DSS.321': { make: nag.PCIDSS321Checks, anchor: 'pci-dss-321', canary: ['S3BucketLoggingEnabled'] },
 };
+let resources = 0; // that were looked at
 const CRASHED = 'Rule threw an error';
 const UNREADABLE = 'CdkNag-UnreadableTemplate';
 
@@ -65,6 +66,7 @@ function include(app, file) {
     const count = stack.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
     const wanted = Object.keys(template.Resources).length;
     if (count !== wanted) throw new Error(`${count} of ${wanted} resources were included`);
+    resources += wanted;
   } finally {
     fs.rmSync(copy, { force: true });
   }
@@ -94,6 +96,7 @@ function check(name, scope) {
 
 // A template that CDK refuses, CloudFormation would too: that is a finding on it, not a scanner's failure.
 function unreadable(file, error) {
+  resources += Object.keys(JSON.parse(fs.readFileSync(file.path, 'utf8')).Resources).length; // by this finding
   const text = `cdk-nag could not read this template: ${error.message}`;
   return { stack: file.stack, logical_id: null, rule: UNREADABLE, text, severity: 'high', link: RULES };
 }
@@ -136,7 +139,8 @@ const { templates, packs } = JSON.parse(fs.readFileSync(0, 'utf8'));
 const unknown = packs.find((name) => !(name in PACKS));
 if (unknown) throw new Error(`it has no rule pack ${unknown}`);
 prove(packs.filter((name) => !USUAL.includes(name)));
+resources = 0;
 const findings = scan(templates, packs);
 const evaluated = packs.reduce((sum, name) => sum + applied[name].size, 0);
 const { version } = load('cdk-nag/package.json');
-report(`${JSON.stringify({ version, evaluated, findings })}\n`, () => process.exit(0));
+report(`${JSON.stringify({ version, evaluated, resources, findings })}\n`, () => process.exit(0));

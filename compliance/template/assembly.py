@@ -33,6 +33,7 @@ from compliance.template.paths import places
 from compliance.template.physical_names import FORMS
 from compliance.template.schemas import gives, is_known, problem
 from compliance.template.source import Lines, read_json, read_template
+from compliance.template.transforms import expand
 from compliance.template.wellformed import check_template
 
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
@@ -101,6 +102,15 @@ class Resource:
         return places(self.properties, path)[0].value if path else NO_VALUE
 
 
+def names_of(resources: Iterable[Resource | None]) -> list[str]:
+    """What to call several resources: by their logical ids, after their stacks' names where there are two."""
+    listed = list(resources)
+    several = len({r.stack.name for r in listed if r}) > 1
+    return [
+        "none" if r is None else f"{r.stack.name}/{r.logical_id}" if several else r.logical_id for r in listed
+    ]
+
+
 class Stack:
     """One template with what the assembly knows of it: account, region, assets, where things were written.
 
@@ -124,6 +134,7 @@ class Stack:
         lines: Lines | None = None,
     ) -> None:
         self.assembly, self.name, self.path, self.template = assembly, name, path, template
+        self.written = template  # as it was before its macros were expanded
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
         self.metadata = dict(metadata or {})
@@ -133,9 +144,22 @@ class Stack:
         self._arguments = arguments or {}
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
+        template = self._expanded()
         self.resolver = Resolver(self)
         check_template(template, path, lines)
         self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
+
+    def _expanded(self) -> Mapping[str, Any]:
+        """The template with AWS's own macros expanded. What they make stands where it was made of."""
+        if not isinstance(self.template, dict) or "Transform" not in self.template:
+            return self.template
+        try:
+            self.template, origins = expand(self.template, Resolver(self), self.region)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+        for key, origin in origins.items():
+            self.metadata.setdefault(key, self.metadata.get(origin, (None, None)))
+        return self.template
 
     def changed(
         self, assembly: Assembly, template: Mapping[str, Any], parent: tuple[Stack, Resource] | None
@@ -847,8 +871,16 @@ def _own_places(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
         metadata = raw.get("Metadata") if isinstance(raw, dict) else None
         own = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
         line = lines.at(("Resources", key))
-        places[key] = (own if isinstance(own, str) else None, f"{path.name}:{line}" if line else None)
+        places[key] = (own if isinstance(own, str) else None, f"{_shown(path)}:{line}" if line else None)
     return places
+
+
+def _shown(path: Path) -> str:
+    """A file as reports name it: by its path from here, or else by its name."""
+    try:
+        return path.absolute().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.name
 
 
 def _nested_metadata(parent: Stack, template: Any) -> dict[str, Place]:

@@ -148,7 +148,6 @@ TABLE: tuple[Row, ...] = tuple(
         ("AWS::CloudFormation::StackSet", None, _STACK_SET, None, False),
         ("AWS::CloudFormation::Macro", None, _MACRO, None, False),
         ("*::MODULE", None, _MODULE, None, False),
-        ("AWS::Serverless::Application", None, _NESTED, None, False),
         ("AWS::ServiceCatalog::CloudFormationProvisionedProduct", None, _PRODUCT, None, False),
         (
             "AWS::ServiceCatalog::CloudFormationProduct",

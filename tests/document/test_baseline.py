@@ -164,7 +164,7 @@ def test_a_known_requirement_covers_no_finding_that_came_since(tmp_path: Path) -
 def test_a_known_finding_contradicts_no_requirement() -> None:
     passing = failed("NAM-01")
     against = finding("Bucket", "NAM-01-RULE")
-    known = Baseline(FILE, "dev", {baseline.Found("checkov", "NAM-01-RULE", "Bucket"): 1})
+    known = Baseline(FILE, "dev", {baseline.Found("checkov", "NAM-01-RULE", "Stack/Bucket"): 1})
     day, gating = Options().as_of, {"core"}
     settled, problems, _ = finding_status.settle([against], [passing], (), day, gating=gating)
     assert len(problems) == 1

@@ -2,15 +2,19 @@
 
 `expected.yaml` says what should: `verdicts` by requirement, the `exit` code, `says` (texts that the output
 holds) and `silent` (texts that it must not hold), after `run`, a command. Several commands are a list of
-`steps`, of which one with `copy: [from, to]` copies a file, and one with
-`link: [target, path]` has a link lead elsewhere. Each folder is judged in a copy.
+`steps`, of which one with `copy: [from, to]` copies a file, one with `link: [target, path]` has a link lead
+elsewhere, and one with `synth` runs an app and reads what CDK's report says of it. Each folder is judged in
+a copy.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +45,10 @@ def test_a_fault_is_judged_as_it_should_be(
     for step in expected.get("steps", [expected]):
         if "copy" in step:
             shutil.copy(*step["copy"])
+        elif "synth" in step:
+            variables = {**os.environ, "CDK_OUTDIR": "o"}
+            subprocess.run([sys.executable, *step["synth"]], env=variables, check=False)
+            compare(step, Path("o/validation-report.json").read_text("utf-8"))
         elif "link" in step:
             target, path = step["link"]
             Path(path).parent.mkdir(exist_ok=True)
@@ -61,10 +69,15 @@ def run(step: Mapping[str, Any]) -> None:
         found = json.loads(Path("verdicts.json").read_text("utf-8"))
         verdicts = {requirement["id"]: requirement["status"] for requirement in found["requirements"]}
         assert {id_: verdicts[id_] for id_ in step["verdicts"]} == step["verdicts"]
+    compare(step, result.output)
+
+
+def compare(step: Mapping[str, Any], output: str) -> None:
+    said = " ".join(output.split())  # the terminal wraps
     for text in step.get("says", ()):
-        assert text in " ".join(result.output.split())  # the terminal wraps
+        assert text in said
     for text in step.get("silent", ()):
-        assert text not in " ".join(result.output.split())
+        assert text not in said
 
 
 def test_there_are_faults() -> None:

@@ -89,6 +89,7 @@ def _evidence(seen: Sequence[Judged], holds: bool | None) -> list[Evidence]:
             logical_id=each.function.logical_id,
             construct_path=each.function.construct_path,
             source=finding.at or each.function.source,
+            stack=each.function.stack.name,
         )
         for each in seen
         for finding in each.findings

@@ -1,0 +1,240 @@
+"""AWS's own macros, expanded as CloudFormation does before it deploys a template.
+
+`AWS::Serverless-2016-10-31` by AWS's translator, which the service itself runs (extra `sam`);
+`AWS::LanguageExtensions` here: cfn-lint's implementation makes up values that it does not know, which is well
+for a linter. What a macro makes of values that nobody knows is refused, never guessed.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform-aws-languageextensions.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from compliance.model import InputError
+
+if TYPE_CHECKING:
+    from compliance.template.intrinsics import Resolver, Value
+
+LANGUAGE, SERVERLESS = "AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"
+LOOP = "Fn::ForEach::"
+MOST_ITEMS = 1000  # that one loop may make
+# Stands for code that lies beside a template, which the translator takes from S3 alone.
+LOCAL = "beside-the-template.invalid"
+# By type, the property that may name a local file, or hold such a definition.
+_FILES = {
+    "Function": "CodeUri",
+    "LayerVersion": "ContentUri",
+    "Api": "DefinitionUri",
+    "HttpApi": "DefinitionUri",
+    "StateMachine": "DefinitionUri",
+}
+
+Origins = dict[str, str]  # by logical id, the key under Resources that it was made of
+
+
+def expand(
+    template: Mapping[str, Any], resolver: Resolver, region: str | None
+) -> tuple[Mapping[str, Any], Origins]:
+    """The template as it is deployed, and where each new resource comes from.
+
+    Args:
+        template: as it was written; it is not changed.
+        resolver: resolves values of that template.
+        region: the one that the translator makes ARNs for.
+    Returns: the template itself where it names no macro of AWS's own, another one else.
+    Raises: InputError (a message without the file) where a macro cannot be expanded faithfully.
+    """
+    named = template.get("Transform", [])
+    names = named if isinstance(named, list) else [named]
+    known = [name for name in names if isinstance(name, str) and name in (LANGUAGE, SERVERLESS)]
+    if not known or not isinstance(template.get("Resources"), dict):
+        return template, {}
+    made: dict[str, Any] = deepcopy(dict(template))
+    origins: Origins = {}
+    for name in known:
+        before = dict.fromkeys(made["Resources"])
+        made = (
+            _Extensions(resolver).template(made) if name == LANGUAGE else _serverless(made, resolver, region)
+        )
+        fresh = {key: _origin(key, before) for key in made.get("Resources", {}) if key not in before}
+        origins |= {key: origins.get(origin, origin) for key, origin in fresh.items() if origin}
+    rest = [name for name in names if name not in known]
+    made.pop("Transform", None)
+    return (made | {"Transform": rest} if rest else made), origins
+
+
+def _origin(key: str, before: Mapping[str, Any]) -> str | None:
+    """What a resource was made of: the one that its name begins with, or else a loop."""
+    loops = (name for name in before if name.startswith(LOOP))
+    names = sorted((name for name in before if key.startswith(name)), key=len)
+    return names[-1] if names else next(loops, None)
+
+
+# AWS::LanguageExtensions
+
+
+class _Extensions:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def template(self, template: dict[str, Any]) -> dict[str, Any]:
+        sections = ("Conditions", "Resources", "Outputs")
+        return template | {
+            name: self.walk(template[name], {}) for name in sections if isinstance(template.get(name), dict)
+        }
+
+    def walk(self, node: Any, names: Mapping[str, str]) -> Any:
+        """A part of the template with its loops written out; `names` are what their identifiers stand for."""
+        if isinstance(node, str):
+            return _replaced(node, names)
+        if isinstance(node, list):
+            return [self.walk(item, names) for item in node]
+        if not isinstance(node, dict):
+            return node
+        name = node.get("Ref") if len(node) == 1 else None
+        if isinstance(name, str) and name in names:
+            return names[name]
+        made: dict[str, Any] = {}
+        for key, value in node.items():
+            several = self.loop(key, value, names) if key.startswith(LOOP) else None
+            for name, item in (several or {_replaced(key, names): self.walk(value, names)}).items():
+                if name in made:
+                    raise InputError(f"{key}: makes {name} twice")
+                made[name] = item
+        return self.named(made)
+
+    def loop(self, key: str, value: Any, names: Mapping[str, str]) -> dict[str, Any]:
+        if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], dict):
+            raise InputError(f"{key}: wants an identifier, a collection and what it makes")
+        if not isinstance(value[0], str):
+            raise InputError(f"{key}: its identifier is no text")
+        made: dict[str, Any] = {}
+        for item in self.collection(key, value[1], names):
+            for name, body in self.walk(value[2], {**names, value[0]: item}).items():
+                if name in made:
+                    raise InputError(f"{key}: makes {name} twice")
+                made[name] = body
+                if len(made) > MOST_ITEMS:
+                    raise InputError(f"{key}: makes more than {MOST_ITEMS} entries")
+        return made
+
+    def collection(self, key: str, node: Any, names: Mapping[str, str]) -> list[str]:
+        found = self.resolver.resolve(self.walk(node, names))
+        items: list[Any] | None = [] if isinstance(found, list) else None
+        for part in found if isinstance(found, list) else ():
+            items = [*(items or []), *(part if isinstance(part, list) else [part])]
+        if items is None or not all(isinstance(item, str | int) for item in items):
+            from compliance.template.intrinsics import show
+
+            raise InputError(f"{key}: what it goes over is not known: {show(found)}; give it a value")
+        return [str(item) for item in items]
+
+    def named(self, node: dict[str, Any]) -> Any:
+        """Ref and Fn::GetAtt with functions in place of names, which are resolved here."""
+        if len(node) != 1:
+            return node
+        (function, argument), *_ = node.items()
+        if function == "Ref" and isinstance(argument, dict):
+            return self.plain(function, [argument], lambda parts: parts[0])
+        parts = argument if function == "Fn::GetAtt" and isinstance(argument, list) else []
+        return self.plain(function, parts, list) if any(isinstance(part, dict) for part in parts) else node
+
+    def plain(self, function: str, parts: list[Any], make: Callable[[list[Value]], Any]) -> Any:
+        """A function of names that are texts; else what stands for a value that nobody knows."""
+        found = [self.resolver.resolve(part) for part in parts]
+        if all(isinstance(part, str) for part in found):
+            return {function: make(found)}
+        return _unknown(LANGUAGE, function)
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    """`${Name}` as the item is, `&{Name}` without what a logical id cannot have."""
+    for name, item in names.items():
+        text = text.replace("${" + name + "}", item)
+        text = text.replace("&{" + name + "}", re.sub("[^A-Za-z0-9]", "", item))
+    return text
+
+
+def _unknown(macro: str, what: str) -> dict[str, Any]:
+    """What a resolver takes for a value that only the deployment decides."""
+    return {"Fn::Transform": {"Name": macro, "Parameters": {"of": what}}}
+
+
+# AWS::Serverless-2016-10-31
+
+
+def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None) -> dict[str, Any]:
+    if find_spec("samtranslator") is None:
+        raise InputError(
+            f"Transform: {SERVERLESS} is expanded by AWS's translator: pip install 'cdk-compliance-gate[sam]'"
+        )
+    from samtranslator.model.exceptions import InvalidDocumentException  # type: ignore[import-untyped]
+    from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+    from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+
+    values = {name: resolver.resolve({"Ref": name}) for name in template.get("Parameters", {})}
+    plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | list)}
+    translator = Translator(_policies(), Parser(), boto_session=_Session(region or "us-east-1"))
+    try:
+        made: dict[str, Any] = translator.translate(_uploaded(template), plain)
+    except InvalidDocumentException as error:
+        raise InputError(f"Transform: {SERVERLESS} refuses it: {_said(error)}") from None
+    except Exception as error:  # templates that no translator was written for
+        raise InputError(f"Transform: {SERVERLESS} breaks at it: {type(error).__name__}: {error}") from None
+    found: dict[str, Any] = _without_local(made)
+    return found
+
+
+def _said(error: Any) -> str:
+    causes = [str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ())]
+    return " ".join("; ".join(causes or [str(error)]).split())[:300]
+
+
+class _Session:
+    """All that the translator asks of a session of boto3, which would look for a region of the machine's."""
+
+    def __init__(self, region: str) -> None:
+        self.region_name = region
+
+
+def _policies() -> Mapping[str, str]:
+    """The ARNs of AWS's managed policies by their names, as the translator packages them."""
+    from samtranslator.internal.managed_policies import (  # type: ignore[import-untyped]
+        get_bundled_managed_policy_map,
+    )
+
+    return get_bundled_managed_policy_map("aws") or {}
+
+
+def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
+    """The template as if what lies beside it were in S3 already: the translator wants that of it."""
+    sections = template.get("Globals")
+    owners = [
+        (type_, section.get(type_)) for type_ in _FILES for section in [sections] if isinstance(section, dict)
+    ]
+    for raw in template["Resources"].values():
+        if isinstance(raw, dict):
+            owners.append((str(raw.get("Type")).removeprefix("AWS::Serverless::"), raw.get("Properties")))
+    for type_, properties in owners:
+        name = _FILES.get(type_)
+        if name and isinstance(properties, dict):
+            value = properties.get(name)
+            if isinstance(value, str) and not value.startswith("s3://"):
+                properties[name] = f"s3://{LOCAL}/{value.strip('./') or 'folder'}"
+    return template
+
+
+def _without_local(node: Any) -> Any:
+    """What the translator made, with unknown code in the place of what lies beside the template."""
+    if isinstance(node, list):
+        return [_without_local(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if LOCAL in (node.get("S3Bucket"), node.get("Bucket")):
+        return _unknown(SERVERLESS, "code beside the template")
+    return {key: _without_local(value) for key, value in node.items()}
