@@ -186,6 +186,8 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
         raise InputError(f"Transform: {SERVERLESS} refuses it: {_said(error)}") from None
     except Exception as error:  # templates that no translator was written for
         raise InputError(f"Transform: {SERVERLESS} breaks at it: {type(error).__name__}: {error}") from None
+    finally:
+        translator.metrics.publish()  # to nobody; else it would complain on stderr
     found: dict[str, Any] = _without_local(made)
     return found
 

@@ -251,7 +251,7 @@ def test_a_failure_says_where_what_and_how_to_mend_it() -> None:
         r"^DAT-06 title 6  not assessed, high",
         r"^ +why it hangs on a parameter",
         r"^AwsSolutions-SQS3 The queue has no DLQ.  open, cdk-nag",
-        r"^ +at Dlq",
+        r"^ +at S/Dlq",
     ):
         assert re.search(line, text, re.M), line
 
