@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,33 @@ def test_every_option_that_is_shown_exists(page: Path, capsys: pytest.CaptureFix
     lines = re.findall(r"compliance audit[^`\n#]*", page.read_text(encoding="utf-8"))
     used = {option for line in lines for option in re.findall(r"--[a-z-]+", line)}
     assert used <= known
+
+
+# The course in scenarios and laws
+
+HANDLERS = Path(__file__).parents[1] / "docs" / "handlers.md"
+
+
+def test_every_example_of_the_course_holds_of_our_handlers(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "handlers"))
+    from judged import DOCUMENT, NODE, cases, code_of, template
+
+    blocks = re.findall(r"```yaml\n(subject:.*?)```", HANDLERS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 5
+    head = (
+        "version: 1\ntitle: A course\nenvironment: {}\ncategories: [{id: one, title: One}]\nrequirements:\n"
+    )
+    words = "category: one, title: An example, text: An example., fix: None is wanted"
+    entries = "".join(
+        f"  - id: ONE-{i}\n    {words.replace(', ', chr(10) + '    ')}\n" + textwrap.indent(block, "    ")
+        for i, block in enumerate(blocks)
+    )
+    file = tmp_path / "requirements.yaml"
+    file.write_text(head + entries, encoding="utf-8")
+    course = document.load(file)
+    made = template({role: (code_of(role), NODE, "index.handler") for role in ("processor", "audit")})
+    assets = {f"{role}.zip": code_of(role) for role in ("processor", "audit")}
+    assert course.title != DOCUMENT.title
+    for rule, case in cases(made, course, bind(course), assets):
+        verdict = rule.judge(case)
+        assert verdict.status is Status.PASS, (rule.requirement.id, verdict)

@@ -42,8 +42,8 @@ from compliance.template.assembly import Resource
 
 JSON = Any
 MOST_SUPPLIES = 6
-# For all plays of a round. A handler that hangs in one ends here.
-LIMITS = Limits()
+# For all plays of a round: many plays, in which a handler may end its process each time, take longer.
+LIMITS, PLAYS_A_SECOND = Limits(), 20
 # For all rounds of a function, and for finding out what it lacks: seconds. A round that has begun may end.
 MOST_SECONDS, SECONDS_TO_HELP = 30.0, 12.0
 
@@ -318,7 +318,7 @@ def _execute(
         target.program,
         _invocations(plays),
         supplies,
-        LIMITS,
+        msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
         cache=cache,
         tables=target.tables,
         cache_key=key,
