@@ -146,7 +146,7 @@ def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played
         event = event_of(one["event"], draw, now) if one["event"] is not None else delivered_again(event)
         steps.append(Step(event, now, _faults(one["faults"]), one["fresh"]))
     fresh = any(step.fresh for step in steps)
-    given = msgspec.convert(_by_name(whole["given"], scenario.names), Given)
+    given = msgspec.convert(_by_name(whole["given"], names), Given)
     return _Played(Play(tuple(steps), given, int(fresh)), whole["data"], values.drawn)
 
 
@@ -162,6 +162,12 @@ def _named(node: JSON, names: Mapping[str, str]) -> JSON:
     if isinstance(node, str):
         return OF_SUBJECT.sub(lambda match: names.get(match[1], match[0]), node)
     return node
+
+
+def given_of(given: Given, names: Mapping[str, str], draw: Draw) -> Given:
+    """What is given, with drawn values and what subjects are called in their places."""
+    whole = Values(draw).fill(_named(msgspec.to_builtins(given), names))
+    return msgspec.convert(_by_name(whole, names), Given)
 
 
 def _faults(data: JSON) -> tuple[Fault, ...]:

@@ -112,12 +112,11 @@ def no_failure_swallowed(bench: Bench) -> Task:
     hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
     for one, [act] in zip(tries, acts, strict=True):
         if act is None:
-            findings.append(
-                unknown(f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}", REPORTED)
-            )
-        elif any(call.error and call.error not in CONDITION for call in act.calls):
-            hits[one.failing.name] += 1
-            findings += _lost(bench, one, act, learnt.usual)
+            why = f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}"
+            findings.append(unknown(why, REPORTED))
+            continue
+        hits[one.failing.name] += any(call.error and call.error not in CONDITION for call in act.calls)
+        findings += _lost(bench, one, act, learnt.usual)
     findings = _few(findings)
     findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
     if findings:

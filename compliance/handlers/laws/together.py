@@ -8,6 +8,7 @@ from typing import Any
 
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Alike, Profile, Unit, mentions, of_record, profile
+from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, told, unknown
 from compliance.handlers.runs import Finding, Task
 from compliance.handlers.sandbox import Fault, Outcome
@@ -38,7 +39,8 @@ def as_alone(bench: Bench) -> Task:
     for batch, [act], ones in zip(sizes, acts, by_batch, strict=False):
         findings += _compared(bench, batch, act, ones, usual)
     if all(finding.holds for finding in findings):
-        findings += yield from _after_a_failure(bench, usual)
+        writes = {(u.call.service, u.call.operation) for [act] in acts for u in bench.units(act)}
+        findings += yield from _after_a_failure(bench, usual, writes)
     return findings
 
 
@@ -151,17 +153,16 @@ def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile])
             yield bad(found, AS_ALONE, together[0].call.at if together else None)
 
 
-def _after_a_failure(bench: Bench, usual: dict[int, Profile]) -> Task:
+def _after_a_failure(bench: Bench, usual: dict[int, Profile], writes: set[tuple[str, str]]) -> Task:
     """A batch after one that failed, in the same container, is like any other."""
     kinds = [kind for kind, done in usual.items() if done]
     if not kinds:
         return []
-    (kind, _), *_ = usual[kinds[0]]
-    service, _, operation = kind.partition(":")
     first, second = (bench.batch(2, kinds=kinds[:1]) for _ in range(2))
-    fault = Fault("*", "*", "InternalServerError" if service != "s3" else "InternalError")
-    steps = [bench.step(first, fault), bench.step(second)]
+    faults = [Fault(*call, errors_of(*call, {})[0]) for call in sorted(writes)]
+    steps = [bench.step(first, *faults), bench.step(second)]
     [[_, after]] = yield [bench.steps(steps, [first, second])]
+    operation = " and ".join(name for _, name in sorted(writes))
     wanted = "what a batch does, whatever became of the one before"
     if trouble := bench.trouble(after):
         return [bad(f"after a batch whose {operation} failed, a good one: {trouble}; {ended(after)}", wanted)]

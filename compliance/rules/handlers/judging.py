@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled
+from compliance.document.requirements import Document
+from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled, Wiring
+from compliance.facts.subjects import known
 from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
-from compliance.handlers.targets import NotRun, Target, target
+from compliance.handlers.targets import NotRun, Target, physical, target
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
@@ -35,6 +37,20 @@ def functions_of(case: Case) -> tuple[Resource, ...]:
         else:
             raise Undecided(f"{subject.logical_id} is no function: it has no handler to run")
     return tuple(dict.fromkeys(found))
+
+
+def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
+    """What each subject that one resource fills is called when the function runs."""
+    found = {}
+    for name in known(document):
+        try:
+            [resource] = pipeline.all(name)
+        except (Unfilled, ValueError):
+            continue
+        text = pipeline.assembly.text(resource.ref)
+        if text:
+            found[name] = physical(text)
+    return found
 
 
 def planned(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Mapping[Resource, Plan]:

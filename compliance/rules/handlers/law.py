@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from compliance.facts.pipeline import FUNCTION, MAPPING
@@ -10,12 +10,13 @@ from compliance.handlers import batches
 from compliance.handlers.laws import CODE, LAWS
 from compliance.handlers.laws.bench import Bench
 from compliance.handlers.laws.code import undeclared, unloaded
-from compliance.handlers.runs import Begin, Finding, Ran
+from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
 from compliance.handlers.sandbox import Given
+from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
 JSON = Any
@@ -60,13 +61,19 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
         if check.law in CODE:
             yield function, {}
             continue
+        known = names(case.document, case.pipeline) if check.given else {}
         for source in batches.sources(case.pipeline, function):
-            yield function, {_key(check, source): _begin(check, source)}
+            yield function, {_key(check, source): _begin(check, source, known)}
 
 
-def _begin(check: LawCheck, source: batches.Source) -> Begin:
+def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) -> Begin:
     law = LAWS[check.law]
-    return lambda stage: law.begin(Bench(stage, source, check.records, check.given, check.only))
+
+    def begin(stage: Stage) -> Task:
+        given = given_of(check.given, known, stage.draw) if check.given else None
+        return law.begin(Bench(stage, source, check.records, given, check.only))
+
+    return begin
 
 
 @kind("law", LawCheck, waits=2, types=(FUNCTION, MAPPING), plan=plan)

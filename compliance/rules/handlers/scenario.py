@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled, Wiring
-from compliance.facts.subjects import known
+from compliance.facts.pipeline import FUNCTION, MAPPING
 from compliance.handlers import scenarios
 from compliance.handlers.events import Draw
 from compliance.handlers.events.template import UnknownEvent
@@ -21,10 +20,10 @@ from compliance.handlers.laws.code import unloaded
 from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Fault, Given
 from compliance.handlers.scenarios import Again, Scenario
-from compliance.handlers.targets import NotRun, physical
+from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
 from compliance.rules import Case, Check, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
 JSON = Any
@@ -111,20 +110,6 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
         names(case.document, case.pipeline),
     )
     return repr(scenario), scenarios.begin(scenario)
-
-
-def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
-    """What each subject that one resource fills is called when the function runs."""
-    found = {}
-    for name in known(document):
-        try:
-            [resource] = pipeline.all(name)
-        except (Unfilled, ValueError):
-            continue
-        text = pipeline.assembly.text(resource.ref)
-        if text:
-            found[name] = physical(text)
-    return found
 
 
 @kind("scenario", ScenarioCheck, waits=2, types=(FUNCTION, MAPPING), prepare=prepare, plan=plan)
