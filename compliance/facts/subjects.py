@@ -292,6 +292,10 @@ class Declared(Wiring):
             raise Unfilled(f"{_words(name)}: could be {'; or '.join(doubts)}", doubt=True)
         if not fitting and not (subject.optional and subject.many):
             raise Unfilled(f"{_words(name)}: nothing is {subject.about} ({self._sought(subject)})")
+        open_ = [(r.logical_id, r.exists.why) for r in fitting if isinstance(r.exists, Unknown)]
+        if open_ and len(open_) == len(fitting) and not subject.optional:
+            why = "; ".join(f"{id_} hangs on a condition: {why}" for id_, why in open_[:3])
+            raise Unfilled(f"{_words(name)}: {why}", doubt=True)
         if subject.many:
             return tuple(fitting)
         if len(fitting) > 1:

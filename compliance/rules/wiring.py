@@ -221,6 +221,10 @@ def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value
         _undecided_ends(case)
         found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
         tally.add(False, evidence(dlq, found, "the audit function's event source"))
+    else:
+        with tally.doubting():
+            certain = [m for m in fed if m.function is consumer and m.resource.exists is True]
+            case.certain((certain or [m for m in fed if m.function is consumer])[0].resource)
     return tally.verdict()
 
 

@@ -395,7 +395,7 @@ class Assembly:
             return self._stated(resource, ref)
         name = resource.get(form.name)
         # A name that only the deployment decides is the same wherever it is referred to.
-        if name is NO_VALUE or why_unknown(name) not in (None, TOO_FAR.why):
+        if name in (NO_VALUE, "") or why_unknown(name) not in (None, TOO_FAR.why):
             name = resource.ref
         written = name if name == resource.ref else self.written_out(name)
 

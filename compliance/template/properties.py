@@ -120,8 +120,8 @@ def meets(test: Test, resource: Resource, assembly: Assembly) -> bool:
 
 def passes(test: Test, value: Value, assembly: Assembly) -> bool:
     """Whether the value of one place passes a test. Raises Undecided where only the deployment decides."""
-    if isinstance(value, Unknown):
-        raise Undecided(value.why)
+    if isinstance(value, Unknown | Ref):  # which may be nothing, or an empty text
+        decided(value)
     missing = value is NO_VALUE or (value == "" and test.equals != "")
     if test.absent or missing:
         return missing and (test.absent or test.where_present)

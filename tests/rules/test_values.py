@@ -1,0 +1,142 @@
+"""What a property is taken for: items, single objects, JSON texts, what only the deployment knows."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from compliance.audit import Options, audit
+
+DOCUMENT = """\
+version: 1
+title: Various
+environment: {{context: env, default: dev, probe: pr1, retained: [prod], throwaway: "dev|pr[0-9]+"}}
+categories: [{{id: sec, title: Security}}]
+subjects:
+  thing: {{type: "*", about: the thing, many: true, where: {where}}}
+requirements:
+  - id: AA-01
+    category: sec
+    title: something
+    text: Something.
+    subject: thing
+    fix: Set it.
+    check: {check}
+"""
+HEAD = """\
+Parameters: {Later: {Type: String}, Empty: {Type: String, Default: ""}}
+Conditions: {Later: !Equals [!Ref Later, "yes"]}
+Mappings: {M: {a: {x: y}}}
+Resources:
+  Custom: {Type: "Custom::X", Properties: {ServiceToken: x}}
+  Stated: {Type: AWS::SSM::Parameter, Properties: {Type: String, Value: "600"}}
+  Thing:
+"""
+
+
+def status(folder: Path, type_: str, properties: str, check: str) -> str:
+    where = "\"self.type == '" + type_ + "'\""
+    document, template = folder / "r.yaml", folder / "t.yaml"
+    document.write_text(DOCUMENT.format(check=check, where=where), encoding="utf-8")
+    template.write_text(f"{HEAD}    Type: {type_}\n    Properties: {properties}\n", encoding="utf-8")
+    options = Options(
+        template=template,
+        requirements=document,
+        as_of=date(2026, 6, 1),
+        skip_scanners=True,
+        skip_handlers=True,
+    )
+    card = audit(options)
+    return str(card.results[0].verdict.status)
+
+
+VOLUMES = "BlockDeviceMappings.*.Ebs.Encrypted"
+ENCRYPTED = f"{{kind: property, all: [{{path: {VOLUMES}, equals: true}}]}}"
+OPEN = (
+    "{kind: property, all: [{path: SecurityGroupIngress.*.CidrIp, equals: 10.0.0.0/8, where_present: true}]}"
+)
+NOT = "{kind: property, all: [{path: PolicyDocument.Statement.*.NotAction, absent: true}]}"
+POLICY, HOST, GROUP = "AWS::IAM::ManagedPolicy", "AWS::EC2::Instance", "AWS::EC2::SecurityGroup"
+QUEUE, BUCKET, FUNCTION = "AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::Lambda::Function"
+TIMEOUT = "{kind: property, all: [{path: VisibilityTimeout, at_least: 600}]}"
+NO_ACL = "{kind: property, all: [{path: AccessControl, absent: true}]}"
+KEY = "{kind: property, all: [{path: KmsMasterKeyId}]}"
+TEAM = "{kind: tags, keys: [Team]}"
+
+
+@pytest.mark.parametrize(
+    ("type_", "properties", "check", "wanted"),
+    [
+        # Every item is tested.
+        (
+            HOST,
+            "{BlockDeviceMappings: [{Ebs: {Encrypted: true}}, {Ebs: {Encrypted: 'true'}}]}",
+            ENCRYPTED,
+            "pass",
+        ),
+        (HOST, "{BlockDeviceMappings: [{Ebs: {Encrypted: true}}, {VirtualName: x}]}", ENCRYPTED, "fail"),
+        (HOST, "{BlockDeviceMappings: [{Ebs: {Encrypted: true}}, !Ref Later]}", ENCRYPTED, "not_assessed"),
+        (HOST, "{BlockDeviceMappings: [{Ebs: {}}, !Ref Later]}", ENCRYPTED, "fail"),
+        (HOST, "{BlockDeviceMappings: []}", ENCRYPTED, "fail"),
+        (HOST, "{BlockDeviceMappings: {Ebs: {Encrypted: true}}}", ENCRYPTED, "pass"),
+        (GROUP, "{SecurityGroupIngress: [{CidrIp: 10.0.0.0/8}, {SourcePrefixListId: x}]}", OPEN, "pass"),
+        (GROUP, "{SecurityGroupIngress: [{CidrIp: 0.0.0.0/0}, {SourcePrefixListId: x}]}", OPEN, "fail"),
+        (GROUP, "{SecurityGroupIngress: [{CidrIp: !Ref Later}]}", OPEN, "not_assessed"),
+        # Single objects and JSON texts.
+        (POLICY, "{PolicyDocument: {Statement: {NotAction: x}}}", NOT, "fail"),
+        (POLICY, "{PolicyDocument: {Statement: {Action: x}}}", NOT, "pass"),
+        (POLICY, """{PolicyDocument: '{"Statement": [{"NotAction": "x"}]}'}""", NOT, "fail"),
+        (POLICY, """{PolicyDocument: '{"Statement": {"Action": "x"}}'}""", NOT, "pass"),
+        (POLICY, """{PolicyDocument: !Sub '{"Statement": {"Action": "${AWS::Region}"}}'}""", NOT, "pass"),
+        (POLICY, """{PolicyDocument: !Sub '{"Statement": ${Later}}'}""", NOT, "not_assessed"),
+        (POLICY, "{PolicyDocument: !GetAtt Custom.Policy}", NOT, "not_assessed"),
+        # What only the deployment knows.
+        (QUEUE, "{VisibilityTimeout: !GetAtt Custom.Seconds}", TIMEOUT, "not_assessed"),
+        (QUEUE, "{VisibilityTimeout: !GetAtt Stated.Value}", TIMEOUT, "pass"),
+        (QUEUE, "{VisibilityTimeout: !Ref Custom}", TIMEOUT, "not_assessed"),
+        (QUEUE, "{VisibilityTimeout: '900'}", TIMEOUT, "pass"),
+        (QUEUE, "{KmsMasterKeyId: !Ref Empty}", KEY, "fail"),
+        (QUEUE, "{KmsMasterKeyId: !Ref Later}", KEY, "not_assessed"),
+        (QUEUE, "{KmsMasterKeyId: !Sub 'alias/${Later}'}", KEY, "pass"),
+        # `absent`.
+        (BUCKET, "{AccessControl: !If [Later, Private, !Ref AWS::NoValue]}", NO_ACL, "not_assessed"),
+        (BUCKET, "{AccessControl: !FindInMap [M, a, z, {DefaultValue: !Ref AWS::NoValue}]}", NO_ACL, "pass"),
+        (BUCKET, "{AccessControl: !FindInMap [M, a, z, {DefaultValue: Private}]}", NO_ACL, "fail"),
+        (BUCKET, "{AccessControl: Private}", NO_ACL, "fail"),
+        (BUCKET, "{}", NO_ACL, "pass"),
+        # Tags.
+        (QUEUE, "{Tags: [{Key: Team, Value: a}, !Ref Later]}", TEAM, "pass"),
+        (QUEUE, "{Tags: [{Key: Other, Value: a}, !Ref Later]}", TEAM, "not_assessed"),
+        (QUEUE, "{Tags: [{Key: Team, Value: !GetAtt Custom.Team}]}", TEAM, "not_assessed"),
+        (QUEUE, "{Tags: [{Key: Team, Value: !Sub 'x-${Later}'}]}", TEAM, "pass"),
+        (QUEUE, "{Tags: [{Key: Team, Value: ''}]}", TEAM, "fail"),
+    ],
+)
+def test_a_value_is_what_it_means(
+    tmp_path: Path, type_: str, properties: str, check: str, wanted: str
+) -> None:
+    assert status(tmp_path, type_, properties, check) == wanted
+
+
+@pytest.mark.parametrize(
+    ("runtime", "families", "wanted"),
+    [
+        ("provided.al2023", "provided: al2023", "pass"),
+        ("provided.al2", "provided: al2023", "fail"),
+        ("java21", "java: 17", "pass"),
+        ("java8.al2", "java: 17", "fail"),
+        ("dotnet8", "dotnet: '8'", "pass"),
+        ("dotnetcore3.1", "dotnet: '8'", "fail"),
+        ("ruby3.4", "ruby: '3.3'", "pass"),
+        ("python3.9", "python: '3.12'", "fail"),
+        ("nodejs4.3-edge", "nodejs: '20'", "fail"),
+        ("cobol", "nodejs: '20'", "fail"),
+        ("!Ref Later", "nodejs: '20'", "not_assessed"),
+        ("!GetAtt Custom.Runtime", "nodejs: '20'", "not_assessed"),
+    ],
+)
+def test_runtimes_of_every_family(tmp_path: Path, runtime: str, families: str, wanted: str) -> None:
+    check = f"{{kind: runtime, families: {{{families}}}}}"
+    assert status(tmp_path, FUNCTION, f"{{Runtime: {runtime}}}", check) == wanted

@@ -1,0 +1,162 @@
+"""Templates in which one thing is made unknown, beside those that it may turn out to be.
+
+What is unknown may turn out to be anything. So wherever one thing that it may turn out to be is judged
+worse, the unknown itself must not pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from witness import AS_OF, DOCUMENT, RULES, bases, copy_of
+
+from compliance import audit
+from compliance.document.requirements import Document, load
+from compliance.facts.subjects import find
+from compliance.handlers.runs import Handlers
+from compliance.model import InputError, Status
+from compliance.rules import Rule, bind
+from compliance.template.assembly import Assembly, Stack, load_template
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "http_api"
+NO_VALUE = {"Ref": "AWS::NoValue"}
+# What nothing in a template decides: a parameter without default, a custom resource's attribute.
+UNKNOWN = {"Ref": "OnlyKnownLater"}
+CUSTOM = {"Fn::GetAtt": ["SaysLater", "Anything"]}
+Steps = tuple[str | int, ...]
+Template = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """A template that a document judges green, apart from what the handlers do."""
+
+    name: str
+    template: Template
+    document: Document
+    rules: tuple[Rule, ...]
+    as_of: date
+
+    def judge(self, template: Template) -> Mapping[str, Status] | None:
+        """The verdicts on a template; None where it is no template any more."""
+        assembly = Assembly("template", EXAMPLE)
+        try:
+            assembly.add(
+                Stack(assembly, "S", EXAMPLE, template, region="us-east-1", declared_region="us-east-1")
+            )
+        except InputError:
+            return None
+        environment = self.document.environment.default
+        results = audit.judge(
+            self.rules,
+            self.document,
+            find(self.document, assembly, audit.names(self.rules, environment)),
+            as_of=self.as_of,
+            environment=environment,
+            others="one environment alone",
+            observations=Handlers.none("handlers are not run here"),
+        )
+        return {result.id: result.verdict.status for result in results}
+
+
+@cache
+def worlds() -> tuple[World, ...]:
+    document = load(EXAMPLE / "requirements.yaml")
+    [stack] = load_template(EXAMPLE / "template.yaml").stacks
+    example = World("http_api", dict(stack.template), document, bind(document), AS_OF)
+    return example, *(World(b.name, b.units["dev"].template, DOCUMENT, RULES, AS_OF) for b in bases())
+
+
+def is_function(node: Any) -> bool:
+    return isinstance(node, dict) and len(node) == 1 and next(iter(node)).startswith(("Ref", "Fn::"))
+
+
+def places(node: Any, below: Steps = ()) -> Iterator[Steps]:
+    """Every place in a template's resources: properties and items, as deep as they go, and resources."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if is_function(node):
+        return
+    for key, child in children:
+        yield (*below, key)
+        yield from places(child, (*below, key))
+
+
+def places_of(template: Template) -> list[Steps]:
+    """The resources, and the places in their properties."""
+    resources = template["Resources"]
+    inner = (
+        (name, "Properties", *steps)
+        for name, resource in resources.items()
+        for steps in places(resource.get("Properties", {}))
+    )
+    return [*((name,) for name in resources), *inner]
+
+
+def changed(template: Template, steps: Steps, value: Any) -> Template:
+    """A copy with another value at a place; `NO_VALUE` takes it out."""
+    copy = copy_of(template)
+    copy.setdefault("Parameters", {})["OnlyKnownLater"] = {"Type": "String"}
+    copy.setdefault("Conditions", {})["Later"] = {"Fn::Equals": [UNKNOWN, "yes"]}
+    copy["Resources"]["SaysLater"] = {"Type": "Custom::Thing", "Properties": {"ServiceToken": "arn:x"}}
+    node = copy["Resources"]
+    for step in steps[:-1]:
+        node = node[step]
+    if value == NO_VALUE:
+        del node[steps[-1]]
+    else:
+        node[steps[-1]] = value
+    return copy
+
+
+def at(template: Template, steps: Steps) -> Any:
+    node = template["Resources"]
+    for step in steps:
+        node = node[step]
+    return node
+
+
+def outcomes(value: Any) -> list[Any]:
+    """What a value may turn out to be, once it is known."""
+    if isinstance(value, bool):
+        return [True, False]
+    if isinstance(value, int | float):
+        return [0, 1, 10**6]
+    if isinstance(value, list):
+        return [[], ["another"]] if all(isinstance(item, str) for item in value) else [[]]
+    if isinstance(value, dict) and not is_function(value):
+        return [{}]
+    return ["another", ""]
+
+
+def doubts(template: Template, steps: Steps) -> Iterator[tuple[str, Template, list[Template]]]:
+    """The ways to make a place unknown: how, the template, and what it may turn out to be."""
+    value = at(template, steps)
+    gone = changed(template, steps, NO_VALUE)
+    if len(steps) == 1:
+        hidden = {**value, "Condition": "Later"}
+        yield "hidden", changed(template, steps, hidden), [gone]
+        return
+    maybe = {"Fn::If": ["Later", value, NO_VALUE]}
+    yield "hidden", changed(template, steps, maybe), [gone]
+    turns_out = [changed(template, steps, other) for other in outcomes(value)]
+    yield "unknown", changed(template, steps, UNKNOWN), turns_out
+    yield "custom", changed(template, steps, CUSTOM), turns_out
+
+
+def wrongly_met(world: World, steps: Steps) -> Iterator[str]:
+    """The requirements that pass though what is unknown may turn out to fail them."""
+    for how, template, turns_out in doubts(world.template, steps):
+        found = world.judge(template)
+        met = {id_ for id_, status in (found or {}).items() if status is Status.PASS}
+        for other in turns_out:
+            if met and (verdicts := world.judge(other)):
+                worse = {id_ for id_ in met if verdicts[id_] is not Status.PASS}
+                for id_ in sorted(worse):
+                    yield f"{world.name} {'.'.join(map(str, steps))} {how}: {id_} passes"
+                met -= worse
