@@ -33,6 +33,7 @@ from compliance.rules import Case, Rule, bind
 from compliance.rules.naming import tie_breakers
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.decided import decided
 from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
@@ -400,7 +401,7 @@ def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
 def _templates(assembly: Assembly) -> list[Any]:
     from compliance.scanners import Template
 
-    return [Template(stack.name, stack.template, stack.metadata) for stack in assembly.stacks]
+    return [Template(stack.name, decided(stack), stack.metadata) for stack in assembly.stacks]
 
 
 def _findings(

@@ -253,6 +253,8 @@ def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str
         account, region = stack.account or "the CLI's own account", stack.region or "the CLI's own region"
         count = f"{stack.resources} resource{'s' * (stack.resources != 1)}"
         yield label, f"{stack.stack_name}, {count}, to {account}, {region}"
+    for image in dict.fromkeys(image for stack in stacks for image in stack.images):
+        yield "image", image
     hidden = {name for stack in stacks for name in stack.hidden}
     yield "by", shlex.join(("cdk", "deploy", *(_shown(text, hidden) for text in passed)))
 

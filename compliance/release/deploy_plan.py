@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from compliance.model import InputError
 from compliance.release.snapshot import CACHE, Seal
 from compliance.template import unseen
 from compliance.template.assembly import load_assembly, missing_context
+from compliance.template.images import refusal
 from compliance.template.source import MAX_DEPTH, read_json
 
 
@@ -25,6 +27,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     `parameters` are the template's, with the value that the audit judged them by: the manifest's, or the
     template's default; None where it has neither. `hidden` are those that nobody is to see (NoEcho).
+    `images` are those that the CLI builds for the assembly, with what of.
     """
 
     artifact: str
@@ -34,6 +37,7 @@ class Planned(msgspec.Struct, frozen=True):
     resources: int
     parameters: Mapping[str, Any]
     hidden: frozenset[str] = frozenset()
+    images: tuple[str, ...] = ()
 
 
 def stacks(folder: Path, seal: Seal, allowed: Iterable[str] = ()) -> tuple[Planned, ...]:
@@ -48,7 +52,7 @@ def stacks(folder: Path, seal: Seal, allowed: Iterable[str] = ()) -> tuple[Plann
     found = tuple(reader.read(""))
     for item in unseen.find(load_assembly(folder), allowed):  # refuses an assembly that has no stack
         raise InputError(str(item))
-    return found
+    return tuple(replace(stack, images=tuple(dict.fromkeys(reader.images))) for stack in found)
 
 
 class _Reader:
@@ -58,6 +62,7 @@ class _Reader:
         self.folder, self.files = folder, seal.digests
         self.folders = {parent for path in seal.digests for parent in _parents(path)}
         self.uploads: dict[str, str] = {}  # what is uploaded, by its key
+        self.images: list[str] = []
         self.places: dict[str, str] = {}  # and by bucket and key, for the templates
 
     def read(self, below: str) -> Iterator[Planned]:
@@ -121,7 +126,7 @@ class _Reader:
     def _add_assets(self, file: str, below: str) -> None:
         data = self._object(file)
         for id_, asset in _mapping(data.get("dockerImages", {}), f"{file}: dockerImages").items():
-            self._source(asset, "directory", below, f"{file}: dockerImages.{id_}")
+            self._add_image(asset, below, f"{file}: dockerImages.{id_}")
         for id_, asset in _mapping(data.get("files", {}), f"{file}: files").items():
             where = f"{file}: files.{id_}"
             path = self._source(asset, "path", below, where)
@@ -133,6 +138,19 @@ class _Reader:
                 if self.uploads.setdefault(key, content) != content:
                     raise InputError(f"{where}: another asset is uploaded as {key}")
                 self.places[f"{place.get('bucketName')}/{key}"] = content
+
+    def _add_image(self, asset: Any, below: str, where: str) -> None:
+        """An image that the CLI builds, of a folder of the assembly and of nothing else."""
+        source = _mapping(_mapping(asset, where).get("source", {}), f"{where}.source")
+        if why := refusal(source):
+            raise InputError(f"{where}: {why}: its bytes are not here")
+        folder = self._inside(source.get("directory"), below, f"{where}.source.directory")
+        file = posixpath.normpath(posixpath.join(folder, source.get("dockerFile", "Dockerfile")))
+        if file not in self.files:
+            raise InputError(f"{where}: {file!r} is not in the assembly")
+        for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
+            place = _mapping(place, f"{where}.destinations")
+            self.images.append(f"{place.get('repositoryName')}:{place.get('imageTag')}, built of {file}")
 
     def _source(self, asset: Any, key: str, below: str, where: str) -> str:
         source = _mapping(_mapping(asset, where).get("source", {}), f"{where}.source")

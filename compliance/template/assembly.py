@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from compliance.model import InputError
 from compliance.template.digest import digest_of
+from compliance.template.images import refusal
 from compliance.template.intrinsics import (
     NO_VALUE,
     TOO_FAR,
@@ -752,7 +753,7 @@ class _Folder:
             source = entry.get("source") if isinstance(entry, dict) else None
             if not isinstance(source, dict) or not isinstance(source.get("directory"), str):
                 continue
-            if "executable" in source or not (self.folder / source["directory"]).is_dir():
+            if refusal(source) or not (self.folder / source["directory"]).is_dir():
                 continue
             for place in (entry.get("destinations") or {}).values():
                 self.assembly.places.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")

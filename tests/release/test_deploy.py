@@ -20,6 +20,7 @@ from audited import BUCKET, FUNCTION, World, asset, small_assembly, world
 from inputs import stack_artifact, write
 
 from compliance.model import InputError
+from compliance.release import deploy as release_deploy
 from compliance.release import deploy_plan, snapshot
 from compliance.release.snapshot import Seal
 
@@ -509,6 +510,7 @@ ARTIFACTS = ("manifest.json", "artifacts")
 STACK, PROPERTIES = (*ARTIFACTS, "S"), (*ARTIFACTS, "S", "properties")
 FILES, IMAGE = ("S.assets.json", "files"), ("S.assets.json", "dockerImages", "i")
 SOURCE = (*FILES, "abc", "source")
+DOCKERFILE = ("asset.abc/Dockerfile",)
 CODE = ("S.template.json", "Resources", "F", "Properties", "Code")
 METADATA = (*STACK, "additionalMetadataFile")
 STAGED = ("assembly-P/manifest.json", "artifacts")
@@ -549,6 +551,31 @@ ASKED: dict[str, tuple[Changes, str]] = {
     "a command makes an asset": ({SOURCE: {"executable": ["./make"]}}, f"files.abc: {MADE}"),
     "a command besides a path": ({(*SOURCE, "executable"): ["./make"]}, f"files.abc: {MADE}"),
     "a command makes an image": ({IMAGE: an_image(executable=["x"])}, f"dockerImages.i: {MADE}"),
+    "an image's Dockerfile from outside": (
+        {IMAGE: an_image(directory="asset.abc", dockerFile="../Dockerfile")},
+        "its dockerFile leads out of its folder",
+    ),
+    "an absolute Dockerfile": (
+        {IMAGE: an_image(directory="asset.abc", dockerFile="/etc/passwd")},
+        "its dockerFile leads out of its folder",
+    ),
+    "a Dockerfile that is not here": (
+        {IMAGE: an_image(directory="asset.abc", dockerFile="Other")},
+        "'asset.abc/Other' is not in the assembly",
+    ),
+    **{
+        f"an image with {field}": ({IMAGE: an_image(directory="asset.abc", **{field: value})}, f"({field})")
+        for field, value in {
+            "dockerBuildContexts": {"x": "/home"},
+            "dockerBuildSecrets": {"x": "src=/root/.aws/credentials"},
+            "dockerBuildSsh": "default",
+            "dockerOutputs": ["type=local,dest=/"],
+            "cacheFrom": [{"type": "registry"}],
+            "cacheTo": {"type": "registry"},
+            "networkMode": "host",
+            "somethingNew": "x",
+        }.items()
+    },
     "an image from outside": ({IMAGE: an_image(directory="../d")}, f"{OUT}: '../d'"),
     "an asset from outside": ({(*SOURCE, "path"): "../x"}, f"{OUT}: '../x'"),
     "an absolute asset": ({(*SOURCE, "path"): "/etc"}, f"{OUT}: '/etc'"),
@@ -597,7 +624,12 @@ ASKED: dict[str, tuple[Changes, str]] = {
 GOOD: dict[str, Changes] = {
     "a stage": STAGE,
     "a nested stack": a_nested_stack(BUCKET),
-    "an image": {IMAGE: an_image(directory="asset.abc")},
+    "an image": {IMAGE: an_image(directory="asset.abc"), DOCKERFILE: "FROM scratch"},
+    "an image by its own Dockerfile": {
+        IMAGE: an_image(
+            directory="asset.abc", dockerFile="index.js", dockerBuildArgs={"A": "b"}, platform="linux/arm64"
+        )
+    },
     "a spelled key": {(*CODE, "S3Key"): JOINED},
     "a template that is no asset": {(*PROPERTIES, "stackTemplateAssetObjectUrl"): GONE},
 }
@@ -633,6 +665,11 @@ def test_an_assembly_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_an_assembly_is_good(tmp_path: Path, name: str) -> None:
     assert plan(tmp_path, GOOD[name])[0].stack_name == "s"
+
+
+def test_the_plan_shows_the_images_that_are_built(tmp_path: Path) -> None:
+    stacks = plan(tmp_path, GOOD["an image"])
+    assert ("image", "r:t, built of asset.abc/Dockerfile") in release_deploy.plan(stacks, [])
 
 
 def test_what_cdk_itself_makes_is_good(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""A stack's template with what its parameters decide: no condition hides a resource from who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from compliance.template.intrinsics import names_in_sub
+
+if TYPE_CHECKING:
+    from compliance.template.assembly import Stack
+
+_GONE = object()
+
+
+def decided(stack: Stack) -> Mapping[str, Any]:
+    """The template by the values that it is judged by, for scanners, which know defaults at most.
+
+    What a false condition takes out is gone, `Fn::If` of a decided one is its branch, and the default of a
+    parameter is the value that the manifest passes. Conditions and parameters that nothing uses any more go
+    with them: a linter would complain of them. What is undecided stays as it is.
+    """
+    template = stack.template
+    holds = {name: stack.resolver.condition(name) for name in template.get("Conditions", {})}
+    known = {name: value for name, value in holds.items() if isinstance(value, bool)}
+    made = dict(template)
+    for section in ("Resources", "Outputs"):
+        if isinstance(template.get(section), dict):
+            made[section] = dict(_kept(template[section], known))
+    made["Resources"] = {key: _without(raw, made["Resources"]) for key, raw in made["Resources"].items()}
+    if known:
+        left = {name: raw for name, raw in template["Conditions"].items() if name not in known}
+        needed = set(_conditions(left))
+        left = {name: raw for name, raw in template["Conditions"].items() if name in {*left, *needed}}
+        made.pop("Conditions")
+        made |= {"Conditions": left} if left else {}
+    if isinstance(template.get("Parameters"), dict):
+        before, after = set(_names(template)), set(_names(made))
+        made["Parameters"] = {
+            name: _valued(stack, name, raw)
+            for name, raw in template["Parameters"].items()
+            if name in after or name not in before
+        }
+    return made
+
+
+def _kept(section: Mapping[str, Any], known: Mapping[str, bool]) -> Iterator[tuple[str, Any]]:
+    """The entries whose condition does not take them out, each without a condition that is decided."""
+    for key, raw in section.items():
+        name = raw.get("Condition")
+        if not isinstance(name, str) or name not in known:
+            yield key, _walked(raw, known)
+        elif known[name]:
+            yield key, _walked({k: v for k, v in raw.items() if k != "Condition"}, known)
+
+
+def _walked(node: Any, known: Mapping[str, bool]) -> Any:
+    if isinstance(node, list):
+        return [item for item in (_walked(item, known) for item in node) if item is not _GONE]
+    if not isinstance(node, dict):
+        return node
+    choice = node.get("Fn::If") if len(node) == 1 else None
+    if isinstance(choice, list) and len(choice) == 3 and choice[0] in known:
+        branch = choice[1] if known[choice[0]] else choice[2]
+        return _GONE if branch == {"Ref": "AWS::NoValue"} else _walked(branch, known)
+    walked = ((key, _walked(value, known)) for key, value in node.items())
+    return {key: value for key, value in walked if value is not _GONE}
+
+
+def _without(raw: Any, resources: Mapping[str, Any]) -> Any:
+    """A resource that depends on none that is gone."""
+    depends = raw.get("DependsOn", [])
+    left = [name for name in (depends if isinstance(depends, list) else [depends]) if name in resources]
+    if "DependsOn" not in raw or left == depends or depends in left:
+        return raw
+    rest = {key: value for key, value in raw.items() if key != "DependsOn"}
+    return rest | ({"DependsOn": left} if left else {})
+
+
+def _valued(stack: Stack, name: str, raw: Any) -> Any:
+    """A parameter whose default is what is passed for it."""
+    value = stack.argument(name)
+    return {**raw, "Default": value} if isinstance(value, str | int | float) else raw
+
+
+def _conditions(node: Any) -> Iterator[str]:
+    """The conditions that are named anywhere in some conditions."""
+    if isinstance(node, dict) and len(node) == 1 and isinstance(node.get("Condition"), str):
+        yield node["Condition"]
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _conditions(item)
+
+
+def _names(node: Any) -> Iterator[str]:
+    """What Ref and Fn::Sub name, at any depth."""
+    if isinstance(node, dict):
+        if isinstance(node.get("Ref"), str):
+            yield node["Ref"]
+        if "Fn::Sub" in node:
+            yield from names_in_sub(node["Fn::Sub"])
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _names(item)

@@ -1,0 +1,44 @@
+"""Container images that the CDK CLI builds of folders of an assembly: whether of those folders alone.
+
+https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html: `DockerImageSource` names what
+`docker build` is told. What leads out of the folder, or to what nobody judged, is no part of the assembly.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+# What a source may say of how it is built: each of these is in the assembly's own bytes.
+FIELDS = ("directory", "dockerFile", "dockerBuildTarget", "dockerBuildArgs", "platform", "cacheDisabled")
+# And what it may not: from where else `docker build` takes, or to where else it writes.
+REFUSED: Mapping[str, str] = {
+    "executable": "a command would make it",
+    "dockerBuildContexts": "takes from other build contexts",
+    "dockerBuildSecrets": "takes secrets of the machine that builds it",
+    "dockerBuildSsh": "takes the SSH agent of the machine that builds it",
+    "dockerOutputs": "writes elsewhere than to its repository",
+    "cacheFrom": "takes layers from a cache",
+    "cacheTo": "writes to a cache",
+    "networkMode": "is built in a network of its own choice",
+}
+
+
+def refusal(source: Mapping[str, Any]) -> str | None:
+    """Why an image is not built of the assembly's bytes alone; None where it is.
+
+    Args:
+        source: of an asset manifest's `dockerImages`. Whether its directory is there, the caller has to see.
+    """
+    for field, value in source.items():
+        if field not in FIELDS and value not in (None, [], {}, False):
+            shown = " ".join(map(str, value)) if field == "executable" and isinstance(value, list) else field
+            return f"{REFUSED.get(field, 'has a field that is not known')} ({shown})"
+    file = source.get("dockerFile", "Dockerfile")
+    if not isinstance(file, str) or posixpath.isabs(file) or posixpath.normpath(file).split("/")[0] == "..":
+        return f"its dockerFile leads out of its folder: {file!r}"
+    arguments = source.get("dockerBuildArgs") or {}
+    if not isinstance(arguments, dict) or not all(isinstance(value, str) for value in arguments.values()):
+        return "its dockerBuildArgs are no texts"
+    return None
