@@ -118,12 +118,13 @@ class Scanners:
         try:
             findings = tuple(self._finding(worker.name, entry) for entry in report["findings"])
             run = ScannerRun(worker.name, str(report["version"]), int(report["evaluated"]), findings)
+            looked_at = int(report["resources"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckerError(f"{worker.name} gave a report that makes no sense: {error!r}") from None
         # It may have no check for what is there: its canary and the resources it read prove that it ran.
         wanted = sum(len(template.body.get("Resources", {})) for template in self._templates.values())
-        if report["resources"] != wanted:
-            raise CheckerError(f"{worker.name} looked at {report['resources']} of {wanted} resources")
+        if looked_at != wanted:
+            raise CheckerError(f"{worker.name} looked at {looked_at} of {wanted} resources")
         return run
 
     def _finding(self, scanner: str, entry: Mapping[str, Any]) -> Finding:

@@ -291,7 +291,7 @@ def says(text: str) -> list[str]:
         (says(""), "gave no report"),
         (says('{"version": "1"}'), "a report that makes no sense: KeyError('findings')"),
         (says("[]"), "a report that makes no sense"),
-        (says('{"version": "1", "evaluated": 0, "findings": []}'), "evaluated nothing"),
+        (says('{"version": "1", "evaluated": 0, "resources": 0, "findings": []}'), "looked at 0 of "),
         (says('{"version": "1", "evaluated": 3, "findings": [{"stack": "Other"}]}'), "makes no sense"),
         ([sys.executable, "-c", "import os; os.abort()"], "could not run: it ended with code -6"),
         ([sys.executable, "-c", "import time; time.sleep(60)"], "did not finish in time"),
