@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -179,6 +180,7 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
 
     values = {name: resolver.resolve({"Ref": name}) for name in template.get("Parameters", {})}
     plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | list)}
+    logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # what it refuses is said by the error
     translator = Translator(_policies(), Parser(), boto_session=_Session(region or "us-east-1"))
     try:
         made: dict[str, Any] = translator.translate(_uploaded(template), plain)
@@ -221,6 +223,7 @@ def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
     ]
     for raw in template["Resources"].values():
         if isinstance(raw, dict):
+            _set_aside(raw)
             owners.append((str(raw.get("Type")).removeprefix("AWS::Serverless::"), raw.get("Properties")))
     for type_, properties in owners:
         name = _FILES.get(type_)
@@ -231,12 +234,24 @@ def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
+def _set_aside(raw: dict[str, Any]) -> None:
+    """What the translator would ask AWS for, or a build: an application of the repository, an image."""
+    properties = raw.get("Properties")
+    if not isinstance(properties, dict):
+        return
+    if raw.get("Type") == "AWS::Serverless::Application" and isinstance(properties.get("Location"), dict):
+        raw["Type"] = "AWS::CloudFormation::Stack"
+        raw["Properties"] = {"TemplateURL": _unknown(SERVERLESS, "an application of AWS's repository")}
+    if raw.get("Type") == "AWS::Serverless::Function" and properties.get("PackageType") == "Image":
+        properties.setdefault("ImageUri", LOCAL)
+
+
 def _without_local(node: Any) -> Any:
     """What the translator made, with unknown code in the place of what lies beside the template."""
     if isinstance(node, list):
         return [_without_local(item) for item in node]
     if not isinstance(node, dict):
         return node
-    if LOCAL in (node.get("S3Bucket"), node.get("Bucket")):
+    if LOCAL in (node.get("S3Bucket"), node.get("Bucket"), node.get("ImageUri")):
         return _unknown(SERVERLESS, "code beside the template")
     return {key: _without_local(value) for key, value in node.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from compliance.model import InputError
+from compliance.template import unseen
 from compliance.template.assembly import Stack, load_template
 from compliance.template.intrinsics import Unknown, is_unknown
 
@@ -128,6 +129,20 @@ def test_a_serverless_application_is_what_aws_makes_of_it(tmp_path: Path) -> Non
     other = stack.resources["G"]
     assert (other.get("Code.S3Bucket"), other.get("Code.S3Key"), other.get("Timeout")) == ("b", "k", 7)
     assert role.source == "t.yaml:4"
+
+
+def test_what_only_aws_or_a_build_knows_is_unknown(tmp_path: Path) -> None:
+    stack = load(
+        tmp_path,
+        SERVERLESS + "Resources:\n"
+        "  A:\n"
+        "    Type: AWS::Serverless::Application\n"
+        "    Properties: {Location: {ApplicationId: 'arn:aws:x', SemanticVersion: 1.0.0}}\n"
+        "  F: {Type: AWS::Serverless::Function, Properties: {PackageType: Image}}\n",
+    )
+    assert isinstance(stack.resources["F"].get("Code"), Unknown)
+    (nested,) = (found for found in unseen.find(stack.assembly) if found.logical_id == "A")
+    assert not nested.excused
 
 
 @pytest.mark.parametrize(
