@@ -1,0 +1,160 @@
+"""Facts in expressions: policies, alarms, triggers, log groups, JSON, dynamic references, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from predicate import verdict
+
+TEMPLATE = """\
+Parameters:
+  Name: {Type: String}
+Resources:
+  Worker:
+    Type: AWS::Lambda::Function
+    Properties:
+      Role: !GetAtt Role.Arn
+      KmsKeyArn: !GetAtt Key.Arn
+      Environment: {Variables: {TABLE: !Ref Table, DB: !Sub "{{resolve:secretsmanager:${Secret}:SecretString:host}}"}}
+      Layers: ["{{resolve:ssm:/layers/one:3}}"]
+  Key: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {Statement: []}}}
+  Secret: {Type: AWS::SecretsManager::Secret}
+  Table: {Type: AWS::DynamoDB::Table, Properties: {TableName: visits}}
+  Bucket: {Type: AWS::S3::Bucket}
+  Topic: {Type: AWS::SNS::Topic}
+  Queue: {Type: AWS::SQS::Queue}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: {Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: "sts:AssumeRole"}}
+      Policies:
+        - PolicyName: own
+          PolicyDocument:
+            Statement:
+              - {Effect: Allow, Action: "dynamodb:Put*", Resource: !GetAtt Table.Arn}
+              - {Effect: Deny, Action: "s3:DeleteObject", Resource: "*"}
+  More:
+    Type: AWS::IAM::Policy
+    Properties:
+      PolicyName: more
+      Roles: [!Ref Role]
+      PolicyDocument: {Statement: [{Effect: Allow, Action: ["s3:*"], Resource: !Sub "${Bucket.Arn}/*"}]}
+  Public:
+    Type: AWS::S3::BucketPolicy
+    Properties:
+      Bucket: !Ref Bucket
+      PolicyDocument: {Statement: [{Effect: Allow, Principal: "*", Action: s3:GetObject, Resource: !Sub "${Bucket.Arn}/*"}]}
+  Subscription: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref Topic, Protocol: lambda, Endpoint: !GetAtt Worker.Arn}}
+  Mapping: {Type: AWS::Lambda::EventSourceMapping, Properties: {FunctionName: !Ref Worker, EventSourceArn: !GetAtt Queue.Arn, Enabled: false}}
+  Rule: {Type: AWS::Events::Rule, Properties: {Targets: [{Id: a, Arn: !GetAtt Worker.Arn}]}}
+  Logs: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: !Sub "/aws/lambda/${Worker}"}}
+  Other: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /other}}
+  Errors:
+    Type: AWS::CloudWatch::Alarm
+    Properties: {Namespace: AWS/Lambda, MetricName: Errors, Dimensions: [{Name: FunctionName, Value: !Ref Worker}], AlarmActions: [!Ref Topic], Threshold: 5, ComparisonOperator: GreaterThanThreshold, EvaluationPeriods: 1, Statistic: Sum, Period: 60}
+  Rate:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Threshold: 5
+      ComparisonOperator: GreaterThanThreshold
+      EvaluationPeriods: 1
+      ActionsEnabled: false
+      AlarmActions: [!Ref Topic]
+      Metrics:
+        - {Id: e, Expression: "100 * a / b"}
+        - {Id: a, ReturnData: false, MetricStat: {Period: 60, Stat: Sum, Metric: {Namespace: AWS/Lambda, MetricName: Throttles, Dimensions: [{Name: FunctionName, Value: !Ref Worker}]}}}
+        - {Id: b, ReturnData: false, MetricStat: {Period: 60, Stat: Sum, Metric: {Namespace: AWS/Lambda, MetricName: Invocations, Dimensions: [{Name: FunctionName, Value: !Ref Worker}]}}}
+  Machine:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      RoleArn: !GetAtt Role.Arn
+      DefinitionString: !Sub '{"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": "${Worker.Arn}", "TimeoutSeconds": 30, "End": true}}}'
+  Unknown: {Type: AWS::StepFunctions::StateMachine, Properties: {RoleArn: !GetAtt Role.Arn, DefinitionString: !Ref Name}}
+"""  # noqa: E501
+SUBJECTS: dict[str, Any] = {
+    name: {"type": type_, "about": f"the {name}"}
+    for name, type_ in {
+        "worker": "AWS::Lambda::Function",
+        "role": "AWS::IAM::Role",
+        "table": "AWS::DynamoDB::Table",
+        "bucket": "AWS::S3::Bucket",
+        "topic": "AWS::SNS::Topic",
+        "queue": "AWS::SQS::Queue",
+        "secret": "AWS::SecretsManager::Secret",
+        "key": "AWS::KMS::Key",
+    }.items()
+} | {
+    name.lower(): {
+        "type": "AWS::StepFunctions::StateMachine",
+        "about": "one of two",
+        "where": f"self.logical_id == '{name}'",
+    }
+    for name in ("Machine", "Unknown")
+}
+HOLDS = """
+statements(role).exists(s, s.allows('dynamodb:PutItem') && s.on == [table])
+!statements(role).exists(s, s.allows('dynamodb:GetItem'))
+statements(role).exists(s, !s.allow && s.actions == ['s3:DeleteObject'])
+size(statements(role)) == 3
+statements(bucket).exists(s, '*' in s.principals)
+trust(role).all(s, s.principals == ['lambda.amazonaws.com'])
+may(role, 'dynamodb:PutItem', table)
+may(worker, 'dynamodb:PutItem', table)
+!may(worker, 'dynamodb:GetItem', table)
+may(worker, 's3:PutObject', bucket) && !may(worker, 's3:DeleteObject', bucket)
+alarms_on(worker, 'Errors').exists(a, tells(a, topic) && a.Threshold == 5)
+alarms_on(worker, 'Throttles').exists(a, a.logical_id == 'Rate')
+!alarms_on(worker, 'Throttles').exists(a, tells(a, topic))
+size(alarms_on(worker)) == 2 && size(alarms_on(queue)) == 0
+alarms_on(worker, 'Errors').all(a, metrics(a).all(m, m.statistic == 'Sum' && m.period == 60))
+triggers(worker).exists(t, t.source == topic && t.enabled)
+triggers(worker).exists(t, t.source == queue && !t.enabled)
+triggers(worker).exists(t, t.by.type == 'AWS::Events::Rule')
+log_groups_of(worker).map(g, g.logical_id) == ['Logs']
+key_of(worker) == key && key_of(queue) == null
+json(machine.DefinitionString).States.Call.Resource == worker
+json(machine.DefinitionString).States.Call.TimeoutSeconds <= 60
+refs(machine).exists(r, r == worker)
+dynamic(worker.Environment.Variables.DB).target == secret
+dynamic(worker.Environment.Variables.DB).key == 'host'
+dynamic(worker.Layers[0]).service == 'ssm' && dynamic(worker.Layers[0]).name == '/layers/one'
+dynamic(worker.Environment.Variables.TABLE).service == null
+version('8.0.39') < version('8.0.100') && version('python3.9') < version('python3.13')
+cidr('10.0.0.0/8').contains('10.1.0.0/16') && !cidr('10.0.0.0/8').contains('11.0.0.0/16')
+cidr('0.0.0.0/0').world && !cidr('10.0.0.0/8').public && cidr('8.8.8.0/24').public
+cidr('10.0.0.0/16').overlaps('10.0.1.0/24')
+referrers(table).exists(r, r == worker) && referrers(table).exists(r, r == role)
+target(worker.Role) == role && target(worker.Environment.Variables.TABLE) == table
+attribute(worker.Role) == 'Arn' && attribute(worker.Environment.Variables.TABLE) == ''
+users(parameters[0]).map(u, u.logical_id) == ['Unknown']
+worker.Environment.Variables.TABLE == 'visits'
+role in worker.depends_on && !(worker in role.depends_on)
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("expression", HOLDS)
+def test_a_fact_holds_and_its_opposite_does_not(tmp_path: Path, expression: str) -> None:
+    subjects = {"subjects": SUBJECTS}
+    assert verdict(tmp_path, TEMPLATE, {"each": "worker", "that": expression}, **subjects) == "pass"
+    assert verdict(tmp_path, TEMPLATE, {"each": "worker", "that": f"!({expression})"}, **subjects) == "fail"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "json(unknown.DefinitionString).StartAt == 'Call'",
+        "worker.Environment.Variables.DB == 'x'",
+        "worker.Environment.Variables.DB.startsWith('x')",
+        "worker.region == 'us-east-1'",
+        "size(triggers(queue)) == 0",  # the machine that is not known may call it
+        "refers(unknown, worker) || refers(unknown.DefinitionString, worker)",
+        "worker.Role == 'arn:aws:iam::123456789012:role/x' || worker.account == '123456789012'",
+    ],
+)
+def test_what_only_the_deployment_knows_is_not_assessed(tmp_path: Path, expression: str) -> None:
+    for that in (expression, f"!({expression})"):
+        assert (
+            verdict(tmp_path, TEMPLATE, {"each": "worker", "that": that}, subjects=SUBJECTS) == "not_assessed"
+        )
