@@ -625,7 +625,7 @@ def _judged(
         results = judge(
             rules,
             document,
-            find(document, assembly, names(rules, environment)),
+            find(document, assembly, names(rules, environment), environment),
             as_of=as_of,
             environment=environment,
             others="a draft looks at one environment",

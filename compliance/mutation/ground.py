@@ -105,7 +105,7 @@ class Ground:
         """Who is who in an environment's input."""
         if environment == self.environment:
             return self.pipeline
-        return find(self.document, self.inputs[environment], names(self.rules, environment))
+        return find(self.document, self.inputs[environment], names(self.rules, environment), environment)
 
     @cached_property
     def observations(self) -> Handlers:
@@ -250,7 +250,7 @@ class Ground:
         )
 
     def _find(self, assembly: Assembly) -> Wiring:
-        return find(self.document, assembly, names(self.rules, self.environment))
+        return find(self.document, assembly, names(self.rules, self.environment), self.environment)
 
     # A changed template
 

@@ -94,7 +94,7 @@ class ComplianceChecks:
         results = judge(
             rules,
             document,
-            find(document, assembly, names(rules, environment)),
+            find(document, assembly, names(rules, environment), environment),
             as_of=self._as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
             environment=environment,
             others=ELSEWHERE,
