@@ -66,6 +66,14 @@ SAME: dict[str, tuple[tuple[str, str], ...]] = {
     "numbers as text": (("FromPort: 3306, ToPort: 3306", 'FromPort: "3306", ToPort: "3306"'),),
     "the protocol by its number": (("{IpProtocol: tcp, FromPort: 3306", "{IpProtocol: 6, FromPort: 3306"),),
 }
+SAME["true as text"] = (("AllSupported: true", 'AllSupported: "true"'),)
+SAME["a dynamic reference in pieces"] = (
+    (
+        'MasterUserPassword: !Sub "{{resolve:secretsmanager:${Credentials}:SecretString:password}}"',
+        'MasterUserPassword: !Join ["", ["{{resolve:secrets", "manager:", !Ref Credentials, '
+        '":SecretString:password}}"]]',
+    ),
+)
 WRONG: dict[str, tuple[tuple[str, str], ...]] = {
     "open to the world by a second ingress": (
         ("Resources:\n", "Resources:\n" + APART % 'IpProtocol: "-1", CidrIp: 0.0.0.0/0'),

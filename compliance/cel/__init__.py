@@ -60,8 +60,11 @@ class Expression:
         A binding that is a function without arguments is called when its name is first read. What host
         values append to `trace` while they are read is cut to what decided the value.
         """
-        frame = Frame(dict(bindings), [] if trace is None else trace)
-        return plain(self._run(frame))
+        return plain(self._run(Frame(dict(bindings), [] if trace is None else trace)))
+
+    def holds(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> bool:
+        """Whether it is true. Raises Undecided, and Failed also where it is neither true nor false."""
+        return truth(self._run(Frame(dict(bindings), [] if trace is None else trace)))
 
 
 def compile(text: str, names: Iterable[str], functions: Mapping[str, Function] = {}) -> Expression:

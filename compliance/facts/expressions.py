@@ -302,21 +302,19 @@ class Bound:
         return read
 
     def evaluate(self, expression: cel.Expression, self_: Resource | None = None) -> Any:
-        """The value, with what was read: raises Undecided, Failed."""
-        bindings = dict(self._bindings)
-        if self_ is not None:
-            bindings["self"] = self.world.thing(self_)
-        return expression.evaluate(bindings, self.world.trace)
+        """The value; what was read is in the world's trace. Raises Undecided, Failed."""
+        return expression.evaluate(self._bound(self_), self.world.trace)
+
+    def _bound(self, self_: Resource | None) -> dict[str, Any]:
+        own = {} if self_ is None else {"self": self.world.thing(self_)}
+        return {**self._bindings, **own}
 
     def outcome(self, expression: cel.Expression, self_: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read."""
         outer, self.world.trace = self.world.trace, []
         try:
-            value = self.evaluate(expression, self_)
-            reads = _distinct(self.world.trace)
-            if not isinstance(value, bool):
-                return Outcome(None, reads, f"{value} is neither true nor false")
-            return Outcome(value, reads)
+            value = expression.holds(self._bound(self_), self.world.trace)
+            return Outcome(value, _distinct(self.world.trace))
         except Undecided as error:
             lacks = error.name if isinstance(error, Lacking) else None
             return Outcome(None, _distinct(self.world.trace), error.why, True, lacks)

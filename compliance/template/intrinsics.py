@@ -544,6 +544,7 @@ def join(values: Iterable[Value]) -> Value:
     literals: list[str] = []  # that end the text so far
     length = 0
     for value in values:
+        value = value.text if isinstance(value, Dynamic) else value  # a piece of one may stand by itself
         for part in (value,) if isinstance(value, str) else parts_of(value):
             length += len(part) if isinstance(part, str) else 100  # what a name may be long
             if length > MAX_TEXT:
