@@ -9,6 +9,7 @@ import pytest
 from compliance.audit import Options, audit
 from compliance.document.requirements import KEYED, load
 from compliance.model import Status
+from compliance.rules import bind
 
 DOCUMENTS = Path(__file__).parents[1] / "examples" / "documents"
 TEMPLATES = sorted(DOCUMENTS.glob("*/corrected.yaml"))
@@ -28,6 +29,11 @@ def unmet(folder: Path, template: Path) -> dict[str, str]:
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)
 def test_the_corrected_template_is_right(path: Path) -> None:
     assert unmet(path.parent, path) == {}
+
+
+@pytest.mark.parametrize("path", sorted(DOCUMENTS.glob("*/requirements.yaml")), ids=lambda p: p.parent.name)
+def test_every_document_can_be_read(path: Path) -> None:
+    assert bind(load(path))
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:
