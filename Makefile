@@ -25,8 +25,10 @@ help:
 # A failed install leaves no stamp, so the next run repeats it.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	$(PYTHON) -m venv --clear $(VENV)
+	@echo "   installing Python packages, once: a minute or two" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@echo "   installing what requirements.lock lists" >&2
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
@@ -38,7 +40,7 @@ $(EMULATOR_READY): requirements-emulator.lock | $(READY)
 	@touch $@
 
 audit: $(READY)
-	@$(BIN)/compliance audit $(ARGS)
+	@COMPLIANCE_PROGRESS=1 $(BIN)/compliance audit $(ARGS)
 
 test: $(READY) $(EMULATOR_READY) lint
 	$(BIN)/python -m pytest $(ARGS)

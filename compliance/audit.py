@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -23,9 +24,11 @@ from compliance.model import (
     CategoryScore,
     CheckerError,
     InputError,
+    Judged,
     Result,
     ScannerRun,
     Scorecard,
+    Severity,
     Status,
     Subject,
 )
@@ -37,8 +40,9 @@ from compliance.template.decided import decided
 from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
-    from compliance.document.waivers import Outcome
+    from compliance.document.waivers import Outcome, Waiver
     from compliance.handlers.runs import Handlers
+    from compliance.scanners.classes import Classes
     from compliance.template.deployed import Deployment
 
 Progress = Callable[[str], None]
@@ -53,8 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
     where a new one is made. `take` is given the folder that the app was synthesised into, before anything
-    of it is read, and says which folder is judged in its place: a copy that outlives the audit. `app_may`
-    is what the app may besides: `credentials`, `daemons`, `write=DIR`.
+    of it is read, and says which folder is judged in its place: a copy that outlives the audit.
     """
 
     app: str | None = None
@@ -77,7 +80,10 @@ class Options(msgspec.Struct, frozen=True):
     prune_baseline: bool = False
     history: Path | None = None
     take: Callable[[Path], Path] | None = None
-    app_may: tuple[str, ...] = ()
+    waive_cdk_made: str | None = None
+    ignore: Mapping[str, str] = msgspec.field(default_factory=dict)
+    select: Mapping[str, str] = msgspec.field(default_factory=dict)
+    fail_on: Severity = Severity.LOW
 
 
 Bound = tuple[Document, tuple[Rule, ...]]
@@ -98,6 +104,8 @@ def audit(
     """
     document, rules = ready(options.requirements)
     environment = _environment(options, document)
+    progress("reading the requirements")
+    granted = _granted(options)
     known = _baseline(options, environment)
     past = history.load(options.history) if options.history else ()
     with ExitStack() as stack:
@@ -114,6 +122,7 @@ def audit(
         observations = _observations(options, rules, document, pipeline, environment)
         progress("judging")
         others = find_others()
+        alike = tuple(_alike(document, environment, assembly, others))
         found, asked = _compared(deployment)
         results = judge(
             rules,
@@ -136,7 +145,9 @@ def audit(
 
         def score(known: Baseline | None) -> Scorecard:
             judged = tuple(map(known.result, results)) if known else results
-            findings, problems, warnings = _findings(options, document, assembly, judged, runs, known)
+            findings, problems, warnings = _findings(
+                options, document, assembly, judged, runs, known, granted
+            )
             return Scorecard(
                 as_of=options.as_of.isoformat(),
                 subject=subject,
@@ -144,9 +155,11 @@ def audit(
                 categories=tuple(_scores(document, judged)),
                 findings=findings,
                 scanners=tuple(runs),
-                notes=(*_notes(options, others, observations), *asked, *beside, *warnings),
+                notes=(*_notes(options, others, observations), *alike, *asked, *beside, *warnings),
                 problems=(*hidden, *found, *problems),
                 diagram=drawn,
+                fail_on=options.fail_on,
+                document=_document(document),
             )
 
         card = _adopted(options, known, score)
@@ -264,9 +277,10 @@ def _synthesised(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[Assembly, Others]:
-    from compliance.template.synth import Synths, find_app
+    from compliance.template.alike import Memory
+    from compliance.template.synth import Synths, find_app, synthesise
 
-    app = find_app(options.app, options.folder, options.context, options.app_may)
+    app = find_app(options.app, options.folder, options.context)
     folder = Path(
         stack.enter_context(
             tempfile.TemporaryDirectory(prefix="compliance-synth-", ignore_cleanup_errors=True)
@@ -274,8 +288,11 @@ def _synthesised(
     )
     key = document.environment.context
     own = {} if options.environment is None and key not in options.context else {key: environment}
-    progress(f"synthesising for {', '.join([environment, *names])}")
-    synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in names}})
+    memory = Memory(options.cache if names else None, app, (key, environment, *names))
+    made_alike = memory.holds()
+    asked = () if made_alike else names
+    progress(f"synthesising for {', '.join([environment, *asked])}")
+    synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in asked}})
     stack.callback(synths.close)
 
     def load_one(folder: Path) -> Assembly:
@@ -284,15 +301,27 @@ def _synthesised(
 
     def load_other(name: str) -> Assembly | str:
         try:
-            other = load_one(synths.result(name))
+            other = load_one(synths.result(name) if name in asked else again(name))
             return f"synthesised for {name}: {other.missing[0]}" if other.missing else other
         except InputError as error:
             return f"synthesised for {name}: {error}"
 
+    def again(name: str) -> Path:
+        """One more synth, where what is remembered does not hold any more."""
+        return synthesise(app, folder / f"again{list(names).index(name)}", {key: name})
+
+    def others() -> Mapping[str, Assembly | str]:
+        if made_alike and made_alike == assembly.digest:
+            return dict.fromkeys(names, assembly)
+        found = {name: load_other(name) for name in names}
+        if found and all(isinstance(o, Assembly) and o.digest == assembly.digest for o in found.values()):
+            memory.keep(assembly.digest)
+        return found
+
     made = synths.result(environment)
     assembly = load_one(options.take(made) if options.take else made)
     assembly.kind = "app"
-    return assembly, lambda: {name: load_other(name) for name in names}
+    return assembly, others
 
 
 def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
@@ -359,7 +388,14 @@ def _result(rule: Rule, case: Case) -> Result:
         fix=requirement.fix,
         verdict=verdict,
         confirmed_by=tuple(requirement.confirmed_by),
+        text=requirement.text,
+        source=requirement.source,
     )
+
+
+def _document(document: Document) -> Judged:
+    digest = hashlib.sha256(document.path.read_bytes()).hexdigest()
+    return Judged(document.title, str(document.path), digest)
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:
@@ -381,18 +417,30 @@ def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]
 def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
-    if options.assembly is None and options.template is None and options.deployed is None:
-        from compliance.template.confined import limits, permitted
-
-        yield from (f"app: {limit}" for limit in limits(permitted(options.app_may, options.folder)))
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
+    if options.fail_on is not Severity.LOW:
+        yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not colour the gate"
     if any(run.cached for run in seen.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
     for limit in dict.fromkeys(limit for run in seen.all for limit in run.unheld):
         yield f"sandbox: {limit}"
     if isinstance(others, str):
         yield others
+
+
+def _alike(
+    document: Document, environment: str, assembly: Assembly, others: Mapping[str, Assembly | str] | str
+) -> Iterator[str]:
+    """That the app makes one assembly for all environments, where that was seen."""
+    if isinstance(others, str) or not others:
+        return
+    if all(isinstance(other, Assembly) and other.digest == assembly.digest for other in others.values()):
+        how = "all synths agreed; the next audit makes one"
+        if all(other is assembly for other in others.values()):
+            how = "synthesised once, as remembered (--no-cache synthesises all)"
+        key, every = document.environment.context, ", ".join((environment, *others))
+        yield f"the app makes the same for {every}, for it reads no context key {key!r}: {how}"
 
 
 # The scanners' findings
@@ -411,6 +459,7 @@ def _findings(
     results: Sequence[Result],
     runs: Sequence[ScannerRun],
     known: Baseline | None,
+    granted: Sequence[Waiver],
 ) -> Outcome:
     """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
     if not runs:
@@ -419,7 +468,6 @@ def _findings(
     from compliance.scanners import finding_status
 
     path = options.waivers or options.requirements.with_name("waivers.yaml")
-    granted = waivers.load(path) if options.waivers or path.is_file() else ()
     left: tuple[str, ...] = ()
     if not options.waivers and not waivers.concern(granted, _names(assembly)):
         # those of another app: the document is shared, its waivers are not
@@ -434,8 +482,26 @@ def _findings(
         ran=[run.name for run in runs],
         environment=_environment(options, document),
         adopt=known.findings if known else None,
+        classes=_classes(options),
     )
     return findings, problems, (*warnings, *left)
+
+
+def _granted(options: Options) -> Sequence[Waiver]:
+    """The waivers of the audit, read before any work. Raises InputError on malformed ones."""
+    from compliance.document import waivers
+
+    _classes(options).check()
+    path = options.waivers or options.requirements.with_name("waivers.yaml")
+    granted = waivers.load(path) if options.waivers or path.is_file() else ()
+    waivers.check(granted)
+    return granted
+
+
+def _classes(options: Options) -> Classes:
+    from compliance.scanners.classes import Classes
+
+    return Classes(options.waive_cdk_made, options.ignore, options.select)
 
 
 def _names(assembly: Assembly) -> set[str]:

@@ -22,7 +22,7 @@ from compliance.model import CheckerError, InputError
 from compliance.reports.text import one_line, printable
 
 # Each is a module of compliance.commands, and in it the command of the same name.
-COMMANDS = ("audit", "completion", "deploy", "eval", "fleet", "init", "requirements", "schema")
+COMMANDS = ("audit", "completion", "deploy", "eval", "fleet", "init", "requirements", "schema", "waive")
 
 
 class Trusted(click.Command):
@@ -119,10 +119,11 @@ def main() -> None:
     compliance fleet accounts/                   all in a folder, in one table
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
-    compliance eval 'size(resources)' --template stack.yaml    try an expression
+    compliance eval 'size(resources)'            try an expression
     compliance schema                            the document's schema, for editors
     compliance deploy -c env=staging             audit it, then deploy that
     compliance init --template stack.yaml        a first document, for any stack
+    compliance waive --list-expiring             which waivers end soon
     compliance completion bash                   for `eval` in ~/.bashrc
     """
 

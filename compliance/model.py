@@ -103,7 +103,8 @@ class FindingStatus(StrEnum):
 class Finding(msgspec.Struct, frozen=True):
     """What a scanner reports of one resource. `rule` is the scanner's whole finding id.
 
-    `fact` is what it says in words that the rules of other scanners share, if there are any.
+    `fact` is what it says in words that the rules of other scanners share, if there are any. `made_by_cdk`
+    says what of CDK's own the construct is, where no app makes it. A waiver of a class has no `expires`.
     """
 
     scanner: str
@@ -120,6 +121,7 @@ class Finding(msgspec.Struct, frozen=True):
     reason: str | None = None
     expires: str | None = None
     fact: str | None = None
+    made_by_cdk: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -153,7 +155,8 @@ class ScannerRun(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """One requirement with its verdict, in the document's order.
 
-    `known` is set where it is not met and the baseline lists all that is wrong with it.
+    `known` is set where it is not met and the baseline lists all that is wrong with it. `text` and
+    `source` are the requirement's own.
     """
 
     id: str
@@ -164,6 +167,8 @@ class Result(msgspec.Struct, frozen=True):
     verdict: Verdict
     confirmed_by: tuple[str, ...] = ()
     known: bool = False
+    text: str = ""
+    source: str | None = None
 
     @property
     def settled(self) -> bool:
@@ -187,6 +192,14 @@ class Subject(msgspec.Struct, frozen=True):
     path: str
     digest: str
     environment: str
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The requirements document that was judged by; `digest` is a sha256 of its bytes."""
+
+    title: str
+    path: str
+    digest: str
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -274,11 +287,18 @@ class Scorecard(msgspec.Struct, frozen=True):
     diagram: Diagram = Diagram()
     tool: Mapping[str, str] = msgspec.field(default_factory=dict)
     history: History | None = None
+    fail_on: Severity = Severity.LOW
+    document: Judged | None = None
 
     def total(self, *, hardening: bool) -> tuple[int, int]:
         """How many requirements are met, of how many: of hardening, or of all the others."""
         own = [c for c in self.categories if c.hardening is hardening]
         return sum(c.met for c in own), sum(c.total for c in own)
+
+    def counts(self, severity: Severity) -> bool:
+        """Whether what is so severe colours the gate."""
+        order = list(Severity)
+        return order.index(severity) <= order.index(self.fail_on)
 
     @property
     def gate(self) -> Literal["green", "red"]:
@@ -288,6 +308,8 @@ class Scorecard(msgspec.Struct, frozen=True):
     def green(self) -> bool:
         """The gate: in gating categories all is met, excused or known; no open finding, no problem."""
         gating = {c.id for c in self.categories if c.gate}
-        unmet = (r for r in self.results if r.category in gating and not r.settled)
-        open_ = (f for f in self.findings if f.status is FindingStatus.OPEN)
+        unmet = (
+            r for r in self.results if r.category in gating and not r.settled and self.counts(r.severity)
+        )
+        open_ = (f for f in self.findings if f.status is FindingStatus.OPEN and self.counts(f.severity))
         return not any(unmet) and not any(open_) and not self.problems

@@ -32,9 +32,14 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
     for name in ("skip_scanners", "skip_handlers"):
         if given[name]:
             raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
-    for name in ("baseline", "write_baseline"):
-        if given[name]:
-            raise click.UsageError(f"--attest says that all is met; --{name.replace('_', '-')} knows better")
+    if given["write_baseline"]:
+        raise click.UsageError("--attest says that all is met; --write-baseline knows better")
+    if given["baseline"] and not given["allow_baseline"]:
+        raise click.UsageError(
+            "--attest says that all is met, and --baseline knows better; --allow-baseline attests it as such"
+        )
+    if given["fail_on"] != "low":
+        raise click.UsageError("--attest says that all is met; --fail-on leaves some out")
     now = attestation.today()
     if ctx.get_parameter_source("as_of") is not ParameterSource.DEFAULT and given["as_of"] != now:
         raise click.UsageError(f"--attest is for today, {now} (UTC), not for --as-of {given['as_of']}")
@@ -78,6 +83,7 @@ def attesting(
                     context=options.context,
                     folder=options.folder,
                     document=options.requirements,
+                    baseline=options.baseline,
                 )
             except attestation.RefusedError as error:
                 click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)

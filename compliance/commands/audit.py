@@ -21,7 +21,6 @@ from compliance.commands.common import (
 )
 from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
-    APP_MAY,
     AS_OF,
     EXISTING,
     NO_CACHE,
@@ -32,11 +31,12 @@ from compliance.commands.options import (
     SKIP_HANDLERS,
     SKIP_SCANNERS,
     WAIVERS,
+    class_options,
     input_options,
 )
-from compliance.model import InputError, Scorecard
+from compliance.model import InputError, Scorecard, Severity
 
-FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit")
+FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit", "github")
 
 
 # What a report's file name says of its format; the first that fits.
@@ -64,8 +64,15 @@ SUFFIXES = {
 @AS_OF
 @SKIP_SCANNERS
 @SKIP_HANDLERS
-@APP_MAY
 @PACK
+@class_options
+@click.option(
+    "--fail-on",
+    type=click.Choice([severity.value for severity in Severity]),
+    default=Severity.LOW.value,
+    metavar="SEVERITY",
+    help="Least severity that colours the gate: high, medium or low [default: low]. Reports show all.",
+)
 @NO_CACHE
 @click.option(
     "--format",
@@ -97,6 +104,11 @@ SUFFIXES = {
     type=EXISTING,
     metavar="FILE",
     help="Append this run to a file, and show what is new since the last.",
+)
+@click.option(
+    "--allow-baseline",
+    is_flag=True,
+    help="Attest with the --baseline: the attestation carries its digest, and what is known.",
 )
 @click.option(
     "--attest", type=EXISTING, metavar="FILE", help="Attest a green verdict, file by file (in-toto)."
@@ -160,12 +172,16 @@ def audit(
         from compliance.commands.attesting import check_usage
 
         check_usage(click.get_current_context(), attest, sign, keep)
+    elif others["allow_baseline"]:
+        raise click.UsageError("--allow-baseline is for --attest; an audit takes any --baseline")
     elif sign or keep:
         raise click.UsageError(f"{'--sign' if sign else '--keep'} is for --attest")
 
     from compliance.audit import Options, cache_folder
     from compliance.audit import audit as run
 
+    others.pop("allow_baseline")
+    others["fail_on"] = Severity(others["fail_on"])
     others["cache"] = None if no_cache else cache_folder()
     with ExitStack() as stack:
         finish = None

@@ -75,14 +75,24 @@ def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
-    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if quiet:
         yield lambda _: None
+        return
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        # A pipe gets one line where it fails, unless somebody reads along: `make audit`, a job's log.
+        start = time.monotonic()
+        lines = bool(os.environ.get("COMPLIANCE_PROGRESS"))
+        yield lambda text: click.echo(_phase(start, text), err=True) if lines else None
         return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status("starting") as status:
         yield lambda text: status.update(Text(one_line(printable(text))))
+
+
+def _phase(start: float, text: str) -> str:
+    return f"{time.monotonic() - start:4.0f} s  {one_line(printable(text))}"
 
 
 def close_stdout() -> None:

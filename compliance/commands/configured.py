@@ -61,6 +61,8 @@ class Configured(click.Command):
         table = settings.read(pyproject)
         said = {name: getattr(table, name) for name in table.__struct_fields__}
         said["context"] = [f"{key}={value}" for key, value in table.texts.items()]
+        for name in ("ignore", "select", "parameters"):
+            said[name] = [f"{key}={value}" for key, value in said[name].items()]
         said["as_of"] = table.as_of.isoformat() if table.as_of else None
         said["format"] = [table.format] if isinstance(table.format, str) else table.format
         known = {parameter.name for parameter in self.params} - set(self._own)

@@ -13,7 +13,16 @@ import click
 from compliance.commands.audit import write
 from compliance.commands.common import check_input, document_of, progress
 from compliance.commands.configured import Configured, agreed
-from compliance.commands.options import APP, APP_MAY, CONTEXT, EXISTING, PACK, QUIET, REQUIREMENTS, WAIVERS
+from compliance.commands.options import (
+    APP,
+    CONTEXT,
+    EXISTING,
+    PACK,
+    QUIET,
+    REQUIREMENTS,
+    WAIVERS,
+    class_options,
+)
 from compliance.reports.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -26,12 +35,18 @@ Said = list[tuple[str, str]]  # label and text of a line
 @click.command(cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of that very assembly.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
 @APP
-@APP_MAY
 @CONTEXT
 @click.option("--env", "environment", metavar="NAME", help="Environment to deploy.")
 @REQUIREMENTS
 @WAIVERS
 @PACK
+@class_options
+@click.option("--baseline", type=EXISTING, metavar="FILE", help="What the stack may keep, as for the audit.")
+@click.option(
+    "--allow-baseline",
+    is_flag=True,
+    help="Deploy what is green by a baseline, or is attested so; without it nothing is that is not all met.",
+)
 @click.option(
     "--attestation",
     type=EXISTING,
@@ -58,12 +73,13 @@ Said = list[tuple[str, str]]  # label and text of a line
 def deploy(
     arguments: tuple[str, ...],
     app: str | None,
-    app_may: tuple[str, ...],
     context: dict[str, str],
     environment: str | None,
     requirements: Path | None,
     waivers: Path | None,
     packs: tuple[str, ...],
+    baseline: Path | None,
+    allow_baseline: bool,
     attestation: Path | None,
     assembly: Path | None,
     public_key: Path | None,
@@ -71,6 +87,7 @@ def deploy(
     cli: str | None,
     quiet: bool,
     verbose: bool,
+    **classes: Any,
 ) -> None:
     """Audit the app; if it is green, hand the audited assembly, and nothing else, to
     `cdk deploy` with the arguments after `--`. Or deploy what an attestation says was
@@ -92,8 +109,10 @@ def deploy(
     from compliance.release.attestation import RefusedError, Trust
 
     check_input(app, None, None, context, environment)
-    audits = {"app": app, "app-may": app_may, "context": context, "waivers": waivers, "pack": packs}
-    _check_usage(attestation, assembly, public_key, max_age, **audits)
+    baseline = allowed_baseline(baseline, allow_baseline)
+    _check_usage(
+        attestation, assembly, public_key, max_age, app=app, context=context, waivers=waivers, pack=packs
+    )
     requirements = document_of(requirements)
     environment, context = agreed(environment, context, requirements)
     here = Path.cwd()
@@ -105,7 +124,7 @@ def deploy(
         empty.mkdir()
         try:
             if attestation is not None and assembly is not None:
-                trust = Trust(1 if max_age is None else max_age, requirements, environment)
+                trust = Trust(1 if max_age is None else max_age, requirements, environment, allow_baseline)
                 said, seal = _attested(attestation, assembly, public_key, trust, copy)
             else:
                 with progress(quiet, verbose) as tell:
@@ -113,12 +132,13 @@ def deploy(
                         copy,
                         tell,
                         app=app,
-                        app_may=app_may,
                         requirements=requirements,
                         waivers=waivers,
                         context=context,
                         environment=environment,
                         packs=packs,
+                        baseline=baseline,
+                        **classes,
                     )
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
@@ -129,6 +149,15 @@ def deploy(
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
         cdk.check_settings(Path.home())  # where the app could have written meanwhile
         sys.exit(cdk.run(command, copy, seal, passed, empty))
+
+
+def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
+    """The baseline to deploy by: only where that is said on the command line, whatever the table holds."""
+    if allowed or baseline is None:
+        return baseline
+    if "baseline" in click.get_current_context().meta.get("compliance.from_table", ()):
+        return None
+    raise click.UsageError("--baseline lets failures be; --allow-baseline deploys with them")
 
 
 def _check_usage(
@@ -162,7 +191,7 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
     from compliance.audit import Options, audit
     from compliance.release import snapshot
     from compliance.release.attestation import check_attestable, today
-    from compliance.reports.text import totals
+    from compliance.reports.text import known, totals
 
     taken: list[Seal] = []
 
@@ -174,7 +203,9 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
     if not card.green:
         write(card, "terminal", None, False)
     check_attestable(card)
-    judged = f"GREEN {totals(card)}, environment {card.subject.environment}, as of {card.as_of}"
+    kept = known(card)
+    by = f"environment {card.subject.environment}, as of {card.as_of}"
+    judged = f"GREEN {totals(card)}{f' ({kept})' if kept else ''}, {by}"
     return [("judged", judged), _files(taken[0])], taken[0]
 
 

@@ -59,4 +59,6 @@ def init(
         click.echo(text.encode(), nl=False)
         return
     write_atomically(output, text)
-    click.echo(f"{output}: written; compliance audit --requirements {output} judges by it", err=True)
+    beside = output == Path("requirements.yaml")
+    judges = "compliance audit" if beside else f"compliance audit --requirements {output}"
+    click.echo(f"{output}: written; read it, then `{judges}` judges by it", err=True)

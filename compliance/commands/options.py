@@ -76,12 +76,6 @@ SKIP_SCANNERS = click.option(
 SKIP_HANDLERS = click.option(
     "--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed."
 )
-APP_MAY = click.option(
-    "--app-may",
-    multiple=True,
-    metavar="WHAT",
-    help="Give the app what is kept from it: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
-)
 PACK = click.option(
     "--pack",
     "packs",
@@ -93,6 +87,33 @@ NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Run the handlers even if the same code was run before."
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+
+WAIVE_CDK_MADE = click.option(
+    "--waive-cdk-made",
+    metavar="REASON",
+    help="Waive findings on constructs that CDK itself makes, and nobody can edit, as a class.",
+)
+IGNORE = click.option(
+    "--ignore",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=REASON",
+    help="A scanner or a rule (CKV_AWS_117, AwsSolutions-*) that does not count, and why; may be repeated.",
+)
+SELECT = click.option(
+    "--select",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=REASON",
+    help="A scanner or a rule that counts, and the others do not, and why; may be repeated.",
+)
+
+
+def class_options(command: Command) -> Command:
+    """Adds what settles findings as a class: `waive_cdk_made`, `ignore` and `select`."""
+    for option in (SELECT, IGNORE, WAIVE_CDK_MADE):
+        command = option(command)
+    return command
 
 
 def input_options(command: Command) -> Command:

@@ -24,7 +24,7 @@ from compliance.template.source import converted, read_text
 TABLE = "tool.compliance"
 NAME = "requirements.yaml"  # of a document beside the app
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit"]
+Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit", "github"]
 # What is a path, and so relative to the file.
 PATHS = (
     "assembly", "template", "requirements", "waivers", "baseline", "write_baseline", "history", "attest",
@@ -42,11 +42,16 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     requirements: Text | None = None
     waivers: Text | None = None
     context: dict[str, str | int | bool] = {}
+    parameters: dict[str, str] = {}
     env: Text | None = None
     as_of: date | None = None
     skip_scanners: bool = False
     skip_handlers: bool = False
     packs: tuple[Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"], ...] = ()
+    waive_cdk_made: Text | None = None
+    ignore: dict[str, str] = {}
+    select: dict[str, str] = {}
+    fail_on: Literal["high", "medium", "low"] = "low"
     no_cache: bool = False
     format: Format | tuple[Format, ...] = ()
     output: Text | tuple[Text, ...] = ()

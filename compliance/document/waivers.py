@@ -72,7 +72,7 @@ class Waiver(_Written, frozen=True):
         return not self.is_glob or any(name in self.matches for name in names)
 
     def is_valid(self, as_of: date) -> bool:
-        return not any(_faults(self, as_of))
+        return not any(faults(self, as_of))
 
 
 # Reading
@@ -101,6 +101,13 @@ def load(path: Path) -> tuple[Waiver, ...]:
     if not isinstance(root, yaml.SequenceNode):
         raise InputError(f"{path}:{_line(root)}: a list of waivers is wanted")
     return tuple(_waiver(node, path) for node in root.value)
+
+
+def check(waivers: Sequence[Waiver]) -> None:
+    """Raises InputError on the first that could waive nothing on any day: malformed, not expired."""
+    for waiver in waivers:
+        for fault in _malformed(waiver):
+            raise InputError(f"{waiver}: {fault}")
 
 
 def _waiver(node: yaml.Node, path: Path) -> Waiver:
@@ -161,9 +168,9 @@ def apply(
     problems: list[str] = []
     warnings: list[str] = []
     for waiver in waivers:
-        faults = list(_faults(waiver, as_of))
-        problems += [f"{waiver}: {fault}" for fault in faults]
-        if faults or waiver.scanner not in ran or not waiver.applies_in(environment):
+        wrong = list(faults(waiver, as_of))
+        problems += [f"{waiver}: {fault}" for fault in wrong]
+        if wrong or waiver.scanner not in ran or not waiver.applies_in(environment):
             continue
         hits = [i for i, finding in enumerate(findings) if _is_for(waiver, finding)]
         problems += [f"{waiver}: {mismatch}" for mismatch in _mismatches(waiver, hits, findings)]
@@ -207,12 +214,21 @@ def _waived(finding: Finding, waiver: Waiver) -> Finding:
     return replace(finding, status=FindingStatus.WAIVED, reason=waiver.reason, expires=waiver.expires)
 
 
-def _faults(waiver: Waiver, as_of: date) -> Iterator[str]:
+def faults(waiver: Waiver, as_of: date) -> Iterator[str]:
     """What is wrong with a waiver in itself, and what to do."""
+    yield from _malformed(waiver)
+    yield from _date_faults(waiver.expires, as_of)
+
+
+def _malformed(waiver: Waiver) -> Iterator[str]:
+    """What is wrong with it whatever the day is."""
     if waiver.scanner not in SCANNERS:
         yield f"there is no scanner {waiver.scanner!r}; write one of {', '.join(SCANNERS)}"
     if len(waiver.reason) < LEAST_LENGTH or len(waiver.reason.split()) < LEAST_WORDS:
-        yield "the reason is no sentence; say why this finding may stay, so that a reviewer can judge it"
+        yield (
+            f"the reason is no sentence; say why this finding may stay, in at least {LEAST_WORDS} words and "
+            f"{LEAST_LENGTH} characters, so that a reviewer can judge it"
+        )
     for field in ("rule", "resource"):
         if not getattr(waiver, field).strip():
             yield f"it has no {field}; write the one that the finding has"
@@ -220,20 +236,25 @@ def _faults(waiver: Waiver, as_of: date) -> Iterator[str]:
         yield "a glob has to list under `matches` the resources that it is granted for"
     if waiver.matches and not waiver.is_glob:
         yield "`matches` is for globs; an exact resource needs none, so take it out"
-    yield from _date_faults(waiver.expires, as_of)
+    if _day(waiver.expires) is None:
+        yield f"expires is {waiver.expires!r}; write a date as YYYY-MM-DD"
 
 
 def _date_faults(expires: str, as_of: date) -> Iterator[str]:
-    try:
-        # fromisoformat also takes other forms (20260131, 2026-W05); one form is easier to review
-        day = date.fromisoformat(expires if re.fullmatch(r"\d{4}-\d\d-\d\d", expires) else "")
-    except ValueError:
-        yield f"expires is {expires!r}; write a date as YYYY-MM-DD"
+    if (day := _day(expires)) is None:
         return
     if day < as_of:
         yield f"expired on {expires}; fix the finding, or argue it anew with a later date"
     if day > _a_year_after(as_of):
         yield f"expires on {expires}, more than a year from {as_of}; choose an earlier date"
+
+
+def _day(text: str) -> date | None:
+    # fromisoformat also takes other forms (20260131, 2026-W05); one form is easier to review
+    try:
+        return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None
+    except ValueError:
+        return None
 
 
 def _a_year_after(day: date) -> date:

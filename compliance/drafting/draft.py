@@ -230,7 +230,7 @@ def draft(assembly: Assembly, environment: str, as_of: date) -> str:
     """The document's text. Raises InputError where the stack has nothing to start from."""
     subjects = Discovery(assembly)
     if not subjects.specs:
-        raise InputError(f"{assembly.path}: no resource that a requirement could be about")
+        raise InputError(f"{_stacks(assembly)}: no resource that a requirement could be about")
     proposals: list[Proposal] = []
     for proposal in _Proposals(assembly, subjects, environment):
         if proposal not in proposals:
@@ -238,8 +238,16 @@ def draft(assembly: Assembly, environment: str, as_of: date) -> str:
     met, unmet = _judged(assembly, subjects, proposals, environment, as_of)
     met = _merged(met)
     if not met:
-        raise InputError(f"{assembly.path}: states nothing that a requirement could hold it to")
+        raise InputError(f"{_stacks(assembly)}: states nothing that a requirement could hold it to")
     return _render(assembly, subjects, met, unmet, environment, as_of)
+
+
+def _stacks(assembly: Assembly) -> str:
+    """What was looked at, as people call it: an app's assembly lies in a temporary folder."""
+    names = [stack.name for stack in assembly.stacks]
+    if assembly.kind != "app" or not names:
+        return str(assembly.path)
+    return f"stack{'s' * (len(names) != 1)} {', '.join(names)}"
 
 
 # The subjects

@@ -29,6 +29,7 @@ from compliance.model import (
     InputError,
     Result,
     Scorecard,
+    Severity,
     Status,
 )
 from compliance.reports.text import changes, neutral, one_line, place, printable, totals
@@ -149,11 +150,16 @@ def options_of(pyproject: Path) -> Options:
         requirements=settings.document(pyproject.parent, assembly, template),
         waivers=path(table.waivers),
         context=table.texts,
+        parameters=table.parameters,
         environment=table.env,
         as_of=table.as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
         skip_scanners=table.skip_scanners,
         skip_handlers=table.skip_handlers,
         packs=table.packs,
+        waive_cdk_made=table.waive_cdk_made,
+        ignore=table.ignore,
+        select=table.select,
+        fail_on=Severity(table.fail_on),
         cache=None if table.no_cache else cache_folder(),
         folder=pyproject.parent,
         baseline=path(table.baseline),
@@ -192,7 +198,8 @@ class Requirements(pytest.File):
             where = self._place(document, index)
             result = results.get(requirement.id)
             fault = _text(result) if result else None
-            mark = _mark(result, requirement.category in gating) if result else None
+            gates = requirement.category in gating and (card is None or card.counts(requirement.severity))
+            mark = _mark(result, gates) if result else None
             yield self._item(name, where, fault, mark)
         if not options.skip_scanners:
             from compliance.scanners import NAMES
@@ -251,7 +258,7 @@ def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
     if result.known:
         return pytest.mark.xfail(reason="known: the baseline lets it be")
     if not gates:
-        return pytest.mark.xfail(reason="its category does not colour the gate")
+        return pytest.mark.xfail(reason="its category or severity does not colour the gate")
     return None
 
 
@@ -277,5 +284,7 @@ def _open(card: Scorecard, scanner: str) -> str:
     return "\n".join(
         f"{finding.rule} on {finding.name}: {one_line(finding.text)}"
         for finding in card.findings
-        if finding.scanner == scanner and finding.status is FindingStatus.OPEN
+        if finding.scanner == scanner
+        and finding.status is FindingStatus.OPEN
+        and card.counts(finding.severity)
     )

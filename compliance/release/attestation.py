@@ -101,6 +101,7 @@ class Judged(_Part, frozen=True):
     category: Named
     title: Named
     status: Status
+    known: bool = False
 
 
 class Scanner(_Part, frozen=True):
@@ -116,7 +117,15 @@ class Waived(_Part, frozen=True):
     rule: Named
     resource: Named
     reason: Named
-    expires: Day
+    expires: Day | None = None  # None: waived as a class, by the configuration
+
+
+class Baseline(_Part, frozen=True):
+    """What an old stack was let keep: the baseline's digest, and how much of it is known there."""
+
+    digest: Digest
+    requirements: int
+    findings: int
 
 
 class Predicate(_Part, frozen=True):
@@ -138,6 +147,7 @@ class Predicate(_Part, frozen=True):
     waivers: list[Waived]
     notes: list[str]
     executables: list[Named]
+    baseline: Baseline | None = None
 
 
 class Statement(_Part, frozen=True):
@@ -177,7 +187,7 @@ def check_attestable(card: Scorecard) -> None:
     if not card.green:
         raise RefusedError("the gate is red")
     for result in card.results:
-        if result.verdict.status is Status.NOT_ASSESSED:
+        if result.verdict.status is Status.NOT_ASSESSED and not result.known:
             raise RefusedError(f"{result.id} is not assessed: {result.verdict.why}")
     if not card.scanners:
         raise RefusedError("no scanner ran")
@@ -190,6 +200,7 @@ def statement(
     context: Mapping[str, str],
     folder: Path,
     document: Path,
+    baseline: Path | None = None,
 ) -> Statement:
     """What an audit says of the bytes that it judged. Raises RefusedError where that is not all green.
 
@@ -213,7 +224,7 @@ def statement(
             gate=card.gate,
             score=_score(card),
             requirements=[
-                Judged(id=r.id, category=r.category, title=r.title, status=r.verdict.status)
+                Judged(id=r.id, category=r.category, title=r.title, status=r.verdict.status, known=r.known)
                 for r in card.results
             ],
             scanners=[
@@ -222,6 +233,7 @@ def statement(
             waivers=sorted(_waived(card), key=lambda w: (w.scanner, w.rule, w.resource)),
             notes=list(card.notes),
             executables=sorted(seal.executables),
+            baseline=_baseline(card, baseline) if baseline else None,
         ),
     )
 
@@ -245,11 +257,19 @@ def _total(card: Scorecard, *, hardening: bool) -> Total:
     return Total(met=met, total=total)
 
 
+def _baseline(card: Scorecard, path: Path) -> Baseline:
+    return Baseline(
+        digest=_file_digest(path),
+        requirements=sum(result.known for result in card.results),
+        findings=sum(finding.status is FindingStatus.KNOWN for finding in card.findings),
+    )
+
+
 def _waived(card: Scorecard) -> Iterator[Waived]:
     for finding in card.findings:
         if finding.status is FindingStatus.WAIVED:
             resource = finding.name or "?"
-            reason, expires = finding.reason or "?", finding.expires or "?"
+            reason, expires = finding.reason or "?", finding.expires
             yield Waived(
                 scanner=finding.scanner, rule=finding.rule, resource=resource, reason=reason, expires=expires
             )
@@ -316,12 +336,14 @@ class Trust(msgspec.Struct, frozen=True):
     """What an attestation has to be to be believed, today.
 
     `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is
-    the requirements document that it has to have judged by.
+    the requirements document that it has to have judged by. `allow_baseline` takes one that lets
+    failures be that a baseline lists.
     """
 
     max_age: int
     document: Path
     environment: str | None = None
+    allow_baseline: bool = False
 
 
 def load(path: Path, public_key: Path | None = None) -> Statement:
@@ -363,7 +385,8 @@ def _checked(found: Statement, path: Path) -> Statement:
     names = [file.name for file in found.subject]
     if len({*names}) < len(names):
         raise InputError(f"{path}: no attestation: a file stands twice in subject")
-    for field, day in (("as_of", predicate.as_of), *(("waivers", w.expires) for w in predicate.waivers)):
+    ends = [waived.expires for waived in predicate.waivers if waived.expires is not None]
+    for field, day in (("as_of", predicate.as_of), *(("waivers", end) for end in ends)):
         try:
             date.fromisoformat(day)
         except ValueError:
@@ -380,8 +403,13 @@ def check(found: Statement, trust: Trust) -> None:
     """Raises RefusedError where an attestation is not to be believed now."""
     predicate = found.predicate
     gating = {category.id for category in predicate.score.categories if category.gate}
-    unmet = [r.id for r in predicate.requirements if r.status is not Status.PASS and r.category in gating]
-    unjudged = [r.id for r in predicate.requirements if r.status is Status.NOT_ASSESSED]
+    let_be = predicate.baseline
+    if let_be and not trust.allow_baseline:
+        counts = f"{let_be.requirements} requirements, {let_be.findings} findings"
+        raise RefusedError(f"it lets be what a baseline knows ({counts}); --allow-baseline takes it")
+    wrong = [r for r in predicate.requirements if r.status is not Status.PASS and not (let_be and r.known)]
+    unmet = [r.id for r in wrong if r.category in gating]
+    unjudged = [r.id for r in wrong if r.status is Status.NOT_ASSESSED]
     if predicate.gate != "green" or unmet:
         raise RefusedError(f"it is red{': ' * bool(unmet)}{', '.join(unmet)}")
     if unjudged:
@@ -393,7 +421,7 @@ def check(found: Statement, trust: Trust) -> None:
     if age > trust.max_age:
         raise RefusedError(f"it is of {made}, {age} days old; --max-age allows {trust.max_age}")
     for waived in predicate.waivers:
-        if date.fromisoformat(waived.expires) < now:
+        if waived.expires is not None and date.fromisoformat(waived.expires) < now:
             raise RefusedError(
                 f"its waiver of {waived.rule} for {waived.resource} expired on {waived.expires}"
             )

@@ -31,6 +31,7 @@ from compliance.reports.text import (
     link,
     neutral,
     one_line,
+    open_findings,
     resource,
     rows_of,
     scores,
@@ -135,6 +136,10 @@ class _Page:
     @property
     def totals(self) -> str:
         return totals(self.card)
+
+    @property
+    def open_findings(self) -> str:
+        return open_findings(self.card)
 
     @property
     def history(self) -> list[str]:

@@ -38,6 +38,8 @@ LEVELS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "not
 SCORES = {Severity.HIGH: "8.0", Severity.MEDIUM: "5.0", Severity.LOW: "2.0"}
 KINDS = {Status.PASS: "pass", Status.FAIL: "fail", Status.NOT_ASSESSED: "open"}
 ROOT = "SRCROOT"
+# https://docs.github.com/en/code-security/code-scanning/troubleshooting-sarif-uploads/results-exceed-limit
+MOST_RESULTS = 25_000
 KNOWN = "known to the baseline"
 
 JSON = dict[str, Any]
@@ -49,7 +51,7 @@ def render(card: Scorecard) -> str:
 
 
 def _run(card: Scorecard) -> JSON:
-    results = [*_requirements(card), *_findings(card)]
+    results, left = _within_limits([*_requirements(card), *_findings(card)])
     return {
         "tool": {
             "driver": {
@@ -71,6 +73,7 @@ def _run(card: Scorecard) -> JSON:
                 "toolExecutionNotifications": [
                     *({"level": "error", "message": _text(text)} for text in card.problems),
                     *({"level": "note", "message": _text(text)} for text in card.notes),
+                    *({"level": "warning", "message": _text(text)} for text in left),
                 ],
             }
         ],
@@ -81,6 +84,7 @@ def _run(card: Scorecard) -> JSON:
             "asOf": card.as_of,
             "environment": card.subject.environment,
             "digest": card.subject.digest,
+            **_document(card),
         },
     }
 
@@ -97,21 +101,39 @@ def _text(text: str) -> JSON:
     return {"text": text.replace("](", "] (")}
 
 
+def _document(card: Scorecard) -> JSON:
+    document = card.document
+    return {"document": document.title, "documentDigest": document.digest} if document else {}
+
+
+def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
+    """The results that GitHub takes of one run, those that are open first; and a word on the others."""
+    if len(results) <= MOST_RESULTS:
+        return results, []
+    ordered = sorted(results, key=lambda result: "suppressions" in result)  # stable
+    left = len(results) - MOST_RESULTS
+    return ordered[:MOST_RESULTS], [f"{left:,} more results were left out: a run holds {MOST_RESULTS:,}"]
+
+
 # Rules
 
 
 def _requirement_rule(result: Result) -> JSON:
     confirmed = f"Confirmed by: {', '.join(result.confirmed_by)}." if result.confirmed_by else ""
-    lines = [f"{result.title}.", result.fix, *filter(None, (confirmed,))]
+    text = result.text or f"{result.title}."
+    said = link(result.source)
+    source = f"Source: {result.source}" if result.source else ""
+    lines = [text, f"How to meet it: {result.fix}", *filter(None, (confirmed, source))]
     return {
         "id": result.id,
         "name": result.id,
         "shortDescription": {"text": result.title},
-        "fullDescription": {"text": result.title},
+        "fullDescription": {"text": text},
         "help": {
-            "text": " ".join(lines),
+            "text": "\n\n".join(lines),
             "markdown": "\n\n".join(map(prose, lines)),
         },
+        **({"helpUri": said} if said else {}),
         "defaultConfiguration": {"level": LEVELS[result.severity]},
         "properties": _tags(result.severity, result.category),
     }
@@ -128,6 +150,7 @@ def _scanner_rule(finding: Finding) -> JSON:
         "id": finding.rule,
         "name": finding.rule,
         "shortDescription": {"text": finding.text},
+        "fullDescription": {"text": f"{finding.text} ({finding.scanner} {finding.rule})"},
         "help": {"text": finding.text, "markdown": prose(finding.text)},
         **({"helpUri": seen} if seen else {}),
         "defaultConfiguration": {"level": LEVELS[finding.severity]},
@@ -239,7 +262,7 @@ def _excuse(why: str | None) -> JSON:
 
 def _location(card: Scorecard, item: Evidence | None) -> JSON:
     """A line of the app where there is one, else the file that was judged; and the resource."""
-    path, line = _line(card, item)
+    path, line = location(card, item)
     physical: JSON = {"artifactLocation": {"uri": quote(path), "uriBaseId": ROOT}}
     physical["region"] = {"startLine": line}
     logical = list(_logical(item)) if item else []
@@ -256,7 +279,8 @@ def _logical(item: Evidence) -> Iterator[JSON]:
         }
 
 
-def _line(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
+def location(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
+    """The file and the line of the app that a report shows something at; else of what was judged."""
     own = _split(item.source if item else None)
     homes = (node.source for node in card.diagram.nodes if item and _is_of(node, item))
     home = _split(next(filter(None, homes), None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -11,10 +11,12 @@ from rich.text import Text
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import (
     Row,
+    by_rule,
     changes,
     is_new,
     known,
     neutral,
+    next_step,
     one_line,
     place,
     resource,
@@ -24,11 +26,13 @@ from compliance.reports.text import (
     shortened,
     totals,
     unmet,
+    verdict,
     waivers,
     where,
 )
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
+MOST_SHOWN = 6  # resources of one rule
 WORDS = {Status.PASS: "met", Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed"}
 
 
@@ -38,6 +42,10 @@ def write(card: Scorecard, console: Console, verbose: bool = False) -> None:
 
 
 def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
+    for problem in card.problems:
+        yield Text.assemble(("problem  ", "red bold"), one_line(problem))
+    if card.problems:
+        yield ""
     if verbose:
         unmet_ = unmet(card)
         for result in card.results:
@@ -45,10 +53,10 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
                 yield _result(card, result)
     for result in unmet(card):
         yield _result(card, result)
-    for row in rows_of(card, FindingStatus.OPEN):
-        yield _finding(row)
-    for problem in card.problems:
-        yield Text.assemble(("problem  ", "red bold"), one_line(problem))
+    for group in by_rule(card):
+        yield _rule(group, verbose)
+    if theirs := by_rule(card, made_by_cdk=True):
+        yield _made_by_cdk(theirs)
     for note in card.notes:
         yield Text.assemble(("note  ", "yellow"), one_line(note))
     yield ""
@@ -91,19 +99,39 @@ def _line(label: str, text: str, style: str = "") -> RenderableType:
     return table
 
 
-def _finding(row: Row) -> RenderableType:
-    finding, *others = row
+def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
+    """What a rule says, of each resource that it says it of."""
+    first = group[0][0]
+    count = f", {len(group)} resources" if len(group) > 1 else ""
     head = Text.assemble(
-        (one_line(finding.rule), "bold red"),
-        f" {one_line(shortened(finding.text))}",
-        (f"  open, {one_line(finding.scanner)}", "dim"),
+        (one_line(first.rule if len(group) == 1 else first.rule.partition("[")[0]), "bold red"),
+        f" {one_line(shortened(first.text))}",
+        (f"  open, {one_line(first.scanner)}, {first.severity}{count}", "dim"),
     )
-    parts = [head, _line("at", where(resource(row), finding.source), "bold")]
-    if others:
-        parts.append(_line("also", rules(tuple(others))))
-    if finding.link:
-        parts.append(_line("see", one_line(finding.link)))
+    parts: list[RenderableType] = [head]
+    shown = group if verbose else group[:MOST_SHOWN]
+    parts += [_line("at", where(resource(row), row[0].source), "bold") for row in shown]
+    if len(group) > len(shown):
+        parts.append(_line("", f"and {len(group) - len(shown)} more (--verbose shows all)"))
+    if others := sorted({rules((other,)) for row in group for other in row[1:]}):
+        parts.append(_line("also", ", ".join(others)))
+    if first.link:
+        parts.append(_line("see", one_line(first.link)))
     return Group(*parts, "")
+
+
+def _made_by_cdk(groups: Sequence[Sequence[Row]]) -> RenderableType:
+    """The findings on what CDK itself makes, apart from those that the app's authors can mend."""
+    found = [finding for group in groups for row in group for finding in row]
+    what = ", ".join(sorted({one_line(finding.made_by_cdk or "") for finding in found}))
+    head = Text.assemble(
+        ("on what CDK itself makes", "bold red"),
+        f" ({what})",
+        (f"  {len(found)} open", "dim"),
+    )
+    every = ", ".join(dict.fromkeys(rules((finding,)).partition("[")[0] for finding in found))
+    waive = 'waive-cdk-made = "why they may stay" in [tool.compliance], or --waive-cdk-made "..."'
+    return Group(head, _line("rules", every), _line("waive", waive, "cyan"), "")
 
 
 def _scores(card: Scorecard) -> RenderableType:
@@ -136,3 +164,6 @@ def _summary(card: Scorecard) -> Iterator[RenderableType]:
         yield Text(text, "dim")
     for line in filter(None, (waivers(card), known(card), *changes(card))):
         yield Text(line, "dim")
+    if not card.green:
+        yield Text(verdict(card), "bold red")
+        yield Text.assemble(("next: ", "bold"), next_step(card) or "")

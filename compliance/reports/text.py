@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
 
-from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Status, rows
+from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Status, rows
 
 T = TypeVar("T")
+Row = tuple[Finding, ...]
 
 # Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
 # line separators, and what is not seen: it may turn the order of letters round, or hide some.
+FEW = 5  # findings that are waived one by one; with more of them, a baseline comes first
 BARS = "▁▂▃▄▅▆▇█"
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
@@ -72,6 +76,66 @@ def totals(card: Scorecard) -> str:
     return f"{met}/{total} requirements" + (f", {hardened}/{hardening} hardening" if hardening else "")
 
 
+def open_findings(card: Scorecard) -> str:
+    """`33 open findings (24 cdk-nag, 9 checkov)`: each finding counts once, in every report; or nothing."""
+    counts = Counter(f.scanner for f in card.findings if f.status is FindingStatus.OPEN)
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    by = ", ".join(f"{count} {one_line(scanner)}" for scanner, count in counts.most_common())
+    return f"{total} open finding{'s' * (total != 1)} ({by})"
+
+
+def verdict(card: Scorecard) -> str:
+    """`RED: 5/5 requirements met, 33 open findings (24 cdk-nag, 9 checkov), 1 problem`."""
+    met, total = card.total(hardening=False)
+    hardened, hardening = card.total(hardening=True)
+    problems = len(card.problems)
+    parts = [
+        f"{met}/{total} requirements met",
+        f"{hardened}/{hardening} of hardening" if hardening else "",
+        open_findings(card),
+        f"{problems} problem{'s' * (problems != 1)}" if problems else "",
+    ]
+    return f"{card.gate.upper()}: {', '.join(filter(None, parts))}"
+
+
+def next_step(card: Scorecard) -> str | None:
+    """The command that helps next where the gate is red, and what it is for."""
+    if card.green:
+        return None
+    if failed := [r for r in unmet(card) if not r.settled]:
+        return f"compliance requirements {failed[0].id}  explains the first one, and how to meet it"
+    if groups := by_rule(card) or by_rule(card, made_by_cdk=True):
+        adopt = "compliance audit --write-baseline known.json  adopts all that is there now"
+        finding = groups[0][0][0]
+        rule, about = shlex.quote(finding.rule), shlex.quote(named(finding))
+        one = f"compliance waive {rule} {about} --reason '...' --expires YYYY-MM-DD  lets the first stay"
+        return adopt if sum(map(len, groups)) > FEW else one
+    return "mend the problems above: each says what to do"
+
+
+def by_rule(card: Scorecard, *, made_by_cdk: bool = False) -> list[list[Row]]:
+    """The open findings by rule, the most severe first, then those that most resources have.
+
+    What scanners say alike of one resource is one row. What CDK itself makes stands apart: `made_by_cdk`.
+    """
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows_of(card, FindingStatus.OPEN):
+        if bool(row[0].made_by_cdk) is made_by_cdk:
+            groups[row[0].scanner, row[0].rule.partition("[")[0]].append(row)
+    order = list(Severity)
+    return sorted(
+        groups.values(), key=lambda g: (min(order.index(f.severity) for r in g for f in r), -len(g))
+    )
+
+
+def named(finding: Finding) -> str:
+    """What a waiver calls the finding's resource."""
+    by_id = "/".join(filter(None, (finding.stack, finding.logical_id)))
+    return finding.construct_path or by_id
+
+
 def unmet(card: Scorecard) -> list[Result]:
     """What failed, then what was not assessed, each in the document's order. What is known is left out."""
     new = [r for r in card.results if not r.known]
@@ -122,7 +186,6 @@ def trend(card: Scorecard, most: int = 12) -> str:
 
 
 MOST_OTHERS = 5  # findings, waivers and problems that are named as new
-Row = tuple[Finding, ...]
 
 
 def rows_of(card: Scorecard, status: FindingStatus, requirement: str | None = None) -> list[Row]:

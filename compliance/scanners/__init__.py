@@ -36,7 +36,7 @@ from typing import Any, Self
 
 import msgspec
 
-from compliance.model import CheckerError, Finding, ScannerRun, Severity
+from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
@@ -144,11 +144,11 @@ class Scanners:
 
 
 def check_installed(names: Sequence[str] = NAMES) -> None:
-    """Raises CheckerError where a scanner is not installed: the core comes without them."""
+    """Raises InputError where a scanner is not installed: the core comes without them."""
     missing = [n for n in names if not all(find_spec(package) for package in PACKAGES.get(n, ()))]
     if missing:
         what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        raise CheckerError(f"{what}: {EXTRA} brings the scanners, --skip-scanners does without")
+        raise InputError(f"{what}: {EXTRA} brings the scanners, --skip-scanners does without")
 
 
 class _Worker:

@@ -21,6 +21,7 @@ from compliance.document.requirements import Requirement
 from compliance.document.waivers import SCANNERS, Outcome, Waiver
 from compliance.model import Evidence, Finding, FindingStatus, Result, Status, rows
 from compliance.scanners import facts
+from compliance.scanners.classes import Classes, notes
 from compliance.scanners.facts import Facts, names_of
 
 Adopt = Callable[[Sequence[Finding], Sequence[Result]], tuple[Finding, ...]]
@@ -38,6 +39,7 @@ def settle(
     ran: Sequence[str] = SCANNERS,
     environment: str | None = None,
     adopt: Adopt | None = None,
+    classes: Classes | None = None,
 ) -> Outcome:
     """The findings with what became of each; the problems, each of which is red; and the warnings.
 
@@ -48,10 +50,11 @@ def settle(
     named = [replace(finding, fact=known.of(finding.rule)) for finding in findings]
     marked, problems, warnings = waivers.apply(named, granted, as_of, ran=ran, environment=environment)
     judges = [result for result in results if result.category in gating]
+    marked = (classes or Classes()).settle(marked)
     settled = tuple(_covered(finding, judges, known) for finding in _whole_rows(marked))
     if adopt:
         settled = adopt(settled, judges)
-    return settled, (*problems, *_contradictions(settled, judges)), warnings
+    return settled, (*problems, *_contradictions(settled, judges)), (*warnings, *notes(settled))
 
 
 def scanners_rules(requirement: Requirement | Result) -> tuple[str, ...]:

@@ -331,7 +331,6 @@ def test_one_format_goes_to_standard_output(folder: Path, format_: str) -> None:
         ("--format json --format html", "give each of the 2 formats its --output"),
         ("--format json --format html --output a", "give each of the 2 formats its --output"),
         ("--format json --output a --output b", "give each of the 2 outputs its --format"),
-        ("--output a --output b", "give each of the 2 outputs its --format"),
         ("--format json --output a --format html --output ./a", "several formats would be written to it"),
         ("--format json --output - --format html --output -", "several formats would be written to it"),
         ("--format pdf", "'pdf' is not one of"),
@@ -362,3 +361,29 @@ def test_markdown_stays_below_what_a_summary_holds() -> None:
         r"[\d,]+ more lines were left out here; the JSON and HTML reports have them all.", last
     )
     assert "left out here" not in markdown.render(RED)
+
+
+def test_rules_in_sarif_carry_text_source_and_help_and_the_run_its_document() -> None:
+    from compliance.model import Judged
+
+    (first, *others) = card().results
+    first = replace(first, text="The queue has an end.", source="https://example.com/page")
+    judged = replace(card(), results=(first, *others), document=Judged("Ours", "r.yaml", "cd" * 32))
+    (run,) = json.loads(sarif.render(judged))["runs"]
+    rule = run["tool"]["driver"]["rules"][0]
+    assert rule["fullDescription"]["text"] == "The queue has an end."
+    assert rule["helpUri"] == "https://example.com/page"
+    assert "How to meet it: " in rule["help"]["text"]
+    assert "Source: https://example.com/page" in rule["help"]["text"]
+    assert (run["properties"]["document"], run["properties"]["documentDigest"]) == ("Ours", "cd" * 32)
+
+
+def test_sarif_keeps_to_githubs_limit_and_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sarif, "MOST_RESULTS", 2)
+    waived = replace(FINDING, status=FindingStatus.WAIVED, reason="r", expires="2026-02-01")
+    many = card(findings=(waived, *(replace(FINDING, logical_id=f"Q{n}") for n in range(3))))
+    (run,) = json.loads(sarif.render(many))["runs"]
+    assert len(run["results"]) == 2
+    assert not [result for result in run["results"] if "suppressions" in result]
+    told = [n["message"]["text"] for n in run["invocations"][0]["toolExecutionNotifications"]]
+    assert "2 more results were left out: a run holds 2" in told

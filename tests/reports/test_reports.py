@@ -225,6 +225,70 @@ def test_colours_agree(scorecard: Scorecard, green: bool) -> None:
     assert markdown.render(scorecard).startswith(f"# Compliance: {'green' if green else 'red'},")
 
 
+# Why it is red
+
+
+def red_card() -> Scorecard:
+    findings = (
+        *(replace(FINDING, logical_id=f"Q{n}", severity=Severity.MEDIUM) for n in range(8)),
+        Finding("checkov", "CKV_AWS_1", "Worse.", Severity.HIGH, stack="S", logical_id="Bucket"),
+        replace(FINDING, logical_id="Gone", status=FindingStatus.WAIVED, reason="r", expires="2026-02-01"),
+    )
+    return card(findings=findings, problems=("waivers.yaml:1: something is wrong",))
+
+
+def test_the_last_lines_say_why_it_is_red_and_what_comes_next() -> None:
+    *_, why, step = shown(red_card(), 400).rstrip().splitlines()
+    assert why == (
+        "RED: 46/46 requirements met, 17/17 of hardening, 9 open findings (8 cdk-nag, 1 checkov), 1 problem"
+    )
+    assert step == "next: compliance audit --write-baseline known.json  adopts all that is there now"
+    few = shown(card(findings=(FINDING,)), 400)
+    assert "next: compliance waive AwsSolutions-SQS3 S/Dlq --reason '...' --expires" in few
+    failing = card({"naming": Verdict(Status.FAIL, (EVIDENCE,))})
+    assert "next: compliance requirements NAM-07" in shown(failing, 400)
+    assert "next:" not in shown(card(), 400)
+
+
+def test_findings_are_grouped_by_rule_the_most_severe_first_and_problems_come_before_all() -> None:
+    text = shown(red_card(), 200)
+    assert text.index("problem ") < text.index("CKV_AWS_1") < text.index("AwsSolutions-SQS3")
+    assert text.count("AwsSolutions-SQS3") == 1
+    assert "open, cdk-nag, medium, 8 resources" in text
+    assert "and 2 more" in text
+
+
+def test_what_cdk_makes_stands_apart_and_after_what_the_team_can_mend() -> None:
+    theirs = replace(FINDING, logical_id="Handler", severity=Severity.HIGH, made_by_cdk="a handler")
+    text = shown(card(findings=(theirs, FINDING)), 200)
+    assert text.index("at Dlq") < text.index("on what CDK itself makes (a handler)  1 open")
+    assert "Handler" not in text
+    assert "2 open findings (2 cdk-nag)" in text
+
+
+def test_html_and_terminal_count_alike() -> None:
+    from compliance.reports import html
+
+    counted = "9 open findings (8 cdk-nag, 1 checkov)"
+    assert counted in shown(red_card(), 200)
+    assert counted in html.render(red_card())
+
+
+def test_github_shows_annotations_at_their_lines_and_the_verdict_last() -> None:
+    from compliance.reports import github
+
+    bad = replace(EVIDENCE, found="50%\nand: more, yet")
+    lines = github.render(card({"naming": Verdict(Status.FAIL, (bad,))}, (FINDING,))).splitlines()
+    first = "::error file=stacks/order_pipeline.py,line=120,title=NAM-07 title 7::Bucket83908E77.BucketName"
+    assert lines[0].startswith(first)
+    assert "found 50%25 and: more, yet; wanted" in lines[0]
+    assert lines[1].startswith("::warning file=cdk.json,line=1,title=cdk-nag AwsSolutions-SQS3::The queue")
+    assert lines[-1].startswith("::notice title=compliance::RED: 45/46 requirements met")
+    assert all(line.startswith("::") for line in lines)
+    (green,) = github.render(card()).splitlines()
+    assert green == "::notice title=compliance::GREEN: 46/46 requirements met, 17/17 of hardening"
+
+
 # The terminal
 
 

@@ -1,0 +1,48 @@
+"""The account and the region that the CDK CLI would hand to an app, as far as files here know them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser, Error
+from pathlib import Path
+
+
+def defaults(variables: Mapping[str, str], home: Path) -> Iterator[tuple[str, str]]:
+    """CDK_DEFAULT_REGION, and CDK_DEFAULT_ACCOUNT where it is known without asking AWS.
+
+    Args:
+        variables: the environment's.
+        home: where the AWS CLI and the CDK CLI keep their files.
+    Source: https://docs.aws.amazon.com/cdk/v2/guide/configure-env.html
+    """
+    profile = _profile(variables, home)
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or profile.get("region")
+    yield "CDK_DEFAULT_REGION", region or "us-east-1"
+    if account := _account(variables, home, profile):
+        yield "CDK_DEFAULT_ACCOUNT", account
+
+
+def _profile(variables: Mapping[str, str], home: Path) -> Mapping[str, str]:
+    """The settings of the profile in use."""
+    name = variables.get("AWS_PROFILE") or variables.get("AWS_DEFAULT_PROFILE") or "default"
+    config = ConfigParser(interpolation=None)
+    try:
+        config.read(variables.get("AWS_CONFIG_FILE") or home / ".aws" / "config", encoding="utf-8")
+    except (Error, OSError, UnicodeDecodeError):
+        return {}
+    section = name if name == "default" else f"profile {name}"
+    return config[section] if config.has_section(section) else {}
+
+
+def _account(variables: Mapping[str, str], home: Path, profile: Mapping[str, str]) -> str | None:
+    """What the CDK CLI remembers of the access key, else the profile's own word."""
+    if key := variables.get("AWS_ACCESS_KEY_ID"):
+        try:
+            known = json.loads((home / ".cdk/cache/accounts_partitions.json").read_text(encoding="utf-8"))
+            account = known[key]["accountId"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return account if isinstance(account, str) else None
+    role = profile.get("role_arn", "").split(":")
+    return profile.get("sso_account_id") or (role[4] if len(role) > 5 else None)

@@ -1,0 +1,68 @@
+"""Apps that make the same for every environment, because they read no context key: synthesised once.
+
+That two synths gave the same bytes is remembered by all that went into them: the command, the context, and
+every file of code and settings in the app's folder. Whatever of that changes, all are synthesised again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from compliance.template.source import write_atomically
+from compliance.template.synth import App
+
+SUFFIXES = (
+    ".py", ".ts", ".mts", ".cts", ".js", ".mjs", ".cjs", ".json", ".yaml", ".yml", ".toml", ".txt", ".lock",
+    ".cfg", ".ini", ".sh", ".env",
+)  # fmt: skip
+SKIPPED = ("node_modules", "cdk.out", "__pycache__", "venv", "build", "dist")
+MOST_FILES, MOST_BYTES = 3000, 50_000_000
+
+
+class Memory:
+    """What is remembered of one app. `cache` None remembers nothing."""
+
+    def __init__(self, cache: Path | None, app: App, names: Iterable[str]) -> None:
+        key = _key(app, names) if cache else None
+        self._file = cache / "alike" / key if cache and key else None
+
+    def holds(self) -> str | None:
+        """The digest of the assembly that was the same for all environments."""
+        try:
+            return self._file.read_text(encoding="ascii") if self._file else None
+        except (OSError, ValueError):
+            return None
+
+    def keep(self, digest: str) -> None:
+        if self._file:
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(self._file, digest)
+            except OSError:
+                return  # the next audit synthesises all again
+
+
+def _key(app: App, names: Iterable[str]) -> str | None:
+    """A sha256 over all that an app is made of; None where that is too much to read."""
+    total = hashlib.sha256(json.dumps([app.command, app.build, dict(app.context), *names]).encode())
+    count = size = 0
+    for path in _files(app.folder):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        count, size = count + 1, size + len(content)
+        if count > MOST_FILES or size > MOST_BYTES:
+            return None
+        total.update(os.fsencode(path.relative_to(app.folder)) + b"\0" + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if name.endswith(SUFFIXES))
