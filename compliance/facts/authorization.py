@@ -109,6 +109,13 @@ def concerns(statement: Statement, caller: Caller) -> Truth:
 
 def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     """The statements of the policies of a resource: its own property, and policies attached to it."""
+    known = assembly.once(_on_before)
+    if resource not in known:
+        known[resource] = _policies_on(assembly, resource)
+    return known[resource]
+
+
+def _policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     found = [*assembly.once(_attached).get(resource, ())]
     if resource.type == "AWS::Lambda::Function":
         found += invoking(assembly, resource)
@@ -151,8 +158,7 @@ class _Request:
         self.lookup: Lookup = lambda key: caller.key(key, action, more)
 
     def answer(self) -> Answer:
-        own = tuple(_of_role(self.assembly, self.caller.role)) if self.caller.role else ()
-        limits = _boundary(self.assembly, self.caller.role) if self.caller.role else None
+        own, limits = _of_role(self.assembly, self.caller.role) if self.caller.role else ((), None)
         theirs = policies_on(self.assembly, self.holder) if self.holder else ()
         for statement in (*own, *(limits or ()), *theirs):
             if self.denies(statement, of_resource=statement in theirs) is True:
@@ -304,9 +310,27 @@ def _element(
     return why if found is not True and name in statement.open else found
 
 
-def _of_role(assembly: Assembly, role: Resource) -> Iterator[Statement]:
-    yield from role_statements(assembly, role)
-    yield from managed_statements(assembly, role, role.get("ManagedPolicyArns"), "ManagedPolicyArns")
+_Statements = tuple[Statement, ...]
+
+
+def _of_role(assembly: Assembly, role: Resource) -> tuple[_Statements, _Statements | None]:
+    """The statements of a role's policies, and those of its boundary, where it has one."""
+    known = assembly.once(_read_before)
+    if role not in known:
+        path = "ManagedPolicyArns"
+        managed = managed_statements(assembly, role, role.get(path), path)
+        known[role] = (*role_statements(assembly, role), *managed), _boundary(assembly, role)
+    return known[role]
+
+
+def _read_before(assembly: Assembly) -> dict[Resource, tuple[_Statements, _Statements | None]]:
+    """Filled as roles are asked for."""
+    return {}
+
+
+def _on_before(assembly: Assembly) -> dict[Resource, _Statements]:
+    """Filled as resources are asked for."""
+    return {}
 
 
 def _boundary(assembly: Assembly, role: Resource) -> tuple[Statement, ...] | None:

@@ -53,14 +53,15 @@ class Aim(NamedTuple):
 
 
 Aims = Callable[[Any, Case], Iterator[Aim]]
-AIMS: dict[type, Aims] = {}
+AIMS: dict[type, list[Aims]] = {}
 
 
 def aims(*parameters: type) -> Callable[[Aims], Aims]:
     """Registers what breaks a kind of check, under the types of its parameters."""
 
     def register(made: Aims) -> Aims:
-        AIMS.update(dict.fromkeys(parameters, made))
+        for type_ in parameters:
+            AIMS.setdefault(type_, []).append(made)
         return made
 
     return register
@@ -69,18 +70,18 @@ def aims(*parameters: type) -> Callable[[Aims], Aims]:
 def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[Mutant]:
     """Every mutant that is aimed at one of these rules, which the input must meet."""
     for rule in rules:
-        make = AIMS.get(type(rule.parameters))
-        for aim in make(rule.parameters, case_of(rule)) if make else ():
-            yield Mutant(
-                operator=aim.what,
-                type=aim.resource.type,
-                place="",
-                subject=aim.resource.logical_id,
-                edits=aim.edits,
-                breaks=rule.requirement.id,
-                everywhere=aim.everywhere,
-                literal=aim.literal,
-            )
+        for make in AIMS.get(type(rule.parameters), ()):
+            for aim in make(rule.parameters, case_of(rule)):
+                yield Mutant(
+                    operator=aim.what,
+                    type=aim.resource.type,
+                    place="",
+                    subject=aim.resource.logical_id,
+                    edits=aim.edits,
+                    breaks=rule.requirement.id,
+                    everywhere=aim.everywhere,
+                    literal=aim.literal,
+                )
 
 
 # Edits

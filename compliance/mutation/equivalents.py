@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from compliance.mutation.draft import Change, Draft, Unit, add, all_of, copy_of, section
 from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
+from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.intrinsics import SUB_VARIABLE
 
@@ -815,6 +816,7 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE), MAPPED),
     Equivalent("unrelated resources", UNRELATED, MAPPED),
     Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED), MAPPED),
+    *(Equivalent(what, change, needs) for what, change, needs in NEIGHBOURS),
 ]
 
 

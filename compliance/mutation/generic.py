@@ -8,6 +8,8 @@ from typing import Any
 from compliance.mutation import GONE, Edit, Mutant, Path_
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.intrinsics import FUNCTIONS
+from compliance.template.physical_names import FORMS
+from compliance.template.schemas import gives
 
 OPEN = "LeftOpen"  # a parameter without default, and a condition on it
 OTHER = "Otherwise"  # a parameter whose default is another value
@@ -58,10 +60,33 @@ def _whole(stack: Stack, key: str, raw: Mapping[str, Any]) -> Iterator[Mutant]:
     for name, condition in (("condition false", NEVER), ("condition left open", OPEN)):
         more = (*LEFT_OPEN, *((("Conditions", c), expression) for c, expression in CONDITIONS.items()))
         yield _mutant(stack, key, raw, (key, "Condition"), "", name, condition, more)
+    yield from _added(stack, key, raw)
     for name in ("DeletionPolicy", "UpdateReplacePolicy"):
         if name in raw:
             yield _mutant(stack, key, raw, (key, name), name, "drop", GONE)
             yield _mutant(stack, key, raw, (key, name), name, "change", "Delete")
+
+
+def _added(stack: Stack, key: str, raw: Mapping[str, Any]) -> Iterator[Mutant]:
+    """What is not there: a denial in each policy, a filter where there may be one."""
+    own = raw.get("Properties", {})
+    for path, node in walk(own, ()):
+        if path[-1] == "Statement" and isinstance(node, list) and node:
+            denied = {**node[0], "Effect": "Deny", "Action": "*"}
+            place = ".".join("#" if isinstance(step, int) else str(step) for step in path)
+            end = (key, "Properties", *path, len(node))
+            yield _mutant(
+                stack, key, raw, end, place, "deny", {k: v for k, v in denied.items() if k != "Condition"}
+            )
+    for name, value in FILTERED.get(raw["Type"], {}).items():
+        yield _mutant(stack, key, raw, (key, "Properties", name), name, "filter", value)
+
+
+# What lets nothing through that comes.
+FILTERED: Mapping[str, Mapping[str, Any]] = {
+    "AWS::Lambda::EventSourceMapping": {"FilterCriteria": {"Filters": [{"Pattern": '{"kind": ["none"]}'}]}},
+    "AWS::SNS::Subscription": {"FilterPolicy": {"kind": ["none"]}},
+}
 
 
 def _output(stack: Stack, key: str, output: Mapping[str, Any]) -> Iterator[Mutant]:
@@ -98,6 +123,8 @@ def changes(node: Any, stack: Stack) -> Iterator[New]:
     if isinstance(node, bool):
         yield "change", not node, ()
     elif isinstance(node, int | float):
+        yield "extreme", 10**12, ()
+        yield "nothing", 0, ()
         yield "increase", node + 1, ()
         yield "decrease", max(node - 1, 0), ()
         yield "multiply", node * 1000, ()
@@ -111,6 +138,24 @@ def changes(node: Any, stack: Stack) -> Iterator[New]:
     elif is_function(node):
         yield "literal", "something-else", ()
         yield from _redirected(node, stack)
+        yield from _by_another_attribute(node, stack)
+
+
+def _by_another_attribute(node: dict[str, Any], stack: Stack) -> Iterator[New]:
+    """Another kind of text of the same resource."""
+    key, argument = next(iter(node.items()))
+    name, own = argument, None
+    if key == "Fn::GetAtt":
+        name, own = argument.split(".", 1) if isinstance(argument, str) else argument
+    elif key != "Ref":
+        return
+    raw = stack.template["Resources"].get(name)
+    form = FORMS.get(raw["Type"]) if raw else None
+    for attribute in (None, *form.attributes) if form else ():
+        kind = gives(raw["Type"], attribute)
+        if attribute != own and kind and kind != gives(raw["Type"], own):
+            other = {"Ref": name} if attribute is None else {"Fn::GetAtt": [name, attribute]}
+            yield f"by {attribute or 'Ref'}", other, ()
 
 
 def _parameter(default: Any, type_: str) -> tuple[Any, tuple[tuple[Path_, Any], ...]]:
@@ -133,6 +178,11 @@ def _redirected(node: dict[str, Any], stack: Stack) -> Iterator[New]:
 
 # Policies
 
+CONDITIONED = {
+    "from one network": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+    "in another region": {"StringEquals": {"aws:RequestedRegion": "ap-southeast-7"}},
+    "through an endpoint": {"StringEquals": {"aws:SourceVpce": "vpce-0123456789abcdef0"}},
+}
 OTHER_PRINCIPAL = {"AWS": "arn:aws:iam::999999999999:root"}
 
 
@@ -169,6 +219,8 @@ def widened(statement: Mapping[str, Any]) -> Iterator[New]:
         )
     if "Condition" in rest:
         yield "widen by its condition", _less(rest, "Condition"), ()
+    for operator, condition in CONDITIONED.items():
+        yield f"only {operator}", {**rest, "Condition": condition}, ()
     yield "turn about", {**rest, "Effect": "Deny" if rest["Effect"] == "Allow" else "Allow"}, ()
 
 

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 import msgspec
 
 from compliance.model import CheckerError
-from compliance.mutation import Mutant, aimed, generic, sources
+from compliance.mutation import Mutant, aimed, effects, generic, sources  # noqa: F401  effects registers its aims
 from compliance.mutation.draft import Unit
 from compliance.mutation.equivalents import of_ground
 from compliance.mutation.ground import Ground, Judged

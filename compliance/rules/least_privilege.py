@@ -12,7 +12,7 @@ import msgspec
 
 from compliance.facts.authorization import NOTHING, may
 from compliance.facts.callers import of_parameters, of_role, via
-from compliance.facts.conditions import Key
+from compliance.facts.conditions import UNKNOWN, Key, known
 from compliance.facts.iam import (
     Statement,
     covers_action,
@@ -22,6 +22,7 @@ from compliance.facts.iam import (
     managed_statements,
     service_actions,
 )
+from compliance.facts.keys import key_of
 from compliance.facts.keys import needs as needs_of_key
 from compliance.facts.pipeline import BUCKET, QUEUE, TABLES, TOPIC, stream
 from compliance.facts.references import arn_of as arn
@@ -206,7 +207,23 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
         yield from _of_failures(case.pipeline.failure_target(mapping.resource), mapping.resource, case)
     for holder, _, target in case.pipeline.function_targets(function):
         yield from _of_failures(target, holder, case)
+    yield from _of_settings(function, case)
     yield from _of_service(function)
+
+
+def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
+    """Lambda decrypts a function's variables in its role's name, where a customer key encrypts them.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
+    """
+    value = function.get("KmsKeyArn")
+    if value is NO_VALUE or not case.pipeline.environment(function):
+        return
+    key = key_of(case.assembly, value)
+    own = known(case.text(arn(function)))
+    more = {"kms:encryptioncontext:aws:lambda:functionarn": own, "kms:viaservice": UNKNOWN}
+    target = case.assembly.text(arn(key) if key else value)
+    yield Need("kms:Decrypt", target, "its settings are encrypted under a customer key", more=more)
 
 
 def _of_failures(target: Value, holder: Resource, case: Case) -> Iterator[Need]:

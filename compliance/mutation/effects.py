@@ -1,0 +1,436 @@
+"""Aimed mutants that look right and are not: judged by what AWS would do, not by their shape.
+
+The right resource by the wrong attribute; conditions and denials; keys, filters and alarms that do nothing;
+what empties, opens or turns off. Their neighbours that do no harm are in `neighbours`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compliance.facts.authorization import POLICIES_OF
+from compliance.facts.keys import KEY, key_of, key_values
+from compliance.facts.pipeline import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
+from compliance.facts.references import wanted
+from compliance.mutation import Edit
+from compliance.mutation.aimed import Aim, add, aims, drop, put
+from compliance.rules import Case
+from compliance.rules.alarms import Coverage, set_off
+from compliance.rules.environments import Retained
+from compliance.rules.exposure import Confined
+from compliance.rules.least_privilege import LeastPrivilege
+from compliance.rules.naming import Names
+from compliance.rules.notifications import Tells
+from compliance.rules.policies import TlsOnly
+from compliance.rules.runnable import Runnable
+from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
+from compliance.rules.wiring import Mapping as Wire
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import to_list
+from compliance.template.physical_names import FORMS
+from compliance.template.schemas import gives
+
+ANOTHER = "arn:aws:iam::999999999999:root"
+EVERYBODY = {"Principal": "*"}
+CONDITIONS: Mapping[str, Any] = {
+    "from a private network": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+    "from one address": {"IpAddress": {"aws:SourceIp": "203.0.113.7/32"}},
+    "through a VPC endpoint": {"StringEquals": {"aws:SourceVpce": "vpce-0123456789abcdef0"}},
+    "in another region": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}},
+    "until a past date": {"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}},
+    "with MFA": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    "with a tag": {"StringEquals": {"aws:PrincipalTag/team": "orders"}},
+    "on a service's behalf": {"StringEquals": {"aws:SourceAccount": "999999999999"}},
+    "without TLS": {"Bool": {"aws:SecureTransport": "false"}},
+    "from a page": {"StringLike": {"aws:Referer": "https://example.org/*"}},
+}
+DENIALS: Mapping[str, Any] = {
+    "outright": {},
+    "outside of a private network": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+    "outside of another region": {"StringNotEquals": {"aws:RequestedRegion": "eu-west-1"}},
+    "outside of a VPC endpoint": {"StringNotEquals": {"aws:SourceVpce": "vpce-0123456789abcdef0"}},
+    "without a tag": {"StringNotEquals": {"aws:PrincipalTag/team": "orders"}},
+    "over TLS": {"Bool": {"aws:SecureTransport": "true"}},
+    "after a past date": {"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}},
+}
+FILTERS: Mapping[str, Any] = {
+    "inserts alone": {"eventName": ["INSERT"]},
+    "all but removals": {"eventName": [{"anything-but": "REMOVE"}]},
+    "nothing": {"eventName": ["insert"]},
+    "one item": {"dynamodb": {"Keys": {"id": {"S": ["one"]}}}},
+    "JSON of one kind": {"body": {"kind": ["one"]}},
+    "another source": {"eventSource": ["aws:kinesis"]},
+}
+
+
+def others(resource: Resource, type_: str, path: str) -> Iterator[tuple[str, Any]]:
+    """What of a resource a property does not want: a word, and the reference."""
+    forms = wanted(type_, path)
+    for attribute in (None, *FORMS[resource.type].attributes):
+        kind = gives(resource.type, attribute)
+        if kind and kind.form not in forms:
+            own: Any = {"Ref": resource.logical_id}
+            yield kind.form, own if attribute is None else {"Fn::GetAtt": [resource.logical_id, attribute]}
+
+
+def _wrong(holder: Resource, path: str, resource: Resource | None) -> Iterator[Aim]:
+    if resource and resource.stack is holder.stack:
+        for word, reference in others(resource, holder.type, path):
+            yield Aim(f"{path} by {word} {reference}", holder, put(holder, path, reference))
+
+
+# The right resource by the wrong attribute; filters
+
+
+@aims(Wire)
+def wire(check: Wire, case: Case) -> Iterator[Aim]:
+    [mapping] = case.subjects()
+    source = case.subject(check.source)
+    yield from _wrong(mapping, "EventSourceArn", source)
+    for what, pattern in FILTERS.items():
+        filters = {"Filters": [{"Pattern": json.dumps(pattern)}]}
+        yield Aim(f"a filter for {what}", mapping, put(mapping, "FilterCriteria", filters))
+    both = {"Filters": [{"Pattern": json.dumps({"eventName": [name]})} for name in ("INSERT", "REMOVE")]}
+    yield Aim("a filter for two kinds", mapping, put(mapping, "FilterCriteria", both))
+
+
+@aims(FailureTarget)
+def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
+    mapping, dlq = case.subject("stream_mapping"), case.subject("dlq")
+    yield from _wrong(mapping, "DestinationConfig.OnFailure.Destination", dlq)
+
+
+@aims(OwnRole)
+def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
+    for function in case.subjects():
+        yield from _wrong(function, "Role", case.pipeline.role_of(function))
+
+
+@aims(Redrive)
+def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
+    [queue] = case.subjects()
+    path = "RedrivePolicy.deadLetterTargetArn"
+    second = case.pipeline.identify(queue.get(path), QUEUE)
+    assert second
+    yield from _wrong(queue, path, second)
+    for seconds in (60, 3600, 345_600):
+        kept = put(second, "MessageRetentionPeriod", seconds)
+        yield Aim(f"a second queue that keeps messages {seconds} s", second, kept)
+
+
+@aims(TlsOnly)
+def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
+    for resource in case.subjects():
+        kinds = POLICIES_OF.get(resource.type, {})
+        for policy in case.assembly.resources(*kinds):
+            path = kinds[policy.type]
+            if any(case.pipeline.identify(v, resource.type) is resource for v in to_list(policy.get(path))):
+                listed = isinstance(policy.get(path), list)
+                for word, reference in others(resource, policy.type, path):
+                    value = [reference] if listed else reference
+                    yield Aim(f"attached by {word} {reference}", policy, put(policy, path, value))
+
+
+# Permissions and keys
+
+
+@aims(LeastPrivilege)
+def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
+    for subject in ("processor", "audit_function"):
+        function = case.subject(subject)
+        role = case.pipeline.role_of(function)
+        assert role
+        yield from _conditions(role)
+        own = to_list(role.raw["Properties"].get("Policies"))
+        for what, condition in DENIALS.items():
+            for action in (
+                ("s3:PutObject", "sqs:SendMessage") if subject == "processor" else ("dynamodb:PutItem",)
+            ):
+                yield Aim(f"{action} denied {what}", role, _policy(role, own, _deny(action, condition)))
+        boundary = add(role, "Boundary", "AWS::IAM::ManagedPolicy", _logs_alone())
+        bound = put(role, "PermissionsBoundary", {"Ref": "Boundary"})
+        yield Aim("a boundary for logs alone", role, (*boundary, *bound))
+        yield from _denied_by(function, role, case)
+        yield from _keys_shut(role, case)
+
+
+def _conditions(role: Resource) -> Iterator[Aim]:
+    """Each statement of a role's own policies, on a condition that its function does not meet."""
+    for index, policy in enumerate(to_list(role.raw["Properties"].get("Policies"))):
+        for number, statement in enumerate(to_list(policy["PolicyDocument"]["Statement"])):
+            path = f"Policies.{index}.PolicyDocument.Statement.{number}.Condition"
+            actions = ", ".join(map(str, to_list(statement["Action"])))
+            for what, condition in CONDITIONS.items():
+                yield Aim(f"{actions} {what}", role, put(role, path, condition))
+
+
+def _deny(action: str, condition: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"Effect": "Deny", "Action": action, "Resource": "*"}
+    return {**found, "Condition": condition} if condition else found
+
+
+def _policy(role: Resource, own: list[Any], statement: Mapping[str, Any]) -> tuple[Edit, ...]:
+    more = {"PolicyName": "denials", "PolicyDocument": {"Statement": [statement]}}
+    return put(role, "Policies", [*own, more])
+
+
+def _logs_alone() -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
+    return {"PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+
+
+def _denied_by(function: Resource, role: Resource, case: Case) -> Iterator[Aim]:
+    """The policy of what a function uses shuts its role out."""
+    bucket, table, dlq = (case.subject(name) for name in ("bucket", "audit_table", "dlq"))
+    of_processor = function is case.subject("processor")
+    for resource, action in (
+        ((bucket, "s3:PutObject"), (dlq, "sqs:SendMessage"))
+        if of_processor
+        else ((dlq, "sqs:ReceiveMessage"),)
+    ):
+        path = "PolicyDocument.Statement"
+        for policy in case.assembly.resources(*POLICIES_OF[resource.type]):
+            target = POLICIES_OF[resource.type][policy.type]
+            values = to_list(policy.get(target))
+            if not any(case.pipeline.identify(v, resource.type) is resource for v in values):
+                continue
+            own = to_list(policy.raw["Properties"]["PolicyDocument"]["Statement"])
+            for what, who in (
+                ("to all", EVERYBODY),
+                ("to all but one", {"NotPrincipal": {"AWS": ANOTHER}}),
+                ("to the role", {"Principal": {"AWS": {"Fn::GetAtt": [role.logical_id, "Arn"]}}}),
+            ):
+                whole = own[0].get("Resource")
+                statement = {**_deny(action, {}), "Resource": whole, **who}
+                yield Aim(f"{action} denied {what}", policy, put(policy, path, [*own, statement]))
+    if not of_processor:
+        statement = {**_deny("dynamodb:PutItem", {}), **EVERYBODY}
+        denied = put(table, "ResourcePolicy", {"PolicyDocument": {"Statement": [statement]}})
+        yield Aim("PutItem denied by the table", table, denied)
+
+
+def _keys_shut(role: Resource, case: Case) -> Iterator[Aim]:
+    """No way to the customer key under which all lies."""
+    for index, policy in enumerate(to_list(role.raw["Properties"].get("Policies"))):
+        for number, statement in enumerate(to_list(policy["PolicyDocument"]["Statement"])):
+            path = f"Policies.{index}.PolicyDocument.Statement.{number}"
+            if str(to_list(statement["Action"])[0]).startswith("kms:"):
+                yield Aim("no grant of the key", role, drop(role, path))
+                elsewhere = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
+                yield Aim("the key through another region", role, put(role, f"{path}.Condition", elsewhere))
+    for key in _data_keys(case):
+        if role is not case.pipeline.role_of(case.subject("processor")):
+            continue
+        yield Aim("a key for administrators", key, put(key, "KeyPolicy.Statement.0.Action", "kms:Describe*"))
+        denied = {**_deny("kms:Decrypt", {}), **EVERYBODY}
+        own = to_list(key.raw["Properties"]["KeyPolicy"]["Statement"])
+        yield Aim("Decrypt denied by the key", key, put(key, "KeyPolicy.Statement", [*own, denied]))
+
+
+def _data_keys(case: Case) -> list[Resource]:
+    """The customer keys of the bucket."""
+    values = [value for _, value in key_values(case.subject("bucket"))]
+    return [key for value in values if (key := key_of(case.assembly, value))]
+
+
+# Alarms
+
+
+@aims(Coverage)
+def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
+    for watch in check.alarms:
+        target = case.subject(watch.of)
+        for metric in set_off(case, target, watch.metric):
+            own = metric.resource
+            if metric.path != "MetricName":
+                continue
+            for form in ("Ref", *FORMS[target.type].attributes):
+                value = (
+                    {"Ref": target.logical_id} if form == "Ref" else {"Fn::GetAtt": [target.logical_id, form]}
+                )
+                kind = gives(target.type, None if form == "Ref" else form)
+                if target.stack is own.stack and kind and kind.form != "name":
+                    yield Aim(f"{watch.metric} by {form}", own, put(own, "Dimensions.0.Value", value))
+            for unit in ("Percent", "Bits"):
+                yield Aim(f"in {unit}", own, put(own, "Unit", unit))
+            periods = own.get("EvaluationPeriods")
+            yield Aim("more datapoints than periods", own, put(own, "DatapointsToAlarm", int(periods) + 1))
+            yield Aim("how often it was measured", own, put(own, "Statistic", "SampleCount"))
+            yield Aim("always", own, put(own, "Threshold", 0))
+            yield Aim("no whole period", own, put(own, "Period", 45))
+            yield Aim("no periods", own, put(own, "EvaluationPeriods", 0))
+            queries = _ratio(own)
+            gone = [
+                e
+                for p in ("MetricName", "Namespace", "Dimensions", "Statistic", "Period")
+                for e in drop(own, p)
+            ]
+            yield Aim("by a ratio", own, (*gone, *put(own, "Metrics", queries)))
+
+
+def _ratio(alarm: Resource) -> list[dict[str, Any]]:
+    own = alarm.raw["Properties"]
+    metric = {key: own[key] for key in ("Namespace", "MetricName", "Dimensions")}
+    first = {"Id": "m1", "ReturnData": False, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}
+    other = {"Metric": {**metric, "MetricName": "Other"}, "Period": 300, "Stat": "Sum"}
+    second = {"Id": "m2", "ReturnData": False, "MetricStat": other}
+    return [first, second, {"Id": "e1", "Expression": "m1 / m2"}]
+
+
+@aims(Tells)
+def tells(check: Tells, case: Case) -> Iterator[Aim]:
+    topics: dict[Resource, None] = {}
+    for own in case.subjects():
+        told = [t for a in to_list(own.get("AlarmActions")) if (t := case.pipeline.identify(a, TOPIC))]
+        topics.update(dict.fromkeys(told))
+        for topic in told[:1]:
+            for word, reference in others(topic, own.type, "AlarmActions"):
+                yield Aim(f"told by {word} {reference}", own, put(own, "AlarmActions", [reference]))
+    for topic in topics:
+        for subscription in case.assembly.resources("AWS::SNS::Subscription"):
+            if case.pipeline.identify(subscription.get("TopicArn"), TOPIC) is topic:
+                yield from _wrong(subscription, "TopicArn", topic)
+                for policy in ({"severity": ["high"]}, {"NewStateValue": ["ALARM"]}):
+                    edits = put(subscription, "FilterPolicy", policy)
+                    yield Aim(f"a filter for {policy}", subscription, edits)
+                by_body = put(subscription, "FilterPolicyScope", "MessageBody")
+                never = put(subscription, "FilterPolicy", {"NewStateValue": ["OK"]})
+                yield Aim("a filter for good news", subscription, (*by_body, *never))
+        key = key_of(case.assembly, topic.get("KmsMasterKeyId"))
+        if key:
+            yield Aim("a key that is off", key, put(key, "Enabled", False))
+            yield Aim("a key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
+            yield Aim("an asymmetric key", key, put(key, "KeySpec", "RSA_2048"))
+
+
+# What empties, opens, turns off, or bears a wrong name
+
+
+@aims(Retained)
+def retained(check: Retained, case: Case) -> Iterator[Aim]:
+    for resource in dict.fromkeys(r for subject in check.of for r in case.pipeline.all(subject)):
+        if resource.type != BUCKET:
+            continue
+        expires = {"Status": "Enabled", "ExpirationInDays": 1}
+        for what, rule in (
+            ("below their prefix", {**expires, "Prefix": "processed-data/"}),
+            ("below a part of it", {**expires, "Prefix": "processed"}),
+            ("of a year", {**expires, "Prefix": "processed-data/2026/"}),
+            ("of any size", {**expires, "ObjectSizeGreaterThan": 0}),
+            ("of most sizes", {**expires, "ObjectSizeLessThan": 1_000_000}),
+            ("at a date", {"Status": "Enabled", "ExpirationDate": "2030-01-01T00:00:00Z"}),
+        ):
+            edits = put(resource, "LifecycleConfiguration", {"Rules": [rule]})
+            yield Aim(f"objects {what} that expire", resource, edits)
+
+
+@aims(Confined)
+def confined(check: Confined, case: Case) -> Iterator[Aim]:
+    for resource in case.subjects():
+        for policy_type, target in POLICIES_OF.get(resource.type, {}).items():
+            if policy_type.endswith("InlinePolicy"):
+                continue
+            arn: Any = {"Ref": resource.logical_id}
+            if resource.type != TOPIC:
+                arn = {"Fn::GetAtt": [resource.logical_id, "Arn"]}
+            value: Any = {"Ref": resource.logical_id}
+            value = [value] if target in ("Queues", "Topics") else value
+            for what, more in _openings():
+                statement = {"Effect": "Allow", "Action": f"{_service(resource)}:*", "Resource": arn, **more}
+                policy = {target: value, "PolicyDocument": {"Statement": [statement]}}
+                yield Aim(f"open {what}", resource, add(resource, "Open", policy_type, policy))
+        if resource.type == KEY:
+            own = to_list(resource.raw["Properties"]["KeyPolicy"]["Statement"])
+            for what, more in _openings():
+                statement = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", **more}
+                yield Aim(f"open {what}", resource, put(resource, "KeyPolicy.Statement", [*own, statement]))
+        if resource.type in TABLES:
+            for what, more in _openings():
+                statement = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": "*", **more}
+                policy = {"PolicyDocument": {"Statement": [statement]}}
+                yield Aim(f"open {what}", resource, put(resource, "ResourcePolicy", policy))
+        if resource.type == FUNCTION:
+            yield from _callable(resource)
+
+
+def _openings() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "to another account", {"Principal": {"AWS": ANOTHER}}
+    yield "to an account's number", {"Principal": {"AWS": "999999999999"}}
+    referer = {"StringLike": {"aws:Referer": "https://example.org/*"}}
+    yield "to a page", {**EVERYBODY, "Condition": referer}
+    organisation = {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}
+    yield "to an organisation", {**EVERYBODY, "Condition": organisation}
+    yield "to a service for anybody", {"Principal": {"Service": "s3.amazonaws.com"}}
+
+
+def _callable(function: Resource) -> Iterator[Aim]:
+    call = {"FunctionName": {"Ref": function.logical_id}, "Action": "lambda:InvokeFunction"}
+    for what, principal in (
+        ("another account", "999999999999"),
+        ("everybody", "*"),
+        ("a service for anybody", "s3.amazonaws.com"),
+    ):
+        more = add(function, "Open", "AWS::Lambda::Permission", {**call, "Principal": principal})
+        yield Aim(f"called by {what}", function, more)
+    url = {"TargetFunctionArn": {"Fn::GetAtt": [function.logical_id, "Arn"]}, "AuthType": "NONE"}
+    yield Aim("called by its URL", function, add(function, "Open", "AWS::Lambda::Url", url))
+
+
+def _service(resource: Resource) -> str:
+    return resource.type.split("::")[1].lower()
+
+
+@aims(Runnable)
+def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
+    for function in case.subjects():
+        for value in (0, "0"):
+            yield Aim(
+                f"concurrency {value!r}", function, put(function, "ReservedConcurrentExecutions", value)
+            )
+        for name, value in (
+            ("AWS_ENDPOINT_URL", "https://example.org"),
+            ("AWS_ENDPOINT_URL_S3", "https://example.org"),
+            ("NODE_OPTIONS", "--require /opt/more.js"),
+            ("AWS_LAMBDA_EXEC_WRAPPER", "/opt/wrapper"),
+            ("LD_PRELOAD", "/opt/more.so"),
+            ("HTTPS_PROXY", "http://example.org:3128"),
+            ("PYTHONPATH", "/opt/more"),
+            ("AWS_CONFIG_FILE", "/opt/config"),
+        ):
+            path = f"Environment.Variables.{name}"
+            yield Aim(f"{name} set", function, put(function, path, value))
+        foreign = "arn:aws:lambda:us-east-1:999999999999:layer:more:1"
+        yield Aim("a layer of another account", function, put(function, "Layers", [foreign]))
+        network = {"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
+        yield Aim("in a VPC without rights", function, put(function, "VpcConfig", network))
+    for key in _data_keys(case):
+        yield Aim("the data's key off", key, put(key, "Enabled", False))
+        yield Aim("the data's key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
+
+
+@aims(Names)
+def names(check: Names, case: Case) -> Iterator[Aim]:
+    alarm = next((r for r in case.subjects() if r.type == "AWS::CloudWatch::Alarm"), None)
+    function = next(r for r in case.pipeline.members if r.type == FUNCTION)
+    more: list[tuple[str, Resource, str, dict[str, Any]]] = [
+        (
+            "a parameter",
+            function,
+            "AWS::SSM::Parameter",
+            {"Type": "String", "Value": {"Ref": function.logical_id}},
+        ),
+        ("a rule", function, "AWS::Events::Rule", {"Targets": [{"Id": "t", "Arn": _arn(function)}]}),
+    ]
+    if alarm:
+        rule = {"Fn::Sub": f'ALARM("${{{alarm.logical_id}}}")'}
+        more.append(("a composite alarm", alarm, "AWS::CloudWatch::CompositeAlarm", {"AlarmRule": rule}))
+    for what, beside, type_, properties in more:
+        name = "AlarmName" if type_.endswith("Alarm") else "Name"
+        wrong = add(beside, "More", type_, {name: "something", **properties})
+        yield Aim(f"{what} of another name", beside, wrong)
+
+
+def _arn(resource: Resource) -> dict[str, Any]:
+    return {"Fn::GetAtt": [resource.logical_id, "Arn"]}
