@@ -257,7 +257,7 @@ class _Request:
             statement.resources or statement.not_resources or statement.open & {"Resource", "NotResource"}
         )
         if not stated:
-            return statement.resource.type == ROLE  # whose trust policy names no resource
+            return statement.property.startswith("AssumeRolePolicyDocument")  # which names none
         return _element(
             statement,
             "Resource",

@@ -131,7 +131,8 @@ def changes(node: Any, stack: Stack) -> Iterator[New]:
         yield "another default", *_parameter(node + 1, "Number")
     elif isinstance(node, str):
         yield "change", node + "x", ()
-        yield "star", "*", ()
+        if node != "*":
+            yield "star", "*", ()
         yield "another default", *_parameter(node + "x", "String")
     elif isinstance(node, list):
         yield "empty", [], ()
@@ -202,7 +203,7 @@ def widened(statement: Mapping[str, Any]) -> Iterator[New]:
             break
     yield "widen to any action", {**rest, "Action": "*"}, ()
     yield "widen by NotAction", {**_less(rest, "Action"), "NotAction": "iam:*"}, ()
-    if "Resource" in rest:
+    if rest.get("Resource", "*") != "*":
         yield "widen to any resource", {**rest, "Resource": "*"}, ()
         yield (
             "widen by NotResource",

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 from compliance.facts.authorization import may
-from compliance.facts.callers import of_role
+from compliance.facts.callers import of_role, of_service
 from compliance.facts.keys import key_of, key_values, unusable
 from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
-from compliance.facts.references import denoted, denoted_at
+from compliance.facts.references import arn_of, denoted, denoted_at
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
@@ -43,9 +43,9 @@ USED = (BUCKET, QUEUE, TOPIC, LOG_GROUP, *TABLES)
 class Runnable(Check, frozen=True):
     """The subjects, functions, can run, and run what was judged.
 
-    Concurrency is not reserved to zero; no variable redirects the SDK's endpoints or loads other code; layers
-    are of these stacks or their account; in a VPC, the role may make network interfaces; the keys of the
-    function and of what it uses are enabled. Source:
+    Lambda may assume their role; concurrency is not reserved to zero; no variable redirects the SDK's
+    endpoints or loads other code; layers are of these stacks or their account; in a VPC, the role may make
+    network interfaces; the keys of the function and of what it uses are enabled. Source:
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     Example, about `functions`: `{kind: runnable}`
     """
@@ -56,12 +56,27 @@ def judge_runnable(check: Runnable, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
         before = len(tally.failures)
-        for judge in (_concurrency, _variables, _layers, _network, _keys):
+        for judge in (_assumed, _concurrency, _variables, _layers, _network, _keys):
             with tally.doubting():
                 tally.add(False, *judge(function, case))
         if len(tally.failures) == before:
             tally.add(True, evidence(function, "runs, and runs what was judged", "a function that runs"))
     return tally.verdict()
+
+
+def _assumed(function: Resource, case: Case) -> Iterator[Evidence]:
+    """Lambda has to get into the role."""
+    role = denoted_at(case.assembly, function, "Role", function.get("Role"), ROLE)
+    if role is None:
+        return
+    lambda_ = of_service(case.assembly, "lambda.amazonaws.com", function, [function], case.as_of)
+    answer = may(case.assembly, lambda_, "sts:AssumeRole", case.assembly.text(arn_of(role)))
+    path = "AssumeRolePolicyDocument"
+    item = evidence(role, answer.why, f"Lambda may assume it for {function.logical_id}", path)
+    if isinstance(answer.allowed, Unknown):
+        raise Undecided(f"{answer.why} ({answer.allowed.why})", item)
+    if not answer.allowed:
+        yield item
 
 
 def _concurrency(function: Resource, case: Case) -> Iterator[Evidence]:

@@ -159,6 +159,7 @@ ALLOWED = {
 }
 DENIED = {
     "nowhere": resources(),
+    "a statement without a resource": resources(without(allow(), "Resource")),
     "another action": resources(allow("s3:GetObject")),
     "another object": resources(allow(resource="arn:aws:s3:::b/other/*")),
     "the bucket, not its objects": resources(allow(resource="arn:aws:s3:::b")),

@@ -341,7 +341,7 @@ SECURITY = [
         trusts("audit_role", {"AWS": "123456789012"}, key="NotPrincipal"),
         also=OPEN,
     ),
-    Witness("SEC-03", "nobody may", trusts("audit_role")),
+    Witness("SEC-03", "nobody may", trusts("audit_role"), also=("HRD-19",)),
     Witness(
         "SEC-03",
         "a web identity may too",
