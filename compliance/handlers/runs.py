@@ -287,7 +287,8 @@ def _invocations(plays: Sequence[Play]) -> list[Invocation]:
                     fresh=step.fresh or (index == 0 and play.container != here),
                 )
             )
-        here = play.container
+        # What a play starts afresh is the next container, which goes on from there.
+        here = play.container + any(step.fresh for step in play.steps)
     return made
 
 

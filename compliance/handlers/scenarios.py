@@ -145,9 +145,8 @@ def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played
         now += timedelta(seconds=one["after"])
         event = event_of(one["event"], draw, now) if one["event"] is not None else delivered_again(event)
         steps.append(Step(event, now, _faults(one["faults"]), one["fresh"]))
-    fresh = any(step.fresh for step in steps)
     given = msgspec.convert(_by_name(whole["given"], names), Given)
-    return _Played(Play(tuple(steps), given, int(fresh)), whole["data"], values.drawn)
+    return _Played(Play(tuple(steps), given), whole["data"], values.drawn)
 
 
 OF_SUBJECT = re.compile(r"\{\{names\.(\w+)\}\}")

@@ -195,7 +195,7 @@ def replay(bench: Bench) -> Task:
     once = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
     later = bench.play(batch, container=1, later=days)
     again = bench.steps(
-        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], 1
+        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch]
     )
     acts = yield [once, later, again]
     if unseen := bench.unseen(acts):
