@@ -21,7 +21,17 @@ from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World,
 from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Ref, Unknown, Value, join, parts_of, refs_in, show, why_unknown
+from compliance.template.intrinsics import (
+    Ref,
+    Unknown,
+    Value,
+    join,
+    parts_of,
+    refs_in,
+    show,
+    to_number,
+    why_unknown,
+)
 from compliance.template.physical_names import name_of
 
 LOG_GROUP = "AWS::Logs::LogGroup"
@@ -140,7 +150,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, Node | Absent):
         return value
     if not isinstance(value, Scalar):
-        return json.loads(value) if isinstance(value, str) else value
+        return parsed(value) if isinstance(value, str) else value
     return value.world.wrap(parsed(value.value), value.resource, value.path)
 
 
@@ -240,8 +250,8 @@ def _cidr(value: Any) -> Cidr:
     """A range of addresses."""
     plain = value.plain() if isinstance(value, Host) else value
     try:
-        return Cidr(ipaddress.ip_network(plain, strict=False))
-    except (ValueError, TypeError):
+        return Cidr(ipaddress.ip_network(str(plain), strict=False))
+    except ValueError:
         raise Failed(f"{value} is no range of addresses") from None
 
 
@@ -299,6 +309,19 @@ def _of_record(name: str) -> Callable[..., Any]:
     return call
 
 
+def whole(value: Any) -> int:
+    """A whole number, also where a template writes it as a text. Raises Failed, Undecided."""
+    found = to_number(value.plain() if isinstance(value, Host) else value)
+    if not isinstance(found, int):
+        raise Failed(f"{value} is no whole number")
+    return found
+
+
+def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
+    """Whether a rule of a security group is about a port."""
+    return _of_record("covers")(rule, whole(port), protocol)
+
+
 def _reaches(start: Any, end: Any, port: Any) -> Any:
     target = thing_of(end)
     first = (
@@ -308,8 +331,8 @@ def _reaches(start: Any, end: Any, port: Any) -> Any:
         if isinstance(start, Cidr)
         else thing_of(start).resource
     )
-    [number] = _arguments(target.world, [port])
-    found = network.reaches(target.world.assembly, first, target.resource, int(number))
+    number = whole(port)
+    found = network.reaches(target.world.assembly, first, target.resource, number)
     target.world.read(target.resource, f"reached from {start} at {number}", show(found))
     return target.world.fact(found, target.resource)
 
@@ -317,6 +340,8 @@ def _reaches(start: Any, end: Any, port: Any) -> Any:
 def _may(caller: Any, action: Any, on: Any) -> Any:
     thing = thing_of(caller)
     [what, target] = _arguments(thing.world, [action, on])
+    if not isinstance(what, str) or not isinstance(target, str | Resource):
+        raise Failed("may(role, 'service:Action', resource) is wanted")
     answer = policy.allowed(thing.world.assembly, thing.resource, what, target)
     if answer.statement is not None:
         holder = answer.statement
@@ -425,9 +450,7 @@ FACTS: Mapping[str, Fact] = {
     "rules_out_of": Fact(
         of_resource(network.rules_out_of), "what they let out", gives=network.Rule, many=True
     ),
-    "covers": Fact(
-        _of_record("covers"), "whether a rule is about a port: `r.covers(443)`, `r.covers(53, 'udp')`", (2, 3)
-    ),
+    "covers": Fact(_covers, "whether a rule is about a port: `r.covers(443)`, `r.covers(53, 'udp')`", (2, 3)),
     "groups_of": Fact(
         of_resource(network.groups_of), "the security groups of a resource", gives=network.GROUP, many=True
     ),

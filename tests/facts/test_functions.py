@@ -158,3 +158,22 @@ def test_what_only_the_deployment_knows_is_not_assessed(tmp_path: Path, expressi
         assert (
             verdict(tmp_path, TEMPLATE, {"each": "worker", "that": that}, subjects=SUBJECTS) == "not_assessed"
         )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "json('{') == null",
+        "reaches(worker, queue, 'a')",
+        "may(role, 5, table)",
+        "cidr(5).world",
+        "version([1]) == version('1')",
+        "statements(5).all(s, s.allow)",
+        "worker.covers(80)",
+        "'a'.matches(worker.Role)",
+    ],
+)
+def test_what_makes_no_sense_fails_and_breaks_nothing(tmp_path: Path, expression: str) -> None:
+    for that in (expression, f"!({expression})"):
+        found = verdict(tmp_path, TEMPLATE, {"each": "worker", "that": that}, subjects=SUBJECTS)
+        assert found in ("fail", "not_assessed")
