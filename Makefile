@@ -8,7 +8,7 @@ EMULATOR_READY := $(EMULATOR)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test mutants demo lint format docs site picture lock clean
+.PHONY: help audit test mutants demo lint format docs site models picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
@@ -17,6 +17,7 @@ help:
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
 	@echo "make site    the documentation as a site, in site/"
+	@echo "make models  take the service models of the newest botocore for the handlers' sandbox"
 	@echo "make picture draw docs/report.png anew, with Chromium"
 	@echo "make lock    refresh requirements.lock from pyproject.toml"
 	@echo "make clean   remove everything that make made"
@@ -69,6 +70,12 @@ docs: $(READY)
 # Strict: a broken link fails it.
 site: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The newest, not the one that the scanners pin: a parameter that it does not know would be refused.
+models: $(READY)
+	$(BIN)/uv pip install --quiet --no-deps --target build/botocore botocore
+	$(BIN)/python -m compliance.handlers.sandbox.make_models build/botocore
+	rm -rf build/botocore
 
 picture: $(READY)
 	$(BIN)/python tests/picture.py

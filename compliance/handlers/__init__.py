@@ -38,6 +38,7 @@ Limits are for the whole execution: many invocations may need `Limits(seconds=..
 service, operation, parameters, `writes`, `error`, code line `at`), `log` and its `lines`, `state` (tables
 and buckets after it), and `not_stood_in`: operations that the sandbox has no answer to. Where that is not
 empty, the handler got an error that AWS would not have given: what depends on it is `not_assessed`, with
-the texts of `not_stood_in` as the reason. `execution.stopped`, `load_error`, `missing`, `unheld`: as the
-docstring of Execution says.
+the texts of `not_stood_in` as the reason. `execution.loading` has the calls made while the code was loaded,
+and `execution.not_stood_in` what was not stood in for in all of it. `execution.stopped`, `load_error`,
+`missing`, `unheld`: as the docstring of Execution says.
 """

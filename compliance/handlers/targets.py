@@ -16,7 +16,7 @@ from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A function and its code. `layers` tells that some of its code is elsewhere."""
+    """A function and its code. `layers` tells that some of its code is not in the assembly."""
 
     resource: Resource
     program: Program
@@ -69,10 +69,26 @@ def target(pipeline: Wiring, function: Resource) -> Target | NotRun:
     texts = {name: assembly.text(value) for name, value in pipeline.environment(function).items()}
     environment = {name: physical(text) for name, text in texts.items() if text is not None}
     places = [match for text in texts.values() if text for match in PLACE.finditer(text)]
-    layers = function.get("Layers") not in (NO_VALUE, [])
+    layers = _layers(pipeline, function)
     made_up = {_made_up(match[1]): match[0] for match in places}
-    program = Program(runtime, handler, code, environment)
-    return Target(function, program, layers, pipeline.once(tables), made_up)
+    program = Program(runtime, handler, code, environment, layers or ())
+    return Target(function, program, layers is None, pipeline.once(tables), made_up)
+
+
+def _layers(pipeline: Wiring, function: Resource) -> tuple[Path, ...] | None:
+    """The function's layers in order; None where one is not in the assembly."""
+    stated = function.get("Layers")
+    if stated is NO_VALUE:
+        return ()
+    known = pipeline.assembly.resources("AWS::Lambda::LayerVersion")
+    found = []
+    for layer in stated if isinstance(stated, list) else [stated]:
+        resource = next((one for one in known if one.ref == layer), None)
+        asset = pipeline.assembly.asset(resource.get("Content.S3Key")) if resource else None
+        if not isinstance(asset, Path):
+            return None
+        found.append(asset)
+    return tuple(found)
 
 
 def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
@@ -93,8 +109,16 @@ def tables(pipeline: Wiring) -> Mapping[str, Table]:
             if isinstance(index, dict)
         }
         if name and keys:
-            found[physical(name)] = Table(keys, indexes)
+            found[physical(name)] = Table(keys, indexes, _types(pipeline, resource))
     return found
+
+
+def _types(pipeline: Wiring, table: Resource) -> Mapping[str, str]:
+    """The type (S, N, B) of each attribute that a key has."""
+    text = pipeline.assembly.text
+    stated = [one for one in to_list(table.get("AttributeDefinitions")) if isinstance(one, dict)]
+    types = {text(one.get("AttributeName")): text(one.get("AttributeType")) for one in stated}
+    return {name: kind for name, kind in types.items() if name and kind}
 
 
 def key_schema(pipeline: Wiring, schema: Value) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from compliance.handlers.sandbox.aws import Aws
-from compliance.handlers.sandbox.dynamodb import Tables
 
 ACCOUNT = "${AWS::AccountId}"
 SENT = {"MessageBody": "m"}
@@ -58,5 +57,5 @@ STORED = {"Item": {"id": {"S": "a"}}}
 def test_what_names_no_resource_is_refused(
     service: str, operation: str, parameters: dict[str, object], wanted: str | None
 ) -> None:
-    call, _ = Aws(Tables()).call(service, operation, parameters, None)
+    call, _ = Aws().call(service, operation, parameters, None)
     assert call.error == wanted

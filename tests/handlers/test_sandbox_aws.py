@@ -138,8 +138,13 @@ PUT_ITEM = ("dynamodb", "PutItem", {"TableName": "t", "Item": ITEM})
         ),
         (
             "const logs = require('@aws-sdk/client-cloudwatch-logs');"
-            "await new logs.CloudWatchLogs({}).putLogEvents({ logGroupName: 'g' });",
-            ("logs", "PutLogEvents", {"logGroupName": "g"}),
+            "await new logs.CloudWatchLogs({}).putLogEvents({ logGroupName: 'g', logStreamName: 's', "
+            "logEvents: [{ timestamp: 1, message: 'm' }] });",
+            (
+                "logs",
+                "PutLogEvents",
+                {"logGroupName": "g", "logStreamName": "s", "logEvents": [{"timestamp": 1, "message": "m"}]},
+            ),
         ),
     ],
 )
@@ -199,8 +204,13 @@ def test_node_calls(body: str, wanted: tuple[str, str, Any]) -> None:
             ("sqs", "SendMessage", {"QueueUrl": "https://q", "MessageBody": "m"}),
         ),
         (
-            "boto3.client('logs').put_log_events(logGroupName='g')",
-            ("logs", "PutLogEvents", {"logGroupName": "g"}),
+            "boto3.client('logs').put_log_events(logGroupName='g', logStreamName='s', "
+            "logEvents=[{'timestamp': 1, 'message': 'm'}])",
+            (
+                "logs",
+                "PutLogEvents",
+                {"logGroupName": "g", "logStreamName": "s", "logEvents": [{"timestamp": 1, "message": "m"}]},
+            ),
         ),
     ],
 )
@@ -239,7 +249,11 @@ def test_node_is_answered_from_what_was_stored() -> None:
     assert answer(body) == [
         *("ConditionalCheckFailedException", True, True, True, 400, "1", "text"),
         *("PreconditionFailed", 412, "NoSuchKey", True, "No value provided for input HTTP label: Bucket."),
-        *("Body must be a string, bytes, or a stream of them", "ValidationException", "ValidationException"),
+        *(
+            "body must be a string, bytes, or a stream of them",
+            "SerializationException",
+            "ValidationException",
+        ),
     ]
 
 
@@ -461,7 +475,7 @@ def test_keys_tell_items_apart() -> None:
     assert put(known, {"id": "1", "at": "1"}) is None
     assert put(known, {"id": "1"}) == "ValidationException"
     assert put(known, {"id": "1", "at": ""}) == "ValidationException"
-    assert len(known.items["t"]) == 2
+    assert len(known.state()["t"]) == 2
 
 
 def test_a_transaction_is_all_or_nothing() -> None:
@@ -479,7 +493,7 @@ def test_a_transaction_is_all_or_nothing() -> None:
     ]
     with pytest.raises(Refusal, match=r"\[None, ConditionalCheckFailed\]"):
         tables.answer("TransactWriteItems", {"TransactItems": writes})
-    assert tables.items["t"] == [{"id": {"S": "2"}}]
+    assert tables.state()["t"] == ({"id": {"S": "2"}},)
 
 
 @pytest.mark.parametrize(
@@ -559,7 +573,7 @@ def test_updates() -> None:
     "operation", ["PutItem", "TransactWriteItems", "BatchWriteItem", "Query", "BatchGetItem"]
 )
 def test_nonsense_is_refused_and_breaks_nothing(operation: str, parameters: dict[str, Any]) -> None:
-    call, given = Aws(Tables()).call("dynamodb", operation, parameters, None)
+    call, given = Aws().call("dynamodb", operation, parameters, None)
     assert call.operation == operation
     assert set(given) in ({"ok"}, {"error"})
 

@@ -19,19 +19,25 @@ class Program(msgspec.Struct, frozen=True):
     `code` is an asset folder or .zip (a Path) or inline source (a str, the template's ZipFile:
     Lambda saves it as index.js or index.py). `runtime` is Lambda's identifier (nodejs24.x),
     `handler` is Lambda's `file.export`; `environment` holds resolved variables, nothing inherited.
+    `layers` are folders and .zip files in the order of the function's: what Lambda lays under /opt.
     """
 
     runtime: str
     handler: str
     code: Path | str
     environment: Mapping[str, str] = msgspec.field(default_factory=dict)
+    layers: tuple[Path, ...] = ()
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What the template says of a table: its key attributes, and those of its indexes by their names."""
+    """What the template says of a table: its key attributes, and those of its indexes by their names.
+
+    `types` has the type (S, N or B) of each of them.
+    """
 
     keys: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    types: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -40,6 +46,8 @@ class Given(msgspec.Struct, frozen=True):
     `items` by table name, in plain values or attribute values; `objects` by bucket and key, as text;
     `parameters` of SSM and `secrets` by name; `messages` by queue URL, for a handler that receives
     them itself. `answers` are of operations that the sandbox does not stand in for, by `lambda:Invoke`.
+    `page` is the most entries that a page of a query or a list holds, as if they were large: who does
+    not ask for the next page misses what is there.
     """
 
     items: Mapping[str, Sequence[Mapping[str, Any]]] = msgspec.field(default_factory=dict)
@@ -48,6 +56,7 @@ class Given(msgspec.Struct, frozen=True):
     secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
     messages: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     answers: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    page: int | None = None
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -167,8 +176,12 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def not_stood_in(self) -> tuple[str, ...]:
         """`lambda:Invoke at index.js:12`, for each call that the sandbox has no answer to."""
-        calls = (c for c in self.calls if not c.stood_in)
-        return tuple(f"{c.service}:{c.operation}" + (f" at {c.at}" if c.at else "") for c in calls)
+        return _not_stood_in(self.calls)
+
+
+def _not_stood_in(calls: Sequence[Call]) -> tuple[str, ...]:
+    unknown = (c for c in calls if not c.stood_in)
+    return tuple(f"{c.service}:{c.operation}" + (f" at {c.at}" if c.at else "") for c in unknown)
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -193,6 +206,12 @@ class Execution(msgspec.Struct, frozen=True):
     loading: tuple[Call, ...] = ()
     unheld: tuple[str, ...] = ()
     cached: bool = False
+
+    @property
+    def not_stood_in(self) -> tuple[str, ...]:
+        """What the sandbox has no answer to, while the code was loaded and in all invocations."""
+        outcomes = (what for outcome in self.outcomes for what in outcome.not_stood_in)
+        return tuple(dict.fromkeys((*_not_stood_in(self.loading), *outcomes)))
 
 
 class Supplies(msgspec.Struct, frozen=True):

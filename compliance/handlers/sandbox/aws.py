@@ -1,28 +1,30 @@
-"""The AWS that a handler talks to: answers plausibly, keeps what was stored, fails when told to.
+"""The AWS that a handler talks to: answers as the services do, keeps what was stored, fails when told to.
 
 It lives in the audit, not beside the handler, so what the handler does to its own process can
-change neither the record of its calls nor the answers.
+change neither the record of its calls nor the answers. What it has no answer to, it says so: no guess
+becomes a verdict.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import itertools
 import json
-import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from compliance.handlers.sandbox import Call, Fault, Given, State
-from compliance.handlers.sandbox.dynamodb import Tables
-from compliance.handlers.sandbox.refusal import Refusal, refusal_of
+from compliance.handlers.sandbox import NOT_STOOD_IN, Call, Fault, Given, Invocation, State, Table
+from compliance.handlers.sandbox.addresses import refuse_address
+from compliance.handlers.sandbox.dynamodb import Tables, cancelled
+from compliance.handlers.sandbox.messaging import BATCHES, Messages, partly
+from compliance.handlers.sandbox.models import Model, accepted, model_of
+from compliance.handlers.sandbox.parameters import Parameters
+from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
+from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
 from compliance.handlers.sandbox.values import attributes
+from compliance.handlers.sandbox.wire import decoded, encoded, service_of
 
 JSON = Any
+HTTP = "http"  # what a bundled SDK's requests come as
 
 # Where IAM's prefix is not the name that the SDKs have for a service.
 PREFIXES = {
@@ -54,231 +56,192 @@ PREFIXES = {
     "resource-groups-tagging-api": "tag",
     "resourcegroupstaggingapi": "tag",
     "x-ray": "xray",
-}
-
-# What a request cannot be made without. The SDKs notice the S3 ones themselves.
-REQUIRED: Mapping[tuple[str, str], tuple[str, ...]] = {
-    **{
-        ("s3", operation): ("Bucket", "Key")
-        for operation in [
-            "PutObject",
-            "GetObject",
-            "HeadObject",
-            "DeleteObject",
-            "CopyObject",
-            "PutObjectTagging",
-            "GetObjectTagging",
-            "CreateMultipartUpload",
-            "UploadPart",
-            "CompleteMultipartUpload",
-            "AbortMultipartUpload",
-        ]
-    },
-    **{
-        ("s3", operation): ("Bucket",)
-        for operation in ("ListObjects", "ListObjectsV2", "HeadBucket", "DeleteObjects")
-    },
-    **{
-        ("dynamodb", operation): ("TableName", "Key") for operation in ("GetItem", "UpdateItem", "DeleteItem")
-    },
-    **{("dynamodb", operation): ("TableName",) for operation in ("Query", "Scan")},
-    ("dynamodb", "PutItem"): ("TableName", "Item"),
-    ("sqs", "SendMessage"): ("QueueUrl", "MessageBody"),
-    ("sqs", "SendMessageBatch"): ("QueueUrl", "Entries"),
-    ("sqs", "ReceiveMessage"): ("QueueUrl",),
-    ("sqs", "DeleteMessage"): ("QueueUrl", "ReceiptHandle"),
-    ("sns", "Publish"): ("Message",),
+    "email": "ses",
+    "monitoring": "cloudwatch",
 }
 
 
-# What names a resource in a call, the form that AWS takes, and what it answers to another. In a text of
-# which a deployment decides parts, these count as letters.
-_OPEN = re.compile(r"\$\{[^{}]*\}")
-_NAME = r"[A-Za-z0-9_.-]+"
-ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
-    "s3": (
-        "Bucket",
-        rf"{_NAME}|arn:[\w-]+:s3[\w-]*:[^:]*:[^:]*:(accesspoint|outpost)[/:].+",
-        *("ParamValidation", 0, "Invalid bucket name: {value}"),
-    ),
-    "dynamodb": (
-        "TableName",
-        rf"{_NAME}|arn:[\w-]+:dynamodb:[^:]*:[^:]*:table/{_NAME}",
-        *("ValidationException", 400, "Invalid table name or ARN: {value}"),
-    ),
-    "sqs": (
-        "QueueUrl",
-        r"https?://.+",
-        *("InvalidAddress", 400, "The address {value} is not valid for this endpoint."),
-    ),
-    "sns": (
-        "TopicArn",
-        r"arn:[\w-]+:sns:[^:]*:[^:]*:.+",
-        *("InvalidParameter", 400, "Invalid parameter: TopicArn: {value}"),
-    ),
-}
+class Aws:
+    """One account, as long as one `execute` lasts. `language` says which SDK the requests come from."""
 
+    def __init__(self, tables: Mapping[str, Table] | None = None, language: str = "nodejs") -> None:
+        self.language = language
+        self.faults: Sequence[Fault] = ()
+        self.given = Given()
+        self.tables, self.buckets = Tables(tables), Buckets()
+        self.messages, self.parameters = Messages(), Parameters()
+        self._hits: dict[int, int] = {}
+        self._prepared: Given | None = None
 
-class Aws(msgspec.Struct):
-    """One account, as long as one `execute` lasts. `faults` are those of the current invocation."""
+    def prepare(self, given: Given | None) -> None:
+        """Puts what is given in place of all that there is, for the code that runs while it is loaded."""
+        if given is None:
+            return
+        self.given = self._prepared = given
+        self.tables.replace(
+            {n: [attributes(i) for i in items] for n, items in given.items.items()}, given.page
+        )
+        self.buckets.now = time.time()
+        self.buckets.replace(given.objects, given.page)
+        self.messages.replace(given.messages)
+        self.parameters.replace(given.parameters, given.secrets, given.page)
 
-    tables: Tables
-    faults: Sequence[Fault] = ()
-    given: Given = Given()
-    objects: dict[tuple[str, str], JSON] = msgspec.field(default_factory=dict)
-    _hits: dict[int, itertools.count[int]] = msgspec.field(default_factory=dict)
-
-    def begin(self, faults: Sequence[Fault], given: Given | None) -> None:
-        self.faults = faults
-        self._hits = {}
-        if given is not None:
-            self.given = given
-            self.tables.items = {
-                name: [attributes(item) for item in items] for name, items in given.items.items()
-            }
-            self.objects = {
-                (bucket, key): body
-                for bucket, bodies in given.objects.items()
-                for key, body in bodies.items()
-            }
+    def begin(self, invocation: Invocation) -> None:
+        if invocation.given is not self._prepared:
+            self.prepare(invocation.given)
+        self._prepared = None
+        self.faults, self._hits = invocation.faults, {}
+        self.buckets.now = time.time() + invocation.clock
 
     def state(self) -> State:
-        objects: dict[str, dict[str, str]] = {}
-        for (bucket, key), body in self.objects.items():
-            objects.setdefault(bucket, {})[key] = _readable(body)
-        return State({name: tuple(items) for name, items in self.tables.items.items()}, objects)
+        return State(self.tables.state(), self.buckets.state())
 
-    def call(
-        self, service: str, operation: str, parameters: Mapping[str, JSON], at: str | None
-    ) -> tuple[Call, JSON]:
+    def call(self, service: str, operation: str, parameters: JSON, at: str | None) -> tuple[Call, JSON]:
         """The call as it goes on record, and the answer for the child: `{"ok": ...}` or `{"error": ...}`."""
-        service = PREFIXES.get(service, service)
-        readable = _readable(parameters)
+        if service == HTTP:
+            return self._exchange(parameters, at)
+        prefix = PREFIXES.get(service.lower(), service.lower())
+        model, sent = model_of(service), parameters if isinstance(parameters, dict) else {}
         try:
-            self._refuse(service, operation, readable)
-            answer = {"ok": self._answer(service, operation, parameters)}
-            return Call(service, operation, readable, None, at), answer
-        except Exception as error:  # the parameters are anything that a hostile handler thinks of
-            refusal = (
-                error if isinstance(error, Refusal) else Refusal("SerializationException", "Bad request", 400)
-            )
-            return Call(service, operation, readable, refusal.code, at), {"error": refusal.as_message()}
+            if model and operation in model.operations:
+                sent = accepted(model, operation, sent, self.language)
+            answer = {"ok": self._answered(prefix, operation, model, sent)}
+            return Call(prefix, operation, _readable(sent), None, at), answer
+        except NotStoodIn as unknown:
+            what = f"{prefix}:{operation}{f' {unknown}' if str(unknown) else ''}"
+            refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
+        except Refusal as refused:
+            refusal = refused
+        except Exception:  # the parameters are anything that a hostile handler thinks of
+            refusal = Refusal("SerializationException", "Bad request", 400)
+        message = refusal.as_message()
+        if model and refusal.status:
+            shape, code, status = model.error(refusal.code)
+            message |= {"shape": shape, "code": code, "status": status or refusal.status}
+        return Call(prefix, operation, _readable(sent), refusal.code, at), {"error": message}
 
-    def _refuse(self, service: str, operation: str, parameters: Mapping[str, JSON]) -> None:
-        for name in REQUIRED.get((service, operation), ()):
-            if parameters.get(name) in (None, ""):
-                raise _missing(service, name, parameters.get(name))
-        _refuse_address(service, parameters)
-        for i, fault in enumerate(self.faults):
-            if (fault.service, fault.operation) != (service, operation):
-                continue
-            if fault.containing is not None and fault.containing not in json.dumps(
-                parameters, ensure_ascii=False
-            ):
-                continue
-            nth = next(self._hits.setdefault(i, itertools.count()))
-            if fault.call is None or fault.call == nth:
-                raise refusal_of(fault.error, service, operation)
+    def _exchange(self, request: Mapping[str, JSON], at: str | None) -> tuple[Call, JSON]:
+        """A request of an SDK that lies in the code: answered as a response."""
+        try:
+            model, operation, parameters = decoded(request)
+        except Exception as unknown:  # not one that is known here
+            service = service_of(str(request.get("host"))) or "http"
+            what = str(unknown) if isinstance(unknown, NotStoodIn) else "as it was sent"
+            operation = f"{request.get('method')} {request.get('path')}"[:200]
+            call = Call(PREFIXES.get(service, service), operation, {}, NOT_STOOD_IN, at)
+            text = f"the sandbox does not stand in for this request to {service} {what}"
+            return call, {"error": Refusal(NOT_STOOD_IN, text, 501).as_message()}
+        call, answer = self.call(model.id, operation, parameters, at)
+        if "error" in answer and answer["error"]["status"] == 0:
+            return call, answer
+        return call, {"ok": encoded(model, operation, answer)}
 
-    def _answer(self, service: str, operation: str, parameters: Mapping[str, JSON]) -> JSON:
+    def _answered(self, prefix: str, operation: str, model: Model | None, sent: Mapping[str, JSON]) -> JSON:
+        refuse_address(prefix, sent)
+        entries: dict[int, str] = {}
+        lost: Refusal | None = None
+        for fault in self._hitting(prefix, operation, sent):
+            if fault.entries and (prefix, operation) in PARTLY:
+                entries |= dict.fromkeys(fault.entries, fault.error)
+            elif fault.after:
+                lost = self._refusal(fault, sent)
+            else:
+                raise self._refusal(fault, sent)
+        answer = self._answer(prefix, operation, model, sent, entries)
+        if lost:
+            raise lost
+        return answer
+
+    def _answer(
+        self,
+        prefix: str,
+        operation: str,
+        model: Model | None,
+        sent: Mapping[str, JSON],
+        entries: Mapping[int, str],
+    ) -> JSON:
+        if (whole := f"{prefix}:{operation}") in self.given.answers:
+            return self.given.answers[whole]
+        if model is None:
+            raise NotStoodIn
+        act = self._act(model.id, operation)
+        if not entries:
+            return act(sent)
+        if (model.id, operation) in BATCHES:
+            return partly((model.id, operation), sent, entries, act)
+        return _left_over(operation, sent, entries, act)
+
+    def _act(self, service: str, operation: str) -> Callable[[Mapping[str, JSON]], JSON]:
         if service == "dynamodb":
-            return self.tables.answer(operation, parameters)
+            return lambda sent: self.tables.answer(operation, sent)
         if service == "s3":
-            return self._s3(operation, parameters)
-        if service == "sqs":
-            return _sqs(operation, parameters)
-        if service == "sns" and operation == "Publish":
-            return {"MessageId": "00000000-0000-4000-8000-000000000001"}
-        if service == "sts" and operation == "GetCallerIdentity":
-            return {
-                "Account": "123456789012",
-                "Arn": "arn:aws:iam::123456789012:role/sandbox",
-                "UserId": "sandbox",
-            }
-        return {}
+            return lambda sent: self.buckets.answer(operation, sent)
+        if service in ("ssm", "secretsmanager"):
+            return lambda sent: self.parameters.answer(service, operation, sent)
+        return lambda sent: self.messages.answer(service, operation, sent)
 
-    def _s3(self, operation: str, parameters: Mapping[str, JSON]) -> JSON:
-        place = (str(parameters.get("Bucket")), str(parameters.get("Key")))
-        if operation == "PutObject":
-            if parameters.get("IfNoneMatch") == "*" and place in self.objects:
-                raise refusal_of("PreconditionFailed", "s3", operation)
-            body = parameters.get("Body") or ""
-            if not isinstance(body, str) and not (isinstance(body, dict) and "$b" in body):
-                raise Refusal("ParamValidation", "Body must be a string, bytes, or a stream of them", 0)
-            self.objects[place] = body
-            return {"ETag": '"00000000000000000000000000000000"'}
-        if operation in ("GetObject", "HeadObject"):
-            if place not in self.objects:
-                raise refusal_of("NoSuchKey" if operation == "GetObject" else "NotFound", "s3", operation)
-            body = self.objects[place]
-            answer = {"ContentLength": len(_bytes(body)), "ETag": '"00000000000000000000000000000000"'}
-            return answer | ({"Body": body} if operation == "GetObject" else {})
-        if operation == "DeleteObject":
-            self.objects.pop(place, None)
-        if operation in ("ListObjects", "ListObjectsV2"):
-            prefix = str(parameters.get("Prefix") or "")
-            keys = sorted(k for b, k in self.objects if b == place[0] and k.startswith(prefix))
-            return {"Contents": [{"Key": k} for k in keys], "KeyCount": len(keys), "IsTruncated": False}
-        return {}
+    def _hitting(self, service: str, operation: str, sent: Mapping[str, JSON]) -> Iterator[Fault]:
+        text: str | None = None
+        for i, fault in enumerate(self.faults):
+            if fault.service not in ("*", service) or fault.operation not in ("*", operation):
+                continue
+            if any(sent.get(name) != value for name, value in fault.where.items()):
+                continue
+            if fault.containing is not None:
+                text = text or json.dumps(_readable(sent), ensure_ascii=False)
+                if fault.containing not in text:
+                    continue
+            nth = self._hits[i] = self._hits.get(i, -1) + 1
+            if fault.call is None or fault.call == nth:
+                yield fault
+
+    def _refusal(self, fault: Fault, sent: Mapping[str, JSON]) -> Refusal:
+        if fault.error != "TransactionCanceledException":
+            return refusal_of(fault.error, fault.service, fault.operation)
+        others = len(sent.get("TransactItems") or [None])
+        reasons = fault.reasons or ("TransactionConflict", *["None"] * (others - 1))
+        return cancelled([{"Code": code} for code in reasons])
 
 
-def _refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
-    """Refuses what names no resource: the ARN of a bucket, the name of a queue."""
-    name, form, code, status, message = ADDRESSES.get(service, ("", "", "", 0, ""))
-    parts = parameters.get("TransactItems")
-    calls = [parameters, *(call for part in _dicts(parts) for call in _dicts(list(part.values())))]
-    for value in (call.get(name) for call in calls):
-        if isinstance(value, str) and not re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL):
-            raise Refusal(code, message.format(value=value), status)
+# Operations that can fail for some of their entries.
+PARTLY = {*BATCHES, ("dynamodb", "BatchWriteItem"), ("dynamodb", "BatchGetItem"), ("s3", "DeleteObjects")}
 
 
-def _dicts(value: JSON) -> list[dict[str, JSON]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _missing(service: str, name: str, value: JSON) -> Refusal:
-    """S3's parts of the address are missed by the SDK itself, anything else by the service."""
-    if service == "s3":
-        how = "No" if value is None else "Empty"
-        return Refusal("ParamValidation", f"{how} value provided for input HTTP label: {name}.", 0)
-    where = f"{name[0].lower()}{name[1:]}"
-    message = f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
-    return Refusal("ParamValidation", message, 400)
-
-
-def _sqs(operation: str, parameters: Mapping[str, JSON]) -> JSON:
-    identifier = "00000000-0000-4000-8000-000000000001"
-    if operation == "SendMessage":
-        body = str(parameters.get("MessageBody")).encode()
-        return {
-            "MessageId": identifier,
-            "MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-        }
-    if operation in ("SendMessageBatch", "DeleteMessageBatch"):
-        entries = parameters.get("Entries")
-        ids = [e.get("Id") for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-        return {"Successful": [{"Id": i, "MessageId": identifier} for i in ids], "Failed": []}
-    return {}
-
-
-def _bytes(value: JSON) -> bytes:
-    if isinstance(value, dict) and isinstance(value.get("$b"), str):
-        try:
-            return base64.b64decode(value["$b"])
-        except binascii.Error:
-            return b""
-    return str(value).encode()
+def _left_over(
+    operation: str,
+    sent: Mapping[str, JSON],
+    refused: Mapping[int, str],
+    act: Callable[[Mapping[str, JSON]], JSON],
+) -> JSON:
+    """Batches of DynamoDB and S3, which give back what they did not do."""
+    if operation == "DeleteObjects":
+        objects = sent["Delete"]["Objects"]
+        kept = [one for i, one in enumerate(objects) if i not in refused]
+        answer = act({**sent, "Delete": {**sent["Delete"], "Objects": kept}}) if kept else {}
+        errors = [{"Key": one["Key"], "Code": refused[i]} for i, one in enumerate(objects) if i in refused]
+        return {**answer, "Errors": errors}
+    name = "UnprocessedItems" if operation == "BatchWriteItem" else "UnprocessedKeys"
+    left: dict[str, JSON] = {}
+    kept_items: dict[str, JSON] = {}
+    i = 0
+    for table, of in sent["RequestItems"].items():
+        members = of if isinstance(of, list) else of["Keys"]
+        for member in members:
+            place = left if i in refused else kept_items
+            place.setdefault(table, []).append(member)
+            i += 1
+        for place in (left, kept_items) if isinstance(of, dict) else ():
+            if table in place:
+                place[table] = {**of, "Keys": place[table]}
+    empty: JSON = {} if operation == "BatchWriteItem" else {"Responses": {}}
+    return {**(act({**sent, "RequestItems": kept_items}) if kept_items else empty), name: left}
 
 
 def _readable(value: JSON) -> JSON:
     """Parameters for people and rules: bytes as text where they are UTF-8, else in base64."""
     if isinstance(value, dict):
         if set(value) == {"$b"}:
-            raw = _bytes(value)
-            try:
-                return raw.decode()
-            except UnicodeDecodeError:
-                return base64.b64encode(raw).decode()
+            return as_text(as_bytes(value))
         return {name: _readable(child) for name, child in value.items()}
     if isinstance(value, list):
         return [_readable(child) for child in value]

@@ -42,7 +42,7 @@ def key_of(
     """`cache_key` stands for the invocations where these hang on the time: a clock is set from now."""
     events = cache_key or [msgspec.to_builtins(invocation) for invocation in invocations]
     ingredients = {
-        "code": _digest(program.code),
+        "code": [_digest(program.code), *map(_digest, program.layers)],
         "harness": _harness(),
         "interpreter": [str(interpreter), interpreter.stat().st_size, sys.version],
         "program": [program.runtime, program.handler, dict(program.environment)],
@@ -84,7 +84,9 @@ def _digest(code: Path | str) -> str:
 
 @lru_cache(maxsize=1)
 def _harness() -> str:
-    return _of_files(HERE, (path for path in HERE.rglob("*") if path.suffix in (".py", ".cjs", ".txt")))
+    return _of_files(
+        HERE, (path for path in HERE.rglob("*") if path.suffix in (".py", ".cjs", ".txt", ".json"))
+    )
 
 
 def _of_files(root: Path, files: Any) -> str:

@@ -26,6 +26,7 @@ import msgspec
 from compliance.handlers.sandbox import Call, HandlerError, Invocation, Limits, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.lock import Lock
+from compliance.handlers.sandbox.models import model_of
 
 JSON = Any
 
@@ -209,6 +210,9 @@ class Child:
                 self.loaded = True
             case messages.Called():
                 self._send(self._call(message), deadline)
+            case messages.Service():
+                model = model_of(message.name)
+                self._send(model.summary() if model else {}, deadline)
             case messages.Begin() if self._may_go_on() and self.begun < len(invocations):
                 self._begin(invocations[self.begun])
                 self._send({}, deadline)
@@ -243,7 +247,7 @@ class Child:
         self._finish()
         self.log.clear()  # what was logged while loading: no event had been seen
         self.current = _Current(invocation.name, time.monotonic())
-        self.aws.begin(invocation.faults, invocation.given)
+        self.aws.begin(invocation)
 
     def _answered(self, current: _Current, message: messages.End) -> None:
         self._read_log()

@@ -1,212 +1,501 @@
-"""DynamoDB's items, as far as a handler can tell: what was put is found, conditions hold or fail."""
+"""DynamoDB's items: keys, conditions, indexes, pages, batches and transactions, as the service has them.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from compliance.handlers.sandbox import Table
-from compliance.handlers.sandbox.expressions import Names, assign, holds, named_in
-from compliance.handlers.sandbox.refusal import Refusal, refusal_of
+from compliance.handlers.sandbox.expressions import (
+    Names,
+    Steps,
+    carry_out,
+    condition,
+    conjuncts,
+    met,
+    named_in,
+    paths_in,
+    projected,
+    projection,
+    update,
+)
+from compliance.handlers.sandbox.numbers import rank, stored, weight
+from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 
 JSON = Any
 Item = dict[str, JSON]
-# What an attribute value's one member must hold. Bytes come as {"$b": base64}.
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "S": (str,),
-    "N": (str,),
-    "B": (dict, str),
-    "BOOL": (bool,),
-    "NULL": (bool,),
-    "SS": (list,),
-    "NS": (list,),
-    "BS": (list,),
+Request = Mapping[str, JSON]
+
+LARGEST_ITEM = 400 * 1024
+LARGEST_PAGE = 1024 * 1024
+LARGEST_BATCH = 16 * 1024 * 1024
+LARGEST_TRANSACTION = 4 * 1024 * 1024
+# What was there before expressions. Nobody writes it today, and nothing here evaluates it.
+LEGACY = {
+    "AttributeUpdates",
+    "ConditionalOperator",
+    "Expected",
+    "KeyConditions",
+    "QueryFilter",
+    "ScanFilter",
 }
+EXPRESSIONS = (
+    "ConditionExpression",
+    "FilterExpression",
+    "KeyConditionExpression",
+    "ProjectionExpression",
+    "UpdateExpression",
+)
 
 
-class Tables(msgspec.Struct):
-    """`known` are the tables that the template has.
+class _Items(msgspec.Struct):
+    """One table. Of a table that the template does not have, `keys` are learned from the requests."""
 
-    Of any other table, the key is what a request calls its Key, or what its condition names.
-    """
+    keys: tuple[str, ...] = ()
+    indexes: Mapping[str, tuple[str, ...]] | None = None
+    types: Mapping[str, str] = msgspec.field(default_factory=dict)
+    kept: dict[str, Item] = msgspec.field(default_factory=dict)
 
-    known: Mapping[str, Table] = msgspec.field(default_factory=dict)
-    items: dict[str, list[Item]] = msgspec.field(default_factory=dict)
+    def place(self, item: Item) -> str:
+        """What tells an item from others. Without keys, each is another."""
+        if not self.keys:
+            return f"#{len(self.kept)}"
+        return json.dumps([item.get(name) for name in self.keys], sort_keys=True)
 
-    def answer(self, operation: str, parameters: Mapping[str, JSON]) -> JSON:
-        answers: dict[str, Callable[[Mapping[str, JSON]], JSON]] = {
+    def learn(self, keys: Sequence[str]) -> None:
+        if not self.keys and keys:
+            self.keys = tuple(keys)
+            self.kept = {self.place(item): item for item in self.kept.values()}
+
+
+class Tables:
+    """`known` are the tables that the template has. `page` is the most items that a page gets."""
+
+    def __init__(self, known: Mapping[str, Table] | None = None) -> None:
+        self.known = known or {}
+        self.page: int | None = None
+        self._tables: dict[str, _Items] = {}
+        self._tokens: dict[str, JSON] = {}
+
+    def replace(self, items: Mapping[str, Sequence[Item]], page: int | None = None) -> None:
+        """Puts these items in place of all that there are."""
+        self.page = page
+        self._tables, self._tokens = {}, {}
+        for name, given in items.items():
+            table = self._items(name)
+            for item in given:
+                whole = _stored(item)
+                table.kept[table.place(whole)] = whole
+
+    def state(self) -> dict[str, tuple[Item, ...]]:
+        """By their keys: the order in which they were written tells nothing."""
+        return {
+            name: tuple(item for _, item in sorted(table.kept.items()))
+            for name, table in self._tables.items()
+        }
+
+    def answer(self, operation: str, request: Request) -> JSON:
+        """Raises Refusal as DynamoDB would, and NotStoodIn for what is not answered here."""
+        answers: dict[str, Callable[[Request], JSON]] = {
             "PutItem": self._put,
             "GetItem": self._get,
             "UpdateItem": self._update,
             "DeleteItem": self._delete,
-            "Query": self._find,
-            "Scan": self._find,
+            "Query": self._query,
+            "Scan": self._scan,
             "BatchWriteItem": self._batch_write,
             "BatchGetItem": self._batch_get,
             "TransactWriteItems": self._transact,
             "TransactGetItems": self._transact_get,
+            "DescribeTable": self._describe,
         }
-        act = answers.get(operation)
-        _check_values(parameters)
-        return act(parameters) if act else {}
+        if operation not in answers:
+            raise NotStoodIn
+        if legacy := LEGACY & set(request):
+            raise NotStoodIn(f"with its legacy parameter {sorted(legacy)[0]}")
+        answer = answers[operation](request)
+        if request.get("ReturnConsumedCapacity", "NONE") != "NONE":
+            answer = {**answer, "ConsumedCapacity": {"TableName": _name(request), "CapacityUnits": 1.0}}
+        return answer
 
-    def _put(self, request: Mapping[str, JSON]) -> JSON:
-        table, item = _table(request), _map(request, "Item")
-        key = self._key_of(table, item, request)
-        old = self._existing(table, key)
-        _check(request, old)
-        self._replace(table, old, dict(item))
-        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
+    # -- one item
 
-    def _get(self, request: Mapping[str, JSON]) -> JSON:
-        item = self._existing(_table(request), _map(request, "Key"))
-        return {"Item": item} if item else {}
-
-    def _update(self, request: Mapping[str, JSON]) -> JSON:
-        table, key = _table(request), _map(request, "Key")
-        old = self._existing(table, key)
-        _check(request, old)
-        new = {**(old or {}), **key}
-        if isinstance(expression := request.get("UpdateExpression"), str):
-            assign(expression, Names.of(request), new)
-        self._replace(table, old, new)
-        wanted = str(request.get("ReturnValues"))
-        return (
-            {"Attributes": new if "NEW" in wanted else old or {}} if wanted.endswith(("NEW", "OLD")) else {}
-        )
-
-    def _delete(self, request: Mapping[str, JSON]) -> JSON:
-        table = _table(request)
-        old = self._existing(table, _map(request, "Key"))
-        _check(request, old)
-        self._replace(table, old, None)
-        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
-
-    def _find(self, request: Mapping[str, JSON]) -> JSON:
+    def _put(self, request: Request) -> JSON:
+        table, item = self._items(_name(request)), _stored(request["Item"])
+        _return_values(request, "NONE", "ALL_OLD")
         names = Names.of(request)
-        found = list(self.items.get(_table(request), []))
-        for part in ("KeyConditionExpression", "FilterExpression"):
-            if isinstance(expression := request.get(part), str):
-                found = [item for item in found if holds(expression, names, item)]
-        return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
+        wanted = _condition(request, names)
+        if wanted is not None:
+            table.learn(named_in(request["ConditionExpression"], names))
+        names.check_used(wanted is not None)
+        _check_key(table, item, "Item")
+        size = sum(len(name.encode()) + weight(value) for name, value in item.items())
+        if size > LARGEST_ITEM:
+            raise _invalid("Item size has exceeded the maximum allowed size")
+        place = table.place(item)
+        old = table.kept.get(place)
+        _meet(wanted, old, request)
+        table.kept[place] = item
+        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
 
-    def _batch_write(self, request: Mapping[str, JSON]) -> JSON:
-        for table, writes in _map(request, "RequestItems").items():
-            for write in writes if isinstance(writes, list) else []:
-                if put := write.get("PutRequest"):
-                    self._put({"TableName": table, **put})
-                elif delete := write.get("DeleteRequest"):
-                    self._delete({"TableName": table, **delete})
+    def _get(self, request: Request) -> JSON:
+        names = Names.of(request)
+        paths = _paths(request, names)
+        names.check_used("ProjectionExpression" in request)
+        _, _, item = self._found(request)
+        if item is None:
+            return {}
+        return {"Item": projected(item, paths) if paths else item}
+
+    def _update(self, request: Request) -> JSON:
+        table, place, old = self._found(request)
+        wanted = str(request.get("ReturnValues", "NONE"))
+        names = Names.of(request)
+        condition_ = _condition(request, names)
+        actions = update(request["UpdateExpression"], names) if "UpdateExpression" in request else []
+        names.check_used(condition_ is not None or bool(actions))
+        paths = [steps for _, steps, _ in actions]
+        if key := next((steps[0] for steps in paths if steps[0] in table.keys), None):
+            raise _invalid(
+                "One or more parameter values were invalid: Cannot update attribute "
+                f"{key}. This attribute is part of the key"
+            )
+        _meet(condition_, old, request)
+        new: Item = dict(old) if old else dict(_stored(request["Key"]))
+        carry_out(actions, new)
+        new = _stored(new)
+        if sum(len(name.encode()) + weight(value) for name, value in new.items()) > LARGEST_ITEM:
+            raise _invalid("Item size to update has exceeded the maximum allowed size")
+        table.kept[place] = new
+        before_or_after = new if wanted.endswith("NEW") else old
+        if wanted == "NONE" or before_or_after is None:
+            return {}
+        if wanted.startswith("UPDATED"):
+            before_or_after = projected(before_or_after, paths)
+        return {"Attributes": before_or_after} if before_or_after else {}
+
+    def _delete(self, request: Request) -> JSON:
+        table, place, old = self._found(request)
+        _return_values(request, "NONE", "ALL_OLD")
+        names = Names.of(request)
+        wanted = _condition(request, names)
+        names.check_used(wanted is not None)
+        _meet(wanted, old, request)
+        table.kept.pop(place, None)
+        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
+
+    def _check(self, request: Request) -> None:
+        _, _, old = self._found(request)
+        names = Names.of(request)
+        wanted = _condition(request, names)
+        names.check_used(wanted is not None)
+        _meet(wanted, old, request)
+
+    def _found(self, request: Request) -> tuple[_Items, str, Item | None]:
+        table, key = self._items(_name(request)), _stored(request["Key"])
+        table.learn(tuple(key))
+        _check_key(table, key, "Key")
+        place = table.place(key)
+        return table, place, table.kept.get(place)
+
+    # -- many items
+
+    def _query(self, request: Request) -> JSON:
+        names = Names.of(request)
+        table, expression = self._items(_name(request)), request.get("KeyConditionExpression")
+        if not expression:
+            raise _invalid(
+                "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
+                "request."
+            )
+        tree = condition(expression, names)
+        keys = self._keys_of(table, request) or _equal_to(tree)
+        if "IndexName" not in request and not table.keys:
+            # The sort key, if the table has one, is what else the condition names.
+            table.learn((*keys, *sorted(paths_in(tree) - set(keys))))
+        _check_key_condition(tree, keys)
+        found = [item for item in table.kept.values() if met(tree, item) and _indexed(item, keys)]
+        if len(keys) > 1:
+            found.sort(key=lambda item: rank(item[keys[1]]))
+        if request.get("ScanIndexForward") is False:
+            found.reverse()
+        return self._page(request, names, table, found, keys)
+
+    def _scan(self, request: Request) -> JSON:
+        names, table = Names.of(request), self._items(_name(request))
+        keys = self._keys_of(table, request)
+        segment, segments = request.get("Segment", 0), request.get("TotalSegments", 1)
+        found = [item for item in table.kept.values() if _indexed(item, keys)][segment::segments]
+        return self._page(request, names, table, found, ())
+
+    def _page(
+        self, request: Request, names: Names, table: _Items, found: list[Item], keys: Sequence[str]
+    ) -> JSON:
+        filter_ = condition(request["FilterExpression"], names) if "FilterExpression" in request else None
+        if filter_ is not None and (barred := paths_in(filter_) & set(keys)):
+            raise _invalid(
+                "Filter Expression can only contain non-primary key attributes: Primary key attribute: "
+                f"{sorted(barred)[0]}"
+            )
+        paths = _paths(request, names)
+        names.check_used(any(part in request for part in EXPRESSIONS))
+        start = request.get("ExclusiveStartKey")
+        if start is not None:
+            after = [i for i, item in enumerate(found) if all(item.get(k) == v for k, v in start.items())]
+            if not after:
+                raise _invalid("The provided starting key is invalid")
+            found = found[after[0] + 1 :]
+        page, more = self._cut(found, request.get("Limit"))
+        kept = [item for item in page if filter_ is None or met(filter_, item)]
+        answer: JSON = {"Count": len(kept), "ScannedCount": len(page)}
+        if request.get("Select") != "COUNT":
+            answer["Items"] = [projected(item, paths) if paths else item for item in kept]
+        if more:
+            last = page[-1]
+            wanted = dict.fromkeys((*table.keys, *self._keys_of(table, request), *keys))
+            answer["LastEvaluatedKey"] = {name: last[name] for name in wanted if name in last}
+        return answer
+
+    def _cut(self, found: list[Item], limit: int | None) -> tuple[list[Item], bool]:
+        most = min(limit or len(found), self.page or len(found))
+        size = 0
+        for i, item in enumerate(found[:most]):
+            size += sum(len(name) + weight(value) for name, value in item.items())
+            if size > LARGEST_PAGE:
+                return found[: i + 1], i + 1 < len(found)
+        # DynamoDB tells of a next page also where the limit is all that there is.
+        return found[:most], most < len(found) or (limit is not None and most == limit and bool(found))
+
+    def _keys_of(self, table: _Items, request: Request) -> tuple[str, ...]:
+        index = request.get("IndexName")
+        if index is None:
+            return table.keys
+        if table.indexes is None:
+            return ()
+        if index not in table.indexes:
+            raise _invalid(f"The table does not have the specified index: {index}")
+        return tuple(table.indexes[index])
+
+    def _batch_write(self, request: Request) -> JSON:
+        writes = [(n, write) for n, all_ in request["RequestItems"].items() for write in all_]
+        if len(writes) > 25:
+            raise _invalid("Too many items requested for the BatchWriteItem call")
+        _check_size(request, LARGEST_BATCH)
+        seen: set[tuple[str, str]] = set()
+        for name, write in writes:
+            table = self._items(name)
+            item = (write.get("PutRequest") or {}).get("Item") or (write.get("DeleteRequest") or {}).get(
+                "Key"
+            )
+            if item is None or len(write) != 1:
+                raise _invalid("Supplied AttributeValue has more than one datatypes set")
+            if "DeleteRequest" in write:
+                table.learn(tuple(item))
+            item = _stored(item)
+            _check_key(table, item, "Key" if "DeleteRequest" in write else "Item")
+            place = (name, table.place(item) if table.keys else json.dumps(item, sort_keys=True))
+            if place in seen:
+                raise _invalid("Provided list of item keys contains duplicates")
+            seen.add(place)
+        for name, write in writes:
+            if "PutRequest" in write:
+                self._put({"TableName": name, **write["PutRequest"]})
+            else:
+                self._delete({"TableName": name, **write["DeleteRequest"]})
         return {"UnprocessedItems": {}}
 
-    def _batch_get(self, request: Mapping[str, JSON]) -> JSON:
-        found: dict[str, list[Item]] = {}
-        for table, wanted in _map(request, "RequestItems").items():
-            keys = wanted.get("Keys") or []
-            found[table] = [item for key in keys if (item := self._existing(table, key))]
+    def _batch_get(self, request: Request) -> JSON:
+        wanted = request["RequestItems"]
+        keys = [json.dumps([name, key], sort_keys=True) for name, of in wanted.items() for key in of["Keys"]]
+        if len(keys) > 100:
+            raise _invalid("Too many items requested for the BatchGetItem call")
+        if len(set(keys)) < len(keys):
+            raise _invalid("Provided list of item keys contains duplicates")
+        found: JSON = {}
+        for name, of in wanted.items():
+            gets = [
+                self._get({"TableName": name, **{k: v for k, v in of.items() if k != "Keys"}, "Key": key})
+                for key in of["Keys"]
+            ]
+            found[name] = [get["Item"] for get in gets if get]
         return {"Responses": found, "UnprocessedKeys": {}}
 
-    def _transact(self, request: Mapping[str, JSON]) -> JSON:
+    def _transact(self, request: Request) -> JSON:
         """All or nothing: what was written before a condition failed is taken back."""
-        before = {table: list(items) for table, items in self.items.items()}
-        actions: dict[str, Callable[[Mapping[str, JSON]], JSON]] = {
+        _check_size(request, LARGEST_TRANSACTION)
+        token = request.get("ClientRequestToken")
+        if token in self._tokens:
+            if self._tokens[token] != request:
+                raise refusal_of("IdempotentParameterMismatchException", "dynamodb", "TransactWriteItems")
+            return {}
+        actions: dict[str, Callable[[Request], JSON]] = {
             "Put": self._put,
             "Update": self._update,
             "Delete": self._delete,
-            "ConditionCheck": lambda r: _check(r, self._existing(_table(r), _map(r, "Key"))),
+            "ConditionCheck": self._check,
         }
+        undo: list[tuple[_Items, str, Item | None]] = []
         reasons: list[JSON] = []
-        for action in request.get("TransactItems") or []:
-            reasons.append({"Code": "None"})
-            for name, inner in action.items():
+        try:
+            for action in request["TransactItems"]:
+                if len(action) != 1:
+                    raise _invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+                ((name, inner),) = action.items()
+                table, place = self._apart(inner, undo)
+                undo.append((table, place, table.kept.get(place)))
                 try:
-                    if name in actions:
-                        actions[name](inner)
+                    actions[name](inner)
+                    reasons.append({"Code": "None"})
                 except Refusal as refused:
                     if refused.code != "ConditionalCheckFailedException":
                         raise
-                    reasons[-1] = {"Code": "ConditionalCheckFailed", "Message": str(refused)}
-        if any(reason["Code"] != "None" for reason in reasons):
-            self.items = before
-            codes = ", ".join(reason["Code"] for reason in reasons)
-            raise Refusal(
-                "TransactionCanceledException",
-                f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
-                400,
-                reasons=reasons,
-            )
+                    item = {"Item": refused.extra["item"]} if "item" in refused.extra else {}
+                    reasons.append({"Code": "ConditionalCheckFailed", "Message": str(refused), **item})
+            if any(reason["Code"] != "None" for reason in reasons):
+                raise cancelled(reasons)
+        except Refusal:
+            for table, place, old in reversed(undo):
+                if old is None:
+                    table.kept.pop(place, None)
+                else:
+                    table.kept[place] = old
+            raise
+        if token:
+            self._tokens[token] = request
         return {}
 
-    def _transact_get(self, request: Mapping[str, JSON]) -> JSON:
-        return {"Responses": [self._get(get["Get"]) for get in request.get("TransactItems") or []]}
+    def _apart(self, inner: Request, others: Sequence[tuple[_Items, str, Item | None]]) -> tuple[_Items, str]:
+        """Where the item of an action is, which no other action may have."""
+        table = self._items(_name(inner))
+        if "Key" in inner:
+            table.learn(tuple(inner["Key"]))
+        elif "ConditionExpression" in inner:
+            table.learn(named_in(inner["ConditionExpression"], Names.of(inner)))
+        place = table.place(_stored(inner["Key"] if "Key" in inner else inner["Item"]))
+        if any(other is table and place == taken for other, taken, _ in others):
+            raise _invalid("Transaction request cannot include multiple operations on one item")
+        return table, place
 
-    def _key_of(self, table: str, item: Item, request: Mapping[str, JSON]) -> Item | None:
-        """What tells this item from others: the table's key, or the attributes its condition names."""
-        known = self.known[table].keys if table in self.known else ()
-        for name in known:
-            if name not in item:
-                raise _invalid(
-                    f"One or more parameter values were invalid: Missing the key {name} in the item"
-                )
-            if item[name] in ({"S": ""}, {"NULL": True}):
-                raise _invalid(f"One or more parameter values are not valid: the key {name} has no value")
-        condition = request.get("ConditionExpression")
-        names = known or (named_in(condition, Names.of(request)) if isinstance(condition, str) else ())
-        key = {name: item[name] for name in names if name in item}
-        return key or None
+    def _transact_get(self, request: Request) -> JSON:
+        return {"Responses": [self._get(get["Get"]) for get in request["TransactItems"]]}
 
-    def _existing(self, table: str, key: Item | None) -> Item | None:
-        for item in self.items.get(table, []) if key else []:
-            if all(item.get(name) == value for name, value in (key or {}).items()):
-                return item
-        return None
+    def _describe(self, request: Request) -> JSON:
+        name = _name(request)
+        if name not in self.known:
+            raise NotStoodIn(f"of {name}, a table that is not in the template")
+        return {
+            "Table": {"TableName": name, "TableStatus": "ACTIVE", "KeySchema": _schema(self.known[name].keys)}
+        }
 
-    def _replace(self, table: str, old: Item | None, new: Item | None) -> None:
-        kept = [item for item in self.items.get(table, []) if item is not old]
-        self.items[table] = [*kept, new] if new is not None else kept
+    def _items(self, name: str) -> _Items:
+        if name not in self._tables:
+            known = self.known.get(name)
+            self._tables[name] = _Items(known.keys, known.indexes, known.types) if known else _Items()
+        return self._tables[name]
 
 
-def _table(request: Mapping[str, JSON]) -> str:
+def cancelled(reasons: Sequence[JSON]) -> Refusal:
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    text = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+    return Refusal("TransactionCanceledException", text, 400, reasons=list(reasons))
+
+
+def _schema(keys: Sequence[str]) -> JSON:
+    return [{"AttributeName": n, "KeyType": t} for n, t in zip(keys, ("HASH", "RANGE"), strict=False)]
+
+
+def _name(request: Request) -> str:
     """The table's name, also of an ARN."""
     return str(request.get("TableName")).rsplit("/", 1)[-1]
 
 
-def _map(request: Mapping[str, JSON], name: str) -> Item:
-    value = request.get(name)
-    return value if isinstance(value, dict) else {}
+def _stored(item: Item) -> Item:
+    return {name: stored(value) for name, value in item.items()}
 
 
-def _check(request: Mapping[str, JSON], item: Item | None) -> None:
+def _check_key(table: _Items, item: Item, what: str) -> None:
+    if what == "Key" and table.keys and set(item) != set(table.keys):
+        raise _invalid("The provided key element does not match the schema")
+    for name in table.keys:
+        if name not in item:
+            raise _invalid(f"One or more parameter values were invalid: Missing the key {name} in the item")
+        kind, inner = next(iter(item[name].items()))
+        wanted = table.types.get(name)
+        if kind not in ("S", "N", "B") or (wanted and kind != wanted):
+            raise _invalid(
+                f"One or more parameter values were invalid: Type mismatch for key {name} "
+                f"expected: {wanted or 'S'} actual: {kind}"
+            )
+        if inner == "":
+            raise _invalid(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot "
+                f"contain an empty string value. Key: {name}"
+            )
+    for index, keys in (table.indexes or {}).items() if what == "Item" else ():
+        for name in keys:
+            kind = next(iter(item[name])) if name in item else None
+            if kind is not None and kind != table.types.get(name, kind):
+                raise _invalid(
+                    f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
+                    f"Expected: {table.types[name]} Actual: {kind} IndexName: {index}"
+                )
+
+
+def _condition(request: Request, names: Names) -> JSON:
     expression = request.get("ConditionExpression")
-    if isinstance(expression, str) and not holds(expression, Names.of(request), item or {}):
-        raise refusal_of("ConditionalCheckFailedException", "dynamodb", "")
+    return None if expression is None else condition(expression, names)
 
 
-def _check_values(node: JSON, depth: int = 0) -> None:
-    """Refuses plain values where the low-level API wants `{"S": "text"}`."""
-    if depth > 20:
-        return
-    if isinstance(node, list):
-        for child in node:
-            _check_values(child, depth + 1)
-    if isinstance(node, dict):
-        for name, child in node.items():
-            if name in ("Item", "Key", "ExpressionAttributeValues") and isinstance(child, dict):
-                for value in child.values():
-                    _check_value(value)
-            else:
-                _check_values(child, depth + 1)
+def _meet(wanted: JSON, item: Item | None, request: Request) -> None:
+    if wanted is not None and not met(wanted, item or {}):
+        shown = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and item
+        text = "The conditional request failed"
+        raise Refusal("ConditionalCheckFailedException", text, 400, **({"item": item} if shown else {}))
 
 
-def _check_value(value: JSON) -> None:
-    kind, inner = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("", None)
-    if kind in ("L", "M") and isinstance(inner, (list, dict)):
-        for child in inner.values() if isinstance(inner, dict) else inner:
-            _check_value(child)
-    elif kind not in TYPES or not isinstance(inner, TYPES[kind]) or inner == []:
-        raise _invalid("Supplied AttributeValue must contain exactly one of the supported datatypes")
+def _return_values(request: Request, *allowed: str) -> None:
+    if (value := request.get("ReturnValues", "NONE")) not in allowed:
+        raise _invalid(f"ReturnValues can only be {' or '.join(allowed)}; found {value}")
+
+
+def _paths(request: Request, names: Names) -> list[Steps]:
+    if "ProjectionExpression" in request:
+        return projection(request["ProjectionExpression"], names)
+    return [(name,) for name in request.get("AttributesToGet") or ()]
+
+
+def _equal_to(tree: JSON) -> tuple[str, ...]:
+    """The attribute that a key condition wants equal to a value: the partition key."""
+    found = [part[1][1][0] for part in conjuncts(tree) if part[0] == "=" and part[1][0] == "path"]
+    return tuple(str(name) for name in found[:1])
+
+
+def _check_key_condition(tree: JSON, keys: Sequence[str]) -> None:
+    parts = conjuncts(tree)
+    fits = {"=", "<", "<=", ">", ">=", "between", "begins_with"}
+    if any(part[0] not in fits for part in parts) or len(parts) > 2:
+        raise _invalid("Invalid operator used in KeyConditionExpression")
+    equal = {name for part in parts if part[0] == "=" for name in paths_in(part)}
+    if keys and keys[0] not in equal:
+        raise _invalid(f"Query condition missed key schema element: {keys[0]}")
+    if len(keys) > 1 and (other := paths_in(tree) - set(keys)):
+        raise _invalid(f"Query key condition not supported: {sorted(other)[0]} is no key")
+
+
+def _indexed(item: Item, keys: Sequence[str]) -> bool:
+    """An index holds what has all of its attributes."""
+    return all(name in item for name in keys)
+
+
+def _check_size(request: Request, most: int) -> None:
+    if len(json.dumps(request)) > most + 4096:
+        raise _invalid(f"Request size exceeds the maximum of {most >> 20} MB")
 
 
 def _invalid(message: str) -> Refusal:

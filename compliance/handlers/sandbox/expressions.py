@@ -1,43 +1,56 @@
-"""DynamoDB's condition and update expressions, parsed and evaluated on one item.
+"""DynamoDB's expressions: conditions, filters, key conditions, projections and updates.
 
-An expression that DynamoDB would refuse (bad syntax, a placeholder without a value, a reserved
-word) is refused here as well.
+An expression is parsed into tuples, then evaluated on an item in attribute values. What DynamoDB would
+refuse (bad syntax, a placeholder without a value or never used, a reserved word, overlapping paths) is
+refused here as well.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from compliance.handlers.sandbox.numbers import added, compared, plain, stored
 from compliance.handlers.sandbox.refusal import Refusal
 
 JSON = Any
 Item = dict[str, JSON]
+Steps = tuple[str | int, ...]
 TOKEN = re.compile(r"\s*(<>|<=|>=|[=<>(),+\-.\[\]]|[:#]?\w+)")
-FUNCTIONS = {"attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains"}
+FUNCTIONS = {
+    "attribute_exists": 1,
+    "attribute_not_exists": 1,
+    "attribute_type": 2,
+    "begins_with": 2,
+    "contains": 2,
+}
 COMPARISONS = {"=", "<>", "<", "<=", ">", ">="}
 LONGEST = 4096  # DynamoDB's own limit
 
 
-class Names(msgspec.Struct, frozen=True):
-    """What the placeholders of a request stand for."""
+class Names:
+    """What the placeholders of a request stand for, and which of them were used."""
 
-    names: Mapping[str, str]
-    values: Mapping[str, JSON]
+    def __init__(self, names: Mapping[str, str], values: Mapping[str, JSON]) -> None:
+        self.names, self.values = names, values
+        self.used: set[str] = set()
 
     @staticmethod
     def of(request: Mapping[str, JSON]) -> Names:
-        names, values = (request.get(f"ExpressionAttribute{part}") or {} for part in ("Names", "Values"))
-        return Names(names, values)
+        names, values = (request.get(f"ExpressionAttribute{part}") for part in ("Names", "Values"))
+        if names == {} or values == {}:
+            part = "Names" if names == {} else "Values"
+            raise _invalid(f"ExpressionAttribute{part} must not be empty")
+        return Names(names or {}, {name: stored(value) for name, value in (values or {}).items()})
 
     def name(self, token: str) -> str:
         if token.startswith("#"):
+            self.used.add(token)
             if token not in self.names:
                 raise _invalid(
                     f"An expression attribute name used in the document path is not defined: {token}"
@@ -48,16 +61,101 @@ class Names(msgspec.Struct, frozen=True):
         return token
 
     def value(self, token: str) -> JSON:
+        self.used.add(token)
         if token not in self.values:
             raise _invalid(f"An expression attribute value used in expression is not defined: {token}")
         return self.values[token]
 
+    def check_used(self, expressions: bool) -> None:
+        """DynamoDB refuses placeholders that no expression uses."""
+        for what, given in (("Names", self.names), ("Values", self.values)):
+            if given and not expressions:
+                raise _invalid(f"ExpressionAttribute{what} can only be specified when using expressions")
+            if left := [token for token in given if token not in self.used]:
+                keys = ", ".join(left)
+                raise _invalid(
+                    f"Value provided in ExpressionAttribute{what} unused in expressions: keys: {{{keys}}}"
+                )
+
+
+# -- conditions
+
+
+def condition(expression: str, names: Names) -> JSON:
+    """The parsed condition: ("and" | "or", a, b), ("not", a), (operator or function, operands)."""
+    parser = _Parser(expression, names)
+    tree = parser.disjunction()
+    parser.end()
+    return tree
+
 
 def holds(expression: str, names: Names, item: Item) -> bool:
-    parser = _Parser(expression, names, item)
-    result = parser.disjunction()
-    parser.end()
-    return result
+    return met(condition(expression, names), item)
+
+
+def met(tree: JSON, item: Item) -> bool:
+    kind, *parts = tree
+    if kind == "and":
+        return met(parts[0], item) and met(parts[1], item)
+    if kind == "or":
+        return met(parts[0], item) or met(parts[1], item)
+    if kind == "not":
+        return not met(parts[0], item)
+    values = [value_of(part, item) for part in parts]
+    if kind == "between":
+        return compared(values[0], ">=", values[1]) and compared(values[0], "<=", values[2])
+    if kind == "in":
+        return any(compared(values[0], "=", value) for value in values[1:])
+    if kind in COMPARISONS:
+        return compared(values[0], kind, values[1])
+    return _function(kind, *values)
+
+
+def _function(name: str, value: JSON, wanted: JSON = None) -> bool:
+    if name == "attribute_exists":
+        return value is not None
+    if name == "attribute_not_exists":
+        return value is None
+    if name == "attribute_type":
+        return value is not None and next(iter(value)) == plain(wanted)
+    have, part = plain(value), plain(wanted)
+    if name == "begins_with":
+        return isinstance(have, str) and isinstance(part, str) and have.startswith(part)
+    if isinstance(have, str):
+        return isinstance(part, str) and part in have
+    return isinstance(have, list) and (wanted in have or part in have)
+
+
+def value_of(operand: JSON, item: Item) -> JSON:
+    """An attribute value, or None where the item has no such attribute."""
+    kind, inner = operand
+    if kind == "value":
+        return inner
+    if kind == "path":
+        return at(item, inner)
+    value = plain(value_of(inner, item))  # size
+    return {"N": str(len(value))} if isinstance(value, str | list | dict) else None
+
+
+def at(item: Item, steps: Steps) -> JSON:
+    value: JSON = {"M": item}
+    for step in steps:
+        inner = plain(value)
+        if isinstance(inner, dict) and isinstance(step, str):
+            value = inner.get(step)
+        elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+            value = inner[step]
+        else:
+            return None
+    return value
+
+
+def paths_in(tree: JSON) -> set[str]:
+    """The attributes at the top of an item that a condition looks at."""
+    kind, *parts = tree
+    if kind == "path":
+        return {str(parts[0][0])}
+    return {name for part in parts if isinstance(part, tuple) for name in paths_in(part)}
 
 
 def named_in(expression: str, names: Names) -> tuple[str, ...]:
@@ -66,24 +164,182 @@ def named_in(expression: str, names: Names) -> tuple[str, ...]:
     return tuple(names.name(token) for token in found)
 
 
-def assign(expression: str, names: Names, item: Item) -> None:
-    """Carries out an update expression on the item."""
-    parser = _Parser(expression, names, item)
+def conjuncts(tree: JSON) -> list[JSON]:
+    if tree[0] == "and":
+        return [*conjuncts(tree[1]), *conjuncts(tree[2])]
+    return [tree]
+
+
+# -- projections
+
+
+def projection(expression: str, names: Names) -> list[Steps]:
+    parser = _Parser(expression, names)
+    paths = [parser.path()]
+    while parser.peek() == ",":
+        parser.take()
+        paths.append(parser.path())
+    parser.end()
+    _check_overlap(paths)
+    return paths
+
+
+def projected(item: Item, paths: Sequence[Steps]) -> Item:
+    found: Item = {}
+    for steps in paths:
+        value = at(item, steps)
+        if value is None:
+            continue
+        place: JSON = found
+        for step, following in zip(steps, (*steps[1:], None), strict=True):
+            if following is None:
+                _put(place, step, value)
+            else:
+                place = _enter(place, step, "M" if isinstance(following, str) else "L")
+    return found
+
+
+def _enter(place: JSON, step: str | int, kind: str) -> JSON:
+    if isinstance(place, list):
+        place.append({kind: {} if kind == "M" else []})
+        return place[-1][kind]
+    return place.setdefault(step, {kind: {} if kind == "M" else []})[kind]
+
+
+def _put(place: JSON, step: str | int, value: JSON) -> None:
+    if isinstance(place, list):
+        place.append(value)
+    else:
+        place[step] = value
+
+
+# -- updates
+
+
+Action = tuple[str, Steps, JSON]
+
+
+def update(expression: str, names: Names) -> list[Action]:
+    """The parsed update: (clause, path, operand) for each action."""
+    parser = _Parser(expression, names)
+    actions: list[Action] = []
+    seen: set[str] = set()
     while parser.peek():
         clause = parser.take().upper()
         if clause not in ("SET", "REMOVE", "ADD", "DELETE"):
             raise parser.error()
-        parser.clause(clause)
+        if clause in seen:
+            raise _invalid(f'Invalid UpdateExpression: The "{clause}" section can only be used once')
+        seen.add(clause)
+        actions.append(parser.action(clause))
         while parser.peek() == ",":
             parser.take()
-            parser.clause(clause)
+            actions.append(parser.action(clause))
+    if not actions:
+        raise _invalid("Invalid UpdateExpression: The expression can not be empty;")
+    _check_overlap([steps for _, steps, _ in actions])
+    return actions
+
+
+def carry_out(actions: Sequence[Action], item: Item) -> None:
+    """Changes the item as the parsed update says."""
+    values = [_result(action, item) for action in actions]  # all of them of the item as it was
+    # Removals from a list last and from its end: indexes are those of the item as it was.
+    order = sorted(
+        range(len(actions)),
+        key=lambda i: (values[i] is None, [-s for s in actions[i][1] if isinstance(s, int)]),
+    )
+    for i in order:
+        _store(item, actions[i][1], values[i])
+
+
+def assign(expression: str, names: Names, item: Item) -> None:
+    carry_out(update(expression, names), item)
+
+
+def _result(action: Action, item: Item) -> JSON:
+    clause, steps, operand = action
+    if clause == "REMOVE":
+        return None
+    if clause == "SET":
+        return _computed(operand, item)
+    old, value = at(item, steps), operand
+    if clause == "ADD":
+        return value if old is None else added(old, value)
+    if old is None:
+        return None
+    ((kind, members),) = old.items()
+    if kind not in ("SS", "NS", "BS") or set(value) != {kind}:
+        raise _operand("DELETE", value)
+    left = [member for member in members if member not in value[kind]]
+    return {kind: left} if left else None
+
+
+def _computed(operand: JSON, item: Item) -> JSON:
+    kind, *parts = operand
+    if kind in ("+", "-"):
+        left, right = (_computed(part, item) for part in parts)
+        if "N" not in left or "N" not in right:
+            raise _operand(kind, left if "N" not in left else right)
+        return added(left, right, 1 if kind == "+" else -1)
+    if kind == "if_not_exists":
+        old = value_of(parts[0], item)
+        return old if old is not None else _computed(parts[1], item)
+    if kind == "list_append":
+        lists = [_computed(part, item) for part in parts]
+        if any("L" not in one for one in lists):
+            raise _operand("list_append", lists[0])
+        return {"L": [*lists[0]["L"], *lists[1]["L"]]}
+    value = value_of(operand, item)
+    if value is None:
+        raise _invalid("The provided expression refers to an attribute that does not exist in the item")
+    return value
+
+
+def _store(item: Item, steps: Steps, value: JSON) -> None:
+    place: JSON = item
+    step: Any
+    for step in steps[:-1]:
+        if isinstance(place, dict) != isinstance(step, str):
+            raise _invalid("The document path provided in the update expression is invalid for update")
+        holder = place.get(step) if isinstance(place, dict) else place[step] if step < len(place) else None
+        inner = plain(holder) if isinstance(holder, dict) and set(holder) <= {"M", "L"} else None
+        if not isinstance(inner, dict | list):
+            raise _invalid("The document path provided in the update expression is invalid for update")
+        # A copy: the item before must stay as it is.
+        inner = dict(inner) if isinstance(inner, dict) else list(inner)
+        copy = {"M" if isinstance(inner, dict) else "L": inner}
+        place[step] = copy
+        place = inner
+    last: Any = steps[-1]
+    if isinstance(place, dict) != isinstance(last, str):
+        raise _invalid("The document path provided in the update expression is invalid for update")
+    if isinstance(place, list):
+        at_end = last >= len(place)
+        if value is not None:
+            place[last:] = [value] if at_end else [value, *place[last + 1 :]]
+        elif not at_end:
+            del place[last]
+    elif value is None:
+        place.pop(last, None)
+    else:
+        place[last] = value
+
+
+def _check_overlap(paths: Sequence[Steps]) -> None:
+    ordered = sorted(paths, key=lambda steps: [str(step) for step in steps])
+    for one, two in pairwise(ordered):
+        if two[: len(one)] == one:
+            raise _invalid("Two document paths overlap with each other; must remove or rewrite one of them")
 
 
 class _Parser:
-    """Recursive descent that evaluates as it goes, on at most LONGEST characters."""
+    """Recursive descent on at most LONGEST characters."""
 
-    def __init__(self, expression: str, names: Names, item: Item) -> None:
-        self.text, self.names, self.item = expression, names, item
+    def __init__(self, expression: str, names: Names) -> None:
+        self.text, self.names = expression, names
+        if not expression.strip():
+            raise _invalid("The expression can not be empty;")
         if len(expression) > LONGEST:
             raise _invalid("Expression size has exceeded the maximum allowed size")
         self.tokens: list[str] = []
@@ -115,65 +371,53 @@ class _Parser:
 
     # -- conditions
 
-    def disjunction(self, depth: int = 0) -> bool:
+    def disjunction(self, depth: int = 0) -> JSON:
         if depth > 50:
             raise self.error()
-        result = self.conjunction(depth)
+        tree = self.conjunction(depth)
         while self.peek().upper() == "OR":
             self.take()
-            result = self.conjunction(depth) or result
-        return result
+            tree = ("or", tree, self.conjunction(depth))
+        return tree
 
-    def conjunction(self, depth: int) -> bool:
-        result = self.negation(depth)
+    def conjunction(self, depth: int) -> JSON:
+        tree = self.negation(depth)
         while self.peek().upper() == "AND":
             self.take()
-            result = self.negation(depth) and result
-        return result
+            tree = ("and", tree, self.negation(depth))
+        return tree
 
-    def negation(self, depth: int) -> bool:
+    def negation(self, depth: int) -> JSON:
         negated = False
         while self.peek().upper() == "NOT":
             self.take()
             negated = not negated
-        return self.condition(depth) != negated
+        tree = self.condition(depth)
+        return ("not", tree) if negated else tree
 
-    def condition(self, depth: int) -> bool:
+    def condition(self, depth: int) -> JSON:
         if self.peek() == "(":
             self.take()
-            result = self.disjunction(depth + 1)
+            tree = self.disjunction(depth + 1)
             self.take(")")
-            return result
-        if self.peek().lower() in FUNCTIONS and self.peek(1) == "(":
-            return self.function(self.take().lower())
+            return tree
+        if self.peek() in FUNCTIONS and self.peek(1) == "(":
+            name = self.take()
+            operands = self.arguments()
+            if len(operands) != FUNCTIONS[name]:
+                raise _invalid(f"Incorrect number of operands for operator or function; function: {name}")
+            return (name, *operands)
         left = self.operand()
         operator = self.take().upper()
         if operator == "BETWEEN":
             low = self.operand()
             self.take("AND")
-            return _compare(left, ">=", low) & _compare(left, "<=", self.operand())
+            return ("between", left, low, self.operand())
         if operator == "IN":
-            return any(_compare(left, "=", value) for value in self.arguments())
+            return ("in", left, *self.arguments())
         if operator in COMPARISONS:
-            return _compare(left, operator, self.operand())
+            return (operator, left, self.operand())
         raise self.error()
-
-    def function(self, name: str) -> bool:
-        values = self.arguments()
-        value = values[0]
-        if name == "attribute_exists":
-            return value is not None
-        if name == "attribute_not_exists":
-            return value is None
-        wanted = values[1] if len(values) > 1 else None
-        if name == "attribute_type":
-            return value is not None and next(iter(value)) == _plain(wanted)
-        have, part = _plain(value), _plain(wanted)
-        if name == "begins_with":
-            return isinstance(have, str) and isinstance(part, str) and have.startswith(part)
-        if isinstance(have, str):
-            return isinstance(part, str) and part in have
-        return isinstance(have, list) and (wanted in have or part in have)
 
     def arguments(self) -> list[JSON]:
         self.take("(")
@@ -185,34 +429,19 @@ class _Parser:
         return values
 
     def operand(self) -> JSON:
-        """An attribute value, or None where the item has no such attribute."""
         if self.peek().startswith(":"):
-            return self.names.value(self.take())
-        if self.peek().lower() in ("size", "if_not_exists", "list_append") and self.peek(1) == "(":
-            return self.computed(self.take().lower())
-        value: JSON = {"M": self.item}
-        for step in self.path():
-            inner = _plain(value)
-            if isinstance(inner, dict) and isinstance(step, str):
-                value = inner.get(step)
-            elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
-                value = inner[step]
-            else:
-                return None
-        return value
+            return ("value", self.names.value(self.take()))
+        if self.peek() == "size" and self.peek(1) == "(":
+            self.take()
+            operands = self.arguments()
+            if len(operands) != 1:
+                raise self.error()
+            return ("size", operands[0])
+        return ("path", self.path())
 
-    def computed(self, name: str) -> JSON:
-        values = self.arguments()
-        if name == "size":
-            inner = _plain(values[0])
-            return {"N": str(len(inner))} if isinstance(inner, (str, list, dict)) else None
-        if name == "if_not_exists":
-            return values[0] if values[0] is not None else values[-1]
-        return {"L": [part for value in values for part in (_plain(value) or [])]}
-
-    def path(self) -> list[str | int]:
+    def path(self) -> Steps:
         token = self.take()
-        if not re.fullmatch(r"#?[A-Za-z_]\w*", token):
+        if not re.fullmatch(r"#\w+|[A-Za-z]\w*", token):
             self.at -= 1
             raise self.error()
         steps: list[str | int] = [self.names.name(token)]
@@ -225,82 +454,64 @@ class _Parser:
                     raise self.error()
                 steps.append(int(index))
                 self.take("]")
-        return steps
+        return tuple(steps)
 
     # -- updates
 
-    def clause(self, clause: str) -> None:
-        *parents, last = self.path()
+    def action(self, clause: str) -> tuple[str, Steps, JSON]:
+        steps = self.path()
+        if clause == "REMOVE":
+            return clause, steps, None
         if clause == "SET":
             self.take("=")
-            self.store(parents, last, self.sum())
-        elif clause == "REMOVE":
-            self.store(parents, last, None)
-        elif clause == "ADD":
-            value = self.operand()
-            old = self.item.get(str(last))
-            self.store(parents, last, value if old is None else _added(old, value, 1))
-        else:
-            self.operand()
+            return clause, steps, self.sum()
+        kind, value = self.operand()
+        allowed = ("N", "SS", "NS", "BS") if clause == "ADD" else ("SS", "NS", "BS")
+        if kind != "value":
+            raise self.error()
+        if next(iter(value)) not in allowed:
+            raise _operand(clause, value)
+        return clause, steps, value
 
     def sum(self) -> JSON:
-        value = self.operand()
+        value = self.term()
         if self.peek() in ("+", "-"):
-            sign = 1 if self.take() == "+" else -1
-            value = _added(value, self.operand(), sign)
+            value = (self.take(), value, self.term())
         return value
 
-    def store(self, parents: list[str | int], last: str | int, value: JSON) -> None:
-        """At the top or in a map; what goes into lists nobody here looks at."""
-        place: JSON = self.item
-        for step in parents:
-            inner = place.get(step) if isinstance(place, dict) else None
-            place = _plain(inner) if isinstance(inner, dict) else None
-        if not isinstance(place, dict):
-            return
-        if value is None:
-            place.pop(str(last), None)
-        else:
-            place[str(last)] = value
-
-
-def _plain(value: JSON) -> JSON:
-    """What is inside an attribute value."""
-    return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
-
-
-def _number(value: JSON) -> Decimal | None:
-    try:
-        return Decimal(str(value["N"])) if isinstance(value, dict) and "N" in value else None
-    except InvalidOperation:
-        return None
-
-
-def _added(left: JSON, right: JSON, sign: int) -> JSON:
-    a, b = _number(left), _number(right)
-    if a is not None and b is not None:
-        return {"N": str(a + sign * b)}
-    return left
-
-
-def _compare(left: JSON, operator: str, right: JSON) -> bool:
-    if left is None or right is None:
-        return operator == "<>" and left is not right
-    a, b = _number(left), _number(right)
-    x: Any = a if a is not None and b is not None else left
-    y: Any = b if a is not None and b is not None else right
-    if operator in ("=", "<>"):
-        return bool(x == y) == (operator == "=")
-    if isinstance(x, dict):
-        x, y = _plain(x), _plain(y)
-    if type(x) is not type(y) or not isinstance(x, (str, Decimal)):
-        return False
-    return bool({"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[operator])
+    def term(self, depth: int = 0) -> JSON:
+        if depth > 20:
+            raise self.error()
+        if self.peek() == "(":
+            self.take()
+            value = self.sum()
+            self.take(")")
+            return value
+        if self.peek() in ("if_not_exists", "list_append") and self.peek(1) == "(":
+            name = self.take()
+            self.take("(")
+            first = self.term(depth + 1)
+            self.take(",")
+            second = self.term(depth + 1)
+            self.take(")")
+            if name == "if_not_exists" and first[0] != "path":
+                raise _invalid(
+                    "Operator or function requires a document path; operator or function: if_not_exists"
+                )
+            return (name, first, second)
+        return self.operand()
 
 
 @cache
 def _reserved() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("reserved.txt").read_text("utf-8").split())
+
+
+def _operand(operator: str, value: JSON) -> Refusal:
+    kind = next(iter(value), "?")
+    return _invalid(
+        f"An operand in the update expression has an incorrect data type; operator: {operator}, type: {kind}"
+    )
 
 
 def _invalid(message: str) -> Refusal:

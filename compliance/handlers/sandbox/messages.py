@@ -60,6 +60,12 @@ class Called(msgspec.Struct, tag_field="t", tag="call"):
     at: str | None = None
 
 
+class Service(msgspec.Struct, tag_field="t", tag="service"):
+    """What a service's model says. Waits for an answer."""
+
+    name: str
+
+
 class End(msgspec.Struct, tag_field="t", tag="end"):
     """The handler answered, with a result (its JSON) or an error. Waits for an answer.
 
@@ -85,7 +91,7 @@ class Done(msgspec.Struct, tag_field="t", tag="done"):
     """All invocations were played."""
 
 
-Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | End | Settled | Done
+Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | Service | End | Settled | Done
 
 
 def read(line: bytes) -> Message:

@@ -6,7 +6,15 @@ from typing import Any
 
 STATUS = {
     "AccessDenied": 403,
+    "ECONNRESET": 0,
     "Forbidden": 403,
+    "InternalServerErrorException": 500,
+    "InternalFailure": 500,
+    "LimitExceededException": 400,
+    "NotModified": 304,
+    "InvalidRange": 416,
+    "NoSuchUpload": 404,
+    "ServiceException": 500,
     "InternalError": 500,
     "InternalServerError": 500,
     "NoSuchBucket": 404,
@@ -35,12 +43,17 @@ MESSAGES = {
     "NoSuchBucket": "The specified bucket does not exist",
     "NoSuchKey": "The specified key does not exist.",
     "NotFound": "Not Found",
+    "ECONNRESET": "read ECONNRESET",
     "PreconditionFailed": "At least one of the pre-conditions you specified did not hold",
     "ResourceNotFoundException": "Requested resource not found",
     "SlowDown": "Please reduce your request rate.",
     "ThrottlingException": "Rate exceeded",
     "TimeoutError": "Connection timed out after 3000 ms",
 }
+
+
+class NotStoodIn(Exception):
+    """The sandbox has no answer to an operation; the text says of what, where it has some of it."""
 
 
 class Refusal(Exception):
@@ -54,6 +67,7 @@ class Refusal(Exception):
 
     def as_message(self) -> dict[str, Any]:
         return {
+            "shape": self.code,
             "code": self.code,
             "message": str(self),
             "status": self.status,

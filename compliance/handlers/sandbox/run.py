@@ -27,7 +27,7 @@ from compliance.handlers.sandbox import (
     Table,
 )
 from compliance.handlers.sandbox.cache import key_of, load, store
-from compliance.handlers.sandbox.unpack import UnsafeCode, unpacked
+from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.handlers.sandbox.warden import HERE, MORE_SECONDS, Request, version
 from compliance.model import CheckerError
 from compliance.template.source import converted
@@ -65,8 +65,8 @@ def execute(
         if known := load(cache, key):
             return known
     try:
-        with unpacked(program.code, language) as root:
-            execution = _execute(program, invocations, supplies, limits, tables or {}, interpreter, root)
+        with unpacked(program.code, language) as root, merged(program.layers) as opt:
+            execution = _execute(program, invocations, supplies, limits, tables or {}, interpreter, root, opt)
     except UnsafeCode as refused:
         execution = Execution(load_error=HandlerError("UnsafeCode", str(refused)))
     unheld = (*execution.unheld, *_other_version(program.runtime, language))
@@ -84,6 +84,7 @@ def _execute(
     tables: Mapping[str, Table],
     interpreter: Path,
     root: Path,
+    opt: Path | None,
 ) -> Execution:
     """Has a warden run it, and reads what that tells. It is ended where it takes too long."""
     _compile()
@@ -92,11 +93,13 @@ def _execute(
         handler=program.handler,
         environment=program.environment,
         root=str(root),
+        opt=str(opt) if opt else None,
         interpreter=str(interpreter),
         invocations=tuple(invocations),
         supplies=supplies,
         limits=limits,
         tables=tables,
+        real=_real_modules() if program.runtime.startswith("python") else {},
     )
     asked = json.dumps(msgspec.to_builtins(request)).encode()
     with subprocess.Popen(
@@ -153,6 +156,18 @@ def _language(runtime: str) -> str:
 
 def _interpreter(language: str) -> Path:
     return Path(_node() if language == "nodejs" else sys.executable)
+
+
+@lru_cache(maxsize=1)
+def _real_modules() -> Mapping[str, str]:
+    """What Lambda's Python runtime ships besides the SDK, as far as it is installed: folders and files."""
+    found: dict[str, str] = {}
+    for name in ("dateutil", "jmespath", "six", "urllib3"):
+        spec = find_spec(name)
+        if spec and spec.origin:
+            origin = Path(spec.origin)
+            found[name] = str(origin.parent if spec.submodule_search_locations else origin)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -42,6 +42,25 @@ def unpacked(code: Path | str, language: str) -> Iterator[Path]:
             (root / ("index.py" if language == "python" else "index.js")).write_text(code, "utf-8")
         else:
             _extract(code, root)
+        yield root
+
+
+@contextmanager
+def merged(layers: Sequence[Path]) -> Iterator[Path | None]:
+    """The folder that stands for /opt, where later layers cover earlier ones; None without layers."""
+    if not layers:
+        yield None
+        return
+    with TemporaryDirectory(prefix="layers-") as folder:
+        root = Path(folder).resolve()
+        root.chmod(0o755)
+        for layer in layers:
+            if layer.is_dir():
+                _check_links(layer.resolve())
+                shutil.copytree(layer, root, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            else:
+                _extract(layer, root)
+        _open(root)
         yield root
 
 

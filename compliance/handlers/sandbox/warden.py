@@ -24,7 +24,6 @@ from compliance.confinement import privileges
 from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Supplies, Table
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
-from compliance.handlers.sandbox.dynamodb import Tables
 from compliance.handlers.sandbox.lock import Lock
 
 JSON = Any
@@ -50,17 +49,22 @@ MOST_MEMORY, MOST_RECORD, MORE_SECONDS = 1536, 64, 2
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is to be run: a program, whose code lies in `root`, on invocations."""
+    """What is to be run: a program, whose code lies in `root` and its layers in `opt`, on invocations.
+
+    `real` are modules that Lambda's runtime ships, with their folders or files.
+    """
 
     runtime: str
     handler: str
     environment: Mapping[str, str]
     root: str
+    opt: str | None
     interpreter: str
     invocations: tuple[Invocation, ...]
     supplies: Supplies
     limits: Limits
     tables: Mapping[str, Table]
+    real: Mapping[str, str]
 
     @property
     def language(self) -> str:
@@ -152,11 +156,12 @@ def _give_up(request: Request, record: Record) -> None:
 def _run(request: Request, record: Record) -> None:
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
     deadline = time.monotonic() + request.limits.seconds
-    aws, left = Aws(Tables(request.tables)), list(request.invocations)
+    aws, left = Aws(request.tables, request.language), list(request.invocations)
     while left:
         cold = next((i for i, one in enumerate(left) if one.fresh and i), len(left))
         together, later = left[:cold], left[cold:]
         begun = record.outcomes
+        aws.prepare(together[0].given)
         _start(request, record, aws).converse(_job(request, together), together, deadline)
         done = record.outcomes - begun
         left = [*together[done:], *later]
@@ -177,9 +182,18 @@ def _start(request: Request, record: Record, aws: Aws) -> Child:
 
 def _places(request: Request) -> tuple[list[Path], list[Path]]:
     """Readable are the code, the harness and what the interpreter itself is made of, no more."""
-    readable = [Path(request.root), HERE / request.language, *map(Path, SYSTEM)]
+    readable = [
+        Path(request.root),
+        *([Path(request.opt)] if request.opt else []),
+        HERE / request.language,
+        *map(Path, SYSTEM),
+    ]
     if request.language == "python":
-        readable += [Path(sys.base_prefix, "lib"), Path(sys.prefix, "pyvenv.cfg")]
+        readable += [
+            Path(sys.base_prefix, "lib"),
+            Path(sys.prefix, "pyvenv.cfg"),
+            *map(Path, request.real.values()),
+        ]
     return readable, [Path(request.interpreter).resolve(), *map(Path, LIBRARIES)]
 
 
@@ -189,6 +203,7 @@ def _options(request: Request) -> list[str]:
     return [
         "--permission",
         f"--allow-fs-read={request.root}",
+        *([f"--allow-fs-read={request.opt}"] if request.opt else []),
         f"--allow-fs-read={HERE / 'node'}",
         f"--max-old-space-size={request.limits.memory}",
         "--no-warnings",
@@ -199,6 +214,7 @@ def _options(request: Request) -> list[str]:
 def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
     return {
         "root": request.root,
+        "opt": request.opt,
         "handler": request.handler,
         "version": version(request.runtime),
         "environment": _environment(request),
@@ -206,6 +222,7 @@ def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
         "supplies": msgspec.structs.asdict(request.supplies),
         "clocked": any(i.clock for i in invocations),
         "remaining": REMAINING,
+        "real": dict(request.real),
     }
 
 
@@ -228,6 +245,7 @@ def _environment(request: Request) -> dict[str, str]:
         "AWS_SESSION_TOKEN": "sandbox",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",  # of an SDK in the code: its retries are not stood in for
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{request.runtime}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_NAME": "function",

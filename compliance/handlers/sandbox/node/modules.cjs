@@ -1,9 +1,9 @@
 // Which modules there are: what Lambda's runtime ships is stood in for, the code's own are loaded,
 // anything else is missing as it is missing on Lambda.
 'use strict';
-const { registerHooks, isBuiltin } = require('node:module');
+const { registerHooks, isBuiltin, createRequire } = require('node:module');
 const { readFileSync } = require('node:fs');
-const { fileURLToPath } = require('node:url');
+const { fileURLToPath, pathToFileURL } = require('node:url');
 const sdk = require('./sdk.cjs');
 const network = require('./network.cjs');
 
@@ -28,9 +28,26 @@ function install(job, send) {
   const standIn = (name) => (/^@(aws-sdk|smithy)\//.test(name) ? sdk.standIn(name) : require('./supplied.cjs').supply(name));
   Object.defineProperty(globalThis, Symbol.for(SCHEME), { value: standIn });
 
+  // In the code, then where Lambda's NODE_PATH has the layers.
+  const layers = job.opt ? [`nodejs/node${job.version}`, 'nodejs'].map((at) => `${pathToFileURL(job.opt)}/${at}/index.js`) : [];
+  const resolved = (specifier, context, next) => {
+    try {
+      return next(specifier, context);
+    } catch (error) {
+      for (const parentURL of layers.includes(context.parentURL) ? [] : layers) {
+        try {
+          if (!context.conditions.includes('require')) return next(specifier, { ...context, parentURL });
+          return next(createRequire(parentURL).resolve(specifier), context);
+        } catch { /* nor in this one */ }
+      }
+      throw error;
+    }
+  };
+
   registerHooks({
     resolve(specifier, context, next) {
       if (isBuiltin(specifier)) network.builtin(specifier);
+      if (job.opt && specifier.startsWith('/opt/')) return next(job.opt + specifier.slice('/opt'.length), context);
       if (!BARE.test(specifier) || isBuiltin(specifier)) return next(specifier, context);
       const name = packageName(specifier);
       if (stoodIn(name)) {
@@ -40,7 +57,7 @@ function install(job, send) {
         return { url, format: required ? 'commonjs' : 'module', shortCircuit: true };
       }
       try {
-        const found = next(specifier, context);
+        const found = resolved(specifier, context, next);
         report(name, true);
         return found;
       } catch (error) {

@@ -7,7 +7,6 @@ const { Readable, Writable } = require('node:stream');
 const { syncBuiltinESMExports } = require('node:module');
 const { nextTick } = process;
 
-const HOST = /^(?:(?<bucket>.+)\.)?(?<service>s3)[.-](?:[\w-]+\.)?amazonaws\.com$|^(?:\w+\.)?(?<other>[\w-]+)\.[\w-]+\.amazonaws\.com$/;
 const PATCHES = { http, https: http, net, tls: connecting, http2: connecting, dgram, dns, 'dns/promises': dns };
 const patched = new Set();
 
@@ -130,80 +129,21 @@ async function fetch(input, init = {}) {
   return new Response(answer.body, { status: answer.status, headers: answer.headers });
 }
 
-// -- what a request to AWS stands for -----------------------------------------------------------
+// -- what a request to AWS is answered with
 
+// The audit reads it back into the call that it stands for, and says what the response is (wire.py).
 function exchange(method, host, path, headers, body) {
-  const to = HOST.exec(host)?.groups;
-  const asked = to && (to.service ? s3(to.bucket, method, path, headers, body) : json(to.other, headers, body));
-  if (!asked) return null;
+  if (!/\.amazonaws\.com$/.test(host)) return null;
   try {
-    return answered(asked, call(asked.service, asked.operation, asked.parameters, true));
+    const response = call('http', method, { method, host, path, headers: Object.fromEntries(headers),
+      body: body.toString('base64') }, true);
+    return { ...response, body: Buffer.from(response.body, 'base64') };
   } catch (error) {
     if (!error?.code || error instanceof Error) throw error;
-    return refused(asked, error);
+    if (error.code === 'NotStoodIn') return { status: 501, headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ __type: error.code, message: error.message }) };
+    return null;
   }
-}
-
-function json(service, headers, body) {
-  const operation = /\.(\w+)$/.exec(headers.get('x-amz-target') ?? '')?.[1];
-  if (!operation) return form(service, body);
-  const named = service === 'ddb' ? 'dynamodb' : service;
-  return { service: named, operation, parameters: JSON.parse(body.toString() || '{}') };
-}
-
-function form(service, body) {
-  const { Action, Version, ...parameters } = Object.fromEntries(new URLSearchParams(body.toString()));
-  return Action && Version ? { service, operation: Action, parameters, xml: true } : null;
-}
-
-const HEADERS = { 'content-type': 'ContentType', 'if-none-match': 'IfNoneMatch', 'cache-control': 'CacheControl',
-  'x-amz-server-side-encryption': 'ServerSideEncryption', 'x-amz-tagging': 'Tagging', 'x-amz-acl': 'ACL',
-  'x-amz-server-side-encryption-aws-kms-key-id': 'SSEKMSKeyId', 'x-amz-storage-class': 'StorageClass' };
-const METHODS = { PUT: 'PutObject', GET: 'GetObject', HEAD: 'HeadObject', DELETE: 'DeleteObject' };
-
-function s3(virtual, method, path, headers, body) {
-  const url = new URL(path, 'https://s3');
-  const parts = url.pathname.slice(1).split('/').map(decodeURIComponent);
-  const Bucket = virtual ?? parts.shift();
-  const parameters = { Bucket, Key: parts.join('/') };
-  const Metadata = {};
-  for (const [name, value] of headers) {
-    if (HEADERS[name]) parameters[HEADERS[name]] = value;
-    if (name.startsWith('x-amz-meta-')) Metadata[name.slice(11)] = value;
-  }
-  if (Object.keys(Metadata).length) parameters.Metadata = Metadata;
-  if (method === 'PUT') {
-    parameters.Body = /aws-chunked/.test(headers.get('content-encoding') ?? '') ? unchunked(body) : body;
-  }
-  return { service: 's3', operation: url.searchParams.get('x-id') ?? METHODS[method] ?? method, parameters, xml: true };
-}
-
-function unchunked(body) {
-  const chunks = [];
-  for (let at = 0; at < body.length;) {
-    const end = body.indexOf('\r\n', at);
-    const size = parseInt(body.toString('latin1', at, end), 16);
-    if (!size) break;
-    chunks.push(body.subarray(end + 2, end + 2 + size));
-    at = end + 2 + size + 2;
-  }
-  return Buffer.concat(chunks);
-}
-
-function answered({ operation, xml }, output) {
-  const { Body, ETag } = output;
-  if (!xml) {
-    return { status: 200, headers: { 'content-type': 'application/x-amz-json-1.0' },
-      body: JSON.stringify(output, (_, value) => (value?.type === 'Buffer' ? Buffer.from(value.data).toString('base64') : value)) };
-  }
-  const headers = { 'content-type': 'application/xml', ...(ETag && { etag: ETag }) };
-  return { status: 200, headers, body: Body ?? `<${operation}Response><${operation}Result></${operation}Result></${operation}Response>` };
-}
-
-function refused({ xml }, { code, message, status }) {
-  const body = xml ? `<Error><Code>${code}</Code><Message>${message}</Message></Error>`
-    : JSON.stringify({ __type: `com.amazonaws#${code}`, message });
-  return { status: status || 400, headers: { 'content-type': xml ? 'application/xml' : 'application/x-amz-json-1.0' }, body };
 }
 
 module.exports = { install, builtin };

@@ -1,14 +1,16 @@
 // Stand-ins for the AWS SDK for JavaScript v3: any client, any command, the three libraries.
 //
 // `start` is given `call(service, operation, parameters)`, which asks the audit and returns the
-// service's answer or throws {code, message, status}.
+// service's answer or throws {code, message, status}, and `describe(service)`, which has what the service
+// model says: {operations, exceptions, pages}, or nothing where there is no model.
 'use strict';
 const dynamo = require('./dynamo.cjs');
 const { Readable } = require('node:stream');
 const { awaited } = require('./awaited.cjs');
 
 let call;
-const start = (caller) => { call = caller; };
+let describe;
+const start = (caller, describer) => { call = caller; describe = describer; };
 const modules = new Map();
 
 // What `require` gives: an object whose members are made when asked for. The proxy sits behind the
@@ -55,12 +57,13 @@ function errorClass(name) {
 function toError(refusal) {
   const { code, message, status, throttling } = refusal;
   if (code === 'ParamValidation' && status === 0) return new Error(message);
+  if (code === 'ECONNRESET') return Object.assign(new Error(message), { code, errno: -104, syscall: 'read' });
   if (code === 'TimeoutError') {
     return Object.assign(new Error(message), { name: code, $metadata: { attempts: 3, totalRetryDelay: 200 } });
   }
   const $metadata = { httpStatusCode: status, requestId: '00000000-0000-4000-8000-000000000000', attempts: 1,
     totalRetryDelay: 0 };
-  const error = new (errorClass(code === 'ParamValidation' ? 'ValidationException' : code))({ message, $fault: status >= 500 ? 'server' : 'client', $metadata });
+  const error = new (errorClass(refusal.shape ?? code))({ message, $fault: status >= 500 ? 'server' : 'client', $metadata });
   error.Code = code;
   if (refusal.reasons) error.CancellationReasons = refusal.reasons;
   if (throttling) error.$retryable = { throttling: true };
@@ -148,7 +151,7 @@ function commandClass(service, operation) {
 }
 
 // `S3`, `DynamoDB`: a client with a method for every command.
-function aggregated(Base, service) {
+function aggregated(Base, service, known) {
   return class extends Base {
     constructor(config) {
       super(config);
@@ -156,6 +159,7 @@ function aggregated(Base, service) {
         get(target, name, receiver) {
           if (typeof name !== 'string' || name in target || name === 'then') return Reflect.get(target, name, receiver);
           const operation = name[0].toUpperCase() + name.slice(1);
+          if (known && !known.has(operation)) return undefined;
           return (input, ...rest) => target.send(new (commandClass(service, operation))(input), ...rest);
         },
       });
@@ -167,23 +171,43 @@ const ERROR = /(Exception|Error|Fault)$|^(NoSuch\w+|NotFound|\w+DoesNotExist|Que
 const flat = (text) => text.replaceAll('-', '').toLowerCase();
 
 function clientPackage(service) {
+  const commandOf = (operation) => (known && !known.has(operation) ? undefined : commandClass(service, operation));
   const Base = named(`${service}Client`, class extends Client { static service = service; });
+  const model = describe(service);
+  const known = model.operations && new Set(model.operations);
   return lazy((name) => {
-    if (/^paginate[A-Z]/.test(name)) return pager(service, name.slice('paginate'.length));
-    if (/^waitUntil[A-Z]/.test(name)) return async () => ({ state: 'SUCCESS', reason: {} });
+    if (/^paginate[A-Z]/.test(name)) return pager(name.slice('paginate'.length), model, commandOf);
+    if (/^waitUntil[A-Z]/.test(name)) return waiter(service, name.slice('waitUntil'.length));
     if (name === '$Command') return Command;
     if (!/^[A-Z]/.test(name)) return undefined;
-    if (name.endsWith('Command')) return commandClass(service, name.slice(0, -'Command'.length));
+    if (name.endsWith('Command')) return commandOf(name.slice(0, -'Command'.length));
     if (name.endsWith('Client') && flat(name.slice(0, -'Client'.length)) === flat(service)) return named(name, Base);
     if (ERROR.test(name)) return errorClass(name);
-    if (flat(name) === flat(service)) return named(name, aggregated(Base, service));
+    if (flat(name) === flat(service)) return named(name, aggregated(Base, service, known));
     // An enumeration: ServerSideEncryption.AES256, ReturnValue.ALL_OLD.
     return new Proxy({}, { get: (_, member) => (typeof member === 'string' ? member.replaceAll('__', ':') : undefined) });
   });
 }
 
-const pager = (service, operation) => async function* pages({ client }, input) {
-  yield await client.send(new (commandClass(service, operation))(input));
+const pager = (operation, model, commandOf) => {
+  const { from, to, limit } = model.pages?.[operation] ?? {};
+  if (model.pages && !from) return undefined;
+  return async function* pages({ client, pageSize, startingToken }, input, ...rest) {
+    let token = startingToken;
+    do {
+      const page = await client.send(new (commandOf(operation))({ ...input,
+        ...(token !== undefined && from && { [from[0]]: token }), ...(pageSize && limit && { [limit]: pageSize }) }), ...rest);
+      yield page;
+      token = to && page[to[0].split(' ')[0]];
+    } while (token !== undefined && token !== null);
+  };
+};
+
+// What a waiter asks for; of any other, nobody here knows when it is done.
+const WAITERS = { ObjectExists: 'HeadObject', BucketExists: 'HeadBucket' };
+const waiter = (service, name) => async (_, input) => {
+  invokeNow(service, WAITERS[name] ?? `waitUntil${name}`, input);
+  return { state: 'SUCCESS', reason: {} };
 };
 
 // lib-dynamodb's commands know no attribute values; its client turns them on the way in and out.
@@ -235,9 +259,7 @@ const documentPackage = () => lazy((name) => {
   if (name === 'DynamoDBDocument') return DynamoDBDocument;
   if (/^NumberValue/.test(name)) return dynamo.NumberValue;
   if (/^paginate/.test(name)) {
-    return async function* pages({ client }, input) {
-      yield await client.send(new (documentCommand(name.slice('paginate'.length)))(input));
-    };
+    return pager(name.slice('paginate'.length), describe('dynamodb'), documentCommand);
   }
   const operation = name.replace(/Command$/, '');
   return name.endsWith('Command') && DOCUMENT[operation] ? documentCommand(operation) : undefined;

@@ -10,6 +10,7 @@ const { apply, ownKeys } = Reflect;
 const { create, setPrototypeOf, getOwnPropertyDescriptor } = Object;
 const { parse, stringify } = JSON;
 const { isArray } = Array;
+const RealDate = Date;
 const { isDate, isUint8Array, isAnyArrayBuffer, isArrayBufferView, isSet } = require('node:util').types;
 const [readSync, writeSync] = [fs.readSync, fs.writeSync];
 const BufferFrom = Buffer.from;
@@ -93,10 +94,11 @@ function open(readFd, writeFd) {
   return { job, send, ask };
 }
 
-// The reverse of `bytes`, in an answer.
+// The reverse of `bytes`, in an answer; {$t: seconds} is a moment.
 function revive(value) {
   if (value === null || typeof value !== 'object') return value;
   if (typeof value.$b === 'string') return BufferFrom(value.$b, 'base64');
+  if (typeof value.$t === 'number') return new RealDate(value.$t * 1000);
   const keys = ownKeys(value);
   for (let i = 0; i < keys.length; i++) if (keys[i] !== 'length') value[keys[i]] = revive(value[keys[i]]);
   return value;

@@ -7,6 +7,7 @@ from typing import Any
 from . import dynamo, where, wire
 
 _ask: Any = None
+_models: dict[str, Any] = {}
 
 
 def start(ask: Any) -> None:
@@ -14,7 +15,29 @@ def start(ask: Any) -> None:
     _ask = ask
 
 
+def model_of(service: Any) -> Any:
+    """What the service model says: operations (by their names in small letters), exceptions, pages."""
+    if service not in _models:
+        said = _ask("service", name=service)
+        methods = {name.lower(): name for name in said.get("operations", ())}
+        _models[service] = types.SimpleNamespace(
+            methods=methods, exceptions=said.get("exceptions"), pages=said.get("pages")
+        )
+    return _models[service]
+
+
+def _floats(value: Any) -> Any:
+    """botocore takes a Decimal where a float is wanted; CloudWatch's numbers are the only ones here."""
+    if isinstance(value, dict):
+        return {name: _floats(child) for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_floats(child) for child in value]
+    return float(value) if type(value).__name__ == "Decimal" else value
+
+
 def call(service: Any, operation: Any, parameters: Any) -> Any:
+    if service == "cloudwatch":
+        parameters = _floats(parameters)
     answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
     if "error" in answer:
         raise to_error(answer["error"], operation)
@@ -77,6 +100,14 @@ class ConnectTimeoutError(ConnectionError, OSError):
     fmt = 'Connect timeout on endpoint URL: "{endpoint_url}"'
 
 
+class ConnectionClosedError(HTTPClientError):
+    fmt = 'Connection was closed before we received a valid response from endpoint URL: "{endpoint_url}".'
+
+
+class OperationNotPageableError(BotoCoreError):
+    fmt = "Operation cannot be paginated: {operation_name}"
+
+
 class ReadTimeoutError(HTTPClientError, OSError):
     fmt = 'Read timeout on endpoint URL: "{endpoint_url}"'
 
@@ -99,6 +130,8 @@ def to_error(refusal: Any, operation: Any) -> Any:
     code, message, status = refusal["code"], refusal["message"], refusal["status"]
     if code == "ParamValidation":
         return ParamValidationError(report=message)
+    if code == "ECONNRESET":
+        return ConnectionClosedError(endpoint_url="https://amazonaws.com/")
     if code == "TimeoutError":
         return ReadTimeoutError(endpoint_url="https://amazonaws.com/", error=message)
     shape = coded(code)
@@ -116,10 +149,18 @@ def to_error(refusal: Any, operation: Any) -> Any:
 class Exceptions:
     ClientError = ClientError
 
+    def __init__(self, service: Any) -> None:
+        self._known = model_of(service).exceptions
+
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return coded(name)
+        if self._known is None:
+            return coded(name)
+        if name not in self._known:
+            valid = ", ".join(sorted(self._known))
+            raise AttributeError(f"{self!r} object has no attribute {name}. Valid exceptions are: {valid}")
+        return coded(self._known[name])
 
 
 # -- clients ------------------------------------------------------------------------------------
@@ -171,13 +212,16 @@ class Client:
 
     def __init__(self, service: Any) -> None:
         self._service = service
-        self.exceptions = Exceptions()
+        self.exceptions = Exceptions(service)
         self.meta = Meta(self)
 
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        operation = operation_of(name)
+        methods = model_of(self._service).methods
+        operation = methods.get(name.replace("_", "")) if methods else operation_of(name)
+        if operation is None:
+            raise AttributeError(f"'{self._service}' object has no attribute '{name}'")
 
         def method(*args: Any, **parameters: Any) -> Any:
             if args:
@@ -192,14 +236,26 @@ class Client:
             return call(self._service, operation, parameters)
         return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters)))
 
+    def _pages(self, name: Any) -> Any:
+        model = model_of(self._service)
+        return (model.pages or {}).get(model.methods.get(name.replace("_", "")))
+
     def get_paginator(self, name: Any) -> Any:
-        return Paginator(getattr(self, name))
+        if model_of(self._service).pages is not None and not self._pages(name):
+            raise OperationNotPageableError(operation_name=name)
+        return Paginator(getattr(self, name), self._pages(name) or {})
 
-    def get_waiter(self, _: Any) -> Any:
-        return types.SimpleNamespace(wait=lambda **_: None)
+    def get_waiter(self, name: Any) -> Any:
+        """Of any other waiter than these two, nobody here knows when it is done."""
+        known = {"object_exists": "HeadObject", "bucket_exists": "HeadBucket"}
 
-    def can_paginate(self, _: Any) -> Any:
-        return True
+        def wait(WaiterConfig: Any = None, **parameters: Any) -> None:
+            self._call(known.get(name, f"waiter {name}"), parameters)
+
+        return types.SimpleNamespace(wait=wait)
+
+    def can_paginate(self, name: Any) -> Any:
+        return bool(self._pages(name))
 
     def close(self) -> None:
         pass
@@ -255,26 +311,55 @@ class Client:
 
 
 class Paginator:
-    def __init__(self, method: Any) -> None:
-        self._method = method
+    def __init__(self, method: Any, pages: Any) -> None:
+        self._method, self._pages = method, pages
 
     def paginate(self, PaginationConfig: Any = None, **parameters: Any) -> Any:
-        return Pages(self._method, parameters)
+        return Pages(self._method, self._pages, PaginationConfig or {}, parameters)
 
 
 class Pages:
-    def __init__(self, method: Any, parameters: Any) -> None:
-        self._method, self._parameters = method, parameters
+    """The answers of one operation, page by page; `MaxItems` cuts the last."""
+
+    def __init__(self, method: Any, pages: Any, config: Any, parameters: Any) -> None:
+        self._method, self._parameters, self._config = method, parameters, config
+        self._from, self._to = ((pages.get(end) or [None])[0] for end in ("from", "to"))
+        self._limit = pages.get("limit")
+        self._results = pages.get("results") or []
 
     def __iter__(self) -> Any:
-        yield self._method(**self._parameters)
+        token = self._config.get("StartingToken")
+        left = self._config.get("MaxItems")
+        while True:
+            given = dict(self._parameters)
+            if token is not None and self._from:
+                given[self._from] = token
+            if self._config.get("PageSize") and self._limit:
+                given[self._limit] = self._config["PageSize"]
+            page = self._method(**given)
+            if left is not None and self._results:
+                name = self._results[0]
+                page[name] = page.get(name, [])[:left]
+                left -= len(page[name])
+            yield page
+            token = page.get(self._to.split(" ")[0]) if self._to else None
+            if token is None or (left is not None and left <= 0):
+                return
 
     def build_full_result(self) -> Any:
-        return self._method(**self._parameters)
+        whole: dict[str, Any] = {}
+        for page in self:
+            for name in self._results:
+                if name in page:
+                    whole[name] = whole[name] + page[name] if name in whole else page[name]
+        return whole
 
     def search(self, expression: Any) -> Any:
+        import jmespath  # type: ignore[import-untyped]
+
         for page in self:
-            yield from page.get(expression.partition("[")[0], [])
+            found = jmespath.search(expression, page)
+            yield from found if isinstance(found, list) else [found]
 
 
 # -- resources ----------------------------------------------------------------------------------
@@ -306,6 +391,8 @@ class Resource:
             setattr(self, {"QueueUrl": "url", "TopicArn": "arn"}.get(name, _snake(name)), value)
         if kind:
             self.name = identifiers[0] if identifiers else None
+        if (service, kind) == ("s3", "Bucket"):
+            self.objects = Objects(self)
 
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("_"):
@@ -317,6 +404,8 @@ class Resource:
         operation = operation or operation_of(name)
 
         def method(*args: Any, **parameters: Any) -> Any:
+            if args:
+                raise TypeError(f"{name}() only accepts keyword arguments.")
             return self.meta.client._call(operation, {**self._given, **parameters})
 
         return method
@@ -325,7 +414,7 @@ class Resource:
         return Resource("sqs", "Queue", (f"https://sqs.us-east-1.amazonaws.com/123456789012/{QueueName}",))
 
     def batch_writer(self, overwrite_by_pkeys: Any = None) -> Any:
-        return BatchWriter(self)
+        return BatchWriter(self, overwrite_by_pkeys)
 
     def load(self) -> None:
         if self._kind == "Object":
@@ -341,6 +430,45 @@ class Resource:
         self.meta.client._call("PutObject", {**given, "Body": body, **(extra or {})})
 
 
+class Objects:
+    """The objects of a bucket; `filter` and its like narrow what is listed."""
+
+    def __init__(self, bucket: Any, parameters: Any = None, most: Any = None) -> None:
+        self._bucket, self._parameters, self._most = bucket, parameters or {}, most
+
+    def filter(self, **parameters: Any) -> Any:
+        return Objects(self._bucket, {**self._parameters, **parameters}, self._most)
+
+    def all(self) -> Any:
+        return self
+
+    def limit(self, count: Any) -> Any:
+        return Objects(self._bucket, self._parameters, count)
+
+    def page_size(self, count: Any) -> Any:
+        return self.filter(MaxKeys=count)
+
+    def __iter__(self) -> Any:
+        client = self._bucket.meta.client
+        given = {"Bucket": self._bucket.name, **self._parameters}
+        found = (
+            entry
+            for page in client.get_paginator("list_objects_v2").paginate(**given)
+            for entry in page.get("Contents", [])
+        )
+        for count, entry in enumerate(found):
+            if self._most is not None and count >= self._most:
+                return
+            one: Any = Resource("s3", "Object", (self._bucket.name, entry["Key"]))
+            one.size, one.e_tag, one.last_modified = entry["Size"], entry["ETag"], entry["LastModified"]
+            yield one
+
+    def delete(self) -> Any:
+        keys = [{"Key": one.key} for one in self]
+        given = {"Bucket": self._bucket.name, "Delete": {"Objects": keys}}
+        return [self._bucket.meta.client._call("DeleteObjects", given)] if keys else []
+
+
 def _snake(name: Any) -> Any:
     return {"TableName": "table_name", "Bucket": "bucket_name", "Key": "key"}.get(name, name.lower())
 
@@ -348,9 +476,15 @@ def _snake(name: Any) -> Any:
 class BatchWriter:
     """Buffers writes and sends them 25 at a time, as boto3 does."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, keys: Any = None) -> None:
         self._table = table
+        self._keys = keys
         self._requests: list[Any] = []
+
+    def _place(self, request: Any) -> Any:
+        """What `overwrite_by_pkeys` asks for: of two writes of one item, the later stands."""
+        item = request.get("PutRequest", {}).get("Item") or request.get("DeleteRequest", {}).get("Key")
+        return [item.get(name) for name in self._keys] if self._keys else id(request)
 
     def put_item(self, Item: Any) -> None:
         self._add({"PutRequest": {"Item": Item}})
@@ -359,15 +493,18 @@ class BatchWriter:
         self._add({"DeleteRequest": {"Key": Key}})
 
     def _add(self, request: Any) -> None:
+        self._requests = [one for one in self._requests if self._place(one) != self._place(request)]
         self._requests.append(request)
         if len(self._requests) >= 25:
             self._flush()
 
     def _flush(self) -> None:
+        """What DynamoDB left undone goes into the next batch."""
         batch, self._requests = self._requests[:25], self._requests[25:]
         if batch:
             client = self._table.meta.client
-            client._call("BatchWriteItem", {"RequestItems": {self._table.name: batch}})
+            answer = client._call("BatchWriteItem", {"RequestItems": {self._table.name: batch}})
+            self._requests += answer.get("UnprocessedItems", {}).get(self._table.name, [])
 
     def __enter__(self) -> Any:
         return self

@@ -3,13 +3,16 @@ loaded, anything else is missing as it is missing on Lambda."""
 
 import builtins
 import importlib.machinery
+import importlib.util
 import sys
 import types
 from typing import Any
 
 from . import boto
 
-SHIPPED = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six", "awslambdaric"}
+STOOD_IN = {"boto3", "botocore", "s3transfer", "awslambdaric"}
+# These are the real ones, where they are installed beside the audit; the job says where.
+REAL = {"dateutil", "jmespath", "six", "urllib3"}
 
 
 class Harmless:
@@ -49,6 +52,8 @@ class StandIn(types.ModuleType):
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if self.__name__.partition(".")[0] in REAL:
+            boto.call("python", f"{self.__name__}.{name}", {})  # which is not stood in for
         error = name.endswith(("Error", "Exception"))
         found = type(name, (Exception,), {}) if error else Harmless()
         setattr(self, name, found)
@@ -58,21 +63,44 @@ class StandIn(types.ModuleType):
 class Finder:
     """Finder and loader in one. The base classes of importlib.abc would cost a third of the start."""
 
-    def __init__(self, own: Any, supplied: Any, send: Any) -> None:
+    def __init__(self, own: Any, supplied: Any, real: Any, send: Any) -> None:
         self.own = own
         self.supplied = supplied
+        self.real = real
         self.send = send
         self.reported: set[str] = set()
 
     def find_spec(self, name: Any, path: Any = None, target: Any = None) -> Any:
         top = name.partition(".")[0]
-        if top in SHIPPED or top in self.supplied:
+        if top in REAL and path is None:
+            found = importlib.machinery.PathFinder.find_spec(name) or self.shipped(name)
+            if found:
+                self.report(top, True)
+                return found
+        if top in STOOD_IN or top in self.supplied or (top in REAL and top not in self.real):
             self.report(top, True)
             loader: Any = self
             return importlib.machinery.ModuleSpec(name, loader, is_package=True)
-        if path is None and name not in sys.stdlib_module_names and name != self.own:
+        if path is None and name not in sys.stdlib_module_names and name != self.own and not self.inside():
             self.report(name, importlib.machinery.PathFinder.find_spec(name) is not None)
         return None
+
+    def shipped(self, name: Any) -> Any:
+        """Of a module that Lambda's runtime ships: its folder, or its file."""
+        place = self.real.get(name)
+        if place is None:
+            return None
+        if place.endswith(".py"):
+            return importlib.util.spec_from_file_location(name, place)
+        file = f"{place}/__init__.py"
+        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[place])
+
+    def inside(self) -> bool:
+        """Whether it is a shipped module that asks: what it can do without is not the handler's lack."""
+        frame: Any = sys._getframe(2)
+        while frame is not None and "importlib" in frame.f_code.co_filename:
+            frame = frame.f_back
+        return frame is not None and frame.f_code.co_filename.startswith(tuple(self.real.values()))
 
     def report(self, name: Any, found: Any) -> None:
         if name not in self.reported:
@@ -89,6 +117,6 @@ class Finder:
 def install(job: Any, send: Any, ask: Any) -> None:
     boto.start(ask)
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
-    sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), send))
+    sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), job["real"], send))
     for name in job["supplies"]["names"]:
         setattr(builtins, name, Harmless())

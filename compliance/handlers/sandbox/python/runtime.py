@@ -27,9 +27,9 @@ def run(job: Any, send: Any, ask: Any) -> None:
         clock.install()
     _log_like_lambda()
     modules.install(job, send, ask)
-    sys.path.insert(0, job["root"])
+    sys.path[:0] = [job["root"], *_layers(job)]
     send("ready")
-    jail.close(job["root"])
+    jail.close(job["root"], [*job["real"].values(), *([job["opt"]] if job["opt"] else [])])
     try:
         handler = _load(job, send)
     except BaseException as error:
@@ -44,6 +44,13 @@ def run(job: Any, send: Any, ask: Any) -> None:
         _settle(LAST_GRACE if number == len(job["invocations"]) else GRACE, ask)
     send("done")
     os._exit(0)
+
+
+def _layers(job: Any) -> Any:
+    """Where Lambda looks for modules of layers."""
+    if not job["opt"]:
+        return []
+    return [f"{job['opt']}/python", f"{job['opt']}/python/lib/python3.{job['version']}/site-packages"]
 
 
 def _log_like_lambda() -> None:

@@ -6,13 +6,14 @@ handler does not garble its record.
 
 import _thread
 import base64
+import datetime
 import json
 import os
 from typing import Any
 
 
 def plain(value: Any, depth: Any = 0) -> Any:
-    """A copy that JSON can hold. Bytes become {"$b": base64}."""
+    """A copy that JSON can hold. Bytes become {"$b": base64}; of what no request holds, the type is left."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, float)):
@@ -23,18 +24,20 @@ def plain(value: Any, depth: Any = 0) -> Any:
         return {"$b": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, dict):
         return {str(key): plain(child, depth + 1) for key, child in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [plain(child, depth + 1) for child in value]
     if hasattr(value, "read"):
         return plain(value.read(), depth + 1)
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    return str(value)
+    return {"$invalid": str(type(value))}
 
 
 def revive(value: Any) -> Any:
-    """The reverse, of an answer."""
+    """The reverse, of an answer. {"$t": seconds} is a moment."""
     if isinstance(value, dict):
+        if set(value) == {"$t"}:
+            return datetime.datetime.fromtimestamp(value["$t"], datetime.UTC)
         if set(value) == {"$b"}:
             return base64.b64decode(value["$b"])
         return {key: revive(child) for key, child in value.items()}

@@ -1,0 +1,52 @@
+"""What names a resource in a call: a bucket's name, a queue's URL, a topic's ARN."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from compliance.handlers.sandbox.refusal import Refusal
+
+JSON = Any
+
+# What names a resource in a call, the form that AWS takes, and what it answers to another. In a text of
+# which a deployment decides parts, these count as letters.
+_OPEN = re.compile(r"\$\{[^{}]*\}")
+_NAME = r"[A-Za-z0-9_.-]+"
+ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
+    "s3": (
+        "Bucket",
+        rf"{_NAME}|arn:[\w-]+:s3[\w-]*:[^:]*:[^:]*:(accesspoint|outpost)[/:].+",
+        *("ParamValidation", 0, "Invalid bucket name: {value}"),
+    ),
+    "dynamodb": (
+        "TableName",
+        rf"{_NAME}|arn:[\w-]+:dynamodb:[^:]*:[^:]*:table/{_NAME}",
+        *("ValidationException", 400, "Invalid table name or ARN: {value}"),
+    ),
+    "sqs": (
+        "QueueUrl",
+        r"https?://.+",
+        *("InvalidAddress", 400, "The address {value} is not valid for this endpoint."),
+    ),
+    "sns": (
+        "TopicArn",
+        r"arn:[\w-]+:sns:[^:]*:[^:]*:.+",
+        *("InvalidParameter", 400, "Invalid parameter: TopicArn: {value}"),
+    ),
+}
+
+
+def refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
+    """Refuses what names no resource: the ARN of a bucket, the name of a queue."""
+    name, form, code, status, message = ADDRESSES.get(service, ("", "", "", 0, ""))
+    parts = parameters.get("TransactItems")
+    calls = [parameters, *(call for part in _dicts(parts) for call in _dicts(list(part.values())))]
+    for value in (call.get(name) for call in calls):
+        if isinstance(value, str) and not re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL):
+            raise Refusal(code, message.format(value=value), status)
+
+
+def _dicts(value: JSON) -> list[dict[str, JSON]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

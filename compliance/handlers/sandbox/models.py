@@ -1,0 +1,316 @@
+"""What the service models say of a request: is it one that the SDK sends and the service takes?
+
+service_models/ holds them; `make models` writes it from botocore's. The SDK for Python checks a request
+itself before it sends it; the one for JavaScript drops what it does not know and leaves the rest to the
+service.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compliance.handlers.sandbox.refusal import Refusal
+
+JSON = Any
+FOLDER = Path(__file__).parent / "service_models"
+# What else the SDKs call a service, and its endpoint.
+OTHER_NAMES = {
+    "cloudwatch-events": "events",
+    "cloudwatch-logs": "logs",
+    "cloudwatchevents": "events",
+    "cloudwatchlogs": "logs",
+    "email": "ses",
+    "eventbridge": "events",
+    "monitoring": "cloudwatch",
+    "secrets-manager": "secretsmanager",
+    "sfn": "stepfunctions",
+    "states": "stepfunctions",
+    "sync-states": "stepfunctions",
+}
+# How a service names a request that it does not take. `missing` where it has a name of its own for that.
+INVALID = {
+    "sns": "InvalidParameter",
+    "sqs": "InvalidParameterValue",
+    "cloudwatch": "InvalidParameterValue",
+    "ses": "ValidationError",
+    "sesv2": "BadRequestException",
+    "s3": "InvalidArgument",
+    "events": "ValidationException",
+    "lambda": "InvalidParameterValueException",
+    "logs": "InvalidParameterException",
+    "sts": "ValidationError",
+}
+MISSING = {"sqs": "MissingParameter", "cloudwatch": "MissingParameter", "s3": "MissingParameter"}
+DEEPEST, MANY = 64, 100_000
+NUMBERS = ("integer", "long", "float", "double")
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One service, as service_models/ has it."""
+
+    id: str
+    name: str
+    protocol: str
+    protocols: tuple[str, ...]
+    target: str
+    version: str
+    api: str
+    endpoint: str
+    names: str
+    operations: Mapping[str, JSON]
+    shapes: Mapping[str, JSON]
+    exceptions: Mapping[str, tuple[str, int]]
+
+    def shape(self, reference: JSON) -> tuple[JSON, Mapping[str, JSON]]:
+        """The shape of a member, and how it travels."""
+        name, places = reference if isinstance(reference, list) else (reference, {})
+        return self.shapes[name], places
+
+    def errors(self, operation: str) -> tuple[str, ...]:
+        """The errors that an operation declares."""
+        return tuple(self.operations.get(operation, {}).get("errors", ()))
+
+    def summary(self) -> JSON:
+        """What a stand-in of an SDK has to know: operations, exceptions, and how it pages."""
+        pages = {name: o["pages"] for name, o in self.operations.items() if "pages" in o}
+        codes = {name: code for name, (code, _) in self.exceptions.items()}
+        return {"operations": self.names.split(), "exceptions": codes, "pages": pages}
+
+    def error(self, name: str) -> tuple[str, str, int | None]:
+        """An error's class in the SDKs, its code on the wire, its status; by either of its names."""
+        for shape, (code, status) in self.exceptions.items():
+            if name in (shape, code):
+                return shape, code, status
+        return name, name, None
+
+
+@cache
+def model_of(service: str) -> Model | None:
+    """The model of a service, by any name that an SDK has for it; None where it is not kept."""
+    name = OTHER_NAMES.get(service.lower(), service.lower())
+    path = FOLDER / f"{name}.json"
+    if not name.isalnum() or not path.is_file():
+        return None
+    return msgspec.convert({"id": name, **json.loads(path.read_text("utf-8"))}, Model)
+
+
+def declared_errors(service: str, operation: str) -> tuple[str, ...]:
+    """The errors that an operation declares in its service's model; empty where there is none."""
+    model = model_of(service)
+    return model.errors(operation) if model else ()
+
+
+def accepted(model: Model, operation: str, parameters: JSON, language: str) -> JSON:
+    """The request as it goes over the wire.
+
+    Raises Refusal as the SDK (status 0) or the service would, if it is not a request that they take.
+    """
+    name = model.operations[operation].get("input")
+    if name is None:
+        return {}
+    check = _Check(model, language)
+    if language == "python":
+        if problems := list(check.problems(model.shapes[name], parameters, "")):
+            raise Refusal("ParamValidation", "\n".join(problems[:20]), 0)
+        sent = parameters
+    else:
+        sent = check.sent(name, parameters)
+    check.limits(model.shapes[name], sent, "")
+    return sent
+
+
+class _Check:
+    def __init__(self, model: Model, language: str) -> None:
+        self.model, self.language = model, language
+
+    # -- what botocore's ParamValidator reports
+
+    def problems(self, shape: JSON, value: JSON, path: str, depth: int = 0) -> Iterator[str]:
+        kind = shape["type"]
+        if not _fits(kind, value):
+            yield (
+                f"Invalid type for parameter {path}, value: {str(value)[:200]}, type: {_type(value)}, "
+                f"valid types: {WANTED.get(kind, kind)}"
+            )
+        elif depth > DEEPEST:
+            yield f"{path}: nested too deeply"
+        elif kind == "structure":
+            for name in shape.get("required", ()):
+                if name not in value:
+                    yield f'Missing required parameter in {path or "input"}: "{name}"'
+            for name, child in value.items():
+                if name not in shape["members"]:
+                    known = ", ".join(shape["members"])
+                    yield f'Unknown parameter in {path or "input"}: "{name}", must be one of: {known}'
+                else:
+                    inner, _ = self.model.shape(shape["members"][name])
+                    yield from self.problems(inner, child, f"{path}.{name}".lstrip("."), depth + 1)
+        elif kind in ("list", "map"):
+            if len(value) < shape.get("min", 0):
+                yield _short(path, len(value), shape)
+            if len(value) <= shape.get("max", len(value)):  # the service refuses the whole
+                inner, _ = self.model.shape(shape["member" if kind == "list" else "value"])
+                for name, child in enumerate(value) if kind == "list" else value.items():
+                    yield from self.problems(inner, child, f"{path}[{name}]", depth + 1)
+        elif kind in ("string", "blob") and _size(value) < shape.get("min", 0):
+            yield _short(path, _size(value), shape)
+        elif kind in NUMBERS and value < shape.get("min", value):
+            yield f"Invalid range for parameter {path}, value: {value}, valid min value: {shape['min']}"
+
+    # -- what the SDK for JavaScript sends
+
+    def sent(self, name: str, value: JSON, depth: int = 0) -> JSON:
+        """Without members that no one knows; as text where the protocol has nothing else."""
+        shape = self.model.shapes[name]
+        kind = shape["type"]
+        if depth > DEEPEST or (isinstance(value, list | dict) and len(value) > shape.get("max", MANY)):
+            return value  # the service refuses the whole
+        if kind == "structure" and isinstance(value, dict):
+            members = shape["members"]
+            return {
+                k: self.sent(_name(members[k]), child, depth + 1)
+                for k, child in value.items()
+                if k in members and child is not None
+            }
+        if kind == "list" and isinstance(value, list):
+            return [self.sent(_name(shape["member"]), child, depth + 1) for child in value]
+        if kind == "map" and isinstance(value, dict):
+            return {k: self.sent(_name(shape["value"]), child, depth + 1) for k, child in value.items()}
+        if kind == "string" and not isinstance(value, str) and self.model.protocol in ("query", "rest-xml"):
+            return _string(value)
+        return value
+
+    # -- what the service refuses
+
+    def limits(self, shape: JSON, value: JSON, path: str, depth: int = 0) -> None:
+        kind = shape["type"]
+        if not _fits(kind, value):
+            if kind == "blob":  # neither SDK can make bytes of it
+                raise Refusal("ParamValidation", f"{path} must be a string, bytes, or a stream of them", 0)
+            raise self._invalid(f"{_type(value)} can not be converted to {kind} at '{path}'", "type")
+        if kind == "structure":
+            for name in shape.get("required", ()):
+                if value.get(name) is None or (value.get(name) == "" and self._label(shape, name)):
+                    raise self._missing(shape, name, value.get(name), path)
+            for name, child in value.items():
+                if name in shape["members"] and depth <= DEEPEST:
+                    inner, _ = self.model.shape(shape["members"][name])
+                    self.limits(inner, child, f"{path}.{_lower(name)}".lstrip("."), depth + 1)
+        elif kind in ("list", "map"):
+            self._range(shape, len(value), path, "length")
+            inner, _ = self.model.shape(shape["member" if kind == "list" else "value"])
+            for name, child in enumerate(value) if kind == "list" else value.items():
+                if depth <= DEEPEST:
+                    self.limits(inner, child, f"{path}.{name}", depth + 1)
+        elif kind in ("string", "blob"):
+            self._range(shape, _size(value), path, "length")
+            if value not in shape.get("enum", [value]):
+                wanted = ", ".join(shape["enum"])
+                raise self._invalid(f"Value '{value}' at '{path}' must satisfy enum value set: [{wanted}]")
+        elif kind in NUMBERS:
+            self._range(shape, value, path, "value")
+
+    def _range(self, shape: JSON, size: Any, path: str, what: str) -> None:
+        for end, worse in (("min", size < shape.get("min", size)), ("max", size > shape.get("max", size))):
+            if worse:
+                than = "greater" if end == "min" else "less"
+                raise self._invalid(
+                    f"Value at '{path}' failed to satisfy constraint: Member must have {what} {than} than "
+                    f"or equal to {shape[end]}"
+                )
+
+    def _label(self, shape: JSON, name: str) -> bool:
+        return self.model.shape(shape["members"][name])[1].get("in") == "uri"
+
+    def _missing(self, shape: JSON, name: str, value: JSON, path: str) -> Refusal:
+        if self._label(shape, name):
+            how = "No" if value is None else "Empty"
+            return Refusal("ParamValidation", f"{how} value provided for input HTTP label: {name}.", 0)
+        where = f"{path}.{_lower(name)}".lstrip(".")
+        text = f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
+        code = MISSING.get(self.model.id)
+        return Refusal(code, text, 400) if code else self._invalid(text)
+
+    def _invalid(self, text: str, what: str = "value") -> Refusal:
+        if what == "type" and self.model.protocol == "json":
+            return Refusal("SerializationException", text, 400)
+        return Refusal(
+            INVALID.get(self.model.id, "ValidationException"), f"1 validation error detected: {text}", 400
+        )
+
+
+def _fits(kind: str, value: JSON) -> bool:
+    if isinstance(value, dict) and set(value) == {"$invalid"}:
+        return False
+    if kind in ("structure", "map"):
+        return isinstance(value, dict) and set(value) != {"$b"}
+    if kind == "list":
+        return isinstance(value, list)
+    if kind == "blob":
+        return isinstance(value, str) or (isinstance(value, dict) and set(value) == {"$b"})
+    if kind == "string":
+        return isinstance(value, str)
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind in NUMBERS:
+        whole = kind in ("integer", "long")
+        return isinstance(value, int) or (not whole and isinstance(value, float)) or _whole(value)
+    return isinstance(value, str | int | float)
+
+
+def _short(path: str, size: int, shape: JSON) -> str:
+    return f"Invalid length for parameter {path}, value: {size}, valid min length: {shape['min']}"
+
+
+def _whole(value: JSON) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _size(value: JSON) -> int:
+    return len(value["$b"]) * 3 // 4 if isinstance(value, dict) else len(value)
+
+
+def _type(value: JSON) -> str:
+    if isinstance(value, dict) and set(value) == {"$invalid"}:
+        return str(value["$invalid"])
+    return str(bytes if isinstance(value, dict) and set(value) == {"$b"} else type(value))
+
+
+def _name(reference: JSON) -> str:
+    return str(reference[0] if isinstance(reference, list) else reference)
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _string(value: JSON) -> str:
+    """As JavaScript's String()."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return "[object Object]"
+    if isinstance(value, list):
+        return ",".join(_string(child) for child in value)
+    return str(int(value)) if _whole(value) else str(value)
+
+
+WANTED = {
+    "string": "<class 'str'>",
+    "structure": "<class 'dict'>",
+    "map": "<class 'dict'>",
+    "list": "<class 'list'>, <class 'tuple'>",
+    "integer": "<class 'int'>",
+    "long": "<class 'int'>",
+    "boolean": "<class 'bool'>",
+    "float": "<class 'float'>, <class 'decimal.Decimal'>, <class 'int'>",
+    "double": "<class 'float'>, <class 'decimal.Decimal'>, <class 'int'>",
+    "blob": "<class 'bytes'>, <class 'bytearray'>, file-like object",
+    "timestamp": "<class 'datetime.datetime'>, timestamp-string",
+}

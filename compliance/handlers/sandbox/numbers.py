@@ -1,0 +1,149 @@
+"""DynamoDB's attribute values: what they may hold, how they compare, add up and weigh.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+"""
+
+from __future__ import annotations
+
+import base64
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+
+from compliance.handlers.sandbox.refusal import Refusal
+
+JSON = Any
+EXACT = Context(prec=80)
+DEEPEST = 32
+SETS = ("SS", "NS", "BS")
+
+
+def plain(value: JSON) -> JSON:
+    """What is inside an attribute value. Of bytes, their base64 text."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return None
+    inner = next(iter(value.values()))
+    return inner["$b"] if isinstance(inner, dict) and set(inner) == {"$b"} else inner
+
+
+def compared(left: JSON, operator: str, right: JSON) -> bool:
+    """Values of two types are not equal, and none is less than the other."""
+    if left is None or right is None:
+        return operator == "<>" and left is not right
+    if operator in ("=", "<>"):
+        return _same(left, right) == (operator == "=")
+    (kind,), (other,) = left, right
+    if kind != other or kind not in ("S", "N", "B"):
+        return False
+    a: Any = rank(left)
+    b: Any = rank(right)
+    return bool({"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator])
+
+
+def rank(value: JSON) -> Decimal | bytes:
+    """What a value is sorted by: numbers by value, texts and bytes by their bytes."""
+    ((kind, inner),) = value.items()
+    if kind == "N":
+        return Decimal(inner)
+    if kind == "B":
+        return base64.b64decode(plain(value) or "")
+    return str(inner).encode()
+
+
+def _same(left: JSON, right: JSON) -> bool:
+    ((kind, x),), ((other, y),) = left.items(), right.items()
+    if kind == other == "N":
+        return Decimal(x) == Decimal(y)
+    if kind in SETS and kind == other:
+        return bool(sorted(map(str, x)) == sorted(map(str, y)))
+    return bool(left == right)
+
+
+def added(left: JSON, right: JSON, sign: int = 1) -> JSON:
+    ((kind, x),), ((other, y),) = left.items(), right.items()
+    if kind != other or kind not in ("N", *SETS):
+        raise Refusal(
+            "ValidationException", "An operand in the update expression has an incorrect data type", 400
+        )
+    if kind == "N":
+        return {"N": number(str(EXACT.add(Decimal(x), sign * Decimal(y))))}
+    return {kind: [*x, *(member for member in y if member not in x)]}
+
+
+def number(text: JSON) -> str:
+    """As DynamoDB gives it back: no leading or trailing zeros."""
+    try:
+        value = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        value = None
+    if value is None or not value.is_finite():
+        raise _invalid("The parameter cannot be converted to a numeric value" + (f": {text}" if text else ""))
+    if value == 0:
+        return "0"
+    short = value.normalize(EXACT)
+    if len(short.as_tuple().digits) > 38:
+        raise _invalid("Attempting to store more than 38 significant digits in a Number")
+    if not -130 <= short.adjusted() <= 125:
+        raise _invalid(
+            "Number overflow. Attempting to store a number with magnitude out of the supported range"
+        )
+    return f"{short:f}"
+
+
+def stored(value: JSON, depth: int = 0) -> JSON:
+    """A checked copy of an attribute value, with its numbers as DynamoDB keeps them.
+
+    Raises Refusal where DynamoDB would.
+    """
+    kind, inner = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("", None)
+    if depth > DEEPEST:
+        raise _invalid("Nesting Levels have exceeded supported limits")
+    if kind == "M" and isinstance(inner, dict):
+        return {"M": {name: stored(child, depth + 1) for name, child in inner.items()}}
+    if kind == "L" and isinstance(inner, list):
+        return {"L": [stored(child, depth + 1) for child in inner]}
+    if kind == "N" and isinstance(inner, str):
+        return {"N": number(inner)}
+    if kind in SETS and isinstance(inner, list):
+        return {kind: _members(kind, inner)}
+    if kind == "NULL" and inner is not True:
+        raise _invalid(
+            "One or more parameter values were invalid: Null attribute value types must have the value "
+            "of true"
+        )
+    fits = (
+        (kind == "S" and isinstance(inner, str))
+        or (kind in ("BOOL", "NULL") and isinstance(inner, bool))
+        or (kind == "B" and (isinstance(inner, str) or (isinstance(inner, dict) and set(inner) == {"$b"})))
+    )
+    if not fits:
+        raise _invalid("Supplied AttributeValue must contain exactly one of the supported datatypes")
+    return {kind: inner}
+
+
+def _members(kind: str, members: list[JSON]) -> list[JSON]:
+    if not members:
+        raise _invalid(f"One or more parameter values were invalid: An {kind} set may not be empty")
+    single = [next(iter(stored({kind[0]: member}).values())) for member in members]
+    if len({str(member) for member in single}) < len(single):
+        raise _invalid("One or more parameter values were invalid: Input collection contains duplicates")
+    return single
+
+
+def weight(value: JSON) -> int:
+    """How many bytes it counts."""
+    ((kind, inner),) = value.items()
+    if kind == "M":
+        return 3 + sum(1 + len(name.encode()) + weight(child) for name, child in inner.items())
+    if kind == "L":
+        return 3 + sum(1 + weight(child) for child in inner)
+    if kind in SETS:
+        return sum(weight({kind[0]: member}) for member in inner)
+    if kind == "N":
+        return len(str(inner).strip("-0.")) // 2 + 2
+    if kind == "B":
+        return len(plain(value) or "") * 3 // 4
+    return len(inner.encode()) if kind == "S" else 1
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal("ValidationException", message, 400)
