@@ -120,7 +120,7 @@ def main() -> None:
     compliance requirements                      what it is judged by
     compliance requirements NAM-02               one of these, and how to meet it
     compliance eval 'size(resources)'            try an expression
-    compliance schema                            the document's schema, for editors
+    compliance schema                            its schema, for editors
     compliance deploy -c env=staging             audit it, then deploy that
     compliance init --template stack.yaml        a first document, for any stack
     compliance waive --list-expiring             which waivers end soon
