@@ -58,11 +58,6 @@ class LeastPrivilege(Check, frozen=True):
     Example, about `functions`: `{kind: least_privilege}`
     """
 
-    def subjects_named(self) -> Iterator[tuple[str, str]]:
-        """Whose roles it looks at: those of the order pipeline, or of these names."""
-        roles = ("processor", "processor_role", "audit_function", "audit_role")
-        yield from (("kind", name) for name in roles)
-
 
 class Need(msgspec.Struct, frozen=True):
     """An action that something uses. `target` is None where any will do; not all that is used is vital.
