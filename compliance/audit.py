@@ -57,7 +57,8 @@ class Options(msgspec.Struct, frozen=True):
     document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
     where a new one is made. `take` is given the folder that the app was synthesised into, before anything
-    of it is read, and says which folder is judged in its place: a copy that outlives the audit.
+    of it is read, and says which folder is judged in its place: a copy that outlives the audit. `app_may`
+    is what the app may besides: `credentials`, `daemons`, `write=DIR`.
     """
 
     app: str | None = None
@@ -80,6 +81,7 @@ class Options(msgspec.Struct, frozen=True):
     prune_baseline: bool = False
     history: Path | None = None
     take: Callable[[Path], Path] | None = None
+    app_may: tuple[str, ...] = ()
     waive_cdk_made: str | None = None
     ignore: Mapping[str, str] = msgspec.field(default_factory=dict)
     select: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -280,7 +282,7 @@ def _synthesised(
     from compliance.template.alike import Memory
     from compliance.template.synth import Synths, find_app, synthesise
 
-    app = find_app(options.app, options.folder, options.context)
+    app = find_app(options.app, options.folder, options.context, options.app_may)
     folder = Path(
         stack.enter_context(
             tempfile.TemporaryDirectory(prefix="compliance-synth-", ignore_cleanup_errors=True)
@@ -417,6 +419,10 @@ def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]
 def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
+    if options.assembly is None and options.template is None and options.deployed is None:
+        from compliance.template.confined import limits, permitted
+
+        yield from (f"app: {limit}" for limit in limits(permitted(options.app_may, options.folder)))
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
     if options.fail_on is not Severity.LOW:

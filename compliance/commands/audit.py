@@ -21,6 +21,7 @@ from compliance.commands.common import (
 )
 from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
+    APP_MAY,
     AS_OF,
     EXISTING,
     NO_CACHE,
@@ -64,6 +65,7 @@ SUFFIXES = {
 @AS_OF
 @SKIP_SCANNERS
 @SKIP_HANDLERS
+@APP_MAY
 @PACK
 @class_options
 @click.option(

@@ -15,6 +15,7 @@ from compliance.commands.common import check_input, document_of, progress
 from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
     APP,
+    APP_MAY,
     CONTEXT,
     EXISTING,
     PACK,
@@ -35,6 +36,7 @@ Said = list[tuple[str, str]]  # label and text of a line
 @click.command(cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of that very assembly.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
 @APP
+@APP_MAY
 @CONTEXT
 @click.option("--env", "environment", metavar="NAME", help="Environment to deploy.")
 @REQUIREMENTS
@@ -73,6 +75,7 @@ Said = list[tuple[str, str]]  # label and text of a line
 def deploy(
     arguments: tuple[str, ...],
     app: str | None,
+    app_may: tuple[str, ...],
     context: dict[str, str],
     environment: str | None,
     requirements: Path | None,
@@ -110,9 +113,8 @@ def deploy(
 
     check_input(app, None, None, context, environment)
     baseline = allowed_baseline(baseline, allow_baseline)
-    _check_usage(
-        attestation, assembly, public_key, max_age, app=app, context=context, waivers=waivers, pack=packs
-    )
+    audits = {"app": app, "app-may": app_may, "context": context, "waivers": waivers, "pack": packs}
+    _check_usage(attestation, assembly, public_key, max_age, **audits)
     requirements = document_of(requirements)
     environment, context = agreed(environment, context, requirements)
     here = Path.cwd()
@@ -132,6 +134,7 @@ def deploy(
                         copy,
                         tell,
                         app=app,
+                        app_may=app_may,
                         requirements=requirements,
                         waivers=waivers,
                         context=context,

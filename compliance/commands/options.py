@@ -76,6 +76,12 @@ SKIP_SCANNERS = click.option(
 SKIP_HANDLERS = click.option(
     "--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed."
 )
+APP_MAY = click.option(
+    "--app-may",
+    multiple=True,
+    metavar="WHAT",
+    help="Give the app what is kept from it: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
+)
 PACK = click.option(
     "--pack",
     "packs",

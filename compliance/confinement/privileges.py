@@ -56,8 +56,8 @@ def drop_capabilities(kept: range = range(0)) -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def die_with_parent() -> None:
-    libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    libc().prctl(SET_DEATH_SIGNAL, number, 0, 0, 0)
 
 
 def adopt_orphans() -> bool:

@@ -1,12 +1,15 @@
 """Makes this process cdk-nag's: Node running nag.js on the JavaScript inside the Python packages.
 
 cdk-nag and aws-cdk-lib are JavaScript. Their Python packages carry it whole and drive it through
-jsii, which costs 2 s for what Node does in 0.6 s. So the JavaScript is unpacked once, into a cache
-that is keyed by the packages' versions, and Node runs it.
+jsii, which costs 2 s for what Node does in 0.6 s. So the JavaScript is unpacked once, and Node runs it.
+What is unpacked, and what Node compiles of it, lies beside this module, as Python's compiled modules do:
+who can change it can change the gate itself. Each package is compared with the digest that it was
+installed by.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
 import os
@@ -16,6 +19,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+HERE = Path(__file__).parent
 
 # Where each package keeps its JavaScript, and the name it has in Node.
 BUNDLES = {
@@ -69,29 +74,53 @@ def _bundles() -> Iterator[tuple[str, Path]]:
 
 
 def _cache(bundles: dict[str, Path]) -> Path:
-    """The folder for these very packages, in the user's cache. It need not be there yet."""
-    key = "\n".join(f"{name} {file.name} {file.stat().st_size}" for name, file in sorted(bundles.items()))
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root, "cdk-compliance-gate", hashlib.sha256(key.encode()).hexdigest()[:16])
+    """The folder for these very packages, in the gate's own installation. It need not be there yet."""
+    key = "\n".join(f"{name} {file.name} {_identity(file)}" for name, file in sorted(bundles.items()))
+    return HERE / "__pycache__" / f"nag-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _identity(file: Path) -> str:
+    found = file.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _unpacked(bundles: dict[str, Path]) -> Path:
-    """The folder with the bundles' JavaScript as node_modules, filled if this is the first time."""
+    """The folder with the bundles' JavaScript as node_modules, filled if this is the first time.
+
+    Raises SystemExit where a bundle is not the one that was installed.
+    """
     cache = _cache(bundles)
     if cache.is_dir():
         return cache
+    for name, file in bundles.items():
+        _verify(name, file)
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        cache.parent.mkdir(exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache.parent))
-    except OSError:  # no home, or one that can't be written: a folder for this audit only
+    except OSError:  # an installation that this user cannot write to: a folder for this audit only
         fresh = cache = Path(tempfile.mkdtemp(prefix="nag-"))
     for name, file in bundles.items():
         _unpack(file, fresh / "node_modules" / name)
+    if fresh == cache:
+        return cache
     try:
         fresh.rename(cache)  # at once and whole
     except OSError:  # another process was first
         shutil.rmtree(fresh, ignore_errors=True)
     return cache
+
+
+def _verify(name: str, file: Path) -> None:
+    """Compares a bundle with the digest that its package's installation has on record, if it has one."""
+    place = next(place for place, known in BUNDLES.items() if known == name)
+    path = f"{place}/{file.name}"
+    for record in file.parents[len(place.split("/"))].glob("*.dist-info/RECORD"):
+        for line in record.read_text("utf-8").splitlines():
+            if line.startswith(f"{path},sha256="):
+                wanted = line.removeprefix(f"{path},sha256=").partition(",")[0]
+                digest = hashlib.sha256(file.read_bytes()).digest()
+                if base64.urlsafe_b64encode(digest).decode().rstrip("=") != wanted:
+                    raise SystemExit(f"{path} is not the file that was installed: install {name} again")
 
 
 def _unpack(bundle: Path, target: Path) -> None:

@@ -22,8 +22,19 @@ from typing import IO, Any
 
 import msgspec
 
+from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available
 from compliance.model import InputError
 from compliance.template.account import defaults
+from compliance.template.confined import (
+    NOTHING,
+    May,
+    Place,
+    besides_the_gate,
+    environment,
+    hint,
+    permitted,
+    started,
+)
 from compliance.template.source import read_json
 
 TIMEOUT = 600.0  # seconds
@@ -41,16 +52,17 @@ TOGETHER = "compliance:together"
 class App(msgspec.Struct, frozen=True):
     """A CDK app: the command that synthesises it, run in `folder`, with cdk.json's and `-c`'s context.
 
-    `build` is a command that has to run before, once.
+    `build` is a command that has to run before, once. `may` is what it may besides what every app may.
     """
 
     command: str
     folder: Path
     context: Mapping[str, Any]
     build: str | None = None
+    may: May = NOTHING
 
 
-def find_app(command: str | None, folder: Path, context: Mapping[str, str]) -> App:
+def find_app(command: str | None, folder: Path, context: Mapping[str, str], may: Sequence[str] = ()) -> App:
     """The app of a command, or of the folder's cdk.json. Raises InputError where there is neither."""
     path = folder / "cdk.json"
     settings = _object(path)
@@ -70,7 +82,8 @@ def find_app(command: str | None, folder: Path, context: Mapping[str, str]) -> A
         known = {key: value for key, value in known.items() if key != TOGETHER}
     looked_up = _object(folder / "cdk.context.json")
     # The order of the CDK CLI: what is looked up never hides what is written in cdk.json.
-    return App(command, folder, {**looked_up, **known, **context, **_from_settings(settings)}, build)
+    everything = {**looked_up, **known, **context, **_from_settings(settings)}
+    return App(command, folder, everything, build, permitted(may, folder))
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -115,12 +128,14 @@ def synthesise(
     # jsii unpacks CDK into a temporary folder, which stays behind where it is killed.
     temporary = output.with_name(f"{output.name}t")
     temporary.mkdir(exist_ok=True)
-    variables = {
-        "CDK_OUTDIR": str(output),
-        "TMPDIR": str(temporary),
-        **_context_variables(everything, temporary),
-    }
-    (processes or Processes()).run(f"the app ({app.command})", app.command, app.folder, variables)
+    variables = {"CDK_OUTDIR": str(output), **_context_variables(everything, temporary)}
+    # What else it makes in the same run, it is asked for by the context.
+    together = everything.get(TOGETHER)
+    others = [Path(other["outdir"]) for other in together] if isinstance(together, list) else []
+    for other in others:
+        other.mkdir(parents=True, exist_ok=True)
+    where = Place(app.folder, temporary, (output, *others), app.may)
+    (processes or Processes()).run(f"the app ({app.command})", app.command, where, variables)
     if not (output / "manifest.json").is_file():
         raise InputError(f"the app ({app.command}) ended well, but wrote no assembly to CDK_OUTDIR")
     return output
@@ -144,9 +159,10 @@ class Processes:
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, what: str, command: str, folder: Path, variables: Mapping[str, str]) -> None:
-        """Runs a command to its end. Raises InputError, with its last words, where it fails."""
-        process = self._start(command, folder, variables)
+    def run(self, what: str, command: str, where: Place, variables: Mapping[str, str]) -> None:
+        """Runs a command to its end, and all that it started. Raises InputError, with its last words, where
+        it fails."""
+        process = self._start(command, where, variables)
         said = _Tail(process.stdout)
         try:
             code = process.wait(TIMEOUT)
@@ -160,18 +176,18 @@ class Processes:
         if self._closed:
             raise CancelledError
         if code:
-            raise InputError(f"{what} {_how_it_failed(code)}: {_with_hint(last_words(said.text()))}")
+            words = _with_hint(last_words(said.text()))
+            raise InputError(f"{what} {_how_it_failed(code)}: {words}{hint(words)}")
 
-    def _start(self, command: str, folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(self, command: str, where: Place, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise CancelledError
             try:
-                process = subprocess.Popen(  # noqa: S602
-                    command,
-                    shell=True,  # cdk.json's app is a shell command
-                    cwd=folder,
-                    env={**_environment(), **variables},
+                process = subprocess.Popen(
+                    started(command, where),
+                    cwd=where.folder,
+                    env={**environment(_environment(), where), **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -210,6 +226,11 @@ class _Tail:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Has a process end what it started, and itself; what does not end so is killed with its group."""
+    if process.poll() is None and available():
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END + 1)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -238,7 +259,10 @@ class Synths:
     def __init__(self, app: App, folder: Path, contexts: Mapping[str, Mapping[str, str]]) -> None:
         self._processes = Processes()
         if app.build:
-            self._processes.run(f"cdk.json's build ({app.build})", app.build, app.folder, {})
+            temporary = folder / "build"
+            temporary.mkdir(parents=True)
+            where = Place(app.folder, temporary, tuple(besides_the_gate(app.folder)), app.may)
+            self._processes.run(f"cdk.json's build ({app.build})", app.build, where, {})
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="synth")
         # The names are the user's, no names for folders.
         outputs = {name: folder / str(number) for number, name in enumerate(contexts)}
@@ -288,6 +312,8 @@ def bundled_node() -> Path | None:
 
 
 def _how_it_failed(code: int) -> str:
+    if code == NOT_ENDED:
+        return "left processes behind that cannot be ended"
     # The shell reports a signal as 128 and its number.
     number = -code if code < 0 else code - 128
     try:

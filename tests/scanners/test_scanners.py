@@ -12,7 +12,7 @@ import pytest
 
 from compliance import scanners
 from compliance.model import CheckerError, Finding, ScannerRun, Severity
-from compliance.scanners import MORE_PACKS, NAMES, Scanners, Template, strip
+from compliance.scanners import MORE_PACKS, NAMES, Scanners, Template, nag, strip
 from compliance.scanners.nag import find_node
 
 QUEUE = {"Type": "AWS::SQS::Queue", "Metadata": {"aws:cdk:path": "Pipe/Queue/Resource"}}
@@ -243,12 +243,36 @@ def test_cdk_nag_that_is_not_there(tmp_path, monkeypatch):
     assert "cdk_nag is not installed" in broken(names=["cdk-nag"])
 
 
-@pytest.mark.parametrize("cache", ["new", "/proc/nowhere"])
-def test_cdk_nag_unpacks_what_it_needs_the_first_time(cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
-    for _ in range(2):
-        assert scan(PIPE, names=["cdk-nag"])["cdk-nag"].findings
-    assert len(list(tmp_path.glob("new/*/*/node_modules"))) == (cache == "new")
+@pytest.mark.parametrize("place", ["new", "/proc/nowhere"])
+def test_cdk_nag_is_unpacked_the_first_time_beside_the_gate(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(nag, "HERE", tmp_path / place)
+    (tmp_path / "new").mkdir()
+    bundles = dict(nag._bundles())
+    once, twice = nag._unpacked(bundles), nag._unpacked(bundles)
+    assert (once == twice) is (place == "new")
+    assert once.is_relative_to(tmp_path) is (place == "new")
+    assert all((once / "node_modules" / name / "package.json").is_file() for name in bundles)
+
+
+def test_cdk_nag_that_is_not_what_was_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(nag, "HERE", tmp_path)
+    site = tmp_path / "site"
+    for package, digest in (("cdk_nag", "bm9uZQ"), ("another", "bm9uZQ")):
+        (site / f"{package}.dist-info").mkdir(parents=True)
+        (site / f"{package}.dist-info" / "RECORD").write_text(f"{package}/_jsii/a.tgz,sha256={digest},3\n")
+    (site / "cdk_nag" / "_jsii").mkdir(parents=True)
+    (site / "cdk_nag" / "_jsii" / "a.tgz").write_text("odd")
+    with pytest.raises(SystemExit, match=r"cdk_nag/_jsii/a.tgz is not the file that was installed"):
+        nag._unpacked({"cdk-nag": site / "cdk_nag" / "_jsii" / "a.tgz"})
+    assert not list(tmp_path.glob("__pycache__/*"))
+
+
+def test_nothing_of_cdk_nag_is_read_from_the_users_cache(monkeypatch, tmp_path):
+    """An app of an earlier audit, or a cache restored from elsewhere, could have written there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert scan(PIPE, names=["cdk-nag"])["cdk-nag"].findings
+    assert not list(tmp_path.iterdir())
 
 
 def test_cdk_nag_with_a_node_that_fails(monkeypatch):

@@ -15,6 +15,7 @@ from inputs import running, wait_for
 from compliance.cli import main
 from compliance.model import InputError
 from compliance.template import synth
+from compliance.template.confined import May
 from compliance.template.synth import TOGETHER, App, Synths, find_app, last_words, synthesise
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +148,7 @@ def test_two_at_a_time_and_the_first_one_first(tmp_path: Path) -> None:
         f"ls now | wc -l >> most; sleep 0.1; {TELLS}; rm now/$n",
         tmp_path,
         {},
+        may=May(writes=(tmp_path,)),
     )
     synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in "abc"})
     try:
@@ -174,7 +176,7 @@ for other in [{"outdir": os.environ["CDK_OUTDIR"], "context": context}, *asked]:
 
 def test_an_app_that_can_makes_all_environments_in_one_run(tmp_path: Path) -> None:
     (tmp_path / "all.py").write_text(MAKES_ALL)
-    app = App(f"{sys.executable} all.py", tmp_path, {TOGETHER: True})
+    app = App(f"{sys.executable} all.py", tmp_path, {TOGETHER: True}, may=May(writes=(tmp_path,)))
     synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in ("dev", "pr1", "unknown")})
     try:
         for name in ("dev", "pr1"):
@@ -247,9 +249,11 @@ def test_closing_ends_what_runs(tmp_path: Path) -> None:
 def test_processes_that_an_app_leaves_behind_end_with_it(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(InputError, match="failed with code 4"):
-        synthesise(App("(sleep 60; true) & echo $$ > pid; exit 4", tmp_path, {}), tmp_path / "out", {})
+        synthesise(
+            App("(sleep 60; true) & echo $! > $CDK_OUTDIR/pid; exit 4", tmp_path, {}), tmp_path / "out", {}
+        )
     assert time.monotonic() - began < 5
-    wait_for(lambda: not running(int((tmp_path / "pid").read_text())))
+    wait_for(lambda: not running(int((tmp_path / "out" / "pid").read_text())))
 
 
 def test_of_a_long_log_the_end_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

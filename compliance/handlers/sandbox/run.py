@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import compileall
 import json
+import os
 import re
+import selectors
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -34,10 +40,13 @@ from compliance.template.source import converted
 
 JSON = Any
 NOTHING, USUAL = Supplies(), Limits()
+_starting = threading.Lock()
 
 # The warden has no site-packages but what it is told of, and takes nothing from the environment.
 PATHS = [str(Path(__file__).parents[3]), str(Path(msgspec.__file__).parents[1])]
-WARDEN = f"import sys; sys.path[:0] = {PATHS!r}; from compliance.handlers.sandbox.warden import main; main()"
+WARDEN = (
+    f"import sys; sys.path[:0] = {PATHS!r}; from compliance.handlers.sandbox.warden import serve; serve()"
+)
 
 
 def execute(
@@ -102,24 +111,67 @@ def _execute(
         real=_real_modules() if program.runtime.startswith("python") else {},
     )
     asked = json.dumps(msgspec.to_builtins(request)).encode()
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", WARDEN],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env={},
-        start_new_session=True,
-    ) as warden:
+    told, said = _ask(asked, limits.seconds + MORE_SECONDS)
+    return _read(told, said, limits)
+
+
+@lru_cache(maxsize=1)
+def _server(_start: str) -> socket.socket:
+    """How the process is asked that forks wardens (`warden.serve`): one for all handlers of an audit."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _start],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+    return ours
+
+
+def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
+    """What a new warden tells, and its last words. It is killed after so many seconds."""
+    with _starting:
+        server = _server(WARDEN)
+    (read, asked), (told, write), (said, errors) = os.pipe(), os.pipe(), os.pipe()
+    try:
+        socket.send_fds(server, [b"."], [read, write, errors])
+    except OSError as error:
+        raise CheckerError(f"sandbox: no warden can be started: {error}") from None
+    finally:
+        for end in (read, write, errors):
+            os.close(end)
+    with open(told, "rb") as output, open(said, "rb") as words:
+        first = _line(output, seconds)
+        timer = threading.Timer(seconds, _kill, [first])
+        timer.start()
         try:
-            told, said = warden.communicate(asked, limits.seconds + MORE_SECONDS)
-        except subprocess.TimeoutExpired:
-            warden.kill()
-            told, said = warden.communicate()
-    return _read(told, said, warden.returncode, limits)
+            with suppress(BrokenPipeError), open(asked, "wb") as input_:
+                input_.write(request)
+            return output.read(), words.read()
+        finally:
+            timer.cancel()
 
 
-def _read(told: bytes, said: bytes, status: int, limits: Limits) -> Execution:
+def _line(output: IO[bytes], seconds: float) -> int:
+    """The number of the warden's process, by which it begins."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        line = output.readline() if selector.select(seconds) else b""
+    if not line.strip().isdigit():
+        raise CheckerError("sandbox: the warden does not start")
+    return int(line)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _read(told: bytes, said: bytes, limits: Limits) -> Execution:
     """What the warden told. Without a last word it was stopped, by the audit or by a limit of its own."""
     outcomes, rest = [], None
     for line in told.splitlines(keepends=True):
@@ -132,9 +184,9 @@ def _read(told: bytes, said: bytes, status: int, limits: Limits) -> Execution:
             outcomes.append(converted(value, Outcome))
         else:
             rest = converted(value, Execution)
-    if rest is None and status >= 0:
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise CheckerError(f"sandbox: the warden ended with {status}: {' '.join(last) or 'without a word'}")
+    if rest is None and said.strip():
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1]
+        raise CheckerError(f"sandbox: the warden broke: {last}")
     stopped = f"time: what it asked of AWS takes more than {limits.seconds:g} s"
     return msgspec.structs.replace(rest or Execution(stopped=stopped), outcomes=tuple(outcomes))
 
