@@ -24,6 +24,7 @@ from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Acts, Finding, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Call, Fault, Given, Outcome
 from compliance.model import Undecided
+from compliance.template.source import converted
 
 JSON = Any
 ASSUMED = "\0"  # marks a finding about what was assumed
@@ -145,7 +146,7 @@ def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played
         now += timedelta(seconds=one["after"])
         event = event_of(one["event"], draw, now) if one["event"] is not None else delivered_again(event)
         steps.append(Step(event, now, _faults(one["faults"]), one["fresh"]))
-    given = msgspec.convert(_by_name(whole["given"], names), Given)
+    given = converted(_by_name(whole["given"], names), Given)
     return _Played(Play(tuple(steps), given), whole["data"], values.drawn)
 
 
@@ -166,11 +167,11 @@ def _named(node: JSON, names: Mapping[str, str]) -> JSON:
 def given_of(given: Given, names: Mapping[str, str], draw: Draw) -> Given:
     """What is given, with drawn values and what subjects are called in their places."""
     whole = Values(draw).fill(_named(msgspec.to_builtins(given), names))
-    return msgspec.convert(_by_name(whole, names), Given)
+    return converted(_by_name(whole, names), Given)
 
 
 def _faults(data: JSON) -> tuple[Fault, ...]:
-    return tuple(msgspec.convert(one, Fault) for one in data)
+    return tuple(converted(one, Fault) for one in data)
 
 
 def _by_name(given: JSON, names: Mapping[str, str]) -> JSON:

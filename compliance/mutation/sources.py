@@ -22,7 +22,7 @@ from compliance.handlers.runs import Ran
 from compliance.handlers.static_analysis import files
 from compliance.mutation import Mutant, Source
 from compliance.rules import Rule
-from compliance.template.source import read_yaml
+from compliance.template.source import converted, read_yaml
 
 MUTATED = "mutated"
 AIMED = Path(__file__).with_name("handlers.yaml")
@@ -82,7 +82,7 @@ def _language(seen: Ran) -> str:
 def _aims(rules: Sequence[Rule]) -> list[Aim]:
     """What breaks these rules, as far as they check what the order pipeline's requirements do."""
     own = load(OWN).by_id
-    aims = msgspec.convert(read_yaml(AIMED)[0], list[Aim])
+    aims = converted(read_yaml(AIMED)[0], list[Aim])
     checks = {rule.requirement.id: rule.requirement.check for rule in rules}
     return [aim for aim in aims if checks.get(aim.breaks) == own[aim.breaks].check]
 

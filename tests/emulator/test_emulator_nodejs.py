@@ -38,7 +38,7 @@ class TestNodejs(behaviour.Behaviour):
         demo.a_failure(pipeline)
         said = capsys.readouterr().out
         assert '"recordId": "order-1"' in said
-        assert "4 tries, then a failure record on the dead-letter queue" in said
+        assert "11 tries, then a failure record on the dead-letter queue" in said
         assert '"condition": "RetryAttemptsExhausted"' in said
         assert re.search(r"s3://\S+/order-2-\S+\.json", said)
 

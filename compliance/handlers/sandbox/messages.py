@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from compliance.template.source import converted
+
 JSON = Any
 # Deeper than any request to AWS and any answer of Lambda that programs make.
 MOST_DEEP = 200
@@ -97,7 +99,7 @@ Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | Servi
 def read(line: bytes) -> Message:
     """A message of the harness. Raises Refused."""
     try:
-        message: Message = msgspec.convert(parsed(line), Message)
+        message: Message = converted(parsed(line), Message)
     except msgspec.ValidationError as error:
         raise Refused(str(error)) from None
     return message
