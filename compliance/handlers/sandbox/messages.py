@@ -99,7 +99,7 @@ Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | Servi
 def read(line: bytes) -> Message:
     """A message of the harness. Raises Refused."""
     try:
-        message: Message = converted(parsed(line), Message)
+        message: Message = converted(parsed(line), Message)  # type: ignore[arg-type]  # a union of types
     except msgspec.ValidationError as error:
         raise Refused(str(error)) from None
     return message
