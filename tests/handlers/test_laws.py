@@ -18,7 +18,9 @@ RUNTIMES = {"nodejs": NODE, "python": PYTHON}
 
 
 def changed(row: dict[str, Any]) -> str:
-    """Our handler with each change made once; `$&` is what stood there."""
+    """Our handler with each change made once (`$&` is what stood there), or a whole one (`code`)."""
+    if "code" in row:
+        return str(row["code"])
     file = "index.js" if row["language"] == "nodejs" else "index.py"
     text = (ROOT / "lambda" / row["language"] / FOLDERS[row["role"]] / file).read_text(encoding="utf-8")
     for old, new in row["changes"]:
