@@ -1,4 +1,4 @@
-"""What the README says in figures is what the repo says."""
+"""What the documentation says in figures is what the repository says."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,14 @@ from test_fixtures import CORRECTED, FLAWED
 from compliance.document.requirements import load
 from compliance.scanners.finding_status import unconfirmed
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+SCANNERS = (DOCS / "scanners.md").read_text(encoding="utf-8")
+PIPELINE = (DOCS / "pipeline.md").read_text(encoding="utf-8")
 
 
 def test_requirements_that_no_scanner_confirms() -> None:
     wanted = [requirement.id for requirement in unconfirmed(load().requirements)]
-    stated = re.search(r"no scanner can confirm these (\d+);[^:]*:\n([A-Z0-9, -]+)\.", README)
+    stated = re.search(r"no scanner can confirm these (\d+);[^:]*:\n([A-Z0-9, -]+)\.", SCANNERS)
     assert stated is not None
     assert stated[2].split(", ") == wanted
     assert int(stated[1]) == len(wanted)
@@ -21,7 +23,7 @@ def test_requirements_that_no_scanner_confirms() -> None:
 
 def test_review_beside_the_executed_scores() -> None:
     titles = {category.title: category.id for category in load().categories if not category.hardening}
-    rows = dict(re.findall(r"^\| ([A-Z][\w ]+) \| \d+/\d+ \| (\d+/\d+ \| \d+/\d+) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([A-Z][\w ]+) \| \d+/\d+ \| (\d+/\d+ \| \d+/\d+) \|$", PIPELINE, re.MULTILINE))
     assert {titles[title]: row for title, row in rows.items()} == {
         key: f"{FLAWED[key]} | {CORRECTED[key]}" for key in FLAWED
     }
