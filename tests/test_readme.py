@@ -23,7 +23,9 @@ def test_requirements_that_no_scanner_confirms() -> None:
 
 def test_review_beside_the_executed_scores() -> None:
     titles = {category.title: category.id for category in load().categories if not category.hardening}
-    rows = dict(re.findall(r"^\| ([A-Z][\w ]+) \| \d+/\d+ \| (\d+/\d+ \| \d+/\d+) \|$", PIPELINE, re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| ([A-Z][\w ]+) \| \d+/\d+ \| (\d+/\d+ \| \d+/\d+) \|$", PIPELINE, re.MULTILINE)
+    )
     assert {titles[title]: row for title, row in rows.items()} == {
         key: f"{FLAWED[key]} | {CORRECTED[key]}" for key in FLAWED
     }
