@@ -423,6 +423,15 @@ def test_interrupted_it_ends_at_once_and_goes_on_where_it_was(
 # Other machines
 
 
+def address_in(file: Path) -> str:
+    """The address in a scheduler's file; empty as long as the file is not written whole."""
+    try:
+        found: str = json.loads(file.read_text())["address"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return ""
+    return found
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler's address and its two workers, each a process that nobody starts again."""
@@ -444,8 +453,8 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     try:
         workers = [start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)]
         started += workers
-        wait_for(known.exists, 60)
-        yield json.loads(known.read_text())["address"], workers
+        wait_for(lambda: address_in(known), 60)
+        yield address_in(known), workers
     finally:
         for process in started:
             process.kill()

@@ -78,7 +78,7 @@ def main() -> NoReturn:
             raise OSError("PR_SET_CHILD_SUBREAPER")
         ruleset = _ruleset(asked) if landlock.version() else None
         closed = seccomp.available() and not asked["daemons"] and _daemons()
-        sockets = _Sockets() if closed else None
+        sockets = Sockets() if closed else None
         child = os.fork()
         if not child:
             _become(asked["command"], ruleset, sockets)
@@ -120,7 +120,7 @@ def around(place: str, spared: Iterable[str]) -> Iterator[str]:
                     yield from around(entry.path, inside)
 
 
-def _become(line: str, ruleset: landlock.Ruleset | None, sockets: _Sockets | None) -> NoReturn:
+def _become(line: str, ruleset: landlock.Ruleset | None, sockets: Sockets | None) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         privileges.die_with_parent()
@@ -135,7 +135,7 @@ def _become(line: str, ruleset: landlock.Ruleset | None, sockets: _Sockets | Non
         os._exit(NOT_STARTED)
 
 
-class _Sockets(seccomp.Program):
+class Sockets(seccomp.Program):
     """No sockets of the machine's own kind, by which daemons are asked; nor rings, which get round that."""
 
     def __init__(self) -> None:

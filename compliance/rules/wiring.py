@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from compliance.facts.filters import CHANGES, MESSAGES, stopped
-from compliance.facts.iam import POLICIES, covers_action, statements
+from compliance.facts.iam import POLICIES, Statement, covers_action, statements
 from compliance.facts.pipeline import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.facts.references import denoted_at, in_words, misfit
 from compliance.facts.references import wanted as wanted_forms
@@ -343,8 +343,8 @@ def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
     for statement in statements(case.assembly, role, role.get(path), path):
         if statement.unknown:
             raise Undecided(statement.unknown, evidence(role, statement.unknown, "only Lambda", path))
-        if statement.allow and (statement.not_actions or any(map(_assumes, statement.actions))):
-            lets = lets or any(covers_action(action, "sts:AssumeRole") for action in statement.actions)
+        if statement.allow and _assumes(statement):
+            lets = lets or _covers(statement, "sts:AssumeRole")
             who = statement.principals
             holds = set(who) == {("Service", "lambda.amazonaws.com")} and not statement.not_principals
             found = ", ".join(name for _, name in who) or "everybody but some"
@@ -353,8 +353,19 @@ def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
         yield False, evidence(role, "nobody may assume it", "lambda.amazonaws.com alone", path)
 
 
-def _assumes(action: str) -> bool:
-    return covers_action("sts:AssumeRole*", action) or covers_action(action, "sts:AssumeRole")
+def _assumes(statement: Statement) -> bool:
+    """Whether a statement is about any way to assume a role: by the account, SAML or a web identity."""
+    if statement.not_actions:
+        return not any(covers_action(action, "sts:AssumeRole*") for action in statement.not_actions)
+    return any(
+        covers_action("sts:AssumeRole*", action) or covers_action(action, "sts:AssumeRole")
+        for action in statement.actions
+    )
+
+
+def _covers(statement: Statement, action: str) -> bool:
+    named = any(covers_action(pattern, action) for pattern in statement.actions or statement.not_actions)
+    return named is not bool(statement.not_actions)
 
 
 class Redrive(Check, frozen=True):

@@ -38,11 +38,11 @@ import msgspec
 
 from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
+from compliance.template import limits
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
 PACKS = ("AwsSolutions", "Serverless")
 MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
-TIMEOUT = 120.0
 
 # What each is made of: an installation without the scanners has not all of it.
 PACKAGES = {"cdk-nag": ("aws_cdk", "cdk_nag"), "checkov": ("checkov",), "cfn-lint": ("cfnlint",)}
@@ -72,12 +72,13 @@ class Scanners:
     """The scanners' processes, from their start to their results. Close it, or use it in a `with`."""
 
     def __init__(
-        self, names: Sequence[str] = NAMES, packs: Sequence[str] = PACKS, timeout: float = TIMEOUT
+        self, names: Sequence[str] = NAMES, packs: Sequence[str] = PACKS, timeout: float | None = None
     ) -> None:
         check_installed(names)
+        self._timeout = limits.seconds(limits.SCANNER) if timeout is None else timeout
         self._folder = tempfile.TemporaryDirectory(prefix="compliance-scanners-")
         self._templates: dict[str, Template] = {}
-        self._packs, self._timeout, self._deadline = tuple(packs), timeout, 0.0
+        self._packs, self._deadline = tuple(packs), 0.0
         self._workers = [_Worker(name, Path(self._folder.name)) for name in names]
 
     def scan(self, templates: Iterable[Template], as_of: date | None = None) -> None:
@@ -114,7 +115,10 @@ class Scanners:
         self.close()
 
     def _run(self, worker: _Worker) -> ScannerRun:
-        report = worker.result(self._deadline)
+        try:
+            report = worker.result(self._deadline)
+        except subprocess.TimeoutExpired:
+            raise CheckerError(limits.exceeded(worker.name, self._timeout, limits.SCANNER)) from None
         try:
             findings = tuple(self._finding(worker.name, entry) for entry in report["findings"])
             run = ScannerRun(worker.name, str(report["version"]), int(report["evaluated"]), findings)
@@ -178,10 +182,7 @@ class _Worker:
         self._process.stdin = None  # else `communicate` trips over the closed file
 
     def result(self, deadline: float) -> Any:
-        try:
-            output, _ = self._process.communicate(timeout=max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            raise CheckerError(f"{self.name} did not finish in time") from None
+        output, _ = self._process.communicate(timeout=max(deadline - time.monotonic(), 0.1))
         if self._process.returncode:
             raise CheckerError(f"{self.name} could not run: {self._last_words()}")
         try:

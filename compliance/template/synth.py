@@ -24,6 +24,7 @@ import msgspec
 
 from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available
 from compliance.model import InputError
+from compliance.template import limits
 from compliance.template.account import defaults
 from compliance.template.confined import (
     NOTHING,
@@ -37,7 +38,6 @@ from compliance.template.confined import (
 )
 from compliance.template.source import read_json
 
-TIMEOUT = 600.0  # seconds
 MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
 # Linux takes no longer text in one environment variable; CDK reads the rest from a file.
 MAX_CONTEXT = 100_000
@@ -162,12 +162,13 @@ class Processes:
     def run(self, what: str, command: str, where: Place, variables: Mapping[str, str]) -> None:
         """Runs a command to its end, and all that it started. Raises InputError, with its last words, where
         it fails."""
+        limit = limits.seconds(limits.SYNTH)
         process = self._start(command, where, variables)
         said = _Tail(process.stdout)
         try:
-            code = process.wait(TIMEOUT)
+            code = process.wait(limit)
         except subprocess.TimeoutExpired:
-            raise InputError(f"{what} did not finish in {TIMEOUT:.0f} s") from None
+            raise InputError(limits.exceeded(what, limit, limits.SYNTH)) from None
         finally:
             # Its children too, which would hold on to the output.
             _kill(process)

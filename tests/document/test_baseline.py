@@ -150,6 +150,9 @@ def test_findings_are_known_by_rule_and_resource(tmp_path: Path) -> None:
     assert "mended" in judged(known, card()).problems[0]
     waived = finding("Bucket", status=FindingStatus.WAIVED)
     assert "mended" in judged(known, card(findings=(waived,))).problems[0], "one place argues for it"
+    both = judged(known, card(findings=(waived, finding("Bucket"))))
+    assert [f.status for f in both.findings] == [FindingStatus.WAIVED, FindingStatus.KNOWN]
+    assert both.green, "a waived finding takes no place in the baseline"
     assert judged(known, card(ran=False)).green, "what was not looked for is not mended"
 
 

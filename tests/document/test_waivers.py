@@ -158,6 +158,21 @@ def test_the_same_waiver_twice_is_one_too_many():
     assert "waivers.yaml:7 waives this already" in line
 
 
+@pytest.mark.parametrize("resource", ["Pipe/Fn/Resource", "Pipe/*"])
+def test_the_first_waiver_keeps_its_reason_and_its_end(resource):
+    other = changed(
+        resource=resource,
+        matches=("Pipe/Fn/Resource",) if "*" in resource else (),
+        reason="Another reason, which nobody has weighed for this finding.",
+        expires="2026-12-31",
+        where="waivers.yaml:20",
+    )
+    (finding,), _, _ = judge(WAIVER, other)
+    assert (finding.reason, finding.expires) == (WAIVER.reason, WAIVER.expires)
+    (finding,), _, _ = judge(other, WAIVER)
+    assert (finding.reason, finding.expires) == (other.reason, other.expires)
+
+
 def test_a_glob_that_overlaps_an_exact_waiver_would_outlive_it():
     glob = changed(resource="Pipe/*", matches=("Pipe/Fn/Resource",), where="waivers.yaml:20")
     assert "waives this already" in problem(WAIVER, glob)

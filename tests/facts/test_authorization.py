@@ -11,8 +11,8 @@ import pytest
 
 from compliance.facts.authorization import Answer, may
 from compliance.facts.callers import of_parameters, of_role, of_service, via
-from compliance.facts.conditions import ABSENT, UNKNOWN, Key, hold, known, perhaps
-from compliance.facts.patterns import equal, matches
+from compliance.facts.conditions import ABSENT, TESTS, UNKNOWN, Key, hold, known, perhaps
+from compliance.facts.patterns import covers_action, covers_resource, equal, matches
 from compliance.template.assembly import Assembly, load_template
 from compliance.template.intrinsics import Unknown
 
@@ -353,6 +353,30 @@ PUBLISHING = {
         ),
         "yes",
     ),
+    "no: for any account but this": (
+        allow("sns:Publish", Principal=CLOUDWATCH, **when("StringNotEquals", "aws:SourceAccount", ACCOUNT)),
+        "no",
+    ),
+    "no: for accounts unlike this": (
+        allow("sns:Publish", Principal=CLOUDWATCH, **when("StringNotLike", "aws:SourceAccount", ACCOUNT)),
+        "no",
+    ),
+    "no: for another account": (
+        allow("sns:Publish", Principal=CLOUDWATCH, **when("StringEquals", "aws:SourceAccount", "x")),
+        "no",
+    ),
+    "no: for all but its alarms": (
+        allow(
+            "sns:Publish",
+            Principal=CLOUDWATCH,
+            **when("ArnNotLike", "aws:SourceArn", {"Fn::Sub": "arn:aws:cloudwatch:*:${AWS::AccountId}:*"}),
+        ),
+        "no",
+    ),
+    "no: without an account": (
+        allow("sns:Publish", Principal=CLOUDWATCH, **when("Null", "aws:SourceAccount", "true")),
+        "no",
+    ),
     "no: for another alarm": (
         allow(
             "sns:Publish",
@@ -455,6 +479,57 @@ def test_operators(operator: str, key: Key, values: tuple[str, ...], wanted: boo
     assert (None if isinstance(found, Unknown) else found) is wanted
 
 
+TOPICS = ("arn:aws:sns:us-east-1:1:a", "arn:aws:sns:us-east-1:1:b")
+# The value that a policy names, and one that a request may have besides it.
+PAIRS = {
+    "String": ("a", "b"),
+    "Binary": ("YQ==", "Yg=="),
+    "Arn": TOPICS,
+    "Bool": ("true", "false"),
+    "IpAddress": ("10.0.0.1", "10.0.0.2"),
+    "NotIpAddress": ("10.0.0.1", "10.0.0.2"),
+    "Numeric": ("5", "6"),
+    "Date": ("2026-01-01", "2026-01-02"),
+}
+
+
+@pytest.mark.parametrize("operator", TESTS)
+def test_every_operator_compares(operator: str) -> None:
+    """What it says of the named value itself, of a greater one and of a smaller one."""
+    low, high = next(pair for kind, pair in PAIRS.items() if operator.startswith(kind))
+
+    def found(wanted: str, value: str) -> Any:
+        return hold({operator: {"aws:Key": (wanted,)}}, lambda name: known(value))
+
+    is_, greater, smaller = found(low, low), found(low, high), found(high, low)
+    if "Than" in operator:
+        assert is_ is operator.endswith("Equals")
+        assert (greater, smaller) == (("Greater" in operator), ("Less" in operator))
+    else:
+        assert is_ is ("Not" not in operator)
+        assert (greater, smaller) == (not is_, not is_)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "wanted"),
+    [
+        ("a?", "ab", True),
+        ("a?", "a?", True),
+        ("a?", "a*", False),
+        ("?", "*", False),
+        ("*", "?", True),
+        ("a*", "a?*", True),
+        ("a??", "a?*", False),
+        ("a", "a?", False),
+        ("a*b", "a*", False),
+    ],
+)
+def test_a_pattern_covers_a_pattern(pattern: str, text: str, wanted: bool) -> None:
+    """Only if it matches all that the other one does."""
+    assert covers_resource(pattern, text) is wanted
+    assert covers_action(pattern.upper(), text) is wanted
+
+
 @pytest.mark.parametrize(
     ("pattern", "text", "wanted"),
     [
@@ -468,6 +543,7 @@ def test_operators(operator: str, key: Key, values: tuple[str, ...], wanted: boo
         ("name", "${S/B}", False),
         ("${S/A}*", "${S/A}/x", True),
         ("table/t/stream/2026", "table/t/stream/*", None),
+        ("table/t/stream/?", "table/t/stream/*", None),
     ],
 )
 def test_patterns(pattern: str, text: str, wanted: bool | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 import typing_extensions
 from test_sandbox import HOSTILE, RUNTIME, check, only, run
 
-from compliance.confinement import seccomp
+from compliance.confinement import app, seccomp
 from compliance.handlers.sandbox import Limits
 from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.run import PATHS, WARDEN, _server
@@ -128,6 +129,84 @@ def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> N
 def test_a_limit_of_processor_time() -> None:
     execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=20, cpu=1))
     assert execution.stopped == "cpu: more than 1 s of processor time"
+
+
+class Kernel:
+    """Answers a system call as the kernel does that was given a program of seccomp."""
+
+    def __init__(self, program: seccomp.Program) -> None:
+        self.lines = program.lines
+
+    def __call__(self, number: int, *arguments: int, architecture: int | None = None) -> int:
+        data = struct.pack("=iIQ6Q", number, architecture or HERE, 0, *(*arguments, *[0] * 6)[:6])
+        loaded = at = 0
+        while True:
+            operation, if_so, if_not, value = self.lines[at]
+            at += 1
+            if operation == seccomp.RETURN:
+                return value
+            if operation == seccomp.LOAD:
+                (loaded,) = struct.unpack_from("=I", data, value)
+            elif operation == seccomp.AND:
+                loaded &= value
+            else:
+                holds = {
+                    seccomp.EQUAL: loaded == value,
+                    seccomp.AT_LEAST: loaded >= value,
+                    seccomp.ANY_BIT: loaded & value != 0,
+                }[operation]
+                at += if_so if holds else if_not
+
+
+COLUMN, HERE = seccomp.ARCHITECTURES.get(platform.machine(), (0, 0))
+# Calls that read or write another process, trace it, or hand out what it has open: of x86-64 and of aarch64.
+ELSEWHERE = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "perf_event_open": (298, 241),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "socket": seccomp.SOCKET,
+    "connect": (42, 203),
+    "io_uring_setup": seccomp.IO_URING_SETUP,
+}
+
+
+@pytest.mark.skipif(not seccomp.available(), reason="no seccomp here")
+def test_a_handlers_calls_stay_in_its_own_process() -> None:
+    kernel = Kernel(seccomp.Filter(shared_memory=False))
+    kernel.lines.append((seccomp.RETURN, 0, 0, seccomp.EPERM))
+    allowed = [name for name, numbers in ELSEWHERE.items() if kernel(numbers[COLUMN]) == seccomp.ALLOW]
+    assert allowed == []
+    read = next(entry for entry in seccomp.ALLOWED.split() if entry.startswith("read:")).split(":")
+    assert kernel(int(read[1 + COLUMN])) == seccomp.ALLOW
+    assert kernel(int(read[1 + COLUMN]), architecture=1) == seccomp.KILL_PROCESS
+
+
+@pytest.mark.skipif(not seccomp.available(), reason="no seccomp here")
+@pytest.mark.parametrize("of", ["a handler", "an app"])
+def test_no_call_has_a_second_number(of: str) -> None:
+    """x86-64 takes each call by its x32 number too, which a program that compares numbers does not know."""
+    kernel = Kernel(seccomp.Filter(shared_memory=False) if of == "a handler" else app.Sockets())
+    kernel.lines.append((seccomp.RETURN, 0, 0, seccomp.EPERM))
+    for numbers in (*ELSEWHERE.values(), (0, 63), (1, 64)):
+        assert kernel(seccomp.X32 | numbers[COLUMN], seccomp.UNIX) == seccomp.ENOSYS
+
+
+@pytest.mark.skipif(not seccomp.available(), reason="no seccomp here")
+def test_an_app_asks_no_daemon() -> None:
+    kernel = Kernel(app.Sockets())
+    assert kernel(seccomp.SOCKET[COLUMN], seccomp.UNIX, seccomp.STREAM) == seccomp.EACCES
+    assert kernel(seccomp.SOCKET[COLUMN], 2, seccomp.STREAM) == seccomp.ALLOW
+    assert kernel(seccomp.IO_URING_SETUP[COLUMN]) == seccomp.ENOSYS
 
 
 LACKING = """
@@ -368,6 +447,30 @@ def test_what_is_no_message_is_a_verdict(message: str) -> None:
     execution = run(code, "python3.13", limits=Limits(seconds=4))
     assert (execution.stopped or "").startswith("forgery"), execution
     assert not execution.outcomes[0].finished
+
+
+@pytest.mark.parametrize("message", ['{"t": "begin"}', '{"t": "done"}', '{"t": "settled", "idle": true}'])
+def test_an_event_is_begun_after_the_one_before_it_is_over(message: str) -> None:
+    """Another event is left: it is the order alone that makes no sense."""
+    execution = run(FORGES.replace("MESSAGE", repr(message)), "python3.13", events=2)
+    assert (execution.stopped or "").startswith("forgery"), execution
+    assert [outcome.name for outcome in execution.outcomes] == ["event 0"]
+    assert not execution.outcomes[0].finished
+
+
+def test_the_channel_has_a_limit_of_bytes() -> None:
+    """Of all messages together, however small each is."""
+    code = (
+        "import boto3\ndef handler(event, context):\n"
+        "    for number in range(40):\n"
+        "        boto3.client('s3').put_object(Bucket='b', Key=str(number), Body='x' * 500_000)\n"
+    )
+    execution = run(code, "python3.13", limits=Limits(seconds=60))
+    assert execution.stopped == "output: more than 16 MiB sent to AWS"
+    assert not only(execution).finished
+    few = run(code.replace("40", "20"), "python3.13", limits=Limits(seconds=60))
+    assert few.stopped is None
+    assert only(few).finished
 
 
 @pytest.mark.parametrize("language", ["node", "python"])

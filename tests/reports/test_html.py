@@ -334,6 +334,17 @@ def test_a_handlers_line_is_not_looked_for_in_the_app(folder: Path) -> None:
     assert "another" not in shown
 
 
+def test_a_line_of_the_constructs_own_file_is_shown_itself(folder: Path) -> None:
+    """A property that was set elsewhere in the file than its construct was made."""
+    lines = [f"line {n} of it" for n in range(1, 41)]
+    (folder / "stacks" / "a.py").write_text("\n".join(lines))
+    there = replace(node("F", FUNCTION), source="stacks/a.py:3")
+    verdict = Verdict(Status.FAIL, (at("stacks/a.py:30", logical_id="F"),))
+    shown = text(read(replace(card({"core": verdict}), diagram=Diagram((there,))), folder))
+    assert "line 30 of it" in shown
+    assert "line 3 of it" not in shown
+
+
 @pytest.mark.parametrize(
     "source",
     [

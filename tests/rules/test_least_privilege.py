@@ -233,6 +233,16 @@ def test_actions_that_are_only_excluded_are_not_least() -> None:
     assert judge(change).status is Status.FAIL
 
 
+def test_a_tables_indexes_are_written_with_the_table() -> None:
+    def index_of(table: str) -> Change:
+        return allow({"Fn::Sub": f"${{{table}.Arn}}/index/*"}, "dynamodb:PutItem", role="AuditRole")
+
+    assert judge(index_of("Audits")).status is Status.PASS
+    verdict = judge(index_of("Other"))
+    assert verdict.status is Status.FAIL
+    assert any("/index/*" in text for text in found(verdict))
+
+
 def test_aws_own_policy_for_logs_is_known_and_others_are_not_guessed() -> None:
     assert judge(managed("service-role/AWSLambdaBasicExecutionRole")).status is Status.PASS
     unknown = judge(managed("ReadOnlyAccess"))

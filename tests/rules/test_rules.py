@@ -344,6 +344,27 @@ SECURITY = [
     Witness("SEC-03", "nobody may", trusts("audit_role"), also=("HRD-19",)),
     Witness(
         "SEC-03",
+        "Lambda may do all but that",
+        put(
+            "audit_role.AssumeRolePolicyDocument.Statement",
+            [{"Effect": "Allow", "NotAction": "sts:AssumeRole", "Principal": LAMBDA}],
+        ),
+        also=("HRD-19",),
+    ),
+    Witness(
+        "SEC-03",
+        "the account may do all but something",
+        put(
+            "audit_role.AssumeRolePolicyDocument.Statement",
+            [
+                {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": LAMBDA},
+                {"Effect": "Allow", "NotAction": "sts:TagSession", "Principal": {"AWS": "123456789012"}},
+            ],
+        ),
+        also=OPEN,
+    ),
+    Witness(
+        "SEC-03",
         "a web identity may too",
         put(
             "audit_role.AssumeRolePolicyDocument.Statement",
@@ -871,6 +892,42 @@ def check_evidence(results: list[Result], base: Base) -> None:
                 assert (item.construct_path, item.source) == places[item.logical_id], item
         if result.verdict.status is Status.FAIL and result.id != "SEC-06":  # of two templates, it may be all
             assert any(item.logical_id for item in result.verdict.evidence), result.id
+
+
+TRUSTED = {"Effect": "Allow", "Principal": LAMBDA}
+HARMLESS: dict[str, Change] = {
+    "objects would expire": put(
+        "bucket.LifecycleConfiguration", {"Rules": [{"Status": "Disabled", "ExpirationInDays": 1}]}
+    ),
+    "noncurrent versions expire": put(
+        "bucket.LifecycleConfiguration",
+        {"Rules": [{"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 90}}]},
+    ),
+    "uploads that were not finished expire": put(
+        "bucket.LifecycleConfiguration",
+        {"Rules": [{"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}]},
+    ),
+    "objects elsewhere expire": put(
+        "bucket.LifecycleConfiguration",
+        {"Rules": [{"Status": "Enabled", "ExpirationInDays": 1, "Prefix": "elsewhere/"}]},
+    ),
+    "Lambda may do all but something": put(
+        "audit_role.AssumeRolePolicyDocument.Statement", [{**TRUSTED, "NotAction": "sts:TagSession"}]
+    ),
+    "anybody of the account may do all but assume it": put(
+        "audit_role.AssumeRolePolicyDocument.Statement",
+        [
+            {**TRUSTED, "Action": "sts:AssumeRole"},
+            {"Effect": "Allow", "NotAction": "sts:*", "Principal": {"AWS": sub("${AWS::AccountId}")}},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_what_harms_nothing_changes_no_verdict(change: Change) -> None:
+    base = own_app()
+    assert differences(base.statuses, statuses(base.judge(change))) == {}
 
 
 def test_every_requirement_has_a_witness() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from compliance import scanners
-from compliance.model import CheckerError, Finding, ScannerRun, Severity
+from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import MORE_PACKS, NAMES, Scanners, Template, nag, strip
 from compliance.scanners.nag import find_node
+from compliance.template import limits
 
 QUEUE = {"Type": "AWS::SQS::Queue", "Metadata": {"aws:cdk:path": "Pipe/Queue/Resource"}}
 BUCKET = {"Type": "AWS::S3::Bucket"}
@@ -294,12 +295,32 @@ def says(text: str) -> list[str]:
         (says('{"version": "1", "evaluated": 0, "resources": 0, "findings": []}'), "looked at 0 of "),
         (says('{"version": "1", "evaluated": 3, "findings": [{"stack": "Other"}]}'), "makes no sense"),
         ([sys.executable, "-c", "import os; os.abort()"], "could not run: it ended with code -6"),
-        ([sys.executable, "-c", "import time; time.sleep(60)"], "did not finish in time"),
     ],
 )
 def test_a_scanner_with_a_broken_report(command, told, monkeypatch):
     monkeypatch.setattr(scanners, "command", lambda name: command)
-    assert told in broken(names=["checkov"], timeout=3.0)
+    assert told in broken(names=["checkov"])
+
+
+def test_a_scanner_that_hangs_is_ended_and_the_limit_named(monkeypatch):
+    hangs = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(scanners, "command", lambda name: hangs)
+    monkeypatch.setenv("COMPLIANCE_SCANNER_SECONDS", "0.5")
+    told = broken(names=["checkov"])
+    assert told == "checkov did not finish within 0.5 s; set COMPLIANCE_SCANNER_SECONDS to allow more"
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_of_seconds_is_refused(text, monkeypatch):
+    monkeypatch.setenv("COMPLIANCE_SCANNER_SECONDS", text)
+    with pytest.raises(InputError, match=r"COMPLIANCE_SCANNER_SECONDS is .*; write a number"):
+        Scanners(["checkov"])
+
+
+def test_the_usual_limit_is_no_matter_of_load(monkeypatch):
+    """A loaded machine once took more than two minutes for what takes seconds."""
+    monkeypatch.setenv("COMPLIANCE_SCANNER_SECONDS", "")
+    assert limits.seconds(limits.SCANNER) >= 600
 
 
 def test_a_scanner_that_no_longer_sees_known_flaws(monkeypatch):
