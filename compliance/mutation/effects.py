@@ -29,11 +29,12 @@ from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
-from compliance.template.physical_names import FORMS
+from compliance.template.physical_names import FORMS, name_of
 from compliance.template.schemas import gives
 
 ANOTHER = "arn:aws:iam::999999999999:root"
 EVERYBODY = {"Principal": "*"}
+GLACIER = {"StorageClass": "GLACIER", "TransitionInDays": 1}
 CONDITIONS: Mapping[str, Any] = {
     "from a private network": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
     "from one address": {"IpAddress": {"aws:SourceIp": "203.0.113.7/32"}},
@@ -320,6 +321,8 @@ def retained(check: Retained, case: Case) -> Iterator[Aim]:
             ("of a year", {**expires, "Prefix": "processed-data/2026/"}),
             ("of any size", {**expires, "ObjectSizeGreaterThan": 0}),
             ("of most sizes", {**expires, "ObjectSizeLessThan": 1_000_000}),
+            ("after years", {**expires, "ExpirationInDays": 3650}),
+            ("that are moved and", {**expires, "Transitions": [GLACIER]}),
             ("at a date", {"Status": "Enabled", "ExpirationDate": "2030-01-01T00:00:00Z"}),
         ):
             edits = put(resource, "LifecycleConfiguration", {"Rules": [rule]})
@@ -412,23 +415,34 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
 
 @aims(Names)
 def names(check: Names, case: Case) -> Iterator[Aim]:
-    alarm = next((r for r in case.subjects() if r.type == "AWS::CloudWatch::Alarm"), None)
     function = next(r for r in case.pipeline.members if r.type == FUNCTION)
+    of_function = {"Id": "t", "Arn": _arn(function)}
+    alone = {"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": _arn(function)}}
+    named = {"Fn::Sub": f"${{{function.logical_id}}}"}
+    once = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    calls = {"Policies": [{"PolicyName": "p", "PolicyDocument": alone}]}
     more: list[tuple[str, Resource, str, dict[str, Any]]] = [
+        ("a parameter", function, "AWS::SSM::Parameter", {"Type": "String", "Value": named}),
+        ("a rule", function, "AWS::Events::Rule", {"Targets": [of_function]}),
+        ("a schedule", function, "AWS::Scheduler::Schedule", {**once, "Target": {"Arn": _arn(function)}}),
+        ("a dashboard", function, "AWS::CloudWatch::Dashboard", {"DashboardBody": named}),
         (
-            "a parameter",
+            "a query",
             function,
-            "AWS::SSM::Parameter",
-            {"Type": "String", "Value": {"Ref": function.logical_id}},
+            "AWS::Logs::QueryDefinition",
+            {"QueryString": "limit 1", "LogGroupNames": [named]},
         ),
-        ("a rule", function, "AWS::Events::Rule", {"Targets": [{"Id": "t", "Arn": _arn(function)}]}),
+        ("a state machine", function, "AWS::StepFunctions::StateMachine", {"DefinitionString": named}),
+        ("a pipe", function, "AWS::Pipes::Pipe", {"Source": "x", "Target": _arn(function)}),
+        ("a group", function, "AWS::IAM::Group", calls),
+        ("a user", function, "AWS::IAM::User", calls),
     ]
+    alarm = next((r for r in case.subjects() if r.type == "AWS::CloudWatch::Alarm"), None)
     if alarm:
         rule = {"Fn::Sub": f'ALARM("${{{alarm.logical_id}}}")'}
         more.append(("a composite alarm", alarm, "AWS::CloudWatch::CompositeAlarm", {"AlarmRule": rule}))
     for what, beside, type_, properties in more:
-        name = "AlarmName" if type_.endswith("Alarm") else "Name"
-        wrong = add(beside, "More", type_, {name: "something", **properties})
+        wrong = add(beside, "More", type_, {name_of(type_): "something", **properties})
         yield Aim(f"{what} of another name", beside, wrong)
 
 

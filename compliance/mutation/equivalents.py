@@ -816,7 +816,7 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE), MAPPED),
     Equivalent("unrelated resources", UNRELATED, MAPPED),
     Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED), MAPPED),
-    *(Equivalent(what, change, needs) for what, change, needs in NEIGHBOURS),
+    *(Equivalent(*each) for of_kind in NEIGHBOURS.values() for each in of_kind),
 ]
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compliance.mutation.draft import Change, Draft, put
+from compliance.mutation.draft import Change, Draft, add, put
+from compliance.template.physical_names import name_of
+from compliance.template.schemas import takes_tags
 
 ALARM, TOPIC, BUCKET_POLICY = "AWS::CloudWatch::Alarm", "AWS::SNS::Topic", "AWS::S3::BucketPolicy"
+KEY = "AWS::KMS::Key"
+EVERYBODY: dict[str, Any] = {"AWS": "*"}
 HERE = {"Ref": "AWS::AccountId"}
+OPERATORS = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/operators"}
+ROOT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
 REGION = {"Ref": "AWS::Region"}
 
 
@@ -46,13 +52,65 @@ def denied(condition: dict[str, Any], **more: Any) -> Change:
 
 
 def refused(**statement: Any) -> Change:
-    """A statement more in the policies of buckets."""
+    """A denial more in the policies of buckets."""
+    return said(BUCKET_POLICY, "PolicyDocument", Effect="Deny", Action="s3:*", Principal="*", **statement)
+
+
+def said(type_: str, policy: str, **statement: Any) -> Change:
+    """A statement more in each policy of a type."""
 
     def edit(own: dict[str, Any]) -> None:
-        document = own["PolicyDocument"]
-        document["Statement"] = [*document["Statement"], {"Effect": "Deny", "Action": "s3:*", **statement}]
+        document = own[policy]
+        document["Statement"] = [*document["Statement"], {"Effect": "Allow", "Resource": "*", **statement}]
 
-    return each(BUCKET_POLICY, edit)
+    return each(type_, edit)
+
+
+def of_keys(effect: str, action: str, condition: Any = None, principal: Any = EVERYBODY) -> Change:
+    more = {"Condition": condition} if condition else {}
+    return said(KEY, "KeyPolicy", Effect=effect, Action=action, Principal=principal, **more)
+
+
+def called(principal: Any, **more: Any) -> Change:
+    """A permission more to invoke the audit function."""
+    name = {"Fn::GetAtt": ["@audit_function", "Arn"]}
+    own = {"FunctionName": name, "Action": "lambda:InvokeFunction", "Principal": principal, **more}
+    return add("Call", "AWS::Lambda::Permission", own)
+
+
+def readable(principal: Any, condition: Any = None) -> Change:
+    """A policy of the audit table."""
+    statement = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": "*", "Principal": principal}
+    whole = {**statement, "Condition": condition} if condition else statement
+    return put("audit_table.ResourcePolicy", {"PolicyDocument": {"Statement": [whole]}})
+
+
+def beside(type_: str, *, named: bool = True, **own: Any) -> Change:
+    """A resource more that hangs on the processor, tagged like it, named as NAM-07 wants it or not named."""
+
+    def change(draft: Draft) -> None:
+        name = {name_of(type_): "{env}-more-backend"} if named else {}
+        draft.add("More", type_, {**name, **own})
+        if takes_tags(type_):
+            tags = draft["processor.Tags"]
+            as_map = {tag["Key"]: tag["Value"] for tag in tags}
+            draft["More.Tags"] = as_map if type_ in ("AWS::SSM::Parameter", "AWS::Pipes::Pipe") else tags
+
+    return change
+
+
+def in_its_unit(own: dict[str, Any]) -> None:
+    units = {"IteratorAge": "Milliseconds", "ApproximateAgeOfOldestMessage": "Seconds"}
+    if "MetricName" in own:
+        own["Unit"] = units.get(own["MetricName"], "Count")
+
+
+def told_twice(own: dict[str, Any]) -> None:
+    own["AlarmActions"] = [*own["AlarmActions"], *own["AlarmActions"]]
+
+
+def told_of(state: str) -> Callable[[dict[str, Any]], None]:
+    return lambda own: own.update({state: own["AlarmActions"]})
 
 
 def filled(own: dict[str, Any]) -> None:
@@ -79,9 +137,16 @@ def under_a_composite(draft: Draft) -> None:
     draft.add("AnyAlarm", "AWS::CloudWatch::CompositeAlarm", own)
 
 
-def filtered(*patterns: Any) -> Change:
+def filtered(*patterns: Any, mapping: str = "stream_mapping") -> Change:
     filters = [{"Pattern": json.dumps(pattern)} for pattern in patterns]
-    return put("stream_mapping.FilterCriteria", {"Filters": filters})
+    return put(f"{mapping}.FilterCriteria", {"Filters": filters})
+
+
+def subscribed(policy: Any, scope: str) -> Change:
+    def edit(own: dict[str, Any]) -> None:
+        own.update({"FilterPolicy": policy, "FilterPolicyScope": scope})
+
+    return each("AWS::SNS::Subscription", edit)
 
 
 def expiring(rule: dict[str, Any]) -> Change:
@@ -106,80 +171,183 @@ def treat(value: str | None) -> Change:
 
 
 BOTH = ("processor_role", "audit_role")
-# In words, the change, and the subjects that it needs.
-NEIGHBOURS: Sequence[tuple[str, Change, tuple[str, ...]]] = [
-    ("allowed over TLS alone", on_condition("Bool", "aws:SecureTransport", "true"), BOTH),
-    ("allowed in its region", on_condition("StringEquals", "aws:RequestedRegion", REGION), BOTH),
-    ("allowed to its account", on_condition("StringEquals", "aws:PrincipalAccount", HERE), BOTH),
-    ("allowed since a past date", on_condition("DateGreaterThan", "aws:CurrentTime", "2020-01-01"), BOTH),
-    ("allowed from anywhere", on_condition("IpAddress", "aws:SourceIp", "0.0.0.0/0"), BOTH),
-    ("denied without TLS", denied({"Bool": {"aws:SecureTransport": "false"}}), BOTH),
-    ("denied elsewhere", denied({"StringNotEquals": {"aws:RequestedRegion": REGION}}), BOTH),
-    ("denied through an endpoint", denied({"StringEquals": {"aws:SourceVpce": "vpce-1"}}), BOTH),
-    ("denied with a tag", denied({"StringEquals": {"aws:PrincipalTag/never": "set"}}), BOTH),
-    ("denied before a past date", denied({"DateLessThan": {"aws:CurrentTime": "2020-01-01"}}), BOTH),
-    (
-        "a boundary of everything",
-        put(
-            "audit_role.PermissionsBoundary",
-            {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"},
+STREAM, QUEUE, STORE = ("stream_mapping",), ("audit_mapping",), ("bucket",)
+DAY = {"ExpirationInDays": 1}
+MOVED = {"StorageClass": "GLACIER", "TransitionInDays": 30}
+OWN_ARN = {"Fn::GetAtt": ["@processor", "Arn"]}
+NOT_OURS = {
+    "StringNotEquals": {"aws:PrincipalAccount": HERE},
+    "Bool": {"aws:PrincipalIsAWSService": "false"},
+}
+LET_CALL = {"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": OWN_ARN}}
+OWN_NAME = {"Ref": "@processor"}
+CALLS = {"PolicyName": "p", "PolicyDocument": LET_CALL}
+LIMIT = {"QueryString": "limit 1"}
+ONCE = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+
+# By kind: in words, the change, and the subjects that it needs.
+NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
+    "conditions and denials": [
+        ("allowed over TLS alone", on_condition("Bool", "aws:SecureTransport", "true"), BOTH),
+        ("allowed in its region", on_condition("StringEquals", "aws:RequestedRegion", REGION), BOTH),
+        ("allowed to its account", on_condition("StringEquals", "aws:PrincipalAccount", HERE), BOTH),
+        ("allowed since a past date", on_condition("DateGreaterThan", "aws:CurrentTime", "2020-01-01"), BOTH),
+        ("allowed from anywhere", on_condition("IpAddress", "aws:SourceIp", "0.0.0.0/0"), BOTH),
+        ("denied without TLS", denied({"Bool": {"aws:SecureTransport": "false"}}), BOTH),
+        ("denied elsewhere", denied({"StringNotEquals": {"aws:RequestedRegion": REGION}}), BOTH),
+        ("denied through an endpoint", denied({"StringEquals": {"aws:SourceVpce": "vpce-1"}}), BOTH),
+        ("denied with a tag", denied({"StringEquals": {"aws:PrincipalTag/never": "set"}}), BOTH),
+        ("denied before a past date", denied({"DateLessThan": {"aws:CurrentTime": "2020-01-01"}}), BOTH),
+        (
+            "a boundary of everything",
+            put(
+                "audit_role.PermissionsBoundary",
+                {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"},
+            ),
+            BOTH,
         ),
-        BOTH,
-    ),
-    (
-        "buckets deny others",
-        refused(
-            Principal="*",
-            Resource="*",
-            Condition={
-                "StringNotEquals": {"aws:PrincipalAccount": HERE},
-                "Bool": {"aws:PrincipalIsAWSService": "false"},
-            },
+        ("buckets deny others", refused(Condition=NOT_OURS), STORE),
+        (
+            "buckets deny old signatures",
+            refused(Condition={"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}),
+            STORE,
         ),
-        ("bucket",),
-    ),
-    (
-        "buckets deny old signatures",
-        refused(
-            Principal="*",
-            Resource="*",
-            Condition={"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}},
+    ],
+    "keys": [
+        ("keys are on", each(KEY, set_("Enabled", True)), ()),
+        ("keys encrypt", each(KEY, set_("KeyUsage", "ENCRYPT_DECRYPT")), ()),
+        ("keys are symmetric", each(KEY, set_("KeySpec", "SYMMETRIC_DEFAULT")), ()),
+        ("keys turn", each(KEY, set_("EnableKeyRotation", True)), ()),
+        ("keys come from KMS", each(KEY, set_("Origin", "AWS_KMS")), ()),
+        ("keys wait before they go", each(KEY, set_("PendingWindowInDays", 7)), ()),
+        ("keys are described to the account", of_keys("Allow", "kms:DescribeKey", None, ROOT), ()),
+        ("keys stay", of_keys("Deny", "kms:ScheduleKeyDeletion"), ()),
+        ("keys deny without TLS", of_keys("Deny", "kms:*", {"Bool": {"aws:SecureTransport": "false"}}), ()),
+        ("keys deny others", of_keys("Deny", "kms:*", NOT_OURS), ()),
+    ],
+    "filters": [
+        ("a filter for every kind", filtered({"eventName": ["INSERT", "MODIFY", "REMOVE"]}), STREAM),
+        (
+            "filters for each kind",
+            filtered(*({"eventName": [k]} for k in ("INSERT", "MODIFY", "REMOVE"))),
+            STREAM,
         ),
-        ("bucket",),
-    ),
-    ("missing data is missing", treat("missing"), ()),
-    ("missing data is ignored", treat("ignore"), ()),
-    ("missing data by default", treat(None), ()),
-    ("alarms of one datapoint", each(ALARM, set_("DatapointsToAlarm", 1)), ()),
-    ("alarms are on", each(ALARM, set_("ActionsEnabled", True)), ()),
-    ("alarms fill what is missing", each(ALARM, filled), ()),
-    ("an alarm under a composite alarm", under_a_composite, ()),
-    ("a filter for every kind", filtered({"eventName": ["INSERT", "MODIFY", "REMOVE"]}), ("stream_mapping",)),
-    (
-        "filters for each kind",
-        filtered(*({"eventName": [k]} for k in ("INSERT", "MODIFY", "REMOVE"))),
-        ("stream_mapping",),
-    ),
-    ("a filter for all", filtered({}), ("stream_mapping",)),
-    ("a filter for its source", filtered({"eventSource": ["aws:dynamodb"]}), ("stream_mapping",)),
-    ("no filters", put("stream_mapping.FilterCriteria", {"Filters": []}), ("stream_mapping",)),
-    ("old versions expire", expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 30}}), ("bucket",)),
-    ("what lies elsewhere expires", expiring({"Prefix": "tmp/", "ExpirationInDays": 1}), ("bucket",)),
-    (
-        "uploads that never end expire",
-        expiring({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),
-        ("bucket",),
-    ),
-    (
-        "objects with a tag expire",
-        expiring({"ExpirationInDays": 1, "TagFilters": [{"Key": "a", "Value": "b"}]}),
-        ("bucket",),
-    ),
-    ("keys are on", each("AWS::KMS::Key", set_("Enabled", True)), ()),
-    ("keys encrypt", each("AWS::KMS::Key", set_("KeyUsage", "ENCRYPT_DECRYPT")), ()),
-    ("keys are symmetric", each("AWS::KMS::Key", set_("KeySpec", "SYMMETRIC_DEFAULT")), ()),
-    ("concurrency is reserved", put("audit_function.ReservedConcurrentExecutions", 10), ("audit_function",)),
-    ("source maps", variable("NODE_OPTIONS", "--enable-source-maps"), ("processor",)),
-    ("no network", put("processor.VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}), ("processor",)),
-    ("no layers", put("processor.Layers", []), ("processor",)),
-]
+        ("a filter for all", filtered({}), STREAM),
+        ("a filter for its source", filtered({"eventSource": ["aws:dynamodb"]}), STREAM),
+        ("no filters", put("stream_mapping.FilterCriteria", {"Filters": []}), STREAM),
+        ("a filter for a beginning", filtered({"eventSource": [{"prefix": "aws:"}]}), STREAM),
+        ("a filter for what is always there", filtered({"eventID": [{"exists": True}]}), STREAM),
+        ("a filter for all messages", filtered({}, mapping="audit_mapping"), QUEUE),
+        ("no filters of messages", put("audit_mapping.FilterCriteria", {"Filters": []}), QUEUE),
+        ("told of what is bad", subscribed({"NewStateValue": ["ALARM"]}, "MessageBody"), ()),
+    ],
+    "alarms": [
+        ("missing data is missing", treat("missing"), ()),
+        ("missing data is ignored", treat("ignore"), ()),
+        ("missing data by default", treat(None), ()),
+        ("alarms of one datapoint", each(ALARM, set_("DatapointsToAlarm", 1)), ()),
+        ("alarms are on", each(ALARM, set_("ActionsEnabled", True)), ()),
+        ("alarms fill what is missing", each(ALARM, filled), ()),
+        ("an alarm under a composite alarm", under_a_composite, ()),
+        ("alarms in their unit", each(ALARM, in_its_unit), ()),
+        ("alarms tell twice", each(ALARM, told_twice), ()),
+        ("alarms tell when all is well", each(ALARM, told_of("OKActions")), ()),
+        ("alarms tell of missing data", each(ALARM, told_of("InsufficientDataActions")), ()),
+    ],
+    "emptying": [
+        ("old versions expire", expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 30}}), STORE),
+        ("what lies elsewhere expires", expiring({"Prefix": "tmp/", **DAY}), STORE),
+        ("what lies elsewhere in name expires", expiring({"Prefix": "processed-data-old/", **DAY}), STORE),
+        (
+            "uploads that never end expire",
+            expiring({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),
+            STORE,
+        ),
+        ("objects with a tag expire", expiring({**DAY, "TagFilters": [{"Key": "a", "Value": "b"}]}), STORE),
+        ("nothing expires yet", expiring({**DAY, "Status": "Disabled"}), STORE),
+        ("marks of deletion expire", expiring({"ExpiredObjectDeleteMarker": True}), STORE),
+        ("objects move", expiring({"Transitions": [MOVED]}), STORE),
+        (
+            "objects move below their prefix",
+            expiring({"Prefix": "processed-data/", "Transitions": [MOVED]}),
+            STORE,
+        ),
+        ("no rules", put("bucket.LifecycleConfiguration", {"Rules": []}), STORE),
+    ],
+    "exposure": [
+        (
+            "buckets allow the account",
+            said(BUCKET_POLICY, "PolicyDocument", Action="s3:ListBucket", Principal=ROOT),
+            STORE,
+        ),
+        ("the table allows the account", readable(ROOT), ("audit_table",)),
+        ("the table allows the account's number", readable({"AWS": HERE}), ("audit_table",)),
+        (
+            "the table allows a role of the account",
+            readable("*", {"ArnEquals": {"aws:PrincipalArn": OPERATORS}}),
+            ("audit_table",),
+        ),
+        ("called by the account", called(HERE), ("audit_function",)),
+        ("called by the account's root", called(ROOT["AWS"]), ("audit_function",)),
+        (
+            "called by a service for the account",
+            called("s3.amazonaws.com", SourceAccount=HERE),
+            ("audit_function",),
+        ),
+        (
+            "called by a service for a resource",
+            called(
+                "events.amazonaws.com",
+                SourceArn={"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/x"},
+            ),
+            ("audit_function",),
+        ),
+        (
+            "keys allow a role of the account",
+            of_keys("Allow", "kms:DescribeKey", {"ArnEquals": {"aws:PrincipalArn": OPERATORS}}),
+            (),
+        ),
+        (
+            "keys allow a service for the account",
+            of_keys(
+                "Allow",
+                "kms:Decrypt",
+                {"StringEquals": {"aws:SourceAccount": HERE}},
+                {"Service": "events.amazonaws.com"},
+            ),
+            (),
+        ),
+    ],
+    "off or elsewhere": [
+        (
+            "concurrency is reserved",
+            put("audit_function.ReservedConcurrentExecutions", 10),
+            ("audit_function",),
+        ),
+        ("concurrency is one", put("audit_function.ReservedConcurrentExecutions", 1), ("audit_function",)),
+        ("source maps", variable("NODE_OPTIONS", "--enable-source-maps"), ("processor",)),
+        ("a level of logs", variable("LOG_LEVEL", "INFO"), ("processor",)),
+        ("how often it tries", variable("AWS_MAX_ATTEMPTS", "5"), ("processor",)),
+        ("how it tries", variable("AWS_RETRY_MODE", "standard"), ("processor",)),
+        ("more disk", put("processor.EphemeralStorage", {"Size": 1024}), ("processor",)),
+        ("more memory", put("processor.MemorySize", 1769), ("processor",)),
+        ("no network", put("processor.VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}), ("processor",)),
+        ("no layers", put("processor.Layers", []), ("processor",)),
+    ],
+    "names": [
+        (word, beside(type_, named=named, **own), ("processor",))
+        for word, type_, named, own in (
+            ("a schedule", "AWS::Scheduler::Schedule", True, {**ONCE, "Target": {"Arn": OWN_ARN}}),
+            ("a query", "AWS::Logs::QueryDefinition", True, {**LIMIT, "LogGroupNames": [OWN_NAME]}),
+            ("a group", "AWS::IAM::Group", True, {"Policies": [CALLS]}),
+            ("a user", "AWS::IAM::User", True, {"Policies": [CALLS]}),
+            ("a rule", "AWS::Events::Rule", True, {"Targets": [{"Id": "t", "Arn": OWN_ARN}]}),
+            ("a dashboard", "AWS::CloudWatch::Dashboard", True, {"DashboardBody": OWN_NAME}),
+            ("a state machine", "AWS::StepFunctions::StateMachine", True, {"DefinitionString": OWN_NAME}),
+            ("a parameter", "AWS::SSM::Parameter", True, {"Type": "String", "Value": OWN_NAME}),
+            ("a rule without a name", "AWS::Events::Rule", False, {"Targets": [{"Id": "t", "Arn": OWN_ARN}]}),
+            ("a dashboard without a name", "AWS::CloudWatch::Dashboard", False, {"DashboardBody": OWN_NAME}),
+            ("a group without a name", "AWS::IAM::Group", False, {"Policies": [CALLS]}),
+        )
+    ],
+}

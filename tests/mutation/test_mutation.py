@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from compliance.model import InputError
 from compliance.mutation import GONE, edited, inputs, run, survivors
 from compliance.mutation.__main__ import main
 from compliance.mutation.ground import Ground
+from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.mutation.sources import javascript, python
 from compliance.template.assembly import load_assembly
 
@@ -72,6 +74,38 @@ def test_every_requirement_is_aimed_at(grounds: dict[str, Ground]) -> None:
     assert {rule.requirement.id for rule in RULES} - set(aimed_at) == {"ARC-09"}
     several = [id_ for id_ in dict.fromkeys(aimed_at) if id_ and aimed_at.count(id_) > 1]
     assert len(several) >= 58
+
+
+# What looks right and is not: how the mutants' names read, by kind. Neighbours have the same kinds.
+KINDS = {
+    "another attribute": r"\bby (arn|url|name|Ref|Arn|QueueUrl)\b",
+    "conditions and denials": r"HRD-14: .*( from | through | in another | until | with|denied|boundary)",
+    "keys": r"HRD-(06|14|19): .*\bkey\b",
+    "filters": r": a filter for",
+    "alarms": r"HRD-05: (in |more datapoints|how often|always|no whole|no periods|by a ratio)",
+    "emptying": r"HRD-11: objects|HRD-15: .* keeps messages",
+    "exposure": r"HRD-18: ",
+    "off or elsewhere": r"HRD-19: ",
+    "names": r"NAM-07: .* of another name",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_of_each_kind_that_looks_right_are_seen(kind: str, grounds: dict[str, Ground]) -> None:
+    """By the requirement that they are aimed at; in `make mutants` all are judged."""
+    ground = grounds["nodejs"]
+    of_kind = [m for m in run.all_mutants(ground) if m.breaks and re.search(KINDS[kind], m.name)]
+    several = of_kind[:: max(1, len(of_kind) // 10)]
+    assert len(of_kind) >= len(several) >= 10
+    assert [m.name for m, _ in run.judge(ground, several, processes=1).missed] == []
+
+
+def test_ten_neighbours_of_each_kind_are_at_hand(grounds: dict[str, Ground]) -> None:
+    """`make mutants` judges all. Those of other attributes are the references in other words."""
+    made = [name for name, _ in run.equivalents(grounds["nodejs"])]
+    assert NEIGHBOURS.keys() == KINDS.keys() - {"another attribute"}
+    for kind, neighbours in NEIGHBOURS.items():
+        assert len({what for what, _, _ in neighbours} & set(made)) >= 10, kind
 
 
 def test_what_a_rule_does_not_read_it_need_not_be_asked(grounds: dict[str, Ground]) -> None:
