@@ -1,9 +1,14 @@
 """`python -m compliance`, and what the `compliance` script starts."""
 
 import gc
+import sys
 
 # A short life, most of it imports: collecting so often costs a tenth of the time and frees next to nothing.
 gc.set_threshold(100_000)
+
+if sys.platform == "win32":
+    sys.stderr.write("error: the gate needs Linux or macOS; on Windows run it in WSL or in its container\n")
+    raise SystemExit(2)
 
 from compliance.cli import main  # noqa: E402
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -37,6 +36,7 @@ from compliance.rules.naming import tie_breakers
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly, load_assembly, load_template
 from compliance.template.decided import decided
+from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _deployment(options: Options, stack: ExitStack, progress: Progress) -> Deplo
     from compliance.template.deployed import Boto3, load_stack
 
     progress("reading the stack")
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-stack-"))
+    folder = stack.enter_context(Scratch("stack"))
     return load_stack(options.deployed, Boto3(), Path(folder))
 
 
@@ -283,11 +283,7 @@ def _synthesised(
     from compliance.template.synth import Synths, find_app, synthesise
 
     app = find_app(options.app, options.folder, options.context, options.app_may)
-    folder = Path(
-        stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="compliance-synth-", ignore_cleanup_errors=True)
-        )
-    )
+    folder = Path(stack.enter_context(Scratch("synth")))
     key = document.environment.context
     own = {} if options.environment is None and key not in options.context else {key: environment}
     memory = Memory(options.cache if names else None, app, (key, environment, *names))

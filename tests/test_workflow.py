@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +21,7 @@ from compliance.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "compliance.yml"
 JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+PINNED = r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+"
 WRITES = {"audit": {"security-events"}, "attest": set(), "deploy": {"id-token"}}
 
 
@@ -43,7 +47,7 @@ def test_every_action_is_pinned_by_commit_and_says_its_version() -> None:
     used = re.findall(r"uses: (.+)", WORKFLOW.read_text())
     assert len(used) == len([step for step in steps() if "uses" in step])
     for text in used:
-        assert re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+", text)
+        assert re.fullmatch(PINNED, text)
 
 
 def test_no_job_may_more_than_it_has_to() -> None:
@@ -54,6 +58,48 @@ def test_no_job_may_more_than_it_has_to() -> None:
         assert granted == dict.fromkeys(WRITES[name], "write")
     assert "secrets." not in WORKFLOW.read_text()
     assert "pull_request_target" not in WORKFLOW.read_text()
+
+
+@pytest.mark.parametrize("file", sorted(WORKFLOW.parent.glob("*.yml")), ids=lambda file: file.name)
+def test_every_workflow_starts_with_no_permission_and_pins_its_actions(file: Path) -> None:
+    text = file.read_text()
+    assert yaml.safe_load(text)["permissions"] == {}
+    used = re.findall(r"uses: (.+)", text)
+    assert used
+    assert [line for line in used if not re.fullmatch(PINNED, line)] == []
+    assert "secrets." not in text
+
+
+def test_zizmor_finds_nothing_in_the_workflows() -> None:
+    """It asks nobody: what needs GitHub itself is not looked at."""
+    zizmor = Path(sys.executable).parent / "zizmor"
+    folder = ROOT / ".github"
+    done = subprocess.run(
+        [str(zizmor), "--offline", "--no-progress", str(folder), str(ROOT / "action.yml")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for file in (*WORKFLOW.parent.glob("*.yml"), folder / "dependabot.yml"):
+        assert f"completed {file}" in done.stderr
+
+
+def test_the_suite_runs_on_every_version_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {text.rpartition(" ")[2] for text in project["classifiers"] if re.search(r":: 3\.\d+$", text)}
+    matrix = yaml.safe_load((WORKFLOW.parent / "test.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
+    assert set(matrix["python"]) == named
+    assert {"Operating System :: MacOS", "Operating System :: POSIX :: Linux"} <= set(project["classifiers"])
+    assert any(more["system"].startswith("macos") for more in matrix["include"])
+
+
+def test_windows_is_told_in_one_line() -> None:
+    code = "import sys; sys.platform = 'win32'; import compliance.__main__"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the gate needs Linux or macOS; on Windows run it in WSL or in its container\n"
+    )
 
 
 def test_nothing_that_others_choose_is_written_into_a_script() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,9 +64,10 @@ def attesting(
     is written, and the command exits with 1.
     """
     from compliance.release import attestation, snapshot
+    from compliance.template.scratch import Scratch
     from compliance.template.source import write_atomically
 
-    with tempfile.TemporaryDirectory(prefix="compliance-attest-", ignore_cleanup_errors=True) as private:
+    with Scratch("attest") as private:
         copy = Path(private, "assembly")
         taken: list[Seal] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +120,9 @@ def deploy(
     cdk.arguments(arguments, here)  # before the work
     command = cdk.find_cli(cli, here)
     cdk.check_settings(Path.home())
-    with tempfile.TemporaryDirectory(prefix="compliance-deploy-", ignore_cleanup_errors=True) as private:
+    from compliance.template.scratch import Scratch
+
+    with Scratch("deploy") as private:
         copy, empty = Path(private, "assembly"), Path(private, "empty")
         empty.mkdir()
         try:

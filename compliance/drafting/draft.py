@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from compliance.template.assembly import Assembly, Resource, load_assembly, load
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.physical_names import DEFAULTS, name_of
 from compliance.template.properties import values_at
+from compliance.template.scratch import Scratch
 from compliance.template.source import Lines, converted
 from compliance.template.synth import Synths, find_app
 
@@ -213,7 +213,7 @@ def read(options: Options, progress: Progress = lambda _: None) -> str:
             assembly = load_assembly(options.assembly, base=options.folder)
         else:
             app = find_app(options.app, options.folder, options.context)
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="compliance-init-")))
+            folder = Path(stack.enter_context(Scratch("init")))
             own = {usual.context: environment} if options.environment else {}
             progress(f"synthesising for {environment}")
             synths = Synths(app, folder, {environment: own})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -34,6 +33,7 @@ from compliance.rules import Case, Rule
 from compliance.rules.environments import Comparison
 from compliance.rules.handlers import planned
 from compliance.template.assembly import Assembly, Resource, Stack
+from compliance.template.scratch import Scratch
 
 # Kinds that need another environment's input, or a run: asked last.
 DEAR = ("parameterised", "retained")
@@ -363,7 +363,7 @@ def changed_code(known: Target, source: Source) -> Iterator[Target]:
     if isinstance(code, str):
         yield _with_code(known, source.text)
         return
-    with tempfile.TemporaryDirectory(prefix="compliance-mutant-") as folder:
+    with Scratch("mutant") as folder:
         copy = Path(folder, "code")
         if code.is_dir():
             shutil.copytree(code, copy, symlinks=True)

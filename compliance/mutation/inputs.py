@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date
@@ -13,6 +12,7 @@ from compliance.model import InputError, Status
 from compliance.mutation.ground import Ground
 from compliance.rules import bind
 from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.scratch import Scratch
 
 NO_OTHERS = "one environment alone"
 
@@ -53,7 +53,7 @@ def _synthesised(
 
     known = document.environment
     names = [name, *known.besides(name)]
-    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compliance-mutants-")))
+    place = Path(stack.enter_context(Scratch("mutants")))
     synths = Synths(find_app(app, folder, context), place, {each: {known.context: each} for each in names})
     stack.callback(synths.close)
     made = {each: load_assembly(synths.result(each), base=folder, region=known.region) for each in names}

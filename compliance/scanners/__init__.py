@@ -25,7 +25,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -39,6 +38,7 @@ import msgspec
 from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
 from compliance.template import limits
+from compliance.template.scratch import Scratch
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
 PACKS = ("AwsSolutions", "Serverless")
@@ -76,7 +76,7 @@ class Scanners:
     ) -> None:
         check_installed(names)
         self._timeout = limits.seconds(limits.SCANNER) if timeout is None else timeout
-        self._folder = tempfile.TemporaryDirectory(prefix="compliance-scanners-")
+        self._folder = Scratch("scanners")
         self._templates: dict[str, Template] = {}
         self._packs, self._deadline = tuple(packs), 0.0
         self._workers = [_Worker(name, Path(self._folder.name)) for name in names]

@@ -16,9 +16,11 @@ import os
 import shutil
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from compliance.template.scratch import Scratch
 
 HERE = Path(__file__).parent
 
@@ -29,6 +31,7 @@ BUNDLES = {
     "cdk_nag/_jsii": "cdk-nag",
     "constructs/_jsii": "constructs",
 }
+KEPT: list[Scratch] = []  # for as long as this process, or Node after it, runs
 CODE = (".js", ".cjs", ".mjs", ".json")
 
 
@@ -96,17 +99,20 @@ def _unpacked(bundles: dict[str, Path]) -> Path:
         _verify(name, file)
     try:
         cache.parent.mkdir(exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache.parent))
+        scratch = Scratch("unpacking", cache.parent)
     except OSError:  # an installation that this user cannot write to: a folder for this audit only
-        fresh = cache = Path(tempfile.mkdtemp(prefix="nag-"))
+        scratch = Scratch("nag")
+        os.set_inheritable(scratch.lock, True)  # Node's, which this process becomes
+        KEPT.append(scratch)
+        cache = Path(scratch.name)
+    fresh = Path(scratch.name)
     for name, file in bundles.items():
         _unpack(file, fresh / "node_modules" / name)
     if fresh == cache:
         return cache
-    try:
+    with suppress(OSError):  # another process was first
         fresh.rename(cache)  # at once and whole
-    except OSError:  # another process was first
-        shutil.rmtree(fresh, ignore_errors=True)
+    scratch.cleanup()
     return cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,17 @@ import pytest
 from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from compliance.handlers.sandbox import Call, Execution, Fault, Invocation, Limits, Program, Supplies, Table
+from compliance.handlers.sandbox import (
+    Call,
+    Execution,
+    Fault,
+    Invocation,
+    Limits,
+    Program,
+    Supplies,
+    Table,
+    cache,
+)
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.dynamodb import Tables
 from compliance.handlers.sandbox.expressions import Names, assign, holds
@@ -668,3 +679,23 @@ def test_what_a_limit_ended_is_not_remembered(tmp_path: Path) -> None:
         assert execution.stopped
         assert not execution.cached
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_is_bounded_and_keeps_what_is_asked_for(tmp_path: Path) -> None:
+    for number in range(10):
+        file = tmp_path / f"{number}.json"
+        file.write_bytes(b"x" * 100)
+        os.utime(file, (number, number))
+    cache.bound(tmp_path, 1000)
+    assert len(list(tmp_path.iterdir())) == 10, "no more than the bound"
+    cache.bound(tmp_path, 999)
+    assert sorted(file.stem for file in tmp_path.iterdir()) == ["6", "7", "8", "9"]
+
+
+def test_an_execution_that_is_asked_for_is_young(tmp_path: Path) -> None:
+    program = Program("nodejs24.x", "index.handler", "exports.handler = async () => 1;")
+    execute(program, [EVENT], cache=tmp_path)
+    (entry,) = tmp_path.iterdir()
+    os.utime(entry, (0, 0))
+    assert execute(program, [EVENT], cache=tmp_path).cached
+    assert entry.stat().st_mtime > 0

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from compliance.template.source import converted
 
 JSON = Any
 HERE = Path(__file__).parent
+MOST_BYTES = 200 << 20
 
 
 def key_of(
@@ -56,7 +58,10 @@ def key_of(
 
 def load(folder: Path, key: str) -> Execution | None:
     try:
-        stored = json.loads((folder / f"{key}.json").read_text("utf-8"))
+        file = folder / f"{key}.json"
+        stored = json.loads(file.read_text("utf-8"))
+        with suppress(OSError):
+            os.utime(file)  # it was asked for
         return replace(converted(stored, Execution), cached=True)
     except (OSError, ValueError):
         return None
@@ -72,8 +77,23 @@ def store(folder: Path, key: str, execution: Execution) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(msgspec.to_builtins(execution), file)
         os.replace(name, folder / f"{key}.json")
+        if key.startswith("0"):  # now and then
+            bound(folder)
     except (OSError, ValueError):
         return
+
+
+def bound(folder: Path, most: int = MOST_BYTES) -> None:
+    """Beyond `most` bytes, removes what was not asked for the longest, until half of that is left."""
+    entries = [(file.stat(), file) for file in folder.iterdir() if file.is_file()]
+    total = sum(found.st_size for found, _ in entries)
+    if total <= most:
+        return
+    for found, file in sorted(entries, key=lambda entry: entry[0].st_mtime):
+        if total <= most // 2:
+            break
+        file.unlink(missing_ok=True)
+        total -= found.st_size
 
 
 def _digest(code: Path | str) -> str:

@@ -9,9 +9,9 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from compliance.confinement.privileges import closed_to_others
+from compliance.template.scratch import Scratch
 
 # Lambda's own limit for code and layers together, unzipped.
 MOST_BYTES = 250 * 1024 * 1024
@@ -31,7 +31,7 @@ def unpacked(code: Path | str, language: str) -> Iterator[Path]:
         if os.geteuid() != 0 or not _closed(source):
             yield source
             return
-    with TemporaryDirectory(prefix="handler-") as folder:
+    with Scratch("handler") as folder:
         root = Path(folder).resolve()
         if os.geteuid() == 0:  # the handler runs as another user, who has to read it
             root.chmod(0o755)
@@ -51,7 +51,7 @@ def merged(layers: Sequence[Path]) -> Iterator[Path | None]:
     if not layers:
         yield None
         return
-    with TemporaryDirectory(prefix="layers-") as folder:
+    with Scratch("layers") as folder:
         root = Path(folder).resolve()
         root.chmod(0o755)
         for layer in layers:
