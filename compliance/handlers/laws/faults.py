@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Call, Fault, Outcome
 
 JSON = Any
+SOON = timedelta(minutes=6)  # until what failed comes again
 TOGETHER = 3  # records in a batch, one of which fails
 REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
 
@@ -110,13 +112,14 @@ def no_failure_swallowed(bench: Bench) -> Task:
         return unseen
     findings: list[Finding] = []
     hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
-    for one, [act] in zip(tries, acts, strict=True):
+    for one, [act, *later] in zip(tries, acts, strict=True):
         if act is None:
             why = f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}"
             findings.append(unknown(why, REPORTED))
             continue
         hits[one.failing.name] += any(call.error and call.error not in CONDITION for call in act.calls)
         findings += _lost(bench, one, act, learnt.usual)
+        findings += _never_made_good(bench, one, act, later, learnt.usual)
     findings = _few(findings)
     findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
     if findings:
@@ -130,7 +133,7 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
     turn = failing.kind
     kinds = [kind for kind, done in learnt.usual.items() if done]
 
-    def one(error: str, positions: Sequence[int], **more: Any) -> _Try:
+    def one(error: str, positions: Sequence[int], again: bool = False, **more: Any) -> _Try:
         nonlocal turn
         turn += 1
         # Records of every kind in turn; those that fail are of the kind that makes this call.
@@ -139,11 +142,13 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
         receipts: dict[str, Any] = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
         batch = bench.batch(size, kinds=order, **receipts)
         faults = [failing.fault(error, batch.records[i], **more) for i in positions]
-        return _Try(failing, error, batch, tuple(positions), bench.play(batch, *faults))
+        steps = [bench.step(batch, *faults), *([bench.step(batch, later=SOON)] if again else [])]
+        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]))
 
     errors = errors_of(failing.service, failing.operation, failing.call.parameters)
     for error in errors:
         yield from (one(error, [position]) for position in range(size))
+    yield one(errors[0], range(size), again=True)
     for error in errors[:: max(1, len(errors) // 3)]:
         if size > 1:
             yield one(error, [0, size - 1])
@@ -172,6 +177,21 @@ def _lost(bench: Bench, one: _Try, act: Outcome, usual: dict[int, Profile]) -> I
         receipts = bench.source.trigger == "sqs" and record.raw["attributes"]["ApproximateReceiveCount"]
         delivery = f" at its delivery {receipts}" if receipts and receipts != "1" else ""
         yield bad(f"{what}; {result}: {told(record, index, size)} is lost{delivery}", REPORTED, line)
+
+
+def _never_made_good(
+    bench: Bench, one: _Try, first: Outcome, later: Sequence[Outcome | None], usual: dict[int, Profile]
+) -> Iterator[Finding]:
+    """A record that comes again must then have what it lacks: nothing is marked done before it is done."""
+    for act in later:
+        made = [*bench.units(first), *bench.units(act)]
+        for record in acknowledged(bench.source, one.batch, act):
+            if usual.get(record.kind, Profile()) - profile(made, record):
+                index, size = one.batch.records.index(record), len(one.batch.records)
+                line = next((call.at for call in first.calls if call.error and call.at), None)
+                what = f"{one.failing.name} fails with {one.error}, and the batch comes again, where nothing fails"
+                wanted = "a record is marked as done once it is done, not before"
+                yield bad(f"{what}; {ended(act)}: {told(record, index, size)} is never done", wanted, line)
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:

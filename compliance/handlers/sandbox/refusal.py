@@ -6,6 +6,8 @@ from typing import Any
 
 STATUS = {
     "AccessDenied": 403,
+    "ConditionalRequestConflict": 409,
+    "OperationAborted": 409,
     "ECONNRESET": 0,
     "Forbidden": 403,
     "InternalServerErrorException": 500,
