@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -208,8 +208,10 @@ class Alike:
 
 def _far(one: str, other: str) -> bool:
     """Whether texts differ as drawn ones do, and not in a number: `order-17-0` and `order-17-3`."""
-    begin = len(commonprefix((one, other)))
-    end = len(commonprefix((one[begin:][::-1], other[begin:][::-1])))
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    begin = sum(1 for _ in alike)
+    ends = zip(reversed(one[begin:]), reversed(other[begin:]), strict=False)
+    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
     return max(len(one), len(other)) - begin - end >= LONG
 
 

@@ -189,7 +189,7 @@ def _never_made_good(
             if usual.get(record.kind, Profile()) - profile(made, record):
                 index, size = one.batch.records.index(record), len(one.batch.records)
                 line = next((call.at for call in first.calls if call.error and call.at), None)
-                what = f"{one.failing.name} fails with {one.error}, and the batch comes again, where nothing fails"
+                what = f"{one.failing.name} fails with {one.error}; the batch comes again, and nothing fails"
                 wanted = "a record is marked as done once it is done, not before"
                 yield bad(f"{what}; {ended(act)}: {told(record, index, size)} is never done", wanted, line)
 
