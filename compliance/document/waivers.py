@@ -25,7 +25,7 @@ import yaml
 from msgspec.structs import replace
 
 from compliance.model import Finding, FindingStatus, InputError
-from compliance.template.source import converted
+from compliance.template.source import converted, read_text
 
 SCANNERS = ("cdk-nag", "checkov", "cfn-lint")
 WARN_WITHIN = timedelta(days=30)
@@ -84,11 +84,7 @@ def load(path: Path) -> tuple[Waiver, ...]:
     What can be read but is no good (a date, a reason) is for `apply` to report.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text") from None
+        root = yaml.compose(read_text(path), Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: no YAML: {error.problem}") from None

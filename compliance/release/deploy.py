@@ -10,12 +10,15 @@ https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -39,6 +42,17 @@ REFUSED = {
     **dict.fromkeys(("tags", "t"), TEMPLATED),
     **dict.fromkeys(("hotswap", "hotswapfallback"), f"{TEMPLATED}; a hotswap leaves out what it can't swap"),
     "watch": "each deployment is audited by itself",
+    **dict.fromkeys(("plugin", "p"), "a plugin is code that nobody judged"),
+    "toolkitstackname": "another bootstrap stack is another bucket and other roles",
+}
+# Options of `cdk deploy` that say how it is deployed, not what: all that are passed on.
+PASSED = {
+    *("all", "exclusively", "e", "requireapproval", "parameters", "previousparameters", "method", "m"),
+    *("execute", "changesetname", "force", "f", "rollback", "R", "concurrency", "importexistingresources"),
+    *("assetparallelism", "assetprebuild", "ignorenostacks", "outputsfile", "O", "notificationarns"),
+    *("profile", "rolearn", "r", "ec2creds", "i", "proxy", "cabundlepath", "telemetryfile", "strict"),
+    *("ci", "color", "progress", "verbose", "v", "debug", "quiet", "q", "json", "j", "logs", "notices"),
+    "versionreporting",
 }
 # A change set that exists already holds a template that nobody judged.
 METHODS = ("method", "m")
@@ -47,9 +61,12 @@ UNJUDGED = "execute-change-set"
 FILES = ("outputsfile", "O", "cabundlepath", "telemetryfile")
 # The CLI takes an option from every variable CDK*, CDKBUILD too. These are none, and change nothing deployed.
 KEPT = ("CDK_DOCKER", "CDK_DOCKER_CREDS_FILE", "CDK_HOME", "CDK_DISABLE_CLI_TELEMETRY")
+# Variables that give Node.js other code, take AWS's place, or let anybody do so.
+DROPPED = ("NODE_OPTIONS", "NODE_PATH", "NODE_TLS_REJECT_UNAUTHORIZED")
+ENDPOINTS = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, ...
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What the CLI takes from the user's own settings, and would not be passed on if it stood after `--`.
-SETTINGS = ("build", "tags", "hotswap", "watch")
+SETTINGS = ("build", "tags", "hotswap", "watch", "plugin", "toolkitStackName")
 
 
 def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()) -> list[str]:
@@ -68,6 +85,8 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
         for name in names:
             if name in REFUSED:
                 raise InputError(f"{argument}: {REFUSED[name]}")
+            if name not in PASSED:
+                raise InputError(f"{argument}: is no option of cdk deploy that is passed on")
         name = names[-1] if names else ""
         if name in (*METHODS, *FILES, "parameters"):
             if value is None:
@@ -156,11 +175,42 @@ def find_cli(command: str | None, folder: Path) -> list[str]:
     for place in (folder, *folder.parents):
         local = shutil.which(str(place / "node_modules" / ".bin" / "cdk"))
         if local:
+            _check_own(Path(local), place)
             return [local]
     found = shutil.which("cdk")
     if found is None:
         raise InputError("the CDK CLI is not here: `npm install -g aws-cdk` installs it, --cdk CMD names it")
     return [str(Path(found).absolute())]
+
+
+def _check_own(cli: Path, top: Path) -> None:
+    """Refuses a CLI found in `top` that another user can write or replace. Raises InputError."""
+    real = cli.resolve()
+    parts = {path for found in (cli, real) for path in (found, *found.parents)}
+    above = set(top.parents) if real.is_relative_to(top.resolve()) else set()
+    for path in sorted(parts - above):
+        found = path.lstat()
+        if _others_write(found):
+            raise InputError(f"{cli}: another user can write {path}; --cdk CMD names the CLI to be run")
+
+
+def _others_write(found: os.stat_result) -> bool:
+    """Whether somebody besides this user and root can write a file, or replace what a folder holds."""
+    if found.st_uid not in (0, os.getuid()):
+        return True
+    if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        return False  # a link's mode says nothing; in a sticky folder each may take out his own alone
+    shared = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, _private_group())
+    return bool(shared or found.st_mode & stat.S_IWOTH)
+
+
+def _private_group() -> int | None:
+    """This user's group, where it has his name and no other member, as many systems make them."""
+    try:
+        user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid())
+    except KeyError:
+        return None
+    return group.gr_gid if group.gr_name == user and not {*group.gr_mem} - {user} else None
 
 
 def check_settings(home: Path) -> None:
@@ -207,7 +257,11 @@ def _waited_for(command: Sequence[str], folder: Path) -> int:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """What the CLI is given of the environment: no options, and a Node.js that it can run on."""
-    kept = {key: value for key, value in variables.items() if not key.startswith("CDK") or key in KEPT}
+    kept = {
+        key: value
+        for key, value in variables.items()
+        if key in KEPT or not (key in DROPPED or key.startswith(("CDK", ENDPOINTS)))
+    }
     if node := bundled_node():
         kept["PATH"] = os.pathsep.join((str(node.parent), variables.get("PATH", os.defpath)))
     return kept

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -292,7 +293,7 @@ def test_what_is_no_list_of_waivers_is_refused_with_its_line(tmp_path, text, tol
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"waivers\.yaml: No such file"):
+    with pytest.raises(InputError, match=r"waivers\.yaml: no such file"):
         load(tmp_path / "waivers.yaml")
 
 
@@ -306,3 +307,17 @@ def test_lists_are_read_as_lists(tmp_path):
     lists = "  matches:\n    - Pipe/Fn/Resource\n    - Pipe/2\n  environments: [dev, pr*]\n"
     (waiver,) = load(write(tmp_path, GOOD.replace("Pipe/Fn/Resource", "Pipe/*") + lists))
     assert (waiver.matches, waiver.environments) == (("Pipe/Fn/Resource", "Pipe/2"), ("dev", "pr*"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_a_file_that_never_ends_is_refused_unread(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "waivers.yaml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 2**40)  # which takes no room
+    with pytest.raises(InputError, match=r"not a regular file|is too large"):
+        load(path)

@@ -148,8 +148,15 @@ def test_options_in_the_environment_do_not_reach_the_cli(attested: World) -> Non
         CDK_REQUIRE_APPROVAL="never",
         CDK_HOME="/h",
         AWS_PROFILE="p",
+        NODE_OPTIONS="--require=/x.js",
+        NODE_PATH="/x",
+        NODE_TLS_REJECT_UNAUTHORIZED="0",
+        AWS_ENDPOINT_URL="http://127.0.0.1:1",
+        AWS_ENDPOINT_URL_CLOUDFORMATION="http://127.0.0.1:1",
     )
     assert attested.started
+    given = attested.started.environment
+    assert not [key for key in given if key.startswith(("NODE_OPT", "NODE_PATH", "NODE_TLS", "AWS_ENDPOINT"))]
     seen = {key: value for key, value in attested.started.environment.items() if key.startswith("CDK")}
     assert seen == {"CDK_HOME": "/h"}
     assert attested.started.environment["AWS_PROFILE"] == "p"
@@ -190,6 +197,26 @@ def test_the_cli_of_the_project_goes_first(attested: World) -> None:
     assert attested.started
 
 
+@pytest.mark.parametrize("part", ["cdk", "real.js", ".bin", "node_modules"])
+def test_a_cli_that_others_can_write_is_not_run(attested: World, part: str) -> None:
+    modules = attested.folder / "node_modules"
+    (modules / ".bin").mkdir(parents=True)
+    (attested.bin / "cdk").rename(modules / "real.js")
+    (modules / ".bin" / "cdk").symlink_to("../real.js")
+    for folder in (modules, modules / ".bin"):
+        folder.chmod(0o755)
+    {
+        "cdk": modules / ".bin" / "cdk",
+        "real.js": modules / "real.js",
+        ".bin": modules / ".bin",
+        "node_modules": modules,
+    }[part].chmod(0o777)
+    result = attested.deploy_attested()
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "another user can write" in result.stderr
+    assert attested.started is None
+
+
 def test_the_cli_can_be_named_by_a_command(attested: World) -> None:
     (attested.bin / "cdk").rename(attested.folder / "cli.py")
     result = attested.deploy_attested("--cdk", f"{sys.executable} -IS cli.py")
@@ -212,7 +239,7 @@ def test_what_installs_the_cli_is_said(here: World) -> None:
     assert "npm install -g aws-cdk" in result.stderr
 
 
-@pytest.mark.parametrize("key", ["build", "tags", "hotswap", "watch"])
+@pytest.mark.parametrize("key", ["build", "tags", "hotswap", "watch", "plugin", "toolkitStackName"])
 def test_settings_that_have_a_say_in_what_is_deployed_are_refused(here: World, key: str) -> None:
     write(here.folder / "home", {".cdk.json": {key: "x", "progress": "bar"}})
     result = here.deploy()
@@ -240,6 +267,8 @@ def test_settings_that_the_app_writes_are_seen(here: World) -> None:
         *("--output", "--output=x", "-o", "-ox", "--output-=x", "--build", "--build=x", "--build-=x"),
         *("-c", "-cenv=x", "-c=env=x", "--context", "--context=env=x", "--context.env=x", "-vc"),
         *("--tags", "-t", "--tags=a=b", "--hotswap", "--hotswap-fallback", "--hotswapFallback", "--watch"),
+        *("--plugin", "-p", "--plugin=./x.js", "-vp", "--toolkit-stack-name", "--toolkit-stack-name=x"),
+        *("--some-new-option", "--bootstrap-bucket=x", "--unstable", "-Z", "-fZ"),
     ],
 )
 def test_what_would_change_what_is_deployed_is_refused(here: World, argument: str) -> None:
