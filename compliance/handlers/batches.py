@@ -92,7 +92,7 @@ def _of_mapping(pipeline: Wiring, mapping: Resource) -> Source | None:
     kinds = attribute_types(source) if source and names else {}
     return Source(
         trigger,
-        int(size) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
+        max(1, int(size)) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
         isinstance(types, list) and "ReportBatchItemFailures" in types,
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
         {name: kinds.get(name, "S") for name in names},

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from compliance.handlers.sandbox.refusal import Refusal
+from compliance.template.source import converted
 
 JSON = Any
 FOLDER = Path(__file__).parent / "service_models"
@@ -97,7 +98,7 @@ def model_of(service: str) -> Model | None:
     path = FOLDER / f"{name}.json"
     if not name.isalnum() or not path.is_file():
         return None
-    return msgspec.convert({"id": name, **json.loads(path.read_text("utf-8"))}, Model)
+    return converted({"id": name, **json.loads(path.read_text("utf-8"))}, Model)
 
 
 def declared_errors(service: str, operation: str) -> tuple[str, ...]:
