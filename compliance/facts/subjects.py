@@ -46,6 +46,8 @@ from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
 
 # A resource type, a pattern of types (`AWS::RDS::*`, `*`), or a part of the template that is no resource.
+# Types that AWS's provider schemas describe; those of others have none here.
+AWS_TYPES = ("AWS::", "Alexa::")
 TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KINDS)}")
 Names = Mapping[str, re.Pattern[str]]
 NAME = "[a-z][a-z0-9_]*"
@@ -173,6 +175,11 @@ def _read(document: Document) -> Mapping[str, Subject]:
                 raise document.error(message, "subjects", name, "type")
             if "*" in type_ and type_ != "*" and not schemas.types(type_):
                 message = f"subjects.{name}.type: no resource type is {type_}"
+                raise document.error(message, "subjects", name, "type")
+            if "*" not in type_ and type_.startswith(AWS_TYPES) and not schemas.is_known(type_):
+                near = schemas.similar_type(type_)
+                hint = f"; did you mean {near}?" if near else "; if AWS added it since, upgrade cfn-lint"
+                message = f"subjects.{name}.type: {type_} is in no schema that cfn-lint packages{hint}"
                 raise document.error(message, "subjects", name, "type")
         _check_links(document, subjects, name)
     return subjects

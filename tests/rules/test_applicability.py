@@ -67,7 +67,6 @@ def read(folder: Path, type_: str, check: str, where: str = "[]") -> None:
         ("AWS::S3::BucketPolicy", "{kind: tags, keys: [Team]}", "kind tags is not about"),
         ("AWS::EC2::VPC", "{kind: tls_only}", "kind tls_only is not about"),
         ("AWS::Lambda::Function", "{kind: handler, probe: record_id}", "unknown subject 'processor'"),
-        ("AWS::Lambda::Function", "{kind: least_privilege}", "unknown subject 'processor'"),
         ("AWS::Lambda::Function", "{kind: runtime, families: {pyton: '3.12'}}", "unknown family 'pyton'"),
         ("AWS::Lambda::Function", "{kind: runtime, families: {python: new}}", "'new' is no version"),
         (

@@ -244,6 +244,11 @@ def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, A
         ({"where": "self.Role == bad"}, "go in a circle: bad -> bad"),
         ({"type": "AWS::Lamda::*"}, "no resource type is AWS::Lamda::*"),
         ({"type": "lambda"}, "'lambda' is no resource type"),
+        (
+            {"type": "AWS::Cognito::UserPol", "many": True, "optional": True},
+            "in no schema that cfn-lint packages; did you mean AWS::Cognito::UserPool?",
+        ),
+        ({"type": ["AWS::S3::Bucket", "AWS::Zzz::Qqq"]}, "AWS::Zzz::Qqq is in no schema"),
     ],
 )
 def test_a_subject_is_refused_with_the_place(tmp_path: Path, subject: dict[str, Any], message: str) -> None:
