@@ -187,9 +187,9 @@ BAD: dict[str, tuple[Prepare, Sequence[str], str]] = {
         "x.yaml:4: Resources.A.Properties.X: unknown function Fn::Foo",
     ),
     "macro": (
-        put(x__yaml="Transform: AWS::Serverless-2016-10-31\nResources: {}\n"),
+        put(x__yaml="Transform: OurMacro\nResources: {}\n"),
         TEMPLATE,
-        "x.yaml:1: Transform: the macro AWS::Serverless-2016-10-31 rewrites the template",
+        "x.yaml:1: Transform: the macro OurMacro rewrites the template",
     ),
     "an escape sequence in a name": (
         put(x__yaml='Resources:\n  A: {Type: T, DependsOn: "\\e[31m"}\n'),

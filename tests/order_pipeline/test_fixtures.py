@@ -143,5 +143,5 @@ def test_a_nested_stack_that_is_not_here_is_never_green(tmp_path: Path) -> None:
         f"Resources: {{Inner: {{Type: AWS::CloudFormation::Stack, Properties: {{TemplateURL: '{url}'}}}}}}"
     )
     card = audit(Options(template=path, skip_scanners=True))
-    assert [p for p in card.problems if "Inner is a nested stack" in p]
+    assert [p for p in card.problems if "Inner.TemplateURL: a nested stack whose template is not here" in p]
     assert not card.green
