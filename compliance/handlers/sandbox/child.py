@@ -33,6 +33,10 @@ JSON = Any
 # Room for what the harness itself asks: calls with their bodies. The handler's log has its own limit.
 MOST_MESSAGES = 16 * 1024 * 1024
 
+# glibc sets 64 MiB of addresses aside for each thread, unless it is told to share: a handful of threads would
+# use up the limit on memory.
+ENVIRONMENT = {"TZ": "UTC", "LANG": "en_US.UTF-8", "OPENSSL_CONF": "/dev/null", "MALLOC_ARENA_MAX": "1"}
+
 
 class Stopped(BaseException):
     """A limit was reached: says which. No `except Exception` on the way takes it for an error of its own."""
@@ -104,7 +108,7 @@ class Child:
             self.process = subprocess.Popen(
                 [*command, str(answer_read), str(ask_write)],
                 cwd=root,
-                env={"TZ": "UTC", "LANG": "en_US.UTF-8", "OPENSSL_CONF": "/dev/null"},
+                env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
