@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import boto3
 from botocore.config import Config
 
-# Changes are stored side by side. If S3 never answers, a batch of 100 takes four rounds of two tries of 5 seconds,
-# which is less than the function has.
+# Changes are stored side by side. If S3 never answers, a batch of 100 takes four rounds of two tries of
+# 5 seconds, which is less than the function has.
 AT_ONCE = 25
 IN_TIME = Config(
     connect_timeout=2,
