@@ -31,6 +31,12 @@ class Unit(msgspec.Struct, frozen=True):
     stack_name: str | None = None
 
 
+def add_statement(document: dict[str, Any], statement: dict[str, Any]) -> None:
+    """Adds a statement to a policy document, whose one statement may stand outside a list."""
+    found = document["Statement"]
+    document["Statement"] = [*(found if isinstance(found, list) else [found]), statement]
+
+
 class Draft:
     """A template under change. Further stacks of the assembly go to `others`."""
 
@@ -193,9 +199,7 @@ def allow(role: str, action: Any, resource: Any = "*", **more: Any) -> Change:
     def change(draft: Draft) -> None:
         statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
         found = {key: value for key, value in statement.items() if value is not None}
-        document_ = next(draft.policies(role))
-        own = document_["Statement"]
-        document_["Statement"] = [*(own if isinstance(own, list) else [own]), draft.fill(found)]
+        add_statement(next(draft.policies(role)), draft.fill(found))
 
     return change
 

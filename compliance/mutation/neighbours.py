@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compliance.mutation.draft import Change, Draft, add, put
+from compliance.mutation.draft import Change, Draft, add, add_statement, put
 from compliance.template.physical_names import name_of
 from compliance.template.schemas import takes_tags
 
@@ -46,7 +46,7 @@ def denied(condition: dict[str, Any], **more: Any) -> Change:
     def change(draft: Draft) -> None:
         document = next(draft.policies("audit_role"))
         statement = {"Effect": "Deny", "Action": "*", "Resource": "*", **more}
-        document["Statement"] = [*document["Statement"], {**statement, "Condition": condition}]
+        add_statement(document, {**statement, "Condition": condition})
 
     return change
 
@@ -60,8 +60,7 @@ def said(type_: str, policy: str, **statement: Any) -> Change:
     """A statement more in each policy of a type."""
 
     def edit(own: dict[str, Any]) -> None:
-        document = own[policy]
-        document["Statement"] = [*document["Statement"], {"Effect": "Allow", "Resource": "*", **statement}]
+        add_statement(own[policy], {"Effect": "Allow", "Resource": "*", **statement})
 
     return each(type_, edit)
 
@@ -151,6 +150,17 @@ def subscribed(policy: Any, scope: str) -> Change:
 
 def expiring(rule: dict[str, Any]) -> Change:
     return put("bucket.LifecycleConfiguration", {"Rules": [{"Status": "Enabled", **rule}]})
+
+
+def elsewhere(prefix: str) -> Change:
+    """Objects below a prefix expire, which the processor's role may not write to."""
+    own_objects = {"Fn::Sub": "${@bucket.Arn}/processed-data/*"}
+
+    def change(draft: Draft) -> None:
+        draft.statement("processor_role", "s3:PutObject")["Resource"] = draft.fill(own_objects)
+        expiring({"Prefix": prefix, **DAY})(draft)
+
+    return change
 
 
 def variable(name: str, value: str) -> Change:
@@ -256,8 +266,8 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
     ],
     "emptying": [
         ("old versions expire", expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 30}}), STORE),
-        ("what lies elsewhere expires", expiring({"Prefix": "tmp/", **DAY}), STORE),
-        ("what lies elsewhere in name expires", expiring({"Prefix": "processed-data-old/", **DAY}), STORE),
+        ("what lies elsewhere expires", elsewhere("tmp/"), STORE),
+        ("what lies elsewhere in name expires", elsewhere("processed-data-old/"), STORE),
         (
             "uploads that never end expire",
             expiring({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),
