@@ -591,8 +591,8 @@ def test_what_makes_no_sense_is_a_usage_error(tmp_path: Path) -> None:
         ("--env", " "): "--env is empty",
         ("--jobs", "0"): "'--jobs'",
         ("--output", folder / "one.template.json"): "is an input; a report would replace it",
-        ("--requirements", folder / "none.yaml"): "none.yaml: No such file or directory",
-        ("--waivers", folder / "none.yaml"): "none.yaml: No such file or directory",
+        ("--requirements", folder / "none.yaml"): "none.yaml: no such file",
+        ("--waivers", folder / "none.yaml"): "none.yaml: no such file",
     }.items():
         done = invoke(folder / "one.template.json", *arguments)
         assert done.exit_code == 2, arguments

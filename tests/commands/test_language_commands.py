@@ -126,7 +126,7 @@ def test_a_requirement_shows_what_it_read_on_an_input() -> None:
         return " ".join(result.output.split())
 
     held = explained("REQ-01", "--template", str(web / "corrected.yaml"))
-    assert "verdict: pass read: Vpc.CidrBlock (corrected.yaml:7): 10.0.0.0/16 wanted: self.CidrBlock" in held
+    assert "verdict: pass read: Vpc.CidrBlock (examples/documents/web_infra/corrected.yaml:7): 10.0.0.0/16 wanted: self.CidrBlock" in held
     failed = explained("FND-09", "--template", str(web / "flawed.yaml"))
-    assert "verdict: fail read: Database.EngineVersion (flawed.yaml:62): " in failed
+    assert "verdict: fail read: Database.EngineVersion (examples/documents/web_infra/flawed.yaml:62): " in failed
     assert "verdict" not in explained("REQ-01")

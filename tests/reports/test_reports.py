@@ -189,6 +189,7 @@ def test_json_says_all_of_a_failure() -> None:
     failure = next(r for r in data["requirements"] if r["status"] == "fail")
     assert failure["evidence"] == [
         {
+            "stack": None,
             "logical_id": "Bucket83908E77",
             "construct_path": "OrderPipeline/Bucket/Resource",
             "source": "stacks/order_pipeline.py:120",
@@ -261,7 +262,7 @@ def test_findings_are_grouped_by_rule_the_most_severe_first_and_problems_come_be
 def test_what_cdk_makes_stands_apart_and_after_what_the_team_can_mend() -> None:
     theirs = replace(FINDING, logical_id="Handler", severity=Severity.HIGH, made_by_cdk="a handler")
     text = shown(card(findings=(theirs, FINDING)), 200)
-    assert text.index("at Dlq") < text.index("on what CDK itself makes (a handler)  1 open")
+    assert text.index("at S/Dlq") < text.index("on what CDK itself makes (a handler)  1 open")
     assert "Handler" not in text
     assert "2 open findings (2 cdk-nag)" in text
 
