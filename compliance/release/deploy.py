@@ -25,7 +25,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from compliance.model import CheckerError, InputError
 from compliance.release.deploy_plan import Planned
@@ -68,11 +67,6 @@ ENDPOINTS = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, ...
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What the CLI takes from the user's own settings, and would not be passed on if it stood after `--`.
 SETTINGS = ("build", "tags", "hotswap", "watch", "plugin", "toolkitStackName")
-
-
-def _elsewhere(name: str, value: str) -> bool:
-    """Whether a variable takes AWS's place by an endpoint of another machine. One here is an emulator."""
-    return name.startswith(ENDPOINTS) and urlsplit(value).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()) -> list[str]:
@@ -266,7 +260,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {
         key: value
         for key, value in variables.items()
-        if key in KEPT or not (key in DROPPED or key.startswith("CDK") or _elsewhere(key, value))
+        if key in KEPT or not (key in DROPPED or key.startswith(("CDK", ENDPOINTS)))
     }
     if node := bundled_node():
         kept["PATH"] = os.pathsep.join((str(node.parent), variables.get("PATH", os.defpath)))

@@ -539,7 +539,8 @@ def test_ends_with_all_that_it_started(folder: Path, number: int, code: int) -> 
     app = "echo $$ >> pids; (sleep 60; true) & sleep 60"
     # Our own document compares environments: two apps run at a time.
     own = ("--skip-scanners", "--skip-handlers", "--requirements", str(document.OWN))
-    process = start("audit", *own, "--app", app, "--app-may", "write=.", env={**os.environ, "TMPDIR": str(temporary)})
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    process = start("audit", *own, "--app", app, "--app-may", "write=.", env=environment)
     pids = folder / "pids"
 
     def begun() -> bool:

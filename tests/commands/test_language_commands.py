@@ -125,8 +125,12 @@ def test_a_requirement_shows_what_it_read_on_an_input() -> None:
         assert result.exit_code == 0, result.output
         return " ".join(result.output.split())
 
+    folder = "examples/documents/web_infra"
     held = explained("REQ-01", "--template", str(web / "corrected.yaml"))
-    assert "verdict: pass read: Vpc.CidrBlock (examples/documents/web_infra/corrected.yaml:7): 10.0.0.0/16 wanted: self.CidrBlock" in held
+    assert (
+        f"verdict: pass read: Vpc.CidrBlock ({folder}/corrected.yaml:7): 10.0.0.0/16 wanted: self.CidrBlock"
+        in held
+    )
     failed = explained("FND-09", "--template", str(web / "flawed.yaml"))
-    assert "verdict: fail read: Database.EngineVersion (examples/documents/web_infra/flawed.yaml:62): " in failed
+    assert f"verdict: fail read: Database.EngineVersion ({folder}/flawed.yaml:62): " in failed
     assert "verdict" not in explained("REQ-01")

