@@ -12,7 +12,7 @@ import msgspec
 
 from compliance.facts.authorization import NOTHING, may
 from compliance.facts.callers import of_parameters, of_role, via
-from compliance.facts.conditions import UNKNOWN, Key, known
+from compliance.facts.conditions import Key, known
 from compliance.facts.iam import (
     Statement,
     covers_action,
@@ -209,6 +209,9 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
 def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
     """Lambda decrypts a function's variables in its role's name, where a customer key encrypts them.
 
+    It gives the role a grant when the function is made, which a role that is made anew does not have.
+    Calls of Lambda carry `kms:ViaService`, see
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service and
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
     """
     value = function.get("KmsKeyArn")
@@ -216,7 +219,11 @@ def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
         return
     key = key_of(case.assembly, value)
     own = known(case.text(arn(function)))
-    more = {"kms:encryptioncontext:aws:lambda:functionarn": own, "kms:viaservice": UNKNOWN}
+    region = case.assembly.text(function.stack.pseudo("AWS::Region")) or ""
+    more = {
+        "kms:encryptioncontext:aws:lambda:functionarn": own,
+        "kms:viaservice": known(f"lambda.{region}.amazonaws.com"),
+    }
     target = case.assembly.text(arn(key) if key else value)
     yield Need("kms:Decrypt", target, "its settings are encrypted under a customer key", more=more)
 

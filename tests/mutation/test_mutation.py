@@ -224,7 +224,9 @@ BECAUSE = """\
 survivors:
   - {place: Description, because: words for people}
   - {operator: condition left open, because: 'where the function is, it meets them'}
-  - {place: Timeout|MemorySize, operator: another default|increase|decrease|multiply, because: within bounds}
+  - place: Timeout|MemorySize
+    operator: another default|increase|decrease|multiply|nothing|extreme
+    because: within bounds
 """
 
 
