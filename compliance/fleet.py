@@ -44,7 +44,7 @@ from compliance.document.history import mend
 from compliance.document.requirements import OWN
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
 from compliance.template.assembly import Assembly
-from compliance.template.source import MAX_BYTES, converted, read_json
+from compliance.template.source import MAX_BYTES, converted, read_json, read_text
 
 VERSION = 1
 GREEN, RED, UNUSABLE, BROKE = range(4)  # a row's status: the exit code that `compliance audit` would give
@@ -374,10 +374,8 @@ def terms_of(options: Options) -> Terms:
 
 
 def _sha256(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}") from None
+    read_text(file)  # refuses a pipe, a folder and what is missing
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check_terms(job: Job) -> None:

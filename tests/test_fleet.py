@@ -540,7 +540,8 @@ def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)  # paths as short as these are told on one line
     templates(tmp_path, "one", "größe 注文", "new\nline \x1b[31mred")
     write(tmp_path, {"a/bad.yaml": "AWSTemplateFormatVersion: ["})
-    done = invoke(".", "--as-of", "2026-01-02", FORCE_COLOR="", NO_COLOR="1")
+    ours = (".", "--requirements", fleet.OWN)
+    done = invoke(*ours, "--as-of", "2026-01-02", FORCE_COLOR="", NO_COLOR="1")
     *table, _, summary, terms = done.stdout.splitlines()
     assert table[0].split() == ["met", "hardening", "input", "not", "met"]
     assert [line.split()[0] for line in table if not line.startswith(" ")] == [
@@ -556,7 +557,7 @@ def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path, monkeypatch:
     assert "\\x1b[31mred" in text
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 110
-    assert "\x1b[31mred" in invoke(".", FORCE_COLOR="1", NO_COLOR="").stdout
+    assert "\x1b[31mred" in invoke(*ours, FORCE_COLOR="1", NO_COLOR="").stdout
 
 
 @pytest.mark.usefixtures("in_threads")

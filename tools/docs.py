@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 import yaml
+from click.testing import CliRunner
 
 from compliance import rules
+from compliance.cli import main as cli
 from compliance.document import requirements as document
 from compliance.document.requirements import Category, Document, Requirement
 from compliance.facts.pipeline import GROUPS, ROLES
@@ -28,6 +30,8 @@ from compliance.template.source import read_yaml
 
 MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
+FLEET = re.compile(r"\$ compliance (fleet .*)\n[^`]*")
+DAY = "2026-11-25"
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 
@@ -42,6 +46,18 @@ def main(folder: Path = Path("docs")) -> None:
     folder.mkdir(exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
+    fleet = folder / "fleet.md"
+    fleet.write_text(with_output(fleet.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_output(text: str) -> str:
+    """A page whose first example of `compliance fleet` shows what it prints today."""
+
+    def shown(match: re.Match[str]) -> str:
+        arguments = [*match[1].split(), "--as-of", DAY]
+        return f"$ compliance {match[1]}\n{CliRunner().invoke(cli, arguments, env={'NO_COLOR': '1'}).stdout}"
+
+    return FLEET.sub(shown, text, count=1)
 
 
 # Requirements
