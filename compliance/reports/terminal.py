@@ -110,7 +110,7 @@ def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
     )
     parts: list[RenderableType] = [head]
     shown = group if verbose else group[:MOST_SHOWN]
-    parts += [_line("at", where(resource(row), row[0].source), "bold") for row in shown]
+    parts += [_line("at", _where(row, len(group) > 1), "bold") for row in shown]
     if len(group) > len(shown):
         parts.append(_line("", f"and {len(group) - len(shown)} more (--verbose shows all)"))
     if others := sorted({rules((other,)) for row in group for other in row[1:]}):
@@ -118,6 +118,12 @@ def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
     if first.link:
         parts.append(_line("see", one_line(first.link)))
     return Group(*parts, "")
+
+
+def _where(row: Row, one_of_many: bool) -> str:
+    """A finding's place, with what its rule says of it in brackets where several stand under one head."""
+    bracket = "".join(row[0].rule.partition("[")[1:]) if one_of_many else ""
+    return " ".join(filter(None, (where(resource(row), row[0].source), bracket)))
 
 
 def _made_by_cdk(groups: Sequence[Sequence[Row]]) -> RenderableType:
