@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compliance.facts.pipeline import HANGS_ON, USES
+from compliance.facts.wiring import HANGS_ON, USES
 from compliance.template.intrinsics import FUNCTIONS
 from compliance.template.physical_names import PHYSICAL_NAMES
 

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from witness import RULES, Unit, assemble, copy_of, handwritten, judge_assemblies, statuses
+from witness import ROLES, Unit, assemble, copy_of, handwritten, judge_assemblies, statuses, wiring
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from generate import fill, renamed
 
-from compliance.audit import names
-from compliance.facts import pipeline
+from compliance.facts import readings
 from compliance.facts.diagram import diagram
-from compliance.facts.pipeline import Pipeline, Unfilled
+from compliance.facts.wiring import Unfilled
 
 Units = Callable[[int], list[Unit]]
 
@@ -56,7 +55,7 @@ def calls(units: list[Unit]) -> int:
     with profile:
         assembly = assemble(units)
         judge_assemblies(assembly, {})
-        diagram(Pipeline(assembly, names(RULES, "dev")))
+        diagram(wiring(assembly))
     return int(pstats.Stats(profile).total_calls)
 
 
@@ -76,14 +75,14 @@ def test_what_is_beside_the_pipeline_changes_no_verdict() -> None:
 
 
 def test_a_wiring_of_too_many_readings_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_READINGS", 1)
-    wiring = Pipeline(assemble(one_stack(0)))
-    for role in pipeline.ROLES:
-        with pytest.raises(Unfilled, match="the wiring can be read in more than 1 ways"):
-            wiring.one(role)
+    monkeypatch.setattr(readings, "MAX_STEPS", 1)
+    found = wiring(assemble(one_stack(0)))
+    for role in ROLES:
+        with pytest.raises(Unfilled, match="the wiring can be read in too many ways to tell"):
+            found.one(role)
 
 
 def test_a_message_names_some_of_many_and_counts_the_rest() -> None:
-    wiring = Pipeline(assemble(many_pipelines(400)))
+    found = wiring(assemble(many_pipelines(400)), None)
     with pytest.raises(Unfilled, match=r"several could be .*: template/Shop and .* and \d+ more"):
-        wiring.one("orders_table")
+        found.one("orders_table")

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from compliance import audit
 from compliance.document import requirements as document
-from compliance.facts.pipeline import LOG_GROUP, ROLES, Pipeline
+from compliance.facts.subjects import find, read
+from compliance.facts.wiring import LOG_GROUP, Wiring
 from compliance.handlers.runs import Handlers
 from compliance.model import Result, Status
 from compliance.mutation.draft import (  # noqa: F401  by which tests name them
@@ -48,6 +49,8 @@ DOCUMENT = document.load()
 RULES = bind(DOCUMENT)
 # Judged by what the handlers do or call, which is no matter of templates.
 OF_HANDLERS = frozenset(r.requirement.id for r in RULES if r.kind.plan and r.kind is not KINDS["isolation"])
+# The subjects that one resource fills.
+ROLES = tuple(name for name, subject in read(DOCUMENT).items() if not subject.many)
 JUDGED = tuple(rule for rule in RULES if rule.requirement.id not in OF_HANDLERS)
 
 
@@ -103,12 +106,17 @@ def judge_assemblies(
     return audit.judge(
         JUDGED,
         DOCUMENT,
-        Pipeline(own, audit.names(RULES, environment)),
+        wiring(own, environment),
         as_of=AS_OF,
         environment=environment,
         others=others or "one environment alone",
         observations=skipped,
     )
+
+
+def wiring(assembly: Assembly, environment: str | None = ENVIRONMENTS[0]) -> Wiring:
+    """Who fills the subjects of the document; without an environment, names break no ties."""
+    return find(DOCUMENT, assembly, audit.names(RULES, environment) if environment else None)
 
 
 def assemble(units: Sequence[Unit], kind: str = "app") -> Assembly:
@@ -195,7 +203,7 @@ def _unit(assembly: Assembly) -> Unit:
 def _roles(base: Base, unit: Unit, environment: str) -> Iterator[tuple[str, str]]:
     """Logical ids by role, and by some names of what hangs on the roles."""
     assembly = assemble([unit], base.kind)
-    pipeline = Pipeline(assembly, audit.names(RULES, environment))
+    pipeline = wiring(assembly, environment)
     found: dict[str, Resource] = {name: pipeline.one(name) for name in ROLES}
     for group in assembly.resources(LOG_GROUP):
         name = "audit_logs" if "audit" in str(assembly.text(group.ref)) else "processor_logs"

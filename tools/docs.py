@@ -22,8 +22,7 @@ from compliance import rules
 from compliance.cli import main as cli
 from compliance.document import requirements as document
 from compliance.document.requirements import Category, Document, Requirement
-from compliance.facts.pipeline import GROUPS, ROLES
-from compliance.facts.subjects import Link, Subject
+from compliance.facts.subjects import Clue, Link, Subject, known
 from compliance.handlers.laws import LAWS
 from compliance.rules import KINDS, Kind
 from compliance.template.source import read_yaml
@@ -134,12 +133,14 @@ def kinds(own: Document) -> str:
 def _kinds(own: Document) -> Iterator[str]:
     yield from ("# Writing requirements: the kinds of checks", "", MADE, "", INTRODUCTION.strip())
     yield from ("", "## Subjects", "", SUBJECTS.strip(), "")
-    yield from _table("subject", "stands for", {**ROLES, **GROUPS})
+    yield from _table("subject", "stands for", dict(known(own)))
     yield from ("", "A document about something else says itself what its subjects are:", "")
     yield from ("```yaml", _SUBJECTS_EXAMPLE.strip(), "```", "", _text(_doc(Subject)), "")
     yield from _parameters(Subject)
     yield from ("", "A link: " + _uncapitalised(_text(_doc(Link))), "")
     yield from _parameters(Link)
+    yield from ("", "What speaks for a resource: " + _uncapitalised(_text(_doc(Clue))), "")
+    yield from _parameters(Clue)
     yield from ("", "## Kinds", "", ", ".join(f"[`{name}`](#{name})" for name in sorted(KINDS)))
     for name in sorted(KINDS):
         yield from ("", f"### {name}", "")

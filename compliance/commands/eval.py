@@ -83,8 +83,8 @@ def _values(
     from compliance.cel import SyntaxProblem, compile
     from compliance.facts.expressions import Checker, Shape, group, spread
     from compliance.facts.functions import FUNCTIONS
-    from compliance.facts.pipeline import Unfilled
     from compliance.facts.subjects import find, scope
+    from compliance.facts.wiring import Unfilled
 
     names = scope(document)
     wiring = find(document, assembly, None, environment)

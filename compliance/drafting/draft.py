@@ -19,8 +19,8 @@ import yaml
 from compliance.audit import Options, Progress, judge, names
 from compliance.document.requirements import Document, Environment, File
 from compliance.facts.alarms import WATCHED, metrics_of
-from compliance.facts.pipeline import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.facts.subjects import Declared, find
+from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.reports.text import one_line, printable

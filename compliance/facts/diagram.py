@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.facts.iam import attached_policies, role_statements
-from compliance.facts.pipeline import ALARM, FUNCTION, HANGS_ON, MAPPING, QUEUE, ROLE, TABLES, TOPIC, Wiring
 from compliance.facts.references import arn_of as arn
 from compliance.facts.references import denotes, leaves
+from compliance.facts.wiring import (
+    ALARM,
+    FUNCTION,
+    HANGS_ON,
+    MAPPING,
+    QUEUE,
+    ROLE,
+    TABLES,
+    TOPIC,
+    Wiring,
+    spoken,
+)
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
@@ -58,7 +69,7 @@ class _Drawing:
             id=_id(resource),
             logical_id=resource.logical_id,
             type=resource.type,
-            label=role.replace("_", " ").replace("dlq", "DLQ") if role else _name(resource),
+            label=spoken(role) if role else _name(resource),
             role=role,
             construct_path=resource.construct_path,
             source=resource.source,

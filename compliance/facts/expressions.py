@@ -13,7 +13,7 @@ from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.functions import FACTS, FUNCTIONS
 from compliance.facts.objects import ATTRIBUTES, Read, World, fields_of
-from compliance.facts.pipeline import Unfilled, Wiring
+from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from compliance.cel import Failed, Host, did_you_mean
-from compliance.facts.pipeline import Wiring
 from compliance.facts.references import denoted, wanted
+from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (

@@ -12,20 +12,22 @@
         referred_by: {subject: integration, property: IntegrationUri}
 
 Every selector must hold. Where several resources fit all the same, the name decides that a requirement
-of kind `name` wants. A document without subjects is about the order pipeline (`compliance.facts.pipeline`).
+of kind `name` wants. `links` are selectors that may be broken: the resource for which most of them speak
+fills the subject (see `compliance.facts.readings`). A document without subjects, as those of 0.1 are, has
+those of `requirements.yaml`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, partial
 from typing import Annotated
 
 import msgspec
 
 from compliance import cel
-from compliance.document.requirements import Document, Name, Sentence
+from compliance.document.requirements import OWN, Document, Name, Names, Sentence, load
 from compliance.facts import elements
 from compliance.facts.expressions import (
     BUILT_IN,
@@ -37,8 +39,9 @@ from compliance.facts.expressions import (
     names_in,
     spread,
 )
-from compliance.facts.pipeline import GROUPS, SUBJECTS, Pipeline, Unfilled, Wiring
+from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
 from compliance.facts.references import denotes, leaves
+from compliance.facts.wiring import Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
 from compliance.template.intrinsics import Unknown, why_unknown
@@ -49,7 +52,8 @@ from compliance.template.properties import Test, Undecided, meets
 # Types that AWS's provider schemas describe; those of others have none here.
 AWS_TYPES = ("AWS::", "Alexa::")
 TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KINDS)}")
-Names = Mapping[str, re.Pattern[str]]
+Patterns = Mapping[str, re.Pattern[str]]
+MOST_SHOWN = 6  # logical ids in a message
 NAME = "[a-z][a-z0-9_]*"
 MEMBERS = {"members": "every resource that fills a subject, and what hangs on it"}
 RESERVED = MEMBERS | {"self": "what an expression is about", "env": "the environment"}
@@ -62,11 +66,42 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     property: str = ""
 
 
+class Clue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something that speaks for a resource as the subject, though it need not hold.
+
+    Either that it refers to what fills another subject (`refers_to`), or is referred to by it
+    (`referred_by`): at a `property` path or below it, or where the referring function's role names the other
+    for an action (`may`, also a pattern such as `s3:*`). Or that an expression about `self` holds (`that`).
+    `counts` says how much it tells beside others.
+    """
+
+    refers_to: Name | None = None
+    referred_by: Name | None = None
+    property: str = ""
+    may: str | None = None
+    that: str | None = None
+    counts: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    def __post_init__(self) -> None:
+        """One of three things."""
+        if [self.refers_to, self.referred_by, self.that].count(None) != 2:
+            raise ValueError("one of refers_to, referred_by and that is wanted")
+        if ((self.that or self.may) and self.property) or (self.that and self.may):
+            raise ValueError(
+                "property and may are ways to refer: one of them goes with refers_to or referred_by"
+            )
+
+    def other(self) -> str | None:
+        return self.refers_to or self.referred_by
+
+
 class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What fills a subject: resources of a type that refer to others, or others to them, as the links say.
+    """What fills a subject: resources of a type that refer to others, or others to them, as selectors say.
 
     `where` is an expression about `self`, or tests as of kind `property`. `many` makes it a group: all that
-    fit, at least one, unless it is `optional`.
+    fit, at least one, unless it is `optional`. `among` makes it a group of what fills other subjects, or of
+    `members`; `needs` are the subjects that must be there for that, all of them if none are named. What is
+    `apart` is no member.
     """
 
     type: str | Annotated[list[str], msgspec.Meta(min_length=1)]
@@ -74,8 +109,23 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     refers_to: Link | list[Link] = []
     referred_by: Link | list[Link] = []
     where: str | list[Test] = []
+    links: list[Clue] = []
+    among: Names | None = None
+    needs: Names | None = None
     many: bool = False
     optional: bool = False
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        """What does not go together."""
+        if self.links and (self.many or self.refers_to or self.referred_by):
+            raise ValueError(
+                "links tell who fills a single subject that has no other selectors than type and where"
+            )
+        if self.among is not None and not self.many:
+            raise ValueError("among makes a group: it goes with many")
+        if self.needs is not None and self.among is None:
+            raise ValueError("needs goes with among")
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -91,8 +141,8 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """What its name stands for in expressions."""
         return msgspec.structs.replace(self.own, many=self.many)
 
-    def links(self) -> Iterator[tuple[tuple[str | int, ...], Link]]:
-        """Every link, with its place below the subject."""
+    def selectors(self) -> Iterator[tuple[tuple[str | int, ...], Link]]:
+        """Every link that must hold, with its place below the subject."""
         for field in ("refers_to", "referred_by"):
             value = getattr(self, field)
             if isinstance(value, Link):
@@ -101,10 +151,23 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 yield from (((field, index), link) for index, link in enumerate(value))
 
     def outward(self) -> list[Link]:
-        return [link for place, link in self.links() if place[0] == "refers_to"]
+        return [link for place, link in self.selectors() if place[0] == "refers_to"]
 
     def inward(self) -> list[Link]:
-        return [link for place, link in self.links() if place[0] == "referred_by"]
+        return [link for place, link in self.selectors() if place[0] == "referred_by"]
+
+    def named(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every other subject that it names, apart from expressions, with the place below it."""
+        yield from (((*place, "subject"), link.subject) for place, link in self.selectors())
+        for index, clue in enumerate(self.links):
+            if other := clue.other():
+                yield ("links", index, "refers_to" if clue.refers_to else "referred_by"), other
+        for field in ("among", "needs"):
+            yield from (((field,), name) for name in listed(getattr(self, field)) if name != "members")
+
+
+def listed(names: Names | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 # Reading
@@ -112,15 +175,12 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def known(document: Document) -> Mapping[str, str]:
     """The subjects that a document's requirements may name, with what each is in words."""
-    subjects = read(document)
     conditions(document)
-    if not subjects:
-        return SUBJECTS
-    return {name: subject.about for name, subject in subjects.items()} | MEMBERS
+    return {name: subject.about for name, subject in read(document).items()} | MEMBERS
 
 
 def find(
-    document: Document, assembly: Assembly, names: Names | None = None, environment: str | None = None
+    document: Document, assembly: Assembly, names: Patterns | None = None, environment: str | None = None
 ) -> Wiring:
     """Who fills the subjects of a document in an assembly.
 
@@ -129,35 +189,37 @@ def find(
         environment: the one that the assembly was made for; the document's default if none is given.
     """
     subjects = read(document)
-    found = Declared(assembly, subjects, names, document) if subjects else Pipeline(assembly, names)
-    own = frozenset(subjects or SUBJECTS)
+    found = Declared(assembly, subjects, names, document)
     env = Environment(environment or document.environment.default, document.environment.values)
-    found.bound = Bound(found, scope(document), own, env)
+    found.bound = Bound(found, scope(document), frozenset(subjects), env)
     return found
 
 
 def scope(document: Document) -> Mapping[str, Shape]:
     """The names that expressions of a document may read, apart from `self`."""
-    subjects = read(document)
     found = {name: Shape(types=(type_,), many=True) for name, type_ in BUILT_IN.items()}
-    if subjects:
-        found |= {name: subject.shape for name, subject in subjects.items()}
-    else:
-        found |= {name: Shape(types=("*",), many=name in GROUPS) for name in SUBJECTS}
+    found |= {name: subject.shape for name, subject in read(document).items()}
     values = document.environment.values.values()
     env = Shape(fields=frozenset({"name", *(key for own in values for key in own)}))
     return found | {"members": Shape(types=("*",), many=True), "env": env}
 
 
 def read(document: Document) -> Mapping[str, Subject]:
-    """The subjects that a document defines, none if it has no such section.
+    """The subjects that a document defines; those of `requirements.yaml` if it has no such section.
 
     Raises InputError naming file, line and field.
     """
     return document.once(_read)
 
 
+@cache
+def _own() -> Document:
+    return load(OWN)
+
+
 def _read(document: Document) -> Mapping[str, Subject]:
+    if document.subjects is None:
+        return read(_own())
     subjects = {
         name: document.convert(raw, Subject, "subjects", name)
         for name, raw in (document.subjects or {}).items()
@@ -194,6 +256,8 @@ def conditions(document: Document) -> Mapping[str, cel.Expression]:
 
 
 def _conditions(document: Document) -> Mapping[str, cel.Expression]:
+    if document.subjects is None:
+        return conditions(_own())
     subjects, names = read(document), scope(document)
     found = {
         name: compiled(document, subject.where, {**names, "self": subject.own}, ("subjects", name, "where"))
@@ -204,11 +268,33 @@ def _conditions(document: Document) -> Mapping[str, cel.Expression]:
     return found
 
 
+def clues(document: Document) -> Mapping[tuple[str, int], cel.Expression]:
+    """The expressions of the links of a document's subjects, by subject and place. Raises InputError."""
+    return document.once(_clues)
+
+
+def _clues(document: Document) -> Mapping[tuple[str, int], cel.Expression]:
+    if document.subjects is None:
+        return clues(_own())
+    names = scope(document)
+    return {
+        (name, index): compiled(
+            document, clue.that, {**names, "self": subject.own}, ("subjects", name, "links", index, "that")
+        )
+        for name, subject in read(document).items()
+        for index, clue in enumerate(subject.links)
+        if clue.that
+    }
+
+
 def _check_links(document: Document, subjects: Mapping[str, Subject], name: str) -> None:
-    for place, link in subjects[name].links():
-        if link.subject not in subjects:
-            where = ("subjects", name, *place, "subject")
-            message = f"unknown subject {link.subject!r}; known are {', '.join(sorted(subjects))}"
+    for place, other in subjects[name].named():
+        where = ("subjects", name, *place)
+        if other not in subjects:
+            message = f"unknown subject {other!r}; known are {', '.join(sorted(subjects))}"
+            raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
+        if place[0] == "links" and (subjects[other].many or list(subjects[other].selectors())):
+            message = f"{other} is no single subject that is found by type, where and links"
             raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
 
 
@@ -223,7 +309,8 @@ def _check_circles(
             raise document.error(f"subjects.{name}: its selectors go in a circle: {circle}", "subjects", name)
         if name not in done:
             named = names_in(where[name].root) if name in where else ()
-            for other in (*(link.subject for _, link in subjects[name].links()), *named):
+            others = (other for place, other in subjects[name].named() if place[0] != "links")
+            for other in (*others, *named):
                 if other in subjects:
                     visit(other, (*way, name))
             done.add(name)
@@ -242,27 +329,28 @@ class Declared(Wiring):
         self,
         assembly: Assembly,
         subjects: Mapping[str, Subject],
-        names: Names | None = None,
+        names: Patterns | None = None,
         document: Document | None = None,
     ) -> None:
         super().__init__(assembly)
         self._subjects, self._names = subjects, names or {}
         self._where = conditions(document) if document else {}
+        self._clues = clues(document) if document else {}
         self._found: dict[str, tuple[Resource, ...] | Unfilled] = {}
 
     def one(self, name: str) -> Resource:
         found = self.all(name)
         if len(found) > 1:
-            raise Unfilled(f"{_words(name)}: several, where one is wanted: {_ids(found)}")
+            raise Unfilled(f"{spoken(name)}: several, where one is wanted: {_ids(found)}")
         [resource] = found
         if isinstance(resource.exists, Unknown):
             why = f"{resource.logical_id} hangs on a condition: {resource.exists.why}"
-            raise Unfilled(f"{_words(name)}: {why}", doubt=True)
+            raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
         return resource
 
     def all(self, name: str) -> tuple[Resource, ...]:
         if name == "members":
-            return self.members
+            return self._members(None)
         if name not in self._found:
             try:
                 self._found[name] = self._find(name)
@@ -284,38 +372,109 @@ class Declared(Wiring):
             return None
 
     def fillers(self) -> Iterator[Resource]:
-        for name in self._subjects:
-            try:
-                yield from self.all(name)
-            except Unfilled:
-                continue
+        for name, subject in self._subjects.items():
+            if not subject.apart and "members" not in listed(subject.among):
+                try:
+                    yield from self.all(name)
+                except Unfilled:
+                    continue
+
+    def _members(self, needs: Names | None) -> tuple[Resource, ...]:
+        """What belongs to the subjects. Where one that it needs is not there, not all of it can be found."""
+        single = [name for name, s in self._subjects.items() if not s.many and not s.optional]
+        for name in single if needs is None else listed(needs):
+            self.all(name)
+        return self.members
 
     def _find(self, name: str) -> tuple[Resource, ...]:
         if name not in self._subjects:
-            raise Unfilled(f"{_words(name)}: the document defines no such subject")
+            raise Unfilled(f"{spoken(name)}: the document defines no such subject")
         subject = self._subjects[name]
+        if name in self._together:
+            return self._read(name)
         fitting, doubts = self._candidates(name, subject)
         if doubts and (subject.many or not fitting):
-            raise Unfilled(f"{_words(name)}: could be {'; or '.join(doubts)}", doubt=True)
+            raise Unfilled(f"{spoken(name)}: could be {'; or '.join(doubts)}", doubt=True)
         if not fitting and not (subject.optional and subject.many):
-            raise Unfilled(f"{_words(name)}: nothing is {subject.about} ({self._sought(subject)})")
+            raise Unfilled(f"{spoken(name)}: nothing is {subject.about} ({self._sought(subject)})")
         open_ = [(r.logical_id, r.exists.why) for r in fitting if isinstance(r.exists, Unknown)]
         if open_ and len(open_) == len(fitting) and not subject.optional:
             why = "; ".join(f"{id_} hangs on a condition: {why}" for id_, why in open_[:3])
-            raise Unfilled(f"{_words(name)}: {why}", doubt=True)
+            raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
         if subject.many:
             return tuple(fitting)
         if len(fitting) > 1:
             fitting = [r for r in fitting if self._has_name(name, r)] or fitting
         if len(fitting) > 1:
-            raise Unfilled(f"{_words(name)}: several could be {subject.about}: {_ids(fitting)}")
+            raise Unfilled(f"{spoken(name)}: several could be {subject.about}: {_ids(fitting)}")
         return tuple(fitting)
+
+    # Subjects that are found together
+
+    @cached_property
+    def _together(self) -> Mapping[str, tuple[str, ...]]:
+        """By each subject that links join to others, all of these."""
+        links = [(name, clue.other()) for name, s in self._subjects.items() for clue in s.links]
+        linked = [(name, other) for name, other in links if other]
+        joined = [n for n, s in self._subjects.items() if s.links or n in {other for _, other in linked}]
+        return {name: group for group in groups(joined, linked) for name in group}
+
+    def _read(self, name: str) -> tuple[Resource, ...]:
+        group, about = self._together[name], self._subjects[name].about
+        try:
+            found = [r for r in self._readings(group)[name] if r is not None]
+        except TooMany:
+            raise Unfilled(f"{spoken(name)}: the wiring can be read in too many ways to tell") from None
+        if len(found) > 1:
+            more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
+            raise Unfilled(f"{spoken(name)}: several could be {about}: {_ids(found[:MOST_SHOWN])}{more}")
+        if not found:
+            raise Unfilled(f"{spoken(name)}: nothing is {about} ({self._sought(self._subjects[name])})")
+        return tuple(found)
+
+    def _readings(self, group: tuple[str, ...]) -> Mapping[str, Sequence[Resource | None]]:
+        if group not in self._best:
+            fitting = {name: self._candidates(name, self._subjects[name])[0] for name in group}
+            single = {name: {r: self._alone(name, r) for r in fitting[name]} for name in group}
+            self._best[group] = Readings(single, self._pairs(group, fitting), self._has_name).best()
+        return self._best[group]
+
+    @cached_property
+    def _best(self) -> dict[tuple[str, ...], Mapping[str, Sequence[Resource | None]]]:
+        return {}
+
+    def _alone(self, name: str, resource: Resource) -> int:
+        """How much speaks for a resource whatever else there is."""
+        return sum(
+            clue.counts
+            for index, clue in enumerate(self._subjects[name].links)
+            if clue.that and self.bound.outcome(self._clues[name, index], resource).value is True
+        )
+
+    def _pairs(
+        self, group: Iterable[str], fitting: Mapping[str, Sequence[Resource]]
+    ) -> Mapping[tuple[str, str], Mapping[Resource, Mapping[Resource, int]]]:
+        """How much the links of two subjects say for each pair of resources."""
+        found: dict[tuple[str, str], dict[Resource, dict[Resource, int]]] = {}
+        for name in group:
+            for clue in self._subjects[name].links:
+                linked = clue.other()
+                if linked is None:
+                    continue
+                holder, target = (name, linked) if clue.refers_to else (linked, name)
+                ends = fitting[holder], fitting[target]
+                joined = allowed(self, ends[0], clue.may, ends[1]) if clue.may else None
+                for one, other in dict.fromkeys(joined or referring(self, ends[0], clue.property, ends[1])):
+                    for place, a, b in (((holder, target), one, other), ((target, holder), other, one)):
+                        weights = found.setdefault(place, {}).setdefault(a, {})
+                        weights[b] = weights.get(b, 0) + clue.counts
+        return found
 
     def _candidates(self, name: str, subject: Subject) -> tuple[list[Resource], list[str]]:
         """The resources that fit for certain, and what is to be said of those that may."""
-        others = {link.subject: self._linked(name, link) for _, link in subject.links()}
+        others = {link.subject: self._linked(name, link) for _, link in subject.selectors()}
         fitting, doubts = [], []
-        for resource in group(self.assembly, subject.types):
+        for resource in self._pool(subject):
             try:
                 if self._fits(name, subject, resource, others):
                     fitting.append(resource)
@@ -323,11 +482,22 @@ class Declared(Wiring):
                 doubts.append(f"{resource.logical_id} ({error.why})")
         return fitting, doubts
 
+    def _pool(self, subject: Subject) -> Iterable[Resource]:
+        """Every resource of a subject's types, or those of them that fill the subjects which it is among."""
+        fits = group(self.assembly, subject.types)
+        if subject.among is None:
+            return fits
+        kept, found = frozenset(fits), dict[Resource, None]()
+        for name in listed(subject.among):
+            named = self._members(subject.needs) if name == "members" else self.all(name)
+            found.update(dict.fromkeys(resource for resource in named if resource in kept))
+        return found
+
     def _linked(self, name: str, link: Link) -> tuple[Resource, ...]:
         try:
             return self.all(link.subject)
         except Unfilled as error:
-            raise Unfilled(f"{_words(name)} hangs on {error}", doubt=error.doubt) from None
+            raise Unfilled(f"{spoken(name)} hangs on {error}", doubt=error.doubt) from None
 
     def _sought(self, subject: Subject) -> str:
         """What was looked for, in short."""
@@ -335,8 +505,10 @@ class Declared(Wiring):
         if isinstance(subject.where, str):
             parts.append(f"where {subject.where}")
         parts += [f"where {test.path} is {test.wanted()}" for test in subject.where if isinstance(test, Test)]
-        parts += [f"{str(place[0]).replace('_', ' ')} {link.subject}" for place, link in subject.links()]
-        return ", ".join(parts)
+        parts += [f"{str(place[0]).replace('_', ' ')} {link.subject}" for place, link in subject.selectors()]
+        parts += [f"refers to {clue.refers_to}" for clue in subject.links if clue.refers_to]
+        parts += [f"referred by {clue.referred_by}" for clue in subject.links if clue.referred_by]
+        return ", ".join(dict.fromkeys(parts))
 
     def _fits(
         self, name: str, subject: Subject, resource: Resource, others: Mapping[str, tuple[Resource, ...]]
@@ -389,10 +561,6 @@ class Declared(Wiring):
         pattern = self._names.get(name)
         text = self.assembly.text(resource.get(name_of(resource.type)))
         return pattern is not None and text is not None and pattern.fullmatch(text) is not None
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _ids(resources: Iterable[Resource]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from compliance.facts.pipeline import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
+from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
 from compliance.handlers.events import Draw
 from compliance.handlers.events.failures import DeadLetters
 from compliance.handlers.events.template import event as event_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from compliance.facts.pipeline import TABLES, Wiring
+from compliance.facts.wiring import TABLES, Wiring
 from compliance.handlers.events import ACCOUNT
 from compliance.handlers.sandbox import Program, Table
 from compliance.template.assembly import Resource

@@ -12,8 +12,8 @@ from typing import Any
 
 from compliance.facts.authorization import POLICIES_OF
 from compliance.facts.keys import KEY, key_of, key_values
-from compliance.facts.pipeline import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.facts.references import wanted
+from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, drop, put
 from compliance.rules import Case

@@ -20,8 +20,8 @@ import msgspec
 
 from compliance.audit import names
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import FUNCTION, Wiring
 from compliance.facts.subjects import find
+from compliance.facts.wiring import FUNCTION, Wiring
 from compliance.handlers.runs import Handlers, Plan, Ran, run
 from compliance.handlers.sandbox import Program
 from compliance.handlers.targets import NotRun, Target

@@ -19,8 +19,8 @@ import msgspec
 from compliance.cel import did_you_mean
 from compliance.document.requirements import KEYED, Document, Requirement, kind_of
 from compliance.facts.expressions import BUILT_IN
-from compliance.facts.pipeline import Unfilled, Wiring
 from compliance.facts.subjects import known
+from compliance.facts.wiring import Unfilled, Wiring
 from compliance.handlers.runs import Begin, Handlers
 from compliance.model import Evidence, Status, Verdict
 from compliance.template.assembly import Assembly, Resource

@@ -170,7 +170,6 @@ class Coverage(Check, frozen=True):
     alarms: tuple[Watch, ...]
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
-        yield "kind", "alarms"  # which it looks at besides
         for watch in self.alarms:
             yield "alarms", watch.of
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.document.requirements import Document, Requirement
 from compliance.facts.expressions import spread
-from compliance.facts.pipeline import TYPES
-from compliance.facts.subjects import Subject, read
+from compliance.facts.subjects import read
 from compliance.rules import Check, Kind
 from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
@@ -27,10 +26,14 @@ def check_subjects(document: Document) -> None:
         place: Field = ("subjects", name)
         for index, test in enumerate(subject.where if isinstance(subject.where, list) else ()):
             _check_path(document, subject.types, test.path, (*place, "where", index, "path"))
-        for where, link in subject.links():
+        for where, link in subject.selectors():
             holder = subject if where[0] == "refers_to" else subjects[link.subject]
             if link.property:
                 _check_path(document, holder.types, link.property, (*place, *where, "property"))
+        for index, clue in enumerate(subject.links):
+            if clue.other() and clue.property:
+                holder = subject if clue.refers_to else subjects[clue.other() or ""]
+                _check_path(document, holder.types, clue.property, (*place, "links", index, "property"))
 
 
 def check_requirement(
@@ -55,8 +58,7 @@ def check_requirement(
 
 def types_of(document: Document) -> Mapping[str, Sequence[str]]:
     """The types of the resources that may fill each subject, `*` for any."""
-    subjects: Mapping[str, Subject] = read(document)
-    return {name: subject.types for name, subject in subjects.items()} if subjects else TYPES
+    return {name: subject.types for name, subject in read(document).items()} | {"members": ("*",)}
 
 
 def _check_types(

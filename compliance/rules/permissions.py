@@ -22,8 +22,8 @@ from compliance.facts.iam import (
     role_statements,
 )
 from compliance.facts.keys import key_of, key_values
-from compliance.facts.pipeline import BUCKET, KEY, ROLE, TABLES
 from compliance.facts.references import arn_of as arn
+from compliance.facts.wiring import BUCKET, KEY, ROLE, TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.policies import log_group_name, log_patterns

@@ -15,9 +15,9 @@ from compliance.facts.iam import (
     managed_policies,
     role_statements,
 )
-from compliance.facts.pipeline import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TOPIC
 from compliance.facts.references import arn_of as arn
 from compliance.facts.truth import Truth
+from compliance.facts.wiring import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TOPIC
 from compliance.model import Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource

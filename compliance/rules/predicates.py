@@ -20,8 +20,8 @@ from compliance import cel
 from compliance.document.requirements import Document, Names
 from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled, names_in
 from compliance.facts.objects import Read
-from compliance.facts.pipeline import Unfilled
 from compliance.facts.subjects import find, read, scope
+from compliance.facts.wiring import Unfilled
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Undecided, evidence, kind
 from compliance.rules.environments import other

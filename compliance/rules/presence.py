@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compliance.facts.pipeline import Unfilled
+from compliance.facts.wiring import Unfilled
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from compliance.facts.pipeline import TABLES
+from compliance.facts.wiring import TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from compliance.facts.authorization import may
 from compliance.facts.callers import of_role, of_service
 from compliance.facts.keys import key_of, key_values, unusable
-from compliance.facts.pipeline import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
 from compliance.facts.references import arn_of, denoted, denoted_at
+from compliance.facts.wiring import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from compliance.facts.pipeline import FUNCTION
+from compliance.facts.wiring import FUNCTION
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource

@@ -1,16 +1,18 @@
-"""Kinds that look at how the pipeline is wired."""
+"""Kinds that look at how resources are wired."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 
+from compliance.document.requirements import OWN, load
 from compliance.facts.filters import CHANGES, MESSAGES, stopped
 from compliance.facts.iam import POLICIES, Statement, covers_action, statements
-from compliance.facts.pipeline import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.facts.references import denoted_at, in_words, misfit
 from compliance.facts.references import wanted as wanted_forms
+from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import NESTED_STACK, Resource
@@ -165,62 +167,81 @@ class FailureTarget(Check, frozen=True):
 
     With `mapping_only`, the subject (a stream mapping) itself must name the queue; a function's
     dead-letter queue serves asynchronous calls only
-    (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Else the queue must be
-    the DLQ, named by the mapping or, where it names none, by the function, and feed `consumer`.
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Else the subject is the
+    queue, which `mapping` must name or, where it names none, the function that it feeds; and the queue must
+    feed `consumer`. Documents of 0.1 leave `mapping` out: it is as in `requirements.yaml`.
     Example, about `stream_mapping`: `{kind: failure_target, mapping_only: true}`
     """
 
     mapping_only: bool = False
+    mapping: SubjectName | None = None
     consumer: SubjectName | None = None
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
         yield from super().subjects_named()
-        # Which it looks at besides.
-        yield from (("kind", name) for name in ("stream_mapping", "processor", "dlq"))
+        if not self.mapping_only and not self.mapping:
+            yield "kind", self.source
+
+    @property
+    def source(self) -> str:
+        """The mapping whose failures go to the queue."""
+        return self.mapping or _of_own_document()
+
+
+@cache
+def _of_own_document() -> str:
+    checks = (r.check for r in load(OWN).requirements if r.kind == "failure_target")
+    return next(str(check["mapping"]) for check in checks if "mapping" in check)
+
+
+ON_FAILURE = "DestinationConfig.OnFailure.Destination"
 
 
 @kind("failure_target", FailureTarget, types=(MAPPING, QUEUE))
 def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
-    wanted = "an SQS queue that the stream mapping names as its on-failure destination"
-    path = "DestinationConfig.OnFailure.Destination"
+    name = case.requirement.subjects[0] if check.mapping_only else check.source
+    wanted = f"an SQS queue that {word(name)} names as its on-failure destination"
     try:
-        mapping = case.pipeline.one("stream_mapping")
+        mapping = case.pipeline.one(name)
     except Unfilled as error:
         _broken(error, case)
-        return Verdict.of([_no_wire(error, wanted, case, "processor", "orders_table")])
-    value = decided(mapping.get(path))
+        return Verdict.of([_no_wire(error, wanted, case, *case.requirement.subjects)])
+    value = decided(mapping.get(ON_FAILURE))
     if check.mapping_only:
         text = case.assembly.text(value) or ""
-        here = denoted_at(case.assembly, mapping, path, value, QUEUE)
+        here = denoted_at(case.assembly, mapping, ON_FAILURE, value, QUEUE)
         holds = here is not None or text.split(":")[2:3] == ["sqs"]
-        item = evidence(mapping, *as_found(mapping, path, value, wanted, case, QUEUE), path)
+        item = evidence(mapping, *as_found(mapping, ON_FAILURE, value, wanted, case, QUEUE), ON_FAILURE)
         return Verdict.of([] if holds else [item], [item])
-    return _judge_dlq(check, case, mapping, value)
+    return _judge_queue(check, case, mapping, value)
 
 
-def _judge_dlq(check: FailureTarget, case: Case, mapping: Resource, value: Value) -> Verdict:
-    wanted = "one queue that the processor's failures go to and the audit function reads from"
-    targets: list[tuple[Resource, str, Value]] = [(mapping, "DestinationConfig.OnFailure.Destination", value)]
+def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Value) -> Verdict:
+    targets: list[tuple[Resource, str, Value]] = [(mapping, ON_FAILURE, value)]
+    if value is NO_VALUE:
+        function = case.pipeline.identify(mapping.get("FunctionName"), FUNCTION)
+        own = case.pipeline.function_targets(function) if function else ()
+        targets = [target for target in own if target[2] is not NO_VALUE] or targets
     try:
-        if value is NO_VALUE:
-            processor = case.pipeline.one("processor")
-            own = [t for t in case.pipeline.function_targets(processor) if t[2] is not NO_VALUE]
-            targets = own or targets
-        dlq = case.pipeline.one("dlq")
+        queue = case.pipeline.one(case.requirement.subjects[0])
     except Unfilled as error:
         _broken(error, case)
+        wanted = f"one queue that takes the failures of {word(check.source)}"
         return Verdict.of([evidence(mapping, str(error), wanted)])
     tally = Tally()
-    named = [t for t in targets if denoted_at(case.assembly, t[0], t[1], decided(t[2]), QUEUE) is dlq]
+    named = [t for t in targets if denoted_at(case.assembly, t[0], t[1], decided(t[2]), QUEUE) is queue]
     for holder, path, target in named or targets:
-        found, said = as_found(holder, path, target, dlq.logical_id, case, QUEUE)
+        found, said = as_found(holder, path, target, queue.logical_id, case, QUEUE)
         tally.add(bool(named), evidence(holder, found, said, path))
-    fed = [m for m in case.pipeline.mappings if m.source is dlq and m.function is not None]
+    fed = [m for m in case.pipeline.mappings if m.source is queue and m.function is not None]
     consumer = case.pipeline.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
         _undecided_ends(case)
         found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
-        tally.add(False, evidence(dlq, found, "the audit function's event source"))
+        wanted = (
+            f"the event source of {word(check.consumer)}" if check.consumer else "a function's event source"
+        )
+        tally.add(False, evidence(queue, found, wanted))
     else:
         with tally.doubting():
             certain = [m for m in fed if m.function is consumer and m.resource.exists is True]

@@ -10,8 +10,8 @@ import pytest
 
 from compliance.audit import Options, audit, names
 from compliance.document.requirements import load
-from compliance.facts.pipeline import Pipeline, Unfilled, Wiring
-from compliance.facts.subjects import Declared, find
+from compliance.facts.subjects import Declared, find, known
+from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import InputError, Status
 from compliance.rules import bind
 from compliance.template.assembly import load_template
@@ -78,9 +78,15 @@ USED = """\
 """
 
 
-def test_without_the_section_it_is_the_order_pipeline(tmp_path: Path) -> None:
-    assembly = load_template(template(tmp_path, {"Table": table()}))
-    assert isinstance(find(load(), assembly), Pipeline)
+def test_without_the_section_they_are_those_of_requirements_yaml(tmp_path: Path) -> None:
+    """As documents of 0.1 are, whose subjects were known to the engine."""
+    path = tmp_path / "requirements.yaml"
+    path.write_text(HEAD + REQUIREMENT.replace("SUBJECT", "orders_table").replace("CHECK", "{kind: present}"))
+    assert known(load(path)) == known(load())
+    assembly = load_template(
+        template(tmp_path, {"Table": table(StreamSpecification={"StreamViewType": "X"})})
+    )
+    assert find(load(path), assembly).one("orders_table").logical_id == "Table"
 
 
 def test_by_type_alone(tmp_path: Path) -> None:
@@ -308,12 +314,6 @@ def test_refused_with_file_line_and_field(tmp_path: Path, subjects: str, line: i
     assert words in str(caught.value)
 
 
-def test_a_kind_that_looks_at_the_pipelines_own_subjects_says_so(tmp_path: Path) -> None:
-    check = "{kind: coverage, alarms: [{of: table, metric: ThrottledRequests}]}"
-    with pytest.raises(InputError, match=r"ALL-01: check.kind: unknown subject 'alarms'"):
-        bind(load(document(tmp_path, TABLE, check=check)))
-
-
 # A ratio of different units
 
 READS, WRITES = (f"table.ProvisionedThroughput.{what}CapacityUnits" for what in ("Read", "Write"))
@@ -414,6 +414,6 @@ def test_metrics_of_what_it_does_not_know_are_not_assessed(tmp_path: Path) -> No
     assert "a AWS::SNS::Topic, is not known here" in (result.verdict.why or "")
 
 
-def test_the_pipelines_failure_target_asks_for_its_subjects(tmp_path: Path) -> None:
+def test_a_failure_target_without_a_mapping_asks_for_that_of_0_1(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ALL-01: check.kind: unknown subject 'stream_mapping'"):
         bind(load(document(tmp_path, TABLE, check="{kind: failure_target}")))

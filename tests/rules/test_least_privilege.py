@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from compliance.document import requirements as document
-from compliance.facts.pipeline import Pipeline
+from compliance.facts.subjects import find
+from compliance.facts.wiring import Wiring
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Status, Verdict
 from compliance.rules import Case, bind
@@ -108,10 +109,10 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp())
 
 
-def load(resources: Template) -> Pipeline:
+def load(resources: Template) -> Wiring:
     path = folder() / "template.json"
     path.write_text(json.dumps({"Parameters": {"Arn": {"Type": "String"}}, "Resources": resources}))
-    return Pipeline(load_template(path, region="us-east-1"))
+    return find(DOCUMENT, load_template(path, region="us-east-1"))
 
 
 @cache
@@ -123,7 +124,7 @@ def observations(processor: str | None = None) -> Handlers:
     return start(planned([RULE], lambda rule: case_of(found, Handlers.none("planned only"))))
 
 
-def case_of(found: Pipeline, handlers: Handlers) -> Case:
+def case_of(found: Wiring, handlers: Handlers) -> Case:
     return Case(RULE.requirement, DOCUMENT, found, date(2026, 6, 1), "dev", "", handlers)
 
 

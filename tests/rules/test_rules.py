@@ -34,10 +34,10 @@ from witness import (
     remove,
     section,
     statuses,
+    wiring,
 )
 
 from compliance import audit
-from compliance.facts.pipeline import Pipeline
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
 from compliance.rules import Case, Rule
@@ -965,7 +965,7 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
     if code is not None:
         for role, text in (("processor", code), ("audit_function", AUDIT)):
             put(f"{role}.Code", {"ZipFile": text})(draft)
-    pipeline = Pipeline(assemble(draft.stacks()), audit.names(RULES, "dev"))
+    pipeline = wiring(assemble(draft.stacks()))
     handlers = Handlers.none("handlers were not run")
 
     def case_of(rule: Rule) -> Case:

@@ -26,7 +26,7 @@ from compliance.cli import main
 from compliance.document import waivers
 from compliance.document.requirements import load
 from compliance.document.waivers import Waiver
-from compliance.facts.pipeline import Pipeline
+from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
 from compliance.rules import bind
@@ -283,7 +283,7 @@ class Laboratory:
         return judge(
             rules,
             DOCUMENT,
-            Pipeline(load_assembly(self._folder), names(rules, "dev")),
+            find(DOCUMENT, load_assembly(self._folder), names(rules, "dev")),
             as_of=BROKEN[number].as_of,
             environment="dev",
             others="not here",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import FUNCTION, MAPPING, Unfilled, Wiring
 from compliance.facts.subjects import known
+from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
 from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from compliance.facts.pipeline import FUNCTION, MAPPING
+from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import batches
 from compliance.handlers.laws import CODE, LAWS
 from compliance.handlers.laws.bench import Bench

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
-from compliance.facts.pipeline import FUNCTION, MAPPING
+from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import scenarios
 from compliance.handlers.events import Draw
 from compliance.handlers.events.template import UnknownEvent

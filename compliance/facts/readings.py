@@ -1,0 +1,223 @@
+"""Subjects that are found together: of all ways to read a stack, the one in which most links hold.
+
+A link is evidence, not a condition: where one is broken, the others still tell which resource was meant, so
+that what is broken can be reported. Names only break ties; what remains tied is no reading at all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from compliance.facts.iam import covers_action, covers_resource, is_pattern, role_statements
+from compliance.facts.references import arn_of, denoted, leaves
+from compliance.facts.wiring import TABLES, Wiring, stream
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import refs_in
+
+MAX_STEPS = 500_000  # resources that were tried; a stack that can be read in more ways is not guessed
+
+Pair = tuple[Resource, Resource]
+# How much two subjects' links say for each pair of resources.
+Weights = Mapping[Resource, Mapping[Resource, int]]
+_Rank = tuple[int, int]
+
+
+class TooMany(Exception):
+    """There are more ways to read a stack than are tried."""
+
+
+class Readings:
+    """The ways to fill some subjects at once.
+
+    Args:
+        single: by subject, how much each resource that may fill it has for itself alone (0 counts, too).
+        pairs: by two subjects, how much their links say for each pair of resources; in both directions.
+        named: whether a resource has the name that the document wants for a subject.
+    """
+
+    def __init__(
+        self,
+        single: Mapping[str, Mapping[Resource, int]],
+        pairs: Mapping[tuple[str, str], Weights],
+        named: Callable[[str, Resource], bool],
+    ) -> None:
+        self._pairs = pairs
+        self._order = _order(tuple(single), pairs)
+        self._single = {name: self._telling(name, single[name]) for name in self._order}
+        self._names = {n: frozenset(r for r in self._single[n] if named(n, r)) for n in self._order}
+        self._ahead = self._bounds()
+        self._best: _Rank | None = None
+        self._found: dict[str, dict[Resource | None, None]] = {}
+        self._steps = 0
+
+    def best(self) -> Mapping[str, Sequence[Resource | None]]:
+        """What fills each subject in the best readings: one entry where they agree. Raises TooMany."""
+        self._visit((), (0, 0))
+        return {name: tuple(self._found[name]) for name in self._order}
+
+    def _telling(self, name: str, single: Mapping[Resource, int]) -> Mapping[Resource, int]:
+        """The resources that anything speaks for."""
+        linked = {r for (own, _), weights in self._pairs.items() if own == name for r in weights}
+        return {r: points for r, points in single.items() if points or r in linked}
+
+    def _bounds(self) -> Sequence[_Rank]:
+        """By position, the most that this and all later subjects can add to a reading."""
+        found = [(0, 0)]
+        for position in range(len(self._order) - 1, -1, -1):
+            name = self._order[position]
+            most = max(self._single[name].values(), default=0)
+            for other in self._order[:position]:
+                weights = self._pairs.get((other, name), {})
+                most += max((points for own in weights.values() for points in own.values()), default=0)
+            found.append((found[-1][0] + most, found[-1][1] + bool(self._names[name])))
+        return found[::-1]
+
+    def _visit(self, chosen: tuple[Resource | None, ...], rank: _Rank) -> None:
+        if len(chosen) == len(self._order):
+            self._keep(chosen, rank)
+            return
+        for resource, gain in self._choices(chosen, rank):
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise TooMany
+            named = resource in self._names[self._order[len(chosen)]]
+            more = (rank[0] + gain, rank[1] + named)
+            if self._may_win(more, len(chosen) + 1):
+                self._visit((*chosen, resource), more)
+
+    def _may_win(self, rank: _Rank, position: int) -> bool:
+        ahead = self._ahead[position]
+        return self._best is None or (rank[0] + ahead[0], rank[1] + ahead[1]) >= self._best
+
+    def _choices(
+        self, chosen: tuple[Resource | None, ...], rank: _Rank
+    ) -> Iterator[tuple[Resource | None, int]]:
+        """What may fill the next subject, with what it adds; what is linked to those before it is first."""
+        name = self._order[len(chosen)]
+        single, names = self._single[name], self._names[name]
+        gains: dict[Resource, int] = {}
+        for other, before in zip(self._order, chosen, strict=False):
+            if before is not None:
+                for resource, points in self._pairs.get((other, name), {}).get(before, {}).items():
+                    if resource in single and resource not in chosen:
+                        gains[resource] = gains.get(resource, single[resource]) + points
+        yield from sorted(gains.items(), key=lambda entry: (-entry[1], entry[0] not in names))
+        yield None, 0
+        best = (rank[0] + max(single.values(), default=0), rank[1] + bool(names))
+        if self._may_win(best, len(chosen) + 1):
+            free = [r for r in single if r not in gains and r not in chosen]
+            for resource in sorted(free, key=lambda r: (r not in names, -single[r])):
+                yield resource, single[resource]
+
+    def _keep(self, chosen: tuple[Resource | None, ...], rank: _Rank) -> None:
+        if not all(self._supported(position, chosen) for position in range(len(chosen))):
+            return
+        if self._best is None or rank > self._best:
+            self._best, self._found = rank, {name: {} for name in self._order}
+        for name, resource in zip(self._order, chosen, strict=True):
+            self._found[name][resource] = None
+
+    def _supported(self, position: int, chosen: tuple[Resource | None, ...]) -> bool:
+        """Whether anything in a reading speaks for a resource that it has."""
+        name, resource = self._order[position], chosen[position]
+        if resource is None or self._single[name][resource]:
+            return True
+        others = zip(self._order, chosen, strict=True)
+        return any(r is not None and r in self._pairs.get((name, n), {}).get(resource, {}) for n, r in others)
+
+
+def _order(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The subjects so that each, as far as possible, is linked to one before it."""
+    linked = set(pairs)
+    found: list[str] = []
+    rest = list(names)
+    while rest:
+        near = (name for name in rest if any((name, other) in linked for other in found))
+        found.append(next(near, rest[0]))
+        rest.remove(found[-1])
+    return tuple(found)
+
+
+def groups(names: Iterable[str], linked: Iterable[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
+    """The subjects that links join, directly or through others; each group in the order given."""
+    names, joined = tuple(names), defaultdict(set)
+    for one, other in linked:
+        joined[one].add(other)
+        joined[other].add(one)
+    done: set[str] = set()
+    for name in names:
+        fresh, group = {name} - done, set[str]()
+        while fresh:
+            group |= fresh
+            fresh = {other for one in fresh for other in joined[one]} - group
+        done |= group
+        if group:
+            yield tuple(n for n in names if n in group)
+
+
+# Which pairs a link joins
+
+
+def referring(
+    wiring: Wiring, holders: Iterable[Resource], path: str, targets: Iterable[Resource]
+) -> Iterator[Pair]:
+    """Each holder with each target that it refers to at a property path or below it."""
+    wanted = set(targets)
+    types = tuple({target.type for target in wanted})
+    for holder in holders:
+        for value in leaves(holder.properties, path):
+            for item in (value, *refs_in(value)):
+                found = denoted(wiring.assembly, item, *types)
+                if found in wanted:
+                    yield holder, found
+
+
+def allowed(
+    wiring: Wiring, holders: Iterable[Resource], action: str, targets: Iterable[Resource]
+) -> Iterator[Pair]:
+    """Each holder with each target that its role names for an action, or for any of a pattern of actions.
+
+    A wildcard for everything names nothing.
+    """
+    text = wiring.assembly.text
+    named: dict[str, list[Resource]] = defaultdict(list)
+    for target in targets:
+        for arn in (arn_of(target), *([stream(target)] if target.type in TABLES else ())):
+            if found := text(arn):
+                named[found].append(target)
+    known: dict[str, tuple[Resource, ...]] = {}
+    for holder in holders:
+        for granted, resources in _grants(wiring, holder):
+            if covers_action(granted, action) or covers_action(action, granted):
+                for pattern in resources:
+                    if pattern not in known:
+                        known[pattern] = tuple(_of_arn(pattern, named))
+                    yield from ((holder, target) for target in known[pattern])
+
+
+def _of_arn(pattern: str, named: Mapping[str, Sequence[Resource]]) -> Iterator[Resource]:
+    """What an ARN or a pattern of ARNs names, whole or in part: a bucket's objects, a table's index."""
+    start = pattern
+    while start.count(":") > 4 and start not in named and "/" in start:
+        start = start.rpartition("/")[0]
+    if start in named and "/stream/" not in pattern.removeprefix(start):
+        yield from named[start]
+    elif is_pattern(pattern) and pattern != "*":
+        for arn, targets in named.items():
+            if covers_resource(pattern, arn):
+                yield from targets
+
+
+def _grants(wiring: Wiring, holder: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
+    """What a function's role allows: each action with its resources."""
+    known = wiring.once(_all_grants)
+    if holder not in known:
+        role = wiring.role_of(holder)
+        own = [s for s in role_statements(wiring.assembly, role) if s.allow] if role else []
+        known[holder] = [(action, s.resources) for s in own for action in s.actions]
+    return known[holder]
+
+
+def _all_grants(wiring: Wiring) -> dict[Resource, Sequence[tuple[str, tuple[str, ...]]]]:
+    return {}

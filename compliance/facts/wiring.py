@@ -1,0 +1,300 @@
+"""What fills the subjects of a document in an assembly, what hangs on them, and what values denote."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import msgspec
+
+from compliance.facts.iam import attached_policies
+from compliance.facts.references import ANY, Forms, denoted
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import Ref, Value, refs_in, to_list
+from compliance.template.paths import values
+from compliance.template.physical_names import name_property
+
+TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
+FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
+MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
+TOPIC, LOG_GROUP, KEY = "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::KMS::Key"
+
+T = TypeVar("T")
+
+
+class Unfilled(Exception):
+    """A subject that no resource fills, or that several could: says which, and for want of what.
+
+    `doubt` where only the deployment decides.
+    """
+
+    def __init__(self, why: str, *, doubt: bool = False) -> None:
+        super().__init__(why)
+        self.doubt = doubt
+
+
+class Mapping_(msgspec.Struct, frozen=True):
+    """An event source mapping with what its ends resolve to (None where that is not in the assembly)."""
+
+    resource: Resource
+    source: Resource | None
+    function: Resource | None
+
+
+class Wiring(ABC):
+    """An assembly whose resources fill the subjects that a document names. Rules know no more of it."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        self._made: dict[Callable[[Wiring], Any], Any] = {}
+        self.bound: Any = None  # the names of a document's expressions: see `compliance.facts.expressions`
+
+    def once(self, make: Callable[[Wiring], T]) -> T:
+        """What a function makes of the whole wiring, made once: where a rule keeps an index."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
+
+    @abstractmethod
+    def one(self, name: str) -> Resource:
+        """The resource that fills a subject. Raises Unfilled."""
+
+    @abstractmethod
+    def all(self, name: str) -> tuple[Resource, ...]:
+        """The resources of a subject or a group. Raises Unfilled where one it rests on is not filled."""
+
+    @property
+    @abstractmethod
+    def filled(self) -> Mapping[str, Resource | None]:
+        """What fills each subject that is no group; None where nothing does, or several could."""
+
+    def fillers(self) -> Iterator[Resource]:
+        """Every resource that fills a subject."""
+        return (resource for resource in self.filled.values() if resource)
+
+    # What a value denotes
+
+    def role_of(self, function: Resource | None) -> Resource | None:
+        return self.identify(function.get("Role"), ROLE) if function else None
+
+    def identify(self, value: Value, *types: str, forms: Forms = ANY) -> Resource | None:
+        """The resource that a value denotes: by reference, or by its name, URL or ARN written out.
+
+        With `forms`, only where the value is of such a kind; see `compliance.facts.references`.
+        """
+        return denoted(self.assembly, value, *types, forms=forms)
+
+    @cached_property
+    def mappings(self) -> tuple[Mapping_, ...]:
+        return tuple(
+            Mapping_(
+                resource,
+                self.identify(resource.get("EventSourceArn"), *TABLES, QUEUE),
+                self.identify(resource.get("FunctionName"), FUNCTION),
+            )
+            for resource in self.assembly.resources(MAPPING)
+        )
+
+    def failure_target(self, mapping: Resource) -> Value:
+        """The ARN that a stream mapping sends its failures to."""
+        return mapping.get("DestinationConfig.OnFailure.Destination")
+
+    def function_targets(self, function: Resource) -> Iterator[tuple[Resource, str, Value]]:
+        """Where a function's own asynchronous failures go: holder, property, ARN."""
+        yield function, "DeadLetterConfig.TargetArn", function.get("DeadLetterConfig.TargetArn")
+        for config in self._invoke_configs.get(function, ()):
+            path = "DestinationConfig.OnFailure.Destination"
+            yield config, path, config.get(path)
+
+    @cached_property
+    def _invoke_configs(self) -> Mapping[Resource | None, Sequence[Resource]]:
+        """By function, what says how it is invoked asynchronously."""
+        found: dict[Resource | None, list[Resource]] = defaultdict(list)
+        for config in self.assembly.resources("AWS::Lambda::EventInvokeConfig"):
+            found[self.identify(config.get("FunctionName"), FUNCTION)].append(config)
+        return found
+
+    def environment(self, function: Resource) -> Mapping[str, Value]:
+        """A function's environment variables, resolved."""
+        variables = function.get("Environment.Variables")
+        return variables if isinstance(variables, dict) else {}
+
+    # What belongs to it
+
+    @cached_property
+    def members(self) -> tuple[Resource, ...]:
+        """The resources that fill a subject and what hangs on them, in the order of the templates."""
+        members = set(self.fillers())
+        fresh = set(members)
+        while fresh:
+            used = {found for member in fresh for found in self._used_by(member)}
+            hung = {found for member in fresh for found in self._hung_on(member)}
+            fresh = (used | hung) - members
+            members |= fresh
+        return tuple(r for r in self.assembly.resources() if r in members)
+
+    def _hung_on(self, member: Resource) -> Iterator[Resource]:
+        """What hangs on a member: what names it, and the log groups of a function."""
+        yield from self._hanging.get(member, ())
+        if member.type == FUNCTION:
+            yield from self._log_groups.get(f"/aws/lambda/{self.assembly.text(member.ref)}", ())
+
+    def _used_by(self, member: Resource) -> Iterator[Resource]:
+        for path, types in USES.get(member.type, ()):
+            for value in values(member.properties, path):
+                for found in (self.identify(item, *types) for item in to_list(value)):
+                    if found:
+                        yield found
+        if member.type == ROLE:
+            yield from attached_policies(self.assembly, member)
+
+    @cached_property
+    def _hanging(self) -> Mapping[Resource, Sequence[Resource]]:
+        """What hangs on each resource by naming it."""
+        found: dict[Resource, list[Resource]] = defaultdict(list)
+        for resource in self.assembly.resources(*HANGS_ON):
+            for path, types in HANGS_ON[resource.type]:
+                for value in values(resource.properties, path):
+                    for target in (self.identify(item, *types) for item in to_list(value)):
+                        if target:
+                            found[target].append(resource)
+        for resource in self.assembly.resources():
+            if resource.type not in (*HANGS_ON, *WORKLOADS) and name_property(resource.type):
+                for target in self._referred_to(resource):
+                    found[target].append(resource)
+        return found
+
+    def _referred_to(self, resource: Resource) -> Iterator[Resource]:
+        """What a resource refers to, or names in an alarm rule."""
+        for ref in refs_in(resource.properties):
+            target = self.assembly.resource(ref)
+            if target and target is not resource:
+                yield target
+        rule = self.assembly.text(resource.get("AlarmRule")) or ""
+        for name in re.findall(r"\(\s*[\"']?([^)\"']+)[\"']?\s*\)", rule):
+            target = self.identify(name, ALARM)
+            if target:
+                yield target
+
+    @cached_property
+    def _log_groups(self) -> Mapping[str | None, Sequence[Resource]]:
+        """The log groups by their names."""
+        found: dict[str | None, list[Resource]] = defaultdict(list)
+        for group in self.assembly.resources(LOG_GROUP):
+            for name in to_list(group.get("LogGroupName")):
+                found[self.assembly.text(name)].append(group)
+        return found
+
+
+# What a resource brings in by naming it, and what hangs on a resource by naming it: property paths and
+# the types that count. `*` stands for any item of a list or any key of an object.
+
+_KEYS = (KEY, "AWS::KMS::Alias")
+USES: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+    FUNCTION: (
+        ("Role", (ROLE,)),
+        ("LoggingConfig.LogGroup", (LOG_GROUP,)),
+        ("KmsKeyArn", _KEYS),
+        ("DeadLetterConfig.TargetArn", (QUEUE, TOPIC)),
+    ),
+    QUEUE: (("RedrivePolicy.deadLetterTargetArn", (QUEUE,)), ("KmsMasterKeyId", _KEYS)),
+    BUCKET: (
+        (
+            "BucketEncryption.ServerSideEncryptionConfiguration.*.ServerSideEncryptionByDefault.KMSMasterKeyID",
+            _KEYS,
+        ),
+        ("LoggingConfiguration.DestinationBucketName", (BUCKET,)),
+    ),
+    "AWS::DynamoDB::Table": (("SSESpecification.KMSMasterKeyId", _KEYS),),
+    "AWS::DynamoDB::GlobalTable": (("Replicas.*.SSESpecification.KMSMasterKeyId", _KEYS),),
+    MAPPING: (("DestinationConfig.OnFailure.Destination", (QUEUE, TOPIC)),),
+    ALARM: (
+        ("AlarmActions", (TOPIC,)),
+        ("OKActions", (TOPIC,)),
+        ("InsufficientDataActions", (TOPIC,)),
+    ),
+    TOPIC: (("KmsMasterKeyId", _KEYS),),
+    LOG_GROUP: (("KmsKeyId", _KEYS),),
+    "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+    "AWS::ApiGatewayV2::Stage": (("AccessLogSettings.DestinationArn", (LOG_GROUP,)),),
+    "AWS::ApiGateway::Stage": (("AccessLogSetting.DestinationArn", (LOG_GROUP,)),),
+}
+_OF_API = (("ApiId", ("AWS::ApiGatewayV2::Api",)), ("RestApiId", ("AWS::ApiGateway::RestApi",)))
+HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+    MAPPING: (("FunctionName", (FUNCTION,)),),
+    ALARM: (
+        ("Dimensions.*.Value", (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP)),
+        (
+            "Metrics.*.MetricStat.Metric.Dimensions.*.Value",
+            (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP),
+        ),
+    ),
+    LOG_GROUP: (("LogGroupName", (LOG_GROUP,)),),
+    "AWS::Lambda::EventInvokeConfig": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Permission": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Alias": (("FunctionName", (FUNCTION,)),),
+    "AWS::Lambda::Version": (("FunctionName", (FUNCTION,)),),
+    "AWS::S3::BucketPolicy": (("Bucket", (BUCKET,)),),
+    "AWS::SQS::QueuePolicy": (("Queues", (QUEUE,)),),
+    "AWS::SNS::TopicPolicy": (("Topics", (TOPIC,)),),
+    "AWS::SNS::Subscription": (("TopicArn", (TOPIC,)),),
+    "AWS::KMS::Alias": (("TargetKeyId", (KEY,)),),
+    **dict.fromkeys(
+        (
+            *(f"AWS::ApiGatewayV2::{kind}" for kind in ("Authorizer", "Integration", "Route", "Stage")),
+            *(f"AWS::ApiGateway::{kind}" for kind in ("Authorizer", "Method", "Resource", "Stage")),
+        ),
+        _OF_API,
+    ),
+}
+
+
+# They may use what fills a subject without being part of it.
+WORKLOADS = (FUNCTION, ROLE, QUEUE, TOPIC, BUCKET, *TABLES, LOG_GROUP, KEY)
+
+
+# Parts of subjects' names that are written in capitals.
+CAPITALS = frozenset(
+    [
+        "acl",
+        "alb",
+        "api",
+        "arn",
+        "cdn",
+        "dlq",
+        "dns",
+        "ecs",
+        "eks",
+        "elb",
+        "iam",
+        "id",
+        "kms",
+        "nat",
+        "nlb",
+        "rds",
+        "sns",
+        "sqs",
+        "tls",
+        "vpc",
+        "waf",
+    ]
+)
+
+
+def spoken(subject: str) -> str:
+    """A subject's name as it is spoken of."""
+    return " ".join(part.upper() if part in CAPITALS else part for part in subject.split("_"))
+
+
+def word(subject: str) -> str:
+    """A subject as it is spoken of, in a sentence."""
+    return f"the {spoken(subject)}"
+
+
+def stream(table: Resource) -> Ref:
+    return Ref(table.stack.name, table.logical_id, "StreamArn")
