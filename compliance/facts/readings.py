@@ -15,7 +15,7 @@ from compliance.facts.wiring import TABLES, Wiring, stream
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import refs_in
 
-MAX_STEPS = 500_000  # resources that were tried; a stack that can be read in more ways is not guessed
+MAX_STEPS = 50_000  # resources that were tried; a stack that can be read in more ways is not guessed
 
 Pair = tuple[Resource, Resource]
 # How much two subjects' links say for each pair of resources.

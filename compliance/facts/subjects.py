@@ -119,9 +119,7 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         """What does not go together."""
         if self.links and (self.many or self.refers_to or self.referred_by):
-            raise ValueError(
-                "links tell who fills a single subject that has no other selectors than type and where"
-            )
+            raise ValueError("links are for a single subject without refers_to and referred_by")
         if self.among is not None and not self.many:
             raise ValueError("among makes a group: it goes with many")
         if self.needs is not None and self.among is None:
@@ -176,6 +174,7 @@ def listed(names: Names | None) -> list[str]:
 def known(document: Document) -> Mapping[str, str]:
     """The subjects that a document's requirements may name, with what each is in words."""
     conditions(document)
+    clues(document)
     return {name: subject.about for name, subject in read(document).items()} | MEMBERS
 
 

@@ -273,6 +273,115 @@ def test_what_hangs_on_a_subject_is_a_member(tmp_path: Path) -> None:
     assert [r.logical_id for r in found.all("members")] == ["Api", "Stage", "Visits"]
 
 
+# Links: evidence that may be broken
+
+LINKED = """\
+  function:
+    type: AWS::Lambda::Function
+    about: the function that is fed
+    links: [{refers_to: table, may: "dynamodb:*"}]
+  mapping:
+    type: AWS::Lambda::EventSourceMapping
+    about: what feeds it
+    links: [{refers_to: function, property: FunctionName}, {refers_to: table, property: EventSourceArn}]
+  table:
+    type: AWS::DynamoDB::Table
+    about: the table that feeds it
+    links: [{that: has(self.StreamSpecification)}]
+"""
+STREAMS = {"StreamViewType": "NEW_IMAGE"}
+
+
+def chain(name: str, **changed: Any) -> dict[str, Any]:
+    """A table, a function that may read it, and the mapping between them."""
+    arn = {"Fn::GetAtt": [f"{name}Table", "Arn"]}
+    statement = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": arn}
+    policy = {"PolicyName": "p", "PolicyDocument": {"Statement": [statement]}}
+    return {
+        f"{name}Table": table(StreamSpecification=STREAMS),
+        f"{name}Function": resource("AWS::Lambda::Function", Role={"Fn::GetAtt": [f"{name}Role", "Arn"]}),
+        f"{name}Role": resource("AWS::IAM::Role", Policies=[policy]),
+        f"{name}Mapping": resource(
+            "AWS::Lambda::EventSourceMapping",
+            FunctionName={"Ref": f"{name}Function"},
+            EventSourceArn={"Fn::GetAtt": [f"{name}Table", "StreamArn"]},
+        ),
+    } | changed
+
+
+def filled(found: Wiring) -> dict[str, str | None]:
+    return {name: resource and resource.logical_id for name, resource in found.filled.items()}
+
+
+WHOLE = {"function": "OneFunction", "mapping": "OneMapping", "table": "OneTable"}
+
+
+def fed_by(source: Any) -> dict[str, Any]:
+    return resource(
+        "AWS::Lambda::EventSourceMapping",
+        FunctionName={"Ref": "OneFunction"},
+        EventSourceArn=source,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, WHOLE),
+        ({"OneRole": resource("AWS::IAM::Role")}, WHOLE),
+        ({"OneTable": table()}, WHOLE),
+        ({"OneMapping": fed_by(UNKNOWN)}, WHOLE),
+        ({"OneMapping": fed_by({"Fn::GetAtt": ["Plain", "Arn"]}), "Plain": table()}, WHOLE),
+        ({"OneMapping": table()}, WHOLE | {"mapping": None}),
+        ({"OneFunction": table()}, WHOLE | {"function": None}),
+    ],
+)
+def test_what_is_linked_most_is_meant_though_a_link_is_broken(
+    tmp_path: Path, changed: dict[str, Any], found: dict[str, str | None]
+) -> None:
+    resources = chain("One", **changed) | {"Spare": table()}
+    assert filled(wiring(tmp_path, LINKED, resources)) == found
+
+
+def test_readings_that_are_tied_are_said_unless_a_name_decides(tmp_path: Path) -> None:
+    resources = chain("One") | chain("Two")
+    found = wiring(tmp_path, LINKED, resources)
+    with pytest.raises(Unfilled, match=r"table: several could be .*: OneTable and TwoTable$"):
+        found.one("table")
+    resources["TwoTable"]["Properties"]["TableName"] = "dev-t"
+    loaded = load(document(tmp_path, LINKED, check='{kind: name, pattern: "{env}-t"}'))
+    named = find(loaded, load_template(template(tmp_path, resources)), names(bind(loaded), "dev"))
+    assert filled(named) == {name: text.replace("One", "Two") for name, text in WHOLE.items()}
+
+
+def test_no_resource_fills_two_subjects_that_are_found_together(tmp_path: Path) -> None:
+    subjects = """\
+  first:
+    type: AWS::SQS::Queue
+    about: the first queue
+    links: [{refers_to: second, property: RedrivePolicy}]
+  second: {type: AWS::SQS::Queue, about: where its failures go}
+"""
+    arn = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:own"}
+    queue = resource("AWS::SQS::Queue", QueueName="own", RedrivePolicy={"deadLetterTargetArn": arn})
+    found = wiring(tmp_path, subjects, {"Q": queue}, "first")
+    assert filled(found) == {"first": None, "second": None}
+
+
+def test_a_group_among_others_has_their_order_and_asks_for_each(tmp_path: Path) -> None:
+    subjects = LINKED + "  both: {type: '*', about: both, many: true, among: [table, function]}\n"
+    found = wiring(tmp_path, subjects, chain("One"))
+    assert [r.logical_id for r in found.all("both")] == ["OneTable", "OneFunction"]
+    with pytest.raises(Unfilled, match="table: nothing is the table that feeds it"):
+        wiring(tmp_path, subjects, chain("One", OneTable=resource("AWS::SNS::Topic"))).all("both")
+
+
+def test_members_are_not_all_there_where_a_subject_is_missing(tmp_path: Path) -> None:
+    found = wiring(tmp_path, LINKED, chain("One", OneMapping=table()), "members")
+    with pytest.raises(Unfilled, match="mapping: nothing is what feeds it"):
+        found.all("members")
+
+
 # What is refused
 
 
@@ -303,6 +412,23 @@ def test_what_hangs_on_a_subject_is_a_member(tmp_path: Path) -> None:
         ("  table: {type: [], about: one}\n", 7, "subjects.table.type: "),
         (TABLE + "  members: {type: A::B, about: one}\n", 8, "subjects.members: is every resource"),
         ("  Table: {type: A::B, about: one}\n", 7, "subjects.Table: a name is of this form: "),
+        (
+            "  table: {type: A::B, about: one, links: [{counts: 2}]}\n",
+            7,
+            "one of refers_to, referred_by and that",
+        ),
+        (
+            "  table: {type: A::B, about: one, many: true, links: [{that: 'true'}]}\n",
+            7,
+            "links are for a single",
+        ),
+        (
+            "  table: {type: A::B, about: one, links: [{refers_to: x}]}\n",
+            7,
+            "links.0.refers_to: unknown subject",
+        ),
+        ("  table: {type: A::B, about: one, links: [{that: 'slef.X'}]}\n", 7, "links.0.that: column 1: "),
+        ("  table: {type: A::B, about: one, among: members}\n", 7, "it goes with many"),
         ("  other: {type: A::B, about: one}\n", 13, "ALL-01: subject: unknown subject 'table'; known are"),
     ],
 )
