@@ -120,8 +120,8 @@ def audit(
         assembly, find_others = _input(options, document, rules, environment, stack, progress, deployment)
         if scanners:
             scanners.scan(_templates(assembly), options.as_of)
-        pipeline = find(document, assembly, names(rules, environment), environment)
-        observations = _observations(options, rules, document, pipeline, environment)
+        wiring = find(document, assembly, names(rules, environment), environment)
+        observations = _observations(options, rules, document, wiring, environment)
         progress("judging")
         others = find_others()
         alike = tuple(_alike(document, environment, assembly, others))
@@ -129,7 +129,7 @@ def audit(
         results = judge(
             rules,
             document,
-            pipeline,
+            wiring,
             as_of=options.as_of,
             environment=environment,
             others=others,
@@ -142,7 +142,7 @@ def audit(
         kind = "stack" if deployment else assembly.kind
         subject = Subject(kind, str(_path(options)), assembly.digest, environment)
 
-        drawn = diagram(pipeline)
+        drawn = diagram(wiring)
         hidden, beside = unseen(assembly, document)
 
         def score(known: Baseline | None) -> Scorecard:
@@ -333,7 +333,7 @@ def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[st
 def judge(
     rules: Sequence[Rule],
     document: Document,
-    pipeline: Wiring,
+    wiring: Wiring,
     *,
     as_of: date,
     environment: str,
@@ -343,7 +343,7 @@ def judge(
     """Every rule's verdict, in the document's order. See `compliance.rules.Case` for the arguments."""
 
     def result(rule: Rule) -> Result:
-        case = Case(rule.requirement, document, pipeline, as_of, environment, others, observations)
+        case = Case(rule.requirement, document, wiring, as_of, environment, others, observations)
         return _result(rule, case)
 
     # The handlers run meanwhile: what needs them comes last.
@@ -353,7 +353,7 @@ def judge(
 
 
 def _observations(
-    options: Options, rules: Sequence[Rule], document: Document, pipeline: Wiring, environment: str
+    options: Options, rules: Sequence[Rule], document: Document, wiring: Wiring, environment: str
 ) -> Handlers:
     """The handlers that the rules ask for, which run in the background from now on."""
     from compliance.handlers.runs import Handlers, start
@@ -364,7 +364,7 @@ def _observations(
     nothing = Handlers.none("planned only")
 
     def case_of(rule: Rule) -> Case:
-        return Case(rule.requirement, document, pipeline, options.as_of, environment, "", nothing)
+        return Case(rule.requirement, document, wiring, options.as_of, environment, "", nothing)
 
     return start(planned(rules, case_of), cache=options.cache)
 

@@ -149,7 +149,7 @@ def audit(
     compliance audit --format junit --output j.xml --format html --output r.html
     compliance audit --app "python app.py" --as-of 2027-05-01
     compliance audit --template stack.yaml --skip-scanners
-    compliance audit --deployed prod-order-pipeline-backend --env prod
+    compliance audit --deployed prod-shop-backend --env prod
     compliance audit --write-baseline known.json      adopt the gate as you are
     compliance audit --baseline known.json --history runs.jsonl
     compliance audit --attest audit.json --keep audited    see compliance deploy

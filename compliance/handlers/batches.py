@@ -58,37 +58,35 @@ class Source(msgspec.Struct, frozen=True):
         return self.trigger in STREAMS
 
 
-def sources(pipeline: Wiring, function: Resource) -> tuple[Source, ...]:
+def sources(wiring: Wiring, function: Resource) -> tuple[Source, ...]:
     """Every batch source of a function. Raises Undecided where a mapping hangs on the deployment."""
     found = [
-        _of_mapping(pipeline, m)
-        for m in pipeline.assembly.resources(MAPPING)
-        if _feeds(pipeline, m, function)
+        _of_mapping(wiring, m) for m in wiring.assembly.resources(MAPPING) if _feeds(wiring, m, function)
     ]
     found += [
         Source("sns")
-        for s in pipeline.assembly.resources("AWS::SNS::Subscription")
-        if s.get("Protocol") == "lambda" and pipeline.identify(s.get("Endpoint"), FUNCTION) is function
+        for s in wiring.assembly.resources("AWS::SNS::Subscription")
+        if s.get("Protocol") == "lambda" and wiring.identify(s.get("Endpoint"), FUNCTION) is function
     ]
-    for bucket, value in _notified(pipeline):
-        if pipeline.identify(value, FUNCTION) is function:
-            name = pipeline.assembly.text(bucket)
+    for bucket, value in _notified(wiring):
+        if wiring.identify(value, FUNCTION) is function:
+            name = wiring.assembly.text(bucket)
             found.append(Source("s3", bucket=physical(name) if name else None))
     return tuple(source for source in found if source)
 
 
-def _feeds(pipeline: Wiring, mapping: Resource, function: Resource) -> bool:
-    return pipeline.identify(mapping.get("FunctionName"), FUNCTION) is function
+def _feeds(wiring: Wiring, mapping: Resource, function: Resource) -> bool:
+    return wiring.identify(mapping.get("FunctionName"), FUNCTION) is function
 
 
-def _of_mapping(pipeline: Wiring, mapping: Resource) -> Source | None:
-    source = pipeline.identify(mapping.get("EventSourceArn"), *TABLES, QUEUE, "AWS::Kinesis::Stream")
-    trigger = _trigger(pipeline, mapping, source)
+def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
+    source = wiring.identify(mapping.get("EventSourceArn"), *TABLES, QUEUE, "AWS::Kinesis::Stream")
+    trigger = _trigger(wiring, mapping, source)
     if trigger is None:
         return None
     size = decided(mapping.get("BatchSize"))
     types = decided(mapping.get("FunctionResponseTypes"))
-    names = dict(key_schema(pipeline, source.get("KeySchema"))) if source and trigger == "dynamodb" else {}
+    names = dict(key_schema(wiring, source.get("KeySchema"))) if source and trigger == "dynamodb" else {}
     kinds = attribute_types(source) if source and names else {}
     return Source(
         trigger,
@@ -96,14 +94,14 @@ def _of_mapping(pipeline: Wiring, mapping: Resource) -> Source | None:
         isinstance(types, list) and "ReportBatchItemFailures" in types,
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
         {name: kinds.get(name, "S") for name in names},
-        trigger == "sqs" and source is not None and _takes_failures(pipeline, source),
+        trigger == "sqs" and source is not None and _takes_failures(wiring, source),
     )
 
 
-def _trigger(pipeline: Wiring, mapping: Resource, source: Resource | None) -> Trigger | None:
+def _trigger(wiring: Wiring, mapping: Resource, source: Resource | None) -> Trigger | None:
     if source:
         return "dynamodb" if source.type in TABLES else "sqs" if source.type == QUEUE else "kinesis"
-    text = pipeline.assembly.text(mapping.get("EventSourceArn")) or ""
+    text = wiring.assembly.text(mapping.get("EventSourceArn")) or ""
     named: dict[str, Trigger] = {":dynamodb:": "dynamodb", ":sqs:": "sqs", ":kinesis:": "kinesis"}
     found = next((trigger for service, trigger in named.items() if service in text), None)
     if found is None and not text:
@@ -111,12 +109,12 @@ def _trigger(pipeline: Wiring, mapping: Resource, source: Resource | None) -> Tr
     return found
 
 
-def _takes_failures(pipeline: Wiring, queue: Resource) -> bool:
-    targets = (pipeline.failure_target(m) for m in pipeline.assembly.resources(MAPPING))
-    return any(pipeline.identify(target, QUEUE) is queue for target in targets)
+def _takes_failures(wiring: Wiring, queue: Resource) -> bool:
+    targets = (wiring.failure_target(m) for m in wiring.assembly.resources(MAPPING))
+    return any(wiring.identify(target, QUEUE) is queue for target in targets)
 
 
-def _notified(pipeline: Wiring) -> Iterator[tuple[Any, Any]]:
+def _notified(wiring: Wiring) -> Iterator[tuple[Any, Any]]:
     """Buckets and the functions that they tell of their objects, themselves or by CDK's custom resource."""
     places = (
         ("AWS::S3::Bucket", "NotificationConfiguration.LambdaConfigurations", "Function"),
@@ -127,7 +125,7 @@ def _notified(pipeline: Wiring) -> Iterator[tuple[Any, Any]]:
         ),
     )
     for type_, path, name in places:
-        for resource in pipeline.assembly.resources(type_):
+        for resource in wiring.assembly.resources(type_):
             for each in to_list(resource.get(path)):
                 if isinstance(each, dict):
                     bucket = resource.ref if type_ == "AWS::S3::Bucket" else resource.get("BucketName")

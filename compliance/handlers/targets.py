@@ -51,9 +51,9 @@ class NotRun(msgspec.Struct, frozen=True):
     excused: bool = False
 
 
-def target(pipeline: Wiring, function: Resource) -> Target | NotRun:
+def target(wiring: Wiring, function: Resource) -> Target | NotRun:
     """A function with its code, or why it is not run."""
-    assembly = pipeline.assembly
+    assembly = wiring.assembly
     if isinstance(function.exists, Unknown):
         return NotRun(f"{function.logical_id} hangs on a condition: {function.exists.why}")
     runtime, handler = assembly.text(function.get("Runtime")), assembly.text(function.get("Handler"))
@@ -61,71 +61,71 @@ def target(pipeline: Wiring, function: Resource) -> Target | NotRun:
         return NotRun(f"{function.logical_id} states no runtime and handler: an image is not run")
     if not runtime.startswith(("nodejs", "python")):
         return NotRun(f"{function.logical_id}: handlers of {runtime} are not run")
-    code = _code(pipeline, function)
+    code = _code(wiring, function)
     if code is None:
         return NotRun(
             f"the code of {function.logical_id} is not in the {assembly.kind}", assembly.kind == "template"
         )
-    texts = {name: assembly.text(value) for name, value in pipeline.environment(function).items()}
+    texts = {name: assembly.text(value) for name, value in wiring.environment(function).items()}
     environment = {name: physical(text) for name, text in texts.items() if text is not None}
     places = [match for text in texts.values() if text for match in PLACE.finditer(text)]
-    layers = _layers(pipeline, function)
+    layers = _layers(wiring, function)
     made_up = {_made_up(match[1]): match[0] for match in places}
     program = Program(runtime, handler, code, environment, layers or ())
-    return Target(function, program, layers is None, pipeline.once(tables), made_up)
+    return Target(function, program, layers is None, wiring.once(tables), made_up)
 
 
-def _layers(pipeline: Wiring, function: Resource) -> tuple[Path, ...] | None:
+def _layers(wiring: Wiring, function: Resource) -> tuple[Path, ...] | None:
     """The function's layers in order; None where one is not in the assembly."""
     stated = function.get("Layers")
     if stated is NO_VALUE:
         return ()
-    known = pipeline.assembly.resources("AWS::Lambda::LayerVersion")
+    known = wiring.assembly.resources("AWS::Lambda::LayerVersion")
     found = []
     for layer in stated if isinstance(stated, list) else [stated]:
         resource = next((one for one in known if one.ref == layer), None)
-        asset = pipeline.assembly.asset(resource.get("Content.S3Key")) if resource else None
+        asset = wiring.assembly.asset(resource.get("Content.S3Key")) if resource else None
         if not isinstance(asset, Path):
             return None
         found.append(asset)
     return tuple(found)
 
 
-def _code(pipeline: Wiring, function: Resource) -> Path | str | None:
-    inline = pipeline.assembly.text(function.get("Code.ZipFile"))
-    return inline if inline is not None else pipeline.assembly.asset(function.get("Code.S3Key"))
+def _code(wiring: Wiring, function: Resource) -> Path | str | None:
+    inline = wiring.assembly.text(function.get("Code.ZipFile"))
+    return inline if inline is not None else wiring.assembly.asset(function.get("Code.S3Key"))
 
 
-def tables(pipeline: Wiring) -> Mapping[str, Table]:
+def tables(wiring: Wiring) -> Mapping[str, Table]:
     """The keys of every table and of its indexes, by its name: what tells one item from another."""
     found = {}
-    for resource in pipeline.assembly.resources(*TABLES):
-        name = pipeline.assembly.text(resource.ref)
-        keys = tuple(name for name, _ in key_schema(pipeline, resource.get("KeySchema")))
+    for resource in wiring.assembly.resources(*TABLES):
+        name = wiring.assembly.text(resource.ref)
+        keys = tuple(name for name, _ in key_schema(wiring, resource.get("KeySchema")))
         indexes = {
-            str(index.get("IndexName")): tuple(n for n, _ in key_schema(pipeline, index.get("KeySchema")))
+            str(index.get("IndexName")): tuple(n for n, _ in key_schema(wiring, index.get("KeySchema")))
             for path in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
             for index in to_list(resource.get(path))
             if isinstance(index, dict)
         }
         if name and keys:
-            found[physical(name)] = Table(keys, indexes, _types(pipeline, resource))
+            found[physical(name)] = Table(keys, indexes, _types(wiring, resource))
     return found
 
 
-def _types(pipeline: Wiring, table: Resource) -> Mapping[str, str]:
+def _types(wiring: Wiring, table: Resource) -> Mapping[str, str]:
     """The type (S, N, B) of each attribute that a key has."""
-    text = pipeline.assembly.text
+    text = wiring.assembly.text
     stated = [one for one in to_list(table.get("AttributeDefinitions")) if isinstance(one, dict)]
     types = {text(one.get("AttributeName")): text(one.get("AttributeType")) for one in stated}
     return {name: kind for name, kind in types.items() if name and kind}
 
 
-def key_schema(pipeline: Wiring, schema: Value) -> Iterator[tuple[str, str]]:
+def key_schema(wiring: Wiring, schema: Value) -> Iterator[tuple[str, str]]:
     """Name and role (HASH, RANGE) of each key attribute."""
     for key in to_list(schema):
         if isinstance(key, dict):
-            name, role = pipeline.assembly.text(key.get("AttributeName")), key.get("KeyType")
+            name, role = wiring.assembly.text(key.get("AttributeName")), key.get("KeyType")
             if name:
                 yield name, str(role)
 

@@ -380,7 +380,7 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
 @aims(Present)
 def present(check: Present, case: Case) -> Iterator[Aim]:
     for subject in case.requirement.subjects:
-        found = case.pipeline.all(subject)
+        found = case.wiring.all(subject)
         edits = tuple(edit for resource in found for edit in remove(resource))
         yield Aim(f"no {subject}", found[0], edits)
         edits = tuple(edit for resource in found for edit in never(resource))
@@ -462,7 +462,7 @@ def outputs(check: Outputs, case: Case) -> Iterator[Aim]:
             (stack.name, key)
             for stack in case.assembly.stacks
             for key, (value, _) in stack.outputs.items()
-            if case.pipeline.identify(value, target.type) is target
+            if case.wiring.identify(value, target.type) is target
         ]
 
         def changed(path: Path_, value: Any, found: list[tuple[str, str]] = found) -> tuple[Edit, ...]:
@@ -483,7 +483,7 @@ def outputs(check: Outputs, case: Case) -> Iterator[Aim]:
 def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
     functions = case.subjects()
     for function, other in zip(functions, (*functions[1:], functions[0]), strict=True):
-        role = case.pipeline.role_of(function)
+        role = case.wiring.role_of(function)
         assert role
         if other is not function:
             yield Aim("the other's role", function, put(function, "Role", function_role(other)))
@@ -524,7 +524,7 @@ def _trusts() -> Iterator[tuple[str, Any]]:
 @aims(Redrive)
 def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
     [queue] = case.subjects()
-    second = case.pipeline.identify(queue.get("RedrivePolicy.deadLetterTargetArn"), QUEUE)
+    second = case.wiring.identify(queue.get("RedrivePolicy.deadLetterTargetArn"), QUEUE)
     assert second
     path = "RedrivePolicy"
     yield Aim("no second queue", queue, drop(queue, path))
@@ -537,7 +537,7 @@ def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
         yield Aim("no alarm on the second queue", alarm.resource, remove(alarm.resource))
     denied = {"redrivePermission": "denyAll"}
     yield Aim("a second queue that takes nothing", second, put(second, "RedriveAllowPolicy", denied))
-    for mapping in case.pipeline.mappings:
+    for mapping in case.wiring.mappings:
         if mapping.source is queue and mapping.function and second.stack is mapping.function.stack:
             reader = {"EventSourceArn": _arn(second), "FunctionName": _ref(mapping.function)}
             more = add(second, "Reader", mapping.resource.type, reader)
@@ -632,7 +632,7 @@ def _beyond(check: Permissions, case: Case) -> Iterator[tuple[str, dict[str, Any
 def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
     for subject in ("processor", "audit_function"):
         function = case.subject(subject)
-        role = case.pipeline.role_of(function)
+        role = case.wiring.role_of(function)
         assert role
         for what, statement in (
             ("an action that nothing uses", {"Action": "s3:GetObjectTagging", "Resource": "*"}),
@@ -678,7 +678,7 @@ def _statements(document: Any, path: str) -> Iterator[tuple[str, Mapping[str, An
 @aims(LogGroups)
 def log_groups(check: LogGroups, case: Case) -> Iterator[Aim]:
     for function in case.subjects():
-        role = case.pipeline.role_of(function)
+        role = case.wiring.role_of(function)
         assert role
         for what, statement in (
             ("any log", {"Action": "logs:PutLogEvents", "Resource": "*"}),
@@ -710,7 +710,7 @@ def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
         kinds = POLICIES_OF.get(resource.type, {})
         for policy in case.assembly.resources(*kinds):
             attached = to_list(policy.get(kinds[policy.type]))
-            if any(case.pipeline.identify(value, resource.type) is resource for value in attached):
+            if any(case.wiring.identify(value, resource.type) is resource for value in attached):
                 yield Aim("no policy", policy, remove(policy))
                 yield Aim("a policy that never is", policy, never(policy))
                 yield from _tls(policy, resource)
@@ -821,7 +821,7 @@ def tells(check: Tells, case: Case) -> Iterator[Aim]:
     topics: dict[Resource, None] = {}
     for own in case.subjects():
         actions = to_list(own.get("AlarmActions"))
-        topics.update(dict.fromkeys(t for a in actions if (t := case.pipeline.identify(a, TOPIC))))
+        topics.update(dict.fromkeys(t for a in actions if (t := case.wiring.identify(a, TOPIC))))
         yield Aim("no action", own, drop(own, "AlarmActions"))
         yield Aim("no actions", own, put(own, "AlarmActions", []))
         yield Aim("a topic elsewhere", own, put(own, "AlarmActions", ["arn:aws:sns:us-east-1:1:t"]))
@@ -839,7 +839,7 @@ def _silent(topic: Resource, case: Case) -> Iterator[Aim]:
     yield Aim("AWS's key", topic, put(topic, "KmsMasterKeyId", "alias/aws/sns"))
     yield Aim("an open key", topic, open_(topic, "KmsMasterKeyId"))
     for subscription in case.assembly.resources("AWS::SNS::Subscription"):
-        if case.pipeline.identify(subscription.get("TopicArn"), TOPIC) is topic:
+        if case.wiring.identify(subscription.get("TopicArn"), TOPIC) is topic:
             yield Aim("no subscription", subscription, remove(subscription))
             yield Aim("a subscription that never is", subscription, never(subscription))
             yield Aim("to nobody", subscription, drop(subscription, "Endpoint"))
@@ -882,7 +882,7 @@ def _closed(policy: Resource, name_: str) -> Iterator[Aim]:
 @aims(Parameterised)
 def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
     """A value that stays as it is, and one that differs without reason."""
-    for resource in case.pipeline.members:
+    for resource in case.wiring.members:
         path = name_property(resource.type)
         text = case.assembly.text(resource.get(path)) if path else None
         if path and text and case.environment in text:
@@ -893,7 +893,7 @@ def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
             if found == case.environment:
                 fixed = put(resource, f"Tags.{place}.Value", case.environment)
                 yield Aim("a tag that stays", resource, fixed, literal=True)
-    first = next(iter(case.pipeline.members))
+    first = next(iter(case.wiring.members))
     kept = {"Value": f"{case.environment}-more"}
     yield Aim("an output that stays", first, section(first, ("Outputs", "More"), kept), literal=True)
     alone = (
@@ -902,7 +902,7 @@ def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
     )
     for what, edits in alone:
         yield Aim(f"{what} here alone", first, edits, everywhere=False)
-    for resource in case.pipeline.members:
+    for resource in case.wiring.members:
         for key, value in resource.raw.get("Properties", {}).items():
             if isinstance(value, int):
                 other = put(resource, key, not value if isinstance(value, bool) else value + 1)
@@ -912,7 +912,7 @@ def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
 
 @aims(Retained)
 def retained(check: Retained, case: Case) -> Iterator[Aim]:
-    for resource in dict.fromkeys(r for subject in check.of for r in case.pipeline.all(subject)):
+    for resource in dict.fromkeys(r for subject in check.of for r in case.wiring.all(subject)):
         for name_ in ("DeletionPolicy", "UpdateReplacePolicy"):
             for value in ("Delete", "Snapshot"):
                 yield Aim(f"{name_} {value}", resource, attribute(resource, name_, value))

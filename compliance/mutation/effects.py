@@ -106,14 +106,14 @@ def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
 @aims(OwnRole)
 def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
     for function in case.subjects():
-        yield from _wrong(function, "Role", case.pipeline.role_of(function))
+        yield from _wrong(function, "Role", case.wiring.role_of(function))
 
 
 @aims(Redrive)
 def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
     [queue] = case.subjects()
     path = "RedrivePolicy.deadLetterTargetArn"
-    second = case.pipeline.identify(queue.get(path), QUEUE)
+    second = case.wiring.identify(queue.get(path), QUEUE)
     assert second
     yield from _wrong(queue, path, second)
     for seconds in (60, 3600, 345_600):
@@ -127,7 +127,7 @@ def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
         kinds = POLICIES_OF.get(resource.type, {})
         for policy in case.assembly.resources(*kinds):
             path = kinds[policy.type]
-            if any(case.pipeline.identify(v, resource.type) is resource for v in to_list(policy.get(path))):
+            if any(case.wiring.identify(v, resource.type) is resource for v in to_list(policy.get(path))):
                 listed = isinstance(policy.get(path), list)
                 for word, reference in others(resource, policy.type, path):
                     value = [reference] if listed else reference
@@ -141,7 +141,7 @@ def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
 def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
     for subject in ("processor", "audit_function"):
         function = case.subject(subject)
-        role = case.pipeline.role_of(function)
+        role = case.wiring.role_of(function)
         assert role
         yield from _conditions(role)
         own = to_list(role.raw["Properties"].get("Policies"))
@@ -195,7 +195,7 @@ def _denied_by(function: Resource, role: Resource, case: Case) -> Iterator[Aim]:
         for policy in case.assembly.resources(*POLICIES_OF[resource.type]):
             target = POLICIES_OF[resource.type][policy.type]
             values = to_list(policy.get(target))
-            if not any(case.pipeline.identify(v, resource.type) is resource for v in values):
+            if not any(case.wiring.identify(v, resource.type) is resource for v in values):
                 continue
             own = to_list(policy.raw["Properties"]["PolicyDocument"]["Statement"])
             for what, who in (
@@ -222,7 +222,7 @@ def _keys_shut(role: Resource, case: Case) -> Iterator[Aim]:
                 elsewhere = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
                 yield Aim("the key through another region", role, put(role, f"{path}.Condition", elsewhere))
     for key in _data_keys(case):
-        if role is not case.pipeline.role_of(case.subject("processor")):
+        if role is not case.wiring.role_of(case.subject("processor")):
             continue
         yield Aim("a key for administrators", key, put(key, "KeyPolicy.Statement.0.Action", "kms:Describe*"))
         denied = {**_deny("kms:Decrypt", {}), **EVERYBODY}
@@ -284,14 +284,14 @@ def _ratio(alarm: Resource) -> list[dict[str, Any]]:
 def tells(check: Tells, case: Case) -> Iterator[Aim]:
     topics: dict[Resource, None] = {}
     for own in case.subjects():
-        told = [t for a in to_list(own.get("AlarmActions")) if (t := case.pipeline.identify(a, TOPIC))]
+        told = [t for a in to_list(own.get("AlarmActions")) if (t := case.wiring.identify(a, TOPIC))]
         topics.update(dict.fromkeys(told))
         for topic in told[:1]:
             for word, reference in others(topic, own.type, "AlarmActions"):
                 yield Aim(f"told by {word} {reference}", own, put(own, "AlarmActions", [reference]))
     for topic in topics:
         for subscription in case.assembly.resources("AWS::SNS::Subscription"):
-            if case.pipeline.identify(subscription.get("TopicArn"), TOPIC) is topic:
+            if case.wiring.identify(subscription.get("TopicArn"), TOPIC) is topic:
                 yield from _wrong(subscription, "TopicArn", topic)
                 for policy in ({"severity": ["high"]}, {"NewStateValue": ["ALARM"]}):
                     edits = put(subscription, "FilterPolicy", policy)
@@ -311,7 +311,7 @@ def tells(check: Tells, case: Case) -> Iterator[Aim]:
 
 @aims(Retained)
 def retained(check: Retained, case: Case) -> Iterator[Aim]:
-    for resource in dict.fromkeys(r for subject in check.of for r in case.pipeline.all(subject)):
+    for resource in dict.fromkeys(r for subject in check.of for r in case.wiring.all(subject)):
         if resource.type != BUCKET:
             continue
         expires = {"Status": "Enabled", "ExpirationInDays": 1}
@@ -415,7 +415,7 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
 
 @aims(Names)
 def names(check: Names, case: Case) -> Iterator[Aim]:
-    function = next(r for r in case.pipeline.members if r.type == FUNCTION)
+    function = next(r for r in case.wiring.members if r.type == FUNCTION)
     of_function = {"Id": "t", "Arn": _arn(function)}
     alone = {"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": _arn(function)}}
     named = {"Fn::Sub": f"${{{function.logical_id}}}"}

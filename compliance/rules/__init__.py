@@ -55,7 +55,7 @@ class Case(msgspec.Struct, frozen=True):
 
     requirement: Requirement
     document: Document
-    pipeline: Wiring
+    wiring: Wiring
     as_of: date
     environment: str
     others: Mapping[str, Assembly | str] | str
@@ -63,12 +63,12 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def assembly(self) -> Assembly:
-        return self.pipeline.assembly
+        return self.wiring.assembly
 
     def subject(self, name: str) -> Resource:
         """The one resource that fills a role. Raises Undecided where none or several do."""
         try:
-            return self.pipeline.one(name)
+            return self.wiring.one(name)
         except Unfilled as error:
             raise Undecided(str(error)) from None
 
@@ -77,7 +77,7 @@ class Case(msgspec.Struct, frozen=True):
         found: list[Resource] = []
         for name in self.requirement.subjects:
             try:
-                found.extend(self.pipeline.all(name))
+                found.extend(self.wiring.all(name))
             except Unfilled as error:
                 raise Undecided(str(error)) from None
         return tuple(dict.fromkeys(found))

@@ -283,38 +283,38 @@ class Retained(Check, frozen=True):
 @kind("retained", Retained, compares=lambda _: True)
 def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
-    pipeline = case.pipeline
+    wiring = case.wiring
     if not environment.keeps_data(case.environment):
         name = environment.all_retained[0]
         names = tie_breakers(case.document.requirements, name)
-        pipeline = find(case.document, other(case, name), names, name)
+        wiring = find(case.document, other(case, name), names, name)
     tally = Tally()
     for name in check.of:
         try:
-            resources = pipeline.all(name)
+            resources = wiring.all(name)
         except Unfilled as error:
             raise Undecided(str(error)) from None
         for resource in resources:
-            for holds, item in _kept(resource, pipeline):
+            for holds, item in _kept(resource, wiring):
                 tally.add(holds, item)
     return tally.verdict()
 
 
-def _kept(resource: Resource, pipeline: Wiring) -> Iterator[tuple[bool, Evidence]]:
+def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]:
     policy = decided(resource.attribute("DeletionPolicy"))
     yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
     replaced = decided(resource.attribute("UpdateReplacePolicy"))
     yield replaced in RETAIN, evidence(resource, replaced, "Retain", "UpdateReplacePolicy")
     if resource.type == BUCKET:
-        for emptied, what in _emptied(resource, pipeline):
+        for emptied, what in _emptied(resource, wiring):
             yield False, evidence(emptied, what, "nothing that empties the bucket")
 
 
-def _emptied(bucket: Resource, pipeline: Wiring) -> Iterator[tuple[Resource, str]]:
+def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]:
     """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
-    for custom in pipeline.assembly.resources():
+    for custom in wiring.assembly.resources():
         if custom.type.startswith(("Custom::", "AWS::CloudFormation::CustomResource")) and any(
-            pipeline.identify(value, BUCKET) is bucket for value in _scalars(custom.properties)
+            wiring.identify(value, BUCKET) is bucket for value in _scalars(custom.properties)
         ):
             yield custom, f"the custom resource {custom.type}"
     for tag in values(bucket.properties, "Tags.*"):
@@ -324,10 +324,10 @@ def _emptied(bucket: Resource, pipeline: Wiring) -> Iterator[tuple[Resource, str
         if isinstance(rule, Unknown):
             raise Undecided(rule.why)
         if isinstance(rule, dict) and rule.get("Status") != "Disabled":
-            yield from ((bucket, what) for what in _expired(rule, bucket, pipeline))
+            yield from ((bucket, what) for what in _expired(rule, bucket, wiring))
 
 
-def _expired(rule: dict[str, Value], bucket: Resource, pipeline: Wiring) -> Iterator[str]:
+def _expired(rule: dict[str, Value], bucket: Resource, wiring: Wiring) -> Iterator[str]:
     """What of a bucket's data a lifecycle rule deletes. Noncurrent versions are no data any more."""
     if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")) or rule.get("TagFilters"):
         return
@@ -336,7 +336,7 @@ def _expired(rule: dict[str, Value], bucket: Resource, pipeline: Wiring) -> Iter
         decided(value)
     if least is not None and least <= 1:  # only empty objects
         return
-    places = list(written_below(bucket, pipeline.assembly))
+    places = list(written_below(bucket, wiring.assembly))
     if any(place.startswith(str(prefix)) or str(prefix).startswith(place) for place in places or [""]):
         below = f" below {prefix}" if prefix else ""
         yield f"a lifecycle rule that expires objects{below}"

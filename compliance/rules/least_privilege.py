@@ -75,7 +75,7 @@ class Need(msgspec.Struct, frozen=True):
 def plan(check: LeastPrivilege, case: Case) -> Iterator[tuple[Resource, Mapping[str, Begin]]]:
     """Each function gets ordinary batches, if that is what invokes it; scenarios show its calls besides."""
     for function in functions_of(case):
-        if batches.sources(case.pipeline, function):
+        if batches.sources(case.wiring, function):
             yield from law.plan(LawCheck(law="runs"), case)
         else:
             yield function, {}
@@ -91,7 +91,7 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
             ran = case.observations.of(function)
             if isinstance(ran, NotRun):
                 raise Undecided(ran.why, excused=ran.excused)
-            role = case.pipeline.role_of(function)
+            role = case.wiring.role_of(function)
             if role is None:
                 raise Undecided(f"the role of {function.logical_id} is not in the {case.assembly.kind}")
             needs = [*_of_code(ran, case), *_of_wiring(function, case)]
@@ -162,7 +162,7 @@ def _target(call: Call, ran: Ran, case: Case) -> str | None:
 def _named(value: Value, case: Case, *types: str) -> str | None:
     if not isinstance(value, str):
         return None
-    resource = case.pipeline.identify(value, *types)
+    resource = case.wiring.identify(value, *types)
     if resource:
         return case.text(arn(resource))
     if ":" in value or not {BUCKET, *TABLES} & set(types):  # an access point's, or another account's
@@ -189,7 +189,7 @@ def _of_keys(need: Need, case: Case) -> Iterator[Need]:
 
 
 def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
-    for mapping in case.pipeline.mappings:
+    for mapping in case.wiring.mappings:
         if mapping.function is not function or mapping.source is None:
             continue
         own = f"{mapping.resource.logical_id} reads {mapping.source.logical_id}"
@@ -199,8 +199,8 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
             yield Need("dynamodb:ListStreams", None, own)
         else:
             yield from (Need(action, case.text(arn(mapping.source)), own) for action in CONSUME)
-        yield from _of_failures(case.pipeline.failure_target(mapping.resource), mapping.resource, case)
-    for holder, _, target in case.pipeline.function_targets(function):
+        yield from _of_failures(case.wiring.failure_target(mapping.resource), mapping.resource, case)
+    for holder, _, target in case.wiring.function_targets(function):
         yield from _of_failures(target, holder, case)
     yield from _of_settings(function, case)
     yield from _of_service(function)
@@ -215,7 +215,7 @@ def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
     """
     value = function.get("KmsKeyArn")
-    if value is NO_VALUE or not case.pipeline.environment(function):
+    if value is NO_VALUE or not case.wiring.environment(function):
         return
     key = key_of(case.assembly, value)
     own = known(case.text(arn(function)))
@@ -229,7 +229,7 @@ def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
 
 
 def _of_failures(target: Value, holder: Resource, case: Case) -> Iterator[Need]:
-    if target is not NO_VALUE and (resource := case.pipeline.identify(target, *SEND)):
+    if target is not NO_VALUE and (resource := case.wiring.identify(target, *SEND)):
         why = f"failures of {holder.logical_id} go to {resource.logical_id}"
         text = case.text(arn(resource))
         yield Need(SEND[resource.type], f"{text}/*" if resource.type == BUCKET else text, why)

@@ -53,7 +53,7 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
                 alarms.setdefault(topic, []).append(alarm)
             if topics:
                 item = evidence(
-                    alarm, ", ".join(t.logical_id for t in topics), "a topic of the pipeline", "AlarmActions"
+                    alarm, ", ".join(t.logical_id for t in topics), "a topic of the stacks", "AlarmActions"
                 )
                 tally.add(True, item)
             else:
@@ -89,7 +89,7 @@ def _silent(alarm: Resource, case: Case) -> Evidence:
     for action in to_list(alarm.get(path)):
         if wrong := misfit(case.assembly, action, forms, TOPIC):
             return evidence(alarm, f"{wrong}: {show(action)}", f"{in_words(forms)}", path)
-    return evidence(alarm, alarm.get(path), "a topic of the pipeline", path)
+    return evidence(alarm, alarm.get(path), "a topic of the stacks", path)
 
 
 def _topic_evidence(

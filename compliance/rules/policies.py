@@ -108,7 +108,7 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
 
 
 def _role_of(function: Resource, case: Case) -> Resource:
-    role = case.pipeline.role_of(function)
+    role = case.wiring.role_of(function)
     if role is None:
         raise Undecided(f"the role of {function.logical_id} is not in the assembly")
     return role

@@ -197,7 +197,7 @@ def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
 
 def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resource], bool], str]]:
     """Where it must hold by itself: the names there, what is within, and its label for reports."""
-    bound: Bound = case.pipeline.bound
+    bound: Bound = case.wiring.bound
     if per in ("stack", "region"):
         places = {stack: _place(per, stack) for stack in case.assembly.stacks}
         for place in dict.fromkeys(places.values()):

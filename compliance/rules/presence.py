@@ -22,7 +22,7 @@ def judge_present(check: Present, case: Case) -> Verdict:
         wanted = f"the {name.replace('_', ' ')}, wired so"
         with tally.doubting():
             try:
-                for resource in map(case.certain, case.pipeline.all(name)):
+                for resource in map(case.certain, case.wiring.all(name)):
                     tally.add(True, evidence(resource, resource.type, wanted))
             except Unfilled as error:
                 if error.doubt:

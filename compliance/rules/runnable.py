@@ -149,12 +149,12 @@ def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
 
 def _used_by(function: Resource, case: Case) -> Iterator[Resource]:
     """What a function is given, is fed by, writes to, and where its failures go."""
-    values: list[Value] = [*case.pipeline.environment(function).values()]
+    values: list[Value] = [*case.wiring.environment(function).values()]
     values.append(function.get("LoggingConfig.LogGroup"))
-    for mapping in case.pipeline.mappings:
+    for mapping in case.wiring.mappings:
         if mapping.function is function:
-            values += [mapping.resource.get("EventSourceArn"), case.pipeline.failure_target(mapping.resource)]
-    values += [value for _, _, value in case.pipeline.function_targets(function)]
+            values += [mapping.resource.get("EventSourceArn"), case.wiring.failure_target(mapping.resource)]
+    values += [value for _, _, value in case.wiring.function_targets(function)]
     for value in values:
         resource = denoted(case.assembly, value, *USED)
         if resource:

@@ -49,7 +49,7 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
     wanted = f"an enabled mapping from {word(check.source)} to {word(check.function)}"
     try:
         mapping, source, function = (
-            case.pipeline.one(name) for name in (*case.requirement.subjects, check.source, check.function)
+            case.wiring.one(name) for name in (*case.requirement.subjects, check.source, check.function)
         )
     except Unfilled as error:
         _broken(error, case)
@@ -99,7 +99,7 @@ def as_found(
 
 def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
     """A missing wire, shown at the first of its ends that is there."""
-    there = (case.pipeline.filled.get(name) for name in ends)
+    there = (case.wiring.filled.get(name) for name in ends)
     return evidence(next(filter(None, there), None), str(error), wanted)
 
 
@@ -112,7 +112,7 @@ def _broken(error: Unfilled, case: Case) -> None:
 
 def _undecided_ends(case: Case) -> None:
     """A mapping whose ends only the deployment decides may be the one that is missing."""
-    for mapping in case.pipeline.mappings:
+    for mapping in case.wiring.mappings:
         for path in ("EventSourceArn", "FunctionName"):
             decided(mapping.resource.get(path))
 
@@ -202,7 +202,7 @@ def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     name = case.requirement.subjects[0] if check.mapping_only else check.source
     wanted = f"an SQS queue that {word(name)} names as its on-failure destination"
     try:
-        mapping = case.pipeline.one(name)
+        mapping = case.wiring.one(name)
     except Unfilled as error:
         _broken(error, case)
         return Verdict.of([_no_wire(error, wanted, case, *case.requirement.subjects)])
@@ -219,11 +219,11 @@ def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
 def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Value) -> Verdict:
     targets: list[tuple[Resource, str, Value]] = [(mapping, ON_FAILURE, value)]
     if value is NO_VALUE:
-        function = case.pipeline.identify(mapping.get("FunctionName"), FUNCTION)
-        own = case.pipeline.function_targets(function) if function else ()
+        function = case.wiring.identify(mapping.get("FunctionName"), FUNCTION)
+        own = case.wiring.function_targets(function) if function else ()
         targets = [target for target in own if target[2] is not NO_VALUE] or targets
     try:
-        queue = case.pipeline.one(case.requirement.subjects[0])
+        queue = case.wiring.one(case.requirement.subjects[0])
     except Unfilled as error:
         _broken(error, case)
         wanted = f"one queue that takes the failures of {word(check.source)}"
@@ -233,8 +233,8 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     for holder, path, target in named or targets:
         found, said = as_found(holder, path, target, queue.logical_id, case, QUEUE)
         tally.add(bool(named), evidence(holder, found, said, path))
-    fed = [m for m in case.pipeline.mappings if m.source is queue and m.function is not None]
-    consumer = case.pipeline.filled.get(check.consumer) if check.consumer else None
+    fed = [m for m in case.wiring.mappings if m.source is queue and m.function is not None]
+    consumer = case.wiring.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
         _undecided_ends(case)
         found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
@@ -263,7 +263,7 @@ def judge_region(check: Region, case: Case) -> Verdict:
     if case.assembly.kind == "template" and not deployed:
         raise Undecided("a template does not say where it is deployed", excused=True)
     wanted = case.document.environment.region or ""
-    stacks = dict.fromkeys(r.stack for r in case.pipeline.members) or dict.fromkeys(case.assembly.stacks)
+    stacks = dict.fromkeys(r.stack for r in case.wiring.members) or dict.fromkeys(case.assembly.stacks)
     tally = Tally()
     for stack in stacks:
         found = stack.declared_region or "no region: the deployment's default decides"
@@ -302,7 +302,7 @@ def judge_outputs(check: Outputs, case: Case) -> Verdict:
 
 def _denotes(value: Value, target: Resource, url: bool, case: Case) -> bool:
     text = case.assembly.text(value)
-    if text is None or case.pipeline.identify(value, target.type) is not target:
+    if text is None or case.wiring.identify(value, target.type) is not target:
         return False
     if url:
         return text == case.assembly.text(target.ref)
@@ -326,7 +326,7 @@ def judge_own_role(check: OwnRole, case: Case) -> Verdict:
             found, said = as_found(function, "Role", value, "a role of this stack", case, ROLE)
             tally.add(False, evidence(function, found, said, "Role"))
             continue
-        users = [r.logical_id for r in case.pipeline.once(_users).get(role, ()) if r is not function]
+        users = [r.logical_id for r in case.wiring.once(_users).get(role, ()) if r is not function]
         found = f"used by {', '.join([function.logical_id, *users])}"
         item = evidence(role, found, "one function's own role")
         tally.add(not users, item)
@@ -417,7 +417,7 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     count = to_number(decided(queue.get(path)))
     item = evidence(queue, queue.get(path), wanted, path)
     tally.add(count is not None and 1 <= count <= check.at_most, item)
-    back = [m.resource.logical_id for m in case.pipeline.mappings if m.source is target]
+    back = [m.resource.logical_id for m in case.wiring.mappings if m.source is target]
     if back:
         tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))
     with tally.doubting():

@@ -3,7 +3,7 @@
 For an app that runs cdk-nag natively:
 
     app = App()
-    OrderPipelineStack(app, "OrderPipeline")
+    ShopStack(app, "Shop")
     nag(app, load(Path("compliance/waivers.yaml")), environment=env)
     app.synth()
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import changes
 import msgspec
+from changes import Change, Stream
 from msgspec.structs import replace
 
-from compliance.handlers.events import Draw, changes, failures
-from compliance.handlers.events.changes import Change, Stream
+from compliance.handlers.events import Draw, failures
 from compliance.handlers.events.failures import DeadLetters, Message
 from compliance.handlers.sandbox import Fault, Invocation
 

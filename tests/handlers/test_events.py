@@ -13,11 +13,11 @@ from aws_lambda_powertools.utilities.parser.models import (
     DynamoDBStreamModel,
     SqsModel,
 )
+from changes import Stream
 from pydantic import ValidationError
 from scenes import Scene, audit_scenes, processor_scenes
 
 from compliance.handlers.events import Draw
-from compliance.handlers.events.changes import Stream
 
 PROCESSOR = {scene.name: scene for scene in processor_scenes(Draw("a"))}
 AUDIT = {scene.name: scene for scene in audit_scenes(Draw("a"))}

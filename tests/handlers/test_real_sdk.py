@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import changes
 import npm
 import pytest
+from changes import Change, Stream
 from scenes import Scene, audit_scenes, processor_scenes
 
-from compliance.handlers.events import Draw, changes, failures
-from compliance.handlers.events.changes import Change, Stream
+from compliance.handlers.events import Draw, failures
 from compliance.handlers.events.failures import DeadLetters, Message
 from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute

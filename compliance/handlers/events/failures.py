@@ -22,7 +22,7 @@ class Message(msgspec.Struct, frozen=True):
     """A message on the queue. `failed` is the failure record; None where the body is none.
 
     `marks` are texts that only this message holds: whoever stored one of them, stored this message.
-    `contents` are values of an order in it.
+    `contents` are values in it that are nobody else's business.
     """
 
     message: JSON
@@ -48,17 +48,15 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
-    """One dead-letter queue of one stream's processor."""
+    """One dead-letter queue of one stream's function."""
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._region, name = draw.one(REGIONS), draw.word(4)
         prefix = f"{self._region}:{ACCOUNT}"
-        self._queue = f"arn:aws:sqs:{prefix}:{name}-processing-dlq-backend"
-        self._function = f"arn:aws:lambda:{prefix}:function:{name}-order-processor-lambda-backend:$LATEST"
-        self._stream = (
-            f"arn:aws:dynamodb:{prefix}:table/{name}-orders-table-backend/stream/2025-01-30T08:15:27.123"
-        )
+        self._queue = f"arn:aws:sqs:{prefix}:{name}-failures"
+        self._function = f"arn:aws:lambda:{prefix}:function:{name}-function:$LATEST"
+        self._stream = f"arn:aws:dynamodb:{prefix}:table/{name}-table/stream/2025-01-30T08:15:27.123"
 
     def failure(
         self,
@@ -102,9 +100,9 @@ class DeadLetters:
         return self._message(body, at, failed, marks)
 
     def text(self, at: datetime, name: str) -> Message:
-        """A body that is no JSON: an order that somebody put there, cut off in the middle."""
+        """A body that is no JSON: something that somebody put there, cut off in the middle."""
         mark = self._draw.word(16)
-        message = self._message(f'{{"order": "{mark}", "customer": "{name}', at, None, (mark,))
+        message = self._message(f'{{"id": "{mark}", "name": "{name}', at, None, (mark,))
         return replace(message, contents=(name,))
 
     def _message(self, body: str, at: datetime, failed: JSON | None, marks: tuple[str, ...]) -> Message:

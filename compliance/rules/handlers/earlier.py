@@ -1,49 +1,38 @@
-"""Kind `handler`, as documents of 0.1 have it: each probe is a requirement of the order pipeline's."""
+"""Kind `handler`, as documents of 0.1 have it: each probe is a requirement of `requirements.yaml`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
+from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Rule, bind, kind
+from compliance.template.source import read_yaml
 
-# Which requirement of requirements.yaml says today what a probe looked at.
-PROBES: Mapping[str, str] = {
-    "found": "SRV-08",
-    "failure_record": "ERR-05",
-    "record_id": "DAT-01",
-    "record_fields": "DAT-02",
-    "record_metadata": "DAT-03",
-    "object_key": "DAT-04",
-    "modules": "DAT-05",
-    "runs": "DAT-06",
-    "unstored": "HRD-02",
-    "bad_order": "HRD-03",
-    "delivered_twice": "HRD-12",
-    "replayed": "HRD-13",
-    "logs": "HRD-17",
-}
-Probe = Literal[
-    "found", "failure_record", "record_id", "record_fields", "record_metadata", "object_key", "modules",
-    "runs", "unstored", "bad_order", "delivered_twice", "replayed", "logs",
-]  # fmt: skip
+PROBES: Mapping[str, str] = read_yaml(Path(__file__).with_suffix(".yaml"))[0]
 
 
 class HandlerCheck(Check, frozen=True):
-    """What a probe of 0.1 looked at: the check of the order pipeline's requirement that says it today.
+    """What a probe of 0.1 looked at: the check of the requirement in `requirements.yaml` that says it today.
 
     Example, about `processor`: `{kind: handler, probe: record_id}`
     """
 
-    probe: Probe
+    probe: str
+
+    def __post_init__(self) -> None:
+        """Probes are those of 0.1."""
+        if self.probe not in PROBES:
+            raise ValueError(f"no such probe; {hint(self.probe, PROBES)}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
-        """The subjects that it judges: the order pipeline's, or those of these names."""
+        """The subjects that it judges: those of that document, or those of these names."""
         yield from (("kind", name) for name in _rule(self).requirement.subjects)
 
 

@@ -28,7 +28,7 @@ def functions_of(case: Case) -> tuple[Resource, ...]:
     found: list[Resource] = []
     for subject in case.subjects():
         if subject.type == MAPPING:
-            fed = case.pipeline.identify(subject.get("FunctionName"), FUNCTION)
+            fed = case.wiring.identify(subject.get("FunctionName"), FUNCTION)
             if fed is None:
                 raise Undecided(f"the function of {subject.logical_id} is not in the {case.assembly.kind}")
             found.append(fed)
@@ -39,15 +39,15 @@ def functions_of(case: Case) -> tuple[Resource, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def names(document: Document, pipeline: Wiring) -> Mapping[str, str]:
+def names(document: Document, wiring: Wiring) -> Mapping[str, str]:
     """What each subject that one resource fills is called when the function runs."""
     found = {}
     for name in known(document):
         try:
-            [resource] = pipeline.all(name)
+            [resource] = wiring.all(name)
         except (Unfilled, ValueError):
             continue
-        text = pipeline.assembly.text(resource.ref)
+        text = wiring.assembly.text(resource.ref)
         if text:
             found[name] = physical(text)
     return found
@@ -65,7 +65,7 @@ def planned(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Mapping[R
             case = case_of(rule)
             for function, own in _tasks(rule, case):
                 tasks.setdefault(function, {}).update(own)
-                targets[function] = targets.get(function) or target(case.pipeline, function)
+                targets[function] = targets.get(function) or target(case.wiring, function)
     return {function: Plan(targets[function], own) for function, own in tasks.items()}
 
 

@@ -61,8 +61,8 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
         if check.law in CODE:
             yield function, {}
             continue
-        known = names(case.document, case.pipeline) if check.given else {}
-        for source in batches.sources(case.pipeline, function):
+        known = names(case.document, case.wiring) if check.given else {}
+        for source in batches.sources(case.wiring, function):
             yield function, {_key(check, source): _begin(check, source, known)}
 
 
@@ -99,7 +99,7 @@ def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iter
         return
     if check.law == "runs":
         yield from undeclared(ran)
-    found = batches.sources(case.pipeline, function)
+    found = batches.sources(case.wiring, function)
     if not found:
         raise Undecided(f"{function.logical_id} has no batch source: a scenario says what it gets")
     for source in found:

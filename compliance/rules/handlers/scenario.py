@@ -107,7 +107,7 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
         check.clock,
         check.let,
         tuple(check.assuming),
-        names(case.document, case.pipeline),
+        names(case.document, case.wiring),
     )
     return repr(scenario), scenarios.begin(scenario)
 
