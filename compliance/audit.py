@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ from compliance.rules.naming import tie_breakers
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly, load_assembly, load_template
 from compliance.template.decided import decided
+from compliance.template.digest import sha256_of
 from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
 
@@ -392,8 +392,7 @@ def _result(rule: Rule, case: Case) -> Result:
 
 
 def _document(document: Document) -> Judged:
-    digest = hashlib.sha256(document.path.read_bytes()).hexdigest()
-    return Judged(document.title, str(document.path), digest)
+    return Judged(document.title, str(document.path), sha256_of(document.path))
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:

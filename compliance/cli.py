@@ -19,7 +19,7 @@ import click
 
 from compliance.commands.common import close_stdout
 from compliance.model import CheckerError, InputError
-from compliance.reports.text import one_line, printable
+from compliance.text import one_line, printable
 
 # Each is a module of compliance.commands, and in it the command of the same name.
 COMMANDS = ("audit", "completion", "deploy", "eval", "fleet", "init", "requirements", "schema", "waive")

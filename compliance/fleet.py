@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import gc
-import hashlib
 import json
 import logging
 import os
@@ -44,7 +43,10 @@ from compliance.document.history import mend
 from compliance.document.requirements import OWN
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
 from compliance.template.assembly import Assembly
-from compliance.template.source import MAX_BYTES, converted, read_json, read_text
+from compliance.template.digest import sha256_of
+from compliance.template.host import processors
+from compliance.template.source import MAX_BYTES, converted, read_json
+from compliance.text import one_line
 
 VERSION = 1
 GREEN, RED, UNUSABLE, BROKE = range(4)  # a row's status: the exit code that `compliance audit` would give
@@ -179,7 +181,9 @@ def run(
         known = lines.rows(terms) if lines and resume else {}
         work = deque(Job(i, options, terms, _known(known.get(i.path))) for i in inputs)
         batches = (
-            _abroad(work, executor, judge) if executor is not None else _here(work, jobs or _cores(), judge)
+            _abroad(work, executor, judge)
+            if executor is not None
+            else _here(work, jobs or processors(), judge)
         )
         with closing(batches):
             for batch in batches:
@@ -204,11 +208,6 @@ def _checked(options: Options) -> Terms:
 
         load(options.waivers)
     return terms_of(options)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # Finding the inputs
@@ -352,30 +351,25 @@ def _judged(row: Row, card: Scorecard) -> Row:
 
 def _line(job: Job, message: str) -> str:
     """One line, about the input as it was named."""
-    return " ".join(message.replace(job.input.place, job.input.path).split())
+    return one_line(message.replace(job.input.place, job.input.path))
 
 
 def terms_of(options: Options) -> Terms:
     """The terms of an audit by these options, here and now. Raises InputError."""
     requirements = options.requirements or OWN
     waivers = options.waivers or requirements.with_name("waivers.yaml")
-    sha256 = _sha256(requirements)
+    sha256 = sha256_of(requirements)
     document, _ = _bound(requirements, sha256)
     return Terms(
         tool=_versions((*PACKAGES, *(() if options.skip_scanners else SCANNERS))),
         requirements=sha256,
-        waivers=_sha256(waivers) if options.waivers or waivers.is_file() else None,
+        waivers=sha256_of(waivers) if options.waivers or waivers.is_file() else None,
         environment=document.environment.default if options.environment is None else options.environment,
         as_of=options.as_of.isoformat(),
         scanners=not options.skip_scanners,
         handlers=not options.skip_handlers,
         packs=options.packs,
     )
-
-
-def _sha256(file: Path) -> str:
-    read_text(file)  # refuses a pipe, a folder and what is missing
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check_terms(job: Job) -> None:

@@ -111,7 +111,7 @@ def test_a_node_handler_asks_for_node_in_one_line(fresh: Path, tmp_path: Path) -
 
 
 def test_node_handlers_run_where_there_is_node(fresh: Path, tmp_path: Path) -> None:
-    from compliance.template.synth import bundled_node
+    from compliance.template.host import bundled_node
 
     node = bundled_node()
     if node is None:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from compliance.commands.common import check_output
 from compliance.model import CheckerError, InputError, Scorecard
-from compliance.reports.text import one_line, printable
+from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.audit import Options

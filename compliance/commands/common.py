@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from compliance.model import InputError
-from compliance.reports.text import one_line, printable
+from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,7 +23,7 @@ from compliance.commands.options import (
     WAIVERS,
     class_options,
 )
-from compliance.reports.text import one_line, printable
+from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.release.attestation import Trust

@@ -11,6 +11,7 @@ import click
 from compliance.commands.common import check_input, say
 from compliance.commands.options import ASSEMBLY, ENVIRONMENT, PARAMETER, REQUIREMENTS, TEMPLATE
 from compliance.model import InputError, Undecided
+from compliance.text import truncated
 
 if TYPE_CHECKING:
     from compliance.document.requirements import Document
@@ -141,5 +142,4 @@ def shown(value: Any) -> str:
 def _short(value: Any) -> str:
     from compliance.template.intrinsics import show
 
-    text = show(value)
-    return text if len(text) <= 100 else text[:99] + "…"
+    return truncated(show(value), 100)

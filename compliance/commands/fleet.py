@@ -24,7 +24,7 @@ from compliance.commands.options import (
     SKIP_SCANNERS,
     WAIVERS,
 )
-from compliance.reports.text import one_line, printable, shortened
+from compliance.text import one_line, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from compliance.model import FindingStatus, History, InputError, Result, Run, Scorecard, Status
+from compliance.template.host import checked_out
 from compliance.template.source import MAX_BYTES, check_writable, converted, read_text
 
 VERSION = 1
@@ -144,7 +144,7 @@ def _of(card: Scorecard, folder: Path) -> Run:
         hardening_total=hardening_total,
         failing=tuple(result.id for result in card.results if _failing(result)),
         unjudged=tuple(result.id for result in card.results if result.verdict.excused),
-        commit=_commit(folder),
+        commit=checked_out(folder),
         open_findings=sum(f.status is FindingStatus.OPEN for f in card.findings) if card.scanners else None,
         others=tuple(_said(card)),
     )
@@ -152,13 +152,3 @@ def _of(card: Scorecard, folder: Path) -> Run:
 
 def _failing(result: Result) -> bool:
     return result.verdict.status is not Status.PASS and not result.verdict.excused
-
-
-def _commit(folder: Path) -> str | None:
-    """The commit that is checked out, if there is one."""
-    command = ["git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

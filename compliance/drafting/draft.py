@@ -23,7 +23,6 @@ from compliance.facts.subjects import Declared, find
 from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
-from compliance.reports.text import one_line, printable
 from compliance.rules import bind
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource, load_assembly, load_template
@@ -33,6 +32,7 @@ from compliance.template.properties import values_at
 from compliance.template.scratch import Scratch
 from compliance.template.source import Lines, converted
 from compliance.template.synth import Synths, find_app
+from compliance.text import one_line, printable
 
 API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
 INTEGRATION = "AWS::ApiGatewayV2::Integration"

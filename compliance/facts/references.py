@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in
+from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalars_in
 from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_of
 
@@ -189,14 +189,8 @@ def region_of(resource: Resource) -> Value:
 
 def leaves(value: Value, path: str = "") -> Iterator[Value]:
     """Every scalar at a dotted path or below it, and what is unknown on the way."""
-    if path:
-        for item in values(value, path):
-            yield from leaves(item)
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
+    for item in values(value, path) if path else (value,):
+        yield from scalars_in(item)
 
 
 def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import time
@@ -39,6 +38,7 @@ from compliance.handlers.sandbox import (
 )
 from compliance.handlers.targets import NotRun, Target
 from compliance.template.assembly import Resource
+from compliance.template.host import processors
 
 JSON = Any
 MOST_SUPPLIES = 6
@@ -190,7 +190,7 @@ def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handl
     """Runs functions side by side, in the background. With a cache, what was run before is known."""
     seed = _seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
-    pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="handler")
+    pool = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="handler")
     for function, plan in plans.items():
         if isinstance(plan.target, NotRun):
             runs[function] = plan.target

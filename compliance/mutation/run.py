@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from compliance.mutation import Mutant, aimed, effects, generic, sources  # noqa
 from compliance.mutation.draft import Unit
 from compliance.mutation.equivalents import of_ground
 from compliance.mutation.ground import Ground, Judged
+from compliance.template.host import processors
 
 CHUNK = 25  # mutants that a process takes at a time
 
@@ -85,17 +85,13 @@ def judge(
     tasks += [range(-1 - index, -index) for index in range(len(equals))]  # from -1 down
     tasks.reverse()  # the handlers, which stand last and take longest, come first
     found: dict[int, Judged] = {}
-    for part in _over(processes or _cpus(), tasks):
+    for part in _over(processes or processors(), tasks):
         found |= part
         progress(len(found), len(mutants) + len(equals))
     return Results(
         tuple((mutant, found[index]) for index, mutant in enumerate(mutants)),
         tuple((name, found[-1 - index]) for index, (name, _) in enumerate(equals)),
     )
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # What the processes inherit: it is large, and is not sent to them. Set before they are made.

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from compliance.template.synth import AUDITED, TOGETHER, bundled_node
+from compliance.template.host import bundled_node
+from compliance.template.synth import AUDITED, TOGETHER
 
 gc.disable()
 os.environ.setdefault("JSII_HOST_STACK_TRACES", "1")

@@ -32,8 +32,9 @@ from compliance.model import (
     Severity,
     Status,
 )
-from compliance.reports.text import changes, neutral, one_line, place, printable, totals
+from compliance.reports.text import changes, neutral, place, totals
 from compliance.rules import bind
+from compliance.text import one_line, printable
 
 MARKER = "compliance: what `pytest --compliance` collects"
 ORDER = "waivers and baseline are in order"

@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from importlib import metadata
@@ -24,6 +23,8 @@ import msgspec
 from compliance.model import FindingStatus, InputError, Scorecard, Status
 from compliance.release.snapshot import Seal, differences
 from compliance.reports.text import neutral
+from compliance.template.digest import sha256_of
+from compliance.template.host import checked_out, git
 from compliance.template.source import MAX_BYTES, converted, read_json, read_text
 
 if TYPE_CHECKING:
@@ -276,26 +277,12 @@ def _waived(card: Scorecard) -> Iterator[Waived]:
 
 
 def _file_digest(path: Path) -> Digest:
-    try:
-        with path.open("rb") as file:
-            return Digest(sha256=hashlib.file_digest(file, "sha256").hexdigest())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    return Digest(sha256=sha256_of(path))
 
 
 def _commit(folder: Path) -> Commit | None:
-    sha1, changes = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD"), _git(folder, "status", "-s")
-    return Commit(sha1=sha1, clean=changes == "") if sha1 else None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    sha1 = checked_out(folder)
+    return Commit(sha1=sha1, clean=git(folder, "status", "-s") == "") if sha1 else None
 
 
 def render(statement: Statement, key: Path | None = None) -> str:

@@ -29,8 +29,8 @@ from typing import Any
 from compliance.model import CheckerError, InputError
 from compliance.release.deploy_plan import Planned
 from compliance.release.snapshot import Seal, differences, left_by_cli, measure
+from compliance.template.host import bundled_node
 from compliance.template.source import read_json
-from compliance.template.synth import bundled_node
 
 AUDITED = "context goes to the audit: compliance deploy -c KEY=VALUE -- ..."
 SEALED = "what is deployed is the audited assembly"

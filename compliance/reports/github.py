@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Severity, Status
 from compliance.reports.sarif import location
-from compliance.reports.text import named, neutral, next_step, one_line, place, shortened, verdict
+from compliance.reports.text import named, neutral, next_step, place, verdict
+from compliance.text import one_line, shortened
 
 COMMANDS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "notice"}
 

@@ -30,15 +30,14 @@ from compliance.reports.text import (
     known,
     link,
     neutral,
-    one_line,
     open_findings,
     resource,
     rows_of,
     scores,
-    shortened,
     totals,
     where,
 )
+from compliance.text import one_line, shortened
 
 HERE = Path(__file__).parent
 SIGNS = {"fail": "✗", "unsure": "?", "pass": "✓", "none": "·"}

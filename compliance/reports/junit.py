@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring  # makes XML, reads none
 
 from compliance.model import CategoryScore, Evidence, Finding, FindingStatus, Result, Scorecard, Status
-from compliance.reports.text import neutral, one_line, place, resource, rows_of, rules, shortened
+from compliance.reports.text import neutral, place, resource, rows_of, rules
+from compliance.text import one_line, shortened
 
 # What XML 1.0 cannot hold, by code point and not as a reference either. Line breaks and tabs it can.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

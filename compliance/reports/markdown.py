@@ -13,17 +13,16 @@ from compliance.reports.text import (
     is_new,
     known,
     neutral,
-    one_line,
     place,
     resource,
     rows_of,
     rules,
     scores,
-    shortened,
     totals,
     unmet,
     waivers,
 )
+from compliance.text import one_line, shortened
 
 MARKS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed", Status.PASS: "met"}
 

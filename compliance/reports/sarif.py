@@ -29,7 +29,8 @@ from compliance.model import (
     resource_name,
 )
 from compliance.reports.markdown import prose
-from compliance.reports.text import link, neutral, place, rules, shortened
+from compliance.reports.text import link, neutral, place, rules
+from compliance.text import shortened
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 NAME = "cdk-compliance-gate"

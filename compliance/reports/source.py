@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from compliance.model import Evidence
-from compliance.reports.text import printable
+from compliance.text import printable, truncated
 
 KINDS = (".py", ".ts", ".js", ".mjs", ".cjs", ".java", ".cs", ".go", ".yaml", ".yml", ".json")
 LARGEST = 1_000_000
@@ -76,8 +76,7 @@ class Sources:
 
 
 def _cut(line: str) -> str:
-    text = printable(line.expandtabs(4))
-    return text if len(text) <= LINE else f"{text[:LINE]}…"
+    return truncated(printable(line.expandtabs(4)), LINE)
 
 
 # Mending

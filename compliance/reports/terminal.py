@@ -17,19 +17,18 @@ from compliance.reports.text import (
     known,
     neutral,
     next_step,
-    one_line,
     place,
     resource,
     rows_of,
     rules,
     scores,
-    shortened,
     totals,
     unmet,
     verdict,
     waivers,
     where,
 )
+from compliance.text import one_line, shortened
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.NOT_ASSESSED: "yellow"}
 MOST_SHOWN = 6  # resources of one rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date
@@ -13,26 +12,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Status, rows
+from compliance.text import one_line, printable
 
 T = TypeVar("T")
 Row = tuple[Finding, ...]
 
-# Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
-# line separators, and what is not seen: it may turn the order of letters round, or hide some.
 FEW = 5  # findings that are waived one by one; with more of them, a baseline comes first
 BARS = "▁▂▃▄▅▆▇█"
-UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-
-
-def printable(text: str) -> str:
-    """Text with every character that would do more than be seen written as an escape; line breaks stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in UNSEEN else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def neutral(value: T) -> T:
@@ -48,18 +34,6 @@ def _neutral(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return type(value)(*map(_neutral, msgspec.structs.astuple(value)))
     return value
-
-
-def one_line(text: str) -> str:
-    """Text without line breaks: a line of its own could pass for one of the report's."""
-    return " ".join(text.split())
-
-
-def shortened(text: str, limit: int = 1000) -> str:
-    """Text for people; a policy or a handler's code whole would hide what else there is to see."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:

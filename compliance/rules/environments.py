@@ -24,6 +24,7 @@ from compliance.template.intrinsics import (
     Unknown,
     Value,
     is_unknown,
+    scalars_in,
     show,
     to_list,
     to_number,
@@ -314,7 +315,7 @@ def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]
     """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
     for custom in wiring.assembly.resources():
         if custom.type.startswith(("Custom::", "AWS::CloudFormation::CustomResource")) and any(
-            wiring.identify(value, BUCKET) is bucket for value in _scalars(custom.properties)
+            wiring.identify(value, BUCKET) is bucket for value in scalars_in(custom.properties)
         ):
             yield custom, f"the custom resource {custom.type}"
     for tag in values(bucket.properties, "Tags.*"):
@@ -355,14 +356,3 @@ def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str]:
                         yield re.split(r"[*?]", pattern.removeprefix(own), maxsplit=1)[0]
                     elif covers_resource(pattern, f"{own}*"):
                         yield ""
-
-
-def _scalars(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _scalars(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _scalars(item)
-    elif isinstance(value, str | Ref):
-        yield value

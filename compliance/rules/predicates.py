@@ -27,6 +27,7 @@ from compliance.rules import Case, Check, Undecided, evidence, kind
 from compliance.rules.environments import other
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, Unknown, show
+from compliance.text import truncated
 
 Expression = Annotated[
     str,
@@ -282,7 +283,7 @@ class _Judged:
 
 def _shown(read: Read, about: Resource, *, alone: bool) -> str:
     value = "not set" if read.value is NO_VALUE else show(read.value) or "an empty text"
-    value = value if len(value) <= 200 else value[:199] + "…"
+    value = truncated(value, 200)
     value += " (the service's default)" if read.default else ""
     if alone and read.resource is about:
         return value

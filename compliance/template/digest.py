@@ -12,6 +12,18 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from compliance.model import InputError
+from compliance.template.source import read_text
+
+
+def sha256_of(file: Path) -> str:
+    """The sha256 (hex) of a file's bytes. Raises InputError where it is no file, or cannot be read."""
+    read_text(file)  # refuses a pipe, a folder and what is missing
+    try:
+        return _content(file)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from None
+
 
 def digest_of(path: Path, without: Callable[[Path], bool] = lambda path: False) -> str:
     """The sha256 (hex) of a file or of all that is in a folder.

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from compliance.text import truncated
+
 
 class Ref(msgspec.Struct, frozen=True):
     """A resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute of it.
@@ -312,7 +314,7 @@ class Resolver:
         if pieces is not None:
             return pieces
         unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
-        return next(unknown, Unknown(f"the parts of {_shorten(show(value))}"))
+        return next(unknown, Unknown(f"the parts of {truncated(show(value), 80)}"))
 
     def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
         """A text in pieces; None where only the deployment decides where it is split."""
@@ -564,7 +566,7 @@ def join(values: Iterable[Value]) -> Value:
 
 
 def _dynamic(text: str | Text) -> Dynamic:
-    return Dynamic(f"the dynamic reference {_shorten(show(text))}", text=text)
+    return Dynamic(f"the dynamic reference {truncated(show(text), 80)}", text=text)
 
 
 def _alphabet(part: Part) -> re.Pattern[str] | None:
@@ -626,6 +628,15 @@ def refs_in(value: Value) -> Iterable[Ref]:
     elif isinstance(value, list):
         for item in value:
             yield from refs_in(item)
+
+
+def scalars_in(value: Value) -> Iterator[Value]:
+    """Everything in a resolved value that is neither a list nor a mapping, at any depth, in order."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from scalars_in(item)
+    else:
+        yield value
 
 
 def to_string(value: str | int | float | bool) -> str:
@@ -701,10 +712,6 @@ def _show_part(part: Part) -> str:
 def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = template.get(name)
     return section if isinstance(section, dict) else {}
-
-
-def _shorten(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def names_in_sub(argument: Any) -> Sequence[str]:

@@ -20,6 +20,7 @@ import msgspec
 import yaml
 
 from compliance.model import InputError
+from compliance.text import one_line, truncated
 
 MAX_BYTES = 10 * 2**20
 # CloudFormation takes no larger template, and YAML is slow to read: seconds for each of these.
@@ -291,7 +292,7 @@ def _finite(text: str) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return truncated(one_line(str(error)), 200) or type(error).__name__
 
 
 class _Loader(yaml.CSafeLoader):

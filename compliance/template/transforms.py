@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from compliance.model import InputError
+from compliance.text import one_line, truncated
 
 if TYPE_CHECKING:
     from compliance.template.intrinsics import Resolver, Value
@@ -196,7 +197,7 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
 
 def _said(error: Any) -> str:
     causes = [str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ())]
-    return " ".join("; ".join(causes or [str(error)]).split())[:300]
+    return truncated(one_line("; ".join(causes or [str(error)])), 300)
 
 
 class _Session:

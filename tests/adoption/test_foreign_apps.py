@@ -21,7 +21,7 @@ import pytest
 from audited import World, world
 from click.testing import Result
 
-from compliance.template.synth import bundled_node
+from compliance.template.host import bundled_node
 
 HERE = Path(__file__).parent
 PACKAGES = ("aws-cdk-lib", "constructs", "@aws-cdk/cloud-assembly-schema", "@aws-cdk/asset-awscli-v1")

@@ -28,7 +28,7 @@ import boto3
 import npm
 from botocore.config import Config
 
-from compliance.template.synth import bundled_node
+from compliance.template.host import bundled_node
 
 ROOT = Path(__file__).parents[2]
 EXECUTABLE = ROOT / ".emulator" / "bin" / "ministack"

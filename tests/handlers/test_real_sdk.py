@@ -29,7 +29,7 @@ from compliance.handlers.events import Draw, failures
 from compliance.handlers.events.failures import DeadLetters, Message
 from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute
-from compliance.template.synth import bundled_node
+from compliance.template.host import bundled_node
 
 JSON = Any
 ROOT = Path(__file__).parents[2]

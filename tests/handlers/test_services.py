@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compliance.handlers.sandbox import Fault, Given, Invocation, Program, Table
+from compliance.handlers.sandbox import NOT_STOOD_IN, Fault, Given, Invocation, Program, Table
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.models import FOLDER, declared_errors, model_of
 from compliance.handlers.sandbox.run import execute
@@ -610,3 +610,15 @@ def test_of_a_list_that_is_too_long_no_entry_is_looked_at() -> None:
     )
     assert "less than or equal to 25" in answer["error"]["message"]
     assert call.parameters["RequestItems"]["t"] == entries
+
+
+def test_a_fault_of_the_stand_in_is_no_answer_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = account(KNOWN)
+
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(aws, "_answered", broken)
+    call, answer = aws.call("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}, None)
+    assert call.error == NOT_STOOD_IN
+    assert "does not stand in for sqs:SendMessage as it was called (KeyError)" in answer["error"]["message"]

@@ -26,7 +26,8 @@ from compliance.model import (
 )
 from compliance.reports import json as json_report
 from compliance.reports import markdown, terminal
-from compliance.reports.text import neutral, printable, shortened
+from compliance.reports.text import neutral
+from compliance.text import printable, shortened
 
 TITLES = {
     "core": ("Core architecture", 10), "serverless": ("Serverless components", 8),

@@ -31,10 +31,10 @@ from compliance.facts.diagram import diagram
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
-from compliance.reports.text import one_line, printable
 from compliance.rules import Rule, bind
 from compliance.template.assembly import Assembly, load_template
 from compliance.template.intrinsics import SUB_VARIABLE
+from compliance.text import one_line, printable
 
 MANY = int(os.environ.get("HOSTILE", "0"))
 HTTP_API = Path(__file__).parents[2] / "examples" / "http_api" / "requirements.yaml"

@@ -15,6 +15,7 @@ from compliance.handlers.effects import Unit, units
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Acts, Finding, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
+from compliance.text import one_line, truncated
 
 JSON = Any
 
@@ -135,8 +136,8 @@ def told(record: Record, index: int, size: int) -> str:
 
 def clean(text: str, most: int = 400) -> str:
     """What a handler made, fit to be shown: one line, no control characters, no end of text to it."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_line(text))
+    return truncated(line, most)
 
 
 def said(error: HandlerError) -> str:

@@ -112,8 +112,9 @@ class Aws:
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
         except Refusal as refused:
             refusal = refused
-        except Exception:  # the parameters are anything that a hostile handler thinks of
-            refusal = Refusal("SerializationException", "Bad request", 400)
+        except Exception as error:  # a fault of this stand-in proves nothing about the handler
+            what = f"{prefix}:{operation} as it was called ({type(error).__name__})"
+            refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
         message = refusal.as_message()
         if model and refusal.status:
             shape, code, status = model.error(refusal.code)

