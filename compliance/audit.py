@@ -1,14 +1,21 @@
-"""An audit from end to end: get the assembly, run the rules, the handlers and the scanners, keep score."""
+"""An audit from end to end, in stages: each takes what the stages before it made, and makes data of it.
+
+1. `_read_terms` reads what is judged by: the document, the waivers, the baseline, earlier runs.
+2. `_read_input` reads what is judged: it synthesises the app, or reads an assembly, a template or a stack.
+3. `_start_handlers` starts the Lambda handlers, which run in the background, as the scanners do.
+4. `_judge` evaluates the rules.
+5. `_score` makes the scorecard of the verdicts and of the scanners' findings.
+6. `_apply_baseline` marks what is known, and `_remember` compares with earlier runs.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,14 +23,13 @@ from compliance.document import baseline, history
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.diagram import diagram
-from compliance.facts.subjects import find
 from compliance.facts.wiring import Wiring
+from compliance.facts.subjects import find
 from compliance.model import (
     CategoryScore,
-    CheckerError,
-    InputError,
     Judged,
     Result,
+    Run,
     ScannerRun,
     Scorecard,
     Severity,
@@ -31,10 +37,9 @@ from compliance.model import (
     Subject,
 )
 from compliance.rules import Case, Rule, bind
-from compliance.rules.naming import tie_breakers
+from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly, load_assembly, load_template
-from compliance.template.decided import decided
 from compliance.template.digest import sha256_of
 from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
@@ -42,8 +47,9 @@ from compliance.template.source import check_writable
 if TYPE_CHECKING:
     from compliance.document.waivers import Outcome, Waiver
     from compliance.handlers.runs import Handlers
+    from compliance.scanners import Scanners
     from compliance.scanners.classes import Classes
-    from compliance.template.deployed import Deployment
+    from compliance.template.environments import Others
 
 Progress = Callable[[str], None]
 
@@ -56,9 +62,9 @@ class Options(msgspec.Struct, frozen=True):
     the name of the environment that the input was made for (None: what the context says, or the
     document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
-    where a new one is made. `take` is given the folder that the app was synthesised into, before anything
-    of it is read, and says which folder is judged in its place: a copy that outlives the audit. `app_may`
-    is what the app may besides: `credentials`, `daemons`, `write=DIR`.
+    where a new one is made. `snapshot_into` is given the folder that the app was synthesised into, before
+    anything of it is read, and returns the folder that is judged in its place: a copy that outlives the
+    audit. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`.
     """
 
     app: str | None = None
@@ -80,95 +86,72 @@ class Options(msgspec.Struct, frozen=True):
     write_baseline: Path | None = None
     prune_baseline: bool = False
     history: Path | None = None
-    take: Callable[[Path], Path] | None = None
+    snapshot_into: Callable[[Path], Path] | None = None
     app_may: tuple[str, ...] = ()
     waive_cdk_made: str | None = None
     ignore: Mapping[str, str] = msgspec.field(default_factory=dict)
     select: Mapping[str, str] = msgspec.field(default_factory=dict)
     fail_on: Severity = Severity.LOW
 
+    @property
+    def of_app(self) -> bool:
+        """Whether the app itself is audited, which is synthesised for that."""
+        return self.assembly is None and self.template is None and self.deployed is None
 
-Bound = tuple[Document, tuple[Rule, ...]]
+    @property
+    def path(self) -> str:
+        """What is audited, as the scorecard names it."""
+        return str(self.assembly or self.template or self.deployed or self.app or "cdk.json")
+
+    @property
+    def waivers_file(self) -> Path:
+        """The file of waivers: the one named, or the one beside the document, which need not be there."""
+        return self.waivers or self.requirements.with_name("waivers.yaml")
 
 
-def bound(path: Path) -> Bound:
+DocumentAndRules = tuple[Document, tuple[Rule, ...]]
+
+
+def load_document(path: Path) -> DocumentAndRules:
     """A requirements document with its rules. Raises InputError."""
     document = load(path)
     return document, bind(document)
 
 
 def audit(
-    options: Options, progress: Progress = lambda _: None, ready: Callable[[Path], Bound] = bound
+    options: Options,
+    progress: Progress = lambda _: None,
+    load_document: Callable[[Path], DocumentAndRules] = load_document,
 ) -> Scorecard:
-    """Judges one input. Raises InputError on what is unusable, CheckerError where a checker broke.
+    """Judges one input.
 
-    `ready` gives the document: whoever judges many inputs by one has no need to read it for each.
+    Args:
+        options: what to audit, and how.
+        progress: is told what is going on, a line each time.
+        load_document: gives the document; who judges many inputs by one reads it once.
+
+    Returns: the scorecard. `green` is its verdict.
+
+    Raises:
+        InputError: what was handed in is unusable.
+        CheckerError: a rule, a scanner or the sandbox broke; nothing was proved.
     """
-    document, rules = ready(options.requirements)
-    environment = _environment(options, document)
     progress("reading the requirements")
-    granted = _granted(options)
-    known = _baseline(options, environment)
-    past = history.load(options.history) if options.history else ()
-    with ExitStack() as stack:
-        scanners = None
-        if not options.skip_scanners:
-            from compliance.scanners import PACKS, Scanners
-
-            scanners = stack.enter_context(Scanners(packs=(*PACKS, *options.packs)))
-        deployment = _deployment(options, stack, progress)
-        assembly, find_others = _input(options, document, rules, environment, stack, progress, deployment)
+    terms = _read_terms(options, load_document)
+    with ExitStack() as resources:
+        scanners = _start_scanners(options, resources)
+        given = _read_input(terms, resources, progress)
         if scanners:
-            scanners.scan(_templates(assembly), options.as_of)
-        wiring = find(document, assembly, names(rules, environment), environment)
-        observations = _observations(options, rules, document, wiring, environment)
-        progress("judging")
-        others = find_others()
-        alike = tuple(_alike(document, environment, assembly, others))
-        found, asked = _compared(deployment)
-        results = judge(
-            rules,
-            document,
-            wiring,
-            as_of=options.as_of,
-            environment=environment,
-            others=others,
-            observations=observations,
-        )
+            from compliance.scanners import templates
+
+            scanners.scan(templates(given.assembly), options.as_of)
+        judgement = _judge(terms, given, progress)
         runs: tuple[ScannerRun, ...] = ()
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        kind = "stack" if deployment else assembly.kind
-        subject = Subject(kind, str(_path(options)), assembly.digest, environment)
-
-        drawn = diagram(wiring)
-        hidden, beside = unseen(assembly, document)
-
-        def score(known: Baseline | None) -> Scorecard:
-            judged = tuple(map(known.result, results)) if known else results
-            findings, problems, warnings = _findings(
-                options, document, assembly, judged, runs, known, granted
-            )
-            return Scorecard(
-                as_of=options.as_of.isoformat(),
-                subject=subject,
-                results=judged,
-                categories=tuple(_scores(document, judged)),
-                findings=findings,
-                scanners=tuple(runs),
-                notes=(*_notes(options, others, observations), *alike, *asked, *beside, *warnings),
-                problems=(*hidden, *found, *problems),
-                diagram=drawn,
-                fail_on=options.fail_on,
-                document=_document(document),
-            )
-
-        card = _adopted(options, known, score)
-    if options.history:
-        card = history.remember(card, past, options.folder)
-        history.append(options.history, card)
-    return card
+        card = _apply_baseline(terms, lambda known: _score(terms, given, judgement, runs, known))
+    return _remember(terms, card)
 
 
 def cache_folder() -> Path | None:
@@ -180,219 +163,234 @@ def cache_folder() -> Path | None:
     return Path(base) / "cdk-compliance-gate"
 
 
-# What is known, and what was
+# What is judged by
 
 
-def _baseline(options: Options, environment: str) -> Baseline | None:
+class Terms(msgspec.Struct, frozen=True):
+    """What an audit judges by, all of it read before any work."""
+
+    options: Options
+    document: Document
+    rules: tuple[Rule, ...]
+    environment: str
+    waivers: Sequence[Waiver]
+    classes: Classes
+    baseline: Baseline | None
+    runs: tuple[Run, ...]
+
+
+def _read_terms(options: Options, load_document: Callable[[Path], DocumentAndRules]) -> Terms:
+    from compliance.document import waivers
+    from compliance.scanners.classes import Classes
+
+    document, rules = load_document(options.requirements)
+    classes = Classes(options.waive_cdk_made, options.ignore, options.select)
+    classes.check()
+    environment = _environment(options, document)
     if options.write_baseline:
         baseline.check_new(options.write_baseline)
         check_writable(options.write_baseline)
-    return baseline.load(options.baseline, environment) if options.baseline else None
-
-
-def _adopted(
-    options: Options, known: Baseline | None, score: Callable[[Baseline | None], Scorecard]
-) -> Scorecard:
-    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
-    if options.write_baseline:
-        known = baseline.create(options.write_baseline, score(None))
-        known.write()
-    card = score(known)
-    if known and options.prune_baseline:
-        known = known.pruned(card)
-        known.write()
-    return msgspec.structs.replace(card, problems=(*card.problems, *known.problems(card))) if known else card
-
-
-# Getting the input
-
-
-def _path(options: Options) -> Path | str:
-    return options.assembly or options.template or options.deployed or options.app or "cdk.json"
+    granted = waivers.load(options.waivers_file) if options.waivers or options.waivers_file.is_file() else ()
+    waivers.check(granted)
+    return Terms(
+        options=options,
+        document=document,
+        rules=rules,
+        environment=environment,
+        waivers=granted,
+        classes=classes,
+        baseline=baseline.load(options.baseline, environment) if options.baseline else None,
+        runs=history.load(options.history) if options.history else (),
+    )
 
 
 def _environment(options: Options, document: Document) -> str:
     """The name that `{env}` stands for."""
     if options.environment is not None:
         return options.environment
-    from_app = options.assembly is None and options.template is None and options.deployed is None
-    given = options.context.get(document.environment.context) if from_app else None
+    given = options.context.get(document.environment.context) if options.of_app else None
     return given if given is not None else document.environment.default
 
 
-Others = Callable[[], Mapping[str, Assembly | str] | str]
+# What is judged
 
 
-def _deployment(options: Options, stack: ExitStack, progress: Progress) -> Deployment | None:
-    """The stack of `--deployed`, read."""
-    if options.deployed is None:
-        return None
-    from compliance.template.deployed import Boto3, load_stack
+class Input(msgspec.Struct, frozen=True):
+    """What is judged. `problems` are what a deployed stack has otherwise than its template says."""
 
-    progress("reading the stack")
-    folder = stack.enter_context(Scratch("stack"))
-    return load_stack(options.deployed, Boto3(), Path(folder))
-
-
-def _compared(deployment: Deployment | None) -> tuple[Sequence[str], Sequence[str]]:
-    """What is deployed otherwise than the template says, and a note of what was compared."""
-    if deployment is None:
-        return (), ()
-    from compliance.template.deployed import drift
-
-    found = drift(deployment)
-    return found.problems, (found.note,)
+    kind: str
+    assembly: Assembly
+    others: Callable[[], Others]
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
-def _input(
-    options: Options,
-    document: Document,
-    rules: Sequence[Rule],
-    environment: str,
-    stack: ExitStack,
-    progress: Progress,
-    deployment: Deployment | None,
-) -> tuple[Assembly, Others]:
-    """The assembly to judge, and what gives the same app for other environments (or why there is none)."""
-    region = document.environment.region
-    if deployment is not None:
-        return deployment.assembly, lambda: "a stack shows one environment; audit the app to compare two"
+def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
+    options = terms.options
+    region, parameters = terms.document.environment.region, options.parameters
+    if options.deployed is not None:
+        return _read_stack(options.deployed, resources, progress)
     if options.template is not None:
         progress("reading the template")
-        assembly = load_template(options.template, region=region, parameters=options.parameters)
-        return assembly, lambda: "a template shows one environment; audit the app to compare two"
+        assembly = load_template(options.template, region=region, parameters=parameters)
+        return Input(assembly.kind, assembly, _one_environment("a template"))
     if options.assembly is not None:
         progress("reading the assembly")
-        assembly = load_assembly(
-            options.assembly, base=options.folder, region=region, parameters=options.parameters
-        )
-        return assembly, lambda: "an assembly shows one environment; audit the app to compare two"
-    names = document.environment.besides(environment) if any(rule.compares for rule in rules) else ()
-    return _synthesised(options, document, environment, names, stack, progress)
+        assembly = load_assembly(options.assembly, base=options.folder, region=region, parameters=parameters)
+        return Input(assembly.kind, assembly, _one_environment("an assembly"))
+    return _synthesise(terms, resources, progress)
 
 
-def _synthesised(
-    options: Options,
-    document: Document,
-    environment: str,
-    names: Sequence[str],
-    stack: ExitStack,
-    progress: Progress,
-) -> tuple[Assembly, Others]:
-    from compliance.template.alike import Memory
-    from compliance.template.synth import Synths, find_app, synthesise
+def _one_environment(input_: str) -> Callable[[], Others]:
+    return lambda: f"{input_} shows one environment; audit the app to compare two"
 
-    app = find_app(options.app, options.folder, options.context, options.app_may)
-    folder = Path(stack.enter_context(Scratch("synth")))
-    key = document.environment.context
-    own = {} if options.environment is None and key not in options.context else {key: environment}
-    memory = Memory(options.cache if names else None, app, (key, environment, *names))
-    made_alike = memory.holds()
-    asked = () if made_alike else names
-    progress(f"synthesising for {', '.join([environment, *asked])}")
-    synths = Synths(app, folder, {environment: own, **{name: {key: name} for name in asked}})
-    stack.callback(synths.close)
+
+def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
+    from compliance.template.deployed import Boto3, drift, load_stack
+
+    progress("reading the stack")
+    deployment = load_stack(name, Boto3(), Path(resources.enter_context(Scratch("stack"))))
+    found = drift(deployment)
+    others = _one_environment("a stack")
+    return Input("stack", deployment.assembly, others, found.problems, (found.note,))
+
+
+def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
+    from compliance.template.environments import Environments
+    from compliance.template.synth import find_app
+
+    options, environment = terms.options, terms.document.environment
+    compared = environment.besides(terms.environment) if any(rule.compares for rule in terms.rules) else ()
 
     def load_one(folder: Path) -> Assembly:
-        region = document.environment.region
-        return load_assembly(folder, base=options.folder, region=region, parameters=options.parameters)
+        region, parameters = environment.region, options.parameters
+        return load_assembly(folder, base=options.folder, region=region, parameters=parameters)
 
-    def load_other(name: str) -> Assembly | str:
-        try:
-            other = load_one(synths.result(name) if name in asked else again(name))
-            return f"synthesised for {name}: {other.missing[0]}" if other.missing else other
-        except InputError as error:
-            return f"synthesised for {name}: {error}"
-
-    def again(name: str) -> Path:
-        """One more synth, where what is remembered does not hold any more."""
-        return synthesise(app, folder / f"again{list(names).index(name)}", {key: name})
-
-    def others() -> Mapping[str, Assembly | str]:
-        if made_alike and made_alike == assembly.digest:
-            return dict.fromkeys(names, assembly)
-        found = {name: load_other(name) for name in names}
-        if found and all(isinstance(o, Assembly) and o.digest == assembly.digest for o in found.values()):
-            memory.keep(assembly.digest)
-        return found
-
-    made = synths.result(environment)
-    assembly = load_one(options.take(made) if options.take else made)
-    assembly.kind = "app"
-    return assembly, others
-
-
-def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
-    """What the document calls the resources that fill each subject: tie-breakers."""
-    return tie_breakers([rule.requirement for rule in rules], environment)
+    environments = Environments(
+        find_app(options.app, options.folder, options.context, options.app_may),
+        Path(resources.enter_context(Scratch("synth"))),
+        environment.context,
+        terms.environment,
+        given=options.environment is not None or environment.context in options.context,
+        others=compared,
+        cache=options.cache,
+        load=load_one,
+    )
+    resources.callback(environments.close)
+    progress(f"synthesising for {', '.join([terms.environment, *environments.asked])}")
+    return Input("app", environments.own(options.snapshot_into), environments.others)
 
 
 # Judging
 
 
-def judge(
-    rules: Sequence[Rule],
-    document: Document,
-    wiring: Wiring,
-    *,
-    as_of: date,
-    environment: str,
-    others: Mapping[str, Assembly | str] | str,
-    observations: Handlers,
-) -> tuple[Result, ...]:
-    """Every rule's verdict, in the document's order. See `compliance.rules.Case` for the arguments."""
+class Judgement(msgspec.Struct, frozen=True):
+    """What the rules say, and what they were given to say it."""
 
-    def result(rule: Rule) -> Result:
-        case = Case(rule.requirement, document, wiring, as_of, environment, others, observations)
-        return _result(rule, case)
-
-    # The handlers run meanwhile: what needs them comes last.
-    patient = sorted(rules, key=lambda rule: rule.kind.waits)
-    judged = {rule.requirement.id: result(rule) for rule in patient}
-    return tuple(judged[rule.requirement.id] for rule in rules)
+    results: tuple[Result, ...]
+    wiring: Wiring
+    others: Others
+    handlers: Handlers
 
 
-def _observations(
-    options: Options, rules: Sequence[Rule], document: Document, wiring: Wiring, environment: str
-) -> Handlers:
+def _judge(terms: Terms, given: Input, progress: Progress) -> Judgement:
+    wiring = find(terms.document, given.assembly, names(terms.rules, terms.environment), terms.environment)
+    handlers = _start_handlers(terms, wiring)
+    progress("judging")
+    others = given.others()
+    results = judge(
+        terms.rules,
+        terms.document,
+        wiring,
+        as_of=terms.options.as_of,
+        environment=terms.environment,
+        others=others,
+        observations=handlers,
+    )
+    return Judgement(results, wiring, others, handlers)
+
+
+def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
     """The handlers that the rules ask for, which run in the background from now on."""
     from compliance.handlers.runs import Handlers, start
     from compliance.rules.handlers import planned
 
+    options = terms.options
     if options.skip_handlers:
         return Handlers.none("handlers were not run (--skip-handlers)")
     nothing = Handlers.none("planned only")
 
     def case_of(rule: Rule) -> Case:
-        return Case(rule.requirement, document, wiring, options.as_of, environment, "", nothing)
+        environment, as_of = terms.environment, options.as_of
+        return Case(rule.requirement, terms.document, wiring, as_of, environment, "", nothing)
 
-    return start(planned(rules, case_of), cache=options.cache)
+    return start(planned(terms.rules, case_of), cache=options.cache)
 
 
-def _result(rule: Rule, case: Case) -> Result:
-    requirement = rule.requirement
-    try:
-        verdict = rule.judge(case)
-    except (InputError, CheckerError):
-        raise
-    except Exception as error:  # a broken rule has proved nothing
-        message = f"{requirement.id}: the check {rule.kind.name!r} broke: {type(error).__name__}: {error}"
-        raise CheckerError(message) from error
-    return Result(
-        id=requirement.id,
-        category=requirement.category,
-        severity=requirement.severity,
-        title=requirement.title,
-        fix=requirement.fix,
-        verdict=verdict,
-        confirmed_by=tuple(requirement.confirmed_by),
-        text=requirement.text,
-        source=requirement.source,
+# The scanners
+
+
+def _start_scanners(options: Options, resources: ExitStack) -> Scanners | None:
+    if options.skip_scanners:
+        return None
+    from compliance.scanners import PACKS, Scanners
+
+    return resources.enter_context(Scanners(packs=(*PACKS, *options.packs)))
+
+
+def _findings(
+    terms: Terms,
+    assembly: Assembly,
+    results: Sequence[Result],
+    runs: Sequence[ScannerRun],
+    known: Baseline | None,
+) -> Outcome:
+    """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
+    if not runs:
+        return (), (), ()
+    from compliance.scanners import finding_status
+
+    granted, left = terms.waivers, tuple[str, ...]()
+    if not terms.options.waivers:
+        granted, left = finding_status.meant_for(assembly, terms.waivers, terms.options.waivers_file)
+    findings, problems, warnings = finding_status.resolve_statuses(
+        [finding for run in runs for finding in run.findings],
+        results,
+        granted,
+        terms.options.as_of,
+        gating={category.id for category in terms.document.categories if category.gate},
+        ran=[run.name for run in runs],
+        environment=terms.environment,
+        adopt=known.findings if known else None,
+        classes=terms.classes,
     )
+    return findings, problems, (*warnings, *left)
 
 
-def _document(document: Document) -> Judged:
-    return Judged(document.title, str(document.path), sha256_of(document.path))
+# The scorecard
+
+
+def _score(
+    terms: Terms, given: Input, judgement: Judgement, runs: tuple[ScannerRun, ...], known: Baseline | None
+) -> Scorecard:
+    """The scorecard, with what a baseline lists marked as known."""
+    options, document, results = terms.options, terms.document, judgement.results
+    results = tuple(map(known.result, results)) if known else results
+    findings, problems, warnings = _findings(terms, given.assembly, results, runs, known)
+    hidden, beside = unseen(given.assembly, document)
+    return Scorecard(
+        as_of=options.as_of.isoformat(),
+        subject=Subject(given.kind, options.path, given.assembly.digest, terms.environment),
+        results=results,
+        categories=tuple(_scores(document, results)),
+        findings=findings,
+        scanners=runs,
+        notes=(*_notes(terms, given, judgement), *given.notes, *beside, *warnings),
+        problems=(*hidden, *given.problems, *problems),
+        diagram=diagram(judgement.wiring),
+        fail_on=options.fail_on,
+        document=Judged(document.title, str(document.path), sha256_of(document.path)),
+    )
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:
@@ -411,10 +409,11 @@ def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]
     return problems, [note] if excused else []
 
 
-def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
+def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:
+    options, handlers = terms.options, judgement.handlers
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
-    if options.assembly is None and options.template is None and options.deployed is None:
+    if options.of_app:
         from compliance.template.confined import limits, permitted
 
         yield from (f"app: {limit}" for limit in limits(permitted(options.app_may, options.folder)))
@@ -422,91 +421,39 @@ def _notes(options: Options, others: Any, seen: Handlers) -> Iterator[str]:
         yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
     if options.fail_on is not Severity.LOW:
         yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not colour the gate"
-    if any(run.cached for run in seen.all):
+    if any(run.cached for run in handlers.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
-    for limit in dict.fromkeys(limit for run in seen.all for limit in run.unheld):
+    for limit in dict.fromkeys(limit for run in handlers.all for limit in run.unheld):
         yield f"sandbox: {limit}"
-    if isinstance(others, str):
-        yield others
+    if isinstance(judgement.others, str):
+        yield judgement.others
+    elif judgement.others:
+        from compliance.template.environments import same_for_all
+
+        key = terms.document.environment.context
+        yield from same_for_all(key, terms.environment, given.assembly, judgement.others)
 
 
-def _alike(
-    document: Document, environment: str, assembly: Assembly, others: Mapping[str, Assembly | str] | str
-) -> Iterator[str]:
-    """That the app makes one assembly for all environments, where that was seen."""
-    if isinstance(others, str) or not others:
-        return
-    if all(isinstance(other, Assembly) and other.digest == assembly.digest for other in others.values()):
-        how = "all synths agreed; the next audit makes one"
-        if all(other is assembly for other in others.values()):
-            how = "synthesised once, as remembered (--no-cache synthesises all)"
-        key, every = document.environment.context, ", ".join((environment, *others))
-        yield f"the app makes the same for {every}, for it reads no context key {key!r}: {how}"
+# What is known, and what was
 
 
-# The scanners' findings
+def _apply_baseline(terms: Terms, score: Callable[[Baseline | None], Scorecard]) -> Scorecard:
+    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
+    options, known = terms.options, terms.baseline
+    if options.write_baseline:
+        known = baseline.create(options.write_baseline, score(None))
+        known.write()
+    card = score(known)
+    if known and options.prune_baseline:
+        known = known.pruned(card)
+        known.write()
+    return msgspec.structs.replace(card, problems=(*card.problems, *known.problems(card))) if known else card
 
 
-def _templates(assembly: Assembly) -> list[Any]:
-    from compliance.scanners import Template
-
-    return [Template(stack.name, decided(stack), stack.metadata) for stack in assembly.stacks]
-
-
-def _findings(
-    options: Options,
-    document: Document,
-    assembly: Assembly,
-    results: Sequence[Result],
-    runs: Sequence[ScannerRun],
-    known: Baseline | None,
-    granted: Sequence[Waiver],
-) -> Outcome:
-    """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
-    if not runs:
-        return (), (), ()
-    from compliance.document import waivers
-    from compliance.scanners import finding_status
-
-    path = options.waivers or options.requirements.with_name("waivers.yaml")
-    left: tuple[str, ...] = ()
-    if not options.waivers and not waivers.concern(granted, _names(assembly)):
-        # those of another app: the document is shared, its waivers are not
-        left = (f"{path}: none of its waivers is for a resource of this input",) if granted else ()
-        granted = ()
-    findings, problems, warnings = finding_status.settle(
-        [finding for run in runs for finding in run.findings],
-        results,
-        granted,
-        options.as_of,
-        gating={category.id for category in document.categories if category.gate},
-        ran=[run.name for run in runs],
-        environment=_environment(options, document),
-        adopt=known.findings if known else None,
-        classes=_classes(options),
-    )
-    return findings, problems, (*warnings, *left)
-
-
-def _granted(options: Options) -> Sequence[Waiver]:
-    """The waivers of the audit, read before any work. Raises InputError on malformed ones."""
-    from compliance.document import waivers
-
-    _classes(options).check()
-    path = options.waivers or options.requirements.with_name("waivers.yaml")
-    granted = waivers.load(path) if options.waivers or path.is_file() else ()
-    waivers.check(granted)
-    return granted
-
-
-def _classes(options: Options) -> Classes:
-    from compliance.scanners.classes import Classes
-
-    return Classes(options.waive_cdk_made, options.ignore, options.select)
-
-
-def _names(assembly: Assembly) -> set[str]:
-    """What a waiver may begin with that is meant for this input: a stage, a stack, or a logical id alone."""
-    paths = [place for template in _templates(assembly) for place, _ in template.places.values()]
-    stacks, ids = (s.name for s in assembly.stacks), (r.logical_id for r in assembly.resources())
-    return {name.partition("/")[0] for name in (*filter(None, paths), *stacks, *ids)}
+def _remember(terms: Terms, card: Scorecard) -> Scorecard:
+    """The scorecard with what changed since the last run, this run appended to the history."""
+    file = terms.options.history
+    if file:
+        card = history.remember(card, terms.runs, terms.options.folder)
+        history.append(file, card)
+    return card

@@ -298,7 +298,7 @@ def judge(job: Job) -> Row | None:
         _check_terms(job)
         if job.known and job.known == _digest(job):
             return None
-        row = _judged(row, audit.audit(_audit_options(job), ready=_ready(job.terms)))
+        row = _judged(row, audit.audit(_audit_options(job), load_document=_loader(job.terms)))
     except InputError as error:
         row = replace(row, status=UNUSABLE, error=_line(job, str(error)), digest=_digest(job))
     except CheckerError as error:
@@ -359,7 +359,7 @@ def terms_of(options: Options) -> Terms:
     requirements = options.requirements or OWN
     waivers = options.waivers or requirements.with_name("waivers.yaml")
     sha256 = sha256_of(requirements)
-    document, _ = _bound(requirements, sha256)
+    document, _ = _document(requirements, sha256)
     return Terms(
         tool=_versions((*PACKAGES, *(() if options.skip_scanners else SCANNERS))),
         requirements=sha256,
@@ -384,14 +384,14 @@ def _check_terms(job: Job) -> None:
             raise CheckerError(f"the worker would judge by another {name}: {mine}, not {wanted}")
 
 
-def _ready(terms: Terms) -> Callable[[Path], audit.Bound]:
-    return lambda path: _bound(path, terms.requirements)
+def _loader(terms: Terms) -> Callable[[Path], audit.DocumentAndRules]:
+    return lambda path: _document(path, terms.requirements)
 
 
 @lru_cache(maxsize=4)
-def _bound(path: Path, sha256: str) -> audit.Bound:
+def _document(path: Path, sha256: str) -> audit.DocumentAndRules:
     """The document, read once by each worker, and again once it is another."""
-    return audit.bound(path)
+    return audit.load_document(path)
 
 
 @lru_cache(maxsize=2)

@@ -20,7 +20,7 @@ import compliance.handlers.scenarios, compliance.handlers.sandbox.run
 options = audit.Options(
     assembly=Path({assembly!r}), skip_scanners=True, cache=Path({cache!r}), as_of=date(2026, 6, 1)
 )
-bound = audit.bound(options.requirements)
+loaded = audit.load_document(options.requirements)
 
 def start():
     child = os.fork()
@@ -29,7 +29,7 @@ def start():
     code = 9
     try:
         sys.setswitchinterval(1e-5)
-        card = audit.audit(options, ready=lambda _: bound)
+        card = audit.audit(options, load_document=lambda _: loaded)
         code = 0 if all(any(note.startswith(said) for note in card.notes) for said in {notes!r}) else 8
     finally:
         os._exit(code)

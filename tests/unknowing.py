@@ -15,12 +15,11 @@ from typing import Any
 
 from witness import AS_OF, DOCUMENT, RULES, bases, copy_of
 
-from compliance import audit
 from compliance.document.requirements import Document, load
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
-from compliance.rules import Rule, bind
+from compliance.rules import Rule, bind, judging
 from compliance.template.assembly import Assembly, Stack, load_template
 
 ROOT = Path(__file__).parents[1]
@@ -53,10 +52,10 @@ class World:
         except InputError:
             return None
         environment = self.document.environment.default
-        results = audit.judge(
+        results = judging.judge(
             self.rules,
             self.document,
-            find(self.document, assembly, audit.names(self.rules, environment)),
+            find(self.document, assembly, judging.names(self.rules, environment)),
             as_of=self.as_of,
             environment=environment,
             others="one environment alone",

@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 
 from msgspec.structs import replace
 
-from compliance import audit
 from compliance.document import requirements as document
 from compliance.facts.subjects import find, read
 from compliance.facts.wiring import LOG_GROUP, Wiring
@@ -38,7 +37,7 @@ from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     remove,
     section,
 )
-from compliance.rules import KINDS, bind
+from compliance.rules import KINDS, bind, judging
 from compliance.template.assembly import Assembly, Resource, Stack, load_assembly, load_template
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -103,7 +102,7 @@ def judge_assemblies(
     own: Assembly, others: Mapping[str, Assembly], environment: str = ENVIRONMENTS[0]
 ) -> tuple[Result, ...]:
     skipped = Handlers.none("handlers are not run here")
-    return audit.judge(
+    return judging.judge(
         JUDGED,
         DOCUMENT,
         wiring(own, environment),

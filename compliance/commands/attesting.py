@@ -17,7 +17,6 @@ from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.audit import Options
-    from compliance.release.snapshot import Seal
 
 
 def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | None) -> None:
@@ -69,17 +68,13 @@ def attesting(
 
     with Scratch("attest") as private:
         copy = Path(private, "assembly")
-        taken: list[Seal] = []
-
-        def take(made: Path) -> Path:
-            taken.append(snapshot.copy(made, copy))
-            return copy
+        taken = snapshot.Snapshot(copy)
 
         def attest(card: Scorecard, options: Options) -> None:
             try:
                 found = attestation.statement(
                     card,
-                    taken[0],
+                    taken.seal,
                     context=options.context,
                     folder=options.folder,
                     document=options.requirements,
@@ -88,11 +83,11 @@ def attesting(
             except attestation.RefusedError as error:
                 click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)
                 sys.exit(1)
-            if changes := list(snapshot.differences(taken[0], snapshot.measure(copy))):
+            if changes := list(snapshot.differences(taken.seal, snapshot.measure(copy))):
                 raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")
             text = attestation.render(found, key)
             if keep:
                 snapshot.copy(copy, keep)
             write_atomically(file, text)
 
-        yield {"as_of": attestation.today(), "cache": None, "take": take}, attest
+        yield {"as_of": attestation.today(), "cache": None, "snapshot_into": taken.take}, attest

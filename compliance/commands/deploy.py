@@ -193,24 +193,19 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
     Handlers are run anew: a cache is a file that others may have written.
     """
     from compliance.audit import Options, audit
-    from compliance.release import snapshot
     from compliance.release.attestation import check_attestable, today
+    from compliance.release.snapshot import Snapshot
     from compliance.reports.text import known, totals
 
-    taken: list[Seal] = []
-
-    def take(made: Path) -> Path:
-        taken.append(snapshot.copy(made, copy))
-        return copy
-
-    card = audit(Options(as_of=today(), take=take, **options), tell)
+    snapshot = Snapshot(copy)
+    card = audit(Options(as_of=today(), snapshot_into=snapshot.take, **options), tell)
     if not card.green:
         write(card, "terminal", None, False)
     check_attestable(card)
     kept = known(card)
     by = f"environment {card.subject.environment}, as of {card.as_of}"
     judged = f"GREEN {totals(card)}{f' ({kept})' if kept else ''}, {by}"
-    return [("judged", judged), _files(taken[0])], taken[0]
+    return [("judged", judged), _files(snapshot.seal)], snapshot.seal
 
 
 def _attested(

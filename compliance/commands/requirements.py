@@ -72,7 +72,7 @@ def _judge(
     from compliance.audit import Options, audit
 
     options = Options(requirements=path, parameters=parameters, skip_scanners=True, **inputs)
-    [result] = audit(options, ready=lambda _: (document, (rule,))).results
+    [result] = audit(options, load_document=lambda _: (document, (rule,))).results
     verdict = result.verdict
     _line("verdict", verdict.status.value.replace("_", " ") + (f": {verdict.why}" if verdict.why else ""))
     for item in verdict.evidence:

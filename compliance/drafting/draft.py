@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from compliance.audit import Options, Progress, judge, names
+from compliance.audit import Options, Progress
 from compliance.document.requirements import Document, Environment, File
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.subjects import Declared, find
@@ -24,6 +24,7 @@ from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAP
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import bind
+from compliance.rules.judging import judge, names
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource, load_assembly, load_template
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number

@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 
-from compliance.audit import names
 from compliance.document.requirements import Document
 from compliance.facts.subjects import find
 from compliance.facts.wiring import FUNCTION, Wiring
@@ -32,6 +31,7 @@ from compliance.mutation.reads import Read, may_see, watched
 from compliance.rules import Case, Rule
 from compliance.rules.environments import Comparison
 from compliance.rules.handlers import planned
+from compliance.rules.judging import names
 from compliance.template.assembly import Assembly, Resource, Stack
 from compliance.template.scratch import Scratch
 

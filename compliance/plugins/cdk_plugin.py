@@ -29,13 +29,13 @@ from aws_cdk import (
     PolicyViolation,
 )
 
-from compliance.audit import judge, names
 from compliance.document import settings
 from compliance.document.requirements import Document, load
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
 from compliance.rules import bind
+from compliance.rules.judging import judge, names
 from compliance.template.assembly import Assembly, Stack, load_assembly
 
 ELSEWHERE = "judged by `compliance audit`, not by `cdk synth`"

@@ -42,6 +42,19 @@ class Seal(msgspec.Struct, frozen=True):
         return total.hexdigest()
 
 
+class Snapshot:
+    """A copy of what an app was synthesised into, to be judged and deployed. `seal` says what it holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seal = Seal({})
+
+    def take(self, made: Path) -> Path:
+        """Copies `made`; where the copy is. This is the `snapshot_into` of an audit. Raises InputError."""
+        self.seal = copy(made, self.folder)
+        return self.folder
+
+
 def copy(source: Path, target: Path, executables: frozenset[str] | None = None) -> Seal:
     """Copies an assembly, and says what was copied. Files become read-only; folders stay writable.
 

@@ -38,6 +38,8 @@ import msgspec
 from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
 from compliance.template import limits
+from compliance.template.assembly import Assembly
+from compliance.template.decided import decided
 from compliance.template.scratch import Scratch
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
@@ -66,6 +68,11 @@ class Template(msgspec.Struct, frozen=True):
             metadata = resource.get("Metadata")
             path = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
         return (path if isinstance(path, str) else None), source
+
+
+def templates(assembly: Assembly) -> list[Template]:
+    """The templates of an assembly as they would be deployed: what a false condition leaves out is gone."""
+    return [Template(stack.name, decided(stack), stack.metadata) for stack in assembly.stacks]
 
 
 class Scanners:

@@ -59,7 +59,7 @@ class Classes(msgspec.Struct, frozen=True):
                     f"{LEAST_LENGTH} characters, so that a reviewer can judge it"
                 )
 
-    def settle(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    def resolve_statuses(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """The findings, those of a class waived with the class's reason."""
         return tuple(map(self._settled, findings))
 

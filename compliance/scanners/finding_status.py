@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -20,16 +21,17 @@ from compliance.document import waivers
 from compliance.document.requirements import Requirement
 from compliance.document.waivers import SCANNERS, Outcome, Waiver
 from compliance.model import Evidence, Finding, FindingStatus, Result, Status, rows
-from compliance.scanners import facts
+from compliance.scanners import facts, templates
 from compliance.scanners.classes import Classes, notes
 from compliance.scanners.facts import Facts, names_of
+from compliance.template.assembly import Assembly
 
 Adopt = Callable[[Sequence[Finding], Sequence[Result]], tuple[Finding, ...]]
 
 TESTS = "tests/"  # what `confirmed_by` names besides scanners' rules: tests of the stack's template
 
 
-def settle(
+def resolve_statuses(
     findings: Sequence[Finding],
     results: Sequence[Result],
     granted: Sequence[Waiver],
@@ -50,11 +52,26 @@ def settle(
     named = [replace(finding, fact=known.of(finding.rule)) for finding in findings]
     marked, problems, warnings = waivers.apply(named, granted, as_of, ran=ran, environment=environment)
     judges = [result for result in results if result.category in gating]
-    marked = (classes or Classes()).settle(marked)
+    marked = (classes or Classes()).resolve_statuses(marked)
     settled = tuple(_covered(finding, judges, known) for finding in _whole_rows(marked))
     if adopt:
         settled = adopt(settled, judges)
     return settled, (*problems, *_contradictions(settled, judges)), (*warnings, *notes(settled))
+
+
+def meant_for(
+    assembly: Assembly, granted: Sequence[Waiver], file: Path
+) -> tuple[Sequence[Waiver], tuple[str, ...]]:
+    """The waivers if any is for a resource of this input, else none and a warning.
+
+    A document that several apps share may have the waivers of one of them beside it.
+    """
+    paths = [place for template in templates(assembly) for place, _ in template.places.values()]
+    stacks, ids = (s.name for s in assembly.stacks), (r.logical_id for r in assembly.resources())
+    # A waiver begins with a stage, a stack, or a logical id alone.
+    if waivers.concern(granted, {name.partition("/")[0] for name in (*filter(None, paths), *stacks, *ids)}):
+        return granted, ()
+    return (), (f"{file}: none of its waivers is for a resource of this input",) if granted else ()
 
 
 def scanners_rules(requirement: Requirement | Result) -> tuple[str, ...]:

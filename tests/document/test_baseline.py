@@ -169,10 +169,10 @@ def test_a_known_finding_contradicts_no_requirement() -> None:
     against = finding("Bucket", "NAM-01-RULE")
     known = Baseline(FILE, "dev", {baseline.Found("checkov", "NAM-01-RULE", "Stack/Bucket"): 1})
     day, gating = Options().as_of, {"core"}
-    settled, problems, _ = finding_status.settle([against], [passing], (), day, gating=gating)
+    settled, problems, _ = finding_status.resolve_statuses([against], [passing], (), day, gating=gating)
     assert len(problems) == 1
     assert settled[0].status is FindingStatus.OPEN
-    settled, problems, _ = finding_status.settle(
+    settled, problems, _ = finding_status.resolve_statuses(
         [against], [passing], (), day, gating=gating, adopt=known.findings
     )
     assert not problems

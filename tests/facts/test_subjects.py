@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from compliance.audit import Options, audit, names
+from compliance.audit import Options, audit
 from compliance.document.requirements import load
 from compliance.facts.subjects import Declared, find, known
 from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import InputError, Status
 from compliance.rules import bind
+from compliance.rules.judging import names
 from compliance.template.assembly import load_template
 
 HEAD = """\

@@ -40,7 +40,7 @@ from witness import (
 from compliance import audit
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
-from compliance.rules import Case, Rule
+from compliance.rules import Case, Rule, judging
 from compliance.rules.handlers import planned
 
 EVERY = ("app", "typescript", "handwritten")
@@ -971,7 +971,7 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
     def case_of(rule: Rule) -> Case:
         return Case(rule.requirement, DOCUMENT, pipeline, AS_OF, "dev", "", handlers)
 
-    results = audit.judge(
+    results = judging.judge(
         RULES,
         DOCUMENT,
         pipeline,

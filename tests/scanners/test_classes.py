@@ -48,21 +48,21 @@ def test_what_an_app_makes_is_not_taken_for_it(path: str | None) -> None:
 
 
 def test_one_line_waives_what_cdk_makes_and_the_report_says_so() -> None:
-    ours, theirs = Classes(cdk_made=WHY).settle((OURS, THEIRS))
+    ours, theirs = Classes(cdk_made=WHY).resolve_statuses((OURS, THEIRS))
     assert (ours.status, theirs.status) == (FindingStatus.OPEN, FindingStatus.WAIVED)
     (note,) = classes.notes((ours, theirs))
     assert note == f"1 finding waived as a class, made by CDK: {WHY}"
 
 
 def test_without_the_line_it_stays_open_and_is_told_apart() -> None:
-    ours, theirs = Classes().settle((OURS, THEIRS))
+    ours, theirs = Classes().resolve_statuses((OURS, THEIRS))
     assert (ours.made_by_cdk, theirs.made_by_cdk) == (None, "the handler that empties buckets")
     assert theirs.status is FindingStatus.OPEN
 
 
 def test_ignore_and_select_by_scanner_rule_and_prefix() -> None:
     def open_(**given: dict[str, str]) -> list[str]:
-        settled = Classes(**given).settle((OURS, THEIRS))
+        settled = Classes(**given).resolve_statuses((OURS, THEIRS))
         return [finding.rule for finding in settled if finding.status is FindingStatus.OPEN]
 
     assert open_(ignore={"checkov": WHY}) == [OURS.rule]

@@ -21,7 +21,6 @@ from msgspec.structs import replace
 
 import app
 from compliance import scanners
-from compliance.audit import judge, names
 from compliance.cli import main
 from compliance.document import waivers
 from compliance.document.requirements import load
@@ -30,6 +29,7 @@ from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
 from compliance.rules import bind
+from compliance.rules.judging import judge, names
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts, finding_status
 from compliance.scanners.nag import _bundles, _unpacked
 from compliance.template.assembly import load_assembly
@@ -495,7 +495,7 @@ def settle(
     gating: frozenset[str] | None = None,
 ) -> waivers.Outcome:
     categories = gating if gating is not None else {category.id for category in DOCUMENT.categories}
-    return finding_status.settle(findings, results, granted, as_of, gating=categories)
+    return finding_status.resolve_statuses(findings, results, granted, as_of, gating=categories)
 
 
 def fate(finding: Finding, *results: Result) -> tuple[FindingStatus, str | None]:

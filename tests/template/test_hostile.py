@@ -24,14 +24,13 @@ from hypothesis import strategies as st
 from strategies import TEXTS, Template, grafted, nodes, templates
 from witness import AS_OF, Unit, assemble, handwritten, judge_assemblies, statuses, typescript
 
-from compliance import audit
 from compliance.document import requirements as document
 from compliance.drafting import draft
 from compliance.facts.diagram import diagram
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
-from compliance.rules import Rule, bind
+from compliance.rules import Rule, bind, judging
 from compliance.template.assembly import Assembly, load_template
 from compliance.template.intrinsics import SUB_VARIABLE
 from compliance.text import one_line, printable
@@ -64,8 +63,8 @@ def judged(
     assembly: Assembly, found: document.Document, rules: tuple[Rule, ...], environment: str = "dev"
 ) -> Mapping[str, Status]:
     skipped = Handlers.none("handlers are not run here")
-    wiring = find(found, assembly, audit.names(rules, environment))
-    results = audit.judge(
+    wiring = find(found, assembly, judging.names(rules, environment))
+    results = judging.judge(
         rules,
         found,
         wiring,
