@@ -11,16 +11,26 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from compliance.model import InputError
+from compliance.model import JSON, InputError
 from compliance.template.assembly import Assembly, Resource, load_template
+from compliance.template.deployed_settings import (
+    ATTRIBUTES,
+    INLINE,
+    READS,
+    SETTINGS,
+    Clients,
+    Gone,
+    Setting,
+    inline_policies,
+)
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -31,26 +41,16 @@ from compliance.template.intrinsics import (
     parts_of,
     refs_in,
     to_list,
-    to_string,
 )
 from compliance.template.physical_names import FORMS, name_of
 from compliance.text import one_line, truncated
 
-JSON = Any  # what an API answers
 SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
 HIDDEN = "****"  # CloudFormation's for the value of a NoEcho parameter
 LONGEST = 160  # characters of a value in a message
-INDEX = ("IndexName", "KeySchema", "Projection")
 MANY = 3  # resource types that are counted, not named
 PSEUDO = {"account": "AccountId", "region": "Region", "partition": "Partition"}
 FIX = "deploy the stack again, or have the template say it"
-
-
-class Clients(Protocol):
-    """What calls an operation of a service: boto3, or what stands for it."""
-
-    def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
-        """Its answer. Raises botocore's BotoCoreError or ClientError."""
 
 
 class Boto3:
@@ -145,408 +145,8 @@ def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:
         more = {"NextToken": page["NextToken"]}
 
 
-# Both sides in one form
-
-
-def text(value: JSON) -> JSON:
-    """Plain data, its scalars as strings: 5.0 is 5, for APIs give numbers so, and `true` is true."""
-    if isinstance(value, dict):
-        return {str(key): text(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [text(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return to_string(value) if isinstance(value, str | int | float | bool) else value
-
-
-def unordered(value: JSON) -> JSON:
-    """A list whose order means nothing."""
-    return sorted((text(item) for item in to_list(value)), key=json.dumps)
-
-
-def flag(value: JSON) -> JSON:
-    return text(value).lower() if isinstance(value, str | bool) else value
-
-
-def key(value: JSON) -> JSON:
-    """A KMS key's id or alias, also where an ARN stands for it."""
-    return re.sub(r"arn:[^:]*:kms:[^:]*:[^:]*:(key/)?", "", value) if isinstance(value, str) else value
-
-
-def function(value: JSON) -> JSON:
-    """A function's name, also where an ARN stands for it."""
-    return re.sub(r"arn:.*:function:", "", value) if isinstance(value, str) else value
-
-
-def indexes(value: JSON) -> JSON:
-    """Secondary indexes by what they are; their capacity is another matter."""
-    return unordered([{name: index[name] for name in INDEX if name in index} for index in to_list(value)])
-
-
-def parsed(value: JSON) -> JSON:
-    """JSON that an API has as text."""
-    return text(json.loads(value) if isinstance(value, str) else value)
-
-
-def policy(document: JSON) -> JSON:
-    """A policy's statements, in no order, where one value and a list of it are the same, and so is `*`."""
-    if isinstance(document, str):
-        document = json.loads(document)
-    if not isinstance(document, dict):
-        return document
-    return unordered([_statement(statement) for statement in to_list(document.get("Statement"))])
-
-
-def policies(by_name: JSON) -> JSON:
-    return {name: policy(document) for name, document in (by_name or {}).items()}
-
-
-def _statement(statement: JSON) -> JSON:
-    return {key: _element(key, value) for key, value in statement.items()}
-
-
-def _element(key: str, value: JSON) -> JSON:
-    if key.endswith("Principal"):
-        value = {"AWS": "*"} if value == "*" else value
-        return {kind: sorted(map(_root, map(to_string, to_list(names)))) for kind, names in value.items()}
-    if key == "Condition":
-        return {
-            operator: {name: unordered(allowed) for name, allowed in tests.items()}
-            for operator, tests in value.items()
-        }
-    return text(value) if key in ("Sid", "Effect") else unordered(value)
-
-
-def _root(principal: str) -> str:
-    """An account, which IAM takes as twelve digits and gives as the ARN of its root."""
-    account = re.fullmatch(r"arn:[\w-]+:iam::(\d{12}):root", principal)
-    return account[1] if account else principal
-
-
-# Reading a setting
-
-
-class Gone(Exception):
-    """The resource is not there any more."""
-
-
 class Undecided(Exception):
     """A value of the template that even the deployment's parameters and ids do not decide."""
-
-
-Reader = Callable[[Clients, str], JSON]
-
-
-def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **arguments: Any) -> Reader:
-    """What an operation answers of a resource; its id goes where `{id}` stands in the arguments.
-
-    `at` is where in the answer it is (JMESPath). `unset` is the code of the error by which a service says
-    that nothing is configured.
-    """
-
-    def read(clients: Clients, id_: str) -> JSON:
-        import jmespath  # type: ignore[import-untyped]
-        from botocore.exceptions import ClientError
-
-        filled = msgspec.json.decode(msgspec.json.encode(arguments).replace(b"{id}", _escaped(id_)))
-        try:
-            answer = clients.ask(service, operation, **filled)
-        except ClientError as error:
-            if unset and error.response["Error"]["Code"] == unset:
-                return {}
-            raise
-        found = jmespath.search(at.replace("{id}", id_), answer)
-        if found is None:
-            raise Gone
-        return found
-
-    return read
-
-
-def _escaped(id_: str) -> bytes:
-    return msgspec.json.encode(id_)[1:-1]
-
-
-INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared as their roles'
-
-
-def inline_policies(clients: Clients, role: str) -> JSON:
-    """A role's inline policies, by their names."""
-    names = clients.ask("iam", "list_role_policies", RoleName=role)["PolicyNames"]
-    documents = (clients.ask("iam", "get_role_policy", RoleName=role, PolicyName=name) for name in names)
-    return {"Policies": {answer["PolicyName"]: answer["PolicyDocument"] for answer in documents}}
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """One property of a resource type: where its live value is read, and how both sides become comparable.
-
-    `path` is where the answer has it (JMESPath). `default` is what holds where neither says anything; None is
-    nothing. `stated` compares only what the template states: without it, another setting decides. `of` is the
-    property that names the resource whose setting it is, where that is another one. `unless` is the type of
-    resource, and its property, that states the setting where there is one: then it is that one's row.
-    """
-
-    type: str
-    property: str
-    read: Reader
-    path: str
-    form: Callable[[JSON], JSON] = text
-    default: JSON = None
-    stated: bool = False
-    of: str | None = None
-    unless: tuple[str, str] | None = None
-
-
-QUEUE = asks("sqs", "get_queue_attributes", QueueUrl="{id}", AttributeNames=["All"])
-TABLE = asks("dynamodb", "describe_table", TableName="{id}")
-BACKUPS = asks("dynamodb", "describe_continuous_backups", TableName="{id}", at="ContinuousBackupsDescription")
-EXPIRY = asks("dynamodb", "describe_time_to_live", TableName="{id}")
-FUNCTION = asks("lambda", "get_function_configuration", FunctionName="{id}")
-CONCURRENCY = asks("lambda", "get_function_concurrency", FunctionName="{id}")
-MAPPING = asks("lambda", "get_event_source_mapping", UUID="{id}")
-ALARM = asks("cloudwatch", "describe_alarms", AlarmNames=["{id}"], at="MetricAlarms[0]")
-LOG_GROUP = asks(
-    "logs", "describe_log_groups", logGroupNamePrefix="{id}", at="logGroups[?logGroupName=='{id}'] | [0]"
-)
-TOPIC = asks("sns", "get_topic_attributes", TopicArn="{id}")
-KEY = asks("kms", "describe_key", KeyId="{id}")
-KEY_POLICY = asks("kms", "get_key_policy", KeyId="{id}", PolicyName="default")
-ROTATION = asks("kms", "get_key_rotation_status", KeyId="{id}")
-ROLE = asks("iam", "get_role", RoleName="{id}", at="Role")
-ATTACHED = asks("iam", "list_attached_role_policies", RoleName="{id}")
-VERSIONING = asks("s3", "get_bucket_versioning", Bucket="{id}")
-ENCRYPTION = asks(
-    "s3",
-    "get_bucket_encryption",
-    Bucket="{id}",
-    unset="ServerSideEncryptionConfigurationNotFoundError",
-)
-PUBLIC = asks("s3", "get_public_access_block", Bucket="{id}", unset="NoSuchPublicAccessBlockConfiguration")
-OWNERSHIP = asks("s3", "get_bucket_ownership_controls", Bucket="{id}", unset="OwnershipControlsNotFoundError")
-ACCESS_LOG = asks("s3", "get_bucket_logging", Bucket="{id}")
-BUCKET_POLICY = asks("s3", "get_bucket_policy", Bucket="{id}", unset="NoSuchBucketPolicy")
-
-_ENCRYPTED = "BucketEncryption.ServerSideEncryptionConfiguration.0"
-_RULE = "ServerSideEncryptionConfiguration.Rules[0]"
-_BY_DEFAULT = f"{_RULE}.ApplyServerSideEncryptionByDefault"
-
-
-def _of(type_: str, read: Reader, *rows: tuple[Any, ...]) -> Iterator[Setting]:
-    """Settings that one operation reads: property, path in the answer, and what else `Setting` takes."""
-    for property_, path, *more in rows:
-        yield Setting(type_, property_, read, path, **(more[0] if more else {}))
-
-
-def _rows() -> Iterator[Setting]:
-    number, off, keyed = {"default": 0}, {"form": flag, "default": False}, {"form": key}
-    stated, many = {"stated": True}, {"form": unordered, "default": []}
-
-    yield from _of(
-        "AWS::SQS::Queue",
-        QUEUE,
-        ("VisibilityTimeout", "Attributes.VisibilityTimeout", {"default": 30}),
-        ("MessageRetentionPeriod", "Attributes.MessageRetentionPeriod", {"default": 345_600}),
-        ("DelaySeconds", "Attributes.DelaySeconds", number),
-        ("ReceiveMessageWaitTimeSeconds", "Attributes.ReceiveMessageWaitTimeSeconds", number),
-        ("MaximumMessageSize", "Attributes.MaximumMessageSize", stated),
-        ("KmsMasterKeyId", "Attributes.KmsMasterKeyId", keyed),
-        ("SqsManagedSseEnabled", "Attributes.SqsManagedSseEnabled", {"form": flag, "stated": True}),
-        ("RedrivePolicy", "Attributes.RedrivePolicy", {"form": parsed}),
-        ("RedriveAllowPolicy", "Attributes.RedriveAllowPolicy", {"form": parsed}),
-        ("Policy", "Attributes.Policy", {"form": policy, "unless": ("AWS::SQS::QueuePolicy", "Queues")}),
-    )
-    yield from _of(
-        "AWS::SQS::QueuePolicy",
-        QUEUE,
-        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Queues"}),
-    )
-    yield from _of(
-        "AWS::DynamoDB::Table",
-        TABLE,
-        ("BillingMode", "Table.BillingModeSummary.BillingMode", {"default": "PROVISIONED"}),
-        ("KeySchema", "Table.KeySchema"),
-        ("AttributeDefinitions", "Table.AttributeDefinitions", {"form": unordered}),
-        ("GlobalSecondaryIndexes", "Table.GlobalSecondaryIndexes", {"form": indexes, "default": []}),
-        ("StreamSpecification.StreamViewType", "Table.StreamSpecification.StreamViewType"),
-        ("SSESpecification.SSEEnabled", "Table.SSEDescription.Status == 'ENABLED'", off),
-        (
-            "SSESpecification.KMSMasterKeyId",
-            "Table.SSEDescription.KMSMasterKeyArn",
-            {"form": key, "stated": True},
-        ),
-        ("DeletionProtectionEnabled", "Table.DeletionProtectionEnabled", off),
-    )
-    yield from _of(
-        "AWS::DynamoDB::Table",
-        BACKUPS,
-        (
-            "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
-            "PointInTimeRecoveryDescription.PointInTimeRecoveryStatus == 'ENABLED'",
-            off,
-        ),
-    )
-    yield from _of(
-        "AWS::DynamoDB::Table",
-        EXPIRY,
-        (
-            "TimeToLiveSpecification.Enabled",
-            "starts_with(TimeToLiveDescription.TimeToLiveStatus, 'ENABL')",
-            off,
-        ),
-        ("TimeToLiveSpecification.AttributeName", "TimeToLiveDescription.AttributeName"),
-    )
-    yield from _of(
-        "AWS::S3::Bucket",
-        ENCRYPTION,
-        (f"{_ENCRYPTED}.ServerSideEncryptionByDefault.SSEAlgorithm", f"{_BY_DEFAULT}.SSEAlgorithm", stated),
-        (
-            f"{_ENCRYPTED}.ServerSideEncryptionByDefault.KMSMasterKeyID",
-            f"{_BY_DEFAULT}.KMSMasterKeyID",
-            {"form": key, "stated": True},
-        ),
-        (f"{_ENCRYPTED}.BucketKeyEnabled", f"{_RULE}.BucketKeyEnabled", {"form": flag, "stated": True}),
-    )
-    yield from _of("AWS::S3::Bucket", VERSIONING, ("VersioningConfiguration.Status", "Status"))
-    yield from _of(
-        "AWS::S3::Bucket",
-        PUBLIC,
-        *(
-            (
-                f"PublicAccessBlockConfiguration.{switch}",
-                f"PublicAccessBlockConfiguration.{switch}",
-                {"form": flag, "stated": True},
-            )
-            for switch in (
-                "BlockPublicAcls",
-                "IgnorePublicAcls",
-                "BlockPublicPolicy",
-                "RestrictPublicBuckets",
-            )
-        ),
-    )
-    yield from _of(
-        "AWS::S3::Bucket",
-        OWNERSHIP,
-        ("OwnershipControls.Rules.0.ObjectOwnership", "OwnershipControls.Rules[0].ObjectOwnership", stated),
-    )
-    yield from _of(
-        "AWS::S3::Bucket",
-        ACCESS_LOG,
-        ("LoggingConfiguration.DestinationBucketName", "LoggingEnabled.TargetBucket"),
-        ("LoggingConfiguration.LogFilePrefix", "LoggingEnabled.TargetPrefix"),
-    )
-    yield from _of(
-        "AWS::S3::Bucket",
-        BUCKET_POLICY,
-        ("Policy", "Policy", {"form": policy, "unless": ("AWS::S3::BucketPolicy", "Bucket")}),
-    )
-    yield from _of(
-        "AWS::S3::BucketPolicy", BUCKET_POLICY, ("PolicyDocument", "Policy", {"form": policy, "of": "Bucket"})
-    )
-    yield from _of(
-        "AWS::Lambda::Function",
-        FUNCTION,
-        ("Runtime", "Runtime"),
-        ("Handler", "Handler"),
-        ("Role", "Role"),
-        ("Timeout", "Timeout", {"default": 3}),
-        ("MemorySize", "MemorySize", {"default": 128}),
-        ("EphemeralStorage.Size", "EphemeralStorage.Size", {"default": 512}),
-        ("Architectures", "Architectures", {"default": ["x86_64"]}),
-        ("Environment.Variables", "Environment.Variables", {"default": {}}),
-        ("KmsKeyArn", "KMSKeyArn", keyed),
-        ("TracingConfig.Mode", "TracingConfig.Mode", {"default": "PassThrough"}),
-        ("LoggingConfig.LogFormat", "LoggingConfig.LogFormat", {"default": "Text"}),
-        ("LoggingConfig.LogGroup", "LoggingConfig.LogGroup", stated),
-        ("DeadLetterConfig.TargetArn", "DeadLetterConfig.TargetArn"),
-        ("Layers", "Layers[].Arn", {"default": []}),
-    )
-    yield from _of(
-        "AWS::Lambda::Function",
-        CONCURRENCY,
-        ("ReservedConcurrentExecutions", "ReservedConcurrentExecutions"),
-    )
-    yield from _of(
-        "AWS::Lambda::EventSourceMapping",
-        MAPPING,
-        ("EventSourceArn", "EventSourceArn"),
-        ("FunctionName", "FunctionArn", {"form": function}),
-        (
-            "Enabled",
-            "contains(['Enabled', 'Enabling', 'Creating', 'Updating'], State)",
-            off | {"default": True},
-        ),
-        ("BatchSize", "BatchSize", stated),
-        ("MaximumBatchingWindowInSeconds", "MaximumBatchingWindowInSeconds", number),
-        ("StartingPosition", "StartingPosition", stated),
-        ("MaximumRetryAttempts", "MaximumRetryAttempts", {"default": -1}),
-        ("MaximumRecordAgeInSeconds", "MaximumRecordAgeInSeconds", {"default": -1}),
-        ("BisectBatchOnFunctionError", "BisectBatchOnFunctionError", off),
-        ("ParallelizationFactor", "ParallelizationFactor", stated),
-        ("FunctionResponseTypes", "FunctionResponseTypes", {"default": []}),
-        ("FilterCriteria.Filters", "FilterCriteria.Filters", many),
-        ("ScalingConfig.MaximumConcurrency", "ScalingConfig.MaximumConcurrency"),
-        ("DestinationConfig.OnFailure.Destination", "DestinationConfig.OnFailure.Destination"),
-    )
-    yield from _of(
-        "AWS::CloudWatch::Alarm",
-        ALARM,
-        ("Namespace", "Namespace"),
-        ("MetricName", "MetricName"),
-        ("Dimensions", "Dimensions", many),
-        ("Statistic", "Statistic"),
-        ("ExtendedStatistic", "ExtendedStatistic"),
-        ("Period", "Period"),
-        ("Threshold", "Threshold"),
-        ("EvaluationPeriods", "EvaluationPeriods"),
-        ("DatapointsToAlarm", "DatapointsToAlarm", stated),
-        ("ComparisonOperator", "ComparisonOperator"),
-        ("AlarmDescription", "AlarmDescription"),
-        ("TreatMissingData", "TreatMissingData", {"default": "missing"}),
-        ("ActionsEnabled", "ActionsEnabled", off | {"default": True}),
-        ("AlarmActions", "AlarmActions", many),
-        ("OKActions", "OKActions", many),
-        ("InsufficientDataActions", "InsufficientDataActions", many),
-    )
-    yield from _of(
-        "AWS::Logs::LogGroup",
-        LOG_GROUP,
-        ("RetentionInDays", "retentionInDays"),
-        ("KmsKeyId", "kmsKeyId", keyed),
-    )
-    yield from _of(
-        "AWS::SNS::Topic",
-        TOPIC,
-        ("KmsMasterKeyId", "Attributes.KmsMasterKeyId", keyed),
-    )
-    yield from _of(
-        "AWS::SNS::TopicPolicy",
-        TOPIC,
-        ("PolicyDocument", "Attributes.Policy", {"form": policy, "of": "Topics"}),
-    )
-    yield from _of("AWS::KMS::Key", KEY, ("Enabled", "KeyMetadata.Enabled", off | {"default": True}))
-    yield from _of("AWS::KMS::Key", KEY_POLICY, ("KeyPolicy", "Policy", {"form": policy, "stated": True}))
-    yield from _of("AWS::KMS::Key", ROTATION, ("EnableKeyRotation", "KeyRotationEnabled", off))
-    yield from _of("AWS::KMS::Alias", KEY, ("TargetKeyId", "KeyMetadata.KeyId", keyed))
-    yield from _of(
-        "AWS::IAM::Role",
-        ROLE,
-        ("AssumeRolePolicyDocument", "AssumeRolePolicyDocument", {"form": policy}),
-        ("MaxSessionDuration", "MaxSessionDuration", {"default": 3600}),
-        ("PermissionsBoundary", "PermissionsBoundary.PermissionsBoundaryArn"),
-    )
-    yield from _of("AWS::IAM::Role", ATTACHED, ("ManagedPolicyArns", "AttachedPolicies[].PolicyArn", many))
-    yield from _of(
-        "AWS::IAM::Role", inline_policies, ("Policies", "Policies", {"form": policies, "default": {}})
-    )
-
-
-SETTINGS = tuple(_rows())
-
-# Attributes that no name decides, and where they are read.
-ATTRIBUTES: Mapping[tuple[str, str], tuple[Reader, str]] = {
-    ("AWS::DynamoDB::Table", "StreamArn"): (TABLE, "Table.LatestStreamArn"),
-}
 
 
 # Comparing
@@ -624,7 +224,7 @@ def _ids(resource: Resource, of: str | None, deployment: Deployment) -> list[str
 
 
 def _compared(setting: Setting, resource: Resource, deployment: Deployment, live: JSON) -> Iterator[Compared]:
-    import jmespath
+    import jmespath  # type: ignore[import-untyped]
 
     wanted = _wanted(setting, resource, deployment)
     if (wanted is None and setting.stated) or (setting.unless and _stated_apart(resource, *setting.unless)):
@@ -653,7 +253,7 @@ def _wanted(setting: Setting, resource: Resource, deployment: Deployment) -> JSO
             _written(policy.get("PolicyName"), deployment): _plain(policy.get("PolicyDocument"), deployment)
             for policy in apart
         }
-    if setting.read is ATTACHED:
+    if setting.read is READS["attached"]:
         apart = _attached(resource, deployment, "AWS::IAM::ManagedPolicy")
         return [*(plain or ()), *(_written(policy.ref, deployment) for policy in apart)]
     return plain
