@@ -39,8 +39,9 @@ from compliance.model import (
 from compliance.rules import Case, Rule, bind
 from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
-from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.assembly import Assembly
 from compliance.template.digest import sha256_of
+from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
 

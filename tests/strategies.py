@@ -14,8 +14,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from compliance.facts.wiring import HANGS_ON, USES
-from compliance.template.intrinsics import FUNCTIONS
+from compliance.template.resolver import FUNCTIONS
 from compliance.template.physical_names import PHYSICAL_NAMES
+from compliance.template.resolver import FUNCTIONS
 
 Template = dict[str, Any]
 Step = str | int

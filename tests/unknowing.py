@@ -20,7 +20,8 @@ from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind, judging
-from compliance.template.assembly import Assembly, Stack, load_template
+from compliance.template.assembly import Assembly, Stack
+from compliance.template.loading import load_template
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "http_api"

@@ -38,7 +38,8 @@ from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     section,
 )
 from compliance.rules import KINDS, bind, judging
-from compliance.template.assembly import Assembly, Resource, Stack, load_assembly, load_template
+from compliance.template.assembly import Assembly, Resource, Stack
+from compliance.template.loading import load_assembly, load_template
 
 FIXTURES = Path(__file__).with_name("fixtures")
 AS_OF = date(2026, 6, 1)

@@ -68,7 +68,7 @@ def eval(
 def _read(
     document: Document, template: Path | None, assembly: Path | None, parameters: dict[str, str]
 ) -> Assembly:
-    from compliance.template.assembly import load_assembly, load_template
+    from compliance.template.loading import load_assembly, load_template
 
     region = document.environment.region
     if template is not None:

@@ -27,7 +27,6 @@ from compliance.template.intrinsics import (
     Text,
     Unknown,
     Value,
-    names_in_sub,
     parts_of,
     show,
     to_bool,
@@ -37,6 +36,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.physical_names import DEFAULTS, PHYSICAL_NAMES
 from compliance.template.properties import places
+from compliance.template.resolver import names_in_sub
 from compliance.template.schemas import name_property, takes_tags
 
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.mutation import without
-from compliance.template.assembly import Place
+from compliance.template.construct_places import Place
 
 Template = dict[str, Any]
 

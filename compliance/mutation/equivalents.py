@@ -18,7 +18,7 @@ from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
 from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.template.assembly import Assembly, Stack
-from compliance.template.intrinsics import SUB_VARIABLE
+from compliance.template.resolver import SUB_VARIABLE
 
 Rewrite = Callable[[Any], Any]
 

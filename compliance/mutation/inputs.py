@@ -11,7 +11,8 @@ from compliance.document.requirements import Document, load
 from compliance.model import InputError, Status
 from compliance.mutation.ground import Ground
 from compliance.rules import bind
-from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.assembly import Assembly
+from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
 
 NO_OTHERS = "one environment alone"

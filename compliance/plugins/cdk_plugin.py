@@ -36,7 +36,8 @@ from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
 from compliance.rules import bind
 from compliance.rules.judging import judge, names
-from compliance.template.assembly import Assembly, Stack, load_assembly
+from compliance.template.assembly import Assembly, Stack
+from compliance.template.loading import load_assembly
 
 ELSEWHERE = "judged by `compliance audit`, not by `cdk synth`"
 NOTE = "handlers, other environments and scanners: " + ELSEWHERE

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from compliance.model import InputError
 from compliance.release.snapshot import CACHE, Seal
 from compliance.template import unseen
-from compliance.template.assembly import load_assembly, missing_context
 from compliance.template.images import refusal
+from compliance.template.loading import load_assembly, missing_context
 from compliance.template.source import MAX_DEPTH, read_json
 
 

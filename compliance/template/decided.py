@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from compliance.template.intrinsics import names_in_sub
+from compliance.template.resolver import names_in_sub
 
 if TYPE_CHECKING:
     from compliance.template.assembly import Stack

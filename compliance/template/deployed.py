@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from compliance.model import JSON, InputError
-from compliance.template.assembly import Assembly, Resource, load_template
+from compliance.template.assembly import Assembly, Resource
 from compliance.template.deployed_settings import (
     ATTRIBUTES,
     INLINE,
@@ -42,6 +42,7 @@ from compliance.template.intrinsics import (
     refs_in,
     to_list,
 )
+from compliance.template.loading import load_template
 from compliance.template.physical_names import FORMS, name_of
 from compliance.text import one_line, truncated
 

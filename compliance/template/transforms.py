@@ -20,7 +20,8 @@ from compliance.model import InputError
 from compliance.text import one_line, truncated
 
 if TYPE_CHECKING:
-    from compliance.template.intrinsics import Resolver, Value
+    from compliance.template.intrinsics import Value
+    from compliance.template.resolver import Resolver
 
 LANGUAGE, SERVERLESS = "AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"
 LOOP = "Fn::ForEach::"

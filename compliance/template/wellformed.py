@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.model import InputError
-from compliance.template.intrinsics import FUNCTIONS, PSEUDO_PARAMETERS, SHAPES, names_in_sub
+from compliance.template.resolver import FUNCTIONS, PSEUDO_PARAMETERS, SHAPES, names_in_sub
 from compliance.template.source import Lines, Path_
 
 

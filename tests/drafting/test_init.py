@@ -18,7 +18,7 @@ from compliance.document.requirements import load
 from compliance.drafting.draft import draft, read
 from compliance.model import InputError, Status
 from compliance.rules import bind
-from compliance.template.assembly import load_template
+from compliance.template.loading import load_template
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"

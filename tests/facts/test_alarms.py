@@ -11,8 +11,8 @@ import pytest
 from compliance.facts import alarms
 from compliance.facts.filters import CHANGES, MESSAGES, passes, stopped
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
-from compliance.template.assembly import load_template
 from compliance.template.intrinsics import Unknown
+from compliance.template.loading import load_template
 
 QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {}}
 OTHER = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "other"}}

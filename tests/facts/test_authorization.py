@@ -13,8 +13,9 @@ from compliance.facts.authorization import Answer, may
 from compliance.facts.callers import of_parameters, of_role, of_service, via
 from compliance.facts.conditions import ABSENT, TESTS, UNKNOWN, Key, hold, known, perhaps
 from compliance.facts.patterns import covers_action, covers_resource, equal, matches
-from compliance.template.assembly import Assembly, load_template
+from compliance.template.assembly import Assembly
 from compliance.template.intrinsics import Unknown
+from compliance.template.loading import load_template
 
 AS_OF = date(2026, 6, 1)
 ACCOUNT = {"Ref": "AWS::AccountId"}

@@ -13,7 +13,7 @@ from compliance.document import requirements as document
 from compliance.facts.diagram import diagram
 from compliance.facts.subjects import find
 from compliance.model import Diagram, Edge
-from compliance.template.assembly import load_template
+from compliance.template.loading import load_template
 
 ROOT = Path(__file__).parents[2]
 

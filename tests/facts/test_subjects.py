@@ -15,7 +15,7 @@ from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import InputError, Status
 from compliance.rules import bind
 from compliance.rules.judging import names
-from compliance.template.assembly import load_template
+from compliance.template.loading import load_template
 
 HEAD = """\
 version: 1

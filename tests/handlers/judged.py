@@ -17,7 +17,7 @@ from compliance.handlers.runs import Handlers, start
 from compliance.model import Status, Verdict
 from compliance.rules import Case, Rule, bind
 from compliance.rules.handlers import planned
-from compliance.template.assembly import load_template
+from compliance.template.loading import load_template
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parents[1] / "fixtures"

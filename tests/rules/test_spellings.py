@@ -14,7 +14,7 @@ import pytest
 from witness import Base, Draft, bases, differences, judge_assemblies, own_app, statuses
 
 from compliance.mutation.equivalents import EQUIVALENTS, Equivalent, in_functions, rewritten
-from compliance.template.assembly import load_assembly
+from compliance.template.loading import load_assembly
 
 EVERY = ("app", "typescript", "handwritten")
 

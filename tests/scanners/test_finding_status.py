@@ -32,7 +32,7 @@ from compliance.rules import bind
 from compliance.rules.judging import judge, names
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts, finding_status
 from compliance.scanners.nag import _bundles, _unpacked
-from compliance.template.assembly import load_assembly
+from compliance.template.loading import load_assembly
 from compliance.template.synth import App, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,9 @@ from inputs import QUEUE, assembly_files, stack_artifact, write
 
 from compliance.model import InputError
 from compliance.template import unseen
-from compliance.template.assembly import Assembly, Stack, load_assembly, load_template
+from compliance.template.assembly import Assembly, Stack
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, is_unknown
+from compliance.template.loading import load_assembly, load_template
 from compliance.template.wellformed import check_template
 
 HERE = Path("template.json")

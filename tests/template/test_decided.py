@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compliance.template.assembly import Stack, load_template
+from compliance.template.assembly import Stack
 from compliance.template.decided import decided
+from compliance.template.loading import load_template
 
 TEXT = """
 Parameters:

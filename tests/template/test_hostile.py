@@ -31,8 +31,9 @@ from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind, judging
-from compliance.template.assembly import Assembly, load_template
-from compliance.template.intrinsics import SUB_VARIABLE
+from compliance.template.assembly import Assembly
+from compliance.template.loading import load_template
+from compliance.template.resolver import SUB_VARIABLE
 from compliance.text import one_line, printable
 
 MANY = int(os.environ.get("HOSTILE", "0"))

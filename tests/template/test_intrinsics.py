@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.intrinsics import (
-    FUNCTIONS,
     MAX_TEXT,
     NO_VALUE,
     Pseudo,
     Ref,
-    Resolver,
     Text,
     Unknown,
     Value,
     is_unknown,
     join,
-    names_in_sub,
     refs_in,
     show,
     to_bool,
@@ -32,6 +29,7 @@ from compliance.template.intrinsics import (
     to_string,
     why_unknown,
 )
+from compliance.template.resolver import FUNCTIONS, Resolver, names_in_sub
 
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
 HERE = Path("template.json")

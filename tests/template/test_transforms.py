@@ -8,8 +8,9 @@ import pytest
 
 from compliance.model import InputError
 from compliance.template import unseen
-from compliance.template.assembly import Stack, load_template
+from compliance.template.assembly import Stack
 from compliance.template.intrinsics import Unknown, is_unknown
+from compliance.template.loading import load_template
 
 LANGUAGE = "Transform: AWS::LanguageExtensions\n"
 SERVERLESS = "Transform: AWS::Serverless-2016-10-31\n"

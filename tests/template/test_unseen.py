@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from compliance.template import unseen
-from compliance.template.assembly import Assembly, load_assembly, load_template
+from compliance.template.assembly import Assembly
 from compliance.template.digest import digest_of
 from compliance.template.intrinsics import Unknown
+from compliance.template.loading import load_assembly, load_template
 from tests.inputs import stack_artifact, write
 
 BUCKET = "assets-${AWS::AccountId}-${AWS::Region}"

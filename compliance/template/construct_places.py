@@ -1,0 +1,88 @@
+"""Where the constructs of an app are made: construct path and source line of each resource."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compliance.template.source import Lines
+
+Place = tuple[str | None, str | None]  # construct path, source line
+Frame = tuple[str, str]  # file, line
+
+# `build (/app/app.py:42)`, `/app/lib/stack.ts:7:5`, `file:///app/lib/stack.js:7:5`
+FRAME = re.compile(r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\d+)?\)?$")
+LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen ")
+
+
+def from_metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
+    """Construct path and source line by logical id, from the assembly's metadata."""
+    found: dict[str, tuple[str, list[Frame]]] = {}
+    for path, items in entries.items():
+        items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        ids = [item for item in items if item.get("type") == "aws:cdk:logicalId"]
+        logical_id = ids[0].get("data") if ids else None
+        if isinstance(logical_id, str):
+            stacks = [item.get("data") for item in items if item.get("type") == "aws:cdk:creationStack"]
+            frames = (_frames(stack) for stack in (*stacks, ids[0].get("trace")))
+            found[logical_id] = (path.lstrip("/"), next(filter(None, frames), []))
+    roots = (str(base), _root(file for _, frames in found.values() for file, _ in frames))
+    return {key: (path, _source(frames, roots)) for key, (path, frames) in found.items()}
+
+
+def _frames(stack: Any) -> list[Frame]:
+    """File and line of each frame of the app's own code, the innermost first."""
+    frames = []
+    for frame in stack if isinstance(stack, list) else ():
+        if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
+            match = FRAME.search(frame)
+            if match:
+                frames.append((match[1], match[2]))
+    return frames
+
+
+def _root(files: Iterable[str]) -> str:
+    """The folder that all of an app's files are in: the app's own, as far as the frames tell."""
+    folders = {os.path.dirname(file) for file in files if os.path.isabs(file)}
+    return os.path.commonpath(folders) if folders else "/"
+
+
+def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
+    """`file:line` of the innermost frame, relative to the app: never a path of the machine's own."""
+    for root in roots:
+        for file, line in frames:
+            if not os.path.isabs(file):
+                return f"{file}:{line}"
+            if root != "/" and file.startswith(f"{root}/"):
+                return f"{os.path.relpath(file, root)}:{line}"
+    return f"{os.path.basename(frames[0][0])}:{frames[0][1]}" if frames else None
+
+
+def from_template(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
+    """What a template itself says: construct paths (`aws:cdk:path`), and lines where it is YAML."""
+    resources = template.get("Resources") if isinstance(template, dict) else None
+    places: dict[str, Place] = {}
+    for key, raw in (resources if isinstance(resources, dict) else {}).items():
+        metadata = raw.get("Metadata") if isinstance(raw, dict) else None
+        own = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
+        line = lines.at(("Resources", key))
+        places[key] = (own if isinstance(own, str) else None, f"{_shown(path)}:{line}" if line else None)
+    return places
+
+
+def _shown(path: Path) -> str:
+    """A file as reports name it: by its path from here, or else by its name."""
+    try:
+        return path.absolute().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.name
+
+
+def of_nested(parent: Mapping[str, Place], template: Any, path: Path) -> dict[str, Place]:
+    """The places of a nested stack's resources: they stand in its parent's metadata."""
+    by_path = {path: source for path, source in parent.values() if path}
+    places = from_template(template, Lines(), path)
+    return {key: (path, by_path[path]) for key, (path, _) in places.items() if path in by_path}

@@ -1,0 +1,240 @@
+"""Reads what is judged: a cloud assembly (cdk.out) with all that is nested in it, or one template.
+
+https://docs.aws.amazon.com/cdk/v2/guide/deploy.html#deploy-how-synth-assemblies describes the folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from compliance.model import InputError
+from compliance.template import construct_places
+from compliance.template.assembly import MAX_NESTING, Assembly, Stack
+from compliance.template.construct_places import Place
+from compliance.template.images import refusal
+from compliance.template.source import read_json, read_template
+
+
+def load_assembly(
+    path: Path,
+    *,
+    base: Path | None = None,
+    region: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Assembly:
+    """Reads a cloud assembly. `base` is the folder that source lines are relative to.
+
+    `region` is the one that region-agnostic stacks are read for; `parameters` are as of `Assembly`. Raises
+    InputError where the folder is missing, empty, incomplete, or where a template in it is unusable.
+    """
+    if not path.is_dir():
+        hint = "not a folder (--template takes a file)" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {hint}")
+    assembly = Assembly("assembly", path, parameters)
+    _Folder(assembly, path, base or Path.cwd(), region).load()
+    if not assembly.stacks:
+        raise InputError(f"{path / 'manifest.json'}: the assembly has no stack")
+    _check_parameters(assembly)
+    assembly.add_nested()
+    return assembly
+
+
+def load_template(
+    path: Path,
+    *,
+    region: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    **deployed: Any,
+) -> Assembly:
+    """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError.
+
+    `parameters` are as of `Assembly`.
+    `deployed` is what is known of a stack made of it: `Stack`'s account, stack_name, arguments and so on.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder (--assembly takes one)")
+    assembly = Assembly("template", path, parameters)
+    template, lines = read_template(path)
+    name = path.name.split(".")[0]
+    places = construct_places.from_template(template, lines, path)
+    assembly.add(
+        Stack(assembly, name, path, template, region=region, metadata=places, lines=lines, **deployed)
+    )
+    _check_parameters(assembly)
+    assembly.add_nested()
+    return assembly
+
+
+def _check_parameters(assembly: Assembly) -> None:
+    """Refuses values for parameters that no stack declares, and those that it does not allow."""
+    for key, value in assembly.parameters.items():
+        owner, _, name = key.rpartition(":")
+        declared = [
+            stack.template["Parameters"][name]
+            for stack in assembly.stacks
+            if owner in ("", stack.name) and name in stack.template.get("Parameters", {})
+        ]
+        if not declared:
+            known = sorted({name for s in assembly.stacks for name in s.template.get("Parameters", {})})
+            raise InputError(f"{assembly.path}: no parameter {key}; there are {', '.join(known) or 'none'}")
+        for parameter in declared:
+            allowed = parameter.get("AllowedValues") if isinstance(parameter, dict) else None
+            if isinstance(allowed, list) and value not in map(str, allowed):
+                shown = ", ".join(map(str, allowed))
+                raise InputError(f"{assembly.path}: the parameter {name} is one of {shown}, not {value!r}")
+
+
+class _Folder:
+    """A folder of an assembly with its manifest: the assembly itself, or one nested in it (a stage)."""
+
+    def __init__(
+        self, assembly: Assembly, folder: Path, base: Path, region: str | None, depth: int = 0
+    ) -> None:
+        self.assembly, self.folder, self.base, self.region = assembly, folder, base, region
+        self.depth = depth
+        self.manifest = folder / "manifest.json"
+
+    def load(self) -> None:
+        artifacts = self._artifacts()
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "cdk:asset-manifest":
+                self._load_assets(self._named(name, artifact, "file"))
+        for name, artifact in artifacts.items():
+            if artifact.get("type") == "aws:cloudformation:stack":
+                self._load_stack(name, artifact)
+            elif artifact.get("type") == "cdk:cloud-assembly":
+                if self.depth >= MAX_NESTING:
+                    raise InputError(f"{self.manifest}: assemblies nested without end")
+                below = self._named(name, artifact, "directoryName")
+                _Folder(self.assembly, below, self.base, self.region, self.depth + 1).load()
+
+    def _artifacts(self) -> dict[str, dict[str, Any]]:
+        if not self.manifest.is_file():
+            try:
+                empty = not any(self.folder.iterdir())
+            except OSError as error:
+                raise InputError(f"{self.folder}: {error.strerror}") from None
+            what = "the folder is empty" if empty else "no manifest.json: no cloud assembly"
+            raise InputError(f"{self.folder}: {what}")
+        manifest = read_json(self.manifest)
+        artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
+        if isinstance(manifest, dict) and manifest.get("missing"):
+            self.assembly.missing.extend(missing_context(self.manifest, manifest["missing"]))
+        if not isinstance(artifacts, dict):
+            raise InputError(f"{self.manifest}: no cloud assembly's manifest: it has no artifacts")
+        for name, artifact in artifacts.items():
+            if not isinstance(artifact, dict):
+                raise InputError(f"{self.manifest}: artifacts.{name} is no object")
+        return artifacts
+
+    def _named(self, artifact_name: str, artifact: Mapping[str, Any], key: str) -> Path:
+        """The file or folder that an artifact's properties name."""
+        properties = artifact.get("properties")
+        name = properties.get(key) if isinstance(properties, dict) else None
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{self.manifest}: artifacts.{artifact_name} names no {key}")
+        return self._inside(name, self.manifest, f"artifacts.{artifact_name}")
+
+    def _inside(self, name: str, file: Path, place: str) -> Path:
+        """A path that `file` names, which must not lead out of the assembly, by dots or by links."""
+        path = self.folder / name
+        try:
+            inside = path.resolve().is_relative_to(self.assembly.path.resolve())
+        except (OSError, ValueError, RuntimeError):  # too long; a NUL; links in a circle
+            inside = False
+        if not inside:
+            raise InputError(f"{file}: {place} leads out of the assembly: {name!r}")
+        return path
+
+    def _load_assets(self, path: Path) -> None:
+        data = read_json(path)
+        files = data.get("files", {}) if isinstance(data, dict) else None
+        if not isinstance(files, dict):
+            raise InputError(f"{path}: no asset manifest")
+        self._load_images(data.get("dockerImages"))
+        for key, entry in files.items():
+            try:
+                name = entry["source"].get("path")
+                places = [(d.get("bucketName"), d["objectKey"]) for d in entry["destinations"].values()]
+            except (KeyError, TypeError, AttributeError):
+                raise InputError(
+                    f"{path}: files.{key} is no asset: source or destinations are amiss"
+                ) from None
+            if isinstance(name, str):  # else an executable makes it: its bytes are not in the assembly
+                source = self._inside(name, path, f"files.{key}")
+                if "executable" in entry["source"]:
+                    continue
+                self.assembly.assets.update((key, source) for _, key in places if isinstance(key, str))
+                if source.exists():
+                    self.assembly.places.objects.update(f"{bucket}/{key}" for bucket, key in places)
+
+    def _load_images(self, images: Any) -> None:
+        """The images that the CLI builds of folders of the assembly. A malformed entry is none of them."""
+        for entry in images.values() if isinstance(images, dict) else ():
+            source = entry.get("source") if isinstance(entry, dict) else None
+            if not isinstance(source, dict) or not isinstance(source.get("directory"), str):
+                continue
+            if refusal(source) or not (self.folder / source["directory"]).is_dir():
+                continue
+            for place in (entry.get("destinations") or {}).values():
+                self.assembly.places.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")
+
+    def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
+        path = self._named(name, artifact, "templateFile")
+        template, lines = read_template(path)
+        if isinstance(template, dict):
+            template.setdefault("Resources", {})  # CDK's empty stacks have none
+        account, bound = _environment(artifact.get("environment"))
+        metadata = construct_places.from_template(template, lines, path)
+        for key, value in self._metadata(name, artifact).items():
+            known = metadata.get(key, (None, None))
+            metadata[key] = (value[0] or known[0], value[1] or known[1])
+        stack_name, arguments = (artifact["properties"].get(key) for key in ("stackName", "parameters"))
+        self.assembly.add(
+            Stack(
+                self.assembly,
+                name if name not in self.assembly else f"{self.folder.name}/{name}",
+                path,
+                template,
+                stack_name=stack_name if isinstance(stack_name, str) else name,
+                account=account,
+                region=bound or self.region,
+                declared_region=bound,
+                metadata=metadata,
+                arguments=arguments if isinstance(arguments, dict) else None,
+                lines=lines,
+            )
+        )
+
+    def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
+        extra = artifact.get("additionalMetadataFile")
+        if isinstance(extra, str):
+            entries = read_json(self._inside(extra, self.manifest, f"artifacts.{name}"))
+        else:
+            entries = artifact.get("metadata")
+        return construct_places.from_metadata(entries, self.base) if isinstance(entries, dict) else {}
+
+
+def missing_context(manifest: Path, missing: Any) -> Iterator[str]:
+    """What of a manifest's context was not looked up, a line each: values in its place are made up."""
+    for entry in missing if isinstance(missing, list) else [missing]:
+        key = entry.get("key") if isinstance(entry, dict) else None
+        yield (
+            f"{manifest}: context is missing: {key or 'a lookup without a key'}; what hangs on it is a "
+            "placeholder. Run `cdk synth` once where AWS can be asked, and commit cdk.context.json"
+        )
+
+
+def _environment(text: Any) -> tuple[str | None, str | None]:
+    """Account and region of `aws://account/region`; None for what the app leaves open."""
+    match = re.fullmatch(r"aws://([^/]+)/([^/]+)", text) if isinstance(text, str) else None
+    if not match:
+        return None, None
+    account, region = match.groups()
+    return (
+        None if account == "unknown-account" else account,
+        None if region == "unknown-region" else region,
+    )

@@ -1,0 +1,493 @@
+"""CloudFormation's intrinsic functions, resolved as far as a template alone allows.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Part,
+    Pseudo,
+    Ref,
+    Unknown,
+    Value,
+    alphabet,
+    dynamic,
+    is_unknown,
+    join,
+    optional,
+    parts_of,
+    same_value,
+    show,
+    to_number,
+    to_string,
+)
+from compliance.text import truncated
+
+PSEUDO_PARAMETERS = frozenset(
+    f"AWS::{name}"
+    for name in (
+        *("AccountId", "NotificationARNs", "NoValue", "Partition"),
+        *("Region", "StackId", "StackName", "URLSuffix"),
+    )
+)
+# Conditions that depend on conditions, exports on exports: what leads further than this is no template
+# that people write, and would exhaust the stack.
+MAX_STEPS = 80
+SUB_VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
+
+
+class Scope(Protocol):
+    """What a resolver needs to know of the stack it resolves in, and of the other stacks."""
+
+    name: str
+    template: Mapping[str, Any]
+
+    def pseudo(self, name: str) -> Value:
+        """A pseudo parameter's value, or a `Pseudo`."""
+
+    def argument(self, parameter: str) -> Value:
+        """What a parent stack passes for a parameter; NO_VALUE where there is none."""
+
+    def expand(self, ref: Ref) -> Value:
+        """A reference as text, as far as the resource's physical name is known."""
+
+    def attribute(self, logical_id: str, attribute: str) -> Value:
+        """An attribute of a resource: a Ref, or a nested stack's output."""
+
+    def export(self, name: Value) -> Value:
+        """The value of an export of any stack."""
+
+    def stack_output(self, stack: Value, output: Value, region: Value = NO_VALUE) -> Value:
+        """The value of another stack's output, in a region (this stack's own unless one is named)."""
+
+
+class _Steps(threading.local):
+    taken = 0
+
+
+_STEPS = _Steps()
+
+
+class step:  # a generator's context would take as long as what is done within
+    """A step further down in what is resolved, over all stacks; gives False where it leads too far."""
+
+    def __enter__(self) -> bool:
+        _STEPS.taken += 1
+        return _STEPS.taken <= MAX_STEPS
+
+    def __exit__(self, *_: object) -> None:
+        _STEPS.taken -= 1
+
+
+TOO_FAR = Unknown(f"references that lead further than {MAX_STEPS} steps")
+
+
+class Resolver:
+    """Resolves the values of one stack. Parameters and conditions are resolved once."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._parameters: dict[str, Value] = {}
+        self._conditions: dict[str, bool | Unknown] = {}
+        self._open: set[str] = set()
+        self._open_parameters: set[str] = set()
+
+    def resolve(self, node: Any) -> Value:
+        """The value a node of the template stands for. Raises nothing: what is amiss is `Unknown`."""
+        if isinstance(node, dict | list):
+            with step() as near:
+                return self._container(node) if near else TOO_FAR
+        if isinstance(node, str) and "{{resolve:" in node:
+            return dynamic(node)
+        return node
+
+    def _container(self, node: dict[str, Any] | list[Any]) -> Value:
+        if isinstance(node, list):
+            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
+        if len(node) == 1:
+            key, argument = next(iter(node.items()))
+            if key == "Ref":
+                return self._ref(argument)
+            if key.startswith("Fn::"):
+                return self._call(key, argument)
+        elif any(key.startswith("Fn::") for key in node):
+            return Unknown("a function beside other keys")
+        resolved = ((key, self.resolve(value)) for key, value in node.items())
+        found = {key: value for key, value in resolved if value is not NO_VALUE}
+        if "Ref" in found and len(found) == 1:  # its neighbours are gone: plain data that reads as a function
+            return Unknown("a Ref beside other keys")
+        return found
+
+    def condition(self, name: Any) -> bool | Unknown:
+        """Whether a named condition holds."""
+        if not isinstance(name, str):
+            return Unknown("a condition without a name")
+        if name not in self._conditions:
+            if name in self._open:
+                return Unknown(f"the condition {name} refers to itself")
+            conditions = _section(self._scope.template, "Conditions")
+            if name not in conditions:
+                return Unknown(f"the condition {name} is not declared")
+            self._open.add(name)
+            try:
+                self._conditions[name] = self._holds(conditions[name])
+            finally:
+                self._open.discard(name)
+        return self._conditions[name]
+
+    def _ref(self, name: Any) -> Value:
+        if not isinstance(name, str):
+            return Unknown("a Ref that names nothing")
+        if name == "AWS::NoValue":
+            return NO_VALUE
+        if name in PSEUDO_PARAMETERS:
+            return self._scope.pseudo(name)
+        if name in _section(self._scope.template, "Parameters"):
+            return self._parameter(name)
+        return self._scope.attribute(name, "")
+
+    def _parameter(self, name: str) -> Value:
+        if name not in self._parameters:
+            if name in self._open_parameters:
+                return Unknown(f"the parameter {name} refers to itself")
+            self._open_parameters.add(name)
+            try:
+                self._parameters[name] = self._parameter_value(name)
+            finally:
+                self._open_parameters.discard(name)
+        return self._parameters[name]
+
+    def _parameter_value(self, name: str) -> Value:
+        declared = _section(self._scope.template, "Parameters")[name]
+        declared = declared if isinstance(declared, dict) else {}
+        kind = str(declared.get("Type", "String"))
+        if kind.startswith("AWS::SSM::Parameter::Value"):
+            # Whoever passes one, or the default, names an entry; what it says is read later.
+            return Unknown(f"the parameter {name} is read from SSM when the stack is deployed")
+        value = self._scope.argument(name)
+        if value is NO_VALUE:
+            if "Default" not in declared:
+                return Unknown(f"the parameter {name} has no default")
+            value = declared["Default"]
+            if not isinstance(value, str | int | float | bool):
+                return Unknown(f"the default of the parameter {name} is no plain value")
+            value = self.resolve(value)
+        if not kind.startswith(("CommaDelimitedList", "List<")) or isinstance(value, list):
+            return value
+        items = self._pieces(",", value)
+        if items is None:
+            return Unknown(f"the items of the parameter {name}")
+        return [item.strip() if isinstance(item, str) else item for item in items]
+
+    def _call(self, name: str, argument: Any) -> Value:
+        function = _RESOLVERS.get(name)
+        if function is None:
+            return Unknown(f"{name} is decided when the stack is deployed")
+        value = function(self, argument)
+        return Unknown(f"a malformed {name}") if value is None else value
+
+    # Each of these returns None where its argument has not the form that CloudFormation wants.
+
+    def _get_att(self, argument: Any) -> Value:
+        parts = argument.split(".", 1) if isinstance(argument, str) else argument
+        if not isinstance(parts, list) or len(parts) != 2 or not isinstance(parts[0], str):
+            return None
+        attribute = self.resolve(parts[1])
+        if isinstance(attribute, Unknown):
+            return attribute
+        return (
+            self._scope.attribute(parts[0], attribute) if isinstance(attribute, str) and attribute else None
+        )
+
+    def _sub(self, argument: Any) -> Value:
+        template, variables = argument, {}
+        if isinstance(argument, list):
+            if len(argument) != 2 or not isinstance(argument[1], dict):
+                return None
+            template, variables = argument
+        if not isinstance(template, str):
+            return None
+        known: dict[str, Value] = {}
+        parts: list[Value] = []
+        end = 0
+        for match in SUB_VARIABLE.finditer(template):
+            parts.append(template[end : match.start()])
+            end = match.end()
+            literal, name = match.groups()
+            if literal:
+                parts.append("${" + name + "}")
+                continue
+            name = name.strip()
+            if name not in known:
+                known[name] = self._sub_variable(name, variables)
+            parts.append(known[name])
+        return join([*parts, template[end:]])
+
+    def _sub_variable(self, name: str, variables: Mapping[str, Any]) -> Value:
+        if name in variables:
+            return self.resolve(variables[name])
+        return self._get_att(name) if "." in name else self._ref(name)
+
+    def _join(self, argument: Any) -> Value:
+        if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
+            return None
+        items = self.resolve(argument[1])
+        if isinstance(items, Unknown):
+            return items
+        if not isinstance(items, list):
+            return None
+        spaced: list[Value] = []
+        for index, item in enumerate(items):
+            if index:
+                spaced.append(argument[0])
+            spaced.append(item)
+        return join(spaced)
+
+    def _split(self, argument: Any) -> Value:
+        if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
+            return None
+        if not argument[0]:
+            return None
+        value = self.resolve(argument[1])
+        pieces = self._pieces(argument[0], value)
+        if pieces is not None:
+            return pieces
+        unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
+        return next(unknown, Unknown(f"the parts of {truncated(show(value), 80)}"))
+
+    def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
+        """A text in pieces; None where only the deployment decides where it is split."""
+        pieces: list[list[Part]] = [[]]
+        for part in self._spelled_out(value):
+            if isinstance(part, str):
+                first, *rest = part.split(delimiter)
+                pieces[-1].append(first)
+                pieces.extend([piece] for piece in rest)
+            elif (letters := alphabet(part)) is None or letters.search(delimiter):
+                return None
+            else:
+                pieces[-1].append(part)
+        return [join(piece) for piece in pieces]
+
+    def _spelled_out(self, value: Value) -> Iterator[Part]:
+        for part in parts_of(value):
+            if not isinstance(part, Ref):
+                yield part
+                continue
+            written = self._scope.expand(part)
+            # What stays a reference may be a name, an ARN or a URL: nobody knows where it would be split.
+            yield from (Unknown("a reference"),) if isinstance(written, Ref) else parts_of(written)
+
+    def _select(self, argument: Any) -> Value:
+        if not isinstance(argument, list) or len(argument) != 2:
+            return None
+        index, items = self.resolve(argument[0]), self.resolve(argument[1])
+        for value in (index, items):
+            if isinstance(value, Unknown):
+                return value
+        number = to_number(index)
+        if not isinstance(items, list) or not isinstance(number, int):
+            return None
+        if (shifting := optional(items[: number + 1])) is not None:
+            return shifting
+        return items[number] if 0 <= number < len(items) else Unknown("Fn::Select beyond the list's end")
+
+    def _find_in_map(self, argument: Any) -> Value:
+        if not isinstance(argument, list) or len(argument) not in (3, 4):
+            return None
+        name, first, second = (self.resolve(item) for item in argument[:3])
+        options = argument[3] if len(argument) == 4 else {}
+        mapping = _section(self._scope.template, "Mappings").get(name) if isinstance(name, str) else None
+        if not isinstance(mapping, dict):
+            return Unknown(f"the mapping {show(name)} is not declared")
+        if not isinstance(options, dict) or not all(isinstance(row, dict) for row in mapping.values()):
+            return None
+        if not isinstance(second, str | int):
+            return Unknown(f"the key {show(second)} of the mapping {name}")
+        # A key that the deployment decides does not matter where every row says the same.
+        rows = [mapping.get(to_string(first))] if isinstance(first, str | int) else list(mapping.values())
+        default = self.resolve(options["DefaultValue"]) if "DefaultValue" in options else None
+        found = [self._mapped(row or {}, to_string(second), default) for row in rows]
+        if not found or None in found:
+            return Unknown(f"the mapping {name} has no {show(first)}/{show(second)}")
+        same = all(same_value(value, found[0]) for value in found)
+        optional = any(value is NO_VALUE for value in found)
+        return found[0] if same else Unknown(f"the mapping {name} by {show(first)}", optional)
+
+    def _mapped(self, row: Mapping[str, Any], key: str, default: Any) -> Value:
+        """What a row says for a key, else the default; None where there is neither."""
+        if key not in row:
+            return default
+        value = row[key]
+        # Mappings hold no functions. If they did, one could lead back here.
+        if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
+            return Unknown("a mapping's value that is not plain")
+        return self.resolve(value)
+
+    def _if(self, argument: Any) -> Value:
+        if not isinstance(argument, list) or len(argument) != 3:
+            return None
+        holds = self.condition(argument[0])
+        if isinstance(holds, bool):
+            return self.resolve(argument[1] if holds else argument[2])
+        yes, no = self.resolve(argument[1]), self.resolve(argument[2])
+        if same_value(yes, no) and not is_unknown(yes):
+            return yes
+        return Unknown(holds.why, any(v is NO_VALUE or optional([v]) is not None for v in (yes, no)))
+
+    def _import(self, argument: Any) -> Value:
+        return self._scope.export(self.resolve(argument))
+
+    def _stack_output(self, argument: Any) -> Value:
+        if not isinstance(argument, dict):
+            return None
+        if more := argument.keys() - {"StackName", "OutputName", "Region"}:
+            return Unknown(f"the output of a stack by its {', '.join(sorted(more))}")
+        stack, output = (self.resolve(argument.get(key)) for key in ("StackName", "OutputName"))
+        region = self.resolve(argument["Region"]) if "Region" in argument else NO_VALUE
+        if isinstance(region, Pseudo) and region.name == "AWS::Region":
+            region = NO_VALUE
+        return self._scope.stack_output(stack, output, region)
+
+    def _base64(self, argument: Any) -> Value:
+        value = self.resolve(argument)
+        if not isinstance(value, str):
+            return Unknown("the Base64 of a value that is not literal")
+        return join([base64.b64encode(value.encode(errors="surrogatepass")).decode()])
+
+    def _length(self, argument: Any) -> Value:
+        value = self.resolve(argument)
+        if isinstance(value, list):
+            return len(value) if (shifting := optional(value)) is None else shifting
+        return value if isinstance(value, Unknown) else None
+
+    def _to_json(self, argument: Any) -> Value:
+        value = self.resolve(argument)
+        try:
+            return join([json.dumps(value, separators=(",", ":"))])
+        except TypeError:
+            return Unknown("the JSON of a value that is not literal")
+
+    def _boolean(self, name: str, argument: Any) -> Value:
+        return self._holds({name: argument})
+
+    def _holds(self, node: Any) -> bool | Unknown:
+        """Whether a condition's expression holds, as far as its parts decide it."""
+        if not isinstance(node, dict) or len(node) != 1:
+            return Unknown("a malformed condition")
+        name, argument = next(iter(node.items()))
+        with step() as near:
+            return self._decide(name, argument) if near else TOO_FAR
+
+    def _decide(self, name: str, argument: Any) -> bool | Unknown:
+        if name == "Condition":
+            return self.condition(argument)
+        if not isinstance(argument, list):
+            return Unknown(f"a malformed {name}")
+        if name == "Fn::Equals" and len(argument) == 2:
+            return self._equal(*map(self.resolve, argument))
+        if name not in ("Fn::Not", "Fn::And", "Fn::Or") or not argument:
+            return Unknown(f"a malformed {name}")
+        parts = [self._holds(item) for item in argument]
+        unknown = next((part for part in parts if isinstance(part, Unknown)), None)
+        if name == "Fn::And":
+            return False if False in parts else unknown or True
+        if name == "Fn::Or":
+            return True if True in parts else unknown or False
+        return (unknown or not parts[0]) if len(parts) == 1 else Unknown("a malformed Fn::Not")
+
+    def _equal(self, left: Value, right: Value) -> bool | Unknown:
+        for value in (left, right):
+            if isinstance(value, Unknown):
+                return value
+            if not isinstance(value, str | int | float | bool):
+                return Unknown(f"a condition on {show(value)}")
+        return to_string(left) == to_string(right)
+
+
+def _items(*lengths: int) -> Callable[[Any], bool]:
+    return lambda argument: isinstance(argument, list) and len(argument) in lengths
+
+
+def _named_first(*lengths: int) -> Callable[[Any], bool]:
+    """A list of these lengths whose first item is a text."""
+    fits = _items(*lengths)
+    return lambda argument: fits(argument) and isinstance(argument[0], str)
+
+
+def _any(argument: Any) -> bool:
+    return argument is not None
+
+
+# Whether an argument has the form that CloudFormation wants, before anything in it is resolved.
+SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "Ref": lambda a: isinstance(a, str),
+    "Fn::And": _items(*range(1, 11)),
+    "Fn::Base64": _any,
+    "Fn::Cidr": _items(2, 3),
+    "Fn::Equals": _items(2),
+    "Fn::FindInMap": _items(3, 4),
+    "Fn::GetAZs": _any,
+    "Fn::GetAtt": lambda a: _named_first(2)(a) or (isinstance(a, str) and all(a.partition("."))),
+    "Fn::GetStackOutput": lambda a: isinstance(a, dict),
+    "Fn::If": _named_first(3),
+    "Fn::ImportValue": lambda a: isinstance(a, str | dict),
+    "Fn::Join": lambda a: _named_first(2)(a) and isinstance(a[1], list | dict),
+    "Fn::Length": lambda a: isinstance(a, list | dict),
+    "Fn::Not": _items(1),
+    "Fn::Or": _items(*range(1, 11)),
+    "Fn::Select": _items(2),
+    "Fn::Split": lambda a: _named_first(2)(a) and a[0] != "" and isinstance(a[1], str | dict),
+    "Fn::Sub": lambda a: isinstance(a, str) or (_named_first(2)(a) and isinstance(a[1], dict)),
+    "Fn::ToJsonString": lambda a: isinstance(a, list | dict),
+    "Fn::Transform": lambda a: all(
+        isinstance(item, dict) and isinstance(item.get("Name"), str)
+        for item in (a if isinstance(a, list) and a else [a])
+    ),
+}
+
+FUNCTIONS = frozenset(SHAPES) - {"Ref"}
+
+_RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
+    "Fn::GetAtt": Resolver._get_att,
+    "Fn::Sub": Resolver._sub,
+    "Fn::Join": Resolver._join,
+    "Fn::Split": Resolver._split,
+    "Fn::Select": Resolver._select,
+    "Fn::FindInMap": Resolver._find_in_map,
+    "Fn::If": Resolver._if,
+    "Fn::ImportValue": Resolver._import,
+    "Fn::GetStackOutput": Resolver._stack_output,
+    "Fn::Base64": Resolver._base64,
+    "Fn::Length": Resolver._length,
+    "Fn::ToJsonString": Resolver._to_json,
+    **{
+        name: (lambda resolver, argument, name=name: resolver._boolean(name, argument))  # type: ignore[misc]
+        for name in ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not")
+    },
+}
+
+
+def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = template.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def names_in_sub(argument: Any) -> Sequence[str]:
+    """The names that an Fn::Sub refers to, apart from those it defines itself."""
+    template, own = argument, {}
+    if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
+        template, own = argument
+    if not isinstance(template, str):
+        return ()
+    names = [name.strip() for literal, name in SUB_VARIABLE.findall(template) if not literal]
+    return [name for name in names if name not in own]
