@@ -38,7 +38,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from compliance import audit
+from compliance import auditing
 from compliance.document.history import mend
 from compliance.document.requirements import OWN
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
@@ -62,7 +62,7 @@ MOST_PROBLEMS = 10  # told of one input
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How to judge, all inputs alike. See `compliance.audit.Options`, of which these are a part.
+    """How to judge, all inputs alike. See `compliance.auditing.Options`, of which these are a part.
 
     `requirements` None is the tool's own document; `no_cache` runs handlers even if they were run before.
     """
@@ -298,7 +298,7 @@ def judge(job: Job) -> Row | None:
         _check_terms(job)
         if job.known and job.known == _digest(job):
             return None
-        row = _judged(row, audit.audit(_audit_options(job), load_document=_loader(job.terms)))
+        row = _judged(row, auditing.audit(_audit_options(job), load_document=_loader(job.terms)))
     except InputError as error:
         row = replace(row, status=UNUSABLE, error=_line(job, str(error)), digest=_digest(job))
     except CheckerError as error:
@@ -318,9 +318,9 @@ def _digest(job: Job) -> str | None:
         return None
 
 
-def _audit_options(job: Job) -> audit.Options:
+def _audit_options(job: Job) -> auditing.Options:
     options, place = job.options, Path(job.input.place)
-    return audit.Options(
+    return auditing.Options(
         assembly=place if job.input.kind == "assembly" else None,
         template=place if job.input.kind == "template" else None,
         requirements=options.requirements or OWN,
@@ -330,7 +330,7 @@ def _audit_options(job: Job) -> audit.Options:
         skip_scanners=options.skip_scanners,
         skip_handlers=options.skip_handlers,
         packs=options.packs,
-        cache=None if options.no_cache else audit.cache_folder(),
+        cache=None if options.no_cache else auditing.cache_folder(),
     )
 
 
@@ -384,14 +384,14 @@ def _check_terms(job: Job) -> None:
             raise CheckerError(f"the worker would judge by another {name}: {mine}, not {wanted}")
 
 
-def _loader(terms: Terms) -> Callable[[Path], audit.DocumentAndRules]:
+def _loader(terms: Terms) -> Callable[[Path], auditing.DocumentAndRules]:
     return lambda path: _document(path, terms.requirements)
 
 
 @lru_cache(maxsize=4)
-def _document(path: Path, sha256: str) -> audit.DocumentAndRules:
+def _document(path: Path, sha256: str) -> auditing.DocumentAndRules:
     """The document, read once by each worker, and again once it is another."""
-    return audit.load_document(path)
+    return auditing.load_document(path)
 
 
 @lru_cache(maxsize=2)

@@ -29,6 +29,8 @@ class Status(StrEnum):
 
 
 class Severity(StrEnum):
+    """How much a requirement or a finding matters, the most severe first."""
+
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
@@ -94,10 +96,12 @@ class Undecided(Exception):
 
 
 class FindingStatus(StrEnum):
+    """What became of a finding: only an open one is red. The baseline lists what is known."""
+
     OPEN = "open"
     WAIVED = "waived"
     COVERED = "covered"
-    KNOWN = "known"  # to the baseline
+    KNOWN = "known"
 
 
 class Finding(msgspec.Struct, frozen=True):

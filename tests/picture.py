@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import chromium
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.reports import html
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,7 +5,7 @@ This is what CI runs: a requirement that our own app does not meet is a failing 
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.document.requirements import Requirement, load
 from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import place

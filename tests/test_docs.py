@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.cli import main
 from compliance.document import requirements as document
 from compliance.model import Scorecard, Status

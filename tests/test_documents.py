@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.document.requirements import KEYED, load
 from compliance.model import Status
 from compliance.rules import bind

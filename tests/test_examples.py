@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.model import Scorecard, Status
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "http_api"

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from inputs import assembly_files, running, wait_for, write
 from msgspec.structs import replace
 
-from compliance import audit, fleet
+from compliance import auditing, fleet
 from compliance.cli import main
 from compliance.fleet import BROKE, RED, UNUSABLE, Job, Options, Row, find, judge, run
 from compliance.model import CheckerError, InputError
@@ -121,8 +121,8 @@ def test_a_row_is_what_an_audit_says(tmp_path: Path, threads: Executor) -> None:
         run([folder], RULES, executor=threads), key=lambda row: row.path, reverse=True
     )
     file = Path(row.path)
-    card = audit.audit(
-        audit.Options(template=file, skip_scanners=True, skip_handlers=True, as_of=RULES.as_of)
+    card = auditing.audit(
+        auditing.Options(template=file, skip_scanners=True, skip_handlers=True, as_of=RULES.as_of)
     )
     assert row.status == RED
     assert row.gate == "red"
@@ -180,7 +180,7 @@ def test_a_checker_that_breaks_is_a_row(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops\nand more")
 
-    monkeypatch.setattr(audit, "audit", broken)
+    monkeypatch.setattr(auditing, "audit", broken)
     folder, rows = templates(tmp_path / "in", "one"), tmp_path / "rows"
     (row,) = run([folder], RULES, executor=threads, output=rows)
     assert (row.status, row.error, row.gate) == (BROKE, "ZeroDivisionError: oops and more", None)

@@ -15,12 +15,12 @@ AUDITS = """
 import os, sys, tempfile
 from datetime import date
 from pathlib import Path
-from compliance import audit
+from compliance import auditing
 import compliance.handlers.scenarios, compliance.handlers.sandbox.run
-options = audit.Options(
+options = auditing.Options(
     assembly=Path({assembly!r}), skip_scanners=True, cache=Path({cache!r}), as_of=date(2026, 6, 1)
 )
-loaded = audit.load_document(options.requirements)
+loaded = auditing.load_document(options.requirements)
 
 def start():
     child = os.fork()
@@ -29,7 +29,7 @@ def start():
     code = 9
     try:
         sys.setswitchinterval(1e-5)
-        card = audit.audit(options, load_document=lambda _: loaded)
+        card = auditing.audit(options, load_document=lambda _: loaded)
         code = 0 if all(any(note.startswith(said) for note in card.notes) for said in {notes!r}) else 8
     finally:
         os._exit(code)

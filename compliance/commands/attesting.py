@@ -16,7 +16,7 @@ from compliance.model import CheckerError, InputError, Scorecard
 from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
-    from compliance.audit import Options
+    from compliance.auditing import Options
 
 
 def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | None) -> None:

@@ -179,8 +179,8 @@ def audit(
     elif sign or keep:
         raise click.UsageError(f"{'--sign' if sign else '--keep'} is for --attest")
 
-    from compliance.audit import Options, cache_folder
-    from compliance.audit import audit as run
+    from compliance.auditing import Options, cache_folder
+    from compliance.auditing import audit as run
 
     others.pop("allow_baseline")
     others["fail_on"] = Severity(others["fail_on"])

@@ -192,7 +192,7 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
 
     Handlers are run anew: a cache is a file that others may have written.
     """
-    from compliance.audit import Options, audit
+    from compliance.auditing import Options, audit
     from compliance.release.attestation import check_attestable, today
     from compliance.release.snapshot import Snapshot
     from compliance.reports.text import known, totals

@@ -48,7 +48,7 @@ def init(
             raise InputError(f"{output}: is there already; --force replaces it")
         check_output(output, template)
 
-    from compliance.audit import Options
+    from compliance.auditing import Options
     from compliance.drafting.draft import read
     from compliance.template.source import write_atomically
 

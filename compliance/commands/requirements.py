@@ -69,7 +69,7 @@ def _judge(
     document: Document, rule: Rule, path: Path, parameters: dict[str, str], inputs: dict[str, Any]
 ) -> None:
     """Shows what one requirement came to on an input, and what it read."""
-    from compliance.audit import Options, audit
+    from compliance.auditing import Options, audit
 
     options = Options(requirements=path, parameters=parameters, skip_scanners=True, **inputs)
     [result] = audit(options, load_document=lambda _: (document, (rule,))).results

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from compliance.audit import Options, Progress
+from compliance.auditing import Options, Progress
 from compliance.document.requirements import Document, Environment, File
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.subjects import Declared, find

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from compliance.audit import Options, audit, cache_folder
+from compliance.auditing import Options, audit, cache_folder
 from compliance.document import settings
 from compliance.document.requirements import Document, load
 from compliance.model import (

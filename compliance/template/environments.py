@@ -53,7 +53,7 @@ class Environments:
         self._synths.close()
 
     def own(self, snapshot_into: Callable[[Path], Path] | None = None) -> Assembly:
-        """The assembly to judge. `snapshot_into` is as in `compliance.audit.Options`. Raises InputError."""
+        """The assembly to judge. `snapshot_into`: see `compliance.Options`. Raises InputError."""
         made = self._synths.result(self._environment)
         self._own = self._load(snapshot_into(made) if snapshot_into else made)
         self._own.kind = "app"

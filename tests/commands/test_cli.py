@@ -86,7 +86,7 @@ def test_a_checker_that_broke_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> 
         def fail(*_: Any) -> None:
             raise error
 
-        monkeypatch.setattr("compliance.audit.audit", fail)
+        monkeypatch.setattr("compliance.auditing.audit", fail)
         return audit("--template", "green.yaml", COMPLIANCE_TRACEBACK=None)
 
     for error, words in (

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.cli import main
 from compliance.document import baseline
 from compliance.document.baseline import Baseline
@@ -57,7 +57,7 @@ def card(*results: Result, findings: tuple[Finding, ...] = (), ran: bool = True)
 
 
 def judged(known: Baseline, now: Scorecard) -> Scorecard:
-    """The scorecard by a baseline, as `compliance.audit` makes it."""
+    """The scorecard by a baseline, as `compliance.auditing` makes it."""
     results = tuple(map(known.result, now.results))
     now = replace(now, results=results, findings=known.findings(now.findings, results))
     return replace(now, problems=tuple(known.problems(now)))

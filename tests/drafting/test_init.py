@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import Synthesise
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.cli import main
 from compliance.document.requirements import load
 from compliance.drafting.draft import draft, read

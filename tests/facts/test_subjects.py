@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.document.requirements import load
 from compliance.facts.subjects import Declared, find, known
 from compliance.facts.wiring import Unfilled, Wiring

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.model import Scorecard, Status
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 
 pytest_plugins = "pytester"
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.model import Result
 
 HEAD: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from predicate import judged, verdict, written
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.document.requirements import load
 from compliance.model import InputError, Status
 from compliance.rules import bind

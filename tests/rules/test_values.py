@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 
 DOCUMENT = """\
 version: 1

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from inputs import DOCUMENT, write
 
-from compliance.audit import Options, audit
+from compliance.auditing import Options, audit
 from compliance.cli import main
 from compliance.document import waivers
 from compliance.model import Finding, FindingStatus, InputError, Severity
