@@ -17,7 +17,7 @@ Resources:
 DOCUMENT = """
 version: 1
 title: a queue
-environment: {context: env, default: dev, compare: []}
+environment: {context: env, default: dev}
 categories: [{id: ops, title: Operations, gate: true}]
 subjects: {queue: {type: "AWS::SQS::Queue", about: the queue}}
 requirements:

@@ -23,7 +23,8 @@ from msgspec.structs import replace
 
 from compliance import auditing, fleet
 from compliance.cli import main
-from compliance.fleet import BROKE, RED, UNUSABLE, Job, Options, Row, find, judge, run
+from compliance.document.requirements import OWN
+from compliance.fleet import BROKE, RED, UNUSABLE, Job, Options, Row, find, judge, run, workers
 from compliance.model import CheckerError, InputError
 from compliance.template.source import read_template
 
@@ -233,7 +234,7 @@ def test_resume_judges_only_what_has_no_row(tmp_path: Path, threads: Executor) -
     assert again(replace(RULES, as_of=date(2026, 1, 3))) == everything
     assert again(replace(RULES, environment="prod")) == everything
     document = tmp_path / "requirements.yaml"
-    document.write_text(fleet.OWN.read_text() + "# another\n")
+    document.write_text(OWN.read_text() + "# another\n")
     assert again(replace(RULES, requirements=document)) == everything
     assert again() == [], "the rows by the first terms still stand"
 
@@ -325,7 +326,7 @@ def test_processes_are_renewed_and_nothing_is_lost_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = templates(tmp_path / "in", *"abcde")
-    monkeypatch.setattr(fleet, "PER_WORKER", 3)
+    monkeypatch.setattr(workers, "PER_WORKER", 3)
     run([folder], RULES, jobs=1, output=tmp_path / "rows")
     assert names(lines(tmp_path / "rows")) == [*"abcde"]
 
@@ -359,7 +360,7 @@ def test_what_an_interrupted_audit_had_begun_is_cleaned_up(tmp_path: Path) -> No
     jobs = [Job(i, RULES, terms) for i in find([templates(tmp_path, "quick", "slow")])]
 
     def interrupted() -> None:
-        with fleet._pool(2, patient) as submit:
+        with workers._pool(2, patient) as submit:
             for job in jobs:
                 submit(job)
             wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 60)
@@ -489,7 +490,7 @@ def test_a_cluster_loses_a_worker_and_no_input(
 
 def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = templates(tmp_path, "one")
-    monkeypatch.setattr(fleet, "CONNECTING", 0.2)
+    monkeypatch.setattr(workers, "CONNECTING", 0.2)
     for address, error in {
         "10.0.0.5": "no address of a scheduler; write tcp://host:port",
         "tcp://127.0.0.1:1": "no scheduler answers there: ",
@@ -510,7 +511,9 @@ def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch, threads: Executor) -> None:
     """The command without processes."""
-    monkeypatch.setattr(fleet, "_here", lambda work, workers, judge: fleet._abroad(work, threads, judge))
+    monkeypatch.setattr(
+        fleet, "by_processes", lambda work, workers, judge: fleet.by_executor(work, threads, judge)
+    )
 
 
 def invoke(*arguments: str | Path, **environment: str) -> Any:
@@ -524,7 +527,7 @@ def test_the_exit_code_is_the_worst_status(tmp_path: Path) -> None:
     bad.write_text("AWSTemplateFormatVersion: [")
     document = tmp_path / "requirements.yaml"
     # One requirement, which the template meets.
-    data = fleet.OWN.read_text()
+    data = OWN.read_text()
     head, first, *_ = data.split("\n  - id: ")
     document.write_text(f"{head}\n  - id: {first}\n")
     assert invoke(good, "--requirements", document).exit_code == 0

@@ -1,5 +1,6 @@
 """The layout of the repository: what a newcomer finds where."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -29,3 +30,55 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "architecture" / "index.html").is_file()
+
+
+# Longer files, each with the reason.
+LONG_FILES = {
+    "template/assembly.py": "assembly, stack and resource refer to one another",
+    "facts/pipeline.py": "the words of documents of version 0.1 for the order pipeline",
+    "facts/objects.py": "what an expression may read of a resource is one class",
+    "handlers/sandbox/dynamodb.py": "the operations of one service on one set of tables",
+    "handlers/sandbox/expressions.py": "one grammar, its parser and its evaluation",
+    "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
+    "release/attestation.py": "writing and checking of one format stand side by side",
+    "drafting/draft.py": "to be split by what is proposed",
+    "mutation/aimed.py": "a list of mutants: one function each",
+    "mutation/equivalents.py": "a list of equivalent templates: one function each",
+}
+# Longer functions. Click wants a parameter for each option of a command.
+LONG_FUNCTIONS = {
+    "commands/audit.py:audit": "one parameter an option, and the command's help",
+    "commands/deploy.py:deploy": "one parameter an option, and the command's help",
+    "commands/fleet.py:fleet": "one parameter an option, and the command's help",
+    "mutation/__main__.py:main": "one parameter an option, and the command's help",
+    "mutation/sources.py:_splices": "a table of what is done at each kind of node of JavaScript",
+    "mutation/sources.py:_alterations": "a table of what is done at each kind of node of Python",
+    "handlers/sandbox/python/jail.py:close": "what a hook of the interpreter uses must not be in reach of a handler",
+}
+MOST_LINES, MOST_OF_A_FUNCTION = 500, 45
+
+
+def _modules() -> list[Path]:
+    return sorted((ROOT / "compliance").rglob("*.py"))
+
+
+def test_no_file_is_long_without_a_reason() -> None:
+    lengths = {
+        path.relative_to(ROOT / "compliance").as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in _modules()
+    }
+    long = {name for name, lines in lengths.items() if lines > MOST_LINES}
+    assert long - set(LONG_FILES) == set()
+    assert set(LONG_FILES) - long == set(), "these are short enough now: take them off the list"
+
+
+def test_no_function_is_long() -> None:
+    long = {
+        f"{path.relative_to(ROOT / 'compliance').as_posix()}:{node.name}"
+        for path in _modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_OF_A_FUNCTION
+    }
+    assert long - set(LONG_FUNCTIONS) == set()
+    assert set(LONG_FUNCTIONS) - long == set(), "these are short enough now: take them off the list"
