@@ -53,7 +53,7 @@ LONG_FUNCTIONS = {
     "mutation/__main__.py:main": "one parameter an option, and the command's help",
     "mutation/sources.py:_splices": "a table of what is done at each kind of node of JavaScript",
     "mutation/sources.py:_alterations": "a table of what is done at each kind of node of Python",
-    "handlers/sandbox/python/jail.py:close": "what a hook of the interpreter uses must not be in reach of a handler",
+    "handlers/sandbox/python/jail.py:close": "no handler may reach what a hook of the interpreter uses",
 }
 MOST_LINES, MOST_OF_A_FUNCTION = 500, 45
 
