@@ -41,6 +41,7 @@ from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly
 from compliance.template.digest import sha256_of
+from compliance.template.host import checked_out
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
@@ -391,6 +392,8 @@ def _score(
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), sha256_of(document.path)),
+        stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in given.assembly.stacks)),
+        commit=checked_out(options.folder),
     )
 
 

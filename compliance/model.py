@@ -247,7 +247,8 @@ class History(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True):
     """A resource as a picture shows it. `role` is the document's word for it, if it has one.
 
-    One that is no `end` of an edge makes a connection, or belongs to another resource.
+    One that is no `end` of an edge makes a connection, or belongs to another resource. `in_network` says that
+    it stands in a VPC, `made_by_cdk` what of CDK's own it is.
     """
 
     id: str
@@ -259,6 +260,8 @@ class Node(msgspec.Struct, frozen=True):
     source: str | None = None
     end: bool = True
     stack: str | None = None
+    in_network: bool = False
+    made_by_cdk: str | None = None
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -271,14 +274,18 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Diagram(msgspec.Struct, frozen=True):
-    """What the audit found to hang together."""
+    """Resources and what connects them, of `total` resources in the input."""
 
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
+    total: int = 0
 
 
 class Scorecard(msgspec.Struct, frozen=True):
-    """A whole audit. Reports are made of this and of nothing else."""
+    """A whole audit. Reports are made of this and of nothing else.
+
+    `stacks` are the names of the stacks that were judged, `commit` is the one that was checked out.
+    """
 
     as_of: str
     subject: Subject
@@ -293,6 +300,8 @@ class Scorecard(msgspec.Struct, frozen=True):
     history: History | None = None
     fail_on: Severity = Severity.LOW
     document: Judged | None = None
+    stacks: tuple[str, ...] = ()
+    commit: str | None = None
 
     def total(self, *, hardening: bool) -> tuple[int, int]:
         """How many requirements are met, of how many: of hardening, or of all the others."""

@@ -13,6 +13,7 @@ from compliance.facts.references import arn_of as arn
 from compliance.facts.references import denotes, leaves
 from compliance.facts.wiring import (
     ALARM,
+    BUCKET,
     FUNCTION,
     HANGS_ON,
     MAPPING,
@@ -25,6 +26,7 @@ from compliance.facts.wiring import (
 )
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource
+from compliance.template.cdk_made import made_by_cdk
 from compliance.template.intrinsics import to_list
 from compliance.template.paths import values
 
@@ -38,6 +40,46 @@ ANNEXES = frozenset(
         *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
     }
 )
+# What says that a resource stands in a VPC.
+IN_NETWORK = (
+    "VpcConfig.SubnetIds",
+    "DBSubnetGroupName",
+    "NetworkConfiguration.AwsvpcConfiguration",
+    "VPCZoneIdentifier",
+    "SubnetIds",
+    "Subnets",
+)
+# Who tells whom of events, by resource type: the arrow's label, the property that names its tail (none: the
+# resource itself), and the properties that name its heads.
+_BUCKET = "NotificationConfiguration"
+NOTIFIES = {
+    "AWS::SNS::Subscription": (("subscription", "TopicArn", ("Endpoint",)),),
+    "AWS::SNS::Topic": (("subscription", "", ("Subscription.*.Endpoint",)),),
+    "AWS::S3::Bucket": (
+        (
+            "notification",
+            "",
+            (
+                f"{_BUCKET}.LambdaConfigurations.*.Function",
+                f"{_BUCKET}.QueueConfigurations.*.Queue",
+                f"{_BUCKET}.TopicConfigurations.*.Topic",
+            ),
+        ),
+    ),
+    "Custom::S3BucketNotifications": (
+        (
+            "notification",
+            "BucketName",
+            (
+                f"{_BUCKET}.LambdaFunctionConfigurations.*.LambdaFunctionArn",
+                f"{_BUCKET}.QueueConfigurations.*.QueueArn",
+                f"{_BUCKET}.TopicConfigurations.*.TopicArn",
+            ),
+        ),
+    ),
+    "AWS::Events::Rule": (("target", "", ("Targets.*.Arn",)),),
+    "AWS::Scheduler::Schedule": (("target", "", ("Target.Arn",)),),
+}
 READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "receive")
 
 
@@ -61,7 +103,8 @@ class _Drawing:
             before = edges.get(key)
             ids = tuple(dict.fromkeys([*(before.through if before else ()), *map(_id, through)]))
             edges[key] = Edge(*key, before.label if before else label, ids)
-        return Diagram(tuple(map(self._node, self.members)), tuple(edges.values()))
+        total = sum(resource.exists is not False for resource in self.wiring.assembly.resources())
+        return Diagram(tuple(map(self._node, self.members)), tuple(edges.values()), total)
 
     def _node(self, resource: Resource) -> Node:
         role = next((name for name, r in self.wiring.filled.items() if r is resource), None)
@@ -75,6 +118,8 @@ class _Drawing:
             source=resource.source,
             end=resource.type not in ANNEXES,
             stack=resource.stack.name,
+            in_network=any(any(True for _ in values(resource.properties, path)) for path in IN_NETWORK),
+            made_by_cdk=made_by_cdk(resource.construct_path),
         )
 
     Found = tuple[Resource, Resource, str, tuple[Resource, ...]]
@@ -83,6 +128,7 @@ class _Drawing:
         yield from self._mapped()
         yield from self._failures()
         yield from self._called()
+        yield from self._notified()
         yield from self._used()
         yield from self._watched()
 
@@ -117,6 +163,16 @@ class _Drawing:
             for api in named:
                 if api.type in APIS:
                     yield from ((api, end, "calls", (resource,)) for end in named if end.type not in APIS)
+
+    def _notified(self) -> Iterator[Found]:
+        """What a topic, a bucket or a rule tells of an event."""
+        for resource in self.wiring.assembly.resources(*NOTIFIES):
+            for label, own, paths in NOTIFIES[resource.type]:
+                tail = self.wiring.identify(resource.get(own), TOPIC, BUCKET) if own else resource
+                for value in (value for path in paths for value in values(resource.properties, path)):
+                    head = self.wiring.identify(value, FUNCTION, QUEUE, TOPIC)
+                    if tail and head:
+                        yield tail, head, label, () if tail is resource else (resource,)
 
     def _used(self) -> Iterator[Found]:
         """What a function's role allows it to work on; the role is the connection."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from compliance.reports.text import (
     rows_of,
     scores,
     totals,
+    unmet,
     where,
 )
 from compliance.text import one_line, shortened
@@ -44,12 +46,13 @@ SIGNS = {"fail": "✗", "unsure": "?", "pass": "✓", "none": "·"}
 WORDS = {"fail": "failed", "unsure": "not assessed", "pass": "met", "none": "nothing said"}
 STATES = {Status.FAIL: "fail", Status.NOT_ASSESSED: "unsure", Status.PASS: "pass"}
 WORST = ("fail", "unsure", "pass", "none")
-FIRST = 12  # pieces of evidence of a requirement that are shown at once
+FEWEST_CELLS, MOST_CELLS = 24, 200  # that the width of a bar is for
+FIRST = 4  # pieces of evidence of a requirement that are shown at once
 
 
 def render(card: Scorecard, folder: Path | None = None) -> str:
     page = _Page(neutral(card), Sources(folder or Path.cwd()))
-    style, script = _file("report.css"), _file("report.js")
+    style, script = _file("report.css") + _footer(card), _file("report.js")
     text: str = _template().render(
         page=page,
         card=page.card,
@@ -60,6 +63,7 @@ def render(card: Scorecard, folder: Path | None = None) -> str:
         signs=SIGNS,
         words=WORDS,
         version=own_version(),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     return text.lstrip()
 
@@ -80,6 +84,18 @@ def _template() -> Any:
 @cache
 def _file(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def _footer(card: Scorecard) -> str:
+    """The foot of each printed page. Of the digest only hexadecimal digits get into the style."""
+    digest = re.sub(r"[^0-9a-f]", "", card.subject.digest)[:64]
+    word = "green" if card.green else "red"
+    left, right = f'"{word}, sha256 {digest}"', 'counter(page) " / " counter(pages)'
+    boxes = "".join(
+        f"@bottom-{side} {{ content: {text}; font: 7pt monospace; color: #444; }} "
+        for side, text in (("left", left), ("right", right))
+    )
+    return f"@page {{ margin: 14mm 12mm 16mm; {boxes}}}\n"
 
 
 def _hash(text: str) -> str:
@@ -105,12 +121,12 @@ class Said(msgspec.Struct, frozen=True):
         return sum(STATES[r.verdict.status] == self.state for r in self.results) + self.findings
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A stretch of a bar, in hundredths of it."""
+class Bar(msgspec.Struct, frozen=True):
+    """A row of the score: a cell for each requirement, or for each finding, by its state."""
 
-    state: str
-    start: float
-    width: float
+    title: str
+    number: str
+    cells: tuple[str, ...]
 
 
 class _Page:
@@ -144,21 +160,29 @@ class _Page:
     def history(self) -> list[str]:
         return [line for line in (known(self.card), *changes(self.card)) if line]
 
-    @property
-    def scores(self) -> Iterator[tuple[str, int, int, list[Part]]]:
-        """Title, met, total, and the bar: of a category, or of all that are no hardening."""
+    @cached_property
+    def bars(self) -> list[Bar]:
+        """A bar for each category, for all that are no hardening, and for the findings."""
         own = {one_line(c.title): {c.id} for c in self.card.categories}
         every = {c.id for c in self.card.categories if not c.hardening}
-        for title, met, total in scores(self.card):
-            yield title, met, total, list(self._bar(own.get(title, every)))
+        bars = [
+            Bar(title, f"{met}/{total}", self._cells(own.get(title, every)))
+            for title, met, total in scores(self.card)
+        ]
+        if self.card.scanners:
+            counts = Counter(finding.status for finding in self.card.findings)
+            open_, waived = counts[FindingStatus.OPEN], counts[FindingStatus.WAIVED]
+            cells = ("fail",) * open_ + ("none",) * waived
+            bars.append(Bar("Findings", f"{open_} open, {waived} waived", cells[:MOST_CELLS]))
+        return bars
 
-    def _bar(self, categories: set[str]) -> Iterator[Part]:
+    @property
+    def longest(self) -> int:
+        return max(FEWEST_CELLS, *(len(bar.cells) for bar in self.bars))
+
+    def _cells(self, categories: set[str]) -> tuple[str, ...]:
         states = [self.state(r) for r in self.card.results if r.category in categories]
-        start = 0.0
-        for state in ("pass", "unsure", "fail"):
-            width = 100 * states.count(state) / len(states) if states else 0.0
-            yield Part(state, start, width)
-            start += width
+        return tuple(sorted(states, key=("pass", "unsure", "fail").index)[:MOST_CELLS])
 
     @property
     def excused(self) -> bool:
@@ -186,12 +210,26 @@ class _Page:
             item = replace(item, source=home)
         return self.sources.excerpt(item, mend=result.verdict.status is Status.FAIL)
 
-    def unassessed(self) -> list[Result]:
-        return [r for r in self.card.results if r.verdict.status is Status.NOT_ASSESSED]
+    @property
+    def unmet(self) -> list[Result]:
+        """What failed, then what was not assessed; what the baseline lists is apart."""
+        return unmet(self.card)
 
-    def by_category(self) -> Iterator[tuple[Any, list[Result]]]:
+    def rest(self) -> Iterator[tuple[Any, list[Result]]]:
+        """What is met or known, by category."""
+        shown = {result.id for result in self.unmet}
         for category in self.card.categories:
-            yield category, [r for r in self.card.results if r.category == category.id]
+            own = [r for r in self.card.results if r.category == category.id and r.id not in shown]
+            if own:
+                yield category, own
+
+    @property
+    def known_results(self) -> bool:
+        return any(result.known for result in self.card.results)
+
+    @property
+    def unsettled(self) -> int:
+        return len(self.card.results) - len(self.unmet)
 
     # Findings
 
@@ -239,6 +277,22 @@ class _Page:
         """Every resource of the diagram: what is wrong first."""
         every = [(node, self.said([node])) for node in self.card.diagram.nodes]
         return sorted(every, key=lambda entry: WORST.index(entry[1].state))
+
+    def arrows(self) -> Iterator[tuple[str, str, str, Said]]:
+        """Every connection in words, for where there is no room for a picture: tail, label, head."""
+        for edge in self.card.diagram.edges:
+            tail, head = self.nodes.get(edge.tail), self.nodes.get(edge.head)
+            if tail and head:
+                through = [self.nodes[id_] for id_ in edge.through if id_ in self.nodes]
+                yield tail.label, edge.label, head.label, self.said(through or [tail, head])
+
+    @property
+    def drawn(self) -> int:
+        return len({node.id for box in self.picture.boxes for node in box.nodes})
+
+    @property
+    def all_resources(self) -> int:
+        return max(self.card.diagram.total, len(self.card.diagram.nodes))
 
     def kind(self, node: Node) -> str:
         return kind(node.type)

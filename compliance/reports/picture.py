@@ -12,6 +12,7 @@ from compliance.model import Diagram, Edge, Node
 
 WIDTH, HEIGHT, CHIP = 148, 58, 22
 GAP_X, GAP_Y, MARGIN = 86, 34, 12
+LABEL = 20  # the height of an arrow's label above it
 MOST = 60  # boxes; a larger picture shows nothing
 TITLE, KIND = 15, 21  # letters that a box holds, of two sizes
 ALARM = "AWS::CloudWatch::Alarm"
@@ -54,6 +55,7 @@ class Picture(msgspec.Struct, frozen=True):
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     left_out: int
+    top: int = 0  # what leads back above the first row needs room
 
 
 def kind(type_: str) -> str:
@@ -167,7 +169,8 @@ def _picture(
     everything = (*boxes.values(), *chips)
     width = max((box.x + WIDTH for box in everything), default=0) + MARGIN
     height = max((box.y + box.height for box in everything), default=0) + MARGIN
-    return Picture(width, height, everything, arrows, max(left_out, 0))
+    top = min((arrow.y - LABEL for arrow in arrows), default=0)
+    return Picture(width, height, everything, arrows, max(left_out, 0), min(top, 0))
 
 
 def _count(alarms: Sequence[Node]) -> str:

@@ -17,6 +17,7 @@ function apply() {
   }
   for (const group of document.querySelectorAll(".group")) {
     group.hidden = !group.querySelector(".req:not([hidden])");
+    if (words.length && group.matches("details")) group.open = true;
   }
   said.textContent = `${shown} of ${rows.length} requirements shown`;
 }
@@ -32,7 +33,7 @@ function reveal() {
     }
     target.open = true;
   }
-  target.closest("details")?.setAttribute("open", "");
+  for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
   target.scrollIntoView();
 }
 

@@ -1,13 +1,10 @@
 """Findings that are settled as a class, by a line of the configuration with its reason: never silently.
 
-CDK itself makes constructs that nobody can edit in an app (the function that empties a bucket, the
-handler of bucket notifications, log retention, provider frameworks). They are told by the construct ids
-that CDK gives them, constants in its source: https://github.com/aws/aws-cdk/tree/main/packages/aws-cdk-lib.
+What CDK itself makes is such a class: nobody can edit it in an app. See `compliance.template.cdk_made`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,22 +13,7 @@ from msgspec.structs import replace
 
 from compliance.document.waivers import LEAST_LENGTH, LEAST_WORDS
 from compliance.model import Finding, FindingStatus, InputError
-
-# By the id of the construct, wherever it stands in the path: what CDK makes there.
-MADE_BY_CDK: Mapping[str, str] = {
-    r"Custom::S3AutoDeleteObjectsCustomResourceProvider": "the handler that empties buckets",
-    r"Custom::ECRAutoDeleteImagesCustomResourceProvider": "the handler that empties repositories",
-    r"Custom::CrossRegion(String)?(Export|SsmParameter)\w*": "the handler of references across regions",
-    r"Custom::CDKBucketDeployment[0-9A-F]{32}": "the handler of bucket deployments",
-    r"Custom::\w+CustomResourceProvider": "the handler of a custom resource of CDK",
-    r"BucketNotificationsHandler050a0587b7544547bf325f094a3db834": "the handler of bucket notifications",
-    r"LogRetentionaae0aa3c5b4d4f87b02d85b201efdd8a": "the handler of log retention",
-    r"AWS679f53fac002430cb0da5b7982bd2287": "the handler of AWS custom resources",
-    r"AWSCDK\.\w+CustomResourceProvider": "the handler of a custom resource of CDK",
-    r"framework-(onEvent|isComplete|onTimeout)": "a provider framework",
-    r"waiter-state-machine": "a provider framework",
-}
-KINDS = {re.compile(id_): what for id_, what in MADE_BY_CDK.items()}
+from compliance.template.cdk_made import made_by_cdk
 
 
 class Classes(msgspec.Struct, frozen=True):
@@ -86,15 +68,6 @@ def notes(findings: Sequence[Finding]) -> Iterator[str]:
     counts = Counter(f.reason for f in findings if f.status is FindingStatus.WAIVED and f.expires is None)
     for why, count in counts.items():
         yield f"{count} finding{'s' * (count != 1)} waived as a class, {why}"
-
-
-def made_by_cdk(construct_path: str | None) -> str | None:
-    """What of CDK's own a construct is, or belongs to; None for what an app makes itself."""
-    for part in (construct_path or "").split("/"):
-        for pattern, what in KINDS.items():
-            if pattern.fullmatch(part):
-                return what
-    return None
 
 
 def _is(name: str, finding: Finding) -> bool:

@@ -80,7 +80,7 @@ def test_edges_join_ends() -> None:
 
 
 def test_nothing_to_draw(written: Any) -> None:
-    assert written({"W": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}) == Diagram()
+    assert written({"W": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}) == Diagram(total=1)
 
 
 def test_values_that_nobody_knows(written: Any) -> None:
@@ -126,3 +126,72 @@ def test_hundreds_of_resources_take_no_time(written: Any) -> None:
     start = process_time()
     written(resources)
     assert process_time() - start < 20
+
+
+NOTIFYING = {
+    "Uploads": {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {
+            "NotificationConfiguration": {
+                "LambdaConfigurations": [
+                    {"Event": "s3:ObjectCreated:*", "Function": {"Fn::GetAtt": ["Lister", "Arn"]}}
+                ]
+            }
+        },
+    },
+    "Lister": {
+        "Type": "AWS::Lambda::Function",
+        "Metadata": {"aws:cdk:path": "S/BucketNotificationsHandler050a0587b7544547bf325f094a3db834/Resource"},
+        "Properties": {"VpcConfig": {"SubnetIds": ["subnet-1"]}, "Role": "r", "Runtime": "python3.12"},
+    },
+    "News": {"Type": "AWS::SNS::Topic"},
+    "Inbox": {"Type": "AWS::SQS::Queue"},
+    "Subscription": {
+        "Type": "AWS::SNS::Subscription",
+        "Properties": {
+            "TopicArn": {"Ref": "News"},
+            "Protocol": "sqs",
+            "Endpoint": {"Fn::GetAtt": ["Inbox", "Arn"]},
+        },
+    },
+    "Nightly": {
+        "Type": "AWS::Events::Rule",
+        "Properties": {"Targets": [{"Id": "a", "Arn": {"Fn::GetAtt": ["Lister", "Arn"]}}]},
+    },
+}
+SUBJECTS = """
+version: 1
+title: notifications
+environment: {context: env, default: dev}
+categories: [{id: ops, title: Operations}]
+subjects:
+  bucket: {type: "AWS::S3::Bucket", about: the bucket}
+  lister: {type: "AWS::Lambda::Function", about: the function}
+  news: {type: "AWS::SNS::Topic", about: the topic}
+  inbox: {type: "AWS::SQS::Queue", about: the queue}
+  nightly: {type: "AWS::Events::Rule", about: the rule}
+requirements:
+  - id: OPS-01
+    category: ops
+    title: all of it is there
+    text: all of it is there
+    fix: add it
+    check: {kind: exists}
+    subject: [bucket, lister, news, inbox, nightly]
+"""
+
+
+def test_who_tells_whom_is_drawn(tmp_path: Path) -> None:
+    template, requirements = tmp_path / "t.json", tmp_path / "r.yaml"
+    template.write_text(json.dumps({"Resources": NOTIFYING}), encoding="utf-8")
+    requirements.write_text(SUBJECTS, encoding="utf-8")
+    found = drawn(template, requirements)
+    assert arrows(found) == {
+        ("Uploads", "Lister"): "notification",
+        ("News", "Inbox"): "subscription",
+        ("Nightly", "Lister"): "target",
+    }
+    by_id = {node.logical_id: node for node in found.nodes}
+    assert [id_ for id_, node in by_id.items() if node.in_network] == ["Lister"]
+    assert by_id["Lister"].made_by_cdk == "the handler of bucket notifications"
+    assert found.total == len(NOTIFYING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,7 +19,19 @@ from msgspec.structs import replace
 from test_formats import CARDS, COVERED, EXCUSED, HUGE, WAIVED, known
 from test_reports import EVIDENCE, FAILED, FINDING, RED, UNSURE, card, everywhere
 
-from compliance.model import Diagram, Edge, Evidence, FindingStatus, Node, Scorecard, Status, Verdict
+from compliance.model import (
+    Diagram,
+    Edge,
+    Evidence,
+    FindingStatus,
+    History,
+    Judged,
+    Node,
+    Run,
+    Scorecard,
+    Status,
+    Verdict,
+)
 from compliance.reports import html
 from compliance.reports.picture import ALARM, MOST, draw
 from compliance.reports.source import Sources
@@ -149,6 +162,61 @@ def test_green_and_red_are_said() -> None:
     for words in ("it is last until 2026-06-01, 150 days left", "Answered by a requirement (1)", "a note"):
         assert words in red
     assert "this input cannot show it" in red
+
+
+def test_the_head_says_what_is_signed() -> None:
+    document = Judged("Orders", "requirements.yaml", "d" * 64)
+    head = text(read(replace(PAGES["red"], document=document, stacks=("Shop", "Data"), commit="c" * 40)))
+    for words in (
+        "Orders ✗ The gate is red",
+        "stacks Shop , Data",
+        f"Commit {'c' * 40}",
+        f"sha256 {'d' * 64}",
+    ):
+        assert words in head
+    for words in ("Problems (1)", "Not met (3)", "Met (60)", "Findings (1 open, 1 waived)"):
+        assert words in head
+    assert re.search(r"made on \d{4}-\d\d-\d\d \d\d:\d\d UTC by cdk-compliance-gate", head)
+    assert "7 of 8 resources drawn" in head
+
+
+def test_failures_come_first_and_what_is_met_is_folded() -> None:
+    page = html.render(PAGES["red"], Path("nowhere"))
+    order = [page.index(f'id="{id_}"') for id_ in ("problems", "r-NAM-07", "r-DAT-06", "met", "findings")]
+    assert order == sorted(order)
+    groups = re.findall(r'<details class="group"( open)?>', page)
+    assert groups
+    assert not any(groups)
+
+
+def test_a_requirement_says_its_text_and_source() -> None:
+    stated = card({"naming": FAILED})
+    results = tuple(replace(result, text="Names are unique.", source="page 3") for result in stated.results)
+    assert "Names are unique. Source: page 3" in text(read(replace(stated, results=results)))
+
+
+def test_bars_are_read_without_colour() -> None:
+    """A cell for each requirement: filled, hatched, or empty; a row for the findings."""
+    page = html.render(PAGES["red"], Path("nowhere"))
+    bars = page[page.index('<ul class="scores">') : page.index('<ul class="key">')]
+    assert bars.count('class="cell pass"') == 2 * 43 + 17
+    assert bars.count('<path class="cell fail"') == 2 + 1
+    assert bars.count('class="cell unsure"') == 2 * 2
+    assert "1 open, 1 waived" in bars
+
+
+def test_what_changed_is_said_with_links() -> None:
+    def ran(*failing: str) -> Run:
+        return Run("2026-01-01", "dev", "red", 1, 2, 0, 0, failing=failing)
+
+    changed = History((ran("NAM-01"), ran("NAM-07")), ("NAM-07",), (), ("NAM-01",), ("a problem",))
+    shown = text(read(replace(PAGES["red"], history=changed)))
+    assert "What changed since 2026-01-01 worse NAM-07 ; a problem better NAM-01 as before nothing" in shown
+
+
+def test_an_arrow_that_leads_back_is_within_the_picture() -> None:
+    picture = draw(WIRED)
+    assert picture.top <= min(arrow.y for arrow in picture.arrows) - 12
 
 
 def test_every_requirement_has_its_place() -> None:
@@ -519,16 +587,37 @@ def test_without_script_all_is_there(tab: chromium.Tab, pages: dict[str, Path]) 
     assert tab.run("document.querySelectorAll('.req:not([hidden])').length") == 63
 
 
-def test_paper_shows_what_is_folded(tab: chromium.Tab, pages: dict[str, Path]) -> None:
-    tab.show(pages["green"], width=800)
-    height = "document.getElementById('r-NAM-01').getBoundingClientRect().height"
-    folded = tab.run(height)
+def test_paper_shows_failures_in_full_and_what_is_met_in_a_line(
+    tab: chromium.Tab, pages: dict[str, Path]
+) -> None:
+    tab.show(pages["red"], width=800)
+
+    def height(id_: str) -> float:
+        return float(tab.run(f"document.getElementById('{id_}').getBoundingClientRect().height"))
+
+    assert tab.run("getComputedStyle(document.querySelector('.signature')).display") == "none"
     tab.ask("Emulation.setEmulatedMedia", media="print")
     try:
-        assert tab.run(height) > folded
+        assert 0 < height("r-NAM-01") < 30 < height("r-NAM-07")
+        assert tab.run("getComputedStyle(document.querySelector('.signature')).display") == "flex"
         assert tab.run("getComputedStyle(document.querySelector('.filter')).display") == "none"
     finally:
         tab.ask("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize(("name", "most"), [("green", 5), ("red", 6)])
+def test_a_printed_report_is_short(tab: chromium.Tab, pages: dict[str, Path], name: str, most: int) -> None:
+    tab.show(pages[name], width=800)
+    pdf = base64.b64decode(tab.ask("Page.printToPDF", preferCSSPageSize=True)["data"])
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= most
+
+
+def test_where_there_is_no_room_connections_are_a_list(tab: chromium.Tab, pages: dict[str, Path]) -> None:
+    shown = "['.picture', '.stacked'].map((one) => getComputedStyle(document.querySelector(one)).display)"
+    tab.show(pages["red"], width=360)
+    assert tab.run(shown) == ["none", "block"]
+    tab.show(pages["red"], width=1280)
+    assert tab.run(shown) == ["block", "none"]
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())

@@ -13,7 +13,8 @@ from compliance.cli import main
 from compliance.document import waivers
 from compliance.model import Finding, FindingStatus, InputError, Severity
 from compliance.scanners import classes
-from compliance.scanners.classes import Classes, made_by_cdk
+from compliance.scanners.classes import Classes
+from compliance.template.cdk_made import made_by_cdk
 
 WHY = "CDK makes these constructs, and we cannot edit them."
 OURS = Finding("cdk-nag", "AwsSolutions-SQS3", "no DLQ", construct_path="S/Queue/Resource")
