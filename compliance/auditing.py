@@ -422,7 +422,7 @@ def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:
 
         yield from (f"app: {limit}" for limit in limits(permitted(options.app_may, options.folder)))
     if options.skip_handlers:
-        yield "handlers skipped (--skip-handlers): what hangs on running them is not assessed"
+        yield "handlers skipped (--skip-handlers): what depends on running them is not assessed"
     if options.fail_on is not Severity.LOW:
         yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not colour the gate"
     if any(run.cached for run in handlers.all):

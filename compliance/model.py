@@ -88,7 +88,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Undecided(Exception):
-    """The answer hangs on something unknown: `not_assessed`. `excused` where the input cannot show it."""
+    """The answer depends on something unknown: `not_assessed`. `excused` where the input cannot show it."""
 
     def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
         super().__init__(why)

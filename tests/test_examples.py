@@ -88,7 +88,7 @@ def test_each_flaw_fails_its_requirement_alone(tmp_path: Path, old: str, new: st
 
 
 def test_what_is_not_there_fails_once_and_leaves_the_rest_unassessed(tmp_path: Path) -> None:
-    """The call leads to no function of the stack: the wiring fails, what hangs on it is not assessed."""
+    """The call leads to no function of the stack: the wiring fails, what depends on it is not assessed."""
     card = judged(changed(tmp_path, ("function:${Worker}/invocations", "function:other/invocations")))
     found = statuses(card)
     assert {id for id, status in found.items() if status is Status.FAIL} == {"API-01"}
@@ -99,7 +99,7 @@ def test_what_is_not_there_fails_once_and_leaves_the_rest_unassessed(tmp_path: P
     }
     why = next(r.verdict.why for r in card.results if r.id == "DAT-02")
     assert why.startswith(
-        "table hangs on function: nothing is the function that the API calls (AWS::Lambda::"
+        "table depends on function: nothing is the function that the API calls (AWS::Lambda::"
     )
 
 

@@ -201,7 +201,7 @@ def _unit(assembly: Assembly) -> Unit:
 
 
 def _roles(base: Base, unit: Unit, environment: str) -> Iterator[tuple[str, str]]:
-    """Logical ids by role, and by some names of what hangs on the roles."""
+    """Logical ids by role, and by some names of what depends on the roles."""
     assembly = assemble([unit], base.kind)
     pipeline = wiring(assembly, environment)
     found: dict[str, Resource] = {name: pipeline.one(name) for name in ROLES}

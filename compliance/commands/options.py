@@ -74,7 +74,7 @@ SKIP_SCANNERS = click.option(
     "--skip-scanners", is_flag=True, help="Judge by the requirements' own rules alone: far faster."
 )
 SKIP_HANDLERS = click.option(
-    "--skip-handlers", is_flag=True, help="Run no handler; what hangs on it is not assessed."
+    "--skip-handlers", is_flag=True, help="Run no handler; what depends on it is not assessed."
 )
 APP_MAY = click.option(
     "--app-may",

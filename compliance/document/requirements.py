@@ -13,7 +13,7 @@ import msgspec
 
 from compliance.document.meant import explained, hint
 from compliance.model import InputError, Severity
-from compliance.template.source import Lines, Path_, converted, read_yaml
+from compliance.template.source import KeyPath, Lines, converted, read_yaml
 
 OWN = Path(__file__).parents[1] / "requirements.yaml"
 T = TypeVar("T")
@@ -232,7 +232,7 @@ def _check_environment(document: Document) -> None:
         raise error("retained", "must name environments that throwaway does not match")
 
 
-def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_, whole: Any = None) -> T:
+def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: KeyPath, whole: Any = None) -> T:
     try:
         return converted(data, type_)
     except msgspec.ValidationError as error:
@@ -249,7 +249,7 @@ def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: Path_, 
         ) from None
 
 
-def _named(place: Path_, data: Any) -> str:
+def _named(place: KeyPath, data: Any) -> str:
     """A place as people call it: a requirement by its id, where the whole document shows that."""
     if place[:1] == ("requirements",) and len(place) > 2 and isinstance(data, dict):
         entries = data.get("requirements")
@@ -259,7 +259,7 @@ def _named(place: Path_, data: Any) -> str:
     return ".".join(map(str, place))
 
 
-def _at(path: Path, lines: Lines, place: Path_) -> str:
+def _at(path: Path, lines: Lines, place: KeyPath) -> str:
     """`file:line` of the innermost node on the way to a place that has a line."""
     line = lines.near(place)
     return f"{path}:{line}" if line else str(path)

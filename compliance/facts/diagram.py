@@ -1,6 +1,6 @@
-"""What an audit found to hang together, as plain data for a picture: resources, and what joins them.
+"""The resources of an audit and their connections, as plain data for a picture.
 
-Drawn are the resources that fill a subject and what hangs on them. Some of those make a connection
+Drawn are the resources that fill a subject and what depends on them. Some of those make a connection
 rather than being an end of one: an event source mapping, a role, an API's integration.
 """
 

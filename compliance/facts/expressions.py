@@ -256,7 +256,7 @@ class Lacking(Undecided):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What an expression came to: true, false, or neither, for it failed or hangs on something unknown."""
+    """What an expression came to: true, false, or neither, for it failed or depends on something unknown."""
 
     value: bool | None
     reads: tuple[Read, ...]

@@ -56,7 +56,7 @@ def doubt(statement: Statement) -> str | None:
     """Why a statement might not be there, or not say what it seems to."""
     exists = statement.resource.exists
     if isinstance(exists, Unknown):
-        return f"{statement.resource.logical_id} hangs on a condition: {exists.why}"
+        return f"{statement.resource.logical_id} depends on a condition: {exists.why}"
     return statement.unknown
 
 

@@ -1,4 +1,4 @@
-"""CloudWatch's metric math and alarm rules, as far as what sets an alarm off hangs on them.
+"""CloudWatch's metric math and alarm rules, as far as what sets an alarm off depends on them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html

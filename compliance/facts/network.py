@@ -126,7 +126,7 @@ def _rules(assembly: Assembly, section: str, others: tuple[str, ...]) -> Mapping
         own = denoted(assembly, value, GROUP)
         unknown = why_unknown(value)
         if isinstance(apart.exists, Unknown):
-            unknown = unknown or f"{apart.logical_id} hangs on a condition: {apart.exists.why}"
+            unknown = unknown or f"{apart.logical_id} depends on a condition: {apart.exists.why}"
         for group in [own] if own else found if unknown else ():
             rule = _rule(assembly, group, apart, "", apart.properties, others)
             found[group].append(msgspec.structs.replace(rule, unknown=unknown))
@@ -251,7 +251,7 @@ def _named(value: Value, named: Callable[[str], bool], within: bool = False) -> 
 def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
     """public: a route leads to an internet gateway; private: one leads out by other means; else isolated.
 
-    Raises Undecided where it hangs on something that is not known.
+    Raises Undecided where it depends on something that is not known.
     """
     tables = assembly.once(_tables)
     if subnet not in tables:
@@ -294,7 +294,7 @@ def _routes(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
 def _route(assembly: Assembly, route: Resource) -> str | Unknown:
     """Where a route leads: public, private, or nowhere outside."""
     if isinstance(route.exists, Unknown):
-        return Unknown(f"{route.logical_id} hangs on a condition: {route.exists.why}")
+        return Unknown(f"{route.logical_id} depends on a condition: {route.exists.why}")
     gateway = route.get("GatewayId")
     if gateway is not NO_VALUE:
         if denoted(assembly, gateway, "AWS::EC2::InternetGateway"):

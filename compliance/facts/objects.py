@@ -455,7 +455,7 @@ class Thing(Host):
         """Why it may not be there at all."""
         exists = self.resource.exists
         return (
-            f"{self.resource.logical_id} hangs on a condition: {exists.why}"
+            f"{self.resource.logical_id} depends on a condition: {exists.why}"
             if isinstance(exists, Unknown)
             else None
         )

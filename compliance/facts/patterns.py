@@ -58,7 +58,7 @@ def _covers(pattern: str, text: str) -> bool:
 
 @lru_cache(2**14)
 def matches(pattern: str, text: str) -> Truth:
-    """Whether a pattern matches a text; unknown where that hangs on what a deployment decides.
+    """Whether a pattern matches a text; unknown where that depends on what a deployment decides.
 
     A `*` in `text` stands for a part that nobody knows: a stream's label, the key of an object.
     """
@@ -72,7 +72,7 @@ def matches(pattern: str, text: str) -> Truth:
 
 
 def equal(one: str, other: str) -> Truth:
-    """Whether two texts are the same; unknown where that hangs on what a deployment decides."""
+    """Whether two texts are the same; unknown where that depends on what a deployment decides."""
     if one == other:
         return True
     if "${" not in one and "${" not in other:

@@ -55,7 +55,7 @@ TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KI
 Patterns = Mapping[str, re.Pattern[str]]
 MOST_SHOWN = 6  # logical ids in a message
 NAME = "[a-z][a-z0-9_]*"
-MEMBERS = {"members": "every resource that fills a subject, and what hangs on it"}
+MEMBERS = {"members": "every resource that fills a subject, and what depends on it"}
 RESERVED = MEMBERS | {"self": "what an expression is about", "env": "the environment"}
 
 
@@ -249,7 +249,7 @@ def _read(document: Document) -> Mapping[str, Subject]:
 def conditions(document: Document) -> Mapping[str, cel.Expression]:
     """The `where` expressions of a document's subjects.
 
-    Raises InputError naming file, line and field, also where subjects hang on one another in a circle.
+    Raises InputError naming file, line and field, also where subjects depend on one another in a circle.
     """
     return document.once(_conditions)
 

@@ -126,7 +126,7 @@ def _absolute(options: Options) -> Options:
 
 
 def _checked(options: Options) -> Terms:
-    """The terms, once what they hang on is known to be usable."""
+    """The terms, once what they depend on is known to be usable."""
     if options.waivers:
         from compliance.document.waivers import load
 

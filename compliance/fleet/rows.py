@@ -40,7 +40,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """All that a verdict hangs on besides the input: equal terms and equal bytes give an equal row.
+    """All that a verdict depends on besides the input: equal terms and equal bytes give an equal row.
 
     `tool` are versions; `requirements` and `waivers` are a sha256 of each file.
     """

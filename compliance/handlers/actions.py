@@ -63,7 +63,7 @@ def actions_of(
 ) -> tuple[str, ...] | None:
     """The actions that an operation needs; None where that is not known.
 
-    What a transaction needs hangs on its parameters.
+    What a transaction needs depends on its parameters.
     """
     if (service, operation) == ("dynamodb", "TransactWriteItems"):
         parts = (parameters or {}).get("TransactItems")

@@ -55,7 +55,7 @@ def target(wiring: Wiring, function: Resource) -> Target | NotRun:
     """A function with its code, or why it is not run."""
     assembly = wiring.assembly
     if isinstance(function.exists, Unknown):
-        return NotRun(f"{function.logical_id} hangs on a condition: {function.exists.why}")
+        return NotRun(f"{function.logical_id} depends on a condition: {function.exists.why}")
     runtime, handler = assembly.text(function.get("Runtime")), assembly.text(function.get("Handler"))
     if not runtime or not handler:
         return NotRun(f"{function.logical_id} states no runtime and handler: an image is not run")

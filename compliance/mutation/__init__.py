@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 class Gone(Enum):
@@ -34,7 +34,7 @@ class Edit(msgspec.Struct, frozen=True):
     """
 
     stack: str
-    path: Path_
+    path: KeyPath
     value: Any
 
 
@@ -77,7 +77,7 @@ class Mutant(msgspec.Struct, frozen=True):
         return f"{'handler' if self.source else 'template'}, {'aimed' if self.breaks else 'generic'}"
 
 
-def edited(template: Mapping[str, Any], path: Path_, value: Any) -> dict[str, Any]:
+def edited(template: Mapping[str, Any], path: KeyPath, value: Any) -> dict[str, Any]:
     """A template with one value changed; what the change does not touch is shared, not copied.
 
     Objects on the way that are not there are made. Raises LookupError or TypeError where the path leads
@@ -89,7 +89,7 @@ def edited(template: Mapping[str, Any], path: Path_, value: Any) -> dict[str, An
     return changed
 
 
-def _edited(node: Any, path: Path_, value: Any) -> Any:
+def _edited(node: Any, path: KeyPath, value: Any) -> Any:
     copy = list(node) if isinstance(node, list) else dict(node)
     step: Any = path[0]
     if len(path) > 1:

@@ -112,7 +112,7 @@ def add(beside: Resource, logical_id: str, type_: str, properties: Mapping[str, 
     return (Edit(beside.stack.name, ("Resources", logical_id), raw),)
 
 
-def section(beside: Resource, path: Path_, value: Any) -> tuple[Edit, ...]:
+def section(beside: Resource, path: KeyPath, value: Any) -> tuple[Edit, ...]:
     return (Edit(beside.stack.name, path, value),)
 
 
@@ -128,16 +128,16 @@ def never(resource: Resource) -> tuple[Edit, ...]:
     return (*condition, *attribute(resource, "Condition", NEVER))
 
 
-def _edit(resource: Resource, steps: Path_, value: Any) -> Edit:
+def _edit(resource: Resource, steps: KeyPath, value: Any) -> Edit:
     return Edit(resource.stack.name, ("Resources", resource.logical_id, "Properties", *steps), value)
 
 
-def _places(resource: Resource, path: str) -> list[Path_]:
+def _places(resource: Resource, path: str) -> list[KeyPath]:
     """The paths that a dotted one with `*` stands for."""
     path = elsewhere(resource.type, path)
-    found: list[tuple[Path_, Any]] = [((), resource.raw.get("Properties", {}))]
+    found: list[tuple[KeyPath, Any]] = [((), resource.raw.get("Properties", {}))]
     for step in path.split("."):
-        below: list[tuple[Path_, Any]] = []
+        below: list[tuple[KeyPath, Any]] = []
         for steps, node in found:
             if step == "*":
                 items = node.items() if isinstance(node, dict) else enumerate(to_list(node))
@@ -150,7 +150,7 @@ def _places(resource: Resource, path: str) -> list[Path_]:
     return [steps for steps, _ in found]
 
 
-def _there(node: Any, steps: Path_) -> bool:
+def _there(node: Any, steps: KeyPath) -> bool:
     step: Any
     for step in steps:
         if (isinstance(node, dict) and step in node) or (
@@ -465,7 +465,7 @@ def outputs(check: Outputs, case: Case) -> Iterator[Aim]:
             if case.wiring.identify(value, target.type) is target
         ]
 
-        def changed(path: Path_, value: Any, found: list[tuple[str, str]] = found) -> tuple[Edit, ...]:
+        def changed(path: KeyPath, value: Any, found: list[tuple[str, str]] = found) -> tuple[Edit, ...]:
             return tuple(Edit(stack, ("Outputs", key, *path), value) for stack, key in found)
 
         yield Aim(f"no output of {subject}", target, changed((), GONE))

@@ -98,14 +98,14 @@ TRUE_CONDITION = section(
 
 
 def under_a_condition(node: Any) -> Any:
-    """Every scalar and every function hangs on a condition that is true."""
+    """Every scalar and every function depends on a condition that is true."""
     if is_scalar(node) or is_function(node):
         return {"Fn::If": ["Always", node, "something else"]}
     return node
 
 
 def conditional_resources(draft: Draft) -> None:
-    """Every resource hangs on a condition that is true; some that are false stand beside them."""
+    """Every resource depends on a condition that is true; some that are false stand beside them."""
     for key, raw in list(draft.resources.items()):
         if "Condition" not in raw:
             raw["Condition"] = "Always"

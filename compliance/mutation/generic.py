@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compliance.mutation import GONE, Edit, Mutant, Path_
+from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.physical_names import FORMS
 from compliance.template.resolver import FUNCTIONS
@@ -15,8 +15,8 @@ OPEN = "LeftOpen"  # a parameter without default, and a condition on it
 OTHER = "Otherwise"  # a parameter whose default is another value
 NEVER = "NeverTrue"
 
-New = tuple[str, Any, tuple[tuple[Path_, Any], ...]]  # operator, value, and what it needs beside it
-LEFT_OPEN: tuple[tuple[Path_, Any], ...] = ((("Parameters", OPEN), {"Type": "String"}),)
+New = tuple[str, Any, tuple[tuple[KeyPath, Any], ...]]  # operator, value, and what it needs beside it
+LEFT_OPEN: tuple[tuple[KeyPath, Any], ...] = ((("Parameters", OPEN), {"Type": "String"}),)
 CONDITIONS: Mapping[str, Any] = {
     OPEN: {"Fn::Equals": [{"Ref": OPEN}, "yes"]},
     NEVER: {"Fn::Equals": ["no", "yes"]},
@@ -41,11 +41,11 @@ def _mutant(
     stack: Stack,
     key: str,
     raw: Mapping[str, Any],
-    path: Path_,
+    path: KeyPath,
     place: str,
     operator: str,
     value: Any,
-    more: tuple[tuple[Path_, Any], ...] = (),
+    more: tuple[tuple[KeyPath, Any], ...] = (),
 ) -> Mutant:
     edits = [Edit(stack.name, where, what) for where, what in more]
     index = "".join(f"[{step}]" for step in path if isinstance(step, int))
@@ -90,7 +90,7 @@ FILTERED: Mapping[str, Mapping[str, Any]] = {
 
 
 def _output(stack: Stack, key: str, output: Mapping[str, Any]) -> Iterator[Mutant]:
-    path: Path_ = ("Outputs", key)
+    path: KeyPath = ("Outputs", key)
     yield Mutant("remove", "Output", "", key, (Edit(stack.name, path, GONE),))
     for operator, value, more in changes(output.get("Value"), stack):
         edits = [Edit(stack.name, where, what) for where, what in more]
@@ -100,7 +100,7 @@ def _output(stack: Stack, key: str, output: Mapping[str, Any]) -> Iterator[Mutan
             )
 
 
-def walk(node: Any, path: Path_) -> Iterator[tuple[Path_, Any]]:
+def walk(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Every node below the properties, functions whole."""
     if path:
         yield path, node
@@ -159,7 +159,7 @@ def _by_another_attribute(node: dict[str, Any], stack: Stack) -> Iterator[New]:
             yield f"by {attribute or 'Ref'}", other, ()
 
 
-def _parameter(default: Any, type_: str) -> tuple[Any, tuple[tuple[Path_, Any], ...]]:
+def _parameter(default: Any, type_: str) -> tuple[Any, tuple[tuple[KeyPath, Any], ...]]:
     return {"Ref": OTHER}, ((("Parameters", OTHER), {"Type": type_, "Default": default}),)
 
 
@@ -187,7 +187,7 @@ CONDITIONED = {
 OTHER_PRINCIPAL = {"AWS": "arn:aws:iam::999999999999:root"}
 
 
-def _is_statement(path: Path_, node: Any) -> bool:
+def _is_statement(path: KeyPath, node: Any) -> bool:
     within = path[-1] == "Statement" or (len(path) > 1 and path[-2] == "Statement")
     return within and isinstance(node, dict) and "Effect" in node
 

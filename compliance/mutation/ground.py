@@ -28,7 +28,7 @@ from compliance.model import CheckerError, InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
 from compliance.mutation.draft import Unit
 from compliance.mutation.reads import Read, may_see, watched
-from compliance.rules import Case, Rule
+from compliance.rules import Case, Rule, Waits
 from compliance.rules.environments import Comparison
 from compliance.rules.handlers import planned
 from compliance.rules.judging import names
@@ -310,7 +310,7 @@ class Ground:
 
     def _looks_at(self, rule: Rule, role: str) -> bool:
         """Whether a rule looks at what this handler does."""
-        if rule.kind.waits == 0:
+        if rule.kind.waits is Waits.NOT:
             return False
         function = self.pipeline.one(role)
         return function in planned(

@@ -85,7 +85,7 @@ def readable(principal: Any, condition: Any = None) -> Change:
 
 
 def beside(type_: str, *, named: bool = True, **own: Any) -> Change:
-    """A resource more that hangs on the processor, tagged like it, named as NAM-07 wants it or not named."""
+    """Another resource that depends on the processor, tagged like it, named as NAM-07 wants it or not."""
 
     def change(draft: Draft) -> None:
         name = {name_of(type_): "{env}-more-backend"} if named else {}

@@ -2,7 +2,7 @@
 
 What is deployed is what the audit made: the app was synthesised with what the CLI hands to an app, and
 with two contexts of the audit's own, `compliance:audited` and `failSynthOnValidationErrors: false`.
-Both concern validation alone; CDK's templates do not hang on them. Those of an app that asks whether it
+Both concern validation alone; CDK's templates do not depend on them. Those of an app that asks whether it
 is audited may: then the audited ones are deployed.
 
 https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html

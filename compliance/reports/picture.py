@@ -97,7 +97,7 @@ def _alarms(diagram: Diagram, ends: Mapping[str, Node]) -> dict[str, str]:
 
 
 def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, tuple[int, int]]:
-    """A column and a row for each: right of whatever points to it, beside what it hangs together with."""
+    """A column and a row for each: right of whatever points to it, beside what it is connected with."""
     heads: dict[str, list[str]] = defaultdict(list)
     tails: dict[str, list[str]] = defaultdict(list)
     for edge in _without_circles(ids, edges):

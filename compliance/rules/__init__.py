@@ -1,7 +1,7 @@
 """Rule kinds: a function each, registered by name, that judges one requirement by its parameters.
 
 A kind is a parameters type (what may stand below `check:`) and a function from parameters and `Case`
-to `Verdict`. It raises `Undecided` where the answer hangs on what the input does not show; what has
+to `Verdict`. It raises `Undecided` where the answer depends on what the input does not show; what has
 no answer never passes. Any other exception is a broken checker (exit 3).
 """
 
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from enum import IntEnum
 from importlib import import_module
 from typing import Annotated, Any, NewType
 
@@ -85,7 +86,7 @@ class Case(msgspec.Struct, frozen=True):
     def certain(self, resource: Resource) -> Resource:
         """A resource that the stack has for certain. Raises Undecided where a condition leaves it open."""
         if isinstance(resource.exists, Unknown):
-            raise Undecided(f"{resource.logical_id} hangs on a condition: {resource.exists.why}")
+            raise Undecided(f"{resource.logical_id} depends on a condition: {resource.exists.why}")
         return resource
 
     def text(self, value: Value) -> str:
@@ -159,11 +160,18 @@ Judge = Callable[[Any, Case], Verdict]
 Planner = Callable[[Any, Case], Iterator[tuple[Resource, Mapping[str, Begin]]]]
 
 
+class Waits(IntEnum):
+    """When a kind is judged while the handlers run: the later, the more it depends on them."""
+
+    NOT = 0
+    AFTER_ITS_OWN_WORK = 1
+    FOR_HANDLERS = 2
+
+
 class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
-    `waits` orders the kinds while the handlers run: 0 needs nothing of that, 1 has work of its own to do
-    before it does, 2 can only wait. `prepare` makes of a document's parameters what `judge` is given.
+    `waits` says whether it has to wait for the handlers, which run in the background. `prepare` makes of a document's parameters what `judge` is given.
     `compares` tells by that whether it needs the app as synthesised for other environments.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
     passes over others. Without any, it is about all. `plan` says which
@@ -173,7 +181,7 @@ class Kind(msgspec.Struct, frozen=True):
     name: str
     parameters: type[Check]
     judge: Judge
-    waits: int = 0
+    waits: Waits = Waits.NOT
     prepare: Callable[[Any, Document, int], Any] | None = None
     types: tuple[str, ...] = ()
     selects: Callable[[str], bool] | None = None
@@ -188,7 +196,7 @@ def kind(
     name: str,
     parameters: type[Check],
     *,
-    waits: int = 0,
+    waits: Waits = Waits.NOT,
     prepare: Callable[[Any, Document, int], Any] | None = None,
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,

@@ -33,7 +33,7 @@ from compliance.handlers.runs import Begin, Ran
 from compliance.handlers.sandbox import Call
 from compliance.handlers.targets import NotRun
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
+from compliance.rules import Case, Check, Tally, Undecided, Waits, evidence, kind
 from compliance.rules.handlers import law
 from compliance.rules.handlers.judging import functions_of
 from compliance.rules.handlers.law import LawCheck
@@ -81,7 +81,7 @@ def plan(check: LeastPrivilege, case: Case) -> Iterator[tuple[Resource, Mapping[
             yield function, {}
 
 
-@kind("least_privilege", LeastPrivilege, waits=1, plan=plan)
+@kind("least_privilege", LeastPrivilege, waits=Waits.AFTER_ITS_OWN_WORK, plan=plan)
 def judge(check: LeastPrivilege, case: Case) -> Verdict:
     if case.observations.running:
         _warm_up()

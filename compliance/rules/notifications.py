@@ -156,7 +156,7 @@ def _lets(subscription: Value, alarm: Resource, case: Case) -> Truth:
 
 
 def _by_parameter(stack: Stack, condition: Any) -> bool:
-    """Whether a condition hangs on a parameter, and so may hold in another deployment."""
+    """Whether a condition depends on a parameter, and so may hold in another deployment."""
     conditions, parameters = (stack.template.get(name, {}) for name in ("Conditions", "Parameters"))
     open_, seen = [conditions.get(condition)], {condition}
     while open_:

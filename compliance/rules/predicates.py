@@ -258,7 +258,7 @@ class _Judged:
     def doubt(self) -> str | None:
         """Why it may not be concerned at all: a condition leaves open whether it is there, or applies."""
         if isinstance(self.resource.exists, Unknown):
-            return f"{self.resource.logical_id} hangs on a condition: {self.resource.exists.why}"
+            return f"{self.resource.logical_id} depends on a condition: {self.resource.exists.why}"
         return self.when.why if self.concerned is None else None
 
     def evidence(self, wanted: str) -> Evidence:

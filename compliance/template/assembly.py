@@ -72,7 +72,7 @@ class Resource:
 
     @cached_property
     def exists(self) -> bool | Unknown:
-        """Whether the stack has this resource; hangs on its Condition."""
+        """Whether the stack has this resource; depends on its Condition."""
         name = self.raw.get("Condition")
         return True if name is None else self.stack.resolver.condition(name)
 
@@ -458,7 +458,7 @@ class Assembly:
         if wanted is None:
             return Unknown(f"the import of {show(name)}")
         if self._exports is None:
-            self._exports = {}  # an export's name that hangs on an import finds nothing, and ends
+            self._exports = {}  # an export's name that depends on an import finds nothing, and ends
             for stack in self.stacks:
                 for key, export in stack.exports.items():
                     text = self.text(export)

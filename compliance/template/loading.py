@@ -223,7 +223,7 @@ def missing_context(manifest: Path, missing: Any) -> Iterator[str]:
     for entry in missing if isinstance(missing, list) else [missing]:
         key = entry.get("key") if isinstance(entry, dict) else None
         yield (
-            f"{manifest}: context is missing: {key or 'a lookup without a key'}; what hangs on it is a "
+            f"{manifest}: context is missing: {key or 'a lookup without a key'}; what depends on it is a "
             "placeholder. Run `cdk synth` once where AWS can be asked, and commit cdk.context.json"
         )
 

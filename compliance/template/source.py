@@ -28,7 +28,7 @@ MAX_YAML_BYTES = 2**20
 MAX_DEPTH = 100
 MAX_NODES = 500_000  # after aliases are followed: what a YAML bomb would grow to
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 T = TypeVar("T")
 
 # msgspec learns a type when it first converts to it. Two threads that do so at once crash the process.
@@ -51,14 +51,14 @@ class Lines:
         self._root, self._depth = root, depth
 
     @cached_property
-    def _known(self) -> dict[Path_, int]:
+    def _known(self) -> dict[KeyPath, int]:
         return dict(_lines(self._root, (), self._depth)) if self._root else {}
 
-    def at(self, place: Path_) -> int | None:
+    def at(self, place: KeyPath) -> int | None:
         """The line of a place itself."""
         return self._known.get(place)
 
-    def near(self, place: Path_) -> int | None:
+    def near(self, place: KeyPath) -> int | None:
         """The line of a place, or of the innermost node around it that has one."""
         return next((line for end in range(len(place), -1, -1) if (line := self.at(place[:end]))), None)
 
@@ -396,7 +396,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _lines(node: yaml.Node, path: Path_, depth: int) -> Iterator[tuple[Path_, int]]:
+def _lines(node: yaml.Node, path: KeyPath, depth: int) -> Iterator[tuple[KeyPath, int]]:
     yield path, node.start_mark.line + 1
     if depth == 0:
         return

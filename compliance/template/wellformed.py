@@ -13,7 +13,7 @@ from typing import Any
 
 from compliance.model import InputError
 from compliance.template.resolver import FUNCTIONS, PSEUDO_PARAMETERS, SHAPES, names_in_sub
-from compliance.template.source import Lines, Path_
+from compliance.template.source import KeyPath, Lines
 
 
 def check_template(template: Any, path: Path, lines: Lines | None = None) -> None:
@@ -118,10 +118,10 @@ class _Check:
             circle = " -> ".join(error.args[1])
             raise self.error(f"{what} depend on each other in a circle: {circle}") from None
 
-    def references_in(self, root: Any, place: Path_, targets: _Targets) -> set[str]:
+    def references_in(self, root: Any, place: KeyPath, targets: _Targets) -> set[str]:
         """The logical ids and parameters that a part of the template refers to."""
         found: set[str] = set()
-        todo: list[tuple[Any, Path_]] = [(root, place)]
+        todo: list[tuple[Any, KeyPath]] = [(root, place)]
         while todo:
             node, here = todo.pop()
             if isinstance(node, list):
@@ -139,7 +139,7 @@ class _Check:
                     self.condition(node["Condition"], (*here, "Condition"), targets)
         return found
 
-    def function(self, name: str, argument: Any, place: Path_, targets: _Targets) -> set[str]:
+    def function(self, name: str, argument: Any, place: KeyPath, targets: _Targets) -> set[str]:
         """The names that a function refers to, checked. Raises InputError."""
         if name == "Condition":  # elsewhere it is data: policies have a Condition of their own
             if place[0] == "Conditions":
@@ -165,13 +165,13 @@ class _Check:
             )
         return set()
 
-    def named(self, function: str, names: Iterable[str], known: frozenset[str], place: Path_) -> set[str]:
+    def named(self, function: str, names: Iterable[str], known: frozenset[str], place: KeyPath) -> set[str]:
         found = set(names)
         for name in sorted(found - known):
             raise self.error(f"{function} names {name!r}, which is not in the template", *place)
         return found
 
-    def condition(self, name: Any, place: Path_, targets: _Targets) -> None:
+    def condition(self, name: Any, place: KeyPath, targets: _Targets) -> None:
         if not isinstance(name, str) or name not in targets.conditions:
             raise self.error(f"the condition {name!r} is not in the template", *place)
 
@@ -187,7 +187,7 @@ class _Targets:
 
 
 def _conditions_in(root: Any) -> Iterator[str]:
-    """The conditions that a condition hangs on."""
+    """The conditions that a condition depends on."""
     todo = [root]
     while todo:
         node = todo.pop()

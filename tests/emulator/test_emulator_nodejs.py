@@ -1,4 +1,4 @@
-"""End to end with the Node.js handlers; and what hangs on no language: bursts, a restart."""
+"""End to end with the Node.js handlers; and what depends on no language: bursts, a restart."""
 
 from __future__ import annotations
 

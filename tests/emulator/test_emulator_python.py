@@ -1,4 +1,4 @@
-"""End to end with the Python handlers; and what hangs on no language: what is deployed was audited."""
+"""End to end with the Python handlers; and what depends on no language: what is deployed was audited."""
 
 from __future__ import annotations
 

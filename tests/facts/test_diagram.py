@@ -1,4 +1,4 @@
-"""What an audit finds to hang together, as plain data: ends, arrows, and what makes them."""
+"""The resources of an audit and their connections, as plain data: ends, arrows, and what makes them."""
 
 from __future__ import annotations
 

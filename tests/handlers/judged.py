@@ -25,7 +25,7 @@ NODE, PYTHON = "nodejs24.x", "python3.14"
 FOLDERS = {"processor": "order_processor", "audit": "audit"}
 DOCUMENT = document.load()
 RULES = bind(DOCUMENT)
-# What hangs on the processor's handler, and what on the audit function's.
+# What depends on the processor's handler, and what on the audit function's.
 OF_HANDLERS = (
     "SRV-08",
     "ERR-05",

@@ -49,7 +49,7 @@ MISSING: Mapping[str, tuple[str, ...]] = {
     "audit_role": ("SEC-03",),
     "bucket": (),
 }
-# What still hangs on a part: its name, and what is asked of it alone.
+# What still depends on a part: its name, and what is asked of it alone.
 HANGS_ON: Mapping[str, str] = {
     "orders_table": "ARC-01 ARC-02 NAM-01 SRV-01",
     "stream_mapping": "ARC-04 ERR-01",

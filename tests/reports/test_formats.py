@@ -141,7 +141,7 @@ def test_sarif_says_what_failed_and_where() -> None:
         assert words in failed["message"]["text"]
     [unsure] = [r for r in run["results"] if r["ruleId"] == "DAT-06"]
     assert (unsure["kind"], unsure["level"]) == ("open", "none")
-    assert "it hangs on a parameter" in unsure["message"]["text"]
+    assert "it depends on a parameter" in unsure["message"]["text"]
     assert run["properties"]["gate"] == "red"
     assert next((e["name"], e["version"]) for e in run["tool"]["extensions"]) == ("cdk-nag", "3.0.2")
     assert log(card())["results"] == []

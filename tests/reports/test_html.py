@@ -157,7 +157,7 @@ def test_green_and_red_are_said() -> None:
     assert "The gate is green 46/46 requirements, 17/17 hardening" in green
     assert "The gate is red" in red
     assert "1 failed; 2 not assessed; 1 open finding (1 cdk-nag); 1 problem" in red
-    for words in ("do 7", "dev-bucket", "wanted dev-bucket-${AWS::AccountId}", "it hangs on a parameter"):
+    for words in ("do 7", "dev-bucket", "wanted dev-bucket-${AWS::AccountId}", "it depends on a parameter"):
         assert words in red
     for words in ("it is last until 2026-06-01, 150 days left", "Answered by a requirement (1)", "a note"):
         assert words in red

@@ -81,7 +81,7 @@ def card(
 
 
 FAILED = Verdict(Status.FAIL, (EVIDENCE,))
-UNSURE = Verdict.unknown("it hangs on a parameter", EVIDENCE)
+UNSURE = Verdict.unknown("it depends on a parameter", EVIDENCE)
 RED = card({"naming": FAILED, "data": UNSURE}, (FINDING,))
 
 
@@ -201,7 +201,7 @@ def test_json_says_all_of_a_failure() -> None:
     ]
     assert failure["fix"] == "do 7"
     unsure = next(r for r in data["requirements"] if r["status"] == "not_assessed")
-    assert unsure["why"] == "it hangs on a parameter"
+    assert unsure["why"] == "it depends on a parameter"
 
 
 # The gate's colour
@@ -315,7 +315,7 @@ def test_a_failure_says_where_what_and_how_to_mend_it() -> None:
         r"^ +wanted dev-bucket-\$\{AWS::AccountId\}",
         r"^ +fix do 7",
         r"^DAT-06 title 6  not assessed, high",
-        r"^ +why it hangs on a parameter",
+        r"^ +why it depends on a parameter",
         r"^AwsSolutions-SQS3 The queue has no DLQ.  open, cdk-nag",
         r"^ +at S/Dlq",
     ):

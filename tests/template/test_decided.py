@@ -53,6 +53,6 @@ def test_what_is_gone_is_gone_whole_and_the_undecided_stays(tmp_path: Path) -> N
     assert made["Resources"]["B"] == {"Type": "AWS::S3::Bucket"}
     assert made["Resources"]["C"]["Condition"] == "Maybe"
     assert made["Resources"]["D"]["Properties"] == {"BucketName": {"Fn::If": ["Maybe", "x", "y"]}}
-    assert set(made["Conditions"]) == {"Maybe"}  # Perhaps hangs on one that is false
+    assert set(made["Conditions"]) == {"Maybe"}  # Perhaps depends on one that is false
     assert set(made["Parameters"]) == {"Other", "Unused"}
     assert stack.template["Resources"]["A"]["Condition"] == "IsOpen"  # the template itself is as it was

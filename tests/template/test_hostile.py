@@ -1,6 +1,6 @@
 """Templates that nobody would write: whatever they hold, they end in verdicts or in one line of refusal.
 
-And what a verdict may hang on: never on the order of the resources, nor on their logical ids.
+And what a verdict may depend on: never on the order of the resources, nor on their logical ids.
 
 A few dozen examples each, the same in every run; `HOSTILE=2000` draws as many, anew each time.
 """
@@ -148,7 +148,7 @@ def test_a_draft_is_met_by_the_template_that_it_was_made_for(data: st.DataObject
     assert not unmet
 
 
-# What a verdict may hang on
+# What a verdict may depend on
 
 
 def shuffled(template: Template, seed: int) -> Template:

@@ -266,7 +266,7 @@ ENDLESS: dict[str, tuple[dict[str, Any], Any]] = {
     "a long delimiter": ({}, call("Join", ["x" * 100_000, ["a"] * 1000])),
     "base64 again and again": ({}, json.loads('{"Fn::Base64": ' * 60 + '"x"' + "}" * 60)),
     "nested too deeply": ({}, json.loads('{"a": ' * 400 + "1" + "}" * 400)),
-    "names that hang on names": (
+    "names that depend on names": (
         {
             "Resources": {
                 f"Q{n}": {
@@ -294,7 +294,7 @@ ENDLESS: dict[str, tuple[dict[str, Any], Any]] = {
         },
         call("Split", [":", call("GetAtt", ["Q0", "Arn"])]),
     ),
-    "conditions that hang on conditions": (
+    "conditions that depend on conditions": (
         {
             "Conditions": {
                 **{f"C{n}": {"Fn::Not": [{"Condition": f"C{n + 1}"}]} for n in range(999)},

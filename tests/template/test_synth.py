@@ -226,7 +226,7 @@ def test_our_app_makes_together_what_it_makes_apart(tmp_path: Path) -> None:
 
 def files(assembly: Path) -> dict[str, bytes]:
     """What of an assembly is deployed: its manifests, templates and assets."""
-    left = ("metadata.json", "tree.json", "validation-report.json")  # stack traces, which hang on the caller
+    left = ("metadata.json", "tree.json", "validation-report.json")  # traces, which depend on the caller
     return {
         path.relative_to(assembly).as_posix(): path.read_bytes()
         for path in assembly.rglob("*")

@@ -41,7 +41,7 @@ def key_of(
     interpreter: Path,
     cache_key: str | None,
 ) -> str:
-    """`cache_key` stands for the invocations where these hang on the time: a clock is set from now."""
+    """`cache_key` stands for the invocations where these depend on the time: a clock is set from now."""
     events = cache_key or [msgspec.to_builtins(invocation) for invocation in invocations]
     ingredients = {
         "code": [_digest(program.code), *map(_digest, program.layers)],

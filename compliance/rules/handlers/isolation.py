@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from compliance.handlers.targets import NotRun
 from compliance.model import Status, Verdict
-from compliance.rules import Case, Undecided, kind
+from compliance.rules import Case, Undecided, Waits, kind
 from compliance.rules.handlers import law
 from compliance.rules.handlers.judging import Tasks, functions_of
 from compliance.rules.handlers.law import LawCheck
@@ -34,7 +34,7 @@ def plan(check: Isolation, case: Case) -> Iterator[tuple[Resource, Tasks]]:
         yield from law.plan(each, case)
 
 
-@kind("isolation", Isolation, waits=2, plan=plan)
+@kind("isolation", Isolation, waits=Waits.FOR_HANDLERS, plan=plan)
 def isolation(check: Isolation, case: Case) -> Verdict:
     """Fails on what the properties lack, or on what the handler was seen to do."""
     stated = judge_property(check, case)

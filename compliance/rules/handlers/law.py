@@ -15,7 +15,7 @@ from compliance.handlers.sandbox import Given
 from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
-from compliance.rules import Case, Check, Undecided, kind
+from compliance.rules import Case, Check, Undecided, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
@@ -76,7 +76,7 @@ def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) ->
     return begin
 
 
-@kind("law", LawCheck, waits=2, types=(FUNCTION, MAPPING), plan=plan)
+@kind("law", LawCheck, waits=Waits.FOR_HANDLERS, types=(FUNCTION, MAPPING), plan=plan)
 def law(check: LawCheck, case: Case) -> Verdict:
     """Fails on anything that does not hold; passes only if every function was seen to do right."""
     seen: list[Judged] = []

@@ -22,7 +22,7 @@ from compliance.handlers.sandbox import Fault, Given
 from compliance.handlers.scenarios import Again, Scenario
 from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
-from compliance.rules import Case, Check, kind
+from compliance.rules import Case, Check, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
@@ -112,7 +112,9 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
     return repr(scenario), scenarios.begin(scenario)
 
 
-@kind("scenario", ScenarioCheck, waits=2, types=(FUNCTION, MAPPING), prepare=prepare, plan=plan)
+@kind(
+    "scenario", ScenarioCheck, waits=Waits.FOR_HANDLERS, types=(FUNCTION, MAPPING), prepare=prepare, plan=plan
+)
 def scenario(check: ScenarioCheck, case: Case) -> Verdict:
     """Fails where a predicate does not hold, for any event; passes where all did for every function."""
     key, _ = _task(check, case)
