@@ -172,7 +172,8 @@ class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
     `waits` says whether it has to wait for the handlers, which run in the background. `prepare` makes of a
-    document's parameters what `judge` is given. `compares` tells by that whether it needs the app as synthesised for other environments.
+    document's parameters what `judge` is given. `compares` tells by that whether it needs the app as
+    synthesised for other environments.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
     passes over others. Without any, it is about all. `plan` says which
     functions it wants to be run, and on what.
