@@ -203,7 +203,7 @@ def test_a_worker_that_would_judge_by_something_else_judges_nothing(tmp_path: Pa
     row = fleet.judge(elsewhere)
     assert row is not None
     assert row.status == BROKE
-    assert row.error == f"the worker cannot judge: {tmp_path}/not-here.yaml: No such file or directory"
+    assert row.error == f"the worker cannot judge: {tmp_path}/not-here.yaml: no such file"
 
 
 # The file of rows

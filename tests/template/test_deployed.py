@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from compliance.cli import main
 from compliance.model import InputError
 from compliance.template import deployed
-from compliance.template.deployed import SETTINGS, Drift, drift, load_stack, policy
+from compliance.template.deployed import Drift, drift, load_stack
+from compliance.template.deployed_settings import SETTINGS, policy
 
 JSON = Any
 ACCOUNT = "123456789012"
