@@ -23,8 +23,8 @@ from compliance.document import baseline, history
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.diagram import diagram
-from compliance.facts.wiring import Wiring
 from compliance.facts.subjects import find
+from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,
     Judged,

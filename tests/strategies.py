@@ -14,7 +14,6 @@ from typing import Any
 from hypothesis import strategies as st
 
 from compliance.facts.wiring import HANGS_ON, USES
-from compliance.template.resolver import FUNCTIONS
 from compliance.template.physical_names import PHYSICAL_NAMES
 from compliance.template.resolver import FUNCTIONS
 

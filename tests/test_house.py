@@ -35,12 +35,9 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
 # Longer files, each with the reason.
 LONG_FILES = {
     "template/assembly.py": "assembly, stack and resource refer to one another",
-    "facts/pipeline.py": "the words of documents of version 0.1 for the order pipeline",
+    "facts/subjects.py": "what fills a subject is decided by all of its links together",
     "facts/objects.py": "what an expression may read of a resource is one class",
-    "handlers/sandbox/dynamodb.py": "the operations of one service on one set of tables",
-    "handlers/sandbox/expressions.py": "one grammar, its parser and its evaluation",
     "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
-    "release/attestation.py": "writing and checking of one format stand side by side",
     "drafting/draft.py": "to be split by what is proposed",
     "mutation/aimed.py": "a list of mutants: one function each",
     "mutation/equivalents.py": "a list of equivalent templates: one function each",
@@ -55,7 +52,7 @@ LONG_FUNCTIONS = {
     "mutation/sources.py:_alterations": "a table of what is done at each kind of node of Python",
     "handlers/sandbox/python/jail.py:close": "no handler may reach what a hook of the interpreter uses",
 }
-MOST_LINES, MOST_OF_A_FUNCTION = 500, 45
+MOST_LINES, MOST_OF_A_FUNCTION = 550, 45  # about 500, about 40
 
 
 def _modules() -> list[Path]:

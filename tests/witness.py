@@ -116,7 +116,7 @@ def judge_assemblies(
 
 def wiring(assembly: Assembly, environment: str | None = ENVIRONMENTS[0]) -> Wiring:
     """Who fills the subjects of the document; without an environment, names break no ties."""
-    return find(DOCUMENT, assembly, audit.names(RULES, environment) if environment else None)
+    return find(DOCUMENT, assembly, judging.names(RULES, environment) if environment else None)
 
 
 def assemble(units: Sequence[Unit], kind: str = "app") -> Assembly:

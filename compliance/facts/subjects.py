@@ -343,7 +343,7 @@ class Declared(Wiring):
             raise Unfilled(f"{spoken(name)}: several, where one is wanted: {_ids(found)}")
         [resource] = found
         if isinstance(resource.exists, Unknown):
-            why = f"{resource.logical_id} hangs on a condition: {resource.exists.why}"
+            why = f"{resource.logical_id} depends on a condition: {resource.exists.why}"
             raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
         return resource
 
@@ -398,7 +398,7 @@ class Declared(Wiring):
             raise Unfilled(f"{spoken(name)}: nothing is {subject.about} ({self._sought(subject)})")
         open_ = [(r.logical_id, r.exists.why) for r in fitting if isinstance(r.exists, Unknown)]
         if open_ and len(open_) == len(fitting) and not subject.optional:
-            why = "; ".join(f"{id_} hangs on a condition: {why}" for id_, why in open_[:3])
+            why = "; ".join(f"{id_} depends on a condition: {why}" for id_, why in open_[:3])
             raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
         if subject.many:
             return tuple(fitting)
@@ -496,7 +496,7 @@ class Declared(Wiring):
         try:
             return self.all(link.subject)
         except Unfilled as error:
-            raise Unfilled(f"{spoken(name)} hangs on {error}", doubt=error.doubt) from None
+            raise Unfilled(f"{spoken(name)} depends on {error}", doubt=error.doubt) from None
 
     def _sought(self, subject: Subject) -> str:
         """What was looked for, in short."""

@@ -1,4 +1,4 @@
-"""What fills the subjects of a document in an assembly, what hangs on them, and what values denote."""
+"""What fills the subjects of a document in an assembly, what depends on them, and what values denote."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Wiring(ABC):
 
     @cached_property
     def members(self) -> tuple[Resource, ...]:
-        """The resources that fill a subject and what hangs on them, in the order of the templates."""
+        """The resources that fill a subject and what depends on them, in the order of the templates."""
         members = set(self.fillers())
         fresh = set(members)
         while fresh:
@@ -139,7 +139,7 @@ class Wiring(ABC):
         return tuple(r for r in self.assembly.resources() if r in members)
 
     def _hung_on(self, member: Resource) -> Iterator[Resource]:
-        """What hangs on a member: what names it, and the log groups of a function."""
+        """What depends on a member: what names it, and the log groups of a function."""
         yield from self._hanging.get(member, ())
         if member.type == FUNCTION:
             yield from self._log_groups.get(f"/aws/lambda/{self.assembly.text(member.ref)}", ())
@@ -155,7 +155,7 @@ class Wiring(ABC):
 
     @cached_property
     def _hanging(self) -> Mapping[Resource, Sequence[Resource]]:
-        """What hangs on each resource by naming it."""
+        """What depends on each resource by naming it."""
         found: dict[Resource, list[Resource]] = defaultdict(list)
         for resource in self.assembly.resources(*HANGS_ON):
             for path, types in HANGS_ON[resource.type]:
@@ -191,7 +191,7 @@ class Wiring(ABC):
         return found
 
 
-# What a resource brings in by naming it, and what hangs on a resource by naming it: property paths and
+# What a resource brings in by naming it, and what depends on a resource by naming it: property paths and
 # the types that count. `*` stands for any item of a list or any key of an object.
 
 _KEYS = (KEY, "AWS::KMS::Alias")

@@ -59,7 +59,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def sources(wiring: Wiring, function: Resource) -> tuple[Source, ...]:
-    """Every batch source of a function. Raises Undecided where a mapping hangs on the deployment."""
+    """Every batch source of a function. Raises Undecided where a mapping depends on the deployment."""
     found = [
         _of_mapping(wiring, m) for m in wiring.assembly.resources(MAPPING) if _feeds(wiring, m, function)
     ]

@@ -14,7 +14,7 @@ from compliance.facts.authorization import POLICIES_OF
 from compliance.facts.keys import key_of
 from compliance.facts.references import arn_of as arn
 from compliance.facts.wiring import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC
-from compliance.mutation import GONE, Edit, Mutant, Path_
+from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
 from compliance.rules import Case, Rule
 from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching

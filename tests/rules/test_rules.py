@@ -37,7 +37,6 @@ from witness import (
     wiring,
 )
 
-from compliance import audit
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
 from compliance.rules import Case, Rule, judging

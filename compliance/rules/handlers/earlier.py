@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
 from compliance.model import Verdict
-from compliance.rules import Case, Check, Rule, bind, kind
+from compliance.rules import Case, Check, Rule, Waits, bind, kind
 from compliance.template.source import read_yaml
 
 PROBES: Mapping[str, str] = read_yaml(Path(__file__).with_suffix(".yaml"))[0]
