@@ -144,7 +144,7 @@ WRONG = [
     ("HRD-17", "processor", JS, "const results", "console.log('%j', { Records }); $&"),
     ("HRD-17", "processor", JS, "const results", "console.log(btoa(escape(JSON.stringify(Records)))); $&"),
     ("HRD-17", "processor", JS, "error: reason.name", "error: reason, change: JSON.stringify(dynamodb)"),
-    ("HRD-17", "processor", PY, "    failures = [", '    print(event)\n    failures = ['),
+    ("HRD-17", "processor", PY, "    with ThreadPool", "    print(event)\n$&"),
     ("HRD-17", "audit", JS, "const failed = parsed(body);", "$& if (!failed) console.error(body);"),
     # the audit record
     ("ERR-05", "audit", JS, "    rawMessage: body,\n", ""),

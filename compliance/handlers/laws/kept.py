@@ -36,6 +36,8 @@ WORDS: Mapping[str, Any] = {
     "combining characters": lambda draw: unicodedata.normalize("NFD", f"Åé{draw.word(6)}ö"),
     "composed characters": lambda draw: f"Å{draw.word(6)}注文 №{draw.number(1, 9)}😀",
     "what looks escaped": lambda draw: f"{draw.word(5)}%41+%{draw.word(3)}&amp;",
+    # As String.replace, strftime, str.format and template texts read it.
+    "what looks like a placeholder": lambda draw: f"{draw.word(5)}$&%d{{0}}%Y${{{draw.word(3)}}}",
     "quotes and backslashes": lambda draw: f'{draw.word(5)}"\\n{draw.word(3)}\\',
 }
 
