@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from compliance.handlers.batches import Record
 from compliance.handlers.sandbox import Call, Outcome, Table
 
 JSON = Any
+T = TypeVar("T")
 # A handler's run may take a while; its clock goes on.
 TOLERANCE = timedelta(minutes=15)
 
@@ -74,13 +75,13 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     parameters, service = call.parameters, call.service
     many = MANY.get((service, call.operation))
     if many:
-        for entry in _list(parameters.get(many[0])):
+        for entry in _kept(call, _list(parameters.get(many[0]))):
             said = {k: v for k, v in _mapping(entry).items() if k != "Id"}
             yield Unit(f"{service}:{many[1]}", _target({**parameters, **said}), None, said, call)
     elif service == "dynamodb":
         yield from _items(call, tables)
     elif service == "s3" and call.operation == "DeleteObjects":
-        for each in _list(_mapping(parameters.get("Delete")).get("Objects")):
+        for each in _kept(call, _list(_mapping(parameters.get("Delete")).get("Objects"))):
             key = str(_mapping(each).get("Key"))
             yield Unit("s3:DeleteObject", _target(parameters), key, {"Key": key}, call)
     else:
@@ -102,6 +103,7 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
                             {"TableName": table, **_mapping(said)},
                         )
                     )
+        requests = _kept(call, requests)
     elif call.operation == "TransactWriteItems":
         for part in map(_mapping, _list(parameters.get("TransactItems"))):
             requests += [(ACTIONS[name], _mapping(said)) for name, said in part.items() if name in ACTIONS]
@@ -113,6 +115,11 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
         keys = tables[table].keys if table in tables else tuple(_mapping(said.get("Key"))) or tuple(held)
         place = json.dumps({name: held[name] for name in sorted(keys) if name in held}, sort_keys=True)
         yield Unit(f"dynamodb:{operation}", table, place, dict(said), call)
+
+
+def _kept(call: Call, entries: Sequence[T]) -> list[T]:
+    """The entries of a batch that had their effects."""
+    return [entry for i, entry in enumerate(entries) if i not in call.refused]
 
 
 def _target(parameters: Mapping[str, JSON]) -> str:

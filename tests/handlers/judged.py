@@ -147,10 +147,11 @@ def judged(
     *,
     reports: bool = True,
     bisects: bool = True,
+    only: Sequence[str] = OF_HANDLERS,
 ) -> dict[str, Verdict]:
-    """Every handler requirement's verdict on a handler, beside a right one in the other role."""
+    """Handler requirements' verdicts on a handler, beside a right one in the other role."""
     codes = {r: (code_of(r), NODE, "index.handler") for r in FOLDERS} | {role: (code, runtime, entry)}
-    return verdicts(codes, reports=reports, bisects=bisects)
+    return verdicts(codes, reports=reports, bisects=bisects, only=only)
 
 
 def both(codes: Mapping[str, str], runtime: str) -> dict[str, Verdict]:
@@ -158,10 +159,14 @@ def both(codes: Mapping[str, str], runtime: str) -> dict[str, Verdict]:
 
 
 def verdicts(
-    codes: Mapping[str, tuple[Path | str, str, str]], *, reports: bool = True, bisects: bool = True
+    codes: Mapping[str, tuple[Path | str, str, str]],
+    *,
+    reports: bool = True,
+    bisects: bool = True,
+    only: Sequence[str] = OF_HANDLERS,
 ) -> dict[str, Verdict]:
     assets = {f"{r}.zip": c for r, (c, *_) in codes.items() if isinstance(c, Path)}
-    rules = [rule for rule in RULES if rule.requirement.id in OF_HANDLERS]
+    rules = [rule for rule in RULES if rule.requirement.id in only]
     made = template(codes, reports=reports, bisects=bisects)
     return {rule.requirement.id: rule.judge(case) for rule, case in cases(made, DOCUMENT, rules, assets)}
 

@@ -149,7 +149,9 @@ def said(error: HandlerError) -> str:
 
 def brief(value: Any, most: int = 120) -> str:
     """A value on one line, cut where it gets long."""
-    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), most)
+    return clean(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), most
+    )
 
 
 __all__ = ["Bench", "bad", "brief", "clean", "ended", "failed", "good", "said", "told", "unknown"]

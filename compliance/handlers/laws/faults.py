@@ -11,9 +11,10 @@ import msgspec
 from compliance.handlers.batches import Batch, Record, acknowledged, named
 from compliance.handlers.effects import Profile, aside, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
-from compliance.handlers.laws.bench import Bench, bad, ended, good, told, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, told, unknown
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Call, Fault, Outcome
+from compliance.handlers.sandbox.aws import PARTLY
 
 JSON = Any
 SOON = timedelta(minutes=6)  # until what failed comes again
@@ -36,7 +37,7 @@ class Failing(msgspec.Struct, frozen=True):
         return f"{self.service}:{self.operation}"
 
     def fault(self, error: str, record: Record, **more: Any) -> Fault:
-        mark = record.own.get(self.place) if self.place else None
+        mark = record.own.get(self.place) if self.place and "entries" not in more else None
         return Fault(self.service, self.operation, error, containing=mark, **more)
 
 
@@ -48,6 +49,7 @@ class _Try(msgspec.Struct, frozen=True):
     batch: Batch
     positions: tuple[int, ...]
     play: Play
+    entry: bool = False
 
 
 class _Learnt(msgspec.Struct):
@@ -117,8 +119,11 @@ def no_failure_swallowed(bench: Bench) -> Task:
             why = f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}"
             findings.append(unknown(why, REPORTED))
             continue
-        hits[one.failing.name] += any(call.error and call.error not in CONDITION for call in act.calls)
+        hits[one.failing.name] += any(
+            call.refused or (call.error and call.error not in CONDITION) for call in act.calls
+        )
         findings += _lost(bench, one, act, learnt.usual)
+        findings += _named_wrongly(bench, one, act)
         findings += _never_made_good(bench, one, act, later, learnt.usual)
     findings = _few(findings)
     findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
@@ -143,7 +148,7 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
         batch = bench.batch(size, kinds=order, **receipts)
         faults = [failing.fault(error, batch.records[i], **more) for i in positions]
         steps = [bench.step(batch, *faults), *([bench.step(batch, later=SOON)] if again else [])]
-        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]))
+        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]), "entries" in more)
 
     errors = errors_of(failing.service, failing.operation, failing.call.parameters)
     for error in errors:
@@ -154,6 +159,10 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
             yield one(error, [0, size - 1])
             yield one(error, range(size))
         yield from (one(error, [size - 1], call=nth) for nth in range(failing.count) if failing.count > 1)
+    # Once alone: who tries again elsewhere has not done what was to be done.
+    yield one(errors[0], [size - 1], call=0)
+    if (failing.service, failing.operation) in PARTLY:
+        yield from (one(errors[0], [i], call=0, entries=(i,)) for i in range(size))
     if failing.operation == "TransactWriteItems":
         for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
             yield one("TransactionCanceledException", [size - 1], reasons=(reason,))
@@ -163,20 +172,31 @@ def _lost(bench: Bench, one: _Try, act: Outcome, usual: dict[int, Profile]) -> I
     """A record that does not come again must have had all its effects."""
     made = bench.units(act)
     size = len(one.batch.records)
-    line = next((call.at for call in act.calls if call.error and call.at), None)
+    line = next((call.at for call in act.calls if (call.error or call.refused) and call.at), None)
     for record in acknowledged(bench.source, one.batch, act):
         lacking = usual.get(record.kind, Profile()) - profile(made, record)
         if not lacking:
             continue
         index = one.batch.records.index(record)
         of = " and ".join(str(i + 1) for i in one.positions)
-        what = f"{one.failing.name} fails with {one.error} for record {of} of {size}"
+        place = f"entry {of} of it" if one.entry else f"record {of} of {size}"
+        what = f"{one.failing.name} fails with {one.error} for {place}"
         result = ended(act)
         if named(act) and not bench.source.reports:
             result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
         receipts = bench.source.trigger == "sqs" and record.raw["attributes"]["ApproximateReceiveCount"]
         delivery = f" at its delivery {receipts}" if receipts and receipts != "1" else ""
         yield bad(f"{what}; {result}: {told(record, index, size)} is lost{delivery}", REPORTED, line)
+
+
+def _named_wrongly(bench: Bench, one: _Try, act: Outcome) -> Iterator[Finding]:
+    """A name that is no record's makes all of the batch come again; an empty one asks for that on purpose."""
+    ids = [record.id for record in one.batch.records]
+    for name in named(act) if bench.source.reports and not act.error else ():
+        if name not in (*ids, "", None):
+            found = f"{one.failing.name} fails with {one.error}; batchItemFailures names {brief(name, 60)!r}"
+            of = "messageId" if bench.source.trigger == "sqs" else "sequence number"
+            yield bad(f"{found}, which is no record's", f"the {of} of a record of the batch")
 
 
 def _never_made_good(

@@ -112,7 +112,8 @@ class Call(msgspec.Struct, frozen=True):
     the document client or the resource API; bytes and streams as text where they are UTF-8.
     `error` names the error the stand-in answered with; `at` is the code line, `index.js:42`.
     `late`: it was made after the handler had answered, or not waited for. Lambda would finish it when the
-    next event comes, if one does.
+    next event comes, if one does. `refused` are the entries of a batch (SendMessageBatch, BatchWriteItem)
+    that alone failed: the answer says so, and no error is raised.
     """
 
     service: str
@@ -121,6 +122,7 @@ class Call(msgspec.Struct, frozen=True):
     error: str | None = None
     at: str | None = None
     late: bool = False
+    refused: tuple[int, ...] = ()
 
     @property
     def writes(self) -> bool:

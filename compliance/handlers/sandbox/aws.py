@@ -15,7 +15,7 @@ from typing import Any
 from compliance.handlers.sandbox import NOT_STOOD_IN, Call, Fault, Given, Invocation, State, Table
 from compliance.handlers.sandbox.addresses import refuse_address
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
-from compliance.handlers.sandbox.messaging import BATCHES, Messages, partly
+from compliance.handlers.sandbox.messaging import BATCHES, Messages, partly, refused_entries
 from compliance.handlers.sandbox.models import Model, accepted, model_of
 from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
@@ -105,8 +105,8 @@ class Aws:
         try:
             if model and operation in model.operations:
                 sent = accepted(model, operation, sent, self.language)
-            answer = {"ok": self._answered(prefix, operation, model, sent)}
-            return Call(prefix, operation, _readable(sent), None, at), answer
+            answer, entries = self._answered(prefix, operation, model, sent)
+            return Call(prefix, operation, _readable(sent), None, at, refused=entries), {"ok": answer}
         except NotStoodIn as unknown:
             what = f"{prefix}:{operation}{f' {unknown}' if str(unknown) else ''}"
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
@@ -137,7 +137,10 @@ class Aws:
             return call, answer
         return call, {"ok": encoded(model, operation, answer)}
 
-    def _answered(self, prefix: str, operation: str, model: Model | None, sent: Mapping[str, JSON]) -> JSON:
+    def _answered(
+        self, prefix: str, operation: str, model: Model | None, sent: Mapping[str, JSON]
+    ) -> tuple[JSON, tuple[int, ...]]:
+        """The answer, and the entries of a batch that it says have failed."""
         refuse_address(prefix, sent)
         entries: dict[int, str] = {}
         lost: Refusal | None = None
@@ -151,7 +154,7 @@ class Aws:
         answer = self._answer(prefix, operation, model, sent, entries)
         if lost:
             raise lost
-        return answer
+        return answer, tuple(sorted({*entries, *refused_entries((prefix, operation), sent, answer)}))
 
     def _answer(
         self,

@@ -310,6 +310,17 @@ def partly(
     return {**whole, results: mixed, failed: sum("ErrorCode" in one for one in mixed)}
 
 
+def refused_entries(key: tuple[str, str], request: Request, answer: JSON) -> set[int]:
+    """The places of the entries that an answer to a batch says have failed."""
+    if key not in BATCHES:
+        return set()
+    entries, results, failed = BATCHES[key]
+    if failed == "Failed":
+        ids = {one["Id"] for one in answer.get(failed) or ()}
+        return {i for i, entry in enumerate(request[entries]) if entry["Id"] in ids}
+    return {i for i, one in enumerate(answer.get(results) or ()) if "ErrorCode" in one}
+
+
 def _checked_entries(entries: Sequence[JSON]) -> Sequence[JSON]:
     if not entries:
         raise _refused("EmptyBatchRequest", "There should be at least one entry in the request.")

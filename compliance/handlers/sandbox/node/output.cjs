@@ -4,6 +4,8 @@
 const { writeSync } = require('node:fs');
 const { Writable } = require('node:stream');
 
+const OWN = ['ExperimentalWarning', 'DeprecationWarning'];
+
 function install() {
   for (const [fd, name] of [[1, 'stdout'], [2, 'stderr']]) {
     const stream = new Writable({
@@ -15,6 +17,10 @@ function install() {
     });
     Object.defineProperty(process, name, { value: Object.assign(stream, { fd }), configurable: true });
   }
+  // Node's own warnings are switched off: they are about the sandbox. What the code warns of is in its log.
+  process.on('warning', ({ name, message }) => {
+    if (!OWN.includes(name)) process.stderr.write(`(node:${process.pid}) ${name}: ${message}\n`);
+  });
 }
 
 module.exports = { install };

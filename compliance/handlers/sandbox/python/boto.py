@@ -1,5 +1,6 @@
 """Stand-ins for boto3 and botocore: any client, any operation, the resources that handlers use."""
 
+import importlib
 import sys
 import types
 from typing import Any
@@ -549,6 +550,7 @@ def _boto3(module: Any) -> None:
     module.setup_default_session = lambda **_: None
     module.set_stream_logger = lambda *_, **__: None
     module.__version__ = "1.40.4"
+    module.__getattr__ = lambda name: part("boto3", name)
 
 
 def _session(module: Any) -> None:
@@ -600,6 +602,14 @@ MODULES = {
     "boto3.dynamodb.types": _types,
     "boto3.dynamodb.conditions": _conditions,
 }
+
+
+def part(package: Any, name: Any) -> Any:
+    """A part of a package that the code did not import itself: boto3 imports most of them."""
+    whole = f"{package}.{name}"
+    if not any(known == whole or known.startswith(f"{whole}.") for known in MODULES):
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return importlib.import_module(whole)
 
 
 def module(name: Any) -> Any:

@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from contextlib import suppress
 from typing import Any
 
 from . import boto
@@ -52,6 +53,8 @@ class StandIn(types.ModuleType):
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        with suppress(AttributeError):
+            return boto.part(self.__name__, name)
         if self.__name__.partition(".")[0] in REAL:
             boto.call("python", f"{self.__name__}.{name}", {})  # which is not stood in for
         error = name.endswith(("Error", "Exception"))
