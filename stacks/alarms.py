@@ -1,12 +1,16 @@
-"""Who is told when the pipeline fails, and of what."""
+"""Who is told when the pipeline fails, and of what. docs/runbook.md says what to do, a section an alarm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -14,7 +18,7 @@ from constructs import Construct
 from stacks.auditing import Auditing
 from stacks.processing import Processing
 from stacks.settings import Name, Settings
-from stacks.storage import Storage
+from stacks.storage import QUEUE_RETENTION, Storage
 
 PERIOD = cdk.Duration.minutes(5)  # MON-03
 PROCESSOR_ERRORS = 5  # MON-02
@@ -22,6 +26,12 @@ PROCESSOR_ERRORS = 5  # MON-02
 ITERATOR_AGE = cdk.Duration.minutes(15)
 # The audit function takes a message at once, and again after a visibility timeout of 6 minutes.
 OLDEST_MESSAGE_AGE = cdk.Duration.minutes(15)
+# Messages of the last queue are gone after 14 days; this leaves people four.
+LAST_CHANCE = cdk.Duration.days(QUEUE_RETENTION.to_days() - 4)
+# Of an account's 1,000 concurrent executions; a quota that was raised only makes the alarm come early.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+CONCURRENCY = 800
+RUNBOOK = "docs/runbook.md"
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Watch:
 
 
 class Alarms(Construct):
-    """One topic, an alarm for every way in which an order could be lost or get stuck.
+    """One topic, an alarm for every way in which an order could be lost or get stuck, and a dashboard.
 
     Args:
         email: who is told; a deployment's parameter, so that no address stands in a template.
@@ -51,14 +61,20 @@ class Alarms(Construct):
         )
 
     def watch(self, storage: Storage, processing: Processing, auditing: Auditing) -> None:
-        """Makes an alarm of each watch."""
+        """Makes an alarm of each watch, and a dashboard of all of them."""
         watches = [
             *processor_watches(processing),
             *audit_watches(auditing),
             *queue_watches(storage.dlq, storage.audit_dlq),
+            *table_watches("orders-table", storage.orders_table),
+            *table_watches("audit-table", storage.audit_table),
+            *account_watches(),
+            self._key_watch(storage.data_key),
         ]
+        watches.append(heartbeat(storage.orders_table, processing.mapping_id))
         for watch in watches:
             self._alarm(watch)
+        self._create_dashboard(watches)
 
     def _alarm(self, watch: Watch) -> None:
         """An alarm on one period at or above a threshold. No data is no breach."""
@@ -66,7 +82,7 @@ class Alarms(Construct):
             self,
             "".join(word.capitalize() for word in watch.subject.split("-")),
             alarm_name=self._settings.alarm_name(watch.subject),
-            alarm_description=watch.meaning,
+            alarm_description=f"{watch.meaning}. What to do: {RUNBOOK}#{watch.subject}",
             metric=watch.metric,
             threshold=watch.threshold,
             evaluation_periods=1,
@@ -74,6 +90,55 @@ class Alarms(Construct):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(self._topic))
+        alarm.add_ok_action(actions.SnsAction(self._topic))
+
+    def _key_watch(self, data_key: kms.IKey) -> Watch:
+        """Somebody disables a key of the pipeline, or schedules its deletion.
+
+        CloudTrail reports both to EventBridge; the rule has no target, its count of matches is the metric.
+        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+        """
+        rule = events.Rule(
+            self,
+            "KeyChangesRule",
+            rule_name=self._settings.name(Name.KEY_RULE),
+            description="A key of the order pipeline is disabled, or its deletion is scheduled",
+            event_pattern=events.EventPattern(
+                source=["aws.kms"],
+                detail_type=["AWS API Call via CloudTrail"],
+                detail={
+                    "eventName": ["DisableKey", "ScheduleKeyDeletion"],
+                    "resources": {"ARN": [data_key.key_arn, self._key.key_arn]},
+                },
+            ),
+        )
+        metric = cloudwatch.Metric(
+            namespace="AWS/Events",
+            metric_name="TriggeredRules",
+            dimensions_map={"RuleName": rule.rule_name},
+            statistic="Sum",
+            period=PERIOD,
+        )
+        return Watch(
+            "key-changes", metric, 1, "A key of the pipeline is disabled, or its deletion is scheduled"
+        )
+
+    def _create_dashboard(self, watches: Sequence[Watch]) -> None:
+        """The metric behind each alarm, with its threshold."""
+        dashboard = cloudwatch.Dashboard(
+            self, "Dashboard", dashboard_name=self._settings.name(Name.DASHBOARD)
+        )
+        dashboard.add_widgets(
+            *(
+                cloudwatch.GraphWidget(
+                    title=watch.subject,
+                    left=[watch.metric],
+                    left_annotations=[cloudwatch.HorizontalAnnotation(value=watch.threshold, label="alarm")],
+                    width=8,
+                )
+                for watch in watches
+            )
+        )
 
     def _create_key(self) -> kms.Key:
         """A key that CloudWatch may use (HRD-06): the policy of the AWS-managed one shuts it out.
@@ -121,7 +186,12 @@ class Alarms(Construct):
 
 
 def processor_watches(processing: Processing) -> list[Watch]:
-    """MON-01 to MON-03, the processor's part of HRD-05."""
+    """MON-01 to MON-03, the processor's part of HRD-05, and orders that were given up.
+
+    A change that a batch response names as failed is no error of the function, and the DLQ is nearly always
+    empty, for the audit function takes messages at once: the mapping's own counts show what was given up.
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    """
     function = processing.function
     return [
         Watch(
@@ -141,6 +211,24 @@ def processor_watches(processing: Processing) -> list[Watch]:
             function.metric("IteratorAge", statistic="Maximum", period=PERIOD),
             ITERATOR_AGE.to_milliseconds(),
             "The order processor is behind the orders table's stream",
+        ),
+        Watch(
+            "orders-given-up",
+            mapping_metric(processing.mapping_id, "OnFailureDestinationDeliveredEventCount"),
+            1,
+            "Changes of orders were not processed after all tries; their failure records are audited",
+        ),
+        Watch(
+            "orders-dropped",
+            mapping_metric(processing.mapping_id, "DroppedEventCount"),
+            1,
+            "Changes of orders were dropped after all tries, too old or too often failed",
+        ),
+        Watch(
+            "failure-records-undelivered",
+            function.metric("DestinationDeliveryFailures", statistic="Sum", period=PERIOD),
+            1,
+            "Lambda could not send failure records to the DLQ: nothing tells which orders failed",
         ),
     ]
 
@@ -185,7 +273,57 @@ def queue_watches(dlq: sqs.IQueue, audit_dlq: sqs.IQueue) -> list[Watch]:
             1,
             "Failure records could not be audited; they wait in the audit DLQ",
         ),
+        Watch(
+            "audit-dlq-age",
+            audit_dlq.metric_approximate_age_of_oldest_message(statistic="Maximum", period=PERIOD),
+            LAST_CHANCE.to_seconds(),
+            f"SQS deletes what waits in the audit DLQ {QUEUE_RETENTION.to_days()} days after it was sent",
+        ),
     ]
+
+
+def table_watches(subject: str, table: dynamodb.Table) -> list[Watch]:
+    """A table that bills per request throttles above its limits: a hot partition, or a sudden peak.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
+    """
+    metric = table.metric("WriteThrottleEvents", statistic="Sum", period=PERIOD)
+    return [Watch(f"{subject}-throttles", metric, 1, f"DynamoDB throttled writes to the {subject}")]
+
+
+def account_watches() -> list[Watch]:
+    """All functions of the account share its concurrency: another team's can use up the pipeline's."""
+    metric = lambda_.Function.metric_all("ConcurrentExecutions", statistic="Maximum", period=PERIOD)
+    meaning = f"{CONCURRENCY} functions of the account run at once, of a quota that is 1,000 by default"
+    return [Watch("account-concurrency", metric, CONCURRENCY, meaning)]
+
+
+def heartbeat(table: dynamodb.Table, mapping_id: str) -> Watch:
+    """Orders are written, and the mapping polls none of them: it is disabled, or broken."""
+    expression = cloudwatch.MathExpression(
+        expression="IF(written > 0 AND FILL(polled, 0) == 0, 1, 0)",
+        using_metrics={
+            "written": table.metric("ConsumedWriteCapacityUnits", statistic="Sum", period=PERIOD),
+            "polled": mapping_metric(mapping_id, "PolledEventCount"),
+        },
+        label="Orders written and none polled",
+        period=PERIOD,
+    )
+    return Watch("orders-unread", expression, 1, "Orders are written, and the processor's mapping polls none")
+
+
+def mapping_metric(mapping_id: str, name: str) -> cloudwatch.Metric:
+    """A count of an event source mapping with `MetricsConfig: EventCount`.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/Lambda",
+        metric_name=name,
+        dimensions_map={"EventSourceMappingUUID": mapping_id},
+        statistic="Sum",
+        period=PERIOD,
+    )
 
 
 def cloudwatch_here() -> iam.ServicePrincipal:

@@ -40,6 +40,8 @@ class Name(Enum):
     AUDIT = "{env}-audit-lambda-backend", 64
     AUDIT_ROLE = "{env}-audit-role-backend", 64
     ALARM_TOPIC = "{env}-alarm-topic-backend", 256
+    DASHBOARD = "{env}-order-pipeline-dashboard-backend", 255
+    KEY_RULE = "{env}-key-changes-rule-backend", 64
     ALARM_KEY = "alias/{env}-alarm-key-backend", 256
     DATA_KEY = "alias/{env}-data-key-backend", 256
 

@@ -204,7 +204,7 @@ BROKEN = (
     Broken(
         "HRD-06",
         "Alarms/AuditErrors",
-        without("AlarmActions"),
+        without("AlarmActions", "OKActions"),
         every("CloudWatchAlarmAction", "NH"),
     ),
     Broken(
