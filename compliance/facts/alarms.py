@@ -34,6 +34,8 @@ ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeA
 # By type: the namespace of its metrics, and the dimension that names it.
 WATCHED: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::Function": ("AWS/Lambda", "FunctionName"),
+    # With `MetricsConfig`.
+    "AWS::Lambda::EventSourceMapping": ("AWS/Lambda", "EventSourceMappingUUID"),
     "AWS::SQS::Queue": ("AWS/SQS", "QueueName"),
     "AWS::ApiGatewayV2::Api": ("AWS/ApiGateway", "ApiId"),
     "AWS::DynamoDB::Table": ("AWS/DynamoDB", "TableName"),

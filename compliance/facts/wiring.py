@@ -228,7 +228,7 @@ _OF_API = (("ApiId", ("AWS::ApiGatewayV2::Api",)), ("RestApiId", ("AWS::ApiGatew
 HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     MAPPING: (("FunctionName", (FUNCTION,)),),
     ALARM: (
-        ("Dimensions.*.Value", (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP)),
+        ("Dimensions.*.Value", (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP, MAPPING)),
         (
             "Metrics.*.MetricStat.Metric.Dimensions.*.Value",
             (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP),

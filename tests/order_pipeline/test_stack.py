@@ -271,3 +271,16 @@ def recommended_flags(library: Path) -> set[str]:
                 assert content
                 return set(json.load(content))
     raise AssertionError("aws-cdk-lib no longer lists its recommended flags")
+
+
+def test_the_runbook_has_a_section_for_each_alarm(synthesise: Synthesise) -> None:
+    runbook = (Path(app.__file__).parent / "docs" / "runbook.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^## (\S+)$", runbook, re.MULTILINE))
+    alarms = of_type(synthesise(), "AWS::CloudWatch::Alarm").values()
+    linked = {alarm["Properties"]["AlarmDescription"].rpartition("docs/runbook.md#")[2] for alarm in alarms}
+    assert linked == sections
+
+
+def test_every_alarm_tells_when_it_begins_and_when_it_ends(synthesise: Synthesise) -> None:
+    for alarm in of_type(synthesise(), "AWS::CloudWatch::Alarm").values():
+        assert alarm["Properties"]["AlarmActions"] == alarm["Properties"]["OKActions"]

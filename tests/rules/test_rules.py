@@ -743,6 +743,15 @@ HARDENING = [
         Witness("HRD-05", f"an alarm without {name}", alarms_without(name), also=("HRD-15",))
         for name in ("Threshold", "Period", "EvaluationPeriods", "Statistic")
     ),
+    *(
+        Witness("HRD-20", f"no alarm on {metric}", no_alarm(role, metric), bases=("app",))
+        for role, metric in (
+            ("stream_mapping", "DroppedEventCount"),
+            ("stream_mapping", "OnFailureDestinationDeliveredEventCount"),
+            ("processor", "DestinationDeliveryFailures"),
+        )
+    ),
+    Witness("HRD-20", "no metrics of events", drop("stream_mapping.MetricsConfig"), bases=("app",)),
     Witness("HRD-05", "missing data is a breach", put("errors_alarm.TreatMissingData", "breaching")),
     Witness("HRD-06", "no action", drop("errors_alarm.AlarmActions")),
     Witness("HRD-06", "actions off", put("errors_alarm.ActionsEnabled", False)),
