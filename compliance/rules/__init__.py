@@ -311,7 +311,13 @@ def _rule(
             _rule(document, subjects, index, requirement, part, (*place, "checks", i))
             for i, part in enumerate(check.checks)
         )
-        kind_ = msgspec.structs.replace(kind_, waits=max(part.kind.waits for part in parts))
+        compares = any(part.compares for part in parts)
+        kind_ = msgspec.structs.replace(
+            kind_,
+            waits=max(part.kind.waits for part in parts),
+            plan=kind_.plan if any(part.kind.plan for part in parts) else None,
+            compares=lambda _: compares,
+        )
         return Rule(requirement, kind_, Parts(rules=parts))
     return Rule(requirement, kind_, kind_.prepare(check, document, index) if kind_.prepare else check)
 

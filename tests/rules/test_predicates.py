@@ -282,8 +282,10 @@ def test_parameters_are_given(tmp_path: Path) -> None:
 def test_other_environments_are_synthesised_only_for_those_who_compare(tmp_path: Path) -> None:
     alone = {"each": "role", "that": "true"}
     compares = {"each": "role", "that": "true", "per": "environment"}
-    [rule, other] = bind(load(written(tmp_path, alone, compares, subjects=SUBJECTS)))
-    assert (rule.compares, other.compares) == (False, True)
+    checks = (alone, compares, {"checks": [alone]}, {"checks": [alone, compares]})
+    rules = bind(load(written(tmp_path, *checks, subjects=SUBJECTS)))
+    assert [rule.compares for rule in rules] == [False, True, False, True]
+    assert not any(rule.kind.plan for rule in rules)  # nor is any handler run for them
 
 
 def test_each_region_is_asked_by_itself(tmp_path: Path) -> None:

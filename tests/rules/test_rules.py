@@ -740,7 +740,7 @@ HARDENING = [
         )
     ),
     *(
-        Witness("HRD-05", f"an alarm without {name}", alarms_without(name), also=("HRD-15",))
+        Witness("HRD-05", f"an alarm without {name}", alarms_without(name), also=("HRD-15", "HRD-20"))
         for name in ("Threshold", "Period", "EvaluationPeriods", "Statistic")
     ),
     *(
@@ -752,7 +752,12 @@ HARDENING = [
         )
     ),
     Witness("HRD-20", "no metrics of events", drop("stream_mapping.MetricsConfig"), bases=("app",)),
-    Witness("HRD-05", "missing data is a breach", put("errors_alarm.TreatMissingData", "breaching")),
+    Witness(
+        "HRD-05",
+        "missing data is a breach",
+        put("errors_alarm.TreatMissingData", "breaching"),
+        also=("HRD-20",),
+    ),
     Witness("HRD-06", "no action", drop("errors_alarm.AlarmActions")),
     Witness("HRD-06", "actions off", put("errors_alarm.ActionsEnabled", False)),
     Witness("HRD-06", "no subscription", remove("subscription")),
