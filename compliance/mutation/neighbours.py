@@ -116,7 +116,7 @@ def filled(own: dict[str, Any]) -> None:
     """The alarm's metric by a query, with something for what is missing."""
     if "MetricName" not in own or own["MetricName"] == "Errors":  # whose period and statistic are asked for
         return
-    metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions")}
+    metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions") if key in own}
     measured = {"Metric": metric, "Period": own.pop("Period"), "Stat": own.pop("Statistic")}
     first = {"Id": "m1", "MetricStat": measured, "ReturnData": False}
     own["Metrics"] = [first, {"Id": "e1", "Expression": "FILL(m1, 0)"}]
