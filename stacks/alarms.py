@@ -216,7 +216,7 @@ def processor_watches(processing: Processing) -> list[Watch]:
             "orders-given-up",
             mapping_metric(processing.mapping_id, "OnFailureDestinationDeliveredEventCount"),
             1,
-            "Changes of orders were not processed after all tries; their failure records are audited",
+            "Changes of orders were not stored after all tries; the stream has them for 24 hours",
         ),
         Watch(
             "orders-dropped",

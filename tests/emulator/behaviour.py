@@ -70,7 +70,7 @@ class Behaviour:
             assert not pipeline.unaccounted(changes)
             assert record["startSequenceNumber"] == changes[4]["dynamodb"]["SequenceNumber"]
             assert record["failureType"] == record["condition"] == "RetryAttemptsExhausted"
-            assert record["approximateInvokeCount"] == "4"
+            assert record["approximateInvokeCount"] == "11"
             assert "poison" not in json.dumps(record)
         # The emulator's poller now goes through the same changes once more.
         pipeline.stored(ids, 10)
@@ -90,8 +90,44 @@ class Behaviour:
         pipeline.stored(ids, 15)
         assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
 
-    def test_what_the_audit_function_cannot_store_ends_in_the_last_queue(self, pipeline: Pipeline) -> None:
-        """After five tries (HRD-15). Whatever lies on the queue counts: also what no one can read."""
+    def test_orders_that_were_given_up_are_replayed_from_the_stream(
+        self, aws: Emulator, pipeline: Pipeline
+    ) -> None:
+        """By the ranges that the audit table names; what is stored already is not stored again."""
+        ids = [f"replayed-{n}" for n in range(8)]
+        with pipeline.polled() as poller:
+            with pipeline.without("ProcessingProcessorRole", "WriteObjects"):
+                pipeline.write(ids, note="\u00e9")
+                poller.drain()
+            changes = pipeline.changes(ids)
+            until(lambda: not pipeline.unaccounted(changes), what="the audit records")
+            assert not pipeline.keys_of(ids)
+
+            first, last = (changes[place]["dynamodb"]["SequenceNumber"] for place in (2, 4))
+            shard = poller.sent[0]["DDBStreamBatchInfo"]["shardId"]
+            done = aws.script("replay", "--shard", shard, "--first", first, "--last", last)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert f"{first} to {last}: 3 changes stored" in done.stdout
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes[2:5]))
+
+            done = aws.script("replay")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert ": 8 changes stored" in done.stdout
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+            found = [pipeline.object(key_of(change)) for change in changes]
+            assert [item["originalData"]["note"] for item in found] == [{"S": "\u00e9"}] * 8
+
+            with pipeline.without("ProcessingProcessorRole", "WriteObjects"):
+                done = aws.script("replay", "--shard", shard, "--first", first, "--last", last)
+            assert done.returncode == 1
+            assert done.stdout.count("failed") == 3
+            done = aws.script("replay", "--shard", shard, "--first", "1".zfill(21), "--last", last)
+            assert (done.returncode, "gone: " in done.stdout) == (1, True)
+
+    def test_what_the_audit_function_cannot_store_ends_in_the_last_queue(
+        self, aws: Emulator, pipeline: Pipeline
+    ) -> None:
+        """After five tries (HRD-15), and from there it comes back. Whatever lies on the queue counts."""
         audited = pipeline.audit_records()
         bodies = [*(json.dumps({"number": number}) for number in range(8)), "no JSON", "[]"]
         with pipeline.without("AuditingAuditRole", "WriteRecords"), pipeline.visible_again_after(1):
@@ -99,7 +135,15 @@ class Behaviour:
             until(lambda: pipeline.messages(pipeline.audit_dlq) == len(bodies), what="the last queue")
             assert pipeline.audit_records() == audited
         assert pipeline.messages(pipeline.dlq) == 0
-        assert sorted(pipeline.take(pipeline.audit_dlq)) == sorted(bodies)
+
+        done = aws.script("redrive")
+        assert f"{len(bodies)} messages moved" in done.stdout, done.stderr
+
+        def stored() -> list[str]:
+            return [r["rawMessage"] for r in pipeline.audit_records() if r["rawMessage"] in bodies]
+
+        until(lambda: sorted(stored()) == sorted(bodies), what="the audit records")
+        assert pipeline.messages(pipeline.audit_dlq) == 0
 
     def test_duplicate_and_malformed_messages_are_records_of_their_own(self, pipeline: Pipeline) -> None:
         """A message is what counts, not what it says: two failures may say the same."""

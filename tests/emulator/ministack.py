@@ -32,6 +32,7 @@ from compliance.template.host import bundled_node
 
 ROOT = Path(__file__).parents[2]
 EXECUTABLE = ROOT / ".emulator" / "bin" / "ministack"
+START = Path(__file__).with_name("start.py")
 ACCOUNT, REGION = "111122223333", "us-east-1"
 ADDRESS = ("--parameters", "AlarmEmail=ops@example.com")
 START_SECONDS, STOP_SECONDS = 60.0, 20.0
@@ -39,7 +40,7 @@ START_SECONDS, STOP_SECONDS = 60.0, 20.0
 # processes: its standard input ends then. SIGTERM first, for that has the emulator save its state; it may
 # wait for connections that hang.
 GUARD = """
-"$0" & child=$!
+"$0" -P "$1" & child=$!
 read -r line
 trap '' TERM
 kill -TERM 0
@@ -138,6 +139,10 @@ class Emulator:
     def compliance(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run([sys.executable, "-m", "compliance.cli", *arguments], folder=ROOT)
 
+    def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of scripts/, on the development environment."""
+        return self.run([sys.executable, "-m", f"scripts.{name}", "--env", "dev", *arguments], folder=ROOT)
+
     def bootstrap(self) -> subprocess.CompletedProcess[str]:
         return self.cdk("bootstrap", "--app", "", f"aws://{ACCOUNT}/{REGION}")
 
@@ -182,7 +187,7 @@ class Emulator:
         environment = self.own_environment()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", GUARD, str(EXECUTABLE)],
+                ["/bin/sh", "-c", GUARD, str(EXECUTABLE.with_name("python")), str(START)],
                 env=environment,
                 cwd=self.folder,
                 stdin=subprocess.PIPE,

@@ -123,16 +123,6 @@ class Pipeline:
         answer = self._ask("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
 
-    def take(self, queue: str) -> list[str]:
-        """Takes all messages out of a queue; their bodies."""
-        bodies: list[str] = []
-        client = self._ask("sqs")
-        while found := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
-                bodies.append(message["Body"])
-                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return bodies
-
     def unaccounted(self, changes: Iterable[JSON], stored: Collection[str] | None = None) -> list[str]:
         """The orders of changes that are neither an object nor within the range of a failure record."""
         keys = set(self.keys() if stored is None else stored)

@@ -1,0 +1,22 @@
+"""What people do to a deployed pipeline: `python -m scripts.replay --env prod`. docs/runbook.md says when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+
+Client = Any
+REGION = "us-east-1"  # ARC-09
+
+
+def client(service: str) -> Client:
+    """A client of a service where the pipeline is, with the credentials of the shell."""
+    return boto3.client(service, region_name=REGION)
+
+
+def outputs(environment: str) -> dict[str, str]:
+    """What the environment's stack is made of, by the names of its outputs (ARC-10)."""
+    stack = f"{environment}-order-pipeline-backend"
+    (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
