@@ -18,6 +18,9 @@ from judged import (
     told,
     unmet,
 )
+from judged import (
+    OURS as TEXTS,
+)
 
 from compliance.handlers.events.values import KINDS as DRAWN
 from compliance.model import Status, Verdict
@@ -183,7 +186,7 @@ def test_a_wrong_handler_fails_one_requirement(
     requirement: str, role: str, language: str, old: str, new: str
 ) -> None:
     file = "index.js" if language == JS else "index.py"
-    text = (ROOT / "lambda" / language / FOLDERS[role] / file).read_text()
+    text = (TEXTS / language / FOLDERS[role] / file).read_text()
     assert old in text, f"{file} no longer says {old!r}"
     wrong = text.replace(old, new.replace("$&", old), 1)
     verdicts = judged(role, wrong, NODE if language == JS else PYTHON)
@@ -247,7 +250,7 @@ def test_the_corrected_handlers_meet_the_review_and_fail_the_hardening() -> None
     assert unmet(verdicts) == {"HRD-02", "HRD-12", "HRD-13", "HRD-17"}, told(verdicts)
 
 
-OURS = (ROOT / "lambda/nodejs/order_processor/index.js").read_text()
+OURS = (TEXTS / "nodejs/order_processor/index.js").read_text()
 RAISES = OURS.replace("Promise.allSettled(", "Promise.all(").replace("results[i])", "{})")
 SWALLOWS = OURS.replace("if (!reason) return [];", "return [];")
 

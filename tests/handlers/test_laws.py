@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from judged import FOLDERS, NODE, PYTHON, ROOT, judged, told, unmet
+from judged import FOLDERS, NODE, OURS, PYTHON, judged, told, unmet
 
 from compliance.model import Status
 
@@ -22,7 +22,7 @@ def changed(row: dict[str, Any]) -> str:
     if "code" in row:
         return str(row["code"])
     file = "index.js" if row["language"] == "nodejs" else "index.py"
-    text = (ROOT / "lambda" / row["language"] / FOLDERS[row["role"]] / file).read_text(encoding="utf-8")
+    text = (OURS / row["language"] / FOLDERS[row["role"]] / file).read_text(encoding="utf-8")
     for old, new in row["changes"]:
         assert text.count(old) >= 1, f"{file} no longer says {old!r}"
         text = text.replace(old, new.replace("$&", old), 1)

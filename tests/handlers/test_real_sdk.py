@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ FOLDERS = {"processor": "order_processor", "audit": "audit"}
 SERVICES = {"processor": "s3", "audit": "dynamodb"}
 LANGUAGES = ("nodejs", "python")
 TIMEOUT = 60  # of both functions
-BATCH = 10  # of both mappings
+BATCHES = {"processor": 100, "audit": 10}  # of their mappings
 
 
 # What stands for AWS
@@ -60,7 +61,9 @@ class Request:
         if self.service == "dynamodb":
             return json.loads(self.body)
         _, bucket, key = unquote(self.path.partition("?")[0], errors="strict").split("/", 2)
-        return {"Bucket": bucket, "Key": key, "ContentType": self.headers["content-type"], "Body": self.body}
+        names = {"ContentType": "content-type", "IfNoneMatch": "if-none-match"}
+        told = {name: self.headers[header] for name, header in names.items()}
+        return {"Bucket": bucket, "Key": key, "Body": self.body} | told
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Refused:
 Answer = Callable[[Request], Refused | None]
 STATUS = {"AccessDenied": 403, "SlowDown": 503}
 SILENCE = Refused("silence", 0)
+ALREADY, STORED = Refused("PreconditionFailed", 412), Refused("ConditionalCheckFailedException")
 
 
 @dataclass
@@ -161,7 +165,11 @@ class Handler:
         assert self.process.stdin
         assert self.process.stdout
         self.service.requests, self.service.answer = [], answer
-        print(json.dumps({"event": event, "faster": faster}), file=self.process.stdin, flush=True)
+        print(
+            json.dumps({"event": event, "faster": faster, "timeout": TIMEOUT}),
+            file=self.process.stdin,
+            flush=True,
+        )
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
         told = json.loads(line)
@@ -295,9 +303,12 @@ def answered(request: Request, scene: Scene, stored: set[str]) -> Refused | None
     if request.service == "dynamodb":
         assert request.parameters["ConditionExpression"] == "attribute_not_exists(auditId)"
         keys = json.dumps([request.parameters["Item"][name] for name in ("auditId", "timestamp")])
-        if keys in stored:
-            return Refused("ConditionalCheckFailedException")
-        stored.add(keys)
+    else:
+        assert request.parameters["IfNoneMatch"] == "*"
+        keys = request.parameters["Key"]
+    if keys in stored:
+        return ALREADY if request.service == "s3" else STORED
+    stored.add(keys)
     return None
 
 
@@ -370,12 +381,20 @@ def test_a_refused_write_is_named_and_the_others_are_stored(handler: Handler) ->
     assert not any(text in log for thing in asked.things for text in thing.contents)
 
 
-@audits
-def test_an_item_that_is_there_already_is_a_success(handler: Handler) -> None:
-    asked = batch("audit", 2)
-    result = handler(asked.event, lambda _: Refused("ConditionalCheckFailedException"))
+def test_what_is_there_already_is_a_success(handler: Handler) -> None:
+    asked = batch(handler.role, 2)
+    there = ALREADY if handler.role == "processor" else STORED
+    result = handler(asked.event, lambda _: there)
     assert result.failed == []
     assert len(result.requests) == 2
+
+
+@processors
+def test_an_object_that_somebody_writes_at_the_same_time_is_tried_again(handler: Handler) -> None:
+    """S3 answers 409 then, and it is not known which of both is kept."""
+    asked = batch("processor", 1)
+    result = handler(asked.event, lambda _: Refused("ConditionalRequestConflict", 409))
+    assert result.failed == asked.names
 
 
 def test_nothing_is_acknowledged_where_nobody_listens(handler: Handler) -> None:
@@ -388,7 +407,7 @@ def test_nothing_is_acknowledged_where_nobody_listens(handler: Handler) -> None:
 
 def test_a_whole_batch_that_is_throttled_is_named_in_time(handler: Handler) -> None:
     """Not before the function's time is over, and Lambda would have all of it again."""
-    asked = batch(handler.role, BATCH)
+    asked = batch(handler.role, BATCHES[handler.role])
     result = handler(asked.event, lambda request: throttled(request.service), faster=5)
     assert result.failed == asked.names
     assert result.seconds < TIMEOUT
@@ -400,3 +419,54 @@ def test_a_service_that_stays_silent_is_given_up_in_time(handler: Handler) -> No
     result = handler(asked.event, silent, faster=20)
     assert result.failed == asked.names[:1]
     assert result.seconds < TIMEOUT
+
+
+def test_a_whole_batch_that_gets_no_answer_is_named_in_time(handler: Handler) -> None:
+    asked = batch(handler.role, BATCHES[handler.role])
+    result = handler(asked.event, lambda _: SILENCE, faster=10)
+    assert result.failed == asked.names
+    assert result.seconds < TIMEOUT
+
+
+LONG = {
+    "the longest that is kept": ("a" * 800, "a" * 800),
+    "longer": ("a" * 801, sha256(b"a" * 801).hexdigest()),
+    "longer in bytes": ("\u00e9" * 500, sha256("\u00e9".encode() * 500).hexdigest()),
+    "longer as it is written": ("/" * 300, sha256(b"/" * 300).hexdigest()),
+    "the longest of DynamoDB": ("b" * 2048, sha256(b"b" * 2048).hexdigest()),
+}
+
+
+@processors
+def test_an_id_that_is_too_long_for_a_key_is_hashed(handler: Handler) -> None:
+    draw = Draw("long ids")
+    stream, at = Stream(draw), draw.day()
+    orders = [stream.insert(order_id, at) for order_id, _ in LONG.values()]
+    result = handler(changes.batch(orders))
+    assert result.failed == []
+    keys = {json.loads(r.body)["recordId"]: r.parameters["Key"] for r in result.requests}
+    for order_id, part in LONG.values():
+        assert keys[order_id].split("/")[-1].rsplit("-", 2)[0] == part
+        assert len(keys[order_id].encode()) <= 1024
+
+
+@processors
+def test_who_deleted_an_order_is_kept(handler: Handler) -> None:
+    """DynamoDB itself, where an item's time to live is over."""
+    asked = batch("processor", 2)
+    service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    asked.event["Records"][0]["userIdentity"] = service
+    result = handler(asked.event)
+    by_id = {body["recordId"]: body["metadata"] for body in (json.loads(r.body) for r in result.requests)}
+    assert by_id[asked.marks[0]]["userIdentity"] == service
+    assert "userIdentity" not in by_id[asked.marks[1]]
+
+
+@audits
+@pytest.mark.parametrize("body", ["[]", "[{}]", "7", "null", '"text"'])
+def test_what_is_no_failure_record_is_kept_as_text(handler: Handler, body: str) -> None:
+    asked = batch("audit", 1)
+    asked.event["Records"][0]["body"] = body
+    (request,) = handler(asked.event).requests
+    assert request.parameters["Item"]["failureType"] == {"S": "Unparseable"}
+    assert request.parameters["Item"]["rawMessage"] == {"S": body}

@@ -29,7 +29,7 @@ Change = Callable[[Template], object]
 
 
 def code(name: str) -> str:
-    return (ROOT / "lambda/nodejs" / name / "index.js").read_text()
+    return (ROOT / "tests/fixtures/handlers/ours/nodejs" / name / "index.js").read_text()
 
 
 def statement(resource: Any, *actions: str, effect: str = "Allow") -> Template:
@@ -179,8 +179,7 @@ def test_what_is_used_and_no_more() -> None:
 
 def test_a_call_on_what_no_resource_here_is_has_to_be_allowed_too() -> None:
     """A bucket of another name is not the one that the role may write to."""
-    code = (ROOT / "lambda/nodejs/order_processor/index.js").read_text()
-    verdict = judge(processor=code.replace("process.env.BUCKET_NAME", "'another'"))
+    verdict = judge(processor=code("order_processor").replace("process.env.BUCKET_NAME", "'another'"))
     assert verdict.status is Status.FAIL
     assert any("s3:PutObject on arn:aws:s3:::another/processed-data/" in text for text in found(verdict))
 

@@ -9,6 +9,9 @@ globalThis.setTimeout = (done, after, ...rest) => setTimeout(done, after / faste
 const idle = Socket.prototype.setTimeout;
 Socket.prototype.setTimeout = function hurried(after, ...rest) { return idle.call(this, after / faster, ...rest); };
 
+const { timeout } = AbortSignal;
+AbortSignal.timeout = (after) => timeout.call(AbortSignal, Math.round(after / faster));
+
 const { handler } = require(process.argv[2]);
 
 (async () => {
@@ -16,7 +19,9 @@ const { handler } = require(process.argv[2]);
     const order = JSON.parse(line);
     faster = order.faster;
     const began = performance.now();
-    const result = await handler(order.event, {}).catch((error) => ({ raised: error.name }));
+    const left = () => Math.max(0, Math.round(order.timeout * 1000 - (performance.now() - began) * faster));
+    const context = { getRemainingTimeInMillis: left };
+    const result = await handler(order.event, context).catch((error) => ({ raised: error.name }));
     const seconds = ((performance.now() - began) / 1000) * faster;
     process.stdout.write(`${JSON.stringify({ result, seconds })}\n`);
   }
