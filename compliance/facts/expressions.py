@@ -224,10 +224,10 @@ def names_in(node: cel.Node) -> Iterator[str]:
 
 
 class Environment(cel.Host):
-    """`env`: the environment's name, and the document's values for it."""
+    """`env`: the environment's name, whether it keeps its data, and the document's values for it."""
 
-    def __init__(self, name: str, values: Mapping[str, Mapping[str, Any]]) -> None:
-        self.name, self._values = name, values
+    def __init__(self, name: str, values: Mapping[str, Mapping[str, Any]], *, keeps_data: bool) -> None:
+        self.name, self._values, self._keeps_data = name, values, keeps_data
 
     def get(self, name: str) -> Any:
         if name == "name":
@@ -237,6 +237,8 @@ class Environment(cel.Host):
         for values in (*exact, *fitting):
             if name in values:
                 return values[name]
+        if name == "keeps_data":
+            return self._keeps_data
         raise Undecided(f"the document says nothing of {name} for the environment {self.name}")
 
     def has(self, name: str) -> bool:

@@ -189,7 +189,8 @@ def find(
     """
     subjects = read(document)
     found = Declared(assembly, subjects, names, document)
-    env = Environment(environment or document.environment.default, document.environment.values)
+    name, said = environment or document.environment.default, document.environment
+    env = Environment(name, said.values, keeps_data=said.keeps_data(name))
     found.bound = Bound(found, scope(document), frozenset(subjects), env)
     return found
 
@@ -199,7 +200,7 @@ def scope(document: Document) -> Mapping[str, Shape]:
     found = {name: Shape(types=(type_,), many=True) for name, type_ in BUILT_IN.items()}
     found |= {name: subject.shape for name, subject in read(document).items()}
     values = document.environment.values.values()
-    env = Shape(fields=frozenset({"name", *(key for own in values for key in own)}))
+    env = Shape(fields=frozenset({"name", "keeps_data", *(key for own in values for key in own)}))
     return found | {"members": Shape(types=("*",), many=True), "env": env}
 
 

@@ -149,7 +149,16 @@ def subscribed(policy: Any, scope: str) -> Change:
 
 
 def expiring(rule: dict[str, Any]) -> Change:
-    return put("bucket.LifecycleConfiguration", {"Rules": [{"Status": "Enabled", **rule}]})
+    """One more lifecycle rule of the bucket, beside what it has."""
+
+    def change(draft: Draft) -> None:
+        own = draft.resources[draft.id("bucket")].get("Properties", {}).get("LifecycleConfiguration", {})
+        rules = own.get("Rules", [])
+        if isinstance(rules, list):
+            every = [*rules, {"Status": "Enabled", **rule}]
+            put("bucket.LifecycleConfiguration", {**own, "Rules": every})(draft)
+
+    return change
 
 
 def elsewhere(prefix: str) -> Change:
@@ -282,7 +291,6 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
             expiring({"Prefix": "processed-data/", "Transitions": [MOVED]}),
             STORE,
         ),
-        ("no rules", put("bucket.LifecycleConfiguration", {"Rules": []}), STORE),
     ],
     "exposure": [
         (

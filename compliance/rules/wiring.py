@@ -392,11 +392,14 @@ def _covers(statement: Statement, action: str) -> bool:
 class Redrive(Check, frozen=True):
     """What the subject's consumer can't process ends in a queue of its own, under an alarm.
 
-    `at_most` is how often a message may be received before it moves. Source:
+    A message is received `at_least` and `at_most` so often before it moves. AWS asks for 5 at least, so that
+    throttling alone does not use up the tries. Source:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
-    Example, about `dlq`: `{kind: redrive, at_most: 10}`
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    Example, about `dlq`: `{kind: redrive, at_least: 5, at_most: 10}`
     """
 
+    at_least: int = 1
     at_most: int = 10
 
 
@@ -407,7 +410,8 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     queue = case.subjects()[0]
     path = "RedrivePolicy.deadLetterTargetArn"
     target = denoted_at(case.assembly, queue, path, decided(queue.get(path)), QUEUE)
-    wanted = f"a second queue, after at most {check.at_most} receives"
+    least = f"at least {check.at_least} and " if check.at_least > 1 else ""
+    wanted = f"a second queue, after {least}at most {check.at_most} receives"
     if target is None or target is queue:
         found, said = as_found(queue, path, queue.get(path), wanted, case, QUEUE)
         return Verdict.of([evidence(queue, found, said, path)])
@@ -416,7 +420,7 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     path = "RedrivePolicy.maxReceiveCount"
     count = to_number(decided(queue.get(path)))
     item = evidence(queue, queue.get(path), wanted, path)
-    tally.add(count is not None and 1 <= count <= check.at_most, item)
+    tally.add(count is not None and check.at_least <= count <= check.at_most, item)
     back = [m.resource.logical_id for m in case.wiring.mappings if m.source is target]
     if back:
         tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))

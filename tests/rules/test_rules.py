@@ -39,6 +39,7 @@ from witness import (
 
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
+from compliance.mutation.neighbours import expiring
 from compliance.rules import Case, Rule, judging
 from compliance.rules.handlers import planned
 
@@ -122,6 +123,17 @@ def no_alarm(role: str, metric: str) -> Change:
             properties = raw.get("Properties", {})
             if properties.get("MetricName") == metric and draft.id(role) in str(properties["Dimensions"]):
                 del draft.resources[key]
+
+    return change
+
+
+def of_data_key(attribute: str, value: str) -> Change:
+    """Sets a key's attribute: of the one under which the orders lie."""
+
+    def change(draft: Draft) -> None:
+        table = draft.resources[draft.id("orders_table")]
+        [key, _] = table["Properties"]["SSESpecification"]["KMSMasterKeyId"]["Fn::GetAtt"]
+        draft.resources[key][attribute] = value
 
     return change
 
@@ -829,14 +841,14 @@ HARDENING = [
     ),
     *(
         Witness("HRD-11", f"the {role.replace('_', ' ')} goes", put(f"{role}!DeletionPolicy", "Delete"))
-        for role in ("orders_table", "audit_table", "bucket", "processor_logs")
+        for role in ("orders_table", "audit_table", "bucket", "processor_logs", "dlq", "second_queue")
     ),
     Witness("HRD-11", "replacing deletes by default", drop("bucket!UpdateReplacePolicy")),
     Witness("HRD-11", "replacing deletes", put("bucket!UpdateReplacePolicy", "Delete")),
     Witness(
         "HRD-11",
         "objects expire",
-        put("bucket.LifecycleConfiguration", {"Rules": [{"Status": "Enabled", "ExpirationInDays": 1}]}),
+        expiring({"ExpirationInDays": 1}),
     ),
     Witness(
         "HRD-11",
@@ -844,6 +856,7 @@ HARDENING = [
         add("Empty", "Custom::S3AutoDeleteObjects", {"BucketName": ref("bucket")}),
     ),
     Witness("HRD-15", "no second queue", drop("dlq.RedrivePolicy")),
+    Witness("HRD-15", "after four tries", put("dlq.RedrivePolicy.maxReceiveCount", 4)),
     Witness("HRD-15", "after a hundred tries", put("dlq.RedrivePolicy.maxReceiveCount", 100)),
     Witness(
         "HRD-15",
@@ -865,6 +878,20 @@ EFFECTS = [
         put("topic_key.KeyPolicy.Statement.0.Principal", {"AWS": "999999999999"}),
     ),
     Witness("HRD-19", "turned off", put("processor.ReservedConcurrentExecutions", 0)),
+    Witness("HRD-21", "the key goes with the stack", of_data_key("DeletionPolicy", "Delete")),
+    Witness("HRD-21", "replacing the key deletes it", of_data_key("UpdateReplacePolicy", "Delete")),
+    Witness("HRD-22", "the orders can be deleted", put("orders_table.DeletionProtectionEnabled", False)),
+    Witness("HRD-22", "the audit can be deleted", put("audit_table.DeletionProtectionEnabled", False)),
+    Witness("HRD-23", "no life cycle", drop("bucket.LifecycleConfiguration")),
+    Witness("HRD-23", "turned off", put("bucket.LifecycleConfiguration.Rules.0.Status", "Disabled")),
+    Witness(
+        "HRD-23", "of a part", put("bucket.LifecycleConfiguration.Rules.0.Prefix", "processed-data/2031/")
+    ),
+    Witness(
+        "HRD-23",
+        "uploads stay",
+        drop("bucket.LifecycleConfiguration.Rules.0.AbortIncompleteMultipartUpload"),
+    ),
 ]
 WITNESSES = [*CORE, *SERVERLESS, *ERRORS, *SECURITY, *WIDER, *MONITORING, *NAMING, *HARDENING, *EFFECTS]
 
@@ -909,21 +936,12 @@ def check_evidence(results: list[Result], base: Base) -> None:
 
 TRUSTED = {"Effect": "Allow", "Principal": LAMBDA}
 HARMLESS: dict[str, Change] = {
-    "objects would expire": put(
-        "bucket.LifecycleConfiguration", {"Rules": [{"Status": "Disabled", "ExpirationInDays": 1}]}
+    "objects would expire": expiring({"Status": "Disabled", "ExpirationInDays": 1}),
+    "noncurrent versions expire": expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 90}}),
+    "uploads that were not finished expire": expiring(
+        {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
     ),
-    "noncurrent versions expire": put(
-        "bucket.LifecycleConfiguration",
-        {"Rules": [{"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 90}}]},
-    ),
-    "uploads that were not finished expire": put(
-        "bucket.LifecycleConfiguration",
-        {"Rules": [{"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}]},
-    ),
-    "objects elsewhere expire": put(
-        "bucket.LifecycleConfiguration",
-        {"Rules": [{"Status": "Enabled", "ExpirationInDays": 1, "Prefix": "elsewhere/"}]},
-    ),
+    "objects elsewhere expire": expiring({"ExpirationInDays": 1, "Prefix": "elsewhere/"}),
     "Lambda may do all but something": put(
         "audit_role.AssumeRolePolicyDocument.Statement", [{**TRUSTED, "NotAction": "sts:TagSession"}]
     ),
@@ -997,4 +1015,4 @@ def test_one_bad_order_takes_a_mapping_and_a_handler(
     assert statuses(results)["HRD-03"] is (Status.FAIL if fails else Status.PASS)
 
 
-AUDIT = (ROOT / "lambda/nodejs/audit/index.js").read_text(encoding="utf-8")
+AUDIT = (ROOT / "tests/fixtures/handlers/ours/nodejs/audit/index.js").read_text(encoding="utf-8")
