@@ -15,8 +15,12 @@ def client(service: str) -> Client:
     return boto3.client(service, region_name=REGION)
 
 
+def stack_name(environment: str) -> str:
+    """The stack of an environment."""
+    return f"{environment}-order-pipeline-backend"
+
+
 def outputs(environment: str) -> dict[str, str]:
     """What the environment's stack is made of, by the names of its outputs (ARC-10)."""
-    stack = f"{environment}-order-pipeline-backend"
-    (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    (found,) = client("cloudformation").describe_stacks(StackName=stack_name(environment))["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}

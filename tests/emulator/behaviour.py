@@ -219,16 +219,42 @@ class BucketGone:
             until(lambda: not pipeline.unaccounted(changes, stored=()), what="the audit records")
 
 
+def nothing_is_left(aws: Emulator) -> None:
+    ask = aws.client
+    assert ask("dynamodb").list_tables()["TableNames"] == []
+    assert ask("lambda").list_functions()["Functions"] == []
+    assert ask("lambda").list_event_source_mappings()["EventSourceMappings"] == []
+    assert not ask("sqs").list_queues().get("QueueUrls")
+    names = [role["RoleName"] for role in ask("iam").list_roles()["Roles"]]
+    assert [name for name in names if name.startswith("dev-")] == []
+
+
 class Destroy:
     def test_the_stack_is_destroyed_and_nothing_is_left(
         self, aws: Emulator, audited: Attested, pipeline: Pipeline, tmp_path: Path
     ) -> None:
         done = audited.destroy(aws, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
-        ask = aws.client
-        assert ask("dynamodb").list_tables()["TableNames"] == []
-        assert ask("lambda").list_functions()["Functions"] == []
-        assert ask("lambda").list_event_source_mappings()["EventSourceMappings"] == []
-        assert not ask("sqs").list_queues().get("QueueUrls")
-        names = [role["RoleName"] for role in ask("iam").list_roles()["Roles"]]
-        assert [name for name in names if name.startswith("dev-")] == []
+        nothing_is_left(aws)
+
+
+class Teardown:
+    def test_an_environment_is_torn_down_with_its_data(self, aws: Emulator, pipeline: Pipeline) -> None:
+        s3, bucket = aws.client("s3"), pipeline.bucket
+        if bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
+            s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        for key in ("once", "twice", "twice", "gone"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"data")
+        s3.delete_object(Bucket=bucket, Key="gone")
+        done = aws.script("teardown")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{bucket}: " in done.stdout
+        assert "dev-order-pipeline-backend: deleted" in done.stdout
+        assert bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]
+        nothing_is_left(aws)
+
+    def test_what_keeps_its_data_is_not_torn_down(self, aws: Emulator) -> None:
+        done = aws.script("teardown", "--env", "prod")  # of two, the last counts
+        assert done.returncode == 2
+        assert "prod keeps its data" in done.stderr

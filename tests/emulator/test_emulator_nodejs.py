@@ -84,5 +84,5 @@ class TestBucketGone(behaviour.BucketGone):
     pass
 
 
-class TestDestroy(behaviour.Destroy):
+class TestTeardown(behaviour.Teardown):
     pass
