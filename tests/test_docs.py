@@ -27,6 +27,16 @@ def test_what_is_made_has_not_drifted(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == docs.pages()[name], "run `make docs`"
 
 
+def test_a_control_is_covered_by_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for covered in ("by: [HRD-99]", "by: [AwsSolutions-S99]", "by: []"):
+        table = tmp_path / "controls.yaml"
+        control = f"{{id: S3.1, title: a control, {covered}}}"
+        table.write_text(f"source: s\nservices: [{{name: S3, page: p, controls: [{control}]}}]\n")
+        monkeypatch.setattr(docs, "CONTROLS", table)
+        with pytest.raises(ValueError, match=r"S3\.1: covered by .*which is not there"):
+            docs.controls(document.load())
+
+
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_every_kind_has_prose_and_an_example(name: str) -> None:
     assert docs.examples(KINDS[name])

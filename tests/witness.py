@@ -133,6 +133,7 @@ def assemble(units: Sequence[Unit], kind: str = "app") -> Assembly:
             declared_region=unit.region,
             metadata=unit.metadata,
         )
+        stack.protected = unit.protected
         assembly.add(stack)
     return assembly
 
@@ -196,7 +197,12 @@ def handwritten() -> Base:
 def _unit(assembly: Assembly) -> Unit:
     [stack] = assembly.stacks
     return Unit(
-        stack.name, dict(stack.template), stack.account, stack.declared_region, metadata=stack.metadata
+        stack.name,
+        dict(stack.template),
+        stack.account,
+        stack.declared_region,
+        metadata=stack.metadata,
+        protected=stack.protected,
     )
 
 

@@ -31,6 +31,8 @@ MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
 FLEET = re.compile(r"\$ compliance (fleet .*)\n[^`]*")
 DAY = "2026-11-25"
+CONTROLS = Path(__file__).with_name("controls.yaml")
+SCANNED = {"AwsSolutions-S1", "CKV_AWS_18"}  # rules of scanners that no requirement is about
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 
@@ -38,7 +40,7 @@ def pages() -> dict[str, str]:
     """Each page that is made, by its name."""
     own = document.load()
     rules.bind(own)
-    return {"requirements.md": requirements(own), "kinds.md": kinds(own)}
+    return {"requirements.md": requirements(own), "kinds.md": kinds(own), "controls.md": controls(own)}
 
 
 def main(folder: Path = Path("docs")) -> None:
@@ -99,6 +101,63 @@ def _requirement(requirement: Requirement) -> Iterator[str]:
 
 def _category(own: Document, requirement: Requirement) -> Category:
     return next(category for category in own.categories if category.id == requirement.category)
+
+
+# Security Hub's controls
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A control, and what covers it: requirements or scanners' rules (`by`), or why nothing need (`none`)."""
+
+    id: str
+    title: str
+    by: list[str] = []
+    none: str | None = None
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The controls of a service, in the order of AWS's page."""
+
+    name: str
+    page: str
+    controls: list[Control]
+
+
+class Controls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tools/controls.yaml holds."""
+
+    source: str
+    services: list[Service]
+
+
+def controls(own: Document) -> str:
+    """The page of controls. Raises ValueError where one is covered by nothing, or by what is not there."""
+    raw, _ = read_yaml(CONTROLS)
+    return "\n".join(_controls(own, msgspec.convert(raw, Controls))) + "\n"
+
+
+def _controls(own: Document, table: Controls) -> Iterator[str]:
+    yield from ("# Security Hub's controls", "", MADE, "")
+    yield f"Every control of [AWS Foundational Security Best Practices]({table.source}) for the services"
+    yield "that the pipeline is made of, and what covers it: [requirements](requirements.md), or scanners' rules."
+    known = {requirement.id: requirement for requirement in own.requirements}
+    rules = {name for requirement in own.requirements for name in requirement.confirmed_by} | SCANNED
+    for service in table.services:
+        yield from ("", f"## {service.name}", "", f"[AWS's page]({service.page})", "")
+        yield from ("| control | covered by |", "| --- | --- |")
+        for control in service.controls:
+            unknown = [name for name in control.by if name not in known and name not in rules]
+            if unknown or not (control.by or control.none):
+                raise ValueError(f"{control.id}: covered by {unknown or 'nothing'}, which is not there")
+            links = (_covering(name, known.get(name)) for name in control.by)
+            covered = "; ".join(links) or f"nothing: {control.none}"
+            yield f"| {control.id}: {control.title} | {covered} |"
+
+
+def _covering(name: str, requirement: Requirement | None) -> str:
+    if requirement is None:
+        return f"`{name}`"
+    return f"[{name}](requirements.md#{_anchor(requirement)}) {requirement.title}"
 
 
 # Kinds

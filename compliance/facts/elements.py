@@ -6,10 +6,11 @@ Each is a resource of a type of its own, with what the template says of it as pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from compliance.template.assembly import Assembly, Resource, Stack
-from compliance.template.intrinsics import Unknown
+from compliance.template.intrinsics import Unknown, Value
 
 
 class Element(Resource):
@@ -38,6 +39,14 @@ class Output(Element):
         return True if name is None else self.stack.resolver.condition(name)
 
 
+class StackElement(Element):
+    @cached_property
+    def properties(self) -> dict[str, Value]:
+        protected = self.stack.protected
+        unknown = Unknown("a template does not say whether its stack is protected against deletion")
+        return {**super().properties, "TerminationProtection": unknown if protected is None else protected}
+
+
 def _parameters(stack: Stack) -> Iterator[Element]:
     for name, raw in stack.template.get("Parameters", {}).items():
         if name != "BootstrapVersion":  # CDK's own, which the deployment checks
@@ -59,7 +68,7 @@ def _outputs(stack: Stack) -> Iterator[Element]:
 def _stacks(stack: Stack) -> Iterator[Element]:
     known = {"Name": stack.stack_name or stack.name, "Region": stack.region, "Account": stack.account}
     template = {key: stack.template[key] for key in ("Description", "Metadata") if key in stack.template}
-    yield Element(
+    yield StackElement(
         stack, stack.name, "stack", "", {key: value for key, value in known.items() if value} | template
     )
 
@@ -80,7 +89,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     ),
     "condition": frozenset({"Value"}),
     "output": frozenset({"Value", "Description", "Export", "Condition"}),
-    "stack": frozenset({"Name", "Region", "Account", "Description", "Metadata"}),
+    "stack": frozenset({"Name", "Region", "Account", "Description", "Metadata", "TerminationProtection"}),
 }
 
 

@@ -29,6 +29,7 @@ class Unit(msgspec.Struct, frozen=True):
     region: str | None = "us-east-1"
     metadata: Mapping[str, Place] = {}
     stack_name: str | None = None
+    protected: bool | None = None
 
 
 def add_statement(document: dict[str, Any], statement: dict[str, Any]) -> None:

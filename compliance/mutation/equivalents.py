@@ -632,7 +632,8 @@ def as_another_stack(change: Change) -> Change:
     def made(draft: Draft) -> None:
         beside = Draft({"Resources": {}}, {}, draft.environment, draft.unit, draft.base)
         change(beside)
-        draft.others.append(Unit(f"{draft.unit.name}Beside", beside.template))
+        protected = draft.unit.protected
+        draft.others.append(Unit(f"{draft.unit.name}Beside", beside.template, protected=protected))
 
     return made
 
@@ -855,4 +856,5 @@ def _unit(stack: Stack) -> Unit:
         stack.declared_region,
         stack.metadata,
         stack.stack_name,
+        stack.protected,
     )

@@ -406,19 +406,19 @@ def assemble(like: Assembly, units: Sequence[Unit], region: str | None) -> Assem
     assembly = Assembly(like.kind, like.path)
     assembly.assets = like.assets
     for unit in units:
-        assembly.add(
-            Stack(
-                assembly,
-                unit.name,
-                like.path / f"{unit.name}.template.json",
-                unit.template,
-                stack_name=unit.stack_name or unit.name,
-                account=unit.account,
-                region=unit.region or region,
-                declared_region=unit.region,
-                metadata=unit.metadata,
-            )
+        stack = Stack(
+            assembly,
+            unit.name,
+            like.path / f"{unit.name}.template.json",
+            unit.template,
+            stack_name=unit.stack_name or unit.name,
+            account=unit.account,
+            region=unit.region or region,
+            declared_region=unit.region,
+            metadata=unit.metadata,
         )
+        stack.protected = unit.protected
+        assembly.add(stack)
     return assembly
 
 

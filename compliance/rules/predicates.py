@@ -205,9 +205,10 @@ def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resou
             within = partial(lambda place, resource: places[resource.stack] == place, place)
             yield bound, within, f" in {place}"
         return
+    names = case.document.environment.besides(case.environment) if per else ()
+    others = [(name, find(case.document, other(case, name), None, name)) for name in names]
     yield bound, lambda _: True, f" in {case.environment}" if per else ""
-    for name in case.document.environment.besides(case.environment) if per else ():
-        wiring = find(case.document, other(case, name), None, name)
+    for name, wiring in others:
         yield wiring.bound, lambda _: True, f" in {name}"
 
 

@@ -135,6 +135,8 @@ class Stack:
         self.written = template  # as it was before its macros were expanded
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
+        # Against its deletion; None: the input does not say. A nested stack is as its root.
+        self.protected: bool | None = parent[0].protected if parent else None
         self.metadata = dict(metadata or {})
         self.lines = lines or Lines()
         self.parent = parent

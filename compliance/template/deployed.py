@@ -114,6 +114,7 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
     )
     for loaded in assembly.stacks:  # lines of a file that nobody has
         loaded.metadata = {key: (path, None) for key, (path, _) in loaded.metadata.items()}
+        loaded.protected = bool(stack.get("EnableTerminationProtection"))
     return Deployment(clients, assembly, physical, stack["StackStatus"])
 
 

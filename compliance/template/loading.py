@@ -193,21 +193,21 @@ class _Folder:
             known = metadata.get(key, (None, None))
             metadata[key] = (value[0] or known[0], value[1] or known[1])
         stack_name, arguments = (artifact["properties"].get(key) for key in ("stackName", "parameters"))
-        self.assembly.add(
-            Stack(
-                self.assembly,
-                name if name not in self.assembly else f"{self.folder.name}/{name}",
-                path,
-                template,
-                stack_name=stack_name if isinstance(stack_name, str) else name,
-                account=account,
-                region=bound or self.region,
-                declared_region=bound,
-                metadata=metadata,
-                arguments=arguments if isinstance(arguments, dict) else None,
-                lines=lines,
-            )
+        stack = Stack(
+            self.assembly,
+            name if name not in self.assembly else f"{self.folder.name}/{name}",
+            path,
+            template,
+            stack_name=stack_name if isinstance(stack_name, str) else name,
+            account=account,
+            region=bound or self.region,
+            declared_region=bound,
+            metadata=metadata,
+            arguments=arguments if isinstance(arguments, dict) else None,
+            lines=lines,
         )
+        stack.protected = artifact["properties"].get("terminationProtection") is True
+        self.assembly.add(stack)
 
     def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
         extra = artifact.get("additionalMetadataFile")

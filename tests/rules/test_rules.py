@@ -138,6 +138,11 @@ def of_data_key(attribute: str, value: str) -> Change:
     return change
 
 
+def unprotected(draft: Draft) -> None:
+    """Takes the stack's termination protection off."""
+    draft.unit = replace(draft.unit, protected=False)
+
+
 def alarms_without(name: str) -> Change:
     """Takes a property out of every alarm but the one on the processor's errors."""
 
@@ -887,6 +892,13 @@ EFFECTS = [
     Witness(
         "HRD-23", "of a part", put("bucket.LifecycleConfiguration.Rules.0.Prefix", "processed-data/2031/")
     ),
+    Witness("HRD-24", "a list of the bucket", put("bucket.AccessControl", "Private")),
+    Witness(
+        "HRD-24",
+        "writers own what they write",
+        put("bucket.OwnershipControls", {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}),
+    ),
+    Witness("HRD-25", "the stack can be deleted", unprotected),
     Witness(
         "HRD-23",
         "uploads stay",
