@@ -139,7 +139,8 @@ def controls(own: Document) -> str:
 def _controls(own: Document, table: Controls) -> Iterator[str]:
     yield from ("# Security Hub's controls", "", MADE, "")
     yield f"Every control of [AWS Foundational Security Best Practices]({table.source}) for the services"
-    yield "that the pipeline is made of, and what covers it: [requirements](requirements.md), or scanners' rules."
+    yield "that the pipeline is made of, and what covers it: [requirements](requirements.md), or rules of the"
+    yield "scanners."
     known = {requirement.id: requirement for requirement in own.requirements}
     rules = {name for requirement in own.requirements for name in requirement.confirmed_by} | SCANNED
     for service in table.services:
