@@ -26,6 +26,7 @@ from compliance.facts.subjects import Clue, Link, Subject, known
 from compliance.handlers.laws import LAWS
 from compliance.rules import KINDS, Kind
 from compliance.template.source import read_yaml
+from tools import costs
 
 MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
@@ -49,6 +50,8 @@ def main(folder: Path = Path("docs")) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     fleet = folder / "fleet.md"
     fleet.write_text(with_output(fleet.read_text(encoding="utf-8")), encoding="utf-8")
+    pipeline = folder / "pipeline.md"
+    pipeline.write_text(costs.page(pipeline.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_output(text: str) -> str:
