@@ -26,7 +26,7 @@ from compliance.facts.subjects import Clue, Link, Subject, known
 from compliance.handlers.laws import LAWS
 from compliance.rules import KINDS, Kind
 from compliance.template.source import read_yaml
-from tools import costs
+from tools import costs, generality
 
 MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
@@ -41,7 +41,8 @@ def pages() -> dict[str, str]:
     """Each page that is made, by its name."""
     own = document.load()
     rules.bind(own)
-    return {"requirements.md": requirements(own), "kinds.md": kinds(own), "controls.md": controls(own)}
+    made = {"requirements.md": requirements(own), "kinds.md": kinds(own), "controls.md": controls(own)}
+    return made | {"generality.md": generality.page()}
 
 
 def main(folder: Path = Path("docs")) -> None:

@@ -266,6 +266,7 @@ def _shown(call: Call) -> JSON:
         "error": call.error,
         "at": call.at,
         "writes": call.writes,
+        "after": call.after,
     }
 
 

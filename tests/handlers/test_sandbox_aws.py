@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -409,7 +410,7 @@ def test_sdk_v2_and_names_can_be_supplied() -> None:
     execution = execute(program, [EVENT], supplies)
     (outcome,) = execution.outcomes
     assert outcome.error is None
-    assert outcome.calls == (
+    assert tuple(msgspec.structs.replace(call, after=0.0) for call in outcome.calls) == (
         Call("s3", "PutObject", {"Bucket": "b", "Key": "function", "Body": "text"}, at="index.js:6"),
         Call("dynamodb", "PutItem", {"TableName": "t", "Item": {"id": {"N": "36"}}}, at="index.js:9"),
     )

@@ -242,7 +242,8 @@ class Child:
             self.record.loading.append(call)
         else:
             late = self.current.answered is not None
-            self.current.calls.append(msgspec.structs.replace(call, late=late))
+            after = time.monotonic() - self.current.began
+            self.current.calls.append(msgspec.structs.replace(call, late=late, after=after))
         return answer
 
     def _begin(self, invocation: Invocation) -> None:
