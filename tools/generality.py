@@ -27,10 +27,10 @@ HEAD = """\
 
 <!-- Made by `make docs`; edit what it is made of. -->
 
-Real documents of other teams, about stacks that this project did not know, restated sentence by sentence. *exact*:
-each requirement named passes on the corrected stack and fails on at least one wrong one, and the tests show both.
-*weaker*: less than the sentence is judged. *not*: nothing is. The documents with their stacks and variants are in
-[examples/documents](../examples/documents); none has a line of Python.
+Real documents of other teams, about stacks that this project did not know, restated sentence by sentence.
+*exact*: each requirement named passes on the corrected stack and fails on at least one wrong one, and the
+tests show both. *weaker*: less than the sentence is judged. *not*: nothing is. The documents with their stacks
+and variants are in [examples/documents](../examples/documents); none has a line of Python.
 """
 
 
