@@ -29,8 +29,8 @@ HEAD = """\
 
 Real documents of other teams, about stacks that this project did not know, restated sentence by sentence.
 *exact*: each requirement named passes on the corrected stack and fails on at least one wrong one, and the
-tests show both. *weaker*: less than the sentence is judged. *not*: nothing is. The documents with their stacks
-and variants are in [examples/documents](../examples/documents); none has a line of Python.
+tests show both. *weaker*: less than the sentence is judged. *not*: nothing is. The documents with their
+stacks and variants are in [examples/documents](../examples/documents); none has a line of Python.
 """
 
 
@@ -107,7 +107,8 @@ def unmet(bound: Bound, path: Path, inputs: Sequence[Input], *, handlers: bool) 
     found: dict[str, Status] = {}
     for given in inputs:
         options = Options(
-            **{"assembly" if path.is_dir() else "template": path},
+            assembly=path if path.is_dir() else None,
+            template=None if path.is_dir() else path,
             environment=given.environment,
             parameters=given.parameters,
             skip_scanners=True,
