@@ -133,27 +133,3 @@ def test_uploads(template: str, failing: set[str]) -> None:
     card = audit(options)
     assert statuses(card) == dict.fromkeys(failing, Status.FAIL)
     assert card.green is not bool(failing)
-
-
-# Other teams' documents: what their handlers must do
-
-DOCUMENTS = EXAMPLE.with_name("documents")
-# By folder: what the flawed handler fails.
-FLAWED = {
-    "api_events": {"API-01", "API-02", "API-03", "API-04", "API-05", "API-06"},
-    "inventory_kinesis": {"HND-01", "HND-02", "HND-03", "HND-05"},
-}
-
-
-def of_handlers(folder: str, template: Path) -> dict[str, Status]:
-    """What is not met of a document's requirements about handlers."""
-    document = DOCUMENTS / folder / "requirements.yaml"
-    card = audit(Options(template=template, requirements=document, skip_scanners=True))
-    return {id_: status for id_, status in statuses(card).items() if id_.startswith(("HND", "API"))}
-
-
-@pytest.mark.parametrize("folder", FLAWED)
-def test_the_handlers_of_other_teams_documents(folder: str) -> None:
-    assert of_handlers(folder, DOCUMENTS / folder / "corrected.yaml") == {}
-    found = of_handlers(folder, DOCUMENTS / folder / "flawed.yaml")
-    assert {id_ for id_, status in found.items() if status is Status.FAIL} == FLAWED[folder]

@@ -12,11 +12,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
-from compliance.auditing import Bound, Options, audit
+from compliance.auditing import DocumentAndRules, Options, audit
 from compliance.document.requirements import KEYED
 from compliance.model import Status
 from compliance.template.source import read_template, read_yaml
@@ -59,10 +60,15 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a stack is judged for: an environment, and values of the template's parameters."""
+    """What a stack is judged for: an environment, and values of the template's parameters.
+
+    `replace` makes it what the app would have made for that environment; `handlers` has its handlers run.
+    """
 
     environment: str | None = None
     parameters: Mapping[str, str] = {}
+    replace: tuple[tuple[str, str], ...] = ()
+    handlers: bool = True
 
 
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,10 +108,19 @@ def stack(folder: Path, name: str) -> Path:
 # Judging
 
 
-def unmet(bound: Bound, path: Path, inputs: Sequence[Input], *, handlers: bool) -> dict[str, Status]:
+def unmet(
+    document: DocumentAndRules, path: Path, inputs: Sequence[Input], *, handlers: bool
+) -> dict[str, Status]:
     """The requirements that a stack does not meet, for any of the inputs; handlers' apart unless they run."""
     found: dict[str, Status] = {}
     for given in inputs:
+        if given.replace:
+            with TemporaryDirectory() as folder:
+                alone = msgspec.structs.replace(given, replace=())
+                there = changed(path, Path(folder), given.replace)
+                rest = unmet(document, there, [alone], handlers=handlers and given.handlers)
+            found = rest | {id_: status for id_, status in found.items() if rest.get(id_) is not Status.FAIL}
+            continue
         options = Options(
             assembly=path if path.is_dir() else None,
             template=None if path.is_dir() else path,
@@ -114,21 +129,32 @@ def unmet(bound: Bound, path: Path, inputs: Sequence[Input], *, handlers: bool) 
             skip_scanners=True,
             skip_handlers=not handlers,
         )
-        for result in audit(options, ready=lambda _: bound).results:
-            if not result.settled and (handlers or result.id not in of_handlers(bound)):
+        for result in audit(options, load_document=lambda _: document).results:
+            if not result.settled and (handlers or result.id not in of_handlers(document)):
                 was = found.get(result.id)
                 found[result.id] = Status.FAIL if was is Status.FAIL else result.verdict.status
     return found
 
 
-def of_handlers(bound: Bound) -> frozenset[str]:
+def of_handlers(document: DocumentAndRules) -> frozenset[str]:
     """The requirements that run a handler."""
-    return frozenset(rule.requirement.id for rule in bound[1] if rule.requirement.kind in KEYED)
+    return frozenset(rule.requirement.id for rule in document[1] if rule.requirement.kind in KEYED)
 
 
 def made(folder: Path, variant: Variant, into: Path) -> Path:
     """Writes a variant of a folder's corrected stack."""
-    source = stack(folder, "corrected")
+    target = changed(stack(folder, "corrected"), into, variant.replace)
+    if variant.set:
+        template = target / "template.yaml" if target.is_dir() else target
+        data = read_template(template)[0]
+        for place, value in variant.set.items():
+            _set(data, place, value)
+        template.write_text(json.dumps(data), encoding="utf-8")
+    return target
+
+
+def changed(source: Path, into: Path, replace: Sequence[tuple[str, str]]) -> Path:
+    """A copy of a stack with texts replaced. Raises ValueError where one is not there."""
     target = into / source.name
     files = [target]
     if source.is_dir():
@@ -136,19 +162,13 @@ def made(folder: Path, variant: Variant, into: Path) -> Path:
         files = [path for path in target.rglob("*") if path.is_file()]
     else:
         shutil.copy(source, target)
-    for old, new in variant.replace:
+    for old, new in replace:
         holding = [path for path in files if old in path.read_text(encoding="utf-8")]
         if not holding:
-            raise ValueError(f"{variant.name}: nothing is {old!r}")
+            raise ValueError(f"{source}: nothing is {old!r}")
         for path in holding:
             text = path.read_text(encoding="utf-8").replace(old, new)
             path.write_text(text, encoding="utf-8")
-    if variant.set:
-        template = target / "template.yaml" if source.is_dir() else target
-        data = read_template(template)[0]
-        for place, value in variant.set.items():
-            _set(data, place, value)
-        template.write_text(json.dumps(data), encoding="utf-8")
     return target
 
 
@@ -185,6 +205,9 @@ def _lines() -> Iterator[str]:
             _counts("all", list(restated.values())),
         ],
     )
+    yield from ("", "Documents of this project's own, to try the language where it had not been:", "")
+    own = [(name, str(len(p.failing)), str(len(p.variants))) for name, p in proofs.items() if not p.sentences]
+    yield from _table(("document", "requirements", "variants"), own)
     for name, p in restated.items():
         yield from ("", f"## {name}", "")
         rows = [(s.says, ", ".join(s.by), p.how(s), s.lacks or s.weaker or "") for s in p.sentences]

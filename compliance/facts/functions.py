@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from compliance.cel import Failed, Function, Host
-from compliance.facts import alarms, dynamic, events, keys, network, policy
+from compliance.facts import alarms, code, dynamic, events, keys, network, policy
 from compliance.facts.elements import elements
 from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World, names_in_template
 from compliance.facts.references import denoted, denotes, leaves, region_of
@@ -134,6 +134,23 @@ def _dynamic(value: Any) -> Any:
     value.world.read(value.resource, value.path, value.value)
     found = dynamic.dynamic(value.world.assembly, value.value, value.resource, value.path)
     return value.world.fact(found, value.resource)
+
+
+def _texts(value: Any) -> list[Scalar]:
+    """Every text in a resource, as the template writes it: what functions are given, too."""
+    thing = thing_of(value)
+    return [
+        Scalar(thing.world, thing.resource, path, text) for path, text in _written(thing.resource.raw, "")
+    ]
+
+
+def _written(raw: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each text of a template's data, with its path."""
+    if isinstance(raw, dict | list):
+        for key, child in raw.items() if isinstance(raw, dict) else enumerate(raw):
+            yield from _written(child, f"{path}.{key}".lstrip("."))
+    elif isinstance(raw, str):
+        yield path, raw
 
 
 def _raw(value: Any) -> Any:
@@ -317,6 +334,14 @@ def whole(value: Any) -> int:
     return found
 
 
+def _range(number: Any) -> list[int]:
+    """The indexes of a list of so many items. Raises Failed where they are too many."""
+    count = whole(number)
+    if count > 1_000:
+        raise Failed(f"range({count}): too many")
+    return list(range(count))
+
+
 def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
     """Whether a rule of a security group is about a port."""
     return _of_record("covers")(rule, whole(port), protocol)
@@ -418,6 +443,14 @@ FACTS: Mapping[str, Fact] = {
     "users": Fact(of_resource(_users), "what uses a parameter or a condition", gives=Resource, many=True),
     "refers": Fact(_refers, "whether a resource or a value refers to a resource", (2, 2)),
     "raw": Fact(_raw, "the resource as the template has it, functions unresolved"),
+    "texts": Fact(_texts, "every text in a resource, as the template writes it"),
+    "files": Fact(
+        of_resource(code.files),
+        "the files of a function's code or of a layer: `path`, `text`, `size`",
+        gives=code.File,
+        many=True,
+    ),
+    "range": Fact(_range, "the numbers from 0 to below a number: `range(size(self.Stages))`", many=True),
     "json": Fact(_json, "what a JSON text holds, with references kept"),
     "version": Fact(_version, "a version, which compares by its numbers"),
     "cidr": Fact(_cidr, "a range of addresses; contains(), overlaps(), public, world, bits"),
@@ -460,6 +493,7 @@ FACTS: Mapping[str, Fact] = {
     "subnet_kind": Fact(
         of_resource(network.subnet_kind), "public, private or isolated, by the routes of a subnet"
     ),
+    "zone": Fact(of_resource(network.zone), "the availability zone of a subnet"),
     "reaches": Fact(_reaches, "whether a resource or a range of addresses reaches another's port", (3, 3)),
     "alarms_on": Fact(
         of_resource(alarms.alarms_on),

@@ -151,6 +151,21 @@ MANAGED: Mapping[str, Sequence[str]] = {
         "xray:GetSamplingStatisticSummaries",
     ),
     BASIC_EXECUTION: LOG_ACTIONS,
+    "CloudWatchLambdaInsightsExecutionRolePolicy": LOG_ACTIONS,
+    "service-role/AmazonAPIGatewayPushToCloudWatchLogs": (
+        *LOG_ACTIONS,
+        *("logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents"),
+    ),
+    "service-role/AmazonECSTaskExecutionRolePolicy": (
+        *("ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability"),
+        *("ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"),
+        *("logs:CreateLogStream", "logs:PutLogEvents"),
+    ),
+    "service-role/AWSLambdaKinesisExecutionRole": (
+        *("kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"),
+        *("kinesis:GetShardIterator", "kinesis:ListShards", "kinesis:ListStreams"),
+        *("kinesis:SubscribeToShard", *LOG_ACTIONS),
+    ),
     "service-role/AWSLambdaDynamoDBExecutionRole": (
         *(
             "dynamodb:DescribeStream",

@@ -270,6 +270,39 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
     return "private" if "private" in kinds else "isolated"
 
 
+def zone(assembly: Assembly, subnet: Resource) -> str:
+    """The availability zone of a subnet, by its name or id, or by its number among the region's.
+
+    Raises Undecided where it is not known, or where numbers and names stand side by side.
+    """
+    forms = assembly.once(_zones)
+    own = forms[subnet]
+    if isinstance(own, Unknown):
+        raise Undecided(own.why)
+    region = show(subnet.stack.pseudo("AWS::Region"))
+    if isinstance(own, int):
+        if any(isinstance(other, str) for other in forms.values()):
+            raise Undecided(f"which zone is number {own} of {region}")
+        return f"zone {own} of {region}"
+    return own
+
+
+def _zones(assembly: Assembly) -> Mapping[Resource, str | int | Unknown]:
+    return {subnet: _zone(assembly, subnet) for subnet in assembly.resources(SUBNET)}
+
+
+def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
+    """A zone's name or id; its number where it is one of Fn::GetAZs."""
+    match subnet.raw.get("Properties", {}).get("AvailabilityZone"):
+        case {"Fn::Select": [index, {"Fn::GetAZs": _}]} if isinstance(number := to_number(index), int):
+            return number
+    for path in ("AvailabilityZone", "AvailabilityZoneId"):
+        value = subnet.get(path)
+        if value is not NO_VALUE:
+            return assembly.text(value) or Unknown(why_unknown(value) or f"the zone {show(value)}")
+    return Unknown(f"AWS chooses the zone of {subnet.logical_id}")
+
+
 def _tables(assembly: Assembly) -> Mapping[Resource, Resource | Unknown]:
     """The route table of each subnet that is associated with one."""
     found: dict[Resource, Resource | Unknown] = {}

@@ -27,6 +27,7 @@ from compliance.template.intrinsics import (
     Text,
     Unknown,
     Value,
+    join,
     parts_of,
     show,
     to_bool,
@@ -34,10 +35,10 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS, PHYSICAL_NAMES
+from compliance.template.physical_names import DEFAULTS, name_property
 from compliance.template.properties import places
 from compliance.template.resolver import names_in_sub
-from compliance.template.schemas import name_property, takes_tags
+from compliance.template.schemas import tag_property, takes_tags
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -283,9 +284,17 @@ class Scalar(_Placed):
         forms = wanted(self.resource.type, self.path)
         if denoted(self.world.assembly, self.value, target.type, forms=forms) is target:
             return True
+        if self._names(target) and (not forms or "name" in forms):
+            return True
         if why := why_unknown(self.value):
             raise Undecided(why)
         return False
+
+    def _names(self, target: Resource) -> bool:
+        """Whether it is the resource's name, written out."""
+        path = name_property(target.type)
+        own = self.world.assembly.text(self.value)
+        return bool(path and own) and own == self.world.assembly.text(target.get(path or ""))
 
     def _is_text(self, other: Value) -> bool:
         """Whether two texts are one, in whatever spelling."""
@@ -328,23 +337,38 @@ class Scalar(_Placed):
         if name == "bool":
             self._noted()
             return NotImplemented if (answer := to_bool(self.value)) is None else answer
-        if name in _TESTS and isinstance(self.value, Ref | Pseudo | Text | Dynamic):
+        open_ = (Ref, Pseudo, Text, Dynamic)
+        looked_for = arguments[0].value if arguments and isinstance(arguments[0], Scalar) else None
+        if name in _TESTS and (isinstance(self.value, open_) or isinstance(looked_for, open_)):
             self._noted()
-            return self._tested(name, [a.plain() if isinstance(a, Host) else a for a in arguments])
+            return self._tested(name, arguments[0])
         return NotImplemented
 
-    def _tested(self, name: str, arguments: Sequence[Any]) -> bool:
-        """A test of a text of which parts are not known: decided where every such text passes, or none."""
-        written = self.world.assembly.written_out(self.value)
-        answers = {_TESTS[name](text, *arguments) for text in self._samples(parts_of(written))}
+    def _tested(self, name: str, argument: Any) -> bool:
+        """A test of a text of which parts are not known: decided where every such text passes, or none.
+
+        What is not known is the same in the text and in what is looked for: a region, an account.
+        """
+        written = [self.world.assembly.written_out(self.value)]
+        if isinstance(argument, Scalar):
+            argument._noted()
+            written.append(self.world.assembly.written_out(argument.value))
+        else:
+            written.append(argument.plain() if isinstance(argument, Host) else argument)
+        answers = {_TESTS[name](*texts) for texts in self._samples_of(written)}
         if len(answers) != 1:
             raise Undecided(f"{show(self.value)} is not known before the deployment")
         return answers.pop()
 
     def _samples(self, parts: Iterable[Part]) -> list[str]:
         """Texts that these parts may become."""
-        texts = [""]
-        for part in parts:
+        return [text for (text,) in self._samples_of([join(parts)])]
+
+    def _samples_of(self, values: Sequence[Value]) -> list[tuple[str, ...]]:
+        """What these texts may become together: one reference is one text wherever it stands."""
+        texts = [list(parts_of(value)) for value in values]
+        made: list[dict[Part, str]] = [{}]
+        for part in dict.fromkeys(part for parts in texts for part in parts):
             match part:
                 case Unknown(why=why):
                     raise Undecided(why)
@@ -353,9 +377,9 @@ class Scalar(_Placed):
                 case Ref():
                     choices = ("a-Name1", "Z9")  # what CloudFormation makes up
                 case _:
-                    choices = (part,)
-            texts = [text + choice for text in texts for choice in choices][:64]
-        return texts
+                    choices = (str(part),)
+            made = [{**known, part: choice} for known in made for choice in choices][:64]
+        return [tuple("".join(known[part] for part in parts) for parts in texts) for known in made]
 
 
 def _matches(text: str, pattern: str) -> bool:
@@ -505,7 +529,7 @@ def _deletion_policy(thing: Thing) -> Any:
 
 
 def _name(thing: Thing) -> Any:
-    path = PHYSICAL_NAMES.get(thing.resource.type) or name_property(thing.resource.type)
+    path = name_property(thing.resource.type)
     if path is None:
         return None
     return thing.world.wrap(thing.resource.get(path), thing.resource, path)
@@ -517,10 +541,11 @@ def _pseudo(name: str) -> Callable[[Thing], Any]:
 
 def _tags(thing: Thing) -> Any:
     resource = thing.resource
-    sets = [_tag_set(thing, place.value) for place in places(resource, "Tags")]
+    path = tag_property(resource.type) or "Tags"
+    sets = [_tag_set(thing, place.value) for place in places(resource, path)]
     # Of a global table each replica has tags: the table has those that all of them have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
-    return Node(thing.world, resource, "Tags", found)
+    return Node(thing.world, resource, path, found)
 
 
 def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:

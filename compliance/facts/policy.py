@@ -10,11 +10,10 @@ import msgspec
 from compliance.facts import iam
 from compliance.facts.authorization import Answer, may, policies_on
 from compliance.facts.patterns import covers_action
-from compliance.facts.references import denoted, holder_of
+from compliance.facts.references import arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, some
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Ref, Unknown
-from compliance.template.schemas import gives, read_only
+from compliance.template.intrinsics import Unknown
 
 Texts = tuple[str | Unknown, ...]
 ROLE = "AWS::IAM::Role"
@@ -114,19 +113,25 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
         return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
     if not isinstance(on, Resource):
         return may(assembly, role, action, on)
-    answers = [may(assembly, role, action, text) for text in _arns(assembly, on)]
+    answers = [may(assembly, role, action, text) for text in _arns(assembly, role, on)]
+    if len(answers) > 2 and (
+        denied := next((a for a in answers if a.statement and not a.statement.allow), None)
+    ):
+        return denied  # one ARN, in several spellings
     best = [answer for answer in answers if answer.allowed is True]
     best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
     return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
 
 
-def _arns(assembly: Assembly, resource: Resource) -> list[str]:
+def _arns(assembly: Assembly, role: Resource, resource: Resource) -> list[str]:
     """A resource's ARN, and that of what it holds (a bucket's objects, a log group's streams)."""
-    name = next((name for name in sorted(read_only(resource.type)) if name.endswith("Arn")), None)
-    ref = gives(resource.type)
-    attribute = None if name is None or (ref and ref.form == "arn") else name
-    text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+    text = assembly.text(arn_of(resource))
     if text is None:
         return []
+    if text.startswith("${"):
+        # What only the deployment knows: an ARN that the role's policies write out with its name is it, too.
+        written = [t for s in statements(assembly, role) for t in s.resources if isinstance(t, str)]
+        written = [t for t in written if t != text and holder_of(assembly, t) is resource]
+        return [text, f"{text}:*", *written]
     text = text.removesuffix(":*")
     return [text, f"{text}/*"] if resource.type == "AWS::S3::Bucket" else [text, f"{text}:*"]

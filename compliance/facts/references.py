@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 
 from compliance.template import schemas
@@ -126,13 +127,40 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
 
 def arn_of(resource: Resource) -> Ref:
     """The reference to a resource's ARN."""
-    attribute = "TopicArn" if resource.type == "AWS::SNS::Topic" else "Arn"
-    return Ref(resource.stack.name, resource.logical_id, attribute)
+    return Ref(resource.stack.name, resource.logical_id, _arn_attribute(resource.type))
+
+
+@cache
+def _arn_attribute(type_: str) -> str | None:
+    """The attribute that is a type's ARN, as the schemas say; None where `Ref` is."""
+    if type_ in FORMS:
+        return "TopicArn" if type_ == "AWS::SNS::Topic" else "Arn"
+    ref = schemas.gives(type_)
+    if ref and ref.form == "arn":
+        return None
+    known = sorted(schemas.read_only(type_))
+    return next((name for name in ("Arn", *known) if name in known and name.endswith("Arn")), "Arn")
+
+
+_LAST = re.compile(r"[/:](\$\{[^}]+\}|[^/:${}]+)$")
+
+
+@cache
+def _arn_attributes(type_: str) -> tuple[str | None, ...]:
+    """What stands in the place of an ARN: the ARN, and `Ref` of a type that has no form of its own."""
+    own = _arn_attribute(type_)
+    if type_ in FORMS:
+        return (own,)
+    return tuple(dict.fromkeys((own, None, *(["Arn"] if "Arn" in schemas.read_only(type_) else []))))
 
 
 def holder_of(assembly: Assembly, arn: str) -> Resource | None:
     """The resource that an ARN names, or what it names is part of: an object's bucket, an index's table."""
     found = assembly.once(_by_arn)
+    last = _LAST.search(arn)
+    own = found.get(last[1]) if last else None
+    if own and own.type not in FORMS and arn.split(":")[2:3] == [own.type.split("::")[1].lower()]:
+        return own  # written out with its `Ref`
     while arn not in found:
         cut = max(arn.rfind("/"), arn.rfind(":"))
         if cut <= 0:
@@ -143,10 +171,11 @@ def holder_of(assembly: Assembly, arn: str) -> Resource | None:
 
 def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
     found: dict[str, Resource] = {}
-    for resource in assembly.resources(*FORMS):
-        text = assembly.text(arn_of(resource))
-        if text:
-            found.setdefault(text.removesuffix(":*"), resource)
+    for resource in assembly.resources():
+        for attribute in _arn_attributes(resource.type):
+            text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+            if text:
+                found.setdefault(text.removesuffix(":*"), resource)
     return found
 
 
@@ -178,7 +207,10 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | 
             text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
             if text:
                 kind = schemas.gives(resource.type, attribute)
-                found.setdefault(text, []).append((resource, kind.form if kind else None))
+                entry = (resource, kind.form if kind else None)
+                found.setdefault(text, []).append(entry)
+                if text.endswith(":*"):  # a log group's ARN, with what is in it and without
+                    found.setdefault(text.removesuffix(":*"), []).append(entry)
     return found
 
 
@@ -206,6 +238,8 @@ def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
         return False
     wholes = (own for own in _wholes(assembly, target) if own in text)
     if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in wholes):
+        return True
+    if target.type not in FORMS and text.startswith(("arn:", "${")) and holder_of(assembly, text) is target:
         return True
     name = assembly.text(target.get(name_of(target.type)))
     return bool(name) and "arn:" not in text and _stands_in(str(name), text)

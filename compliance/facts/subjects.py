@@ -235,7 +235,8 @@ def _read(document: Document) -> Mapping[str, Subject]:
             if not TYPE.fullmatch(type_):
                 message = f"subjects.{name}.type: {type_!r} is no resource type; one is AWS::Service::Name"
                 raise document.error(message, "subjects", name, "type")
-            if "*" in type_ and type_ != "*" and not schemas.types(type_):
+            own = type_ == "*" or type_.startswith("Custom::")
+            if "*" in type_ and not own and not schemas.types(type_):
                 message = f"subjects.{name}.type: no resource type is {type_}"
                 raise document.error(message, "subjects", name, "type")
             if "*" not in type_ and type_.startswith(AWS_TYPES) and not schemas.is_known(type_):

@@ -284,7 +284,7 @@ class _Judged:
 
 def _shown(read: Read, about: Resource, *, alone: bool) -> str:
     value = "not set" if read.value is NO_VALUE else show(read.value) or "an empty text"
-    value = truncated(value, 200)
+    value = truncated(" ".join(value.split()) if "\n" in value else value, 200)
     value += " (the service's default)" if read.default else ""
     if alone and read.resource is about:
         return value

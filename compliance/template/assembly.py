@@ -29,9 +29,9 @@ from compliance.template.intrinsics import (
     why_unknown,
 )
 from compliance.template.paths import places
-from compliance.template.physical_names import FORMS
+from compliance.template.physical_names import FORMS, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
-from compliance.template.schemas import gives, is_known, problem
+from compliance.template.schemas import gives, identifier, is_known, problem
 from compliance.template.source import Lines, read_template
 from compliance.template.transforms import expand
 from compliance.template.wellformed import check_template
@@ -410,10 +410,11 @@ class Assembly:
         return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
 
     def _stated(self, resource: Resource, ref: Ref) -> Value:
-        """An attribute that is a property too (a parameter's `Value`), as stated; else the reference."""
-        if not ref.attribute or not _is_property(resource.type, ref.attribute):
+        """What is a property too, as stated: an attribute (a parameter's `Value`), the name that `Ref` is."""
+        path = ref.attribute or _identifying(resource.type)
+        if not path or not _is_property(resource.type, path):
             return ref
-        value = resource.get(ref.attribute)
+        value = resource.get(path)
         return ref if value is NO_VALUE or isinstance(value, list | dict) else self.written_out(value)
 
     def written_out(self, value: Value) -> Value:
@@ -557,6 +558,13 @@ def _pieces(pattern: str) -> tuple[str, ...]:
 def _is_property(type_: str, attribute: str) -> bool:
     """Whether an attribute of a type is one of its properties, which a template may state."""
     return _NAMES.fullmatch(attribute) is not None and is_known(type_) and problem(type_, attribute) is None
+
+
+@cache
+def _identifying(type_: str) -> str | None:
+    """The property that `Ref` gives: the name, where that alone identifies a resource of the type."""
+    name = name_property(type_)
+    return name if name and is_known(type_) and identifier(type_) == (name,) else None
 
 
 @cache

@@ -6,10 +6,12 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from compliance.template.intrinsics import (
@@ -364,6 +366,26 @@ class Resolver:
             return Unknown("the Base64 of a value that is not literal")
         return join([base64.b64encode(value.encode(errors="surrogatepass")).decode()])
 
+    def _cidr(self, argument: Any) -> Value:
+        """The first so many ranges of a block, each with so many bits of its own.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-cidr.html
+        """
+        given = [self.resolve(item) for item in argument] if isinstance(argument, list) else []
+        block, count, bits = (*given, None, None, None)[:3]
+        if unknown := next((value for value in given if isinstance(value, Unknown)), None):
+            return unknown
+        number, own = to_number(count), to_number(bits)
+        try:
+            network = ipaddress.ip_network(block if isinstance(block, str) else "", strict=False)
+            if not isinstance(number, int) or not isinstance(own, int) or not 0 < number <= 256:
+                raise ValueError
+            ranges = network.subnets(new_prefix=network.max_prefixlen - own)
+            found = [str(one) for one in islice(ranges, number)]
+        except ValueError:
+            return Unknown("Fn::Cidr is decided when the stack is deployed")
+        return found if len(found) == number else Unknown("Fn::Cidr beyond the block's end")
+
     def _length(self, argument: Any) -> Value:
         value = self.resolve(argument)
         if isinstance(value, list):
@@ -468,6 +490,7 @@ _RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
     "Fn::ImportValue": Resolver._import,
     "Fn::GetStackOutput": Resolver._stack_output,
     "Fn::Base64": Resolver._base64,
+    "Fn::Cidr": Resolver._cidr,
     "Fn::Length": Resolver._length,
     "Fn::ToJsonString": Resolver._to_json,
     **{

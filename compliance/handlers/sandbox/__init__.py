@@ -113,7 +113,8 @@ class Call(msgspec.Struct, frozen=True):
     `error` names the error the stand-in answered with; `at` is the code line, `index.js:42`.
     `late`: it was made after the handler had answered, or not waited for. Lambda would finish it when the
     next event comes, if one does. `refused` are the entries of a batch (SendMessageBatch, BatchWriteItem)
-    that alone failed: the answer says so, and no error is raised. `after` is when it was made: seconds after the invocation began.
+    that alone failed: the answer says so, and no error is raised.
+    `after` is when it was made: seconds after the invocation began.
     """
 
     service: str
