@@ -117,8 +117,18 @@ def is_metric(assembly: Assembly, metric: Metric, target: Resource, name: str) -
     namespace, wanted = WATCHED[target.type]
     if (metric.namespace, metric.name) != (namespace, name) or len(metric.dimensions) != 1:
         return False
+    if _of_another_account(assembly, metric):
+        return False
     [(dimension, value)] = metric.dimensions
     return dimension == wanted and denoted(assembly, value, target.type, forms=forms_of(wanted)) is target
+
+
+def _of_another_account(assembly: Assembly, metric: Metric) -> bool:
+    """Whether a query asks another account for the metric: a monitoring account may."""
+    query, _, rest = metric.path.partition(".MetricStat")
+    account = metric.resource.get(f"{query}.AccountId") if rest else NO_VALUE
+    own = metric.resource.stack.pseudo("AWS::AccountId")
+    return account is not NO_VALUE and assembly.text(account) != assembly.text(own)
 
 
 def forms_of(dimension: str) -> Forms:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from compliance.facts.authorization import conditions_of, policies_on
-from compliance.facts.conditions import UNKNOWN, Key, hold, known
+from compliance.facts.conditions import ABSENT, UNKNOWN, Key, Lookup, hold, known
 from compliance.facts.iam import Statement, doubt
 from compliance.facts.references import denoted_at
 from compliance.facts.truth import Truth
@@ -42,9 +42,10 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[tuple[Statement
         if not statement.allow and "Effect" not in statement.open:
             continue
         for who in _strangers(statement, resource, assembly):
-            if hold(statement.conditions, _key) is False:
+            lets = [why for key, why in _requests(statement, who, assembly) if holds(statement, key)]
+            if not lets:
                 continue
-            why = doubt(statement)
+            why = doubt(statement) or (None if None in lets else lets[0])
             tests = conditions_of(statement)
             yield statement, f"{who}{f' if {tests}' if tests else ''}", Unknown(why) if why else True
     if resource.type == FUNCTION:
@@ -55,12 +56,37 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[tuple[Statement
                 yield url, "everybody, by its URL", True
 
 
-def _key(name: str) -> Key:
-    """What a stranger's request has for a condition key: what it pleases, but for the account.
+def holds(statement: Statement, key: Lookup) -> bool:
+    return hold(statement.conditions, key) is not False
 
-    An organisation (`aws:PrincipalOrgID`) is more than the account.
+
+def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tuple[Lookup, str | None]]:
+    """What strangers' requests have for a condition key: what they please, but for the account.
+
+    An organisation (`aws:PrincipalOrgID`) is more than the account. Those whom the conditions name are
+    strangers, too, unless they are of the account; and who is nobody has no account at all. Beside each, why
+    it may be no stranger.
     """
-    return known(_THEIRS[name]) if name in _THEIRS else UNKNOWN
+
+    def of(theirs: Mapping[str, Key]) -> Lookup:
+        return lambda name: theirs.get(name, UNKNOWN)
+
+    yield of({name: known(value) for name, value in _THEIRS.items()}), None
+    if who in EVERYBODY:
+        yield of(dict.fromkeys(_THEIRS, ABSENT)), None
+    own = assembly.text(statement.resource.stack.pseudo("AWS::AccountId"))
+    tests = [test for tests in statement.conditions.values() for test in tests.items()]
+    named = {value for name, values in tests if name.lower() in _THEIRS for value in values}
+    for account in sorted({_account(value) or "" for value in named} - {"", "*", own}):
+        if re.fullmatch(r"\d{12}", account):
+            arns = [value for value in named if f":{account}:" in value] or [f"arn:*:*:*:{account}:*"]
+            why = None if (own or "").isdigit() else f"whether {account} is this account is not known"
+            for arn in arns:
+                yield of({n: known(account if n in _ACCOUNTS else arn) for n in _THEIRS}), why
+
+
+EVERYBODY = ("everybody", "everybody but some")
+_ACCOUNTS = frozenset(name for name, value in _THEIRS.items() if value == STRANGER)
 
 
 def _strangers(statement: Statement, resource: Resource, assembly: Assembly) -> Iterator[str]:

@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compliance.facts.truth import Truth, every, negated, some
-from compliance.template.assembly import Assembly
-from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Text,
+    Unknown,
+    Value,
+    show,
+    to_bool,
+    to_list,
+    why_unknown,
+)
 
 _MISSING = object()
 
@@ -30,12 +39,22 @@ def _key(key: str, wanted: Any, event: Any) -> Truth:
     if key == "$or":
         return some(passes(one, event) for one in to_list(wanted))
     found = event.get(key, _MISSING) if isinstance(event, dict) else _MISSING
+    if found is _MISSING and isinstance(event, Image):
+        return _open(key, wanted)
     if isinstance(wanted, dict):
         return passes(wanted, found)
     if not isinstance(wanted, list):
         return Unknown(f"{show(wanted)} is no filter's value")
     values = found if isinstance(found, list) else [found]
     return some(_one(test, value) for test in wanted for value in values or [_MISSING])
+
+
+def _open(key: str, wanted: Any) -> Truth:
+    """What a filter by an attribute that an item may have lets through: by its values some, or none."""
+    if isinstance(wanted, dict):
+        return every(_open(key, below) for below in wanted.values())
+    sure = all(isinstance(test, dict) and "exists" in test for test in to_list(wanted))
+    return Unknown(f"whether an item has {key} is not known") if sure else False
 
 
 def _one(test: Any, value: Any) -> Truth:
@@ -122,25 +141,49 @@ def stopped(
 # What comes: changes of a table's items, and messages. Values vary, so that a filter by one of them shows.
 
 
-def _change(kind: str, number: int) -> Any:
-    keys = {"id": {"S": f"key-{number}"}}
-    image = {**keys, "value": {"N": str(number)}}
+class Image(dict[str, Any]):
+    """An item of which the keys alone are known: whether it has another attribute, nobody knows."""
+
+
+def _change(kind: str, number: int, names: Mapping[str, str], **more: Any) -> Any:
+    keys = {name: {type_: f"{number}" if type_ == "N" else f"key-{number}"} for name, type_ in names.items()}
+    image = Image(keys)
     images = {"INSERT": ("NewImage",), "REMOVE": ("OldImage",)}.get(kind, ("NewImage", "OldImage"))
-    data = {"ApproximateCreationDateTime": 1_700_000_000 + number, "Keys": keys, "SizeBytes": 59}
+    size = 59 if number == 1 else 390_000
+    data = {"ApproximateCreationDateTime": 1_700_000_000 + number, "Keys": keys, "SizeBytes": size}
     return {
         "eventID": f"event-{number}",
         "eventName": kind,
         "eventVersion": "1.1",
         "eventSource": "aws:dynamodb",
         "dynamodb": {**data, "StreamViewType": "NEW_AND_OLD_IMAGES", **dict.fromkeys(images, image)},
+        **more,
     }
 
 
-CHANGES = tuple(
-    (f"a change of kind {kind}", _change(kind, number))
-    for kind in ("INSERT", "MODIFY", "REMOVE")
-    for number in (1, 20)
-)
+def changes(table: Resource) -> list[tuple[str, Any]]:
+    """Changes of a table's items; by their time to live, where the table has one."""
+    keys = [entry.get("AttributeName") for entry in _dicts(table.get("KeySchema"))]
+    names = {name: "S" for name in keys if isinstance(name, str)}
+    for entry in _dicts(table.get("AttributeDefinitions")):
+        if entry.get("AttributeName") in names:
+            names[str(entry["AttributeName"])] = str(entry.get("AttributeType"))
+    found = [
+        (f"a change of kind {kind}", _change(kind, number, names))
+        for kind in ("INSERT", "MODIFY", "REMOVE")
+        for number in (1, 20)
+    ]
+    if to_bool(table.get("TimeToLiveSpecification.Enabled")) is True:
+        expired = _change("REMOVE", 1, names, userIdentity=TIME_TO_LIVE)
+        found.append(("the removal of an item whose time to live is over", expired))
+    return found
+
+
+def _dicts(value: Value) -> list[dict[str, Value]]:
+    return [entry for entry in to_list(value) if isinstance(entry, dict)]
+
+
+TIME_TO_LIVE = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 MESSAGES = (
     ("a message that is no JSON", {"messageId": "1", "eventSource": "aws:sqs", "body": "text"}),
     (

@@ -187,11 +187,18 @@ MANAGED: Mapping[str, Sequence[str]] = {
 }
 
 
+# And those that allow all but some.
+MANAGED_BUT: Mapping[str, Sequence[str]] = {"PowerUserAccess": ("iam:*", "organizations:*", "account:*")}
+
+
 def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
     """What managed policies allow that no stack here holds; one of which that is not known is unknown."""
     for policy in _foreign(assembly, arns):
         name = str(policy).partition(":iam::aws:policy/")[2]
-        if isinstance(policy, Unknown) or name not in MANAGED:
+        if isinstance(policy, str) and name in MANAGED_BUT:
+            but = tuple(MANAGED_BUT[name])
+            yield Statement(True, (), but, ("*",), (), (), (), {}, holder, path)
+        elif isinstance(policy, Unknown) or name not in MANAGED:
             why = policy.why if isinstance(policy, Unknown) else policy
             yield _unknown(holder, path, Unknown(f"what {why} allows"))
         else:

@@ -47,6 +47,7 @@ WANTED: Mapping[tuple[str, str], Forms] = {
     ("AWS::Lambda::Function", "Layers"): ARN,
     ("AWS::Lambda::Function", "LoggingConfig.LogGroup"): NAME,
     ("AWS::Lambda::Permission", "FunctionName"): _FUNCTION,
+    ("AWS::Lambda::Url", "TargetFunctionArn"): _FUNCTION,
     ("AWS::S3::Bucket", "LoggingConfiguration.DestinationBucketName"): NAME,
     ("AWS::S3::BucketPolicy", "Bucket"): NAME,
     ("AWS::SNS::TopicPolicy", "Topics"): ARN,
@@ -177,6 +178,23 @@ def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
             if text:
                 found.setdefault(text.removesuffix(":*"), resource)
     return found
+
+
+def unknown_qualifier(assembly: Assembly, value: Value, function: Resource) -> str | None:
+    """The alias or version that a text names behind a function, where no stack here has it."""
+    if isinstance(value, Ref):
+        return None
+    text, own = assembly.text(value) or "", assembly.text(function.ref) or ""
+    before, _, qualifier = text.rpartition(":")
+    if not own or not before.endswith(own) or qualifier == "$LATEST":
+        return None
+    aliases = assembly.resources("AWS::Lambda::Alias")
+    there = any(
+        assembly.text(alias.get("Name")) == qualifier
+        and denoted(assembly, alias.get("FunctionName"), FUNCTION) is function
+        for alias in aliases
+    )
+    return None if there else qualifier
 
 
 def _function(assembly: Assembly, text: str) -> Resource | None:

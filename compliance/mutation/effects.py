@@ -46,6 +46,8 @@ CONDITIONS: Mapping[str, Any] = {
     "on a service's behalf": {"StringEquals": {"aws:SourceAccount": "999999999999"}},
     "without TLS": {"Bool": {"aws:SecureTransport": "false"}},
     "from a page": {"StringLike": {"aws:Referer": "https://example.org/*"}},
+    "where it comes through an endpoint": {"Null": {"aws:SourceVpce": "false"}},
+    "with a tag of the call": {"ForAnyValue:StringEquals": {"aws:TagKeys": ["orders"]}},
 }
 DENIALS: Mapping[str, Any] = {
     "outright": {},
@@ -55,6 +57,9 @@ DENIALS: Mapping[str, Any] = {
     "without a tag": {"StringNotEquals": {"aws:PrincipalTag/team": "orders"}},
     "over TLS": {"Bool": {"aws:SecureTransport": "true"}},
     "after a past date": {"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}},
+    "outside of another region, if known": {"StringNotEqualsIfExists": {"aws:RequestedRegion": "eu-west-1"}},
+    "where it comes through no endpoint": {"Null": {"aws:SourceVpce": "true"}},
+    "to all but others": {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/another-*"}},
 }
 FILTERS: Mapping[str, Any] = {
     "inserts alone": {"eventName": ["INSERT"]},
@@ -63,6 +68,16 @@ FILTERS: Mapping[str, Any] = {
     "one item": {"dynamodb": {"Keys": {"id": {"S": ["one"]}}}},
     "JSON of one kind": {"body": {"kind": ["one"]}},
     "another source": {"eventSource": ["aws:kinesis"]},
+    "items that lacked it": {
+        "eventSource": ["aws:dynamodb"],
+        "dynamodb": {"OldImage": {"note": {"S": [{"exists": False}]}}},
+    },
+    "items that have it": {"dynamodb": {"NewImage": {"note": {"S": [{"exists": True}]}}}},
+    "small changes": {"dynamodb": {"SizeBytes": [{"numeric": ["<", 100]}]}},
+    "no beginning": {"eventName": [{"anything-but": {"prefix": "R"}}]},
+    "an end": {"eventName": [{"suffix": "T"}, {"suffix": "Y"}]},
+    "either of two": {"$or": [{"eventName": ["INSERT"]}, {"eventName": ["MODIFY"]}]},
+    "new images alone": {"dynamodb": {"StreamViewType": ["NEW_IMAGE"]}},
 }
 
 
@@ -93,6 +108,9 @@ def wire(check: Wire, case: Case) -> Iterator[Aim]:
     for what, pattern in FILTERS.items():
         filters = {"Filters": [{"Pattern": json.dumps(pattern)}]}
         yield Aim(f"a filter for {what}", mapping, put(mapping, "FilterCriteria", filters))
+    for qualifier in ("live", "1"):
+        name = {"Fn::Sub": f"${{{case.subject(check.function).logical_id}.Arn}}:{qualifier}"}
+        yield Aim(f"feeds {qualifier}", mapping, put(mapping, "FunctionName", name))
     both = {"Filters": [{"Pattern": json.dumps({"eventName": [name]})} for name in ("INSERT", "REMOVE")]}
     yield Aim("a filter for two kinds", mapping, put(mapping, "FilterCriteria", both))
 
@@ -263,12 +281,14 @@ def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
             yield Aim("no whole period", own, put(own, "Period", 45))
             yield Aim("no periods", own, put(own, "EvaluationPeriods", 0))
             queries = _ratio(own)
+            theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
             gone = [
                 e
                 for p in ("MetricName", "Namespace", "Dimensions", "Statistic", "Period")
                 for e in drop(own, p)
             ]
             yield Aim("by a ratio", own, (*gone, *put(own, "Metrics", queries)))
+            yield Aim("of another account", own, (*gone, *put(own, "Metrics", theirs)))
 
 
 def _ratio(alarm: Resource) -> list[dict[str, Any]]:
@@ -366,6 +386,13 @@ def _openings() -> Iterator[tuple[str, dict[str, Any]]]:
     organisation = {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}
     yield "to an organisation", {**EVERYBODY, "Condition": organisation}
     yield "to a service for anybody", {"Principal": {"Service": "s3.amazonaws.com"}}
+    own = {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}
+    for operator in ("StringEqualsIfExists", "StringNotEquals"):
+        yield f"by {operator}", {**EVERYBODY, "Condition": {operator: own}}
+    caller = {"StringEquals": {"aws:PrincipalAccount": "999999999999"}}
+    yield "to one account by its condition", {**EVERYBODY, "Condition": caller}
+    source = {"StringEquals": {"aws:SourceAccount": "999999999999"}}
+    yield "to a service for another", {"Principal": {"Service": "s3.amazonaws.com"}, "Condition": source}
 
 
 def _callable(function: Resource) -> Iterator[Aim]:
@@ -377,8 +404,14 @@ def _callable(function: Resource) -> Iterator[Aim]:
     ):
         more = add(function, "Open", "AWS::Lambda::Permission", {**call, "Principal": principal})
         yield Aim(f"called by {what}", function, more)
-    url = {"TargetFunctionArn": {"Fn::GetAtt": [function.logical_id, "Arn"]}, "AuthType": "NONE"}
-    yield Aim("called by its URL", function, add(function, "Open", "AWS::Lambda::Url", url))
+    theirs = "arn:aws:sns:us-east-1:999999999999:theirs"
+    for service, bound in (("sns", {"SourceArn": theirs}), ("s3", {"SourceAccount": "999999999999"})):
+        own = {**call, "Principal": f"{service}.amazonaws.com", **bound}
+        more = add(function, "Open", "AWS::Lambda::Permission", own)
+        yield Aim(f"called by {service} for another account", function, more)
+    for target in ({"Fn::GetAtt": [function.logical_id, "Arn"]}, {"Ref": function.logical_id}):
+        url = {"TargetFunctionArn": target, "AuthType": "NONE"}
+        yield Aim(f"called by its URL {target}", function, add(function, "Open", "AWS::Lambda::Url", url))
 
 
 def _service(resource: Resource) -> str:

@@ -189,6 +189,7 @@ def treat(value: str | None) -> Change:
     return each(ALARM, edit)
 
 
+BY_KEY = {"dynamodb": {"Keys": {"orderId": {"S": [{"exists": True}]}}}}
 BOTH = ("processor_role", "audit_role")
 STREAM, QUEUE, STORE = ("stream_mapping",), ("audit_mapping",), ("bucket",)
 DAY = {"ExpirationInDays": 1}
@@ -212,6 +213,20 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
         ("allowed to its account", on_condition("StringEquals", "aws:PrincipalAccount", HERE), BOTH),
         ("allowed since a past date", on_condition("DateGreaterThan", "aws:CurrentTime", "2020-01-01"), BOTH),
         ("allowed from anywhere", on_condition("IpAddress", "aws:SourceIp", "0.0.0.0/0"), BOTH),
+        (
+            "allowed by what is not sent",
+            on_condition("ForAllValues:StringEquals", "aws:TagKeys", ["a"]),
+            BOTH,
+        ),
+        (
+            "allowed through one endpoint if any",
+            on_condition("StringEqualsIfExists", "aws:SourceVpce", "vpce-1"),
+            BOTH,
+        ),
+        ("allowed through none", on_condition("Null", "aws:SourceVpce", "true"), BOTH),
+        ("denied through any endpoint", denied({"Null": {"aws:SourceVpce": "false"}}), BOTH),
+        ("denied by a tag of the call", denied({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a"]}}), BOTH),
+        ("denied to others", denied({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/other-*"}}), BOTH),
         ("denied without TLS", denied({"Bool": {"aws:SecureTransport": "false"}}), BOTH),
         ("denied elsewhere", denied({"StringNotEquals": {"aws:RequestedRegion": REGION}}), BOTH),
         ("denied through an endpoint", denied({"StringEquals": {"aws:SourceVpce": "vpce-1"}}), BOTH),
@@ -223,6 +238,11 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
                 "audit_role.PermissionsBoundary",
                 {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"},
             ),
+            BOTH,
+        ),
+        (
+            "a boundary of all but IAM",
+            put("audit_role.PermissionsBoundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
             BOTH,
         ),
         ("buckets deny others", refused(Condition=NOT_OURS), STORE),
@@ -256,6 +276,19 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
         ("no filters", put("stream_mapping.FilterCriteria", {"Filters": []}), STREAM),
         ("a filter for a beginning", filtered({"eventSource": [{"prefix": "aws:"}]}), STREAM),
         ("a filter for what is always there", filtered({"eventID": [{"exists": True}]}), STREAM),
+        ("a filter by the key", filtered(BY_KEY), STREAM),
+        ("a filter for all sizes", filtered({"dynamodb": {"SizeBytes": [{"numeric": [">=", 0]}]}}), STREAM),
+        ("a filter for all but none", filtered({"eventName": [{"anything-but": ["NEVER"]}]}), STREAM),
+        (
+            "a filter for either",
+            filtered({"$or": [{"eventName": ["INSERT", "MODIFY"]}, {"eventName": ["REMOVE"]}]}),
+            STREAM,
+        ),
+        (
+            "a filter for what nobody deletes",
+            filtered({"userIdentity": {"type": [{"exists": False}]}}),
+            STREAM,
+        ),
         ("a filter for all messages", filtered({}, mapping="audit_mapping"), QUEUE),
         ("no filters of messages", put("audit_mapping.FilterCriteria", {"Filters": []}), QUEUE),
         ("told of what is bad", subscribed({"NewStateValue": ["ALARM"]}, "MessageBody"), ()),
@@ -317,6 +350,14 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
             called(
                 "events.amazonaws.com",
                 SourceArn={"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/x"},
+            ),
+            ("audit_function",),
+        ),
+        (
+            "called by the account's topic",
+            called(
+                "sns.amazonaws.com",
+                SourceArn={"Fn::Sub": "arn:${AWS::Partition}:sns:${AWS::Region}:${AWS::AccountId}:t"},
             ),
             ("audit_function",),
         ),

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from functools import cache
 
 from compliance.document.requirements import OWN, load
-from compliance.facts.filters import CHANGES, MESSAGES, stopped
+from compliance.facts.filters import MESSAGES, changes, stopped
 from compliance.facts.iam import POLICIES, Statement, covers_action, statements
-from compliance.facts.references import denoted_at, in_words, misfit
+from compliance.facts.references import denoted_at, in_words, misfit, unknown_qualifier
 from compliance.facts.references import wanted as wanted_forms
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.model import Evidence, Verdict
@@ -63,6 +63,9 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
         said = f"the stream of {end.logical_id}" if of_table else end.logical_id
         item = evidence(mapping, *as_found(mapping, path, value, said, case, *types), path)
         tally.add(holds and (not of_table or "/stream/" in case.text(value)), item)
+    if qualifier := unknown_qualifier(case.assembly, mapping.get("FunctionName"), function):
+        found = f"{qualifier}, an alias or version that no stack here has"
+        tally.add(False, evidence(mapping, found, "the function itself, or an alias of it", "FunctionName"))
     _judge_filter(mapping, source, tally, case)
     enabled = decided(mapping.get("Enabled"))
     item = evidence(mapping, enabled, "true, or not set", "Enabled")
@@ -74,7 +77,7 @@ def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case)
     """What a filter stops never reaches the function, and a queue deletes it."""
     path = "FilterCriteria.Filters"
     filters = mapping.get(path)
-    events = CHANGES if source.type in TABLES else MESSAGES
+    events = changes(source) if source.type in TABLES else MESSAGES
     with tally.doubting():
         stopped_ = stopped(case.assembly, filters, events)
         if stopped_ is None:

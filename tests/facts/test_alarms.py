@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compliance.facts import alarms
-from compliance.facts.filters import CHANGES, MESSAGES, passes, stopped
+from compliance.facts.filters import MESSAGES, changes, passes, stopped
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
 from compliance.template.intrinsics import Unknown
 from compliance.template.loading import load_template
@@ -195,19 +195,39 @@ SOME = {
     "a prefix": [{"Pattern": json.dumps({"eventID": [{"prefix": "x"}]})}],
     "a number": [{"Pattern": json.dumps({"dynamodb": {"SizeBytes": [{"numeric": [">", 100]}]}})}],
     "an empty list": [{"Pattern": json.dumps({"eventName": []})}],
+    "a small number": [{"Pattern": json.dumps({"dynamodb": {"SizeBytes": [{"numeric": ["<", 100]}]}})}],
+    "a value": [{"Pattern": json.dumps({"dynamodb": {"NewImage": {"status": {"S": ["new"]}}}})}],
 }
 
 
 @pytest.mark.parametrize("filters", ALL.values(), ids=ALL)
 def test_filters_that_let_all_through(filters: Any, tmp_path: Path) -> None:
-    assert stopped(_assembly(tmp_path), filters, CHANGES) is None
+    assert stopped(_assembly(tmp_path), filters, changes(_orders(tmp_path))) is None
 
 
 @pytest.mark.parametrize("filters", SOME.values(), ids=SOME)
 def test_filters_that_stop_some(filters: Any, tmp_path: Path) -> None:
-    found = stopped(_assembly(tmp_path), filters, CHANGES)
+    found = stopped(_assembly(tmp_path), filters, changes(_orders(tmp_path)))
     assert found is not None
     assert found[1] is False
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_whether_an_item_has_an_attribute_nobody_knows(there: bool, tmp_path: Path) -> None:
+    pattern = {"dynamodb": {"OldImage": {"note": {"S": [{"exists": there}]}}}}
+    kinds = [{"eventName": ["INSERT"]}, {"eventName": ["MODIFY", "REMOVE"], **pattern}]
+    found = stopped(
+        _assembly(tmp_path), [{"Pattern": json.dumps(kind)} for kind in kinds], changes(_orders(tmp_path))
+    )
+    assert found is not None
+    assert isinstance(found[1], Unknown)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_a_time_to_live_removes_comes_too(enabled: bool, tmp_path: Path) -> None:
+    table = _orders(tmp_path, TimeToLiveSpecification={"AttributeName": "t", "Enabled": enabled})
+    filters = [{"Pattern": json.dumps({"userIdentity": {"type": [{"exists": False}]}})}]
+    assert (stopped(_assembly(tmp_path), filters, changes(table)) is not None) is enabled
 
 
 def test_filters_of_messages(tmp_path: Path) -> None:
@@ -221,10 +241,19 @@ def test_what_nobody_knows_is_unknown(tmp_path: Path) -> None:
         [{"Pattern": Unknown("open")}],
         [{"Pattern": '{"a": [{"cidr": "10.0.0.0/8"}]}'}],
     ):
-        found = stopped(_assembly(tmp_path), filters, CHANGES)
+        found = stopped(_assembly(tmp_path), filters, changes(_orders(tmp_path)))
         assert found is None or found[1] is False or isinstance(found[1], Unknown)
         assert found is not None
     assert isinstance(passes({"a": [{"wildcard": "x*"}]}, {"a": "xy"}), Unknown)
+
+
+def _orders(tmp_path: Path, **more: Any) -> Any:
+    keys = {"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]}
+    types = {"AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}]}
+    path = tmp_path / "orders.json"
+    table = {"Type": "AWS::DynamoDB::Table", "Properties": {**keys, **types, **more}}
+    path.write_text(json.dumps({"Resources": {"Orders": table}}))
+    return next(load_template(path).resources("AWS::DynamoDB::Table"))
 
 
 def _assembly(tmp_path: Path) -> Any:

@@ -21,6 +21,8 @@ STORED = {"Item": {"id": {"S": "a"}}}
         ("s3", "PutObject", {"Bucket": "arn:aws:s3:::b", "Key": "k"}, "ParamValidation"),
         ("s3", "PutObject", {"Bucket": "https://b.s3.amazonaws.com", "Key": "k"}, "ParamValidation"),
         ("s3", "PutObject", {"Bucket": "b/prefix", "Key": "k"}, "ParamValidation"),
+        ("s3", "PutObject", {"Bucket": f"b-{ACCOUNT}.s3.amazonaws.com", "Key": "k"}, "ParamValidation"),
+        ("s3", "PutObject", {"Bucket": "b.s3.eu-west-1.amazonaws.com", "Key": "k"}, "ParamValidation"),
         ("dynamodb", "PutItem", {"TableName": "t", **STORED}, None),
         (
             "dynamodb",

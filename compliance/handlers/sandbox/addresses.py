@@ -17,7 +17,7 @@ _NAME = r"[A-Za-z0-9_.-]+"
 ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
     "s3": (
         "Bucket",
-        rf"{_NAME}|arn:[\w-]+:s3[\w-]*:[^:]*:[^:]*:(accesspoint|outpost)[/:].+",
+        rf"(?!.*\.amazonaws\.com){_NAME}|arn:[\w-]+:s3[\w-]*:[^:]*:[^:]*:(accesspoint|outpost)[/:].+",
         *("ParamValidation", 0, "Invalid bucket name: {value}"),
     ),
     "dynamodb": (
