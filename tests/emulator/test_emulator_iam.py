@@ -1,7 +1,7 @@
 """Our evaluation of IAM's policies against the emulator's, on policies drawn at random.
 
-SimulatePrincipalPolicy of the emulator looks at a role's own policies: Allow and Deny, NotAction, NotResource and
-wildcards. It takes no context and no resource policies, so conditions are no part of this.
+SimulatePrincipalPolicy of the emulator looks at a role's own policies: Allow and Deny, NotAction, NotResource
+and wildcards. It takes no context and no resource policies, so conditions are no part of this.
 """
 
 from __future__ import annotations
