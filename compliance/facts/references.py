@@ -181,20 +181,26 @@ def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
 
 
 def unknown_qualifier(assembly: Assembly, value: Value, function: Resource) -> str | None:
-    """The alias or version that a text names behind a function, where no stack here has it."""
+    """The alias or version by which a value names a function, where no stack here has it."""
+    named = assembly.resource(value) if isinstance(value, Ref) else None
     if isinstance(value, Ref):
-        return None
+        return _other_version(assembly, named) if named and named.type == "AWS::Lambda::Alias" else None
     text, own = assembly.text(value) or "", assembly.text(function.ref) or ""
     before, _, qualifier = text.rpartition(":")
     if not own or not before.endswith(own) or qualifier == "$LATEST":
         return None
-    aliases = assembly.resources("AWS::Lambda::Alias")
-    there = any(
-        assembly.text(alias.get("Name")) == qualifier
-        and denoted(assembly, alias.get("FunctionName"), FUNCTION) is function
-        for alias in aliases
-    )
-    return None if there else qualifier
+    for alias in assembly.resources("AWS::Lambda::Alias"):
+        of = denoted(assembly, alias.get("FunctionName"), FUNCTION)
+        if of is function and assembly.text(alias.get("Name")) == qualifier:
+            return _other_version(assembly, alias)
+    return qualifier
+
+
+def _other_version(assembly: Assembly, alias: Resource) -> str | None:
+    """The version that an alias means, where it is written out: of which code it is, nobody knows."""
+    version = alias.get("FunctionVersion")
+    text = assembly.text(version)
+    return None if isinstance(version, Ref) or text in (None, "$LATEST") else f"{alias.logical_id} of {text}"
 
 
 def _function(assembly: Assembly, text: str) -> Resource | None:

@@ -363,8 +363,8 @@ def function_named(form: str) -> Change:
                 "literal name": name,
                 "literal arn": {"Fn::Sub": [account + "${name}", {"name": name}]},
                 "partial arn": {"Fn::Sub": ["${AWS::AccountId}:function:${name}", {"name": name}]},
-                "qualified": {"Fn::Sub": f"${{@{function}.Arn}}:live"},
-                "qualified name": {"Fn::Sub": f"${{@{function}}}:live"},
+                "qualified": {"Fn::Sub": f"${{@{function}.Arn}}:$LATEST"},
+                "qualified name": {"Fn::Sub": f"${{@{function}}}:$LATEST"},
             }[form]
 
     return change

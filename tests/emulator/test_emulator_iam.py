@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.facts.authorization import may
-from compliance.template.assembly import load_template
+from compliance.template.loading import load_template
 from emulator.ministack import Emulator
 
 ROUNDS = 40

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from compliance.facts.exposure import openings
-from compliance.template.assembly import load_template
 from compliance.template.intrinsics import Unknown
+from compliance.template.loading import load_template
 
 HERE = {"Ref": "AWS::AccountId"}
 THERE = "999999999999"

@@ -1,0 +1,49 @@
+"""Aliases and versions by which a mapping names its function."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compliance.facts.references import unknown_qualifier
+from compliance.template.loading import load_template
+
+FUNCTION = {"FunctionName": {"Ref": "F"}}
+VERSION = {"Type": "AWS::Lambda::Version", "Properties": FUNCTION}
+
+
+def alias(version: Any) -> dict[str, Any]:
+    own = {**FUNCTION, "Name": "live", "FunctionVersion": version}
+    return {"Type": "AWS::Lambda::Alias", "Properties": own}
+
+
+OWN = alias({"Fn::GetAtt": ["V", "Version"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "wanted"),
+    [
+        ({"Ref": "F"}, {}, None),
+        ({"Fn::Sub": "${F.Arn}:$LATEST"}, {}, None),
+        ({"Fn::Sub": "${F.Arn}:live"}, {}, "live"),
+        ({"Fn::Sub": "${F}:7"}, {}, "7"),
+        ({"Fn::Sub": "${F}:live"}, {"A": OWN}, None),
+        ({"Ref": "A"}, {"A": OWN}, None),
+        ({"Ref": "A"}, {"A": alias("3")}, "A of 3"),
+        ({"Fn::Sub": "${F}:live"}, {"A": alias("3")}, "A of 3"),
+        ({"Ref": "A"}, {"A": alias("$LATEST")}, None),
+        ({"Ref": "V"}, {}, None),
+    ],
+)
+def test_a_qualifier(name: Any, more: dict[str, Any], wanted: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"FunctionName": name}}
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": "f"}}
+    path.write_text(json.dumps({"Resources": {"F": function, "V": VERSION, "M": mapping, **more}}))
+    assembly = load_template(path, region="us-east-1")
+    [found] = assembly.resources("AWS::Lambda::Function")
+    [holder] = assembly.resources("AWS::Lambda::EventSourceMapping")
+    assert unknown_qualifier(assembly, holder.get("FunctionName"), found) == wanted
