@@ -6,6 +6,7 @@ import json
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,12 @@ from inputs import DOCUMENT, stack_artifact, write
 from compliance import scanners
 from compliance.cli import main
 from compliance.model import ScannerRun
-from compliance.release import attestation
+from compliance.release import attestation, target
 
 TODAY = attestation.today()
 FUNCTION = {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 3, "MemorySize": 128}}
+ACCOUNT, REGION = "111122223333", "eu-west-1"  # of the credentials here
+TARGET = f"{ACCOUNT}/{REGION}"
 BUCKET = "assets-${AWS::AccountId}-eu-west-1"
 
 # What the CLI was given, as the first line of its script says where to; then it ends as it is told.
@@ -73,7 +76,7 @@ class Scanners:
         pass
 
     def runs(self) -> tuple[ScannerRun, ...]:
-        return (ScannerRun("cfn-lint", "1.0", 3),)
+        return tuple(ScannerRun(name, metadata.version(name), 3) for name in attestation.SCANNERS)
 
 
 class World:
@@ -94,9 +97,14 @@ class World:
         return self.run("deploy", *self.app, *arguments, **environment)
 
     def attest(self, *arguments: str | Path) -> Result:
-        return self.run("audit", *self.app, "--attest", self.file, "--keep", self.kept, *arguments)
+        where = ("--attest", self.file, "--keep", self.kept, "--target", TARGET)
+        return self.run("audit", *self.app, *where, *arguments)
 
     def deploy_attested(self, *arguments: str | Path, **environment: str | None) -> Result:
+        """The folder is in no repository, so no commit is named."""
+        return self.deploy_strictly("--allow-dirty", *arguments, **environment)
+
+    def deploy_strictly(self, *arguments: str | Path, **environment: str | None) -> Result:
         where = ("--attestation", self.file, "--assembly", self.kept, "--requirements", "requirements.yaml")
         return self.run("deploy", *where, *arguments, **environment)
 
@@ -167,5 +175,6 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setattr(scanners, "Scanners", Scanners)
+    monkeypatch.setattr(target, "own", lambda *_, **__: (ACCOUNT, REGION))
     monkeypatch.setattr(attestation, "today", lambda: TODAY)  # also where a test runs past midnight
     return made

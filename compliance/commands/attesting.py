@@ -17,11 +17,19 @@ from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.auditing import Options
+    from compliance.release.signing import Signer
 
 
-def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | None) -> None:
-    """Raises click.UsageError, or InputError, on what can't be attested: less than a whole audit."""
+def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any) -> Signer:
+    """Who signs it. Raises click.UsageError, or InputError, on what can't be attested or signed."""
     from compliance.release import attestation
+    from compliance.release.signing import Signer
+
+    key = signs["sign"]
+    if key and signs["keyless"]:
+        raise click.UsageError("--sign and --keyless exclude each other")
+    if signs["trust-config"] and not signs["keyless"]:
+        raise click.UsageError("--trust-config is for --keyless")
 
     given = ctx.params
     for name in ("assembly", "template", "deployed"):
@@ -44,25 +52,27 @@ def check_usage(ctx: click.Context, file: Path, key: Path | None, keep: Path | N
     check_output(file, given["requirements"], given["waivers"], key)
     if file.resolve() in [other.resolve() for other in (*given["outputs"], given["history"]) if other]:
         raise click.UsageError(f"--attest {file}: something else would be written to it")
-    if key:
-        attestation.check_key(key)
+    signer = Signer(key, signs["keyless"], trust_config=signs["trust-config"])
+    signer.check()
     if keep:
         if file.resolve().is_relative_to(keep.resolve()):
             raise click.UsageError("--attest FILE is in --keep DIR, which is for the assembly alone")
         if keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
             raise InputError(f"{keep}: is there already; --keep wants a new folder")
+    return signer
 
 
 @contextmanager
 def attesting(
-    file: Path, key: Path | None, keep: Path | None
+    file: Path, signer: Signer, keep: Path | None, target: tuple[str, str | None] | None
 ) -> Iterator[tuple[dict[str, Any], Callable[[Scorecard, Options], None]]]:
     """The options that an audit needs to be attested, and what attests its scorecard.
 
     Handlers are run anew: a cache is a file that others may have written. Where not all is green, nothing
     is written, and the command exits with 1.
     """
-    from compliance.release import attestation, snapshot
+    from compliance.document.requirements import load
+    from compliance.release import attestation, deploy_plan, signing, snapshot
     from compliance.template.scratch import Scratch
     from compliance.template.source import write_atomically
 
@@ -72,20 +82,24 @@ def attesting(
 
         def attest(card: Scorecard, options: Options) -> None:
             try:
+                attestation.check_attestable(card)
+                allowed = load(options.requirements).allowed_elsewhere
                 found = attestation.statement(
                     card,
                     taken.seal,
                     context=options.context,
                     folder=options.folder,
                     document=options.requirements,
+                    stacks=deploy_plan.stacks(copy, taken.seal, allowed),
+                    target=target,
                     baseline=options.baseline,
                 )
-            except attestation.RefusedError as error:
+            except signing.RefusedError as error:
                 click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)
                 sys.exit(1)
             if changes := list(snapshot.differences(taken.seal, snapshot.measure(copy))):
                 raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")
-            text = attestation.render(found, key)
+            text = attestation.render(found, signer)
             if keep:
                 snapshot.copy(copy, keep)
             write_atomically(file, text)

@@ -31,9 +31,11 @@ from compliance.commands.options import (
     REQUIREMENTS,
     SKIP_HANDLERS,
     SKIP_SCANNERS,
+    TRUST_CONFIG,
     WAIVERS,
     class_options,
     input_options,
+    target,
 )
 from compliance.model import InputError, Scorecard, Severity
 
@@ -116,6 +118,16 @@ SUFFIXES = {
     "--attest", type=EXISTING, metavar="FILE", help="Attest a green verdict, file by file (in-toto)."
 )
 @click.option("--sign", type=EXISTING, metavar="KEY", help="Sign it with this ed25519 key (PEM).")
+@click.option(
+    "--keyless", is_flag=True, help="Sign it by Sigstore, with the OIDC identity of this job: no key."
+)
+@TRUST_CONFIG
+@click.option(
+    "--target",
+    metavar="ACCOUNT[/REGION]",
+    callback=target,
+    help="Where the attested stacks may go that leave this to the CLI's credentials.",
+)
 @click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, to be deployed.")
 @QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
@@ -133,6 +145,9 @@ def audit(
     no_cache: bool,
     attest: Path | None,
     sign: Path | None,
+    keyless: bool,
+    trust_config: Path | None,
+    target: tuple[str, str | None] | None,
     keep: Path | None,
     quiet: bool,
     verbose: bool,
@@ -170,14 +185,15 @@ def audit(
         if file != Path("-"):
             check_output(file, template, requirements, waivers, *remembered)
     reports = _reports(formats, outputs)
+    signs = {"sign": sign, "keyless": keyless, "trust-config": trust_config}
     if attest:
         from compliance.commands.attesting import check_usage
 
-        check_usage(click.get_current_context(), attest, sign, keep)
+        signer = check_usage(click.get_current_context(), attest, keep, **signs)
     elif others["allow_baseline"]:
         raise click.UsageError("--allow-baseline is for --attest; an audit takes any --baseline")
-    elif sign or keep:
-        raise click.UsageError(f"{'--sign' if sign else '--keep'} is for --attest")
+    elif named := [name for name, value in {**signs, "keep": keep, "target": target}.items() if value]:
+        raise click.UsageError(f"--{named[0]} is for --attest")
 
     from compliance.auditing import Options, cache_folder
     from compliance.auditing import audit as run
@@ -190,7 +206,7 @@ def audit(
         if attest:
             from compliance.commands.attesting import attesting
 
-            wanted, finish = stack.enter_context(attesting(attest, sign, keep))
+            wanted, finish = stack.enter_context(attesting(attest, signer, keep, target))
             others.update(wanted)
         options = Options(
             app=app,

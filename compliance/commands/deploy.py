@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +22,15 @@ from compliance.commands.options import (
     PACK,
     QUIET,
     REQUIREMENTS,
+    TRUST_CONFIG,
     WAIVERS,
     class_options,
 )
 from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
-    from compliance.release.attestation import Trust
+    from compliance.release.attestation import Statement, Trust
+    from compliance.release.signing import Signer
     from compliance.release.snapshot import Seal
 
 Said = list[tuple[str, str]]  # label and text of a line
@@ -61,10 +65,37 @@ Said = list[tuple[str, str]]  # label and text of a line
     "--public-key", type=EXISTING, metavar="FILE", help="The key that has to have signed the attestation."
 )
 @click.option(
+    "--cert-identity", metavar="ID", help="Who has to have signed it keyless: a workflow's URL, an address."
+)
+@click.option(
+    "--cert-oidc-issuer", metavar="URL", help="Who vouches for --cert-identity, such as GitHub's issuer."
+)
+@TRUST_CONFIG
+@click.option(
     "--max-age",
     type=click.IntRange(0),
     metavar="DAYS",
     help="Oldest attestation that is taken, by UTC days; 0: today's [default: 1].",
+)
+@click.option(
+    "--allow-versions",
+    is_flag=True,
+    help="Take an attestation by other versions of this tool or its scanners than those here.",
+)
+@click.option(
+    "--allow-dirty",
+    is_flag=True,
+    help="Take one that names no commit, or a working tree with changes.",
+)
+@click.option(
+    "--allow-any-target",
+    is_flag=True,
+    help="Take one that does not name the account and region that it would be deployed to.",
+)
+@click.option(
+    "--allow-endpoint",
+    is_flag=True,
+    help="Let AWS_ENDPOINT_URL* reach the CLI: for an emulator of AWS.",
 )
 @click.option(
     "--cdk", "cli", metavar="CMD", help="The CDK CLI [default: the one in node_modules here, or on PATH]."
@@ -84,12 +115,11 @@ def deploy(
     allow_baseline: bool,
     attestation: Path | None,
     assembly: Path | None,
-    public_key: Path | None,
-    max_age: int | None,
+    allow_endpoint: bool,
     cli: str | None,
     quiet: bool,
     verbose: bool,
-    **classes: Any,
+    **others: Any,
 ) -> None:
     """Audit the app; if it is green, hand the audited assembly, and nothing else, to
     `cdk deploy` with the arguments after `--`. Or deploy what an attestation says was
@@ -107,28 +137,41 @@ def deploy(
     """
     from compliance.document.requirements import load
     from compliance.release import deploy as cdk
-    from compliance.release import deploy_plan
-    from compliance.release.attestation import RefusedError, Trust
+    from compliance.release import deploy_plan, target
+    from compliance.release.attestation import Trust, check_targets
+    from compliance.release.signing import RefusedError
 
     check_input(app, None, None, context, environment)
     baseline = allowed_baseline(baseline, allow_baseline)
     audits = {"app": app, "app-may": app_may, "context": context, "waivers": waivers, "pack": packs}
-    _check_usage(attestation, assembly, public_key, max_age, **audits)
+    believed = {name: others.pop(name) for name in BELIEVED}
+    _check_usage(attestation, assembly, believed, **audits)
+    signer = _signer(believed)
     requirements = document_of(requirements)
     environment, context = agreed(environment, context, requirements)
     here = Path.cwd()
     cdk.arguments(arguments, here)  # before the work
     command = cdk.find_cli(cli, here)
     cdk.check_settings(Path.home())
+    document = load(requirements)
     from compliance.template.scratch import Scratch
 
     with Scratch("deploy") as private:
         copy, empty = Path(private, "assembly"), Path(private, "empty")
         empty.mkdir()
         try:
+            found: Statement | None = None
             if attestation is not None and assembly is not None:
-                trust = Trust(1 if max_age is None else max_age, requirements, environment, allow_baseline)
-                said, seal = _attested(attestation, assembly, public_key, trust, copy)
+                trust = Trust(
+                    1 if believed["max_age"] is None else believed["max_age"],
+                    requirements,
+                    frozenset(requirement.id for requirement in document.requirements),
+                    environment,
+                    allow_baseline,
+                    believed["allow_versions"],
+                    believed["allow_dirty"],
+                )
+                said, seal, found = _attested(attestation, assembly, signer, trust, copy)
             else:
                 with progress(quiet, verbose) as tell:
                     said, seal = _audited(
@@ -142,17 +185,21 @@ def deploy(
                         environment=environment,
                         packs=packs,
                         baseline=baseline,
-                        **classes,
+                        **others,
                     )
+            stacks = deploy_plan.stacks(copy, seal, document.allowed_elsewhere)
+            passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
+            if found and not believed["allow_any_target"]:
+                profile = cdk.profile(arguments)
+                own = cache(lambda: target.own(profile, os.environ, Path.home(), endpoints=allow_endpoint))
+                check_targets(found, stacks, own)
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
             sys.exit(1)
-        stacks = deploy_plan.stacks(copy, seal, load(requirements).allowed_elsewhere)
-        passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
         for label, text in (*said, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
         cdk.check_settings(Path.home())  # where the app could have written meanwhile
-        sys.exit(cdk.run(command, copy, seal, passed, empty))
+        sys.exit(cdk.run(command, copy, seal, passed, empty, endpoints=allow_endpoint))
 
 
 def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
@@ -164,27 +211,44 @@ def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
     raise click.UsageError("--baseline lets failures be; --allow-baseline deploys with them")
 
 
+# What says which attestation is believed.
+BELIEVED = (
+    *("public_key", "cert_identity", "cert_oidc_issuer", "trust_config", "max_age"),
+    *("allow_versions", "allow_dirty", "allow_any_target"),
+)
+
+
 def _check_usage(
-    attestation: Path | None,
-    assembly: Path | None,
-    public_key: Path | None,
-    max_age: int | None,
-    **audits: Any,
+    attestation: Path | None, assembly: Path | None, believed: Mapping[str, Any], **audits: Any
 ) -> None:
     if attestation is None:
         if assembly is not None:
             raise click.UsageError(
                 "--assembly is for --attestation: alone it shows one environment, and some is not assessed"
             )
-        for name, value in (("--public-key", public_key), ("--max-age", max_age)):
-            if value is not None:
-                raise click.UsageError(f"{name} is for --attestation")
+        for name, value in believed.items():
+            if value not in (None, False):
+                raise click.UsageError(f"--{name.replace('_', '-')} is for --attestation")
         return
     if assembly is None:
         raise click.UsageError("--attestation wants --assembly, the folder that was audited")
     for name, value in audits.items():
         if value:
             raise click.UsageError(f"--{name} is for the audit, which --attestation takes the place of")
+
+
+def _signer(believed: Mapping[str, Any]) -> Signer:
+    """Whose signature an attestation has to have. Raises click.UsageError."""
+    from compliance.release.signing import Signer
+
+    key, identity, issuer = (believed[name] for name in ("public_key", "cert_identity", "cert_oidc_issuer"))
+    if (identity is None) is not (issuer is None):
+        raise click.UsageError("--cert-identity and --cert-oidc-issuer want each other: many may vouch")
+    if key and identity:
+        raise click.UsageError("--public-key and --cert-identity exclude each other")
+    if believed["trust_config"] and not identity:
+        raise click.UsageError("--trust-config is for --cert-identity")
+    return Signer(key, identity is not None, identity, issuer, believed["trust_config"])
 
 
 def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[Said, Seal]:
@@ -209,13 +273,13 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
 
 
 def _attested(
-    attestation: Path, assembly: Path, public_key: Path | None, trust: Trust, copy: Path
-) -> tuple[Said, Seal]:
+    attestation: Path, assembly: Path, signer: Signer, trust: Trust, copy: Path
+) -> tuple[Said, Seal, Statement]:
     """Copies an assembly, and believes what was attested of it. Raises RefusedError where that can't be."""
     from compliance.release import snapshot
     from compliance.release.attestation import check, check_bytes, load
 
-    found = load(attestation, public_key)
+    found = load(attestation, signer)
     check(found, trust)
     seal = snapshot.copy(assembly, copy, found.seal.executables)
     check_bytes(found, seal)
@@ -225,12 +289,12 @@ def _attested(
         for name, total in (("requirements", score.requirements), ("hardening", score.hardening))
         if total.total
     )
-    by = f"signed by the key of {public_key}" if public_key else "not signed"
-    return [
+    said = [
         ("judged", f"GREEN {judged}, environment {predicate.environment}, as of {predicate.as_of}"),
-        ("attested", f"{attestation}, {by}"),
+        ("attested", f"{attestation}, {signer}"),
         _files(seal),
-    ], seal
+    ]
+    return said, seal, found
 
 
 def _files(seal: Seal) -> tuple[str, str]:

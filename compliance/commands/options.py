@@ -33,6 +33,18 @@ def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     return {key: value for key, _, value in (text.partition("=") for text in values)}
 
 
+def target(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, str | None] | None:
+    """An account, and a region if one is named."""
+    if value is None:
+        return None
+    account, _, region = value.partition("/")
+    if not re.fullmatch(r"[0-9]{12}", account) or not re.fullmatch(r"([a-z]{2}(-[a-z]+)+-[0-9])?", region):
+        raise click.BadParameter(f"{value!r} is not ACCOUNT/REGION, such as 111122223333/eu-west-1")
+    return account, region or None
+
+
 APP = click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
 ASSEMBLY = click.option(
     "--assembly", type=EXISTING, metavar="DIR", help="A cloud assembly, as `cdk synth` leaves it."
@@ -91,6 +103,12 @@ PACK = click.option(
 )
 NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Run the handlers even if the same code was run before."
+)
+TRUST_CONFIG = click.option(
+    "--trust-config",
+    type=EXISTING,
+    metavar="FILE",
+    help="A private Sigstore's trust configuration [default: the public one's].",
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 

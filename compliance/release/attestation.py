@@ -2,86 +2,69 @@
 
 An in-toto Statement (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md): its subjects
 are the assembly's files, its predicate is the audit. One audit of the same bytes on the same day makes the
-same statement: there is no time in it, only the day. Signed, it is the payload of a DSSE envelope
-(https://github.com/secure-systems-lab/dsse); unsigned, it tells which bytes were judged, and not by whom.
+same statement: there is no time in it, only the day. Signed, it is the payload of an envelope
+(`compliance.release.signing`); unsigned, it tells which bytes were judged, and not by whom.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from compliance.model import FindingStatus, InputError, Scorecard, Status
+from compliance.release.deploy_plan import Planned
+from compliance.release.signing import TOOL, Named, Part, RefusedError, Signer, opened, part
 from compliance.release.snapshot import Seal, differences
 from compliance.reports.text import neutral
 from compliance.template.digest import sha256_of
 from compliance.template.host import checked_out, git
-from compliance.template.source import MAX_BYTES, converted, read_json, read_text
+from compliance.template.source import MAX_BYTES, read_json
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-TOOL: Final = "cdk-compliance-gate"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "urn:cdk-compliance-gate:audit:v1"
-PAYLOAD: Final = "application/vnd.in-toto+json"
+SCANNERS: Final = ("cdk-nag", "checkov", "cfn-lint")  # all that a whole audit has
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-Named = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class RefusedError(Exception):
-    """A verdict that can't be attested, or an attestation that does not hold here and now. Exit code 1."""
-
-
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the file. What it does not know it refuses: nobody could say what it means."""
-
-
-class Digest(_Part, frozen=True):
+class Digest(Part, frozen=True):
     sha256: Sha256
 
 
-class File(_Part, frozen=True):
+class File(Part, frozen=True):
     """A subject: a file of the assembly, by its path from the top."""
 
     name: Named
     digest: Digest
 
 
-class Tool(_Part, frozen=True):
+class Tool(Part, frozen=True):
     name: Literal["cdk-compliance-gate"]
     version: Named
 
-    @property
-    def major(self) -> str:
-        return self.version.partition(".")[0]
 
-
-class Commit(_Part, frozen=True):
+class Commit(Part, frozen=True):
     """What was checked out. `clean` says that nothing else was in the working tree."""
 
     sha1: Named
     clean: bool
 
 
-class Total(_Part, frozen=True):
+class Total(Part, frozen=True):
     met: Count
     total: Count
 
 
-class Category(_Part, frozen=True):
+class Category(Part, frozen=True):
     id: Named
     title: Named
     gate: bool
@@ -89,13 +72,13 @@ class Category(_Part, frozen=True):
     total: Count
 
 
-class Score(_Part, frozen=True):
+class Score(Part, frozen=True):
     requirements: Total
     hardening: Total
     categories: list[Category]
 
 
-class Judged(_Part, frozen=True):
+class Judged(Part, frozen=True):
     """One requirement's verdict."""
 
     id: Named
@@ -105,13 +88,21 @@ class Judged(_Part, frozen=True):
     known: bool = False
 
 
-class Scanner(_Part, frozen=True):
+class Scanner(Part, frozen=True):
     name: Named
     version: Named
     evaluated: Count
 
 
-class Waived(_Part, frozen=True):
+class Target(Part, frozen=True):
+    """Where a stack goes. Account and region are None where nobody said: the app leaves them to the CLI."""
+
+    stack: Named
+    account: str | None
+    region: str | None
+
+
+class Waived(Part, frozen=True):
     """A finding that a waiver lets stay."""
 
     scanner: Named
@@ -121,7 +112,7 @@ class Waived(_Part, frozen=True):
     expires: Day | None = None  # None: waived as a class, by the configuration
 
 
-class Baseline(_Part, frozen=True):
+class Baseline(Part, frozen=True):
     """What an old stack was let keep: the baseline's digest, and how much of it is known there."""
 
     digest: Digest
@@ -129,8 +120,9 @@ class Baseline(_Part, frozen=True):
     findings: int
 
 
-class Predicate(_Part, frozen=True):
-    """The audit. `document` is the requirements document that it judged by; `notes` qualify it.
+class Predicate(Part, frozen=True):
+    """The audit. `document` is the requirements document that it judged by, whose ids `requirements` has;
+    `targets` are where its stacks go, in the order of the assembly; `notes` qualify it.
 
     `executables` are the subjects that may be run: what carries artifacts from job to job forgets it.
     """
@@ -148,10 +140,11 @@ class Predicate(_Part, frozen=True):
     waivers: list[Waived]
     notes: list[str]
     executables: list[Named]
+    targets: tuple[Target, ...] = ()
     baseline: Baseline | None = None
 
 
-class Statement(_Part, frozen=True):
+class Statement(Part, frozen=True):
     type_: Literal["https://in-toto.io/Statement/v1"] = msgspec.field(name="_type")
     subject: Annotated[list[File], msgspec.Meta(min_length=1)]
     predicate_type: Literal["urn:cdk-compliance-gate:audit:v1"] = msgspec.field(name="predicateType")
@@ -162,17 +155,6 @@ class Statement(_Part, frozen=True):
         """The files that it is about."""
         digests = {file.name: file.digest.sha256 for file in self.subject}
         return Seal(digests, frozenset(self.predicate.executables))
-
-
-class _Signature(_Part, frozen=True):
-    sig: Named
-    keyid: str = ""
-
-
-class _Envelope(_Part, frozen=True):
-    payload: Named
-    payload_type: Literal["application/vnd.in-toto+json"] = msgspec.field(name="payloadType")
-    signatures: Annotated[list[_Signature], msgspec.Meta(min_length=1)]
 
 
 # Making one
@@ -190,8 +172,8 @@ def check_attestable(card: Scorecard) -> None:
     for result in card.results:
         if result.verdict.status is Status.NOT_ASSESSED and not result.known:
             raise RefusedError(f"{result.id} is not assessed: {result.verdict.why}")
-    if not card.scanners:
-        raise RefusedError("no scanner ran")
+    if missing := set(SCANNERS) - {run.name for run in card.scanners}:
+        raise RefusedError(f"{', '.join(sorted(missing))} did not run")
 
 
 def statement(
@@ -201,11 +183,14 @@ def statement(
     context: Mapping[str, str],
     folder: Path,
     document: Path,
+    stacks: Sequence[Planned],
+    target: tuple[str, str | None] | None = None,
     baseline: Path | None = None,
 ) -> Statement:
     """What an audit says of the bytes that it judged. Raises RefusedError where that is not all green.
 
-    `folder` is the app's, whose commit is named; `document` holds the requirements.
+    `folder` is the app's, whose commit is named; `document` holds the requirements. `stacks` are what
+    the CLI would deploy, `target` the account and region of those that leave them to its credentials.
     """
     check_attestable(card)
     card = neutral(card)
@@ -234,9 +219,17 @@ def statement(
             waivers=sorted(_waived(card), key=lambda w: (w.scanner, w.rule, w.resource)),
             notes=list(card.notes),
             executables=sorted(seal.executables),
+            targets=tuple(_target(stack, target) for stack in stacks),
             baseline=_baseline(card, baseline) if baseline else None,
         ),
     )
+
+
+def _target(stack: Planned, target: tuple[str, str | None] | None) -> Target:
+    account, region = target or (None, None)
+    if account and stack.account not in (None, account):
+        raise RefusedError(f"{stack.stack_name} goes to {stack.account}, not to --target {account}")
+    return Target(stack=stack.stack_name, account=stack.account or account, region=stack.region or region)
 
 
 def version() -> str:
@@ -285,34 +278,20 @@ def _commit(folder: Path) -> Commit | None:
     return Commit(sha1=sha1, clean=git(folder, "status", "-s") == "") if sha1 else None
 
 
-def render(statement: Statement, key: Path | None = None) -> str:
-    """The file's text: the statement, or the envelope around it if there is a key to sign with.
+def render(statement: Statement, signer: Signer | None = None) -> str:
+    """The file's text: the statement, or the envelope around it if somebody signs it.
 
-    Raises InputError where the key can't be used, or nobody would read so large a file.
+    Raises InputError where it can't be signed, or nobody would read so large a file.
     """
     text = _canonical(msgspec.to_builtins(statement))
-    if key is not None:
-        text = _canonical(_envelope(text.encode(), key))
+    if signer and (signer.key or signer.keyless):
+        text = _canonical(signer.sign(text.encode()))
     if len(text) > MAX_BYTES:
         raise InputError(f"{len(statement.subject):,} files are too many for one attestation")
     return text
 
 
-def _envelope(payload: bytes, key: Path) -> dict[str, Any]:
-    signer = _private_key(key)
-    return {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD,
-        "signatures": [
-            {
-                "keyid": key_id(signer.public_key()),
-                "sig": base64.b64encode(signer.sign(_signed(payload))).decode(),
-            }
-        ],
-    }
-
-
-def _canonical(data: Any) -> str:
+def _canonical(data: object) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
@@ -323,47 +302,28 @@ class Trust(msgspec.Struct, frozen=True):
     """What an attestation has to be to be believed, today.
 
     `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is
-    the requirements document that it has to have judged by. `allow_baseline` takes one that lets
-    failures be that a baseline lists.
+    the requirements document that it has to have judged by, and `ids` its requirements. The others take
+    one that lets failures be that a baseline lists; by other versions of the gate or of a scanner than
+    those here; of a tree with changes or of none; and for any account and region.
     """
 
     max_age: int
     document: Path
+    ids: frozenset[str]
     environment: str | None = None
     allow_baseline: bool = False
+    allow_versions: bool = False
+    allow_dirty: bool = False
+    allow_any_target: bool = False
 
 
-def load(path: Path, public_key: Path | None = None) -> Statement:
-    """Reads an attestation, and verifies its signature by a key.
-
-    Raises InputError where the file or the key is none; RefusedError where the file is signed by another
-    key, or is not signed and a key was given, or is signed and none was: a signature that nobody verifies
-    only looks like one.
-    """
-    data = read_json(path)
-    signed = isinstance(data, dict) and "payload" in data
-    if not signed:
-        if public_key is not None:
-            raise RefusedError(f"{path}: is not signed")
-        return _checked(_converted(data, Statement, path), path)
-    envelope = _converted(data, _Envelope, path)
-    if public_key is None:
-        raise RefusedError(f"{path}: is signed; --public-key says whose signature to believe")
-    payload = _bytes(envelope.payload, path, "payload")
-    _verify(envelope, payload, public_key, path)
-    try:
-        # The signature is good: the bytes are those of who signed, who wrote no key twice.
-        inner = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no attestation: payload: {error}") from None
-    return _checked(_converted(inner, Statement, path), path)
+NOBODY = Signer()
 
 
-def _converted(data: Any, type_: type[Any], path: Path) -> Any:
-    try:
-        return converted(data, type_)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: no attestation: {error}") from None
+def load(path: Path, signer: Signer = NOBODY) -> Statement:
+    """Reads an attestation, and verifies its signature. Raises as `signing.opened` does."""
+    data = opened(read_json(path), path, signer)
+    return _checked(part(data, Statement, path), path)
 
 
 def _checked(found: Statement, path: Path) -> Statement:
@@ -412,12 +372,65 @@ def check(found: Statement, trust: Trust) -> None:
             raise RefusedError(
                 f"its waiver of {waived.rule} for {waived.resource} expired on {waived.expires}"
             )
-    if predicate.tool.major != Tool(name=TOOL, version=version()).major:
-        raise RefusedError(f"it was made by {TOOL} {predicate.tool.version}; this is {version()}")
     if trust.environment is not None and predicate.environment != trust.environment:
         raise RefusedError(f"it is for {predicate.environment}, not for {trust.environment}")
+    _check_document(predicate, trust)
+    if missing := set(SCANNERS) - {scanner.name for scanner in predicate.scanners}:
+        raise RefusedError(f"it does not name {', '.join(sorted(missing))}: not every scanner ran")
+    if not trust.allow_versions:
+        _check_versions(predicate)
+    if not trust.allow_dirty:
+        _check_commit(predicate.commit)
+
+
+def _check_document(predicate: Predicate, trust: Trust) -> None:
     if predicate.document != _file_digest(trust.document):
         raise RefusedError(f"it judges by another document than {trust.document}")
+    if differing := sorted({judged.id for judged in predicate.requirements} ^ trust.ids):
+        raise RefusedError(f"its requirements are not those of {trust.document}: {', '.join(differing)}")
+
+
+def _check_versions(predicate: Predicate) -> None:
+    """The scanners' where they are installed: a deployment needs none."""
+    for name, made_by in ((TOOL, predicate.tool.version), *((s.name, s.version) for s in predicate.scanners)):
+        try:
+            here = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if made_by != here:
+            raise RefusedError(f"it was made by {name} {made_by}; here is {here}; --allow-versions takes it")
+
+
+def _check_commit(commit: Commit | None) -> None:
+    if commit is None:
+        raise RefusedError("it names no commit; --allow-dirty takes it")
+    if not commit.clean:
+        raise RefusedError(f"it is of {commit.sha1} with changes that are not in it; --allow-dirty takes it")
+
+
+def check_targets(found: Statement, stacks: Sequence[Planned], own: Callable[[], tuple[str, str]]) -> None:
+    """Raises RefusedError where the stacks would go elsewhere than the attestation says, or it does not say.
+
+    `own` gives the account and the region of the CLI's credentials, for stacks that leave them to these.
+    """
+    named = found.predicate.targets
+    if [target.stack for target in named] != [stack.stack_name for stack in stacks]:
+        raise RefusedError("it does not name where each stack goes; --allow-any-target takes it")
+    for target, stack in zip(named, stacks, strict=True):
+        if target.account is None or target.region is None:
+            raise RefusedError(
+                f"it names no {'region' if target.account else 'account'} for {target.stack} "
+                "(compliance audit --attest --target names it); --allow-any-target takes it"
+            )
+        account, region = stack.account, stack.region
+        if account is None or region is None:
+            theirs = own()
+            account, region = account or theirs[0], region or theirs[1]
+        if (account, region) != (target.account, target.region):
+            raise RefusedError(
+                f"it is for {target.account}/{target.region}, and {target.stack} would go to "
+                f"{account}/{region}; --allow-any-target takes it"
+            )
 
 
 def check_bytes(found: Statement, seal: Seal) -> None:
@@ -426,85 +439,3 @@ def check_bytes(found: Statement, seal: Seal) -> None:
     if changes:
         more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
         raise RefusedError(f"{changes[0]} since it was audited{more}")
-
-
-# Keys: ed25519, in PEM
-
-
-def key_id(key: Ed25519PublicKey) -> str:
-    """What a key is called in an envelope: the sha256 (hex) of its DER form."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
-
-
-def check_key(path: Path) -> None:
-    """Says so at once where a key can't sign, not after the work. Raises InputError."""
-    _private_key(path)
-
-
-def _signed(payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding, which is what is signed."""
-    type_ = PAYLOAD.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(type_), type_, len(payload), payload)
-
-
-def _verify(envelope: _Envelope, payload: bytes, path_of_key: Path, path: Path) -> None:
-    key = _public_key(path_of_key)  # says what to install, if need be
-    from cryptography.exceptions import InvalidSignature
-
-    for signature in envelope.signatures:
-        try:
-            key.verify(_bytes(signature.sig, path, "sig"), _signed(payload))
-        except InvalidSignature:
-            continue
-        return
-    raise RefusedError(f"{path}: is not signed by the key of {path_of_key}, or was changed since")
-
-
-def _bytes(text: str, path: Path, field: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise InputError(f"{path}: no attestation: {field} is no base64") from None
-
-
-def _private_key(path: Path) -> Ed25519PrivateKey:
-    _check_library()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(read_text(path).encode(), password=None)
-    except InputError:
-        raise
-    except TypeError:
-        raise InputError(f"{path}: the key is encrypted; give one that is not, from a secret store") from None
-    except Exception:
-        raise InputError(f"{path}: no private key in PEM (openssl genpkey -algorithm ed25519)") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path}: the key is not of ed25519")
-    return key
-
-
-def _public_key(path: Path) -> Ed25519PublicKey:
-    _check_library()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        key = load_pem_public_key(read_text(path).encode())
-    except InputError:
-        raise
-    except Exception:
-        raise InputError(f"{path}: no public key in PEM (openssl pkey -in KEY -pubout)") from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path}: the key is not of ed25519")
-    return key
-
-
-def _check_library() -> None:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        raise InputError(f"signatures need cryptography: pip install '{TOOL}[sign]'") from None

