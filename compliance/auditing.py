@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from compliance.document import baseline, history
+from compliance.document import base, baseline, history, order_pipeline
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.diagram import diagram
@@ -47,6 +47,7 @@ from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable
 
 if TYPE_CHECKING:
+    from compliance.document.base import Base
     from compliance.document.waivers import Outcome, Waiver
     from compliance.handlers.runs import Handlers
     from compliance.scanners import Scanners
@@ -66,7 +67,8 @@ class Options(msgspec.Struct, frozen=True):
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
     where a new one is made. `snapshot_into` is given the folder that the app was synthesised into, before
     anything of it is read, and returns the folder that is judged in its place: a copy that outlives the
-    audit. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`.
+    audit. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`. `base` is where the
+    document comes from, if it is not the change's own.
     """
 
     app: str | None = None
@@ -94,6 +96,7 @@ class Options(msgspec.Struct, frozen=True):
     ignore: Mapping[str, str] = msgspec.field(default_factory=dict)
     select: Mapping[str, str] = msgspec.field(default_factory=dict)
     fail_on: Severity = Severity.LOW
+    base: Base | None = None
 
     @property
     def of_app(self) -> bool:
@@ -194,6 +197,8 @@ def _read_terms(options: Options, load_document: Callable[[Path], DocumentAndRul
         check_writable(options.write_baseline)
     granted = waivers.load(options.waivers_file) if options.waivers or options.waivers_file.is_file() else ()
     waivers.check(granted)
+    if options.base:
+        granted = base.kept(options.base, options.waivers_file, granted)
     return Terms(
         options=options,
         document=document,
@@ -380,6 +385,7 @@ def _score(
     results = tuple(map(known.result, results)) if known else results
     findings, problems, warnings = _findings(terms, given.assembly, results, runs, known)
     hidden, beside = unseen(given.assembly, document)
+    changes, broken = _changes(options, document)
     return Scorecard(
         as_of=options.as_of.isoformat(),
         subject=Subject(given.kind, options.path, given.assembly.digest, terms.environment),
@@ -387,8 +393,8 @@ def _score(
         categories=tuple(_scores(document, results)),
         findings=findings,
         scanners=runs,
-        notes=(*_notes(terms, given, judgement), *given.notes, *beside, *warnings),
-        problems=(*hidden, *given.problems, *problems),
+        notes=(*changes, *_notes(terms, given, judgement), *given.notes, *beside, *warnings),
+        problems=(*hidden, *given.problems, *broken, *problems),
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), sha256_of(document.path)),
@@ -411,6 +417,16 @@ def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]
     problems = [*assembly.missing, *dict.fromkeys(str(item) for item in found if not item.excused)]
     note = f"code that a template does not hold was not looked at ({len(excused)} places)"
     return problems, [note] if excused else []
+
+
+def _changes(options: Options, document: Document) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the change does to what judges it, as notes and problems, where there is a base."""
+    missing = order_pipeline.missing(document)
+    notes = (missing,) if missing else ()
+    if options.base is None:
+        return notes, ()
+    told = base.notes(options.base, document, options.waivers_file)
+    return (*notes, *told), tuple(base.problems(options.base, document, options.waivers_file))
 
 
 def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:

@@ -22,7 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "compliance.yml"
 JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]
 PINNED = r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+"
-WRITES = {"audit": {"security-events"}, "attest": set(), "deploy": {"id-token"}}
+WRITES = {
+    "audit": set(),
+    "findings": {"security-events"},
+    "attest": set(),
+    "sign": {"id-token", "attestations"},
+    "deploy": {"id-token"},
+}
 
 
 def steps(*jobs: str) -> Iterator[dict[str, Any]]:
@@ -34,7 +40,8 @@ def commands() -> Iterator[tuple[str, str]]:
     """Where a command of ours is written, and the command."""
     for step in steps():
         if "compliance " in (text := step.get("run", "")):
-            yield WORKFLOW.name, text[text.index("compliance ") :]
+            text = text[text.index("compliance ") :].replace("\\\n", " ")
+            yield WORKFLOW.name, text.replace('"$TARGET"', "111122223333/us-east-1")
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     yield from ((".pre-commit-hooks.yaml", hook["entry"]) for hook in hooks)
     guide = (ROOT / "docs" / "deploying.md").read_text().replace("\\\n", " ")
@@ -53,9 +60,8 @@ def test_every_action_is_pinned_by_commit_and_says_its_version() -> None:
 def test_no_job_may_more_than_it_has_to() -> None:
     assert yaml.safe_load(WORKFLOW.read_text())["permissions"] == {}
     for name, job in JOBS.items():
-        granted = dict(job["permissions"])
-        assert granted.pop("contents") == "read"
-        assert granted == dict.fromkeys(WRITES[name], "write")
+        written = {key for key, value in job["permissions"].items() if value == "write"}
+        assert written == WRITES[name]
     assert "secrets." not in WORKFLOW.read_text()
     assert "pull_request_target" not in WORKFLOW.read_text()
 
@@ -108,11 +114,39 @@ def test_nothing_that_others_choose_is_written_into_a_script() -> None:
 
 def test_only_pushes_to_main_are_attested_and_deployed_and_the_app_runs_in_no_deployment() -> None:
     assert JOBS["attest"]["if"] == "github.event_name == 'push'"
-    assert JOBS["deploy"]["needs"] == "attest"
-    (deploy,) = [step["run"] for step in steps("deploy") if "compliance" in step.get("run", "")]
+    assert (JOBS["sign"]["needs"], JOBS["deploy"]["needs"]) == ("attest", "sign")
+    (deploy,) = [step["run"] for step in steps("deploy") if "compliance deploy" in step.get("run", "")]
     assert "--attestation" in deploy
     assert JOBS["deploy"]["environment"]
     assert [step for step in steps("audit", "attest") if "configure-aws" in step.get("uses", "")] == []
+
+
+def test_a_token_that_writes_is_in_no_job_with_the_app_and_a_signing_one_runs_no_code() -> None:
+    for name, job in JOBS.items():
+        runs = [step["run"] for step in steps(name) if "run" in step]
+        if {"audit", "attest"} & {name}:
+            assert "write" not in job["permissions"].values()
+        elif name != "deploy":
+            assert runs == []
+            assert not [step for step in steps(name) if "checkout" in step.get("uses", "")]
+    assert not [step for step in steps("deploy") if "compliance audit" in step.get("run", "")]
+
+
+def test_a_pull_request_is_judged_by_its_base() -> None:
+    change, base = [step["with"] for step in steps("audit") if "checkout" in step.get("uses", "")]
+    assert base["ref"].startswith("${{ github.event.pull_request.base.sha ")
+    assert "ref" not in change
+    (audit,) = [step for step in steps("audit") if "compliance audit" in step.get("run", "")]
+    assert "../base/.venv/bin/compliance audit --base ../base" in audit["run"]
+    made = [step["run"] for step in steps("audit") if "make" in step.get("run", "")]
+    assert made == ["make -C base .venv/.ready"]  # and nothing that the change brings
+
+
+def test_what_is_deployed_was_signed_by_this_workflow() -> None:
+    names = [step.get("name") for step in steps("deploy")]
+    assert names.index("It is what this workflow signed") < names.index("Deploy what was attested")
+    (signs,) = [step for step in steps("sign") if "actions/attest@" in step.get("uses", "")]
+    assert signs["with"] == {"subject-path": "audit.json"}
 
 
 @pytest.mark.parametrize(("where", "text"), list(commands()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,6 +23,8 @@ from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
     APP_MAY,
     AS_OF,
+    BASE,
+    BASE_KEY,
     EXISTING,
     NO_CACHE,
     PACK,
@@ -38,6 +40,9 @@ from compliance.commands.options import (
     target,
 )
 from compliance.model import InputError, Scorecard, Severity
+
+if TYPE_CHECKING:
+    from compliance.document.base import Base
 
 FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit", "github")
 
@@ -64,6 +69,7 @@ SUFFIXES = {
 )
 @REQUIREMENTS
 @WAIVERS
+@BASE
 @AS_OF
 @SKIP_SCANNERS
 @SKIP_HANDLERS
@@ -167,6 +173,7 @@ def audit(
     compliance audit --deployed prod-shop-backend --env prod
     compliance audit --write-baseline known.json      adopt the gate as you are
     compliance audit --baseline known.json --history runs.jsonl
+    compliance audit --base origin/main     a pull request, by main's document
     compliance audit --attest audit.json --keep audited    see compliance deploy
     """
     check_input(app, assembly, template, context, environment)
@@ -174,6 +181,9 @@ def audit(
         _check_deployed(deployed, app or assembly or template, context)
         if others["parameters"]:
             raise click.UsageError("--parameter is for templates; a stack has its parameters")
+    base: Base | None = click.get_current_context().meta.get(BASE_KEY)
+    if base:
+        requirements, waivers = _of_base(base, requirements, waivers, others, assembly, template)
     requirements = document_of(requirements, assembly, template)
     environment, context = agreed(environment, context, requirements)
     if waivers is not None:
@@ -217,6 +227,7 @@ def audit(
             waivers=waivers,
             context=context,
             environment=environment,
+            base=base,
             **others,
         )
         with progress(quiet, verbose) as tell:
@@ -226,6 +237,19 @@ def audit(
         if finish:
             finish(card, options)
     sys.exit(0 if card.green else 1)
+
+
+def _of_base(
+    base: Base, requirements: Path | None, waivers: Path | None, others: dict[str, Any], *inputs: Path | None
+) -> tuple[Path, Path | None]:
+    """The base's document and waivers; its baseline takes the place of the change's."""
+    for name in ("write_baseline", "prune_baseline"):
+        if others[name]:
+            raise click.UsageError(f"--base judges by the base's; --{name.replace('_', '-')} would change it")
+    if others["baseline"]:
+        others["baseline"] = base.of(others["baseline"])
+    document = base.of(requirements) if requirements else base.document(*inputs)
+    return document, base.of(waivers) if waivers else None
 
 
 def _check_deployed(stack: str, other: object, context: dict[str, str]) -> None:

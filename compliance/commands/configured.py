@@ -6,10 +6,13 @@ What stands on the command line goes before what stands there; what excludes it 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from compliance.document.settings import Table
 
 # Options as the table calls them, where the command calls their value otherwise.
 NAMES = {"env": "environment", "format": "formats", "output": "outputs"}
@@ -34,6 +37,7 @@ class Configured(click.Command):
     ) -> click.Context:
         table = {} if set(args) & {"-h", "--help"} else self._table()
         context = super().make_context(info_name, args, parent, default_map=table, **extra)
+        table = dict(context.default_map or {})  # a base has its own
         given, from_table = (
             {name for name in context.params if context.get_parameter_source(name) is source}
             for source in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
@@ -52,13 +56,16 @@ class Configured(click.Command):
         return context
 
     def _table(self) -> dict[str, Any]:
-        """What the table says of this command's options, as click takes it."""
+        """What the nearest table says."""
         from compliance.document import settings
 
         pyproject = settings.find(Path.cwd())
-        if pyproject is None:
+        return self.said(settings.read(pyproject) if pyproject else None)
+
+    def said(self, table: Table | None) -> dict[str, Any]:
+        """What a table says of this command's options, as click takes it."""
+        if table is None:
             return {}
-        table = settings.read(pyproject)
         said = {name: getattr(table, name) for name in table.__struct_fields__}
         said["context"] = [f"{key}={value}" for key, value in table.texts.items()]
         for name in ("ignore", "select", "parameters"):

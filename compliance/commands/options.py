@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+BASE_KEY = "compliance.base"  # where the context of a command keeps the base
 EXISTING = click.Path(path_type=Path)
 PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,6 +44,20 @@ def target(
     if not re.fullmatch(r"[0-9]{12}", account) or not re.fullmatch(r"([a-z]{2}(-[a-z]+)+-[0-9])?", region):
         raise click.BadParameter(f"{value!r} is not ACCOUNT/REGION, such as 111122223333/eu-west-1")
     return account, region or None
+
+
+def base(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Puts the base's settings in the place of those here, before any other option is looked at."""
+    if value is None:
+        return
+    from compliance.commands.configured import Configured
+    from compliance.document.base import opened
+    from compliance.template.scratch import Scratch
+
+    found = opened(value, Path(ctx.with_resource(Scratch("base"))))
+    ctx.meta[BASE_KEY] = found
+    if isinstance(ctx.command, Configured):
+        ctx.default_map = ctx.command.said(found.table())
 
 
 APP = click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")
@@ -87,6 +102,14 @@ SKIP_SCANNERS = click.option(
 )
 SKIP_HANDLERS = click.option(
     "--skip-handlers", is_flag=True, help="Run no handler; what depends on it is not assessed."
+)
+BASE = click.option(
+    "--base",
+    metavar="REF|PATH",
+    is_eager=True,
+    expose_value=False,
+    callback=base,
+    help="Judge by the document, waivers and settings of a git ref or folder; say what changes in them.",
 )
 APP_MAY = click.option(
     "--app-may",

@@ -30,6 +30,7 @@ PATHS = (
     "assembly", "template", "requirements", "waivers", "baseline", "write_baseline", "history", "attest",
     "sign", "keep",
 )  # fmt: skip
+JUDGING = ("requirements", "waivers", "baseline")  # those that what is audited is judged by
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
@@ -84,16 +85,20 @@ def find(folder: Path) -> Path | None:
     return None
 
 
-def read(pyproject: Path) -> Table:
-    """The table, its paths relative to the working directory. Raises InputError naming the key."""
+def read(pyproject: Path, inputs: Path | None = None) -> Table:
+    """The table, its paths relative to the working directory. Raises InputError naming the key.
+
+    `inputs` is the folder of what is audited and written, where that is not the file's own.
+    """
     table = _table(pyproject)
     _check(pyproject, table)
 
-    def moved(value: str) -> str:
-        return value if value == "-" else os.path.relpath(pyproject.parent / value)
+    def moved(value: str, name: str = "output") -> str:
+        folder = pyproject.parent if inputs is None or name in JUDGING else inputs
+        return value if value == "-" else os.path.relpath(folder / value)
 
     outputs = (table.output,) if isinstance(table.output, str) else table.output
-    paths = {name: moved(value) for name in PATHS if (value := getattr(table, name)) is not None}
+    paths = {name: moved(value, name) for name in PATHS if (value := getattr(table, name)) is not None}
     return msgspec.structs.replace(table, output=tuple(map(moved, outputs)), **paths)
 
 
@@ -110,12 +115,12 @@ def document(folder: Path, *inputs: Path | None) -> Path:
     for place in dict.fromkeys((*beside, folder)):
         if (place / NAME).is_file():
             return Path(os.path.relpath(place / NAME)) if place == Path.cwd() else place / NAME
-        if place.resolve() == OWN.parents[1] and _is_ours(OWN.parents[1]):
+        if place.resolve() == OWN.parents[1] and is_ours(OWN.parents[1]):
             return OWN
     raise InputError("no requirements document; `compliance init` drafts one")
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
     path = folder / "pyproject.toml"
     return path.is_file() and 'name = "cdk-compliance-gate"' in path.read_text(encoding="utf-8")
 

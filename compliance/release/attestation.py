@@ -8,7 +8,6 @@ same statement: there is no time in it, only the day. Signed, it is the payload 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime

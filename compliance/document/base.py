@@ -1,0 +1,205 @@
+"""What a change is judged by: the document, the waivers and the settings of its base, not those it brings.
+
+A pull request could delete the requirement that it breaks, waive its finding, or ignore a scanner. So these
+files are read from the base: a git ref, or a folder that holds a checkout. What the change does to them is
+said (`notes`); it counts once it is merged.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compliance.document import requirements, settings, waivers
+from compliance.document.requirements import OWN, Document
+from compliance.document.waivers import Waiver
+from compliance.model import InputError
+from compliance.template.host import GIT
+from compliance.template.source import MAX_BYTES
+
+READ = (".yaml", ".yml", ".json", ".toml")  # what is taken of a git ref
+TOLD = ("waive_cdk_made", "ignore", "select", "fail_on", "skip_scanners", "skip_handlers", "no_cache")
+
+
+class Base(msgspec.Struct, frozen=True):
+    """The base of a change: its name, where its files are, and the folder that they belong to here."""
+
+    name: str
+    folder: Path
+    top: Path
+
+    def of(self, path: Path) -> Path:
+        """The base's file for one of the change; a file outside of the change is its own."""
+        path = Path(os.path.abspath(path))
+        if path.is_relative_to(self.folder) or not path.is_relative_to(self.top):
+            return path
+        return self.folder / path.relative_to(self.top)
+
+    def changed(self, path: Path) -> Path:
+        """The change's file for one of the base."""
+        path = Path(os.path.abspath(path))
+        return self.top / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+
+    def shown(self, path: Path) -> str:
+        path = Path(os.path.abspath(path))
+        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
+
+    def pyproject(self) -> Path | None:
+        """The base's settings for the working directory."""
+        found = settings.find(self.of(Path.cwd()))
+        return found if found and Path(os.path.abspath(found)).is_relative_to(self.folder) else None
+
+    def table(self) -> settings.Table | None:
+        """The base's settings, with inputs and outputs where the change has them."""
+        pyproject = self.pyproject()
+        return settings.read(pyproject, self.changed(pyproject).parent) if pyproject else None
+
+    def document(self, *inputs: Path | None) -> Path:
+        """The base's document for what is audited. Raises InputError where it has none."""
+        table = self.table()
+        if table and table.requirements:
+            return Path(table.requirements)
+        places = [self.of(path.parent) for path in inputs if path is not None] or [self.of(Path.cwd())]
+        for place in places:
+            if (place / settings.NAME).is_file():
+                return place / settings.NAME
+        own = self.of(OWN)
+        if own.is_file() and settings.is_ours(self.folder) and places[0] == self.folder:
+            return own
+        raise InputError(f"--base {self.name}: no requirements document there")
+
+
+def opened(name: str, scratch: Path) -> Base:
+    """The base that a folder or a git ref names; a ref's files are put into `scratch`. Raises InputError."""
+    top = _top()
+    if name and Path(name).is_dir():
+        return Base(name, Path(name).resolve(), top)
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
+        raise InputError(f"--base {name}: neither a folder nor a git ref here")
+    _unpack(commit.decode().strip(), top, scratch)
+    return Base(name, scratch.resolve(), top)
+
+
+def _top() -> Path:
+    found = _git("rev-parse", "--show-toplevel")
+    return Path(os.fsdecode(found.rstrip(b"\n"))) if found else Path.cwd()
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run([*GIT, *arguments], capture_output=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _unpack(commit: str, top: Path, scratch: Path) -> None:
+    packed = _git("-C", str(top), "archive", "--format=tar", commit)
+    if packed is None:
+        raise InputError(f"--base {commit}: git cannot read it")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(READ) and member.size <= MAX_BYTES:
+                archive.extract(member, scratch, filter="data")
+
+
+# What the change does
+
+
+def kept(base: Base, path: Path, granted: Sequence[Waiver]) -> tuple[Waiver, ...]:
+    """The base's waivers that the change has too: it may take out what it mends, and adds none."""
+    theirs = {_words(waiver) for waiver in _waivers(base.changed(path))}
+    return tuple(waiver for waiver in granted if _words(waiver) in theirs)
+
+
+def notes(base: Base, document: Document, path: Path) -> Iterator[str]:
+    """What judged, and what the change does to the document, the waivers (of `path`) and the settings."""
+    yield f"judged by {base.shown(document.path)} and {base.shown(path)} of the base {base.name}"
+    yield from (f"the change {what}" for what in _document_changes(base, document))
+    before, after = (list(map(_words, _waivers(file))) for file in (path, base.changed(path)))
+    yield from (f"the change adds a waiver: {_shown(words)}" for words in after if words not in before)
+    yield from (f"the change removes a waiver: {_shown(words)}" for words in before if words not in after)
+    yield from _setting_changes(base)
+
+
+def problems(base: Base, document: Document, path: Path) -> Iterator[str]:
+    """What of the change could not be read, and so would judge nothing once it is merged."""
+    for file, read in ((document.path, requirements.load), (path, waivers.load)):
+        changed = base.changed(file)
+        if not changed.is_file():
+            if file.is_file():
+                yield f"the change removes {base.shown(file)}, which judges"
+            continue
+        try:
+            read(changed)
+        except InputError as error:
+            yield f"the change's own {error}"
+
+
+def _document_changes(base: Base, document: Document) -> Iterator[str]:
+    try:
+        after = requirements.load(base.changed(document.path))
+    except InputError:
+        return  # a problem
+    for id_, requirement in document.by_id.items():
+        if id_ not in after.by_id:
+            yield f"removes the requirement {id_} ({requirement.title})"
+        elif fields := _differing(requirement, after.by_id[id_]):
+            yield f"changes the requirement {id_}: {', '.join(fields)}"
+    for id_, requirement in after.by_id.items():
+        if id_ not in document.by_id:
+            yield f"adds the requirement {id_} ({requirement.title})"
+    for part in ("environment", "categories", "subjects", "events", "allowed_elsewhere"):
+        if getattr(document, part) != getattr(after, part):
+            yield f"changes the document's {part}"
+
+
+def _differing(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
+    names = {field: field for field in before.__struct_fields__} | {"environments": "in"}
+    return [name for field, name in names.items() if getattr(before, field) != getattr(after, field)]
+
+
+def _setting_changes(base: Base) -> Iterator[str]:
+    pyproject = base.pyproject() or base.folder / "pyproject.toml"
+    tables: list[Any] = []
+    for file in (pyproject, base.changed(pyproject)):
+        found = settings.find(file.parent)
+        here = found is not None and found.resolve() == file.resolve()
+        try:
+            tables.append(settings.read(file, base.changed(pyproject).parent) if here else settings.Table())
+        except InputError as error:
+            yield f"the change's settings cannot be read: {error}"
+            return
+    before, after = tables
+    for name in (*TOLD, "requirements", "waivers", "baseline"):
+        one, other = (getattr(table, name) for table in (before, after))
+        if name not in TOLD:
+            one, other = (value and str(base.changed(Path(value))) for value in (one, other))
+        if one != other:
+            key = f"{settings.TABLE}.{name.replace('_', '-')}"
+            yield f"the change sets {key} to {other!r}, which was {one!r}"
+
+
+def _waivers(path: Path) -> Sequence[Waiver]:
+    try:
+        return waivers.load(path) if path.is_file() else ()
+    except InputError:
+        return ()
+
+
+def _words(waiver: Waiver) -> tuple[Any, ...]:
+    """A waiver without its place in the file."""
+    return msgspec.structs.astuple(msgspec.structs.replace(waiver, where=""))
+
+
+def _shown(words: Sequence[Any]) -> str:
+    scanner, rule, resource = words[:3]
+    return f"{scanner} {rule} on {resource}"

@@ -1,0 +1,18 @@
+"""The ids that the order pipeline's document has to have: one that lost some is no less green by itself."""
+
+from __future__ import annotations
+
+from compliance.document.requirements import Document
+
+TITLE = "The order pipeline"
+COUNTS = {"ARC": 10, "SRV": 8, "ERR": 5, "SEC": 7, "MON": 3, "DAT": 6, "NAM": 7, "HRD": 19}
+IDS = tuple(f"{chapter}-{number:02}" for chapter, count in COUNTS.items() for number in range(1, count + 1))
+
+
+def missing(document: Document) -> str | None:
+    """What is said of the order pipeline's document where requirements were deleted from it."""
+    gone = [id_ for id_ in IDS if id_ not in document.by_id] if document.title == TITLE else []
+    if not gone:
+        return None
+    names = ", ".join(gone)
+    return f"{document.path.name}: {len(gone)} of the order pipeline's requirements are missing: {names}"
