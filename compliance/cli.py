@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from compliance.commands.common import close_stdout
+from compliance.commands.common import close_stdout, uncommanding
 from compliance.model import CheckerError, InputError
 from compliance.text import one_line, printable
 
@@ -88,7 +88,7 @@ def _meant(name: str) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(one_line(printable(message)), err=True)
+    click.echo(uncommanding(one_line(printable(message))), err=True)
     sys.exit(code)
 
 

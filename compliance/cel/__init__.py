@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from compliance.cel import patterns
 from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, parse
 from compliance.cel.values import (
     OPERATORS,
@@ -25,7 +26,6 @@ from compliance.cel.values import (
     has,
     items_of,
     known,
-    pattern_of,
     plain,
     select,
     truth,
@@ -95,7 +95,10 @@ def _check(node: Node, names: frozenset[str], functions: Mapping[str, Function])
             )
             raise SyntaxProblem(f"{node.value}: {wanted} arguments are wanted", node.at)
         if node.value == "matches" and node.children[1].kind == "const":
-            pattern_of(node.children[1].value, node.children[1].at)
+            try:
+                patterns.check(node.children[1].value)
+            except ValueError as error:
+                raise SyntaxProblem(str(error), node.children[1].at) from None
     inner = names | {node.value[1]} if node.kind == "loop" else names
     for index, child in enumerate(node.children):
         _check(child, inner if index else names, functions)

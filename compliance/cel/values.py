@@ -5,11 +5,11 @@ https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from compliance.cel.syntax import SyntaxProblem, did_you_mean
+from compliance.cel import patterns
+from compliance.cel.syntax import did_you_mean
 from compliance.model import Undecided
 
 
@@ -272,18 +272,11 @@ def _of_texts(work: Callable[..., Any], least: int = 2, most: int | None = None)
     return Function(lambda *given: work(*map(_text, given)), least, most or least)
 
 
-def pattern_of(pattern: str, at: int = 1) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError, TypeError) as error:
-        raise SyntaxProblem(f"no regular expression: {error}", at) from None
-
-
 def _matches(value: Any, pattern: Any) -> bool:
     try:
-        return pattern_of(_text(pattern)).search(_text(value)) is not None
-    except SyntaxProblem as error:
-        raise Failed(error.message) from None
+        return patterns.search(_text(pattern), _text(value))
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 def _size(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -114,6 +115,16 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def uncommanding(text: str) -> str:
+    """Text whose lines a CI runner does not take for commands: `::` at a start, `##[` or `##vso[` anywhere.
+
+    https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
+    """
+    text = re.sub(r"^((?:\s|\x1b\[[0-9;]*m)*):(?=:)", r"\1: ", text, flags=re.MULTILINE)
+    return re.sub(r"##(?=\w*\[)", "## ", text)
+
+
 def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:
     """What is written to a console, as it is shown on a stream, or (None) written to a file."""
     import io
@@ -131,9 +142,11 @@ def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:
     )
     write(console)
     text = file.getvalue()
-    return text if in_colour else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    if not in_colour:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return uncommanding(text)
 
 
 def say(bold: str, rest: str = "") -> None:
     head = click.style(printable(bold), bold=True) if bold else ""
-    click.echo(head + printable(rest), color=coloured(sys.stdout))
+    click.echo(uncommanding(head + printable(rest)), color=coloured(sys.stdout))

@@ -80,11 +80,11 @@ def _append(path: Path, values: dict[str, str]) -> None:
     """Adds an entry at the end; what stands in the file stays as it is, comments too."""
     from compliance.template.source import write_atomically
 
-    there = known.load(path) if path.is_file() else ()
+    there = known.load(path) if path.exists() else ()
     same = [w for w in there if (w.scanner, w.rule, w.resource) == tuple(values.values())[:3]]
     if same:
         raise InputError(f"{same[0].where}: waives this already; edit its reason or its date there")
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     if not there and (lines := [line for line in text.splitlines() if line.strip() and line[0] != "#"]):
         text = text.replace(lines[0], "", 1) if lines == ["[]"] else text  # an empty list
     first, *rest = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
@@ -94,7 +94,7 @@ def _append(path: Path, values: dict[str, str]) -> None:
 
 
 def _list(path: Path, as_of: date, days: int) -> None:
-    waivers = known.load(path) if path.is_file() else ()
+    waivers = known.load(path) if path.exists() else ()
     known.check(waivers)
     ends = sorted((w for w in waivers), key=lambda w: w.expires)
     soon = [w for w in ends if date.fromisoformat(w.expires) <= as_of + timedelta(days=days)]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from compliance.cel import patterns
 from compliance.document.meant import explained, hint
 from compliance.model import InputError, Severity
 from compliance.template.source import KeyPath, Lines, converted, read_yaml
@@ -53,7 +54,10 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     values: dict[str, dict[str, Any]] = {}
 
     def keeps_data(self, name: str) -> bool:
-        return re.fullmatch(self.throwaway, name) is None
+        try:
+            return patterns.fullmatch(self.throwaway, name) is None
+        except patterns.TooHardError as error:
+            raise InputError(f"environment.throwaway: {error} for {name!r}") from None
 
     def sibling(self, name: str) -> str | None:
         """Another environment of the same retention class; None where the document names none."""
@@ -222,9 +226,9 @@ def _check_environment(document: Document) -> None:
         return document.error(f"environment.{field}: {message}", "environment", field)
 
     try:
-        re.compile(environment.throwaway)
-    except (re.error, RecursionError, OverflowError) as found:
-        raise error("throwaway", f"no regular expression: {found}") from None
+        patterns.check(environment.throwaway)
+    except ValueError as found:
+        raise error("throwaway", str(found)) from None
     keeps = environment.keeps_data(environment.default)
     if environment.probe == environment.default or keeps != environment.keeps_data(environment.probe):
         raise error("probe", "must be another environment of the default's retention class")

@@ -79,7 +79,7 @@ def find(folder: Path) -> Path | None:
     """The nearest pyproject.toml with the table, in a folder or above it."""
     for place in (folder, *folder.resolve().parents):
         path = place / "pyproject.toml"
-        if path.is_file() and f"[{TABLE}" in path.read_text(encoding="utf-8", errors="replace"):
+        if path.is_file() and f"[{TABLE}" in read_text(path):
             near = Path(os.path.relpath(path))
             return near if len(near.parts) < len(path.parts) else path
     return None

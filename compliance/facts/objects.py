@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from compliance.cel import Failed, Host, did_you_mean
+from compliance.cel import Failed, Host, did_you_mean, patterns
 from compliance.facts.references import denoted, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -315,7 +315,10 @@ class Scalar(_Placed):
         form = "".join(
             _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part)) for part in own
         )
-        return any(re.fullmatch(form, text) for text in self._samples(theirs))
+        try:
+            return any(patterns.fullmatch(form, text) is not None for text in self._samples(theirs))
+        except ValueError as error:
+            raise Undecided(str(error)) from None
 
     def plain(self) -> Any:
         self._noted()
@@ -384,9 +387,9 @@ class Scalar(_Placed):
 
 def _matches(text: str, pattern: str) -> bool:
     try:
-        return re.search(pattern, text) is not None
-    except re.error as error:
-        raise Failed(f"no regular expression: {error}") from None
+        return patterns.search(pattern, text)
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 _TESTS: Mapping[str, Callable[..., bool]] = {

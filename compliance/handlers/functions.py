@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from compliance.cel import Failed, Function
+from compliance.cel import Failed, Function, patterns
 from compliance.handlers.effects import TOLERANCE, moment
 from compliance.handlers.sandbox.values import plain_value
 
@@ -75,12 +74,12 @@ def _captures(text: JSON, pattern: str) -> list[str]:
     if not isinstance(text, str):
         raise Failed(f"{text!r} is no text")
     try:
-        match = re.fullmatch(pattern, text, re.DOTALL)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise Failed(f"no regular expression: {error}") from None
-    if match is None:
+        groups = patterns.fullmatch(pattern, text, dotall=True)
+    except ValueError as error:
+        raise Failed(str(error)) from None
+    if groups is None:
         raise Failed(f"{text!r} is not of the form {pattern}")
-    return [group or "" for group in match.groups()]
+    return [group or "" for group in groups]
 
 
 def _decoded(text: JSON) -> str:

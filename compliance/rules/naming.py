@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from compliance.cel import patterns
 from compliance.document.requirements import Requirement
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
@@ -95,10 +96,17 @@ def judge_names(check: Names, case: Case) -> Verdict:
         item = evidence(resource, resource.get(path), check.pattern.replace("{env}", case.environment), path)
         with tally.doubting():
             name = case.text(resource.get(path)).rpartition("/")[2].removesuffix(".fifo")
-            tally.add(re.fullmatch(form, name) is not None, item)
+            tally.add(_has_form(form, name), item)
     if not tally.failures:
         tally.add(True, Evidence("every other name has this form", check.pattern))
     return tally.verdict()
+
+
+def _has_form(form: str, name: str) -> bool:
+    try:
+        return patterns.fullmatch(form, name) is not None
+    except patterns.TooHardError as error:
+        raise Undecided(str(error)) from None
 
 
 class Tags(Check, frozen=True):

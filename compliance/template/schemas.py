@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from compliance.cel import patterns
 from compliance.model import InputError
 from compliance.template.paths import steps
 
@@ -167,8 +168,8 @@ class Node(msgspec.Struct, frozen=True):
 
 def _matches(form: str, text: str) -> bool:
     try:
-        return re.search(form, text) is not None
-    except re.error:  # a pattern of another dialect
+        return patterns.search(form, text)
+    except ValueError:  # a pattern of another dialect
         return True
 
 

@@ -626,3 +626,78 @@ def test_the_day_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(result.stdout)["as_of"] == "2031-12-31"
     result = audit("--template", "green.yaml", "--format", "json")
     assert json.loads(result.stdout)["as_of"] == date.today().isoformat()  # noqa: DTZ011
+
+
+@pytest.mark.parametrize(
+    "command", ["::stop-commands::x", "::error::x", "##[add-mask]x", "##vso[task.setx]x"]
+)
+@pytest.mark.parametrize("before", ["", "  ", "\t", "\u2028", "\u00a0"])
+def test_no_line_of_a_report_is_a_command_for_a_ci_runner(command: str, before: str) -> None:
+    from compliance.commands.common import rendered
+
+    def write(console: Any) -> None:
+        console.print("a" * 110 + command, markup=False)
+        console.print(f"{before}{command}", markup=False, style="red")
+
+    for stream in (None, sys.stdout):
+        lines = rendered(write, stream).splitlines()
+        assert not [
+            line for line in lines if line.lstrip().startswith("::") or "##[" in line or "##vso[" in line
+        ]
+        assert sum(line.endswith("x") for line in lines) == 2
+
+
+def test_a_name_in_a_template_commands_no_ci_runner(tmp_path: Path) -> None:
+    """As GitHub's runner reads a log: `::` after white space, `##[` anywhere."""
+    hostile = "x\n::stop-commands::x ##[set-output name=a]"
+    resource = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": hostile, "VisibilityTimeout": hostile}}
+    (tmp_path / "t.json").write_text(json.dumps({"Resources": {"Q": resource}}))
+    result = CliRunner().invoke(
+        main, ["audit", "--template", str(tmp_path / "t.json"), "--skip-scanners", "-v"]
+    )
+    assert "##[" not in result.output
+    assert not [line for line in result.output.splitlines() if line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "--template", "t.json", "--skip-scanners", "--waivers", "odd"),
+        ("audit", "--template", "t.json", "--skip-scanners", "--requirements", "odd"),
+        ("audit", "--template", "t.json", "--skip-scanners", "--baseline", "odd"),
+        ("audit", "--template", "t.json", "--skip-scanners", "--history", "odd"),
+        ("audit", "--template", "odd", "--skip-scanners"),
+        ("waive", "--waivers", "odd", "--list-expiring"),
+        ("requirements", "--requirements", "odd"),
+    ],
+)
+def test_what_is_no_file_to_read_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path, {"requirements.yaml": DOCUMENT, "t.json": {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}}
+    )
+    odd(tmp_path / "odd", kind)
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "odd: not a regular file" in result.stderr or "odd: 3072.0 MiB is too large" in result.stderr
+
+
+def test_huge_settings_are_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd(tmp_path / "pyproject.toml", "huge")
+    result = CliRunner().invoke(main, ["audit", "--template", "t.json"])
+    assert result.exit_code == 2
+    assert "pyproject.toml: 3072.0 MiB is too large" in result.stderr
+
+
+def odd(path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(3 * 2**30)

@@ -1,0 +1,96 @@
+"""Regular expressions: Python's meaning, whichever engine searches, and an end in any case."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compliance.cel import Failed, patterns
+
+HOSTILE = [
+    (r"(a+)+b", "a" * 40),
+    (r"(a|a)*b", "a" * 40),
+    (r"(a|aa)+$", "a" * 60 + "!"),
+    (r"a?" * 40 + "a" * 40 + "b", "a" * 40),
+    (r".*" * 12 + "x", "y" * 400),
+    (r"^(([a-z])+.)+[A-Z]([a-z])+$", "a" * 60),
+]
+
+
+@pytest.mark.parametrize(("pattern", "text"), HOSTILE)
+def test_a_hostile_pattern_ends(pattern: str, text: str) -> None:
+    start = time.monotonic()
+    assert patterns.search(pattern, text) is False
+    assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"), [(r"(a+)+b(?!c)", "a" * 40), (r"(a+)+\1b", "a" * 40), (r"(a+)+b", "é" + "a" * 40)]
+)
+def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
+    with pytest.raises(patterns.TooHardError, match="takes too long"):
+        patterns.search(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"^(?!prod).*-x*", "dev-", True),  # look-ahead
+        (r"^(?!prod).*-x*", "prod-", False),
+        (r"(\w+)-\1+", "ab-ab", True),  # a reference back
+        (r"\d+\.\d+", "٣.٣", True),  # Python's digits
+        (r"(\w+\s+)+$", "a b \n", True),
+        (r"x+y+$", "xy\n", True),  # `$` before the last line break
+        (r"(a{1,1001})+", "aaa", True),  # more than RE2 counts to
+        (r"(?i)(STRASSE|ß)+", "ß", True),
+    ],
+)
+def test_what_re2_does_not_know_means_what_it_meant(pattern: str, text: str, found: bool) -> None:
+    assert (re.search(pattern, text) is not None) is found
+    assert (patterns.fullmatch(pattern, text) is not None) is (re.fullmatch(pattern, text) is not None)
+    assert patterns.search(pattern, text) is (re.search(pattern, text) is not None)
+
+
+PARTS = st.sampled_from(
+    ["a", "b", "-", "[a-c]", "(a|b)", "(ab)?", "a*", "b+", "(a+b)*", ".", "^", "$", r"\d+", r"\w"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.text("ab1-", max_size=8), st.booleans())
+def test_both_engines_say_the_same(pattern: str, text: str, dotall: bool) -> None:
+    wanted = re.fullmatch(pattern, text, re.DOTALL if dotall else 0)
+    assert (patterns.fullmatch(pattern, text, dotall=dotall) is None) is (wanted is None)
+    assert patterns.search(pattern, text) is (re.search(pattern, text) is not None)
+
+
+def test_groups_are_those_of_python() -> None:
+    assert patterns.fullmatch(r"(\w+)-(\d+)(x)?", "ab-12") == ("ab", "12", None)
+    assert patterns.fullmatch(r"(.+)/(.+)", "a\nb/c", dotall=True) == ("a\nb", "c")
+
+
+def test_without_re2_it_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "_linear", lambda _: None)
+    assert patterns.search(r"(a+)+c", "aac")
+    with pytest.raises(patterns.TooHardError):
+        patterns.search(r"(a+)+c", "a" * 41)
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{2", "[", "*", "(?P<a>x)(?P<a>y)", "(" * 500])
+def test_what_is_no_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError):
+        with pytest.raises(ValueError, match="no regular expression"):
+            patterns.search(pattern, "x")
+
+
+def test_an_expression_that_takes_too_long_fails_by_name() -> None:
+    from compliance.cel.values import STANDARD
+
+    with pytest.raises(Failed, match="takes too long"):
+        STANDARD["matches"].call("a" * 40, r"(a+)+b(?!c)")
