@@ -208,13 +208,8 @@ def statement(
             document=_file_digest(document),
             gate=card.gate,
             score=_score(card),
-            requirements=[
-                Judged(id=r.id, category=r.category, title=r.title, status=r.verdict.status, known=r.known)
-                for r in card.results
-            ],
-            scanners=[
-                Scanner(name=run.name, version=run.version, evaluated=run.evaluated) for run in card.scanners
-            ],
+            requirements=list(_judged(card)),
+            scanners=list(_scanners(card)),
             waivers=sorted(_waived(card), key=lambda w: (w.scanner, w.rule, w.resource)),
             notes=list(card.notes),
             executables=sorted(seal.executables),
@@ -222,6 +217,16 @@ def statement(
             baseline=_baseline(card, baseline) if baseline else None,
         ),
     )
+
+
+def _judged(card: Scorecard) -> Iterator[Judged]:
+    for r in card.results:
+        yield Judged(id=r.id, category=r.category, title=r.title, status=r.verdict.status, known=r.known)
+
+
+def _scanners(card: Scorecard) -> Iterator[Scanner]:
+    for run in card.scanners:
+        yield Scanner(name=run.name, version=run.version, evaluated=run.evaluated)
 
 
 def _target(stack: Planned, target: tuple[str, str | None] | None) -> Target:
