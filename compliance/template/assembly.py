@@ -165,7 +165,7 @@ class Stack:
         self, assembly: Assembly, template: Mapping[str, Any], parent: tuple[Stack, Resource] | None
     ) -> Stack:
         """The same stack with another template, within another assembly. Raises InputError."""
-        return Stack(
+        made = Stack(
             assembly,
             self.name,
             self.path,
@@ -178,6 +178,8 @@ class Stack:
             parent=parent,
             arguments=self._arguments,
         )
+        made.protected = self.protected
+        return made
 
     @cached_property
     def resources(self) -> dict[str, Resource]:
