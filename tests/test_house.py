@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,14 @@ def test_every_room_of_the_package_is_described() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "compliance").glob("*/__init__.py")}
     assert not {room for room in rooms if f"`{room}/`" not in page}
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_0-9]+\.(?:py|yaml|json))`", page)) - {"requirements.yaml"}
+    assert len(named) > 20
+    places = (ROOT, ROOT / "compliance", ROOT / "compliance/handlers/sandbox", ROOT / "compliance/scanners")
+    assert not {name for name in named if not any((place / name).is_file() for place in places)}
 
 
 def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:

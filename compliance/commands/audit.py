@@ -40,23 +40,10 @@ from compliance.commands.options import (
     target,
 )
 from compliance.model import InputError, Scorecard, Severity
+from compliance.reports import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:
     from compliance.document.base import Base
-
-FORMATS = ("terminal", "json", "markdown", "html", "sarif", "junit", "github")
-
-
-# What a report's file name says of its format; the first that fits.
-SUFFIXES = {
-    ".sarif.json": "sarif",
-    ".sarif": "sarif",
-    ".html": "html",
-    ".md": "markdown",
-    ".json": "json",
-    ".xml": "junit",
-    ".txt": "terminal",
-}
 
 
 @click.command(cls=Configured, short_help="Judge an app, an assembly or a template.")
