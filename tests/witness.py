@@ -189,7 +189,7 @@ def handwritten() -> Base:
     def in_(environment: str) -> Unit:
         template = copy_of(unit.template)
         template["Parameters"]["Env"]["Default"] = environment
-        return replace(unit, template=template, region="us-east-1")
+        return replace(unit, template=template, region="us-east-1", protected=True)
 
     return Base("handwritten", "app", {name: in_(name) for name in ENVIRONMENTS})
 

@@ -48,6 +48,12 @@ def other(case: Case, name: str) -> Assembly:
     return found
 
 
+def elsewhere(case: Case, name: str) -> Wiring:
+    """Who fills the subjects in another environment. Raises Undecided where there is none."""
+    names = tie_breakers(case.document.requirements, name)
+    return find(case.document, other(case, name), names, name)
+
+
 class Parameterised(Check, frozen=True):
     """Synthesised for another environment, every name, tag and output follows, and nothing else changes.
 
@@ -286,9 +292,7 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
     wiring = case.wiring
     if not environment.keeps_data(case.environment):
-        name = environment.all_retained[0]
-        names = tie_breakers(case.document.requirements, name)
-        wiring = find(case.document, other(case, name), names, name)
+        wiring = elsewhere(case, environment.all_retained[0])
     tally = Tally()
     for name in check.of:
         try:

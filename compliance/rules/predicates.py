@@ -20,11 +20,11 @@ from compliance import cel
 from compliance.document.requirements import Document, Names
 from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled, names_in
 from compliance.facts.objects import Read
-from compliance.facts.subjects import find, read, scope
+from compliance.facts.subjects import read, scope
 from compliance.facts.wiring import Unfilled
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Undecided, evidence, kind
-from compliance.rules.environments import other
+from compliance.rules.environments import elsewhere
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, Unknown, show
 from compliance.text import truncated
@@ -206,7 +206,7 @@ def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resou
             yield bound, within, f" in {place}"
         return
     names = case.document.environment.besides(case.environment) if per else ()
-    others = [(name, find(case.document, other(case, name), None, name)) for name in names]
+    others = [(name, elsewhere(case, name)) for name in names]
     yield bound, lambda _: True, f" in {case.environment}" if per else ""
     for name, wiring in others:
         yield wiring.bound, lambda _: True, f" in {name}"

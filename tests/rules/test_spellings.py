@@ -90,7 +90,7 @@ def nested(draft: Draft, folder: Path) -> Path:
                 "outer": {
                     "type": "aws:cloudformation:stack",
                     "environment": "aws://unknown-account/us-east-1",
-                    "properties": {"templateFile": "outer.template.json"},
+                    "properties": {"templateFile": "outer.template.json", "terminationProtection": True},
                 },
             }
         },
