@@ -215,7 +215,7 @@ CORE = [
         "ARC-06",
         "failures go elsewhere",
         all_of(OTHER_QUEUE, put(FAILURES, {"Fn::GetAtt": ["Other", "Arn"]})),
-        also=("HRD-07", "SEC-07"),  # the other queue is the pipeline's now
+        also=("HRD-07", "HRD-11", "SEC-07"),  # the other queue is the pipeline's now
     ),
     Witness("ARC-07", "switched off", put("audit_mapping.Enabled", False)),
     Witness(
@@ -398,7 +398,7 @@ SECURITY = [
     Witness("SEC-06", "a name that stays", put("audit_table.TableName", "dev-audit-logs-table-backend")),
     Witness("SEC-06", "a tag that stays", put("bucket.Tags.0", {"Key": "Environment", "Value": "dev"})),
     Witness("SEC-06", "an output that stays", section("Outputs", More={"Value": "dev-more"})),
-    Witness("SEC-06", "everything stays", stay, also=("HRD-11@app",)),
+    Witness("SEC-06", "everything stays", stay, also=("HRD-11@app", "HRD-22@app")),
     Witness("SEC-06", "memory of one environment", put("processor.MemorySize", 1024), only=True),
     Witness("SEC-06", "a resource of one", add("More", "AWS::SNS::Topic"), only=True),
     Witness("SEC-06", "an output of one", section("Outputs", More={"Value": "more"}), only=True),
