@@ -79,6 +79,7 @@ def attesting(
     with Scratch("attest") as private:
         copy = Path(private, "assembly")
         taken = snapshot.Snapshot(copy)
+        commit = attestation.commit_of(Path.cwd())
 
         def attest(card: Scorecard, options: Options) -> None:
             try:
@@ -88,7 +89,7 @@ def attesting(
                     card,
                     taken.seal,
                     context=options.context,
-                    folder=options.folder,
+                    commit=commit,
                     document=options.requirements,
                     stacks=deploy_plan.stacks(copy, taken.seal, allowed),
                     target=target,

@@ -180,7 +180,7 @@ def statement(
     seal: Seal,
     *,
     context: Mapping[str, str],
-    folder: Path,
+    commit: Commit | None,
     document: Path,
     stacks: Sequence[Planned],
     target: tuple[str, str | None] | None = None,
@@ -188,7 +188,7 @@ def statement(
 ) -> Statement:
     """What an audit says of the bytes that it judged. Raises RefusedError where that is not all green.
 
-    `folder` is the app's, whose commit is named; `document` holds the requirements. `stacks` are what
+    `commit` is the app's; `document` holds the requirements. `stacks` are what
     the CLI would deploy, `target` the account and region of those that leave them to its credentials.
     """
     check_attestable(card)
@@ -204,7 +204,7 @@ def statement(
             as_of=card.as_of,
             environment=card.subject.environment,
             context=dict(sorted(context.items())),
-            commit=_commit(folder),
+            commit=commit,
             document=_file_digest(document),
             gate=card.gate,
             score=_score(card),
@@ -277,7 +277,8 @@ def _file_digest(path: Path) -> Digest:
     return Digest(sha256=sha256_of(path))
 
 
-def _commit(folder: Path) -> Commit | None:
+def commit_of(folder: Path) -> Commit | None:
+    """What is checked out. Ask before foreign code runs: a `build` may set what git runs."""
     sha1 = checked_out(folder)
     return Commit(sha1=sha1, clean=git(folder, "status", "-s") == "") if sha1 else None
 

@@ -15,6 +15,7 @@ import msgspec
 
 from compliance.confinement import app as confinement
 from compliance.model import InputError
+from compliance.template import bytecode
 
 CREDENTIALS, DAEMONS, WRITE = "credentials", "daemons", "write="
 
@@ -28,6 +29,7 @@ class May(msgspec.Struct, frozen=True):
 
 
 NOTHING = May()
+BYTECODE = "bytecode"  # in an app's temporary folder
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -131,10 +133,16 @@ def environment(variables: Mapping[str, str], where: Place) -> dict[str, str]:
             "npm_config_cache": str(where.temporary / "npm"),
             "npm_config_update_notifier": "false",
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(jsii),
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
+        | _bytecode(where)
         | ({} if where.may.credentials else {"npm_config_userconfig": str(where.temporary / "npmrc")})
     )
+
+
+def _bytecode(where: Place) -> dict[str, str]:
+    if not bytecode.missing():
+        return {"PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PYTHONPYCACHEPREFIX": str(where.temporary / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 # What jsii unpacked of CDK before

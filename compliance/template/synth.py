@@ -24,9 +24,10 @@ import msgspec
 
 from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available
 from compliance.model import InputError
-from compliance.template import limits
+from compliance.template import bytecode, limits
 from compliance.template.account import defaults
 from compliance.template.confined import (
+    BYTECODE,
     NOTHING,
     May,
     Place,
@@ -137,6 +138,7 @@ def synthesise(
         other.mkdir(parents=True, exist_ok=True)
     where = Place(app.folder, temporary, (output, *others), app.may)
     (processes or Processes()).run(f"the app ({app.command})", app.command, where, variables)
+    bytecode.compile_those_of(temporary / BYTECODE)
     if not (output / "manifest.json").is_file():
         raise InputError(f"the app ({app.command}) ended well, but wrote no assembly to CDK_OUTDIR")
     return output

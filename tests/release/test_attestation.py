@@ -131,6 +131,19 @@ def test_the_settings_of_a_repository_run_no_command(here: World) -> None:
     assert not (here.folder / "ran").exists()
 
 
+def test_what_a_build_tells_git_to_run_is_not_run(here: World) -> None:
+    """Git runs a filter where it compares a file; the build may write to the project's folder."""
+    for command in (["init", "-q"], ["add", "requirements.yaml"]):
+        subprocess.run(["git", *command], check=True)
+    says = "git config filter.x.clean 'touch ran; cat'; echo '* filter=x' > .git/info/attributes"
+    write(here.folder, {"cdk.json": {"app": here.app[1], "build": f"{says}; touch requirements.yaml"}})
+    where = ("--attest", here.file, "--keep", here.kept, "--target", "111122223333/eu-west-1")
+    result = here.run("audit", *here.app[2:], *where)
+    assert result.exit_code == 0, result.stderr
+    assert "filter" in (here.folder / ".git" / "config").read_text()
+    assert not (here.folder / "ran").exists()
+
+
 # Where it goes
 
 
