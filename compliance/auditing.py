@@ -58,8 +58,9 @@ Progress = Callable[[str], None]
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What to audit, and how. At most one of `app`, `assembly`, `template` and `deployed`, a stack's name;
-    none: cdk.json's app here.
+    """What to audit, and how.
+
+    At most one of `app`, `assembly`, `template` and `deployed`, a stack's name; none: cdk.json's app here.
 
     `context` is what `-c` gives; `parameters` are values for the templates' parameters; `environment` is
     the name of the environment that the input was made for (None: what the context says, or the

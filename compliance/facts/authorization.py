@@ -76,6 +76,7 @@ def may(
     """Whether a caller may do something.
 
     Args:
+        assembly: where policies and resources are looked up.
         caller: who calls, with what is known of its requests; a role stands for itself (`of_role`).
         action: one action of IAM, such as `s3:PutObject`.
         resource: the ARN, as `Assembly.text` writes it; None where nobody knows which. A `*` in it stands for

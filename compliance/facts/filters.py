@@ -119,6 +119,8 @@ def stopped(
     """The first of some events that none of these filters (`FilterCriteria.Filters`) lets through.
 
     Args:
+        assembly: where references are looked up.
+        filters: the value of `FilterCriteria.Filters`.
         events: each with what it is in words.
     Returns: what does not pass, and False, or Unknown where only the deployment decides; None where all pass.
     """

@@ -264,7 +264,10 @@ _BOUND = {
 
 
 def _permission(assembly: Assembly, permission: Resource, function: Resource | None) -> Statement:
-    """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html"""
+    """The statement that a permission stands for.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html
+    """
     names = ("Principal", "Action", *(name for name in _BOUND if permission.get(name) is not NO_VALUE))
     said = {name: assembly.text(permission.get(name)) for name in names}
     conditions: dict[str, dict[str, tuple[str, ...]]] = {}

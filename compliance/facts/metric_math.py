@@ -169,6 +169,7 @@ def rule_holds(rule: str, alarming: Callable[[str], bool]) -> bool:
     """Whether a composite alarm's rule holds, where these alarms are in ALARM and all others are OK.
 
     Args:
+        rule: the alarm rule, such as `ALARM(a) AND NOT OK(b)`.
         alarming: whether the alarm that a name or ARN denotes is in ALARM.
     Raises: Unclear where it is no rule.
     """

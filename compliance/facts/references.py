@@ -62,6 +62,7 @@ def wanted(type_: str, path: str) -> Forms:
     """The kinds of text that a property wants for a resource: of `name`, `arn`, `url`, `id`; none where any.
 
     Args:
+        type_: the resource type.
         path: the property's path; steps for list items (`*` or numbers) do not matter.
     """
     plain = ".".join(step for step in path.split(".") if step != "*" and not step.isdigit())

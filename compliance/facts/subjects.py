@@ -184,6 +184,8 @@ def find(
     """Who fills the subjects of a document in an assembly.
 
     Args:
+        document: the requirements document.
+        assembly: the stacks.
         names: what the document calls them, for ties.
         environment: the one that the assembly was made for; the document's default if none is given.
     """

@@ -158,7 +158,8 @@ def _jsii_cache(variables: Mapping[str, str]) -> Path:
 
 def _lend(cache: Path, own: Path) -> None:
     """The unpacked packages under links: they are read where they are, and what else there is to be written,
-    locks and further packages, is written beside the links."""
+    locks and further packages, is written beside the links.
+    """
     own.mkdir(mode=0o700, exist_ok=True)
     for marker in (found for depth in ("*/*/*", "@*/*/*/*") for found in cache.glob(f"{depth}/{COMPLETE}")):
         entry = marker.parent

@@ -164,7 +164,8 @@ class Processes:
 
     def run(self, what: str, command: str, where: Place, variables: Mapping[str, str]) -> None:
         """Runs a command to its end, and all that it started. Raises InputError, with its last words, where
-        it fails."""
+        it fails.
+        """
         limit = limits.seconds(limits.SYNTH)
         process = self._start(command, where, variables)
         said = _Tail(process.stdout)

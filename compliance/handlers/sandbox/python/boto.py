@@ -54,7 +54,7 @@ def call(service: Any, operation: Any, parameters: Any) -> Any:
 
 
 def operation_of(method: Any) -> Any:
-    """put_item -> PutItem"""
+    """The name of an operation by that of a method: PutItem of put_item."""
     return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
 
 

@@ -1,5 +1,6 @@
 """Which modules there are: those that Lambda's runtime ships are stood in for, the code's own are
-loaded, anything else is missing as it is missing on Lambda."""
+loaded, anything else is missing as it is missing on Lambda.
+"""
 
 import builtins
 import importlib.machinery
