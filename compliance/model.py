@@ -1,4 +1,4 @@
-"""The words everything else is said in: verdicts, evidence, findings, scores. Nothing of AWS."""
+"""The data of an audit: verdicts, evidence, findings, scores. Nothing here knows AWS."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(failures: Sequence[Evidence], passes: Sequence[Evidence] = ()) -> Verdict:
-        """Fail on any failure, else pass. No evidence at all proves nothing, so it is no pass."""
+        """Fail on any failure, else pass. Without any evidence the verdict is `not_assessed`."""
         if failures:
             return Verdict(Status.FAIL, tuple(failures))
         if not passes:

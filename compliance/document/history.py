@@ -63,7 +63,7 @@ def _is_json(text: str) -> bool:
 
 
 def append(path: Path, card: Scorecard) -> None:
-    """Adds this run's line, whole or not at all, whoever else does so too. Raises InputError."""
+    """Appends this run's line completely or not at all, also when other audits append. Raises InputError."""
     assert card.history
     run = card.history.runs[-1]
     line = (json.dumps({"version": VERSION, **asdict(run)}, ensure_ascii=False) + "\n").encode()
@@ -123,7 +123,7 @@ def _others(before: Run, now: Run) -> dict[str, tuple[str, ...]]:
     return {"new_others": tuple(new.elements()), "gone_others": tuple(gone.elements())}
 
 
-def _said(card: Scorecard) -> Iterator[str]:
+def _other_lines(card: Scorecard) -> Iterator[str]:
     for finding in card.findings:
         if finding.status in (FindingStatus.OPEN, FindingStatus.WAIVED):
             status = "waiver of " if finding.status is FindingStatus.WAIVED else ""
@@ -146,7 +146,7 @@ def _of(card: Scorecard, folder: Path) -> Run:
         unjudged=tuple(result.id for result in card.results if result.verdict.excused),
         commit=checked_out(folder),
         open_findings=sum(f.status is FindingStatus.OPEN for f in card.findings) if card.scanners else None,
-        others=tuple(_said(card)),
+        others=tuple(_other_lines(card)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The ids that the order pipeline's document has to have: one that lost some is no less green by itself."""
+"""The ids that the order pipeline's document must have: a document with fewer would also be green."""
 
 from __future__ import annotations
 

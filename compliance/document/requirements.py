@@ -247,9 +247,9 @@ def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: KeyPath
         # An unknown field stands in the file; msgspec gives the place of what it stands in.
         if unknown := re.search(r"unknown field `(.*)`", message):
             full = (*full, unknown[1])
-        said = explained(message, type_, below)
+        explanation = explained(message, type_, below)
         raise InputError(
-            f"{_at(path, lines, full)}: {_named(full, whole or data) or 'the document'}: {said}"
+            f"{_at(path, lines, full)}: {_named(full, whole or data) or 'the document'}: {explanation}"
         ) from None
 
 

@@ -140,8 +140,8 @@ def _table(pyproject: Path) -> Table:
         message, _, where = str(error).partition(" - at `$")
         where = where.rstrip("`").lstrip(".")
         steps = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", where))
-        said = explained(message, Table, steps).replace("Object contains unknown field", "unknown key")
-        raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, steps)))}: {said}") from None
+        explanation = explained(message, Table, steps).replace("Object contains unknown field", "unknown key")
+        raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, steps)))}: {explanation}") from None
 
 
 def _check(pyproject: Path, table: Table) -> None:

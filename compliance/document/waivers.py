@@ -33,7 +33,7 @@ LEAST_WORDS, LEAST_LENGTH = 5, 30
 
 
 class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A waiver as it stands in the file. All texts: what is no date should be shown as it was written."""
+    """A waiver as it stands in the file. All fields are texts, so that a message can show an invalid date."""
 
     scanner: str
     rule: str

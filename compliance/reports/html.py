@@ -279,7 +279,7 @@ class _Page:
         return sorted(every, key=lambda entry: WORST.index(entry[1].state))
 
     def arrows(self) -> Iterator[tuple[str, str, str, Said]]:
-        """Every connection in words, for where there is no room for a picture: tail, label, head."""
+        """Every connection as text (tail, label, head, verdict), for screens too narrow for the picture."""
         for edge in self.card.diagram.edges:
             tail, head = self.nodes.get(edge.tail), self.nodes.get(edge.head)
             if tail and head:

@@ -1,4 +1,4 @@
-"""Where the boxes and arrows of a diagram stand: columns along the arrows, alarms below what they watch."""
+"""The layout of a diagram: boxes in columns along the arrows, alarms below the resource that they watch."""
 
 from __future__ import annotations
 

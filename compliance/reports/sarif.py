@@ -108,7 +108,7 @@ def _document(card: Scorecard) -> JSON:
 
 
 def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
-    """The results that GitHub takes of one run, those that are open first; and a word on the others."""
+    """The results that GitHub accepts of one run, open ones first, and a note on how many were left out."""
     if len(results) <= MOST_RESULTS:
         return results, []
     ordered = sorted(results, key=lambda result: "suppressions" in result)  # stable
@@ -188,7 +188,7 @@ def _requirements(card: Scorecard) -> Iterator[JSON]:
 
 
 def _kind(result: Result) -> JSON:
-    """SARIF wants level none of whatever is no failure."""
+    """The SARIF level; everything that is not a failure has level `none`."""
     kind = KINDS[result.verdict.status]
     return {"kind": kind, "level": LEVELS[result.severity] if kind == "fail" else "none"}
 
@@ -328,7 +328,7 @@ def _hash(*parts: str | None) -> str:
 
 
 def _numbered(results: Iterable[JSON]) -> list[JSON]:
-    """Results that say the same twice are told apart by their order."""
+    """Fingerprints; results with equal content are numbered in their order."""
     seen: Counter[str] = Counter()
     numbered = list(results)
     for result in numbered:

@@ -29,7 +29,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Excerpt(msgspec.Struct, frozen=True):
-    """The lines around a place; `diff` is what would mend it, for whoever knows better to check."""
+    """The lines around a place. `diff` is a proposed change, which a person has to check."""
 
     source: str
     lines: tuple[Line, ...]

@@ -1,4 +1,4 @@
-"""What the reports say alike, and how they show what an input says: as text, whatever it holds."""
+"""Texts that all report formats share: totals, verdict, changes, findings by rule."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def rows_of(card: Scorecard, status: FindingStatus, requirement: str | None = No
 
 
 def rules(row: Row) -> str:
-    """Who says it: `cdk-nag AwsSolutions-DDB3, checkov CKV_AWS_28`."""
+    """The scanners and rules of a row: `cdk-nag AwsSolutions-DDB3, checkov CKV_AWS_28`."""
     return ", ".join(f"{one_line(f.scanner)} {one_line(f.rule)}" for f in row)
 
 

@@ -163,7 +163,7 @@ def check_installed(names: Sequence[str] = NAMES) -> None:
 
 
 class _Worker:
-    """One scanner's process: a line of JSON in, a line of JSON out; what goes wrong is its last words."""
+    """One scanner's process: a line of JSON in, a line of JSON out. Its stderr says what failed."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name

@@ -53,7 +53,7 @@ def _leave_out(*packages: str) -> None:
 
 
 def _expect_all(files: Sequence[File], report: Any) -> None:
-    """checkov leaves out what it can't read, without a word."""
+    """Raises an error for templates that checkov cannot read, which it would skip silently."""
     for file in files:
         if file.path in report.parsing_errors:
             raise SystemExit(f"it could not read the template of {file.stack}")

@@ -29,7 +29,7 @@ class Classes(msgspec.Struct, frozen=True):
     select: Mapping[str, str] = {}
 
     def check(self) -> None:
-        """Raises InputError where a reason is no sentence."""
+        """Raises InputError if a reason is too short to be one."""
         given = {**{f"ignore {name}": why for name, why in self.ignore.items()}}
         given |= {f"select {name}": why for name, why in self.select.items()}
         if self.cdk_made is not None:

@@ -1,4 +1,4 @@
-"""One finding, one story: what becomes of each thing that a scanner found.
+"""The status of each finding of the scanners.
 
 A finding is waived (waivers.yaml argues for it), or covered (a requirement that fails on the same
 resource says it already), or open, and an open one is red. A scanner that complains of a resource on

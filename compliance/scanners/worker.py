@@ -56,7 +56,7 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
     listed = [asdict(found) for found in findings]
     resources = sum(len(json.loads(Path(f.path).read_text("utf-8")).get("Resources", {})) for f in files)
     # The scan has refused what it could not read: these are those that it looked at.
-    said = {"version": version, "evaluated": evaluated, "resources": resources, "findings": listed}
-    json.dump(said, report)
+    report_of_scan = {"version": version, "evaluated": evaluated, "resources": resources, "findings": listed}
+    json.dump(report_of_scan, report)
     report.flush()
     os._exit(0)  # taking the interpreter down politely would cost half a second

@@ -1,4 +1,4 @@
-"""A stack's template with what its parameters decide: no condition hides a resource from who reads it."""
+"""A stack's template with the conditions resolved that its parameters decide, for the scanners."""
 
 from __future__ import annotations
 

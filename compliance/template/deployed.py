@@ -164,8 +164,10 @@ class Drift(msgspec.Struct, frozen=True):
 
     @property
     def note(self) -> str:
-        said = f"deployed: {self.settings} settings of {self.resources} resources compared with the template"
-        return said + (f"; not compared: {', '.join(self.left_out)}" if self.left_out else "")
+        compared = (
+            f"deployed: {self.settings} settings of {self.resources} resources compared with the template"
+        )
+        return compared + (f"; not compared: {', '.join(self.left_out)}" if self.left_out else "")
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -239,8 +241,8 @@ def _compared(setting: Setting, resource: Resource, deployment: Deployment, live
         yield Compared(resource.logical_id)
         return
     found, wanted = _apart(found, wanted)
-    live, said = _said(found), _said(wanted)
-    problem = f"{_place(resource)} {setting.property} is {live} as deployed, {said} in the template; {FIX}"
+    live, stated = _value_text(found), _value_text(wanted)
+    problem = f"{_place(resource)} {setting.property} is {live} as deployed, {stated} in the template; {FIX}"
     yield Compared(resource.logical_id, problem)
 
 
@@ -343,7 +345,7 @@ def _apart(found: JSON, wanted: JSON) -> tuple[JSON, JSON]:
     return found, wanted
 
 
-def _said(value: JSON) -> str:
+def _value_text(value: JSON) -> str:
     if value in (None, "", [], {}):
         return "nothing"
     return _short(value if isinstance(value, str) else json.dumps(value))

@@ -1,7 +1,7 @@
-"""One sha256 of a file or folder: every entry counts, whatever it is, so that equal digests mean equal bytes.
+"""One sha256 of a file or folder. Every entry counts, so that equal digests mean equal bytes.
 
-An entry is told by its path, its type, whether it may be run, where it leads (a link) and what it holds. Of a
-file's mode only that counts which survives a copy: another umask makes no other input.
+An entry counts with its path, its type, whether it is executable, its target (of a link) and its content. Of
+a file's mode only the executable bit counts, because a copy under another umask is the same input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compliance.template.source import read_text
 
 
 def sha256_of(file: Path) -> str:
-    """The sha256 (hex) of a file's bytes. Raises InputError where it is no file, or cannot be read."""
+    """The sha256 (hex) of a file's bytes. Raises InputError if it is not a regular file or cannot be read."""
     read_text(file)  # refuses a pipe, a folder and what is missing
     try:
         return _content(file)

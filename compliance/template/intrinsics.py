@@ -139,12 +139,12 @@ def pattern_of(part: Part) -> str:
 
 
 def optional(items: Iterable[Value]) -> Unknown | None:
-    """The first of some values that may be no value at all: nobody knows the places of those after it."""
+    """The first value that may turn out to be no value; the positions of the values after it are unknown."""
     return next((item for item in items if isinstance(item, Unknown) and item.optional), None)
 
 
 def same_value(one: Value, other: Value) -> bool:
-    """Equality that tells 1 from true, which Python does not."""
+    """Equality that distinguishes 1 from true; Python's does not."""
     return repr(one) == repr(other)
 
 

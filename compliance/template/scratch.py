@@ -44,7 +44,7 @@ def _swept(place: Path) -> None:
 
 
 def sweep(place: Path) -> None:
-    """Removes this user's folders whose process is gone: nobody holds their locks."""
+    """Removes this user's folders whose process has ended, which shows by their locks being free."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):

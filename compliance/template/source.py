@@ -1,4 +1,4 @@
-"""Reading JSON and YAML from files nobody vouches for: bounded, without surprises, with line numbers.
+"""Reads JSON and YAML from untrusted files: bounded in size and depth, with line numbers.
 
 CloudFormation reads YAML 1.1 without timestamps and with the short forms of its functions (`!Sub`);
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.html
@@ -184,7 +184,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Says so at once where a report can't be written, not after the work. Raises InputError."""
+    """Raises InputError if a file cannot be written, before the work is done that it is for."""
     import tempfile
 
     try:

@@ -168,7 +168,7 @@ class Processes:
         """
         limit = limits.seconds(limits.SYNTH)
         process = self._start(command, where, variables)
-        said = _Tail(process.stdout)
+        output = _Tail(process.stdout)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -181,7 +181,7 @@ class Processes:
         if self._closed:
             raise CancelledError
         if code:
-            words = _with_hint(last_words(said.text()))
+            words = _with_hint(last_words(output.text()))
             raise InputError(f"{what} {_how_it_failed(code)}: {words}{hint(words)}")
 
     def _start(self, command: str, where: Place, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -302,7 +302,7 @@ class Synths:
         return self._futures[name].result()
 
     def close(self) -> None:
-        """Ends what still runs: nobody waits for it any more."""
+        """Ends the synths that still run."""
         self._processes.kill()
         self._pool.shutdown(cancel_futures=True)
 

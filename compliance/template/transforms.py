@@ -187,7 +187,7 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
     try:
         made: dict[str, Any] = translator.translate(_uploaded(template), plain)
     except InvalidDocumentException as error:
-        raise InputError(f"Transform: {SERVERLESS} refuses it: {_said(error)}") from None
+        raise InputError(f"Transform: {SERVERLESS} refuses it: {_cause(error)}") from None
     except Exception as error:  # templates that no translator was written for
         raise InputError(f"Transform: {SERVERLESS} breaks at it: {type(error).__name__}: {error}") from None
     finally:
@@ -196,7 +196,7 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
     return found
 
 
-def _said(error: Any) -> str:
+def _cause(error: Any) -> str:
     causes = [str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ())]
     return truncated(one_line("; ".join(causes or [str(error)])), 300)
 

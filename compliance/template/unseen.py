@@ -1,4 +1,4 @@
-"""What a stack would deploy that the input does not show: closed world, never green on what nobody looked at.
+"""What a stack would deploy and the input does not show. It is a problem, so the gate is red.
 
 `TABLE` is the one list of it, a row for a resource type and property. What a property names is seen where the
 assembly itself holds it (an asset that the CLI uploads to that very place). Else it is a problem, unless the

@@ -17,7 +17,7 @@ from compliance.template.source import KeyPath, Lines
 
 
 def check_template(template: Any, path: Path, lines: Lines | None = None) -> None:
-    """Refuses what is no template, or one that CloudFormation could not deploy as it stands.
+    """Refuses a file that is not a template, or that CloudFormation could not deploy.
 
     Raises InputError on: no Resources, a resource without Type, an unknown or malformed function, a
     reference to nothing, what depends on itself in a circle, a macro that is not expanded.
