@@ -11,7 +11,7 @@ only the deployment knows. `Failed`: there is no such thing; nothing that the de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.cel import patterns
@@ -53,6 +53,7 @@ class Expression:
     def __init__(self, text: str, root: Node, functions: Mapping[str, Function]) -> None:
         self.text, self.root = text, root
         self._run = _Compiler(functions).compile(root)
+        self._names = tuple({node.value for node in root.walk() if node.kind == "name"})
 
     def evaluate(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> Any:
         """The value. Raises Undecided or Failed.
@@ -60,27 +61,33 @@ class Expression:
         A binding that is a function without arguments is called when its name is first read. What host
         values append to `trace` while they are read is cut to what decided the value.
         """
-        return plain(self._run(Frame(dict(bindings), [] if trace is None else trace)))
+        return plain(self._run(self._frame(bindings, trace)))
 
     def holds(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> bool:
         """Whether it is true. Raises Undecided, and Failed also where it is neither true nor false."""
-        return truth(self._run(Frame(dict(bindings), [] if trace is None else trace)))
+        return truth(self._run(self._frame(bindings, trace)))
+
+    def _frame(self, bindings: Mapping[str, Any], trace: list[Any] | None) -> Frame:
+        own = {name: bindings[name] for name in self._names if name in bindings}
+        return Frame(own, [] if trace is None else trace)
 
 
-def compile(text: str, names: Iterable[str], functions: Mapping[str, Function] = {}) -> Expression:
+def compile(text: str, names: Collection[str], functions: Mapping[str, Function] = {}) -> Expression:
     """An expression that may use these names and functions, beside CEL's own.
 
     Raises SyntaxProblem, with the column and what was perhaps meant.
     """
     root = parse(text)
     known = {**STANDARD, **functions}
-    _check(root, frozenset(names), known)
+    _check(root, frozenset(), names, known)
     return Expression(text, root, known)
 
 
-def _check(node: Node, names: frozenset[str], functions: Mapping[str, Function]) -> None:
-    if node.kind == "name" and node.value not in names:
-        raise SyntaxProblem(f"unknown name {node.value!r}{did_you_mean(node.value, names)}", node.at)
+def _check(
+    node: Node, own: frozenset[str], names: Collection[str], functions: Mapping[str, Function]
+) -> None:
+    if node.kind == "name" and node.value not in own and node.value not in names:
+        raise SyntaxProblem(f"unknown name {node.value!r}{did_you_mean(node.value, {*names, *own})}", node.at)
     if node.kind in ("call", "method"):
         function = functions.get(node.value)
         if function is None:
@@ -99,9 +106,9 @@ def _check(node: Node, names: frozenset[str], functions: Mapping[str, Function])
                 patterns.check(node.children[1].value)
             except ValueError as error:
                 raise SyntaxProblem(str(error), node.children[1].at) from None
-    inner = names | {node.value[1]} if node.kind == "loop" else names
+    inner = own | {node.value[1]} if node.kind == "loop" else own
     for index, child in enumerate(node.children):
-        _check(child, inner if index else names, functions)
+        _check(child, inner if index else own, names, functions)
 
 
 # Evaluating

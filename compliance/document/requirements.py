@@ -163,8 +163,12 @@ class Document:
 
     def convert(self, data: Any, type_: type[T], *place: str | int) -> T:
         """Data of this document as a typed value. Raises InputError naming file, line and field."""
-        whole = {"requirements": [{"id": requirement.id} for requirement in self.requirements]}
-        return _convert(data, type_, self.path, self._lines, place, whole)
+        return _convert(data, type_, self.path, self._lines, place, self._ids)
+
+    @cached_property
+    def _ids(self) -> Mapping[str, Any]:
+        """What a message needs of the whole: the requirements' ids, by their places."""
+        return {"requirements": [{"id": requirement.id} for requirement in self.requirements]}
 
     def line(self, *place: str | int) -> int | None:
         return self._lines.at(place)

@@ -7,9 +7,11 @@ What would be usual but is not met stands in a comment. What should hold is for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,23 @@ import msgspec
 import yaml
 
 from compliance.auditing import Options, Progress
-from compliance.document.requirements import Document, Environment, File
+from compliance.cel.syntax import RESERVED as CEL_WORDS
+from compliance.document.requirements import Document, Environment, File, kind_of
+from compliance.drafting import stated
 from compliance.facts.alarms import WATCHED, metrics_of
-from compliance.facts.subjects import Declared, find
-from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TABLES, TOPIC
+from compliance.facts.subjects import RESERVED, Declared, find
+from compliance.facts.wiring import (
+    ALARM,
+    BUCKET,
+    FUNCTION,
+    KEY,
+    LOG_GROUP,
+    MAPPING,
+    QUEUE,
+    ROLE,
+    TABLES,
+    TOPIC,
+)
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import bind
@@ -29,7 +44,7 @@ from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.loading import load_assembly, load_template
-from compliance.template.physical_names import DEFAULTS, name_of
+from compliance.template.physical_names import DEFAULTS, name_property
 from compliance.template.properties import values_at
 from compliance.template.scratch import Scratch
 from compliance.template.source import Lines, converted
@@ -63,6 +78,17 @@ WORDS: Mapping[str, str] = {
 CONNECTIONS = (MAPPING, INTEGRATION, STAGE, "AWS::ApiGateway::Stage")
 # Judged as groups alone.
 GROUPS: Mapping[str, str] = {ALARM: "alarm", LOG_GROUP: "log_group"}
+# No subjects: what they say is said of the role or resource that they are attached to.
+NO_SUBJECTS = re.compile(
+    r"AWS::IAM::\w*Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
+    r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment"
+)
+# What CDK names or makes by itself: constructs of its own, and names with a hash in them.
+CDK_MADE = re.compile(
+    r"(Custom::.*|LogRetention[0-9a-f]{32}|BucketNotificationsHandler[0-9a-f]{32}|CDKMetadata|framework-\w+"
+    r"|AWS[0-9a-f]{32}|waiter-state-machine)"
+)
+HASHED = re.compile(r"[0-9A-F]{8}(?![0-9A-Za-z])|[0-9a-f]{16,}")
 CATEGORIES: Mapping[str, tuple[str, str]] = {
     "wiring": ("WIR", "Wiring"),
     "operation": ("OPS", "Operation"),
@@ -172,6 +198,8 @@ FIXES: Mapping[str, str] = {
     "tells": "Send the alarm to a topic that somebody has subscribed to.",
     "name": "Name it as the pattern says.",
     "tags": "Tag the app, or the resource, with these keys.",
+    "predicate": "Put back what the expression says.",
+    "confined": "Name principals of this account, and bind AWS services by aws:SourceAccount.",
     "region": "Bind the stack to the document's region.",
 }
 
@@ -183,10 +211,19 @@ class Proposal(msgspec.Struct, frozen=True):
     title: str
     subject: tuple[str, ...]
     check: Mapping[str, Any]
+    names: tuple[str, ...] = ()  # other subjects, which an expression names
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.check)
 
     @property
     def fix(self) -> str:
-        return FIXES.get(self.check["kind"], "Bring it back to what the check wants.")
+        return FIXES.get(self.kind, "Bring it back to what the check wants.")
+
+    @property
+    def is_there(self) -> bool:
+        return self.kind == "present"
 
     def entry(self, id_: str) -> dict[str, Any]:
         about: dict[str, Any] = {}
@@ -233,10 +270,7 @@ def draft(assembly: Assembly, environment: str, as_of: date) -> str:
     subjects = Discovery(assembly)
     if not subjects.specs:
         raise InputError(f"{_stacks(assembly)}: no resource that a requirement could be about")
-    proposals: list[Proposal] = []
-    for proposal in _Proposals(assembly, subjects, environment):
-        if proposal not in proposals:
-            proposals.append(proposal)
+    proposals = list({repr(p): p for p in _Proposals(assembly, subjects, environment)}.values())
     met, unmet = _judged(assembly, subjects, proposals, environment, as_of)
     met = _merged(met)
     if not met:
@@ -263,15 +297,27 @@ class Discovery:
         self.specs: dict[str, dict[str, Any]] = {}
         self.by_name: dict[str, Resource] = {}
         self.groups: dict[str, tuple[Resource, ...]] = {}
-        self._pool = [r for r in assembly.resources(*WORDS) if r.exists is True]
-        self._pool.sort(key=lambda r: list(WORDS).index(r.type))  # stable: the templates' order
+        made = [r for r in assembly.resources() if not NO_SUBJECTS.fullmatch(r.type)]
+        self.own = [r for r in made if not _cdk_made(r)]
+        self.words = _words_of(resource.type for resource in self.own)
+        place = {type_: number for number, type_ in enumerate(self.words)}
+        self._pool = [r for r in self.own if r.exists is True and r.type not in GROUPS]
+        self._pool.sort(key=lambda r: place[r.type])  # stable: the templates' order
+        self._pooled = frozenset(self._pool)
         self._wiring = Declared(assembly, {})
         self._links = {resource: self._links_of(resource) for resource in self._pool}
         self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
+        # How many of one type a holder refers to at a path, and how many of one type refer to a target there.
+        self._alike: Counter[tuple[Resource, str, str]] = Counter()
+        self._rivals: Counter[tuple[Resource, str, str]] = Counter()
         for holder, paths in self._links.items():
             for path, target in ((path, t) for path, targets in paths.items() for t in targets):
                 self._holders.setdefault(target, []).append((holder, path))
+                self._alike[holder, path, target.type] += 1
+                self._rivals[target, path, holder.type] += 1
         self._names: dict[Resource, str] = {}
+        self._numbers: Counter[str] = Counter()
+        self._by_type: dict[str, str] = {}
         self._find()
         self._add_groups()
 
@@ -281,50 +327,58 @@ class Discovery:
     def of_type(self, type_: str) -> tuple[str, tuple[Resource, ...]] | None:
         """The subject that stands for all resources of a type: the only one, or the group."""
         resources = tuple(self.assembly.resources(type_))
-        for name, found in self.groups.items():
-            if found == resources:
-                return name, resources
+        if name := self._by_type.get(type_):
+            return name, resources
         only = self.name(resources[0]) if len(resources) == 1 else None
         return (only, resources) if only else None
 
+    def links(self, resource: Resource) -> Mapping[str, Sequence[str]]:
+        """The subjects that a resource refers to, by property path."""
+        found = {
+            path: [self._names[target] for target in targets if target in self._names]
+            for path, targets in self._links[resource].items()
+        }
+        return {path: names for path, names in found.items() if names}
+
     def _find(self) -> None:
-        by_type = {type_: list(self.assembly.resources(type_)) for type_ in WORDS}
+        """Names what its type, one link or else its own name tells apart from all others."""
+        alone = Counter(resource.type for resource in self.assembly.resources())
+        fresh = deque[Resource]()
         for resource in self._pool:
-            if by_type[resource.type] == [resource]:
-                self._add(resource, {}, WORDS[resource.type])
-        while self._extend() or self._add_by_name():
-            pass
+            if alone[resource.type] == 1:
+                self._add(resource, {}, self.words[resource.type])
+                fresh.append(resource)
+        while fresh:
+            fresh.extend(self._extended(fresh.popleft()))
+        for resource in self._pool:
+            if resource not in self._names:
+                name = _own_name(self.assembly, resource)
+                if not name or HASHED.search(name):
+                    continue
+                self._add(resource, {}, about="of this name")  # a requirement on the name will decide
+                fresh.append(resource)
+            while fresh:
+                fresh.extend(self._extended(fresh.popleft()))
 
-    def _extend(self) -> bool:
-        """Adds a resource that one link tells apart from all others of its type."""
-        for resource in self._open():
-            for link in self._telling(resource):
+    def _extended(self, named: Resource) -> Iterator[Resource]:
+        """Names the neighbours of a resource that a link to or from it tells apart."""
+        targets = (target for found in self._links[named].values() for target in found)
+        holders = (holder for holder, _ in self._holders.get(named, ()))
+        for resource in dict.fromkeys((*targets, *holders)):
+            link = None if resource in self._names else next(self._telling(resource, named), None)
+            if link:
                 self._add(resource, link)
-                return True
-        return False
+                yield resource
 
-    def _add_by_name(self) -> bool:
-        """Adds one that its name alone tells apart: a requirement on the name will decide."""
-        for resource in self._open():
-            if _literal(self.assembly, resource.get(name_of(resource.type))):
-                self._add(resource, {}, about="of this name")
-                return True
-        return False
-
-    def _open(self) -> Iterator[Resource]:
-        return (resource for resource in self._pool if resource not in self._names)
-
-    def _telling(self, resource: Resource) -> Iterator[dict[str, Any]]:
-        """The links to known subjects that no other resource of its type has."""
-        for holder, path in self._holders.get(resource, ()):
-            alike = [t for t in self._links[holder][path] if t.type == resource.type]
-            if holder in self._names and alike == [resource]:
-                yield {"referred_by": {"subject": self._names[holder], "property": path}}
+    def _telling(self, resource: Resource, named: Resource) -> Iterator[dict[str, Any]]:
+        """The links between a resource and a known subject that no other resource of its type has."""
+        subject = self._names[named]
+        for path, targets in self._links[named].items():
+            if resource in targets and self._alike[named, path, resource.type] == 1:
+                yield {"referred_by": {"subject": subject, "property": path}}
         for path, targets in self._links[resource].items():
-            for target in targets:
-                holders = [h for h, p in self._holders[target] if p == path and h.type == resource.type]
-                if target in self._names and holders == [resource]:
-                    yield {"refers_to": {"subject": self._names[target], "property": path}}
+            if named in targets and self._rivals[named, path, resource.type] == 1:
+                yield {"refers_to": {"subject": subject, "property": path}}
 
     def _at(self, resource: Resource, path: str) -> Sequence[Resource]:
         return self._links[resource].get(path, ())
@@ -334,8 +388,8 @@ class Discovery:
         found: dict[str, dict[Resource, None]] = {}
         for path, value in _leaves(resource.properties):
             for item in (value, *refs_in(value)):
-                target = self._wiring.identify(item, *WORDS)
-                if target is not None and target is not resource:
+                target = self._wiring.identify(item, *self.words)
+                if target is not None and target is not resource and target in self._pooled:
                     found.setdefault(path, {})[target] = None
         return {path: list(targets) for path, targets in found.items()}
 
@@ -346,32 +400,76 @@ class Discovery:
         self._names[resource] = name
 
     def _free(self, name: str) -> str:
-        taken = {*self.by_name, "members", *(f"{word}s" for word in (*WORDS.values(), *GROUPS.values()))}
-        numbers = (f"{name}_{number}" for number in range(2, 10_000))
-        return name if name not in taken else next(n for n in numbers if n not in taken)
+        if name in CEL_WORDS:  # expressions could not name it
+            name = "handler" if name == "function" else f"own_{name}"
+        taken = name in self.by_name or name in RESERVED or name in self._plurals
+        while taken:
+            self._numbers[name] += 1
+            numbered = f"{name}_{self._numbers[name] + 1}"
+            taken = numbered in self.by_name or numbered in self._plurals
+            if not taken:
+                return numbered
+        return name
+
+    @cached_property
+    def _plurals(self) -> frozenset[str]:
+        return frozenset(map(_plural, self.words.values()))
 
     def _add_groups(self) -> None:
-        for type_, word in (*WORDS.items(), *GROUPS.items()):
+        for type_, word in self.words.items():
             resources = tuple(self.assembly.resources(type_))
             if len(resources) > 1 or (resources and type_ in GROUPS):
-                name = f"{word}s"
+                name = self._by_type[type_] = _plural(word)
                 self.groups[name] = resources
                 about = f"every {word.replace('_', ' ')} of the stack"
                 self.specs[name] = {"type": type_, "about": about, "many": True}
 
 
+def _cdk_made(resource: Resource) -> bool:
+    """Whether CDK made a resource of its own accord."""
+    return any(CDK_MADE.fullmatch(part) for part in (resource.construct_path or "").split("/"))
+
+
+def _words_of(types: Iterable[str]) -> Mapping[str, str]:
+    """What resources of these types are called; those first that a stack is built around."""
+    known = {**WORDS, **GROUPS}
+    found = dict.fromkeys(types)
+    words = {type_: word for type_, word in known.items() if type_ in found}
+    for type_ in found:
+        if type_ not in words:
+            service, _, last = type_.rpartition("::")
+            word = _word(type_)
+            taken = {*words.values(), *map(_plural, words.values())}
+            words[type_] = (
+                word
+                if {word, _plural(word)}.isdisjoint(taken)
+                else _snake(f"{service.rpartition('::')[2]}_{last}")
+            )
+    return words
+
+
+def _plural(word: str) -> str:
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
+
+
 def _called(resource: Resource, link: Mapping[str, Any]) -> str:
     """A name for a subject: its own; for what only connects others, theirs."""
-    word, own = WORDS[resource.type], _snake(resource.logical_id)
+    word, own = _word(resource.type), _snake(resource.logical_id)
     others = [way["subject"] for way in link.values()]
     if others and (resource.type in CONNECTIONS or len(own) > 40):
         return f"{others[0]}_{word}"
     return own if len(own) <= 40 else word
 
 
+def _word(type_: str) -> str:
+    return WORDS.get(type_) or _snake(re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", type_.rpartition("::")[2]))
+
+
 def _about(resource: Resource, link: Mapping[str, Any]) -> str:
     """How a resource is found, in words that stand after "nothing is"."""
-    word = _words(WORDS[resource.type])
+    word = _words(_word(resource.type))
     if "referred_by" in link:
         return f"the {word} that the {_words(link['referred_by']['subject'])} refers to"
     if "refers_to" in link:
@@ -399,9 +497,10 @@ def _snake(logical_id: str) -> str:
     return text if text[:1].isalpha() else f"the_{text}"
 
 
-def _literal(assembly: Assembly, value: Value) -> str | None:
-    text = assembly.text(value)
-    return text or None
+def _own_name(assembly: Assembly, resource: Resource) -> str | None:
+    """A resource's physical name, where its type has one, and it is known."""
+    path = name_property(resource.type)
+    return assembly.text(resource.get(path)) or None if path else None
 
 
 # What could be required
@@ -425,6 +524,9 @@ class _Proposals:
         yield from self._names()
         yield from self._tags()
         yield from self._region()
+        yield from self._stated()
+        yield from self._wires()
+        yield from self._policies()
 
     def _presence(self) -> Iterator[Proposal]:
         for name in self.subjects.by_name:
@@ -554,8 +656,8 @@ class _Proposals:
 
     def _names(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():
-            text = _literal(self.assembly, resource.get(name_of(resource.type)))
-            if text:
+            text = _own_name(self.assembly, resource)
+            if text and not HASHED.search(text):
                 check = {"kind": "name", "pattern": self._pattern(text, resource)}
                 yield Proposal("naming", f"the {_words(name)} has its name", (name,), check)
 
@@ -582,8 +684,71 @@ class _Proposals:
         if _region(self.assembly):
             yield Proposal("operation", "the stacks are deployed in one region", (), {"kind": "region"})
 
+    def _stated(self) -> Iterator[Proposal]:
+        """Of each type, what all state alike; of each resource, what it states beside that."""
+        for type_ in self.subjects.words:
+            known = {setting.path for setting in SETTINGS.get(type_, ())}
+            group, shared = self.subjects.of_type(type_), list[dict[str, Any]]()
+            if group:
+                each = [self._tests(resource) for resource in group[1]]
+                shared = [test for test in each[0] if all(test in tests for tests in each[1:])]
+                shared = [test for test in shared if test["path"] not in known]
+                if shared:
+                    who = group[0] if len(group[1]) > 1 else f"the {_words(group[0])}"
+                    yield Proposal(
+                        "operation",
+                        f"{_words(who)} keep to their settings"
+                        if len(group[1]) > 1
+                        else f"{who} keeps its settings",
+                        (group[0],),
+                        {"kind": "property", "all": shared},
+                    )
+            for name, resource in self._named(type_):
+                own = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
+                if own:
+                    check = {"kind": "property", "all": own}
+                    yield Proposal("operation", f"the {_words(name)} keeps its own settings", (name,), check)
+
+    def _tests(self, resource: Resource) -> list[dict[str, Any]]:
+        if resource not in self._known_tests:
+            leaves = list(_leaves(resource.properties))
+            self._known_tests[resource] = list(stated.settings(resource.type, leaves))
+        return self._known_tests[resource]
+
+    def _wires(self) -> Iterator[Proposal]:
+        for name, resource in self.subjects.by_name.items():
+            links = self.subjects.links(resource)
+            parts = list(stated.wires(links))
+            if parts:
+                others = tuple(dict.fromkeys(other for names_ in links.values() for other in names_))
+                title = f"the {_words(name)} refers to what it did: {', '.join(map(_words, others))}"
+                yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
+
+    def _policies(self) -> Iterator[Proposal]:
+        """Ceilings of roles, and that nothing is open to others."""
+        for name, role in self._named(ROLE):
+            expression = stated.ceiling(self.assembly, role)
+            if expression:
+                title = f"the {_words(name)} allows no action that it did not"
+                yield Proposal("security", title, (), {"each": name, "that": expression})
+        for name, _ in self._named("AWS::EC2::SecurityGroup"):
+            check = {"each": name, "that": "rules_into(self).all(r, !r.world)"}
+            yield Proposal("security", f"the {_words(name)} lets nothing in from everywhere", (), check)
+        yield Proposal("security", "nothing is open to others", ("members",), {"kind": "confined"})
+
+    @cached_property
+    def _known_tests(self) -> dict[Resource, list[dict[str, Any]]]:
+        return {}
+
     def _named(self, type_: str) -> Iterator[tuple[str, Resource]]:
-        return ((name, r) for name, r in self.subjects.by_name.items() if r.type == type_)
+        return iter(self._of_type.get(type_, ()))
+
+    @cached_property
+    def _of_type(self) -> Mapping[str, Sequence[tuple[str, Resource]]]:
+        found: dict[str, list[tuple[str, Resource]]] = {}
+        for name, resource in self.subjects.by_name.items():
+            found.setdefault(resource.type, []).append((name, resource))
+        return found
 
 
 def _test(setting: Setting, values: Sequence[Value]) -> dict[str, Any] | None:
@@ -603,6 +768,8 @@ def _test(setting: Setting, values: Sequence[Value]) -> dict[str, Any] | None:
         return None
     bounds = {"at_least": min(numbers), "at_most": max(numbers)}
     wanted = bounds if setting.form == "between" else {setting.form: bounds[setting.form]}
+    if any(stated.bound_that_cannot_fail(setting.path, value) for value in wanted.values()):
+        return None
     return {**path, **wanted}
 
 
@@ -641,8 +808,9 @@ def _judged(
             others="a draft looks at one environment",
             observations=NOT_RUN,
         )
-        kept = [p for p, r in zip(met, results, strict=True) if r.verdict.status is Status.PASS]
-        unmet += [p for p in met if p not in kept]
+        passes = [r.verdict.status is Status.PASS for r in results]
+        kept = [p for p, holds in zip(met, passes, strict=True) if holds]
+        unmet += [p for p, holds in zip(met, passes, strict=True) if not holds]
         if len(kept) == len(met):
             break
         met = kept
@@ -686,7 +854,7 @@ def _environment(name: str, region: str | None) -> dict[str, Any]:
 def _used(specs: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:
     """The subjects that a requirement is about or a check names, and those that these are found by."""
     used: set[str] = set()
-    fresh = {name for p in proposals for name in (*p.subject, *_named_in(p.check))} & set(specs)
+    fresh = {name for p in proposals for name in (*p.subject, *p.names, *_named_in(p.check))} & set(specs)
     while fresh:
         used |= fresh
         links = [specs[name].get(field) for name in fresh for field in ("refers_to", "referred_by")]
@@ -695,21 +863,18 @@ def _used(specs: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, 
 
 
 def _named_in(check: Mapping[str, Any]) -> Iterator[str]:
-    if "to" in check:
-        yield check["to"]
-    for side in ("left", "of"):
-        if side in check:
-            yield check[side].partition(".")[0]
+    yield from (check[field] for field in ("to", "each", "of") if field in check)
+    yield from (check[side].partition(".")[0] for side in ("left", "of") if side in check)
 
 
 def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
     """All that is there, in one requirement."""
-    there = [p for p in proposals if p.check["kind"] == "present"]
+    there = [p for p in proposals if p.is_there]
     if len(there) < 2:
         return list(proposals)
     names_ = tuple(name for p in there for name in p.subject)
     one = Proposal("wiring", "all of it is there, wired so", names_, {"kind": "present"})
-    return [one, *(p for p in proposals if p not in there)]
+    return [one, *(p for p in proposals if not p.is_there)]
 
 
 # The text
@@ -774,14 +939,36 @@ def _render(
         pairs = zip(marks, entry.items(), strict=True)
         lines += [*(f"{mark}{key}: {_flow(value)}" for mark, (key, value) in pairs), ""]
     if unmet:
-        lines += [UNMET.rstrip(), *(f"# - {_comment(p)}" for p in unmet)]
+        lines += [UNMET.rstrip(), *(f"# - {_comment(p)}" for p in unmet), ""]
+    if missing := list(_not_covered(assembly, subjects, met)):
+        lines += [NOT_COVERED.rstrip(), *missing]
     return "\n".join(lines).rstrip() + "\n"
+
+
+NOT_COVERED = """\
+# Not covered: no requirement of this draft is about these. DECIDE: which of them matter?
+"""
+
+
+def _not_covered(assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal]) -> Iterator[str]:
+    """By type, how many resources no requirement is about, and why where that is known."""
+    named = {name for p in proposals for name in (*p.subject, *_named_in(p.check))}
+    covered = {subjects.by_name[name] for name in named if name in subjects.by_name}
+    covered |= {resource for name in named for resource in subjects.groups.get(name, ())}
+    open_ = Counter((r.type, _cdk_made(r)) for r in assembly.resources() if r not in covered)
+    for (type_, made), number in sorted(open_.items()):
+        if not type_.startswith(("AWS::CDK::", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")):
+            yield f"# - {number} {type_}" + (", which CDK makes itself" if made else "")
+
+
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def _flow(value: Any) -> str:
     """A value in YAML, on one line."""
     # In a list, for a scalar alone would be a document with an end.
-    return yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
+    text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.strip()[1:-1]
 
 
 def _comment(proposal: Proposal) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -64,7 +65,7 @@ class Checker:
     """Looks for what an expression misspells: fields of facts, properties of types, values of these."""
 
     def __init__(self, scope: Mapping[str, Shape]) -> None:
-        self.scope = dict(scope)
+        self.scope = ChainMap[str, Shape]({}, scope if isinstance(scope, MutableMapping) else dict(scope))
 
     def check(self, node: cel.Node) -> Shape:
         """What the node's value is. Raises SyntaxProblem."""
@@ -95,7 +96,7 @@ class Checker:
         source, *bodies = node.children
         over = self.check(source)
         outer = self.scope
-        self.scope = outer | {name: over.item}
+        self.scope = outer.new_child({name: over.item})
         found = [self.check(body) for body in bodies]
         self.scope = outer
         if macro == "filter":
@@ -307,9 +308,9 @@ class Bound:
         """The value; what was read is in the world's trace. Raises Undecided, Failed."""
         return expression.evaluate(self._bound(self_), self.world.trace)
 
-    def _bound(self, self_: Resource | None) -> dict[str, Any]:
+    def _bound(self, self_: Resource | None) -> Mapping[str, Any]:
         own = {} if self_ is None else {"self": self.world.thing(self_)}
-        return {**self._bindings, **own}
+        return ChainMap(own, self._bindings)
 
     def outcome(self, expression: cel.Expression, self_: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read."""

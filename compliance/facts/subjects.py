@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache, cached_property, partial
 from typing import Annotated
 
@@ -41,10 +42,10 @@ from compliance.facts.expressions import (
 )
 from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
 from compliance.facts.references import denotes, leaves
-from compliance.facts.wiring import Unfilled, Wiring, spoken
+from compliance.facts.wiring import FUNCTION, Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
-from compliance.template.intrinsics import Unknown, why_unknown
+from compliance.template.intrinsics import Ref, Unknown, Value, why_unknown
 from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
 
@@ -197,8 +198,12 @@ def find(
     return found
 
 
-def scope(document: Document) -> Mapping[str, Shape]:
+def scope(document: Document) -> dict[str, Shape]:
     """The names that expressions of a document may read, apart from `self`."""
+    return document.once(_scope)
+
+
+def _scope(document: Document) -> dict[str, Shape]:
     found = {name: Shape(types=(type_,), many=True) for name, type_ in BUILT_IN.items()}
     found |= {name: subject.shape for name, subject in read(document).items()}
     values = document.environment.values.values()
@@ -477,7 +482,10 @@ class Declared(Wiring):
         """The resources that fit for certain, and what is to be said of those that may."""
         others = {link.subject: self._linked(name, link) for _, link in subject.selectors()}
         fitting, doubts = [], []
+        possible = self._possible(subject, others)
         for resource in self._pool(subject):
+            if any(resource not in found for found in possible):
+                continue
             try:
                 if self._fits(name, subject, resource, others):
                     fitting.append(resource)
@@ -495,6 +503,53 @@ class Declared(Wiring):
             named = self._members(subject.needs) if name == "members" else self.all(name)
             found.update(dict.fromkeys(resource for resource in named if resource in kept))
         return found
+
+    def _possible(
+        self, subject: Subject, others: Mapping[str, tuple[Resource, ...]]
+    ) -> list[AbstractSet[Resource]]:
+        """By selector, the only resources for which it may hold: most links are plain references."""
+        found: list[AbstractSet[Resource]] = []
+        for link in subject.outward():
+            meant, open_ = self._indexed(subject.types, link.property)
+            found.append(open_.union(*(meant.get(target, ()) for target in others[link.subject])))
+        for link in subject.inward():
+            holders = others[link.subject]
+            values = [value for holder in holders for value in leaves(holder.properties, link.property)]
+            if all(isinstance(value, Ref) for value in values):
+                found.append({r for value in values for r in self._meant(value)})
+        return found
+
+    def _indexed(
+        self, types: tuple[str, ...], path: str
+    ) -> tuple[Mapping[Resource, set[Resource]], set[Resource]]:
+        """By target, what refers to it at a path; and what holds more there than plain references."""
+        key = (types, path)
+        if key not in self._indexes:
+            meant: dict[Resource, set[Resource]] = {}
+            open_: set[Resource] = set()
+            for holder in group(self.assembly, types):
+                for value in leaves(holder.properties, path):
+                    if not isinstance(value, Ref):
+                        open_.add(holder)
+                    for target in self._meant(value):
+                        meant.setdefault(target, set()).add(holder)
+            self._indexes[key] = meant, open_
+        return self._indexes[key]
+
+    @cached_property
+    def _indexes(
+        self,
+    ) -> dict[tuple[tuple[str, ...], str], tuple[Mapping[Resource, set[Resource]], set[Resource]]]:
+        return {}
+
+    def _meant(self, value: Value) -> Iterator[Resource]:
+        """What a plain reference stands for: the resource; a function, too, by its version or alias."""
+        resource = self.assembly.resource(value) if isinstance(value, Ref) else None
+        if resource:
+            yield resource
+            function = self.identify(value, FUNCTION)
+            if function:
+                yield function
 
     def _linked(self, name: str, link: Link) -> tuple[Resource, ...]:
         try:

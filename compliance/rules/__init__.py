@@ -8,10 +8,11 @@ no answer never passes. Any other exception is a broken checker (exit 3).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from enum import IntEnum
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, NewType
 
@@ -33,17 +34,22 @@ from compliance.template.properties import decided as decided
 SubjectName = NewType("SubjectName", str)
 
 
+@cache
+def _naming(type_: type[Check]) -> Sequence[tuple[str, bool]]:
+    """The fields of a kind's parameters that name a subject, or several."""
+    fields = msgspec.structs.fields(type_)
+    single = [(f.name, False) for f in fields if f.type in (SubjectName, SubjectName | None)]
+    return [*single, *((f.name, True) for f in fields if f.type == tuple[SubjectName, ...])]
+
+
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every kind's parameters."""
 
     def subjects_named(self) -> Iterable[tuple[str, str]]:
         """Each parameter that names a subject, with the name: they are checked when a document is read."""
-        for field in msgspec.structs.fields(type(self)):
-            value = getattr(self, field.name)
-            if field.type in (SubjectName, SubjectName | None) and value is not None:
-                yield field.name, value
-            elif field.type == tuple[SubjectName, ...]:
-                yield from ((field.name, name) for name in value)
+        for field, many in _naming(type(self)):
+            value = getattr(self, field)
+            yield from ((field, name) for name in (value if many else (value,)) if name is not None)
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def check_requirement(
 
     `place` is where the check stands in the document.
     """
-    types = types_of(document)
+    types = document.once(types_of)
     for subject in requirement.subjects:
         _check_types(document, requirement, place, kind, subject, types.get(subject, ()))
     about = [type_ for subject in requirement.subjects for type_ in types.get(subject, ("*",))]

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -142,19 +143,28 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
         if text is None:
             return None
         place = ("requirements", index, "check", field)
-        return compiled(document, text, {**names, "self": own}, place, f"{requirement.id}: check.{field}")
+        return compiled(
+            document, text, ChainMap({"self": own}, names), place, f"{requirement.id}: check.{field}"
+        )
 
     that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
-    tellers = document.once(_tellers)
     optional = all(name in subjects and subjects[name].optional for name in check.subjects)
     return Compiled(
         check,
         that,
         when,
-        frozenset(name for name, teller in tellers.items() if teller == requirement.id),
+        document.once(_told).get(requirement.id, frozenset()),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
+
+
+def _told(document: Document) -> Mapping[str, frozenset[str]]:
+    """By requirement, the subjects of which it is to say that nothing fills them."""
+    found: dict[str, set[str]] = {}
+    for name, teller in _tellers(document).items():
+        found.setdefault(teller, set()).add(name)
+    return {id_: frozenset(names) for id_, names in found.items()}
 
 
 def _tellers(document: Document) -> Mapping[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
 import json
+import pstats
 import sys
 from datetime import date
 from pathlib import Path
@@ -136,9 +138,179 @@ def test_twins_are_told_apart_by_what_refers_to_them(tmp_path: Path) -> None:
         },
     )
     text = found["#"]["text"]
-    assert "referred_by: {subject: function, property: Environment.Variables.A}" in text
-    assert "referred_by: {subject: function, property: Environment.Variables.B}" in text
-    assert found["the function gets the first by reference"] == {"kind": "reference", "to": "first"}
+    assert "referred_by: {subject: handler, property: Environment.Variables.A}" in text
+    assert "referred_by: {subject: handler, property: Environment.Variables.B}" in text
+    assert found["the handler gets the first by reference"] == {"kind": "reference", "to": "first"}
+
+
+def shop() -> dict[str, Any]:
+    """An API behind an authorizer, its function, and a queue that a topic fills."""
+    arn, endpoint = {"Fn::GetAtt": ["Jobs", "Arn"]}, {"Fn::GetAtt": ["Work", "Arn"]}
+    reading = {"Effect": "Allow", "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"], "Resource": arn}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    return {
+        "Api": resource("AWS::ApiGatewayV2::Api", Name="shop", ProtocolType="HTTP"),
+        "Tokens": resource(
+            "AWS::ApiGatewayV2::Authorizer",
+            ApiId={"Ref": "Api"},
+            AuthorizerType="JWT",
+            Name="tokens",
+            IdentitySource=["$request.header.Authorization"],
+            JwtConfiguration={"Issuer": "https://example.com", "Audience": ["shop"]},
+        ),
+        "Orders": resource(
+            "AWS::ApiGatewayV2::Route",
+            ApiId={"Ref": "Api"},
+            RouteKey="POST /orders",
+            AuthorizationType="JWT",
+            AuthorizerId={"Ref": "Tokens"},
+        ),
+        "Events": resource("AWS::SNS::Topic"),
+        "Jobs": resource("AWS::SQS::Queue", VisibilityTimeout=60),
+        "Fan": resource(
+            "AWS::SNS::Subscription",
+            TopicArn={"Ref": "Events"},
+            Protocol="sqs",
+            Endpoint=arn,
+            RawMessageDelivery=True,
+        ),
+        "WorkRole": resource(
+            "AWS::IAM::Role",
+            AssumeRolePolicyDocument={"Statement": [trust]},
+            Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [reading]}}],
+        ),
+        "Work": resource(
+            "AWS::Lambda::Function",
+            Runtime="python3.13",
+            Handler="index.handler",
+            Code={"ZipFile": "def handler(event, context): pass"},
+            Role={"Fn::GetAtt": ["WorkRole", "Arn"]},
+            Timeout=10,
+        ),
+        "Feed": resource("AWS::Lambda::EventSourceMapping", EventSourceArn=arn, FunctionName=endpoint),
+        "Cluster": resource(
+            "AWS::RDS::DBCluster", Engine="aurora-mysql", StorageEncrypted=True, DeletionProtection=True
+        ),
+    }
+
+
+def without(*path: str) -> Any:
+    def change(resources: dict[str, Any]) -> None:
+        place: Any = resources
+        for step in path[:-1]:
+            place = place[step]
+        del place[path[-1]]
+
+    return change
+
+
+def setting(value: Any, *path: str | int) -> Any:
+    def change(resources: dict[str, Any]) -> None:
+        place: Any = resources
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+
+    return change
+
+
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+STATEMENT = ("WorkRole", "Properties", "Policies", 0, "PolicyDocument", "Statement", 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        setting("NONE", "Orders", "Properties", "AuthorizationType"),
+        without("Orders", "Properties", "AuthorizerId"),
+        setting(EVERYTHING, *STATEMENT),
+        setting("*", *STATEMENT, "Resource"),
+        setting(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:*"], *STATEMENT, "Action"),
+        without("Fan"),
+        without("Feed"),
+        setting({"Ref": "Jobs"}, "Feed", "Properties", "FunctionName"),
+        setting(False, "Cluster", "Properties", "StorageEncrypted"),
+        without("Cluster", "Properties", "DeletionProtection"),
+        without("Cluster"),
+    ],
+    ids=[
+        "open to all",
+        "no authorizer",
+        "every action",
+        "every resource",
+        "every action of the queue",
+        "no subscription",
+        "no event source",
+        "fed elsewhere",
+        "not encrypted",
+        "not protected",
+        "no cluster",
+    ],
+)
+def test_a_dismantled_app_is_red_by_its_draft(tmp_path: Path, change: Any) -> None:
+    template, path = tmp_path / "stack.json", tmp_path / "requirements.yaml"
+    template.write_text(json.dumps({"Resources": shop()}), encoding="utf-8")
+    path.write_text(read(Options(as_of=DAY, template=template)), encoding="utf-8")
+
+    def judged() -> bool:
+        given = Options(
+            template=template, requirements=path, as_of=DAY, skip_scanners=True, skip_handlers=True
+        )
+        return audit(given).green
+
+    assert judged()
+    resources = shop()
+    change(resources)
+    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+    assert not judged()
+
+
+def test_it_says_what_it_does_not_cover_and_asks_nothing_of_what_cdk_makes(tmp_path: Path) -> None:
+    made = resource("AWS::Lambda::LayerVersion", CompatibleRuntimes=["python3.13"])
+    made["Metadata"] = {"aws:cdk:path": f"Shop/AWS{'a1' * 16}/Resource"}
+    text = str(drafted(tmp_path, {**shop(), "Made": made, "A": zone("a"), "B": zone("b")})["#"])
+    assert "# - 1 AWS::Lambda::LayerVersion, which CDK makes itself" in text
+    assert "# - 2 AWS::Route53::HostedZone" in text
+    assert "AWS::Lambda::LayerVersion'" not in text
+
+
+def zone(name: str) -> dict[str, Any]:
+    return resource("AWS::Route53::HostedZone", Name=f"{name}.example.com")
+
+
+def test_a_bound_that_the_service_keeps_is_no_requirement(tmp_path: Path) -> None:
+    longest = resource("AWS::Lambda::Function", Timeout=900, Runtime="nodejs24.x")
+    assert "900" not in str(
+        drafted(tmp_path, {"Function": longest, "Topic": resource("AWS::SNS::Topic")})["#"]
+    )
+
+
+def test_names_that_cdk_hashed_are_not_proposed(tmp_path: Path) -> None:
+    hashed, own = (resource("AWS::SQS::Queue", QueueName=name) for name in ("jobs-1A2B3C4D", "dev-jobs"))
+    found = drafted(tmp_path, {"Q": hashed, "T": resource("AWS::SNS::Topic", TopicName="dev-t")})
+    assert "1A2B3C4D" not in str(found["#"])
+    assert "dev-jobs".replace("dev", "{env}") in str(drafted(tmp_path, {"Q": own})["#"])
+
+
+def test_the_work_of_a_draft_grows_with_the_resources(tmp_path: Path) -> None:
+    def calls(number: int) -> int:
+        resources: dict[str, Any] = {}
+        for i in range(number):
+            copied = json.dumps(shop())
+            for name in shop():
+                copied = copied.replace(f'"{name}"', f'"{name}{i}"')
+            resources |= json.loads(copied.replace('"shop"', f'"shop-{i}"'))
+        template = tmp_path / "stack.json"
+        template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+        assembly = load_template(template)
+        profile = cProfile.Profile()
+        with profile:
+            draft(assembly, "dev", DAY)
+        return int(pstats.Stats(profile).total_calls)
+
+    calls(2)  # what is made once a process
+    few, many = calls(8), calls(32)
+    assert many < 4.8 * few
 
 
 def test_hostile_values_stay_values(tmp_path: Path) -> None:
