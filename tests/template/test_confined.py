@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -278,3 +279,38 @@ def test_what_a_system_cannot_hold_is_said(lacking: str, monkeypatch: pytest.Mon
     assert list(limits(May())) == []
     LACKS[lacking](monkeypatch)
     assert list(limits(May()))
+
+
+# Another user than root, by the system's Python where this one is root's alone
+
+OTHER = next(
+    (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)), ""
+)
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the other tests run as no root here")
+def test_it_holds_of_an_unprivileged_user() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        place = Path(name)
+        out, secret = place / "out", place / "secret"
+        out.mkdir()
+        secret.write_text("s3cret")
+        for path in (place, out):
+            path.chmod(0o777)
+        line = (
+            f"echo x > {out}/made; echo x > {place}/outside; cat {secret}; "
+            f"setsid sleep 67 & echo $! > {out}/pid; kill -CONT {os.getppid()}; id -u"
+        )
+        command = [*NOBODY, OTHER, *confinement.command(line, [out], [secret])[1:]]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        except FileNotFoundError:
+            pytest.skip("no setpriv here")
+        if "No module named" in done.stderr or "can't open" in done.stderr or not done.stdout:
+            pytest.skip(f"nobody cannot read the gate here: {done.stderr[-80:]}")
+        assert done.stdout == "65534\n"
+        assert sorted(path.name for path in out.iterdir()) == ["made", "pid"]
+        assert not (place / "outside").exists()
+        assert not running(int((out / "pid").read_text()))
+        assert "ermission denied" in done.stderr
