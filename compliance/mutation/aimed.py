@@ -16,7 +16,7 @@ from compliance.facts.references import arn_of as arn
 from compliance.facts.wiring import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
-from compliance.rules import Case, Rule
+from compliance.rules import Case, Parts, Rule
 from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching
 from compliance.rules.environments import Parameterised, Retained
 from compliance.rules.handlers.isolation import Isolation
@@ -70,8 +70,9 @@ def aims(*parameters: type) -> Callable[[Aims], Aims]:
 def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[Mutant]:
     """Every mutant that is aimed at one of these rules, which the input must meet."""
     for rule in rules:
-        for make in AIMS.get(type(rule.parameters), ()):
-            for aim in make(rule.parameters, case_of(rule)):
+        made = ((make, parts) for parts in _parts(rule) for make in AIMS.get(type(parts), ()))
+        for make, parts in made:
+            for aim in make(parts, case_of(rule)):
                 yield Mutant(
                     operator=aim.what,
                     type=aim.resource.type,
@@ -82,6 +83,15 @@ def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[
                     everywhere=aim.everywhere,
                     literal=aim.literal,
                 )
+
+
+def _parts(rule: Rule) -> Iterator[Any]:
+    """What a rule checks, each check of several by itself."""
+    if isinstance(rule.parameters, Parts):
+        for part in rule.parameters.rules:
+            yield from _parts(part)
+    else:
+        yield rule.parameters
 
 
 # Edits

@@ -265,7 +265,7 @@ def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
             own = metric.resource
             if metric.path != "MetricName":
                 continue
-            for form in ("Ref", *FORMS[target.type].attributes):
+            for form in ("Ref", *FORMS[target.type].attributes) if target.type in FORMS else ():
                 value = (
                     {"Ref": target.logical_id} if form == "Ref" else {"Fn::GetAtt": [target.logical_id, form]}
                 )

@@ -12,7 +12,14 @@ from concurrent.futures.process import BrokenProcessPool
 import msgspec
 
 from compliance.model import CheckerError
-from compliance.mutation import Mutant, aimed, effects, generic, sources  # noqa: F401  effects registers its aims
+from compliance.mutation import (  # noqa: F401  effects and predicates register their aims
+    Mutant,
+    aimed,
+    effects,
+    generic,
+    predicates,
+    sources,
+)
 from compliance.mutation.draft import Unit
 from compliance.mutation.equivalents import of_ground
 from compliance.mutation.ground import Ground, Judged
