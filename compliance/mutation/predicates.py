@@ -42,7 +42,7 @@ def predicate(compiled: Compiled, case: Case) -> Iterator[Aim]:
     subjects = [resource for name in named_subjects for resource in case.wiring.all(name)]
     for holder in case.assembly.resources() if "resources" in check.subjects else subjects:
         own = holder.raw.get("Properties", {})
-        for name in named if any(name in own for name in named) else ():
+        for name in named if holder in subjects or any(name in own for name in named) else ():
             for value in BREAKING[name]:
                 if value is not GONE:
                     yield Aim(f"{name} {value!r}", holder, put(holder, name, value))
