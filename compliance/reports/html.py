@@ -224,6 +224,12 @@ class _Page:
                 yield category, own
 
     @property
+    def document_path(self) -> str:
+        """The document's path from the app's folder, or its name: no path of the machine that audited."""
+        path = Path(self.card.document.path if self.card.document else "")
+        return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+    @property
     def known_results(self) -> bool:
         return any(result.known for result in self.card.results)
 

@@ -180,6 +180,13 @@ def test_the_head_says_what_is_signed() -> None:
     assert "7 of 8 resources drawn" in head
 
 
+def test_no_path_of_the_machine_is_shown() -> None:
+    document = Judged("Orders", "/home/somebody/app/rules.yaml", "d" * 64)
+    page = html.render(replace(PAGES["red"], document=document), Path("nowhere"))
+    assert "rules.yaml" in page
+    assert "somebody" not in page
+
+
 def test_failures_come_first_and_what_is_met_is_folded() -> None:
     page = html.render(PAGES["red"], Path("nowhere"))
     order = [page.index(f'id="{id_}"') for id_ in ("problems", "r-NAM-07", "r-DAT-06", "met", "findings")]
