@@ -10,7 +10,7 @@ import pytest
 
 pytest.register_assert_rewrite("emulator.behaviour", "emulator.ministack", "emulator.pipeline")
 
-from emulator.ministack import Attested, Emulator, emulator, until, why_not  # noqa: E402
+from emulator.ministack import ACCOUNT, REGION, Attested, Emulator, emulator, until, why_not  # noqa: E402
 from emulator.pipeline import Pipeline  # noqa: E402
 
 
@@ -43,6 +43,7 @@ def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         else:
             context = ("-c", "env=dev", "-c", f"handlers={handlers}")
             kept = ("--attest", str(made.attestation), "--keep", str(made.assembly))
+            kept += ("--target", f"{ACCOUNT}/{REGION}")
             done = aws.compliance("audit", *context, *kept)
             (folder / "said").write_text(done.stdout + done.stderr, encoding="utf-8")
             (folder / "said").rename(said)
