@@ -212,6 +212,9 @@ def _arithmetic(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _add(left: Any, right: Any) -> Any:
+    for own, other, first in ((left, right, True), (right, left, False)):
+        if isinstance(own, Host) and (found := own.call("plus", (other, first))) is not NotImplemented:
+            return found
     one, other = plain(left), plain(right)
     if isinstance(one, str) and isinstance(other, str):
         return one + other

@@ -59,6 +59,12 @@ def _conditions(stack: Stack) -> Iterator[Element]:
             yield Element(stack, name, "condition", "Conditions", {"Value": raw})
 
 
+def _mappings(stack: Stack) -> Iterator[Element]:
+    for name, raw in stack.template.get("Mappings", {}).items():
+        if isinstance(raw, dict) and name != "Fn::Transform":
+            yield Element(stack, name, "mapping", "Mappings", raw)
+
+
 def _outputs(stack: Stack) -> Iterator[Element]:
     for name, raw in stack.template.get("Outputs", {}).items():
         if name in stack.outputs:
@@ -76,10 +82,11 @@ def _stacks(stack: Stack) -> Iterator[Element]:
 KINDS: Mapping[str, Callable[[Stack], Iterator[Element]]] = {
     "parameter": _parameters,
     "condition": _conditions,
+    "mapping": _mappings,
     "output": _outputs,
     "stack": _stacks,
 }
-# What an expression may read of each.
+# What an expression may read of each; of a mapping whatever its keys are.
 FIELDS: Mapping[str, frozenset[str]] = {
     "parameter": frozenset(
         {

@@ -423,7 +423,7 @@ def _users(assembly: Assembly, element: Resource) -> list[Resource]:
     """What uses a parameter or a condition: resources, outputs and conditions that name it."""
     stack, name = element.stack, element.logical_id
     parts = [
-        *stack.resources.values(),
+        *stack.declared(),
         *(e for kind in ("output", "condition") for e in elements(assembly, kind)),
     ]
     return [

@@ -16,7 +16,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Value, is_unknown, show, to_bool
 
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
-_PROPERTY = re.compile(r"(?i)kms(master)?key(id|arn)?")
+_PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
 # What a call needs of the key that its resource is encrypted under, by IAM action.
 _WRITES, _READS = ("kms:GenerateDataKey",), ("kms:Decrypt",)
 _NEEDED: Mapping[str, Sequence[str]] = {

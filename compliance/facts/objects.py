@@ -100,7 +100,9 @@ class World:
 
     def _item(self, item: Any, resource: Resource, path: str) -> Any:
         """An item of a fact's list: what is unknown stays one of them."""
-        return Undecided(item.why) if isinstance(item, Unknown) else self.fact(item, resource, path)
+        if isinstance(item, Unknown):
+            return Undecided(item.why)
+        return self.fact(_bound(item) if isinstance(item, str) else item, resource, path)
 
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value is: by reference, or by its name, URL or ARN written out."""
@@ -116,6 +118,15 @@ class World:
     @property
     def _types(self) -> tuple[str, ...]:
         return self.assembly.once(_types)
+
+
+_PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
+
+
+def _bound(text: str) -> Value:
+    """A fact's text, with what the deployment binds (an account, a region) in the place of placeholders."""
+    pieces = _PLACEHOLDER.split(text)
+    return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
 
 def _types(assembly: Assembly) -> tuple[str, ...]:
@@ -341,11 +352,23 @@ class Scalar(_Placed):
             self._noted()
             return NotImplemented if (answer := to_bool(self.value)) is None else answer
         open_ = (Ref, Pseudo, Text, Dynamic)
+        if name == "plus":
+            return self._joined(*arguments)
         looked_for = arguments[0].value if arguments and isinstance(arguments[0], Scalar) else None
         if name in _TESTS and (isinstance(self.value, open_) or isinstance(looked_for, open_)):
             self._noted()
             return self._tested(name, arguments[0])
         return NotImplemented
+
+    def _joined(self, other: Any, first: bool) -> Any:
+        """It and another text as one text, what is not known of either kept."""
+        value = other.value if isinstance(other, Scalar) else other
+        both = (self.value, value)
+        if not all(isinstance(one, str | Ref | Pseudo | Text) for one in both):
+            return NotImplemented
+        self._noted()
+        made = join(self.world.assembly.written_out(one) for one in (both if first else both[::-1]))
+        return Scalar(self.world, self.resource, self.path, made) if not isinstance(made, str) else made
 
     def _tested(self, name: str, argument: Any) -> bool:
         """A test of a text of which parts are not known: decided where every such text passes, or none.

@@ -161,14 +161,29 @@ def holder_of(assembly: Assembly, arn: str) -> Resource | None:
     found = assembly.once(_by_arn)
     last = _LAST.search(arn)
     own = found.get(last[1]) if last else None
-    if own and own.type not in FORMS and arn.split(":")[2:3] == [own.type.split("::")[1].lower()]:
-        return own  # written out with its `Ref`
+    if own and own.type not in FORMS and _is_of(arn, own):
+        return own  # written out with its name
     while arn not in found:
         cut = max(arn.rfind("/"), arn.rfind(":"))
         if cut <= 0:
             return None
         arn = arn[:cut]
     return found[arn]
+
+
+def _is_of(arn: str, resource: Resource) -> bool:
+    """Whether an ARN is of the service, the region and the account that a resource is in."""
+    pieces = _flat(arn).split(":", 5)
+    if len(pieces) < 6 or pieces[2] != resource.type.split("::")[1].lower():
+        return False
+    pseudo, text = resource.stack.pseudo, resource.stack.assembly.text
+    own = (_flat(text(pseudo(f"AWS::{name}")) or "") for name in ("Region", "AccountId"))
+    return all(piece in ("", "*", name) for piece, name in zip(pieces[3:5], own, strict=True))
+
+
+def _flat(text: str) -> str:
+    """A text whose placeholders have no colon."""
+    return text.replace("::", "/")
 
 
 def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:

@@ -187,8 +187,8 @@ class Stack:
         return {key: resource for key, resource in self._all.items() if resource.exists is not False}
 
     def declared(self, *types: str) -> Iterator[Resource]:
-        """Every resource of these types that the template declares, whatever its condition says."""
-        return (resource for resource in self._all.values() if resource.type in types)
+        """Every resource (of these types) that the template declares, whatever its condition says."""
+        return (resource for resource in self._all.values() if not types or resource.type in types)
 
     @cached_property
     def outputs(self) -> dict[str, tuple[Value, Value]]:

@@ -14,7 +14,16 @@ from compliance.auditing import Options, audit
 TEMPLATE = """\
 Parameters:
   Somewhere: {Type: String}
+  Days: {Type: Number, Default: 1}
+Mappings:
+  Sizes: {dev: {Days: 7}, prod: {Days: 30}}
+Conditions:
+  Never: !Equals [a, b]
 Resources:
+  Absent: {Type: AWS::SSM::Parameter, Condition: Never, Properties: {Type: String, Value: !Ref Days}}
+  Vault: {Type: AWS::Backup::BackupVault, Properties: {BackupVaultName: v, EncryptionKeyArn: !GetAtt Key.Arn}}
+  Owned: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {Statement: [{Effect: Allow, Principal: {AWS: !Sub "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}, Action: "kms:*", Resource: "*"}, {Effect: Allow, Principal: {Service: !Sub "logs.${AWS::Region}.amazonaws.com"}, Action: "kms:Decrypt", Resource: "*"}]}}}
+  Endpoint: {Type: AWS::EC2::VPCEndpoint, Properties: {VpcId: v, ServiceName: !Sub "com.amazonaws.${AWS::Region}.s3"}}
   First: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [0, !GetAZs ""]}}
   Second: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select ["1", !GetAZs {Ref: "AWS::Region"}]}}
   Third: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [0, !GetAZs {Ref: "AWS::Region"}]}}
@@ -45,6 +54,7 @@ Resources:
               - {Effect: Allow, Action: "rds:*", Resource: !GetAtt Aurora.DBClusterArn}
               - {Effect: Deny, Action: "rds:StopDBCluster", Resource: !Sub "arn:${AWS::Partition}:rds:${AWS::Region}:${AWS::AccountId}:cluster:${Aurora}"}
               - {Effect: Allow, Action: "kinesis:GetRecords", Resource: !GetAtt Stream.Arn}
+              - {Effect: Allow, Action: "rds:AddTagsToResource", Resource: "arn:aws:rds:us-east-1:999999999999:cluster:orders"}
   Build:
     Type: AWS::CodeBuild::Project
     Properties: {Name: !Sub "build-${AWS::Region}", ServiceRole: r, Artifacts: {Type: NO_ARTIFACTS}, Source: {Type: NO_SOURCE}, Environment: {Type: LINUX_CONTAINER, ComputeType: BUILD_GENERAL1_SMALL, Image: x}}
@@ -95,6 +105,9 @@ SUBJECTS: dict[str, Any] = {
     "shared": {"type": "AWS::EFS::FileSystem", "about": "one of them"},
     "images": {"type": "AWS::ECR::Repository", "about": "one of them"},
     "identity": {"type": "AWS::IAM::OIDCProvider", "about": "one of them"},
+    "vault": {"type": "AWS::Backup::BackupVault", "about": "one of them"},
+    "owned": {"type": "AWS::KMS::Key", "about": "one of them", "where": "self.logical_id == 'Owned'"},
+    "endpoint": {"type": "AWS::EC2::VPCEndpoint", "about": "one of them"},
     "flow": {"type": "AWS::WAFv2::LoggingConfiguration", "about": "one of them"},
     "aurora": {"type": "AWS::RDS::DBCluster", "about": "one of them", "where": "self.logical_id == 'Aurora'"},
     "named": {"type": "AWS::RDS::DBCluster", "about": "one of them", "where": "self.logical_id == 'Named'"},
@@ -127,6 +140,17 @@ HOLDS = [
     ("emptied", "self.Limit == '/app/limit'"),
     ("policy", "!has(self.name)"),
     ("net", "self.CidrBlock == '10.0.1.0/24'"),
+    ("vault", "key_of(self).type == 'AWS::KMS::Key'"),
+    (
+        "owned",
+        "statements(self).exists(s, s.principals.exists(p, p.matches('^arn:aws[^:]*:iam::[0-9]+:root$')))",
+    ),
+    ("owned", "statements(self).exists(s, 'logs.' + self.region + '.amazonaws.com' in s.principals)"),
+    ("endpoint", "self.ServiceName == 'com.amazonaws.' + self.region + '.s3'"),
+    ("endpoint", "('com.amazonaws.' + self.region).endsWith(self.region)"),
+    ("parameters", "self.logical_id != 'Days' || size(users(self)) == 1"),
+    ("conditions", "size(users(self)) == 1"),
+    ("mappings", "self.dev.Days == 7 && self.prod.Days == 30"),
     ("shared", "self.tags.team == 'one'"),
     ("images", "key_of(self).type == 'AWS::KMS::Key'"),
     ("trusting", "trust(self).exists(s, s.principals.exists(p, refers(p, identity)))"),
@@ -139,11 +163,15 @@ FAILS = [
     ("worker", "files(self).all(f, !f.text.matches('TOKEN'))"),
     ("role", "may(self, 'rds:DescribeDBClusters', others)"),
     ("role", "may(self, 'rds:StopDBCluster', aurora)"),
+    ("role", "statements(self).exists(s, s.allows('rds:AddTagsToResource') && s.on == [named])"),
     ("pipeline", "self.Stages[1].Name == build"),
     ("build", "self.region.contains(self.name)"),
     ("pipeline", "size(range(2000)) > 0"),
     ("trusting", "trust(self).exists(s, s.conditions.ArnEquals['aws:SourceArn'].all(a, refers(a, named)))"),
     ("shared", "has(self.tags.other)"),
+    ("owned", "statements(self).all(s, s.principals.all(p, !p.contains(':root')))"),
+    ("endpoint", "self.ServiceName == 'com.amazonaws.' + self.region + '.dynamodb'"),
+    ("mappings", "has(self.staging)"),
 ]
 
 
@@ -153,7 +181,13 @@ FAILS = [
     + [(*case, "fail") for case in FAILS]
     + [
         ("elsewhere", "size(files(self)) > 0", "not_assessed"),
+        ("role", "may(self, 'rds:AddTagsToResource', named)", "not_assessed"),  # whose account is not known
         ("beyond", "self.CidrBlock == '10.0.1.0/24'", "not_assessed"),
+        (
+            "owned",
+            "statements(self).exists(s, 'arn:aws:iam::123456789012:root' in s.principals)",
+            "not_assessed",
+        ),
         ("bucket", "self.name.contains(self.region)", "not_assessed"),
     ],
 )
