@@ -183,7 +183,7 @@ def _is_of(arn: str, resource: Resource) -> bool:
 
 def _flat(text: str) -> str:
     """A text whose placeholders have no colon."""
-    return text.replace("::", "/")
+    return re.sub(r"\$\{AWS::(\w+)\}", r"${\1}", text)
 
 
 def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
