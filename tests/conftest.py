@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,6 +10,10 @@ import pytest
 import compliance.plugins.cdk_app  # noqa: F401  before anything imports aws_cdk: it picks the Node.js of CDK
 
 Synthesise = Callable[..., dict[str, Any]]
+
+# A shell's background job ignores interrupts, and so would each process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
