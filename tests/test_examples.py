@@ -53,9 +53,9 @@ def test_the_red_variant_fails_what_it_breaks_and_nothing_else() -> None:
 
 
 def test_the_document_is_short() -> None:
-    """Fourteen lines a requirement at most."""
+    """Fifteen lines a requirement at most."""
     entries = DOCUMENT.read_text(encoding="utf-8").partition("\nrequirements:\n")[2].split("\n\n")
-    assert max(len(entry.strip().splitlines()) for entry in entries) <= 14
+    assert max(len(entry.strip().splitlines()) for entry in entries) <= 15
 
 
 def test_the_hand_written_template_is_green() -> None:

@@ -316,6 +316,7 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
             STORE,
         ),
         ("objects with a tag expire", expiring({**DAY, "TagFilters": [{"Key": "a", "Value": "b"}]}), STORE),
+        ("empty objects expire", expiring({**DAY, "ObjectSizeLessThan": 1}), STORE),
         ("nothing expires yet", expiring({**DAY, "Status": "Disabled"}), STORE),
         ("marks of deletion expire", expiring({"ExpiredObjectDeleteMarker": True}), STORE),
         ("objects move", expiring({"Transitions": [MOVED]}), STORE),
