@@ -60,13 +60,15 @@ class Finding(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """One invocation: the event, and the moment that the handler believes it to be.
 
-    `fresh` starts another container for it, which knows nothing of what came before.
+    `fresh` starts another container for it, which knows nothing of what came before. `pause` is how long each
+    call takes at least, in seconds.
     """
 
     event: JSON
     now: datetime
     faults: tuple[Fault, ...] = ()
     fresh: bool = False
+    pause: float = 0.0
 
 
 class Play(msgspec.Struct, frozen=True):
@@ -285,6 +287,7 @@ def _invocations(plays: Sequence[Play]) -> list[Invocation]:
                     step.now.timestamp() - time.time(),
                     given=None if index else play.given,
                     fresh=step.fresh or (index == 0 and play.container != here),
+                    pause=step.pause,
                 )
             )
         # What a play starts afresh is the next container, which goes on from there.

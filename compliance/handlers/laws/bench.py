@@ -60,8 +60,16 @@ class Bench:
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
         return Step(batch.event, batch.at + timedelta(minutes=4) + later, faults, fresh)
 
-    def play(self, batch: Batch, *faults: Fault, container: int = 0, later: timedelta = timedelta()) -> Play:
-        return self.steps([self.step(batch, *faults, later=later)], [batch], container)
+    def play(
+        self,
+        batch: Batch,
+        *faults: Fault,
+        container: int = 0,
+        later: timedelta = timedelta(),
+        pause: float = 0.0,
+    ) -> Play:
+        step = self.step(batch, *faults, later=later)
+        return self.steps([replace(step, pause=pause)], [batch], container)
 
     def steps(self, steps: Sequence[Step], batches: Iterable[Batch], container: int = 0) -> Play:
         """Steps in an AWS that holds what is given, and the objects that events of S3 tell of."""

@@ -140,6 +140,7 @@ def _decoded(decode: Callable[[str], bytes], text: str) -> str:
 # After the answer
 
 
+PAUSE = 0.02  # seconds, much longer than it takes to start a thread and to answer
 LATE = "every call awaited before the answer, and no log after it"
 
 
@@ -147,7 +148,8 @@ def nothing_late(bench: Bench) -> Task:
     """Batches, one of them with calls that fail, and what goes on when the handler has answered."""
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
-    acts = yield [bench.play(batches[0]), bench.play(batches[1], Fault("*", "*", "InternalServerError"))]
+    failing = Fault("*", "*", "InternalServerError")
+    acts = yield [bench.play(batches[0], pause=PAUSE), bench.play(batches[1], failing, pause=PAUSE)]
     if unseen := bench.unseen(acts):
         return unseen
     findings: list[Finding] = []

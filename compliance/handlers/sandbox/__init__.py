@@ -89,6 +89,8 @@ class Invocation(msgspec.Struct, frozen=True):
 
     `given` replaces all that is in AWS; None leaves there what the invocations before made.
     `fresh` asks for a process of its own: a cold start. Otherwise it is the process of the one before.
+    `pause` is how long a call takes at least, in seconds: what a thread calls is still open when a handler
+    has answered that does not wait for it. Node.js tells what is open by itself.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Invocation(msgspec.Struct, frozen=True):
     clock: float = 0.0
     given: Given | None = None
     fresh: bool = False
+    pause: float = 0.0
 
 
 NOT_STOOD_IN = "NotStoodIn"

@@ -247,7 +247,9 @@ def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
         "handler": request.handler,
         "version": version(request.runtime),
         "environment": _environment(request),
-        "invocations": [{"event": i.event, "clock": i.clock, "id": _uuid()} for i in invocations],
+        "invocations": [
+            {"event": i.event, "clock": i.clock, "pause": i.pause, "id": _uuid()} for i in invocations
+        ],
         "supplies": msgspec.structs.asdict(request.supplies),
         "clocked": any(i.clock for i in invocations),
         "remaining": REMAINING,

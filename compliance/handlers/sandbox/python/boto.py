@@ -2,12 +2,15 @@
 
 import importlib
 import sys
+import time
 import types
 from typing import Any
 
 from . import dynamo, where, wire
 
 _ask: Any = None
+_sleep: Any = time.sleep
+pause = 0.0  # how long a call takes at least
 _models: dict[str, Any] = {}
 
 
@@ -39,6 +42,8 @@ def _floats(value: Any) -> Any:
 def call(service: Any, operation: Any, parameters: Any) -> Any:
     if service == "cloudwatch":
         parameters = _floats(parameters)
+    if pause:
+        _sleep(pause)
     answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
     if "error" in answer:
         raise to_error(answer["error"], operation)

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import clock, jail, modules, where
+from . import boto, clock, jail, modules, where
 
 # How long is waited for threads that go on when the handler has answered: seconds for one invocation, for
 # the last one, and for all that wait in vain.
@@ -82,6 +82,7 @@ def _load(job: Any, send: Any) -> Any:
 def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
     ask("begin")
     clock.shift(invocation["clock"])
+    boto.pause = invocation["pause"]
     context = Context(job, invocation)
     if "context" in job["supplies"]["names"]:
         setattr(builtins, "context", context)  # noqa: B010
