@@ -5,6 +5,7 @@ FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
 COPY requirements-uv.lock pyproject.toml README.md LICENSE requirements.lock ./
 COPY compliance compliance
+COPY docs docs
 RUN python -m venv /opt/compliance \
     && /opt/compliance/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-uv.lock \
     && /opt/compliance/bin/uv pip install --no-cache --python /opt/compliance/bin/python \

@@ -34,7 +34,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "compliance", source / "compliance", ignore=ignored)
+    for name in ("compliance", "docs"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     [made] = folder.glob("*.whl")
@@ -83,6 +84,8 @@ def test_the_wheel_holds_its_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"compliance/requirements.yaml", "compliance/waivers.yaml"} <= set(names)
     assert any(name.startswith("compliance/handlers/sandbox/node/") for name in names)
+    documents = [name for name in names if "/share/doc/cdk-compliance-gate/" in name]
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= {Path(name).name for name in documents}
     assert all(name.startswith(("compliance/", "cdk_compliance_gate-")) for name in names)
     assert not any("__pycache__" in name or "/tests/" in name for name in names)
 
