@@ -241,7 +241,8 @@ def moment(text: str) -> datetime | None:
         if text[:1].isalpha():
             words = re.findall(r"\d{4}(?= )|[A-Z][a-z]{2}|\d\d:\d\d:\d\d|\d{1,2}", text)[1:]
             forms = ("%b %d %Y %H:%M:%S", "%d %b %Y %H:%M:%S")
-            return datetime.strptime(" ".join(words[:4]), forms[words[0].isdigit()]).replace(tzinfo=UTC)
+            spelt = " ".join(words[:4])
+            return datetime.strptime(spelt, forms[spelt[:1].isdigit()]).replace(tzinfo=UTC)
         if not digits.isdigit():
             told = datetime.fromisoformat(text.replace(",", "."))
             return told if told.tzinfo else told.replace(tzinfo=UTC)
