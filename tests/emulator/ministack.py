@@ -260,7 +260,9 @@ class Attested:
 
     def deploy(self, aws: Emulator) -> subprocess.CompletedProcess[str]:
         """`compliance deploy` of the attested bytes."""
-        return aws.deploy("--attestation", str(self.attestation), "--assembly", str(self.assembly))
+        # The suite runs where a developer has changes that are not committed, too.
+        given = ("--attestation", str(self.attestation), "--assembly", str(self.assembly))
+        return aws.deploy(*given, "--allow-dirty")
 
     def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:
         """`cdk destroy`, which writes locks beside the assembly: of a copy."""
