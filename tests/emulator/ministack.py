@@ -102,6 +102,8 @@ class Emulator:
             "NO_COLOR": "1",
             "CI": "true",
             "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ENDPOINT_URL_S3": self.url,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": REGION,
@@ -109,15 +111,9 @@ class Emulator:
             "AWS_CA_BUNDLE": str(self.authority),
             "NODE_EXTRA_CA_CERTS": str(self.authority),
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": str(self._config()),
+            "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
-
-    def _config(self) -> Path:
-        """AWS's settings that name the emulator: endpoints in the environment do not reach the CLI."""
-        path = self.folder / "aws-config"
-        path.write_text(f"[default]\nendpoint_url = {self.url}\n")
-        return path
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
