@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,18 +236,23 @@ class Input(msgspec.Struct, frozen=True):
 
 def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
     options = terms.options
-    region, parameters = terms.document.environment.region, options.parameters
     if options.deployed is not None:
         return _read_stack(options.deployed, resources, progress)
     if options.template is not None:
         progress("reading the template")
-        assembly = load_template(options.template, region=region, parameters=parameters)
+        region = terms.document.environment.region
+        assembly = load_template(options.template, region=region, parameters=options.parameters)
         return Input(assembly.kind, assembly, _one_environment("a template"))
     if options.assembly is not None:
         progress("reading the assembly")
-        assembly = load_assembly(options.assembly, base=options.folder, region=region, parameters=parameters)
+        assembly = _load(terms, options.assembly)
         return Input(assembly.kind, assembly, _one_environment("an assembly"))
     return _synthesise(terms, resources, progress)
+
+
+def _load(terms: Terms, folder: Path) -> Assembly:
+    options, region = terms.options, terms.document.environment.region
+    return load_assembly(folder, base=options.folder, region=region, parameters=options.parameters)
 
 
 def _one_environment(input_: str) -> Callable[[], Others]:
@@ -270,10 +276,6 @@ def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input
     options, environment = terms.options, terms.document.environment
     compared = environment.besides(terms.environment) if any(rule.compares for rule in terms.rules) else ()
 
-    def load_one(folder: Path) -> Assembly:
-        region, parameters = environment.region, options.parameters
-        return load_assembly(folder, base=options.folder, region=region, parameters=parameters)
-
     environments = Environments(
         find_app(options.app, options.folder, options.context, options.app_may),
         Path(resources.enter_context(Scratch("synth"))),
@@ -282,7 +284,7 @@ def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input
         given=options.environment is not None or environment.context in options.context,
         others=compared,
         cache=options.cache,
-        load=load_one,
+        load=partial(_load, terms),
     )
     resources.callback(environments.close)
     progress(f"synthesising for {', '.join([terms.environment, *environments.asked])}")

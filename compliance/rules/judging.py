@@ -26,7 +26,7 @@ def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[st
 def judge(
     rules: Sequence[Rule],
     document: Document,
-    pipeline: Wiring,
+    wiring: Wiring,
     *,
     as_of: date,
     environment: str,
@@ -36,7 +36,7 @@ def judge(
     """Every rule's verdict, in the document's order. See `compliance.rules.Case` for the arguments."""
 
     def result(rule: Rule) -> Result:
-        case = Case(rule.requirement, document, pipeline, as_of, environment, others, observations)
+        case = Case(rule.requirement, document, wiring, as_of, environment, others, observations)
         return _result(rule, case)
 
     # The handlers run meanwhile: what needs them comes last.

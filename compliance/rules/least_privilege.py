@@ -182,10 +182,15 @@ def _of_keys(need: Need, case: Case) -> Iterator[Need]:
     resource = holder_of(case.assembly, need.target) if need.vital and need.target else None
     if resource is None:
         return
-    region = case.assembly.text(resource.stack.pseudo("AWS::Region")) or ""
+    region = _region(resource, case)
     for action, key, service, _ in needs_of_key(case.assembly, need.action, resource):
         why = f"{need.why}, and {resource.logical_id} is encrypted under a customer key"
         yield Need(action, key, why, more=via(service, region))
+
+
+def _region(resource: Resource, case: Case) -> str:
+    """Where a resource is, as texts of it are written; empty where nothing says it."""
+    return case.assembly.text(resource.stack.pseudo("AWS::Region")) or ""
 
 
 def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
@@ -219,10 +224,9 @@ def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
         return
     key = key_of(case.assembly, value)
     own = known(case.text(arn(function)))
-    region = case.assembly.text(function.stack.pseudo("AWS::Region")) or ""
     more = {
         "kms:encryptioncontext:aws:lambda:functionarn": own,
-        "kms:viaservice": known(f"lambda.{region}.amazonaws.com"),
+        "kms:viaservice": known(f"lambda.{_region(function, case)}.amazonaws.com"),
     }
     target = case.assembly.text(arn(key) if key else value)
     yield Need("kms:Decrypt", target, "its settings are encrypted under a customer key", more=more)
