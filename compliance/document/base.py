@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from compliance.document import requirements, settings, waivers
 from compliance.document.requirements import OWN, Document
 from compliance.document.waivers import Waiver
 from compliance.model import InputError
-from compliance.template.host import GIT
+from compliance.template.host import git, git_bytes
 from compliance.template.source import MAX_BYTES
 
 READ = (".yaml", ".yml", ".json", ".toml")  # what is taken of a git ref
@@ -81,28 +80,20 @@ def opened(name: str, scratch: Path) -> Base:
     top = _top()
     if name and Path(name).is_dir():
         return Base(name, Path(name).resolve(), top)
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    commit = git(Path.cwd(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
         raise InputError(f"--base {name}: neither a folder nor a git ref here")
-    _unpack(commit.decode().strip(), top, scratch)
+    _unpack(commit, top, scratch)
     return Base(name, scratch.resolve(), top)
 
 
 def _top() -> Path:
-    found = _git("rev-parse", "--show-toplevel")
+    found = git_bytes(Path.cwd(), "rev-parse", "--show-toplevel")
     return Path(os.fsdecode(found.rstrip(b"\n"))) if found else Path.cwd()
 
 
-def _git(*arguments: str) -> bytes | None:
-    try:
-        done = subprocess.run([*GIT, *arguments], capture_output=True, timeout=120)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _unpack(commit: str, top: Path, scratch: Path) -> None:
-    packed = _git("-C", str(top), "archive", "--format=tar", commit)
+    packed = git_bytes(top, "archive", "--format=tar", commit, seconds=120)
     if packed is None:
         raise InputError(f"--base {commit}: git cannot read it")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

@@ -74,15 +74,24 @@ def processors() -> int:
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git answers of a folder, without the last line break; None where it fails or is missing."""
+def git_bytes(folder: Path, *arguments: str, seconds: float = 60) -> bytes | None:
+    """What git answers of a folder within so many seconds; None where it fails or is missing."""
     try:
         done = subprocess.run(
-            [*GIT, "-C", str(folder), *arguments], capture_output=True, text=True, timeout=60, check=False
+            [*GIT, "-C", str(folder), *arguments], capture_output=True, timeout=seconds, check=False
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git answers of a folder as text, without the last line break; None where it gives none."""
+    answer = git_bytes(folder, *arguments)
+    try:
+        return None if answer is None else answer.decode().strip()
+    except UnicodeDecodeError:
+        return None
 
 
 def checked_out(folder: Path) -> str | None:
