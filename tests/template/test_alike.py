@@ -87,8 +87,9 @@ def test_a_change_of_the_app_or_of_what_it_makes_is_synthesised_for_all_again(fo
 
 
 def test_nothing_is_remembered_of_an_app_that_differs(folder: Path) -> None:
-    differs = """sed "s/dev/$(echo $CDK_CONTEXT_JSON | grep -o pr1)/" made/S.template.json > t; cp t"""
-    app = f"{COUNTED}; {differs} $CDK_OUTDIR/S.template.json"
+    # The synths run side by side: each writes to its own output alone.
+    differs = """sed -i "s/dev/$(echo $CDK_CONTEXT_JSON | grep -o pr1)/" $CDK_OUTDIR/S.template.json"""
+    app = f"{COUNTED}; {differs}"
     named = json.loads(json.dumps(TEMPLATE))
     named["Resources"]["F"]["Properties"]["FunctionName"] = "dev-f"
     write(folder, {"made/S.template.json": named, "cdk.json": {"app": app}})
