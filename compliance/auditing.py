@@ -428,8 +428,8 @@ def _changes(options: Options, document: Document) -> tuple[tuple[str, ...], tup
     notes = (missing,) if missing else ()
     if options.base is None:
         return notes, ()
-    told = base.notes(options.base, document, options.waivers_file)
-    return (*notes, *told), tuple(base.problems(options.base, document, options.waivers_file))
+    found = base.notes(options.base, document, options.waivers_file)
+    return (*notes, *found), tuple(base.problems(options.base, document, options.waivers_file))
 
 
 def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:

@@ -13,14 +13,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compliance.facts.wiring import HANGS_ON, USES
+from compliance.facts.wiring import DEPENDS_ON, USES
 from compliance.template.physical_names import PHYSICAL_NAMES
 from compliance.template.resolver import FUNCTIONS
 
 Template = dict[str, Any]
 Step = str | int
 
-TYPES = sorted({*PHYSICAL_NAMES, *HANGS_ON, *USES, "AWS::CloudFormation::Stack", "Custom::Thing"})
+TYPES = sorted({*PHYSICAL_NAMES, *DEPENDS_ON, *USES, "AWS::CloudFormation::Stack", "Custom::Thing"})
 # Below Properties, whatever the type: what a rule looks for where it does not belong hurts no less.
 PROPERTIES = [
     *dict.fromkeys(PHYSICAL_NAMES.values()),

@@ -60,20 +60,20 @@ class Configured(click.Command):
         from compliance.document import settings
 
         pyproject = settings.find(Path.cwd())
-        return self.said(settings.read(pyproject) if pyproject else None)
+        return self.stated(settings.read(pyproject) if pyproject else None)
 
-    def said(self, table: Table | None) -> dict[str, Any]:
+    def stated(self, table: Table | None) -> dict[str, Any]:
         """What a table says of this command's options, as click takes it."""
         if table is None:
             return {}
-        said = {name: getattr(table, name) for name in table.__struct_fields__}
-        said["context"] = [f"{key}={value}" for key, value in table.texts.items()]
+        stated = {name: getattr(table, name) for name in table.__struct_fields__}
+        stated["context"] = [f"{key}={value}" for key, value in table.texts.items()]
         for name in ("ignore", "select", "parameters"):
-            said[name] = [f"{key}={value}" for key, value in said[name].items()]
-        said["as_of"] = table.as_of.isoformat() if table.as_of else None
-        said["format"] = [table.format] if isinstance(table.format, str) else table.format
+            stated[name] = [f"{key}={value}" for key, value in stated[name].items()]
+        stated["as_of"] = table.as_of.isoformat() if table.as_of else None
+        stated["format"] = [table.format] if isinstance(table.format, str) else table.format
         known = {parameter.name for parameter in self.params} - set(self._own)
-        named = {NAMES.get(name, name): value for name, value in said.items() if value}
+        named = {NAMES.get(name, name): value for name, value in stated.items() if value}
         return {name: value for name, value in named.items() if name in known}
 
 

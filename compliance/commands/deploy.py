@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from compliance.release.signing import Signer
     from compliance.release.snapshot import Seal
 
-Said = list[tuple[str, str]]  # label and text of a line
+PlanLines = list[tuple[str, str]]  # label and text of a line
 
 
 @click.command(cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of that very assembly.")
@@ -171,10 +171,10 @@ def deploy(
                     believed["allow_versions"],
                     believed["allow_dirty"],
                 )
-                said, seal, found = _attested(attestation, assembly, signer, trust, copy)
+                plan, seal, found = _attested(attestation, assembly, signer, trust, copy)
             else:
                 with progress(quiet, verbose) as tell:
-                    said, seal = _audited(
+                    plan, seal = _audited(
                         copy,
                         tell,
                         app=app,
@@ -196,7 +196,7 @@ def deploy(
         except RefusedError as error:
             click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
             sys.exit(1)
-        for label, text in (*said, *cdk.plan(stacks, passed)):
+        for label, text in (*plan, *cdk.plan(stacks, passed)):
             click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
         cdk.check_settings(Path.home())  # where the app could have written meanwhile
         sys.exit(cdk.run(command, copy, seal, passed, empty, endpoints=allow_endpoint))
@@ -251,7 +251,7 @@ def _signer(believed: Mapping[str, Any]) -> Signer:
     return Signer(key, identity is not None, identity, issuer, believed["trust_config"])
 
 
-def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[Said, Seal]:
+def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[PlanLines, Seal]:
     """Audits the app, by a copy of what it was synthesised into. Raises RefusedError unless all is green.
 
     Handlers are run anew: a cache is a file that others may have written.
@@ -274,7 +274,7 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[S
 
 def _attested(
     attestation: Path, assembly: Path, signer: Signer, trust: Trust, copy: Path
-) -> tuple[Said, Seal, Statement]:
+) -> tuple[PlanLines, Seal, Statement]:
     """Copies an assembly, and believes what was attested of it. Raises RefusedError where that can't be."""
     from compliance.release import snapshot
     from compliance.release.attestation import check, check_bytes, load
@@ -289,12 +289,12 @@ def _attested(
         for name, total in (("requirements", score.requirements), ("hardening", score.hardening))
         if total.total
     )
-    said = [
+    plan = [
         ("judged", f"GREEN {judged}, environment {predicate.environment}, as of {predicate.as_of}"),
         ("attested", f"{attestation}, {signer}"),
         _files(seal),
     ]
-    return said, seal, found
+    return plan, seal, found
 
 
 def _files(seal: Seal) -> tuple[str, str]:

@@ -108,14 +108,14 @@ def fleet(
     seen = (0, 0)
 
     def judged() -> tuple[Row, ...]:
-        with _progress(quiet) as told, cluster(scheduler) if scheduler else nullcontext() as executor:
+        with _progress(quiet) as show_row, cluster(scheduler) if scheduler else nullcontext() as executor:
 
             def tell(row: Row, done: int, total: int) -> None:
                 nonlocal seen
                 seen = done, total
                 if to_stdout:
                     click.echo(line(row), nl=False)
-                told(row, done, total)
+                show_row(row, done, total)
 
             file = None if to_stdout else output
             return run(
@@ -168,11 +168,11 @@ def _progress(quiet: bool) -> Iterator[Callable[[Row, int, int], None]]:
         task = bar.add_task("", total=None)
         seen: Counter[int] = Counter()
 
-        def told(row: Row, done: int, total: int) -> None:
+        def show_row(row: Row, done: int, total: int) -> None:
             seen[row.status] += 1
             bar.update(task, completed=done, total=total, description=_counts(seen))
 
-        yield told
+        yield show_row
 
 
 def _counts(seen: Mapping[int, int]) -> str:

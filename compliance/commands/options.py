@@ -57,7 +57,7 @@ def base(ctx: click.Context, parameter: click.Parameter, value: str | None) -> N
     found = opened(value, Path(ctx.with_resource(Scratch("base"))))
     ctx.meta[BASE_KEY] = found
     if isinstance(ctx.command, Configured):
-        ctx.default_map = ctx.command.said(found.table())
+        ctx.default_map = ctx.command.stated(found.table())
 
 
 APP = click.option("--app", metavar="CMD", help="Command that synthesises the app [default: cdk.json's].")

@@ -150,7 +150,7 @@ class Document:
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
         self._made: dict[Callable[[Document], Any], Any] = {}
 
-    def once(self, make: Callable[[Document], T]) -> T:
+    def cached(self, make: Callable[[Document], T]) -> T:
         """What a function makes of the document, made once."""
         if make not in self._made:
             self._made[make] = make(self)

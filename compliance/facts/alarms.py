@@ -288,7 +288,7 @@ def is_on(alarm: Resource) -> bool:
     return enabled is NO_VALUE or to_bool(enabled) is True
 
 
-def told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Resource]:
+def topics_told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Resource]:
     """The topics that an alarm tells when it fires: by its own actions, or by a composite alarm's.
 
     Raises: Unclear where a composite alarm's rule is not understood.
@@ -301,7 +301,7 @@ def told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Resource]:
                 found[topic] = None
     for parent in assembly.resources(COMPOSITE) if depth < MAX_PARENTS else ():
         if parent is not alarm and parent.exists is True and _sets_off(assembly, parent, alarm):
-            found.update(dict.fromkeys(told(assembly, parent, depth + 1)))
+            found.update(dict.fromkeys(topics_told(assembly, parent, depth + 1)))
     return list(found)
 
 
@@ -369,7 +369,7 @@ def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:
 def tells(assembly: Assembly, alarm: Resource, target: Resource) -> Truth:
     """Whether an alarm's actions, its own or a composite alarm's, tell a topic or call something else."""
     try:
-        if target in told(assembly, alarm):
+        if target in topics_told(assembly, alarm):
             return True
     except Unclear as error:
         return Unknown(str(error))

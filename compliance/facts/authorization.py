@@ -110,14 +110,14 @@ def concerns(statement: Statement, caller: Caller) -> Truth:
 
 def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     """The statements of the policies of a resource: its own property, and policies attached to it."""
-    known = assembly.once(_on_before)
+    known = assembly.cached(_on_before)
     if resource not in known:
         known[resource] = _policies_on(assembly, resource)
     return known[resource]
 
 
 def _policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
-    found = [*assembly.once(_attached).get(resource, ())]
+    found = [*assembly.cached(_attached).get(resource, ())]
     if resource.type == "AWS::Lambda::Function":
         found += invoking(assembly, resource)
     if resource.type != ROLE or resource.get("AssumeRolePolicyDocument") is not NO_VALUE:
@@ -316,7 +316,7 @@ _Statements = tuple[Statement, ...]
 
 def _of_role(assembly: Assembly, role: Resource) -> tuple[_Statements, _Statements | None]:
     """The statements of a role's policies, and those of its boundary, where it has one."""
-    known = assembly.once(_read_before)
+    known = assembly.cached(_read_before)
     if role not in known:
         path = "ManagedPolicyArns"
         managed = managed_statements(assembly, role, role.get(path), path)

@@ -165,7 +165,7 @@ def of_role(
     arn = assembly.text(arn_of(role)) or ""
     account = assembly.text(role.stack.pseudo(ACCOUNT)) or ""
     partition = arn.split(":", 2)[1] if arn.count(":") > 1 else "aws"
-    users = [function] if function else list(assembly.once(_users).get(role, ()))
+    users = [function] if function else list(assembly.cached(_users).get(role, ()))
     names = [text for user in users if (text := assembly.text(user.ref))]
     context = {
         **_OF_ROLE,

@@ -14,8 +14,8 @@ from compliance.facts.references import denotes, leaves
 from compliance.facts.wiring import (
     ALARM,
     BUCKET,
+    DEPENDS_ON,
     FUNCTION,
-    HANGS_ON,
     MAPPING,
     QUEUE,
     ROLE,
@@ -35,7 +35,7 @@ CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method")
 # No ends of an arrow: they belong to one resource, or make an arrow between two.
 ANNEXES = frozenset(
     {
-        *(type_ for type_ in HANGS_ON if type_ != ALARM),
+        *(type_ for type_ in DEPENDS_ON if type_ != ALARM),
         *(ROLE, MAPPING, "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::ApiGateway::Deployment"),
         *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
     }
@@ -207,7 +207,7 @@ class _Drawing:
         for alarm in self.ends:
             if alarm.type != ALARM:
                 continue
-            for path, types in HANGS_ON[ALARM]:
+            for path, types in DEPENDS_ON[ALARM]:
                 for value in values(alarm.properties, path):
                     for watched in (self.wiring.identify(item, *types) for item in to_list(value)):
                         if watched:

@@ -102,7 +102,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
 
 def elements(assembly: Assembly, kind: str) -> tuple[Resource, ...]:
     """Every element of a kind, in the order of the templates."""
-    return assembly.once(_ALL[kind])
+    return assembly.cached(_ALL[kind])
 
 
 def _all(kind: str) -> Callable[[Assembly], tuple[Resource, ...]]:

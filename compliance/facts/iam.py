@@ -72,13 +72,13 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
         yield _unknown(role, "Policies", role.get("Policies"))
     for policy in attached_policies(assembly, role):
         yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
-    for policy, name in assembly.once(_attached_to_unknown):
+    for policy, name in assembly.cached(_attached_to_unknown):
         yield _unknown(policy, "Roles", name)
 
 
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
     """The policy resources that name the role, or that the role names."""
-    by_role, by_text = assembly.once(_policies)
+    by_role, by_text = assembly.cached(_policies)
     names = {assembly.text(role.ref), assembly.text(arn_of(role))}
     own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
     found = [entry for name in names for entry in by_role.get(name, ())]
@@ -125,7 +125,7 @@ def _foreign(assembly: Assembly, arns: Value) -> Iterator[str | Unknown]:
     if isinstance(arns, Unknown):
         yield arns
         return
-    ours = assembly.once(_own_managed)
+    ours = assembly.cached(_own_managed)
     for arn in to_list(arns):
         text = assembly.text(arn)
         if text is None:
@@ -216,7 +216,7 @@ def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Stat
 
     A resource policy is a document whose statements name principals: a bucket's, a key's, a role's trust.
     """
-    yield from _resource_statements(assembly, holders) if holders else assembly.once(_every_statement)
+    yield from _resource_statements(assembly, holders) if holders else assembly.cached(_every_statement)
 
 
 def _every_statement(assembly: Assembly) -> Sequence[Statement]:
@@ -269,17 +269,17 @@ def _permission(assembly: Assembly, permission: Resource, function: Resource | N
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html
     """
     names = ("Principal", "Action", *(name for name in _BOUND if permission.get(name) is not NO_VALUE))
-    said = {name: assembly.text(permission.get(name)) for name in names}
+    texts = {name: assembly.text(permission.get(name)) for name in names}
     conditions: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, (operator, key) in _BOUND.items():
-        if text := said.get(name):
+        if text := texts.get(name):
             conditions.setdefault(operator, {})[key] = (text,)
-    principal = said["Principal"] or "*"
-    unknown = [show(permission.get(name)) for name, text in said.items() if text is None]
+    principal = texts["Principal"] or "*"
+    unknown = [show(permission.get(name)) for name, text in texts.items() if text is None]
     kind = "Service" if re.fullmatch(r"[a-z0-9.-]+\.(amazonaws|aws)[a-z.]*", principal) else "AWS"
     return Statement(
         allow=True,
-        actions=(said["Action"] or "lambda:*",),
+        actions=(texts["Action"] or "lambda:*",),
         not_actions=(),
         resources=(assembly.text(arn_of(function)) or "*" if function else "*",),
         not_resources=(),

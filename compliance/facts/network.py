@@ -92,12 +92,12 @@ class Rule(msgspec.Struct, frozen=True):
 
 def rules_into(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
     """What the groups of a resource let in."""
-    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.once(_ingress)[group])
+    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.cached(_ingress)[group])
 
 
 def rules_out_of(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
     """What the groups of a resource let out; a group that says nothing of it lets everything out."""
-    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.once(_egress)[group])
+    return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.cached(_egress)[group])
 
 
 def _ingress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
@@ -253,7 +253,7 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
 
     Raises Undecided where it depends on something that is not known.
     """
-    tables = assembly.once(_tables)
+    tables = assembly.cached(_tables)
     if subnet not in tables:
         for joined in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
             if why := why_unknown(joined.get("SubnetId")):
@@ -262,7 +262,7 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
     table = tables[subnet]
     if isinstance(table, Unknown):
         raise Undecided(table.why)
-    kinds = [_route(assembly, route) for route in assembly.once(_routes).get(table, ())]
+    kinds = [_route(assembly, route) for route in assembly.cached(_routes).get(table, ())]
     if "public" in kinds:
         return "public"
     if doubt := next((kind for kind in kinds if isinstance(kind, Unknown)), None):
@@ -275,7 +275,7 @@ def zone(assembly: Assembly, subnet: Resource) -> str:
 
     Raises Undecided where it is not known, or where numbers and names stand side by side.
     """
-    forms = assembly.once(_zones)
+    forms = assembly.cached(_zones)
     own = forms[subnet]
     if isinstance(own, Unknown):
         raise Undecided(own.why)

@@ -117,7 +117,7 @@ class World:
 
     @property
     def _types(self) -> tuple[str, ...]:
-        return self.assembly.once(_types)
+        return self.assembly.cached(_types)
 
 
 _PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
@@ -590,7 +590,7 @@ def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:
 
 def _depends_on(thing: Thing) -> list[Any]:
     """All that is made before it: what it names in DependsOn or refers to, and what these do."""
-    first = thing.world.assembly.once(_made_before)
+    first = thing.world.assembly.cached(_made_before)
     found: dict[Resource, None] = {}
     fresh = [thing.resource]
     while fresh:

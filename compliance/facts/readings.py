@@ -211,7 +211,7 @@ def _of_arn(pattern: str, named: Mapping[str, Sequence[Resource]]) -> Iterator[R
 
 def _grants(wiring: Wiring, holder: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
     """What a function's role allows: each action with its resources."""
-    known = wiring.once(_all_grants)
+    known = wiring.cached(_all_grants)
     if holder not in known:
         role = wiring.role_of(holder)
         own = [s for s in role_statements(wiring.assembly, role) if s.allow] if role else []

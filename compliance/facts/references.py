@@ -116,7 +116,7 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
     text = assembly.text(value)
     if not text:
         return None
-    found = [entry for entry in assembly.once(_by_text).get(text, ()) if entry[0].type in types]
+    found = [entry for entry in assembly.cached(_by_text).get(text, ()) if entry[0].type in types]
     if found:
         same = {form for resource, form in found if resource is found[0][0]}
         return found[0][0], found[0][1] if len(same) == 1 else None
@@ -158,7 +158,7 @@ def _arn_attributes(type_: str) -> tuple[str | None, ...]:
 
 def holder_of(assembly: Assembly, arn: str) -> Resource | None:
     """The resource that an ARN names, or what it names is part of: an object's bucket, an index's table."""
-    found = assembly.once(_by_arn)
+    found = assembly.cached(_by_arn)
     last = _LAST.search(arn)
     own = found.get(last[1]) if last else None
     if own and own.type not in FORMS and _is_of(arn, own):
@@ -221,7 +221,7 @@ def _other_version(assembly: Assembly, alias: Resource) -> str | None:
 
 def _function(assembly: Assembly, text: str) -> Resource | None:
     """The function that a partial ARN (account:function:name) or a text with a qualifier denotes."""
-    functions = assembly.once(_functions)
+    functions = assembly.cached(_functions)
     ends = (match.start() for match in re.finditer(r":|\Z", text[: MAX_ARN + 1]))
     found = [functions[text[:end]] for end in ends if text[:end] in functions]
     return min(found, key=itemgetter(0))[1] if found else None

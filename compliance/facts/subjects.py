@@ -192,15 +192,15 @@ def find(
     """
     subjects = read(document)
     found = Declared(assembly, subjects, names, document)
-    name, said = environment or document.environment.default, document.environment
-    env = Environment(name, said.values, keeps_data=said.keeps_data(name))
+    name, stated = environment or document.environment.default, document.environment
+    env = Environment(name, stated.values, keeps_data=stated.keeps_data(name))
     found.bound = Bound(found, scope(document), frozenset(subjects), env)
     return found
 
 
 def scope(document: Document) -> dict[str, Shape]:
     """The names that expressions of a document may read, apart from `self`."""
-    return document.once(_scope)
+    return document.cached(_scope)
 
 
 def _scope(document: Document) -> dict[str, Shape]:
@@ -216,7 +216,7 @@ def read(document: Document) -> Mapping[str, Subject]:
 
     Raises InputError naming file, line and field.
     """
-    return document.once(_read)
+    return document.cached(_read)
 
 
 @cache
@@ -260,7 +260,7 @@ def conditions(document: Document) -> Mapping[str, cel.Expression]:
 
     Raises InputError naming file, line and field, also where subjects depend on one another in a circle.
     """
-    return document.once(_conditions)
+    return document.cached(_conditions)
 
 
 def _conditions(document: Document) -> Mapping[str, cel.Expression]:
@@ -278,7 +278,7 @@ def _conditions(document: Document) -> Mapping[str, cel.Expression]:
 
 def clues(document: Document) -> Mapping[tuple[str, int], cel.Expression]:
     """The expressions of the links of a document's subjects, by subject and place. Raises InputError."""
-    return document.once(_clues)
+    return document.cached(_clues)
 
 
 def _clues(document: Document) -> Mapping[tuple[str, int], cel.Expression]:

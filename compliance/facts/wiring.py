@@ -53,7 +53,7 @@ class Wiring(ABC):
         self._made: dict[Callable[[Wiring], Any], Any] = {}
         self.bound: Any = None  # the names of a document's expressions: see `compliance.facts.expressions`
 
-    def once(self, make: Callable[[Wiring], T]) -> T:
+    def cached(self, make: Callable[[Wiring], T]) -> T:
         """What a function makes of the whole wiring, made once: where a rule keeps an index."""
         if make not in self._made:
             self._made[make] = make(self)
@@ -157,14 +157,14 @@ class Wiring(ABC):
     def _hanging(self) -> Mapping[Resource, Sequence[Resource]]:
         """What depends on each resource by naming it."""
         found: dict[Resource, list[Resource]] = defaultdict(list)
-        for resource in self.assembly.resources(*HANGS_ON):
-            for path, types in HANGS_ON[resource.type]:
+        for resource in self.assembly.resources(*DEPENDS_ON):
+            for path, types in DEPENDS_ON[resource.type]:
                 for value in values(resource.properties, path):
                     for target in (self.identify(item, *types) for item in to_list(value)):
                         if target:
                             found[target].append(resource)
         for resource in self.assembly.resources():
-            if resource.type not in (*HANGS_ON, *WORKLOADS) and name_property(resource.type):
+            if resource.type not in (*DEPENDS_ON, *WORKLOADS) and name_property(resource.type):
                 for target in self._referred_to(resource):
                     found[target].append(resource)
         return found
@@ -225,7 +225,7 @@ USES: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "AWS::ApiGateway::Stage": (("AccessLogSetting.DestinationArn", (LOG_GROUP,)),),
 }
 _OF_API = (("ApiId", ("AWS::ApiGatewayV2::Api",)), ("RestApiId", ("AWS::ApiGateway::RestApi",)))
-HANGS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+DEPENDS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     MAPPING: (("FunctionName", (FUNCTION,)),),
     ALARM: (
         ("Dimensions.*.Value", (FUNCTION, QUEUE, *TABLES, BUCKET, TOPIC, LOG_GROUP, MAPPING)),

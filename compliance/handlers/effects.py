@@ -32,12 +32,12 @@ class Unit(msgspec.Struct, frozen=True):
     kind: str
     target: str
     place: str | None
-    said: JSON
+    value: JSON
     call: Call
 
     @property
     def text(self) -> str:
-        return json.dumps(self.said, ensure_ascii=False)
+        return json.dumps(self.value, ensure_ascii=False)
 
 
 # Where a call holds many things: the list, and the operation for one of them.
@@ -76,8 +76,8 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     many = MANY.get((service, call.operation))
     if many:
         for entry in _kept(call, _list(parameters.get(many[0]))):
-            said = {k: v for k, v in _mapping(entry).items() if k != "Id"}
-            yield Unit(f"{service}:{many[1]}", _target({**parameters, **said}), None, said, call)
+            own = {k: v for k, v in _mapping(entry).items() if k != "Id"}
+            yield Unit(f"{service}:{many[1]}", _target({**parameters, **own}), None, own, call)
     elif service == "dynamodb":
         yield from _items(call, tables)
     elif service == "s3" and call.operation == "DeleteObjects":
@@ -96,25 +96,27 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     if call.operation == "BatchWriteItem":
         for table, batch in _mapping(parameters.get("RequestItems")).items():
             for request in map(_mapping, _list(batch)):
-                for name, said in request.items():
+                for name, fields in request.items():
                     requests.append(
                         (
                             "PutItem" if name == "PutRequest" else "DeleteItem",
-                            {"TableName": table, **_mapping(said)},
+                            {"TableName": table, **_mapping(fields)},
                         )
                     )
         requests = _kept(call, requests)
     elif call.operation == "TransactWriteItems":
         for part in map(_mapping, _list(parameters.get("TransactItems"))):
-            requests += [(ACTIONS[name], _mapping(said)) for name, said in part.items() if name in ACTIONS]
+            requests += [
+                (ACTIONS[name], _mapping(fields)) for name, fields in part.items() if name in ACTIONS
+            ]
     else:
         requests.append((call.operation, parameters))
-    for operation, said in requests:
-        table = str(said.get("TableName")).rpartition("table/")[2]
-        held = _mapping(said.get("Key") or said.get("Item"))
-        keys = tables[table].keys if table in tables else tuple(_mapping(said.get("Key"))) or tuple(held)
+    for operation, fields in requests:
+        table = str(fields.get("TableName")).rpartition("table/")[2]
+        held = _mapping(fields.get("Key") or fields.get("Item"))
+        keys = tables[table].keys if table in tables else tuple(_mapping(fields.get("Key"))) or tuple(held)
         place = json.dumps({name: held[name] for name in sorted(keys) if name in held}, sort_keys=True)
-        yield Unit(f"dynamodb:{operation}", table, place, dict(said), call)
+        yield Unit(f"dynamodb:{operation}", table, place, dict(fields), call)
 
 
 def _kept(call: Call, entries: Sequence[T]) -> list[T]:
@@ -176,8 +178,8 @@ class Alike:
                     return self._text(value)
             return self._text(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            told = self._text(json.dumps(value))
-            return told if told == NOW else value
+            time = self._text(json.dumps(value))
+            return time if time == NOW else value
         return value
 
     def _text(self, text: str) -> str:
@@ -186,8 +188,8 @@ class Alike:
         return UUID.sub(lambda m: m[0] if m[0] in self._events else "<made up>", text)
 
     def _time(self, match: re.Match[str]) -> str:
-        told = moment(match[0])
-        near = told is not None and any(abs(told - now) <= TOLERANCE for now in self._nows)
+        time = moment(match[0])
+        near = time is not None and any(abs(time - now) <= TOLERANCE for now in self._nows)
         return NOW if near and match[0] not in self._events else match[0]
 
     def differ(self, one: JSON, other: JSON, place: str = "") -> tuple[str, JSON, JSON] | None:
@@ -244,8 +246,8 @@ def moment(text: str) -> datetime | None:
             spelt = " ".join(words[:4])
             return datetime.strptime(spelt, forms[spelt[:1].isdigit()]).replace(tzinfo=UTC)
         if not digits.isdigit():
-            told = datetime.fromisoformat(text.replace(",", "."))
-            return told if told.tzinfo else told.replace(tzinfo=UTC)
+            time = datetime.fromisoformat(text.replace(",", "."))
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
         if digits.startswith("20") and len(digits) in (14, 17, 20):
             return datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
         return datetime.fromtimestamp(int(digits[:10]), UTC)

@@ -56,10 +56,10 @@ def leaves(value: JSON) -> Iterator[str]:
 
 def time_of(value: JSON) -> datetime:
     """The moment that a text or a number tells. Raises Failed."""
-    told = moment(value if isinstance(value, str) else json.dumps(value))
-    if told is None:
+    time = moment(value if isinstance(value, str) else json.dumps(value))
+    if time is None:
         raise Failed(f"{value!r} tells no time")
-    return told
+    return time
 
 
 def _tells(value: JSON, time: JSON) -> bool:

@@ -82,8 +82,8 @@ class Play(msgspec.Struct, frozen=True):
     container: int = 0
 
 
-Acts = Sequence[Outcome | None]
-Task = Generator[Sequence[Play], Sequence[Acts], Sequence[Finding]]
+Outcomes = Sequence[Outcome | None]
+Task = Generator[Sequence[Play], Sequence[Outcomes], Sequence[Finding]]
 Begin = Callable[["Stage"], Task]
 
 
@@ -246,22 +246,22 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
             plain = execution
             execution = _helped(target, order, execution, supplied, cache)
         executions.append(execution)
-        acts = _acts(order, execution)
-        _advance(open_, acts, findings)
+        outcomes = _outcomes(order, execution)
+        _advance(open_, outcomes, findings)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
 def _advance(
-    open_: list[_Open], acts: Mapping[int, Acts] | None, findings: dict[str, tuple[Finding, ...]]
+    open_: list[_Open], outcomes: Mapping[int, Outcomes] | None, findings: dict[str, tuple[Finding, ...]]
 ) -> None:
     """Sends each task what came of its plays; leaves open those that ask for more."""
     left = []
     for each in open_:
         try:
-            if acts is None:
+            if outcomes is None:
                 each.plays = next(each.task)
             else:
-                each.plays = each.task.send([acts[id(play)] for play in each.plays])
+                each.plays = each.task.send([outcomes[id(play)] for play in each.plays])
             left.append(each)
         except StopIteration as end:
             findings[each.name] = tuple(end.value)
@@ -295,7 +295,7 @@ def _invocations(plays: Sequence[Play]) -> list[Invocation]:
     return made
 
 
-def _acts(plays: Sequence[Play], execution: Execution) -> dict[int, Acts]:
+def _outcomes(plays: Sequence[Play], execution: Execution) -> dict[int, Outcomes]:
     """What came of each play's steps; None of those that were not reached."""
     seen = {outcome.name: outcome for outcome in execution.outcomes}
     return {

@@ -21,7 +21,7 @@ from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
 from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
-from compliance.handlers.runs import Acts, Finding, Play, Stage, Step, Task
+from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Call, Fault, Given, Outcome
 from compliance.model import Undecided
 from compliance.template.source import converted
@@ -95,10 +95,10 @@ def compiled(
 def time_of_day(text: str) -> datetime:
     """The time that `clock` says. Raises ValueError."""
     try:
-        told = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"clock: {text!r} is no time in ISO 8601") from None
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:
@@ -112,13 +112,11 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
         for data in scenario.events
         for at in _moments(scenario, stage.draw)
     ]
-    acts = yield [one.play for one in played]
-    findings = [
-        f for one, outcomes in zip(played, acts, strict=True) for f in _judged(scenario, one, outcomes)
-    ]
+    outcomes = yield [one.play for one in played]
+    findings = [f for one, own in zip(played, outcomes, strict=True) for f in _judged(scenario, one, own)]
     # An event that shows nothing is no matter where others show something.
-    told = [finding for finding in findings if finding.found[:1] != ASSUMED]
-    return told or [replace(finding, found=finding.found[1:]) for finding in findings]
+    assessed = [finding for finding in findings if finding.found[:1] != ASSUMED]
+    return assessed or [replace(finding, found=finding.found[1:]) for finding in findings]
 
 
 def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
@@ -201,14 +199,14 @@ def _again(message: JSON) -> JSON:
 # Judging
 
 
-def _judged(scenario: Scenario, one: _Played, acts: Acts) -> Iterator[Finding]:
+def _judged(scenario: Scenario, one: _Played, outcomes: Outcomes) -> Iterator[Finding]:
     what = brief(one.data, 140)
-    seen = [act for act in acts if act]
-    missing = list(dict.fromkeys(text for act in seen for text in act.not_stood_in))
+    seen = [outcome for outcome in outcomes if outcome]
+    missing = list(dict.fromkeys(text for outcome in seen for text in outcome.not_stood_in))
     if missing:
         yield Finding(None, f"not stood in for: {', '.join(missing)}", "; ".join(scenario.expect))
         return
-    if len(seen) < len(acts) or not all(act.finished or act.error for act in seen):
+    if len(seen) < len(outcomes) or not all(outcome.finished or outcome.error for outcome in seen):
         yield Finding(None, f"{what}: it never ended", "; ".join(scenario.expect))
         return
     let, expect = compiled(scenario.let, scenario.expect)
@@ -239,20 +237,20 @@ def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bo
     return (value, "") if isinstance(value, bool) else (False, f"{brief(value)} is neither true nor false")
 
 
-def _bindings(scenario: Scenario, one: _Played, acts: Sequence[Outcome]) -> dict[str, JSON]:
-    runs = [_run(scenario, step, act) for step, act in zip(one.play.steps, acts, strict=True)]
+def _bindings(scenario: Scenario, one: _Played, outcomes: Sequence[Outcome]) -> dict[str, JSON]:
+    runs = [_run(scenario, step, outcome) for step, outcome in zip(one.play.steps, outcomes, strict=True)]
     return {**runs[-1], "runs": runs, "drawn": dict(one.drawn), "names": dict(scenario.names)}
 
 
-def _run(scenario: Scenario, step: Step, act: Outcome) -> dict[str, JSON]:
-    error = act.error
+def _run(scenario: Scenario, step: Step, outcome: Outcome) -> dict[str, JSON]:
+    error = outcome.error
     return {
-        "result": act.result,
+        "result": outcome.result,
         "error": {"kind": error.kind, "message": error.message, "at": error.at} if error else None,
-        "calls": [_shown(call) for call in act.calls],
-        "log": act.log,
-        "lines": list(act.lines),
-        "state": _state(scenario, act),
+        "calls": [_shown(call) for call in outcome.calls],
+        "log": outcome.log,
+        "lines": list(outcome.lines),
+        "state": _state(scenario, outcome),
         "event": step.event,
         "now": step.now.isoformat(),
     }
@@ -270,31 +268,33 @@ def _shown(call: Call) -> JSON:
     }
 
 
-def _state(scenario: Scenario, act: Outcome) -> JSON:
+def _state(scenario: Scenario, outcome: Outcome) -> JSON:
     """By physical name, and by the name of the subject; what was never touched is empty."""
     tables: dict[str, JSON] = {
-        name: [plain(item) for item in items] for name, items in act.state.tables.items()
+        name: [plain(item) for item in items] for name, items in outcome.state.tables.items()
     }
-    objects: dict[str, JSON] = {bucket: dict(held) for bucket, held in act.state.objects.items()}
+    objects: dict[str, JSON] = {bucket: dict(held) for bucket, held in outcome.state.objects.items()}
     for subject, name in scenario.names.items():
         tables.setdefault(subject, tables.get(name, []))
         objects.setdefault(subject, objects.get(name, {}))
     return {"tables": tables, "objects": objects}
 
 
-def _did(act: Outcome) -> str:
+def _did(outcome: Outcome) -> str:
     """`the handler returned {...}; it called dynamodb:PutItem (ThrottlingException)`."""
     calls = [
-        f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "") for c in act.calls if not aside(c)
+        f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "")
+        for c in outcome.calls
+        if not aside(c)
     ]
     names = list(dict.fromkeys(calls))
-    return f"{ended(act)}; " + (f"it called {', '.join(names[:5])}" if names else "it called nothing")
+    return f"{ended(outcome)}; " + (f"it called {', '.join(names[:5])}" if names else "it called nothing")
 
 
-def _line(act: Outcome) -> str | None:
-    if act.error and act.error.at:
-        return act.error.at
-    lines = [call.at for call in act.calls if call.at and call.writes] or [
-        call.at for call in act.calls if call.at
+def _line(outcome: Outcome) -> str | None:
+    if outcome.error and outcome.error.at:
+        return outcome.error.at
+    lines = [call.at for call in outcome.calls if call.at and call.writes] or [
+        call.at for call in outcome.calls if call.at
     ]
     return lines[-1] if lines else None

@@ -72,7 +72,7 @@ def target(wiring: Wiring, function: Resource) -> Target | NotRun:
     layers = _layers(wiring, function)
     made_up = {_made_up(match[1]): match[0] for match in places}
     program = Program(runtime, handler, code, environment, layers or ())
-    return Target(function, program, layers is None, wiring.once(tables), made_up)
+    return Target(function, program, layers is None, wiring.cached(tables), made_up)
 
 
 def _layers(wiring: Wiring, function: Resource) -> tuple[Path, ...] | None:

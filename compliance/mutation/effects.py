@@ -304,9 +304,9 @@ def _ratio(alarm: Resource) -> list[dict[str, Any]]:
 def tells(check: Tells, case: Case) -> Iterator[Aim]:
     topics: dict[Resource, None] = {}
     for own in case.subjects():
-        told = [t for a in to_list(own.get("AlarmActions")) if (t := case.wiring.identify(a, TOPIC))]
-        topics.update(dict.fromkeys(told))
-        for topic in told[:1]:
+        topics_told = [t for a in to_list(own.get("AlarmActions")) if (t := case.wiring.identify(a, TOPIC))]
+        topics.update(dict.fromkeys(topics_told))
+        for topic in topics_told[:1]:
             for word, reference in others(topic, own.type, "AlarmActions"):
                 yield Aim(f"told by {word} {reference}", own, put(own, "AlarmActions", [reference]))
     for topic in topics:
@@ -452,12 +452,12 @@ def names(check: Names, case: Case) -> Iterator[Aim]:
     of_function = {"Id": "t", "Arn": _arn(function)}
     alone = {"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": _arn(function)}}
     named = {"Fn::Sub": f"${{{function.logical_id}}}"}
-    once = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    rate = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
     calls = {"Policies": [{"PolicyName": "p", "PolicyDocument": alone}]}
     more: list[tuple[str, Resource, str, dict[str, Any]]] = [
         ("a parameter", function, "AWS::SSM::Parameter", {"Type": "String", "Value": named}),
         ("a rule", function, "AWS::Events::Rule", {"Targets": [of_function]}),
-        ("a schedule", function, "AWS::Scheduler::Schedule", {**once, "Target": {"Arn": _arn(function)}}),
+        ("a schedule", function, "AWS::Scheduler::Schedule", {**rate, "Target": {"Arn": _arn(function)}}),
         ("a dashboard", function, "AWS::CloudWatch::Dashboard", {"DashboardBody": named}),
         (
             "a query",

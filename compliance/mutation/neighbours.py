@@ -53,10 +53,12 @@ def denied(condition: dict[str, Any], **more: Any) -> Change:
 
 def refused(**statement: Any) -> Change:
     """A denial more in the policies of buckets."""
-    return said(BUCKET_POLICY, "PolicyDocument", Effect="Deny", Action="s3:*", Principal="*", **statement)
+    return with_statement(
+        BUCKET_POLICY, "PolicyDocument", Effect="Deny", Action="s3:*", Principal="*", **statement
+    )
 
 
-def said(type_: str, policy: str, **statement: Any) -> Change:
+def with_statement(type_: str, policy: str, **statement: Any) -> Change:
     """A statement more in each policy of a type."""
 
     def edit(own: dict[str, Any]) -> None:
@@ -67,7 +69,7 @@ def said(type_: str, policy: str, **statement: Any) -> Change:
 
 def of_keys(effect: str, action: str, condition: Any = None, principal: Any = EVERYBODY) -> Change:
     more = {"Condition": condition} if condition else {}
-    return said(KEY, "KeyPolicy", Effect=effect, Action=action, Principal=principal, **more)
+    return with_statement(KEY, "KeyPolicy", Effect=effect, Action=action, Principal=principal, **more)
 
 
 def called(principal: Any, **more: Any) -> Change:
@@ -329,7 +331,7 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
     "exposure": [
         (
             "buckets allow the account",
-            said(BUCKET_POLICY, "PolicyDocument", Action="s3:ListBucket", Principal=ROOT),
+            with_statement(BUCKET_POLICY, "PolicyDocument", Action="s3:ListBucket", Principal=ROOT),
             STORE,
         ),
         ("the table allows the account", readable(ROOT), ("audit_table",)),

@@ -117,7 +117,7 @@ def _walk(node: Node) -> Iterator[Node]:
         yield from _walk(child)
 
 
-def _said(node: Node | None) -> str:
+def _text(node: Node | None) -> str:
     return node.text.decode() if node and node.text else ""
 
 
@@ -130,61 +130,61 @@ def _within(node: Node) -> str:
             holder = current if current.type != "arrow_function" else parent
             for field in ("name", "left"):
                 if holder and (name := holder.child_by_field_name(field)):
-                    return _said(name)
+                    return _text(name)
         current = current.parent
     return ""
 
 
 def _splices(node: Node, export: str) -> Iterator[Splice]:
     """What may be done at a node."""
-    start, end, said = node.start_byte, node.end_byte, _said(node)
+    start, end, text = node.start_byte, node.end_byte, _text(node)
     if node.type == "program":
         yield "ask for a missing module", "uuid", start, start, "require('uuid');\n"
         yield "ask for a missing module", "aws-sdk", start, start, "require('aws-sdk');\n"
     elif node.parent and node.parent.type == "object" and node.type in PAIRS:
         yield from _fields(node)
     elif node.type == "await_expression":
-        yield "drop await", "", start, end, f"({said.removeprefix('await')})"
+        yield "drop await", "", start, end, f"({text.removeprefix('await')})"
     elif node.type in ("expression_statement", "throw_statement"):
-        if not said.startswith("'use strict'"):
+        if not text.startswith("'use strict'"):
             yield "drop statement", "", start, end, ";"
         if node.type == "throw_statement":
             yield "throw something else", "", start, end, "throw new Error('another');"
     elif node.type == "return_statement" and node.named_child_count:
         yield "return nothing", "", start, end, "return;"
     elif node.type == "parenthesized_expression" and node.parent and node.parent.type == "if_statement":
-        yield "negate condition", "", start, end, f"(!{said})"
+        yield "negate condition", "", start, end, f"(!{text})"
         yield "condition always true", "", start, end, "(true)"
         yield "condition always false", "", start, end, "(false)"
     elif node.type == "binary_expression":
         operator = node.child_by_field_name("operator")
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
-        if operator and _said(operator) in SWAPS:
-            swapped = SWAPS[_said(operator)]
-            new = f"({_said(left)}) {swapped} ({_said(right)})"
-            yield "swap operator", _said(operator), start, end, f"({new})"
-            yield "left side alone", _said(operator), start, end, f"({_said(left)})"
-            yield "right side alone", _said(operator), start, end, f"({_said(right)})"
+        if operator and _text(operator) in SWAPS:
+            swapped = SWAPS[_text(operator)]
+            new = f"({_text(left)}) {swapped} ({_text(right)})"
+            yield "swap operator", _text(operator), start, end, f"({new})"
+            yield "left side alone", _text(operator), start, end, f"({_text(left)})"
+            yield "right side alone", _text(operator), start, end, f"({_text(right)})"
     elif node.type == "optional_chain":
         yield "drop ?.", "", start, end, "."
     elif node.type in ("string", "template_string", "number", "true", "false", "regex"):
         yield from _literals(node)
     elif node.type == "ternary_expression":
         yes, no = node.child_by_field_name("consequence"), node.child_by_field_name("alternative")
-        yield "first branch alone", "", start, end, f"({_said(yes)})"
-        yield "second branch alone", "", start, end, f"({_said(no)})"
+        yield "first branch alone", "", start, end, f"({_text(yes)})"
+        yield "second branch alone", "", start, end, f"({_text(no)})"
     elif node.type == "call_expression":
         yield from _calls(node)
     elif node.type == "catch_clause" and (body := node.child_by_field_name("body")):
         yield "empty catch", "", body.start_byte, body.end_byte, "{}"
     elif node.type == "array":
         for item in node.named_children if node.named_child_count > 1 else ():
-            yield "drop item", _said(item).strip("'"), *_with_comma(item), ""
+            yield "drop item", _text(item).strip("'"), *_with_comma(item), ""
     elif node.type in FUNCTIONS:
         yield from _functions(node)
     elif node.type == "assignment_expression":
         left = node.child_by_field_name("left")
-        if _said(left) in (f"exports.{export}", f"module.exports.{export}") and left:
+        if _text(left) in (f"exports.{export}", f"module.exports.{export}") and left:
             yield "rename the export", export, left.start_byte, left.end_byte, f"exports.{export}Renamed"
 
 
@@ -195,14 +195,14 @@ def _fields(node: Node) -> Iterator[Splice]:
     """A field of an object: taken out, under another name, with another value, with its neighbour's."""
     start, end = node.start_byte, node.end_byte
     key, value = node.child_by_field_name("key"), node.child_by_field_name("value")
-    name = _said(key or node)
-    held = _said(value or node)
+    name = _text(key or node)
+    held = _text(value or node)
     yield "drop field", name, *_with_comma(node), ""
     yield "rename field", name, start, end, f"{name}Renamed: {held}"
     yield "set field", name, start, end, f"{name}: '{MUTATED}'"
     other = node.next_named_sibling
     if other and other.type in PAIRS:
-        other_held = _said(other.child_by_field_name("value") or other)
+        other_held = _text(other.child_by_field_name("value") or other)
         yield "take the next field's value", name, start, end, f"{name}: {other_held}"
 
 
@@ -213,24 +213,24 @@ def _with_comma(node: Node) -> tuple[int, int]:
 
 
 def _literals(node: Node) -> Iterator[Splice]:
-    start, end, said = node.start_byte, node.end_byte, _said(node)
+    start, end, text = node.start_byte, node.end_byte, _text(node)
     if node.type == "string":
-        quoted = said[1:-1]
+        quoted = text[1:-1]
         called = node.parent.parent if node.parent else None
-        if called and _said(called.child_by_field_name("function")) == "require":
+        if called and _text(called.child_by_field_name("function")) == "require":
             return
         if not (node.parent and node.parent.type == "expression_statement"):
-            yield "change text", quoted, start, end, f"{said[0]}{quoted}x{said[-1]}"
+            yield "change text", quoted, start, end, f"{text[0]}{quoted}x{text[-1]}"
     elif node.type == "template_string":
-        yield "change text", said.strip("`"), start, end, f"`x{said[1:]}"
+        yield "change text", text.strip("`"), start, end, f"`x{text[1:]}"
         for part in node.named_children:
-            yield "drop part", _said(part), part.start_byte, part.end_byte, ""
+            yield "drop part", _text(part), part.start_byte, part.end_byte, ""
     elif node.type == "number":
-        yield "change number", said, start, end, str(int(said) + 1) if said.isdecimal() else "0"
+        yield "change number", text, start, end, str(int(text) + 1) if text.isdecimal() else "0"
     elif node.type == "regex":
-        yield "change pattern", said, start, end, "/never/g"
+        yield "change pattern", text, start, end, "/never/g"
     else:
-        yield "flip", said, start, end, "false" if said == "true" else "true"
+        yield "flip", text, start, end, "false" if text == "true" else "true"
 
 
 def _calls(node: Node) -> Iterator[Splice]:
@@ -238,37 +238,37 @@ def _calls(node: Node) -> Iterator[Splice]:
     called, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")
     receiver = called.child_by_field_name("object") if called else None
     if called and receiver and called.type == "member_expression":
-        name = _said(called.child_by_field_name("property"))
-        yield "drop call", name, start, end, f"({_said(receiver)})"
-    if called and arguments and arguments.named_child_count and _said(called) != "require":
+        name = _text(called.child_by_field_name("property"))
+        yield "drop call", name, start, end, f"({_text(receiver)})"
+    if called and arguments and arguments.named_child_count and _text(called) != "require":
         last = arguments.named_children[-1]
         first = arguments.named_children[0]
         if last.type not in ("object", "string"):
-            yield "drop argument", _said(called), last.start_byte, last.end_byte, "undefined"
+            yield "drop argument", _text(called), last.start_byte, last.end_byte, "undefined"
         if receiver is None:
-            yield "argument alone", _said(called), start, end, f"({_said(first)})"
+            yield "argument alone", _text(called), start, end, f"({_text(first)})"
 
 
 def _functions(node: Node) -> Iterator[Splice]:
     """A whole function: says what it was given, swallows what goes wrong, or uses what nobody declares."""
     body, parameters = node.child_by_field_name("body"), node.child_by_field_name("parameters")
     given = parameters or node.child_by_field_name("parameter")
-    names = [_said(n) for n in _walk(given) if n.type in PARAMETERS] if given else []
+    names = [_text(n) for n in _walk(given) if n.type in PARAMETERS] if given else []
     if body is None:
         return
     start, end = body.start_byte, body.end_byte
-    told = f"console.log(JSON.stringify([{', '.join(dict.fromkeys(names))}]))"
+    logged = f"console.log(JSON.stringify([{', '.join(dict.fromkeys(names))}]))"
     if body.type == "statement_block":
-        inner = _said(body)[1:-1]
+        inner = _text(body)[1:-1]
         if names:
-            yield "log the arguments", "", start, end, f"{{{told};{inner}}}"
+            yield "log the arguments", "", start, end, f"{{{logged};{inner}}}"
         yield "swallow errors", "", start, end, f"{{try{{{inner}}}catch{{}}}}"
         yield "use an undeclared name", "", start, end, f"{{const id = context.awsRequestId;{inner}}}"
         yield "do nothing", "", start, end, "{}"
     else:
-        value = _said(body)
+        value = _text(body)
         if names:
-            yield "log the arguments", "", start, end, f"({told}, {value})"
+            yield "log the arguments", "", start, end, f"({logged}, {value})"
         yield "do nothing", "", start, end, "undefined"
 
 
@@ -348,8 +348,8 @@ def _alterations(node: ast.AST, export: str) -> Iterator[Alteration]:
             yield "swap operator", "*", put("op", ast.Div())
         case ast.BinOp(op=ast.Div()):
             yield "swap operator", "/", put("op", ast.Mult())
-        case ast.Constant(value=str(said)) if "\n" not in said:
-            yield "change text", said, put("value", said + "x")
+        case ast.Constant(value=str(text)) if "\n" not in text:
+            yield "change text", text, put("value", text + "x")
         case ast.Constant(value=bool(flag)):
             yield "flip", str(flag), put("value", not flag)
         case ast.Constant(value=int(number)):
@@ -462,8 +462,8 @@ def _function(node: ast.FunctionDef) -> Iterator[Alteration]:
         return lambda: setattr(node, "body", body)
 
     if names:
-        told = ast.parse(f"print({names})").body
-        yield "log the arguments", "", put([*node.body[:start], *told, *node.body[start:]])
+        logged = ast.parse(f"print({names})").body
+        yield "log the arguments", "", put([*node.body[:start], *logged, *node.body[start:]])
     caught = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
     yield "swallow errors", "", put([ast.Try(node.body[start:], [caught], [], [])])
     undeclared = ast.parse("request = context_.aws_request_id").body

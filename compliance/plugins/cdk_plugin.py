@@ -141,11 +141,11 @@ def _resources(path: str) -> list[str]:
 def _shown(result: Result, assembly: Assembly) -> Iterator[PolicyViolation]:
     """A violation for each thing found: CDK prints its description above every resource of it."""
     for item in result.verdict.evidence or (None,):
-        said = f"found {item.found}; wanted {item.wanted}" if item else result.verdict.why
+        what = f"found {item.found}; wanted {item.wanted}" if item else result.verdict.why
         source = f" ({item.source})" if item and item.source else ""
         yield PolicyViolation(
             rule_name=result.id,
-            description=f"{result.id} {result.title}: {said}{source}",
+            description=f"{result.id} {result.title}: {what}{source}",
             fix=result.fix,
             severity=str(result.severity),
             violating_resources=[_resource(item, assembly)],

@@ -50,9 +50,9 @@ class Gate:
     def __init__(self, config: pytest.Config) -> None:
         self._folder: Path | None = None
         self.seen: Scorecard | str | None = None
-        told = getattr(config, "workerinput", {}).get("compliance")
-        self._shared = Path(told["folder"]) if told else None
-        self.pyproject = Path(told["pyproject"]) if told else _pyproject(config)
+        shared = getattr(config, "workerinput", {}).get("compliance")
+        self._shared = Path(shared["folder"]) if shared else None
+        self.pyproject = Path(shared["pyproject"]) if shared else _pyproject(config)
         config.addinivalue_line("markers", MARKER)
         if not any(_names(arg, self.pyproject, config) for arg in config.args):
             config.args.append(str(self.pyproject))
@@ -67,8 +67,8 @@ class Gate:
     def pytest_configure_node(self, node: Any) -> None:
         """Tells each of xdist's workers where the others look."""
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compliance-pytest-"))
-        told = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
-        node.workerinput["compliance"] = told
+        shared = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
+        node.workerinput["compliance"] = shared
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         if file_path != self.pyproject:

@@ -23,19 +23,19 @@ def render(card: Scorecard) -> str:
 def _lines(card: Scorecard) -> Iterator[str]:
     for problem in card.problems:
         yield _command("error", one_line(problem), title="compliance problem")
-    told: list[tuple[Severity, str]] = []
+    lines: list[tuple[Severity, str]] = []
     gating = {category.id for category in card.categories if category.gate}
     for result in card.results:
         if result.verdict.status is not Status.PASS and not result.settled and result.category in gating:
-            told += [(result.severity, line) for line in _requirement(card, result)]
+            lines += [(result.severity, line) for line in _requirement(card, result)]
     for finding in card.findings:
         if finding.status is FindingStatus.OPEN:
             item = Evidence("", "", finding.logical_id, finding.construct_path, finding.source)
             text = f"{shortened(finding.text)} ({named(finding)})"
             title = f"{finding.scanner} {finding.rule}"
-            told.append((finding.severity, _at(card, item, finding.severity, text, title)))
+            lines.append((finding.severity, _at(card, item, finding.severity, text, title)))
     order = list(Severity)
-    yield from (line for _, line in sorted(told, key=lambda entry: order.index(entry[0])))
+    yield from (line for _, line in sorted(lines, key=lambda entry: order.index(entry[0])))
     step = next_step(card)
     yield _command("notice", f"{verdict(card)}{f'. Next: {step}' if step else ''}", title="compliance")
 

@@ -108,7 +108,7 @@ def anchor(id_: str) -> str:
     return "r-" + re.sub(r"[^A-Za-z0-9_-]", lambda c: f"-{ord(c[0]):x}-", id_)
 
 
-class Said(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True):
     """What requirements and open findings say of one resource, worst first."""
 
     state: str
@@ -258,39 +258,39 @@ class _Page:
                     found[item.logical_id][result.id] = result
         return found
 
-    def said(self, nodes: Sequence[Node]) -> Said:
+    def summary(self, nodes: Sequence[Node]) -> Summary:
         results = {id_: r for node in nodes for id_, r in self._by_place[node.logical_id].items()}
         findings = sum(self._open[id_] for id_ in {node.logical_id for node in nodes})
         ordered = tuple(sorted(results.values(), key=lambda r: WORST.index(STATES[r.verdict.status])))
         state = "fail" if findings else STATES[ordered[0].verdict.status] if ordered else "none"
-        return Said(state, ordered, findings)
+        return Summary(state, ordered, findings)
 
-    def said_of_box(self, box: Box) -> Said:
-        return self.said(box.nodes)
+    def summary_of_box(self, box: Box) -> Summary:
+        return self.summary(box.nodes)
 
-    def said_of_arrow(self, arrow: Arrow) -> Said:
-        return self.said(self.through(arrow))
+    def summary_of_arrow(self, arrow: Arrow) -> Summary:
+        return self.summary(self.through(arrow))
 
     def through(self, arrow: Arrow) -> list[Node]:
         return [self.nodes[id_] for id_ in arrow.edge.through if id_ in self.nodes]
 
     def row_of(self, nodes: Sequence[Node]) -> str:
         """The fragment of the first resource that has something said of it that is worst."""
-        order = sorted(nodes, key=lambda node: WORST.index(self.said([node]).state))
+        order = sorted(nodes, key=lambda node: WORST.index(self.summary([node]).state))
         return f"n-{self._numbers[order[0].id]}" if order else "resources"
 
-    def listed(self) -> list[tuple[Node, Said]]:
+    def listed(self) -> list[tuple[Node, Summary]]:
         """Every resource of the diagram: what is wrong first."""
-        every = [(node, self.said([node])) for node in self.card.diagram.nodes]
+        every = [(node, self.summary([node])) for node in self.card.diagram.nodes]
         return sorted(every, key=lambda entry: WORST.index(entry[1].state))
 
-    def arrows(self) -> Iterator[tuple[str, str, str, Said]]:
+    def arrows(self) -> Iterator[tuple[str, str, str, Summary]]:
         """Every connection as text (tail, label, head, verdict), for screens too narrow for the picture."""
         for edge in self.card.diagram.edges:
             tail, head = self.nodes.get(edge.tail), self.nodes.get(edge.head)
             if tail and head:
                 through = [self.nodes[id_] for id_ in edge.through if id_ in self.nodes]
-                yield tail.label, edge.label, head.label, self.said(through or [tail, head])
+                yield tail.label, edge.label, head.label, self.summary(through or [tail, head])
 
     @property
     def drawn(self) -> int:

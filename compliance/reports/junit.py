@@ -39,7 +39,7 @@ def _suites(card: Scorecard) -> Element:
 def _properties(card: Scorecard) -> Element:
     """What a suite was judged by, and what was judged."""
     document = card.document
-    said = {
+    fields = {
         "document": document.title if document else None,
         "document.sha256": document.digest if document else None,
         "subject": f"{card.subject.kind} {card.subject.path}",
@@ -48,7 +48,7 @@ def _properties(card: Scorecard) -> Element:
         "gate": card.gate,
     }
     properties = Element("properties")
-    for name, value in said.items():
+    for name, value in fields.items():
         if value is not None:
             SubElement(properties, "property", name=name, value=_text(value))
     return properties

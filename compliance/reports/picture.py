@@ -66,8 +66,8 @@ def kind(type_: str) -> str:
 def draw(diagram: Diagram) -> Picture:
     ends = {node.id: node for node in diagram.nodes if node.end}
     alarms = _alarms(diagram, ends)
-    told = {e.head for e in diagram.edges if e.tail in alarms} - set(alarms)
-    edges = [e for e in diagram.edges if not {e.tail, e.head} & (alarms.keys() | told)]
+    notified = {e.head for e in diagram.edges if e.tail in alarms} - set(alarms)
+    edges = [e for e in diagram.edges if not {e.tail, e.head} & (alarms.keys() | notified)]
     touched = {id_ for e in edges for id_ in (e.tail, e.head)}
     rest = [id_ for id_ in ends if id_ not in touched and id_ not in alarms]
     chosen = set([*(id_ for id_ in ends if id_ in touched), *rest][:MOST])
@@ -76,7 +76,7 @@ def draw(diagram: Diagram) -> Picture:
     below = 1 + max((row for _, row in places.values()), default=-1)
     wide = max(4, 1 + max((column for column, _ in places.values()), default=0))
     loose = [id_ for id_ in rest if id_ in chosen]
-    last = [*(["alarms"] if told else []), *sorted(told & set(loose), key=loose.index)]
+    last = [*(["alarms"] if notified else []), *sorted(notified & set(loose), key=loose.index)]
     last += [id_ for id_ in loose if id_ not in last]
     for index, id_ in enumerate(last):
         places[id_] = (index % wide, below + index // wide)
@@ -163,8 +163,10 @@ def _picture(
         own = tuple(ends[alarm] for alarm, watched in alarms.items() if watched == id_)
         if own:
             chips.append(Box(x, y + HEIGHT, CHIP, _count(own), "", own))
-    told = {e.head: e for e in diagram.edges if e.tail in alarms and e.head in boxes and e.head not in alarms}
-    tells = [Edge("alarms", head, "tell") for head in told] if "alarms" in boxes else []
+    notified = {
+        e.head: e for e in diagram.edges if e.tail in alarms and e.head in boxes and e.head not in alarms
+    }
+    tells = [Edge("alarms", head, "tell") for head in notified] if "alarms" in boxes else []
     arrows = tuple(_arrow(boxes[e.tail], boxes[e.head], e) for e in (*edges, *tells))
     everything = (*boxes.values(), *chips)
     width = max((box.x + WIDTH for box in everything), default=0) + MARGIN

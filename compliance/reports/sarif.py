@@ -122,7 +122,7 @@ def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
 def _requirement_rule(result: Result) -> JSON:
     confirmed = f"Confirmed by: {', '.join(result.confirmed_by)}." if result.confirmed_by else ""
     text = result.text or f"{result.title}."
-    said = link(result.source)
+    help_page = link(result.source)
     source = f"Source: {result.source}" if result.source else ""
     lines = [text, f"How to meet it: {result.fix}", *filter(None, (confirmed, source))]
     return {
@@ -134,7 +134,7 @@ def _requirement_rule(result: Result) -> JSON:
             "text": "\n\n".join(lines),
             "markdown": "\n\n".join(map(prose, lines)),
         },
-        **({"helpUri": said} if said else {}),
+        **({"helpUri": help_page} if help_page else {}),
         "defaultConfiguration": {"level": LEVELS[result.severity]},
         "properties": _tags(result.severity, result.category),
     }
@@ -175,7 +175,7 @@ def _requirements(card: Scorecard) -> Iterator[JSON]:
         if verdict.status is Status.PASS:
             continue
         for item in verdict.evidence or (None,):
-            what = _said(item) if item else "no place"
+            what = _found_wanted(item) if item else "no place"
             yield {
                 "ruleId": result.id,
                 "ruleIndex": index,
@@ -318,7 +318,7 @@ def _file(subject: Subject) -> str:
 # Fingerprints: what a result says and of what, never its line, so that an alert outlives edits above it
 
 
-def _said(item: Evidence) -> str:
+def _found_wanted(item: Evidence) -> str:
     # Without `found` and `wanted`: what handlers are given is drawn afresh for each run.
     return "\0".join((resource_name(item) or "", item.property or ""))
 

@@ -123,8 +123,8 @@ def known(card: Scorecard) -> str | None:
         "requirement": sum(result.known for result in card.results),
         "finding": sum(finding.status is FindingStatus.KNOWN for finding in card.findings),
     }
-    said = [f"{count} known {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
-    return f"{', '.join(said)}: the baseline lets them be" if said else None
+    parts = [f"{count} known {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
+    return f"{', '.join(parts)}: the baseline lets them be" if parts else None
 
 
 def is_new(card: Scorecard, result: Result) -> bool:

@@ -179,14 +179,14 @@ def judge_coverage(check: Coverage, case: Case) -> Verdict:
     tally = Tally()
     for watch in check.alarms:
         target = case.subject(watch.of)
-        said = f"an alarm on {watch.metric} of {target.logical_id}"
+        wanted = f"an alarm on {watch.metric} of {target.logical_id}"
         with tally.doubting():
             found = set_off(case, target, watch.metric)
             if found:
-                tally.add(True, *(evidence(m.resource, m.describe(), said, m.path) for m in found))
+                tally.add(True, *(evidence(m.resource, m.describe(), wanted, m.path) for m in found))
             else:
                 near = _near(case, target, watch.metric)
-                tally.add(False, evidence(target, f"no such alarm, but {near}", said))
+                tally.add(False, evidence(target, f"no such alarm, but {near}", wanted))
     if tally.failures:
         undecided_alarms(case)
     for alarm in case.subjects():

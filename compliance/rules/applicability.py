@@ -43,7 +43,7 @@ def check_requirement(
 
     `place` is where the check stands in the document.
     """
-    types = document.once(types_of)
+    types = document.cached(types_of)
     for subject in requirement.subjects:
         _check_types(document, requirement, place, kind, subject, types.get(subject, ()))
     about = [type_ for subject in requirement.subjects for type_ in types.get(subject, ("*",))]
@@ -97,6 +97,6 @@ def _check_path(document: Document, types: Sequence[str], path: str, place: Fiel
         return
     problems = [problem(type_, elsewhere(type_, path)) for type_ in own]
     if problems and None not in problems:
-        said = [text for text in problems if text]
-        best = next((text for text in said if "did you mean" in text), said[0])
+        texts = [text for text in problems if text]
+        best = next((text for text in texts if "did you mean" in text), texts[0])
         raise document.error(f"{name}: {best}", *place)

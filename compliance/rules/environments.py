@@ -242,8 +242,8 @@ class Comparison:
 def _outputs(assembly: Assembly) -> Iterator[tuple[str, Any]]:
     for stack in assembly.stacks:
         for key, output in (stack.template.get("Outputs") or {}).items():
-            said = {name: output[name] for name in ("Value", "Export") if name in output}
-            yield key, simplified(said, stack)
+            stated = {name: output[name] for name in ("Value", "Export") if name in output}
+            yield key, simplified(stated, stack)
 
 
 def _pairs(

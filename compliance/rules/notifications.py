@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, told
+from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, topics_told
 from compliance.facts.authorization import conditions_of, may
 from compliance.facts.callers import Caller, of_service
 from compliance.facts.conditions import Key, known
@@ -69,7 +69,7 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
 
 def _topics(alarm: Resource, case: Case) -> list[Resource]:
     try:
-        topics = told(case.assembly, alarm)
+        topics = topics_told(case.assembly, alarm)
     except Unclear as error:
         raise Undecided(str(error)) from None
     if not topics:

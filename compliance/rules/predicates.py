@@ -154,12 +154,12 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
         check,
         that,
         when,
-        document.once(_told).get(requirement.id, frozenset()),
+        document.cached(_reported).get(requirement.id, frozenset()),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
 
 
-def _told(document: Document) -> Mapping[str, frozenset[str]]:
+def _reported(document: Document) -> Mapping[str, frozenset[str]]:
     """By requirement, the subjects of which it is to say that nothing fills them."""
     found: dict[str, set[str]] = {}
     for name, teller in _tellers(document).items():

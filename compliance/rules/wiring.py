@@ -60,8 +60,8 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
         value = decided(mapping.get(path))
         holds = denoted_at(case.assembly, mapping, path, value, *types) is end
         of_table = end.type in TABLES  # whose own ARN feeds nothing
-        said = f"the stream of {end.logical_id}" if of_table else end.logical_id
-        item = evidence(mapping, *as_found(mapping, path, value, said, case, *types), path)
+        wanted = f"the stream of {end.logical_id}" if of_table else end.logical_id
+        item = evidence(mapping, *as_found(mapping, path, value, wanted, case, *types), path)
         tally.add(holds and (not of_table or "/stream/" in case.text(value)), item)
     if qualifier := unknown_qualifier(case.assembly, mapping.get("FunctionName"), function):
         found = f"{qualifier}, an alias or version that no stack here has"
@@ -92,12 +92,12 @@ def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case)
 
 
 def as_found(
-    holder: Resource, path: str, value: Value, said: str, case: Case, *types: str
+    holder: Resource, path: str, value: Value, wanted: str, case: Case, *types: str
 ) -> tuple[Value, str]:
     """What was found at a property, and what was wanted; of another kind of text, that it is so."""
     forms = wanted_forms(holder.type, path)
     wrong = misfit(case.assembly, value, forms, *types)
-    return (f"{wrong}: {show(value)}", f"{said}, by {in_words(forms)}") if wrong else (value, said)
+    return (f"{wrong}: {show(value)}", f"{wanted}, by {in_words(forms)}") if wrong else (value, wanted)
 
 
 def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
@@ -234,8 +234,8 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     tally = Tally()
     named = [t for t in targets if denoted_at(case.assembly, t[0], t[1], decided(t[2]), QUEUE) is queue]
     for holder, path, target in named or targets:
-        found, said = as_found(holder, path, target, queue.logical_id, case, QUEUE)
-        tally.add(bool(named), evidence(holder, found, said, path))
+        found, wanted = as_found(holder, path, target, queue.logical_id, case, QUEUE)
+        tally.add(bool(named), evidence(holder, found, wanted, path))
     fed = [m for m in case.wiring.mappings if m.source is queue and m.function is not None]
     consumer = case.wiring.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
@@ -326,10 +326,10 @@ def judge_own_role(check: OwnRole, case: Case) -> Verdict:
         value = decided(function.get("Role"))
         role = denoted_at(case.assembly, function, "Role", value, ROLE)
         if role is None:
-            found, said = as_found(function, "Role", value, "a role of this stack", case, ROLE)
-            tally.add(False, evidence(function, found, said, "Role"))
+            found, wanted = as_found(function, "Role", value, "a role of this stack", case, ROLE)
+            tally.add(False, evidence(function, found, wanted, "Role"))
             continue
-        users = [r.logical_id for r in case.wiring.once(_users).get(role, ()) if r is not function]
+        users = [r.logical_id for r in case.wiring.cached(_users).get(role, ()) if r is not function]
         found = f"used by {', '.join([function.logical_id, *users])}"
         item = evidence(role, found, "one function's own role")
         tally.add(not users, item)
@@ -416,8 +416,8 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
     least = f"at least {check.at_least} and " if check.at_least > 1 else ""
     wanted = f"a second queue, after {least}at most {check.at_most} receives"
     if target is None or target is queue:
-        found, said = as_found(queue, path, queue.get(path), wanted, case, QUEUE)
-        return Verdict.of([evidence(queue, found, said, path)])
+        found, wanted = as_found(queue, path, queue.get(path), wanted, case, QUEUE)
+        return Verdict.of([evidence(queue, found, wanted, path)])
     case.certain(target)
     tally = Tally()
     path = "RedrivePolicy.maxReceiveCount"
@@ -446,8 +446,8 @@ def _judge_keeping(target: Resource, queue: Resource, tally: Tally) -> None:
     default = DEFAULTS[(QUEUE, path)]
     kept = [default if r.get(path) is NO_VALUE else r.get(path) for r in (queue, target)]
     first, last = (to_number(decided(value)) for value in kept)
-    said = f"at least {show(kept[0])} s, as {queue.logical_id}: messages keep their age"
-    item = evidence(target, kept[1], said, path)
+    wanted = f"at least {show(kept[0])} s, as {queue.logical_id}: messages keep their age"
+    item = evidence(target, kept[1], wanted, path)
     tally.add(first is not None and last is not None and last >= first, item)
 
 

@@ -347,7 +347,7 @@ class Assembly:
         for found in (self._expanded, self._texts, self._by_types, self._made):
             found.clear()
 
-    def once(self, make: Callable[[Assembly], T]) -> T:
+    def cached(self, make: Callable[[Assembly], T]) -> T:
         """What a function makes of the whole assembly, made once: where indexes are kept."""
         if make not in self._made:
             self._made[make] = make(self)

@@ -333,14 +333,14 @@ AFTERWARDS = re.compile(
 def last_words(text: str) -> str:
     """What an app said last of why it failed, without the stacks and banners that follow it: one line."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    told = [
+    marked = [
         number for number, line in enumerate(lines) if not line[0].isspace() and not AFTERWARDS.search(line)
     ]
-    if not told:
+    if not marked:
         return lines[-1].strip()[:300] if lines else "it said nothing"
     # An error's message may have more lines than its first.
-    near = (n for n in reversed(told) if n in told[-4:] or lines[n].startswith("«"))
-    first = next((number for number in near if _is_error(lines, number)), told[-1])
+    near = (n for n in reversed(marked) if n in marked[-4:] or lines[n].startswith("«"))
+    first = next((number for number in near if _is_error(lines, number)), marked[-1])
     rest = []
     for line in lines[first + 1 :]:
         listed = line.startswith("- ") and lines[first].startswith("«")

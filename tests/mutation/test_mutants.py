@@ -50,7 +50,7 @@ MISSING: Mapping[str, tuple[str, ...]] = {
     "bucket": (),
 }
 # What still depends on a part: its name, and what is asked of it alone.
-HANGS_ON: Mapping[str, str] = {
+DEPENDS_ON: Mapping[str, str] = {
     "orders_table": "ARC-01 ARC-02 NAM-01 SRV-01",
     "stream_mapping": "ARC-04 ERR-01",
     "processor": "ARC-05 SRV-03 SEC-04 MON-01 NAM-04",
@@ -72,7 +72,7 @@ def test_a_part_missing(name: str, part: str) -> None:
     changed = differences(base.statuses, {id_: verdict.status for id_, verdict in results.items()})
     assert {id_ for id_, status in changed.items() if status is Status.FAIL} == set(MISSING[part])
     assert all(
-        changed[id_] is Status.NOT_ASSESSED for id_ in HANGS_ON[part].split() if id_ not in base.failing
+        changed[id_] is Status.NOT_ASSESSED for id_ in DEPENDS_ON[part].split() if id_ not in base.failing
     )
     # It says for want of what.
     doubts = [results[id_].why for id_, status in changed.items() if status is Status.NOT_ASSESSED]

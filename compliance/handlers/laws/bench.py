@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from compliance.handlers.batches import Batch, Maker, Record, Source, failed, named
 from compliance.handlers.effects import Unit, units
 from compliance.handlers.events.values import Values
-from compliance.handlers.runs import Acts, Finding, Play, Stage, Step
+from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
 from compliance.text import one_line, truncated
 
@@ -83,20 +83,20 @@ class Bench:
     def units(self, outcome: Outcome | None) -> list[Unit]:
         return units(outcome.calls, self._tables) if outcome else []
 
-    def trouble(self, outcome: Outcome | None) -> str | None:
+    def failure_reason(self, outcome: Outcome | None) -> str | None:
         """Why an invocation has no good end: an error, a limit, or what it reports as failed."""
         if outcome is None:
             return "it was not reached: a run before it was stopped"
         if outcome.error:
-            return said(outcome.error)
+            return error_text(outcome.error)
         if not outcome.finished:
             return "it never ended"
         names = named(outcome)
         return f"reports {brief(names[0])} as failed" if names else None
 
-    def unseen(self, acts: Iterable[Acts]) -> list[Finding]:
+    def unseen(self, outcomes: Iterable[Outcomes]) -> list[Finding]:
         """What the sandbox has no answer to, of which nothing can be told."""
-        calls = [text for steps in acts for act in steps if act for text in act.not_stood_in]
+        calls = [text for steps in outcomes for outcome in steps if outcome for text in outcome.not_stood_in]
         return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
 
 
@@ -131,11 +131,11 @@ def ended(outcome: Outcome | None) -> str:
     if outcome is None:
         return "it was not reached"
     if outcome.error:
-        return f"the handler raised {said(outcome.error)}"
+        return f"the handler raised {error_text(outcome.error)}"
     return f"the handler returned {brief(outcome.result)}" if outcome.finished else "the handler never ended"
 
 
-def told(record: Record, index: int, size: int) -> str:
+def record_text(record: Record, index: int, size: int) -> str:
     """`record 2 of 3 (MODIFY)`."""
     name = record.raw.get("eventName", "")
     kind = f" ({name})" if name in ("INSERT", "MODIFY", "REMOVE") else ""
@@ -148,7 +148,7 @@ def clean(text: str, most: int = 400) -> str:
     return truncated(line, most)
 
 
-def said(error: HandlerError) -> str:
+def error_text(error: HandlerError) -> str:
     """`ReferenceError: context is not defined at index.js:32`."""
     message = error.message.splitlines()[0] if error.message else ""
     prefix = "" if message.startswith(f"{error.kind}:") else f"{error.kind}: "
@@ -162,4 +162,15 @@ def brief(value: Any, most: int = 120) -> str:
     )
 
 
-__all__ = ["Bench", "bad", "brief", "clean", "ended", "failed", "good", "said", "told", "unknown"]
+__all__ = [
+    "Bench",
+    "bad",
+    "brief",
+    "clean",
+    "ended",
+    "error_text",
+    "failed",
+    "good",
+    "record_text",
+    "unknown",
+]

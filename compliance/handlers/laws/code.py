@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compliance.handlers.laws.bench import Bench, bad, brief, good, said, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, error_text, good, unknown
 from compliance.handlers.runs import Finding, Ran, Supplied, Task
 
 SDK_V2 = "aws-sdk"
 ENDS = "runs to the end on a real event"
 
 
-def trouble(ran: Ran) -> str | None:
+def failure_reason(ran: Ran) -> str | None:
     """Why nothing came of the code."""
     return unloaded(ran) or (f"stopped: {ran.last.stopped}" if ran.last.stopped else None)
 
@@ -19,7 +19,7 @@ def trouble(ran: Ran) -> str | None:
 def unloaded(ran: Ran) -> str | None:
     """Why the code was never called."""
     last = ran.last
-    return last.missing or (f"not loaded: {said(last.load_error)}" if last.load_error else None)
+    return last.missing or (f"not loaded: {error_text(last.load_error)}" if last.load_error else None)
 
 
 def found(ran: Ran) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def found(ran: Ran) -> Iterator[Finding]:
     wanted = f"a file and an export for {name}"
     if ran.last.missing:
         yield bad(ran.last.missing, wanted)
-    elif why := trouble(ran):
+    elif why := failure_reason(ran):
         yield unknown(why, wanted)
     else:
         yield good(f"{name} is in the code", wanted)
@@ -43,8 +43,8 @@ def modules(ran: Ran) -> Iterator[Finding]:
     if SDK_V2 in asked and not any(s.name == SDK_V2 for s in ran.supplied):
         yield bad("asks for 'aws-sdk', the SDK's version 2, out of support", wanted)
     if last.load_error:
-        yield bad(trouble(ran) or "", "code that loads", last.load_error.at)
-    elif why := trouble(ran):
+        yield bad(failure_reason(ran) or "", "code that loads", last.load_error.at)
+    elif why := failure_reason(ran):
         yield unknown(why, wanted)
     elif sdk := sorted(n for n, there in asked.items() if there and n.startswith(("@aws-sdk/", "boto"))):
         yield good(", ".join(sdk), wanted)
@@ -56,10 +56,10 @@ def _lacking(ran: Ran, lack: Supplied, wanted: str) -> Finding:
     at = lack.error.at if lack.error else None
     if lack.name == SDK_V2:
         return bad("Cannot find package 'aws-sdk': nodejs18.x and later do not ship it", wanted, at)
-    told = f"Cannot find package '{lack.name}': neither the code nor the runtime holds it"
+    missing = f"Cannot find package '{lack.name}': neither the code nor the runtime holds it"
     if ran.target.layers:
-        return unknown(f"{told}; the function's layers were not looked at", wanted, at)
-    return bad(told, "only modules that the code or the runtime holds", at)
+        return unknown(f"{missing}; the function's layers were not looked at", wanted, at)
+    return bad(missing, "only modules that the code or the runtime holds", at)
 
 
 def _unseen(ran: Ran) -> str:
@@ -73,7 +73,7 @@ def undeclared(ran: Ran) -> Iterator[Finding]:
     declared = "no name is used that is not declared"
     for lack in ran.supplied:
         if lack.what == "name" and lack.error:
-            yield bad(said(lack.error), declared, lack.error.at)
+            yield bad(error_text(lack.error), declared, lack.error.at)
         elif lack.what == "name":
             yield bad(f"{lack.name} is not declared, and nothing is written without it", declared)
 
@@ -83,16 +83,16 @@ def runs(bench: Bench) -> Task:
     kinds = bench.maker.ordinary
     together = bench.batch(max(2, len(kinds)), kinds=kinds)
     batches = [*(together.alone(i) for i in range(len(together.records))), together]
-    acts = yield [bench.play(batch) for batch in batches]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [bench.play(batch) for batch in batches]
+    if unseen := bench.unseen(outcomes):
         return unseen
     findings = []
-    for batch, [act] in zip(batches, acts, strict=True):
+    for batch, [outcome] in zip(batches, outcomes, strict=True):
         name = f"{len(batch.records)} record{'s'[: len(batch.records) > 1]}"
-        if act is None:
-            findings.append(unknown(bench.trouble(act) or "", ENDS))
-        elif why := bench.trouble(act):
-            at = act.error.at if act.error else None
-            log = f"; it logged {brief(act.log)}" if act.log and not act.error else ""
+        if outcome is None:
+            findings.append(unknown(bench.failure_reason(outcome) or "", ENDS))
+        elif why := bench.failure_reason(outcome):
+            at = outcome.error.at if outcome.error else None
+            log = f"; it logged {brief(outcome.log)}" if outcome.log and not outcome.error else ""
             findings.append(bad(f"{name}: {why}{log}", ENDS, at))
     return list({(f.at, f.found): f for f in findings}.values())[:3] or [good("ended without an error", ENDS)]

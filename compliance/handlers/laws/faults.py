@@ -11,7 +11,7 @@ import msgspec
 from compliance.handlers.batches import Batch, Record, acknowledged, named
 from compliance.handlers.effects import Profile, aside, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
-from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, told, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Call, Fault, Outcome
 from compliance.handlers.sandbox.aws import PARTLY
@@ -62,19 +62,22 @@ class _Learnt(msgspec.Struct):
 
 def _learn(bench: Bench) -> Any:
     singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
-    acts = yield [bench.play(single) for single in singles]
-    learnt = _Learnt(findings=bench.unseen(acts))
+    outcomes = yield [bench.play(single) for single in singles]
+    learnt = _Learnt(findings=bench.unseen(outcomes))
     troubles = []
-    for kind, (single, [act]) in enumerate(zip(singles, acts, strict=True)):
-        if trouble := bench.trouble(act):
+    for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True)):
+        if why := bench.failure_reason(outcome):
             troubles.append(
-                unknown(f"{told(single.records[0], 0, 1)}: {trouble}", "a record that the handler takes")
+                unknown(
+                    f"{record_text(single.records[0], 0, 1)}: {why}",
+                    "a record that the handler takes",
+                )
             )
             continue
         record = single.records[0]
-        learnt.usual[kind] = profile(bench.units(act), record)
+        learnt.usual[kind] = profile(bench.units(outcome), record)
         learnt.failing += [
-            f for f in _calls(act, record, kind) if f.name not in {x.name for x in learnt.failing}
+            f for f in _calls(outcome, record, kind) if f.name not in {x.name for x in learnt.failing}
         ]
     if not any(learnt.usual.values()):
         learnt.findings += troubles or [
@@ -85,13 +88,14 @@ def _learn(bench: Bench) -> Any:
     return learnt
 
 
-def _calls(act: Outcome | None, record: Record, kind: int) -> Iterator[Failing]:
-    calls = [call for call in (act.calls if act else ()) if not aside(call)]
+def _calls(outcome: Outcome | None, record: Record, kind: int) -> Iterator[Failing]:
+    calls = [call for call in (outcome.calls if outcome else ()) if not aside(call)]
     for call in calls:
         alike = [c for c in calls if (c.service, c.operation) == (call.service, call.operation)]
-        said = repr(dict(call.parameters))
+        parameters = repr(dict(call.parameters))
         place = next(
-            (p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in said), None
+            (p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in parameters),
+            None,
         )
         yield Failing(call.service, call.operation, kind, place, len(alike), call)
 
@@ -109,22 +113,22 @@ def no_failure_swallowed(bench: Bench) -> Task:
     if learnt.findings:
         return learnt.findings
     tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
-    acts = yield [one.play for one in tries]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [one.play for one in tries]
+    if unseen := bench.unseen(outcomes):
         return unseen
     findings: list[Finding] = []
     hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
-    for one, [act, *later] in zip(tries, acts, strict=True):
-        if act is None:
-            why = f"{one.failing.name} fails with {one.error}: {bench.trouble(act)}"
+    for one, [outcome, *later] in zip(tries, outcomes, strict=True):
+        if outcome is None:
+            why = f"{one.failing.name} fails with {one.error}: {bench.failure_reason(outcome)}"
             findings.append(unknown(why, REPORTED))
             continue
         hits[one.failing.name] += any(
-            call.refused or (call.error and call.error not in CONDITION) for call in act.calls
+            call.refused or (call.error and call.error not in CONDITION) for call in outcome.calls
         )
-        findings += _lost(bench, one, act, learnt.usual)
-        findings += _named_wrongly(bench, one, act)
-        findings += _never_made_good(bench, one, act, later, learnt.usual)
+        findings += _lost(bench, one, outcome, learnt.usual)
+        findings += _named_wrongly(bench, one, outcome)
+        findings += _never_made_good(bench, one, outcome, later, learnt.usual)
     findings = _few(findings)
     findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
     if findings:
@@ -168,12 +172,12 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
             yield one("TransactionCanceledException", [size - 1], reasons=(reason,))
 
 
-def _lost(bench: Bench, one: _Try, act: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
+def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
     """A record that does not come again must have had all its effects."""
-    made = bench.units(act)
+    made = bench.units(outcome)
     size = len(one.batch.records)
-    line = next((call.at for call in act.calls if (call.error or call.refused) and call.at), None)
-    for record in acknowledged(bench.source, one.batch, act):
+    line = next((call.at for call in outcome.calls if (call.error or call.refused) and call.at), None)
+    for record in acknowledged(bench.source, one.batch, outcome):
         lacking = usual.get(record.kind, Profile()) - profile(made, record)
         if not lacking:
             continue
@@ -181,18 +185,18 @@ def _lost(bench: Bench, one: _Try, act: Outcome, usual: dict[int, Profile]) -> I
         of = " and ".join(str(i + 1) for i in one.positions)
         place = f"entry {of} of it" if one.entry else f"record {of} of {size}"
         what = f"{one.failing.name} fails with {one.error} for {place}"
-        result = ended(act)
-        if named(act) and not bench.source.reports:
+        result = ended(outcome)
+        if named(outcome) and not bench.source.reports:
             result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
         receipts = bench.source.trigger == "sqs" and record.raw["attributes"]["ApproximateReceiveCount"]
         delivery = f" at its delivery {receipts}" if receipts and receipts != "1" else ""
-        yield bad(f"{what}; {result}: {told(record, index, size)} is lost{delivery}", REPORTED, line)
+        yield bad(f"{what}; {result}: {record_text(record, index, size)} is lost{delivery}", REPORTED, line)
 
 
-def _named_wrongly(bench: Bench, one: _Try, act: Outcome) -> Iterator[Finding]:
+def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Finding]:
     """A name that is no record's makes all of the batch come again; an empty one asks for that on purpose."""
     ids = [record.id for record in one.batch.records]
-    for name in named(act) if bench.source.reports and not act.error else ():
+    for name in named(outcome) if bench.source.reports and not outcome.error else ():
         if name not in (*ids, "", None):
             found = f"{one.failing.name} fails with {one.error}; batchItemFailures names {brief(name, 60)!r}"
             of = "messageId" if bench.source.trigger == "sqs" else "sequence number"
@@ -203,15 +207,19 @@ def _never_made_good(
     bench: Bench, one: _Try, first: Outcome, later: Sequence[Outcome | None], usual: dict[int, Profile]
 ) -> Iterator[Finding]:
     """A record that comes again must then have what it lacks: nothing is marked done before it is done."""
-    for act in later:
-        made = [*bench.units(first), *bench.units(act)]
-        for record in acknowledged(bench.source, one.batch, act):
+    for outcome in later:
+        made = [*bench.units(first), *bench.units(outcome)]
+        for record in acknowledged(bench.source, one.batch, outcome):
             if usual.get(record.kind, Profile()) - profile(made, record):
                 index, size = one.batch.records.index(record), len(one.batch.records)
                 line = next((call.at for call in first.calls if call.error and call.at), None)
                 what = f"{one.failing.name} fails with {one.error}; the batch comes again, and nothing fails"
                 wanted = "a record is marked as done once it is done, not before"
-                yield bad(f"{what}; {ended(act)}: {told(record, index, size)} is never done", wanted, line)
+                yield bad(
+                    f"{what}; {ended(outcome)}: {record_text(record, index, size)} is never done",
+                    wanted,
+                    line,
+                )
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:
@@ -244,33 +252,37 @@ def isolated(bench: Bench) -> Task:
             tries.append(
                 _Try(failing, error, batch, (1,), bench.play(batch, failing.fault(error, batch.records[1])))
             )
-    acts = yield [one.play for one in tries]
-    findings = [found for one, [act] in zip(tries, acts, strict=True) for found in _dragged(bench, one, act)]
+    outcomes = yield [one.play for one in tries]
+    findings = [
+        found
+        for one, [outcome] in zip(tries, outcomes, strict=True)
+        for found in _dragged(bench, one, outcome)
+    ]
     return findings or [unknown("no call could be made to fail for one record", ALONE)]
 
 
-def _dragged(bench: Bench, one: _Try, act: Outcome | None) -> Iterator[Finding]:
+def _dragged(bench: Bench, one: _Try, outcome: Outcome | None) -> Iterator[Finding]:
     bad_, *_ = [one.batch.records[i] for i in one.positions]
-    what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(act)}"
+    what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(outcome)}"
     at = one.failing.call.at
-    if act is None or not any(call.error for call in act.calls):
+    if outcome is None or not any(call.error for call in outcome.calls):
         yield unknown(f"{what}: nothing was refused", ALONE)
-    elif act.error or not act.finished:
+    elif outcome.error or not outcome.finished:
         told_ = good if bench.source.bisects else bad
         yield told_(f"{what}: its whole batch comes again", ALONE, at)
-    elif bad_.id not in named(act):
+    elif bad_.id not in named(outcome):
         yield bad(f"{what}: it is not reported", ALONE, at)
     elif not bench.source.reports:
         yield bad(
             f"{what}, which counts for nothing without ReportBatchItemFailures on the mapping", ALONE, at
         )
     else:
-        yield from _others(bench, one, act, what)
+        yield from _others(bench, one, outcome, what)
 
 
-def _others(bench: Bench, one: _Try, act: Outcome, what: str) -> Iterator[Finding]:
+def _others(bench: Bench, one: _Try, outcome: Outcome, what: str) -> Iterator[Finding]:
     ids = [record.id for record in one.batch.records]
-    spoilt = [name for name in named(act) if name in ids and ids.index(name) not in one.positions]
+    spoilt = [name for name in named(outcome) if name in ids and ids.index(name) not in one.positions]
     if spoilt and (not bench.source.stream or ids.index(spoilt[0]) < one.positions[0]):
         yield bad(f"{what}: good records come again too", ALONE, one.failing.call.at)
     else:

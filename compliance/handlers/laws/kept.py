@@ -69,17 +69,18 @@ class _Place(msgspec.Struct, frozen=True):
 def kept_as_is(bench: Bench) -> Task:
     """Plain records to learn from; each kind of word; and every type that there is."""
     singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
-    acts = yield [bench.play(single) for single in singles]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [bench.play(single) for single in singles]
+    if unseen := bench.unseen(outcomes):
         return unseen
     places = {
-        kind: list(_places(bench, bench.units(act), single.records[0]))
-        for kind, (single, [act]) in enumerate(zip(singles, acts, strict=True))
+        kind: list(_places(bench, bench.units(outcome), single.records[0]))
+        for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True))
     }
     kinds = [kind for kind, found in places.items() if found]
     if not kinds:
         why = next(
-            (t for [act] in acts if (t := bench.trouble(act))), "no value of a record is in what it writes"
+            (t for [outcome] in outcomes if (t := bench.failure_reason(outcome))),
+            "no value of a record is in what it writes",
         )
         return [unknown(why, UNCHANGED)]
     odd: list[tuple[str, int, Batch]] = [
@@ -92,12 +93,12 @@ def kept_as_is(bench: Bench) -> Task:
         for some in (COMMON, RARE)
         if (batch := _typed(bench, singles[kind], some))
     ]
-    acts = yield [*(bench.play(one[2]) for one in odd), *(bench.play(one[1]) for one in typed)]
+    outcomes = yield [*(bench.play(one[2]) for one in odd), *(bench.play(one[1]) for one in typed)]
     findings: list[Finding] = []
-    for (word, kind, batch), [act] in zip(odd, acts, strict=False):
-        findings += _changed(bench, places[kind], batch, act, word)
-    for (kind, batch), [act] in zip(typed, acts[len(odd) :], strict=True):
-        findings += _types(bench, places[kind], batch, act)
+    for (word, kind, batch), [outcome] in zip(odd, outcomes, strict=False):
+        findings += _changed(bench, places[kind], batch, outcome, word)
+    for (kind, batch), [outcome] in zip(typed, outcomes[len(odd) :], strict=True):
+        findings += _types(bench, places[kind], batch, outcome)
     if findings:
         return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
     known = {place.value for found in places.values() for place in found}
@@ -108,7 +109,7 @@ def kept_as_is(bench: Bench) -> Task:
 
 def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Place]:
     for unit in of_record(made, record):
-        for leaf, text in leaves(unit.said).items():
+        for leaf, text in leaves(unit.value).items():
             if text[:1] in ("{", "["):  # what is in it has leaves of its own
                 continue
             for value, own in record.own.items():
@@ -122,16 +123,16 @@ def _meant(bench: Bench, value: str) -> bool:
 
 
 def _changed(
-    bench: Bench, places: Sequence[_Place], batch: Batch, act: Outcome | None, word: str
+    bench: Bench, places: Sequence[_Place], batch: Batch, outcome: Outcome | None, word: str
 ) -> Iterator[Finding]:
-    trouble = bench.trouble(act)
-    if trouble and not bench.units(act):
+    why = bench.failure_reason(outcome)
+    if why and not bench.units(outcome):
         if word == "great length":
             return  # refused aloud: there are limits of length, as that of a topic's subject
-        yield bad(f"a record with {word}: {trouble}", UNCHANGED)
+        yield bad(f"a record with {word}: {why}", UNCHANGED)
         return
     sent = leaves(batch.records[0].raw)
-    made = [(unit, leaves(unit.said)) for unit in bench.units(act)]
+    made = [(unit, leaves(unit.value)) for unit in bench.units(outcome)]
     for place in places:
         wanted = sent.get(place.value, "")
         if place.value == "s3.object.key":  # which the event has encoded
@@ -212,7 +213,9 @@ def types(draw: Draw, some: str) -> dict[str, JSON]:
     return {f"{draw.word(6)}{i}": value for i, value in enumerate(wanted)}
 
 
-def _types(bench: Bench, places: Sequence[_Place], batch: Batch, act: Outcome | None) -> Iterator[Finding]:
+def _types(
+    bench: Bench, places: Sequence[_Place], batch: Batch, outcome: Outcome | None
+) -> Iterator[Finding]:
     """Where an image is kept as a whole, its attributes of every type are."""
     changes = batch.records[0].raw["dynamodb"]
     copies = {
@@ -220,21 +223,21 @@ def _types(bench: Bench, places: Sequence[_Place], batch: Batch, act: Outcome | 
     }
     for kind, target, image, where, typed in sorted(copies):
         rare = any(next(iter(value)) in RARE.split() for value in changes[image].values())
-        if (trouble := bench.trouble(act)) and not bench.units(act):
+        if (why := bench.failure_reason(outcome)) and not bench.units(outcome):
             if typed or not rare:
-                yield bad(f"an item with {'rare' if rare else 'common'} types: {trouble}", UNCHANGED)
+                yield bad(f"an item with {'rare' if rare else 'common'} types: {why}", UNCHANGED)
             continue
-        for unit in bench.units(act):
+        for unit in bench.units(outcome):
             if (unit.kind, unit.target) == (kind, target):
-                held = _dug(unit.said, where)
+                held = _dug(unit.value, where)
                 for name, value in changes[image].items():
                     got = held.get(name, MISSING) if isinstance(held, dict) else MISSING
                     near = rare and not typed and got not in ({}, [], "", None)
                     if got == MISSING or not (near or same(got, value)):
-                        told = (
+                        found = (
                             f"{next(iter(value))} of {image} {brief(value, 60)} arrives as {brief(got, 60)}"
                         )
-                        yield bad(told, UNCHANGED, unit.call.at)
+                        yield bad(found, UNCHANGED, unit.call.at)
 
 
 MISSING = "nothing"

@@ -31,19 +31,19 @@ def quiet(bench: Bench) -> Task:
         bench.play(batch, Fault("*", "*", error)) for batch, error in zip(batches[1:], FAILS, strict=True)
     ]
     spoilt = [broken for batch in (bench.batch(kinds), bench.batch(kinds)) for broken in _spoilt(batch)]
-    acts = yield [*plays, *(bench.play(batch) for batch in spoilt)]
-    seen = [act for [act] in acts if act]
+    outcomes = yield [*plays, *(bench.play(batch) for batch in spoilt)]
+    seen = [outcome for [outcome] in outcomes if outcome]
     findings = []
     contents: dict[str, None] = {}  # of all events so far: what is kept may be logged by a later one
-    for batch, [act] in zip([*batches, *spoilt], acts, strict=True):
+    for batch, [outcome] in zip([*batches, *spoilt], outcomes, strict=True):
         contents |= dict.fromkeys(text for record in batch.records for text in record.contents)
-        if act and (found := leaked(contents, act)):
-            late = " after it had answered" if found[1] in act.late_log else ""
+        if outcome and (found := leaked(contents, outcome)):
+            late = " after it had answered" if found[1] in outcome.late_log else ""
             findings.append(bad(f"logged {found[0]!r} of the event{late}: {brief(found[1])}", QUIET))
     if findings:
         return findings[:3]
-    if not any(act.finished for act in seen):
-        return [unknown(bench.trouble(seen[0] if seen else None) or "it never ended", QUIET)]
+    if not any(outcome.finished for outcome in seen):
+        return [unknown(bench.failure_reason(seen[0] if seen else None) or "it never ended", QUIET)]
     return [good(f"{len(seen)} events left none of their contents", QUIET)]
 
 
@@ -149,21 +149,21 @@ def nothing_late(bench: Bench) -> Task:
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
-    acts = yield [bench.play(batches[0], pause=PAUSE), bench.play(batches[1], failing, pause=PAUSE)]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [bench.play(batches[0], pause=PAUSE), bench.play(batches[1], failing, pause=PAUSE)]
+    if unseen := bench.unseen(outcomes):
         return unseen
     findings: list[Finding] = []
-    for [act] in acts:
+    for [outcome] in outcomes:
         # A batch that fails as a whole comes again: what was still open with `Promise.all` is made once more.
-        for call in act.calls if act and not act.error else ():
+        for call in outcome.calls if outcome and not outcome.error else ():
             if call.late:
                 found = f"{call.service}:{call.operation} was not waited for: Lambda may never finish it"
                 findings.append(bad(found, LATE, call.at))
-        if act and (late := act.late_log or (act.late_error and act.late_error.message)):
+        if outcome and (late := outcome.late_log or (outcome.late_error and outcome.late_error.message)):
             findings.append(bad(f"after the answer: {brief(late)}", LATE))
     if findings:
         return findings[:3]
-    first = acts[0][0]
+    first = outcomes[0][0]
     if first is None or not first.finished:
-        return [unknown(bench.trouble(first) or "it never ended", LATE)]
+        return [unknown(bench.failure_reason(first) or "it never ended", LATE)]
     return [good(f"{len(first.calls)} calls, all answered before the handler did", LATE)]

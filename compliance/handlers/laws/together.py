@@ -9,7 +9,7 @@ from typing import Any
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Alike, Profile, Unit, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
-from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, told, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
@@ -29,17 +29,17 @@ def as_alone(bench: Bench) -> Task:
     singles = [[(i, batch.alone(i)) for i in _sample(batch, few)] for batch in sizes]
     plays = [bench.play(batch) for batch in sizes]
     alone = [bench.play(single, container=1) for each in singles for _, single in each]
-    acts = yield [*plays, *alone]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [*plays, *alone]
+    if unseen := bench.unseen(outcomes):
         return unseen
-    outcomes = iter([act for [act] in acts[len(plays) :]])
-    by_batch = [[(i, next(outcomes)) for i, _ in each] for each in singles]
+    each_alone = iter([outcome for [outcome] in outcomes[len(plays) :]])
+    by_batch = [[(i, next(each_alone)) for i, _ in each] for each in singles]
     findings: list[Finding] = []
     usual: dict[int, Profile] = {}
-    for batch, [act], ones in zip(sizes, acts, by_batch, strict=False):
-        findings += _compared(bench, batch, act, ones, usual)
+    for batch, [outcome], ones in zip(sizes, outcomes, by_batch, strict=False):
+        findings += _compared(bench, batch, outcome, ones, usual)
     if all(finding.holds for finding in findings):
-        writes = {(u.call.service, u.call.operation) for [act] in acts for u in bench.units(act)}
+        writes = {(u.call.service, u.call.operation) for [outcome] in outcomes for u in bench.units(outcome)}
         findings += yield from _after_a_failure(bench, usual, writes)
     return findings
 
@@ -54,24 +54,24 @@ def _sample(batch: Batch, few: Batch) -> Sequence[int]:
 def _compared(
     bench: Bench,
     batch: Batch,
-    act: Outcome | None,
+    outcome: Outcome | None,
     ones: Sequence[tuple[int, Outcome | None]],
     usual: dict[int, Profile],
 ) -> list[Finding]:
     size = len(batch.records)
     for index, one in ones:
-        if trouble := bench.trouble(one):
-            which = f"{told(batch.records[index], index, size)}, alone: {trouble}"
+        if why := bench.failure_reason(one):
+            which = f"{record_text(batch.records[index], index, size)}, alone: {why}"
             return [unknown(which, "a record that the handler takes (`records` says what it is made for)")]
-    if trouble := bench.trouble(act):
-        return [bad(f"{size} records that are taken one by one, together: {trouble}", AS_ALONE)]
+    if why := bench.failure_reason(outcome):
+        return [bad(f"{size} records that are taken one by one, together: {why}", AS_ALONE)]
     alike = Alike([batch.at + timedelta(minutes=4)], batch.event)
-    together = bench.units(act)
+    together = bench.units(outcome)
     found = list(_leaks(bench, batch, together, ones))
     for index, one in ones:
         record, alone = batch.records[index], bench.units(one)
         usual.setdefault(record.kind, profile(alone, record))
-        found += _missing(alike, told(record, index, size), alone, together, record)
+        found += _missing(alike, record_text(record, index, size), alone, together, record)
     if len(ones) == size:
         found += _beyond(alike, together, [unit for _, one in ones for unit in bench.units(one)], size)
     else:
@@ -96,7 +96,7 @@ def _leaks(
         others = [r for i, r in enumerate(batch.records) if i != index]
         for unit in bench.units(one):
             if any(mentions(unit.text, other) for other in others):
-                name = told(batch.records[index], index, len(batch.records))
+                name = record_text(batch.records[index], index, len(batch.records))
                 found = f"{name}, alone: {unit.kind} tells of another"
                 yield bad(found, "nothing of one record is in what is done for another", unit.call.at)
 
@@ -106,8 +106,8 @@ def _missing(
 ) -> Iterator[Finding]:
     for unit in alone:
         same = [u for u in together if (u.kind, u.target) == (unit.kind, unit.target)]
-        wanted = alike.normal(unit.said)
-        if any(alike.differ(wanted, alike.normal(u.said)) is None for u in same):
+        wanted = alike.normal(unit.value)
+        if any(alike.differ(wanted, alike.normal(u.value)) is None for u in same):
             continue
         near = of_record(same, record) or ([u for u in same if u.place == unit.place] if unit.place else [])
         if not near:
@@ -117,7 +117,7 @@ def _missing(
                 unit.call.at,
             )
             continue
-        differ = alike.differ(wanted, alike.normal(near[0].said))
+        differ = alike.differ(wanted, alike.normal(near[0].value))
         if differ:
             place, one, other = differ
             found = f"{name}: {unit.kind} has {place} {brief(other, 60)} in the batch, {brief(one, 60)} alone"
@@ -126,13 +126,13 @@ def _missing(
 
 def _beyond(alike: Alike, together: Sequence[Unit], alone: Sequence[Unit], size: int) -> Iterator[Finding]:
     """Messages count one by one; what overwrites something may be said twice."""
-    wanted = [(u.kind, u.target, alike.normal(u.said)) for u in alone]
+    wanted = [(u.kind, u.target, alike.normal(u.value)) for u in alone]
     left = list(wanted)
     for unit in together:
-        said = alike.normal(unit.said)
+        value = alike.normal(unit.value)
         pool = wanted if unit.place is not None else left
         match = next(
-            (w for w in pool if w[:2] == (unit.kind, unit.target) and alike.differ(w[2], said) is None), None
+            (w for w in pool if w[:2] == (unit.kind, unit.target) and alike.differ(w[2], value) is None), None
         )
         if match is None:
             yield bad(
@@ -149,7 +149,7 @@ def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile])
     for index, record in enumerate(batch.records):
         lacking = usual.get(record.kind, Profile()) - profile(together, record)
         for kind, target in lacking:
-            found = f"{told(record, index, size)}: no {kind} on {brief(target, 40)} for it"
+            found = f"{record_text(record, index, size)}: no {kind} on {brief(target, 40)} for it"
             yield bad(found, AS_ALONE, together[0].call.at if together else None)
 
 
@@ -164,8 +164,13 @@ def _after_a_failure(bench: Bench, usual: dict[int, Profile], writes: set[tuple[
     [[_, after]] = yield [bench.steps(steps, [first, second])]
     operation = " and ".join(name for _, name in sorted(writes))
     wanted = "what a batch does, whatever became of the one before"
-    if trouble := bench.trouble(after):
-        return [bad(f"after a batch whose {operation} failed, a good one: {trouble}; {ended(after)}", wanted)]
+    if why := bench.failure_reason(after):
+        return [
+            bad(
+                f"after a batch whose {operation} failed, a good one: {why}; {ended(after)}",
+                wanted,
+            )
+        ]
     made = bench.units(after)
     for unit in made:
         if any(mentions(unit.text, record) for record in first.records):
@@ -192,22 +197,20 @@ def replay(bench: Bench) -> Task:
     batch = bench.batch(max(2, bench.maker.kinds))
     days = timedelta(days=bench.draw.number(2, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
-    once = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
+    twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
     # A container that stored the batch may remember it, so each of these starts in one that never saw it.
     again = bench.steps(
         [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], container=1
     )
-    acts = yield [once, again]
-    if unseen := bench.unseen(acts):
+    outcomes = yield [twice, again]
+    if unseen := bench.unseen(outcomes):
         return unseen
-    [first, warm], [cold, after] = acts
-    trouble = bench.trouble(first)
+    [first, warm], [cold, after] = outcomes
+    why = bench.failure_reason(first)
     if not bench.units(first):
-        return [
-            unknown(f"the first time: {trouble or 'nothing was written'}", "a batch that the handler takes")
-        ]
+        return [unknown(f"the first time: {why or 'nothing was written'}", "a batch that the handler takes")]
     findings = list(_same_places(bench, batch, first, cold, days))
-    for outcome, when in () if trouble else ((warm, "again soon"), (after, f"again after {days.days} days")):
+    for outcome, when in () if why else ((warm, "again soon"), (after, f"again after {days.days} days")):
         findings += _once_more(bench, batch, first, outcome, when)
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
@@ -217,8 +220,8 @@ def replay(bench: Bench) -> Task:
 def _same_places(
     bench: Bench, batch: Batch, first: Outcome | None, cold: Outcome | None, days: timedelta
 ) -> Iterator[Finding]:
-    if (trouble := bench.trouble(cold)) and not bench.trouble(first):
-        yield bad(f"the same batch {days.days} days later: {trouble}", SAME)
+    if (why := bench.failure_reason(cold)) and not bench.failure_reason(first):
+        yield bad(f"the same batch {days.days} days later: {why}", SAME)
         return
     before, now = bench.units(first), bench.units(cold)
     size = len(batch.records)
@@ -229,19 +232,19 @@ def _same_places(
             if (unit.kind, unit.target, unit.place) in places:
                 continue
             other = next((u for u in later if (u.kind, u.target) == (unit.kind, unit.target)), None)
-            found = f"{told(record, index, size)}: {unit.kind} of {brief(unit.place or unit.target)}"
+            found = f"{record_text(record, index, size)}: {unit.kind} of {brief(unit.place or unit.target)}"
             yield bad(f"{found}, replayed {brief(other.place if other else 'none')}", SAME, unit.call.at)
             break
         if len(later) > len(own):
-            yield bad(f"{told(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
+            yield bad(f"{record_text(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
 
 
 def _once_more(
     bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str
 ) -> Iterator[Finding]:
     """Where everything is stored already, a replay is a success, and adds nothing beside what is there."""
-    if trouble := bench.trouble(outcome):
-        yield bad(f"the same batch {when}, where it is stored already: {trouble}", "a duplicate is a success")
+    if why := bench.failure_reason(outcome):
+        yield bad(f"the same batch {when}, where it is stored already: {why}", "a duplicate is a success")
         return
     known = {(u.kind, u.target, u.place) for u in bench.units(first)}
     for unit in bench.units(outcome):

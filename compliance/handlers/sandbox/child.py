@@ -329,8 +329,8 @@ class Child:
     def _conclude(self, status: int) -> None:
         """What it means that the process ended here and thus."""
         if not self.ready and not self.record.stopped:
-            said = self.log.decode("utf-8", "replace").strip().splitlines()
-            why = next((line for line in said if "Error" in line), f"exit status {status}")
+            lines = self.log.decode("utf-8", "replace").strip().splitlines()
+            why = next((line for line in lines if "Error" in line), f"exit status {status}")
             raise Broken(f"the harness does not start: {why.strip()}")
         if not self.said_all and not self.record.stopped:
             self.record.stopped = self._limit_of(status)

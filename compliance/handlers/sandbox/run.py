@@ -111,8 +111,8 @@ def _execute(
         real=_real_modules() if program.runtime.startswith("python") else {},
     )
     asked = json.dumps(msgspec.to_builtins(request)).encode()
-    told, said = _ask(asked, limits.seconds + MORE_SECONDS)
-    return _read(told, said, limits)
+    output, errors = _ask(asked, limits.seconds + MORE_SECONDS)
+    return _read(output, errors, limits)
 
 
 @lru_cache(maxsize=1)
@@ -136,7 +136,7 @@ def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
     """What a new warden tells, and its last words. It is killed after so many seconds."""
     with _starting:
         server = _server(WARDEN)
-    (read, asked), (told, write), (said, errors) = os.pipe(), os.pipe(), os.pipe()
+    (read, asked), (output, write), (last, errors) = os.pipe(), os.pipe(), os.pipe()
     try:
         socket.send_fds(server, [b"."], [read, write, errors])
     except OSError as error:
@@ -144,14 +144,14 @@ def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
     finally:
         for end in (read, write, errors):
             os.close(end)
-    with open(told, "rb") as output, open(said, "rb") as words:
-        first = _line(output, seconds)
+    with open(output, "rb") as lines, open(last, "rb") as words:
+        first = _line(lines, seconds)
         timer = threading.Timer(seconds, _kill, [first])
         timer.start()
         try:
             with suppress(BrokenPipeError), open(asked, "wb") as input_:
                 input_.write(request)
-            return output.read(), words.read()
+            return lines.read(), words.read()
         finally:
             timer.cancel()
 
@@ -171,10 +171,10 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _read(told: bytes, said: bytes, limits: Limits) -> Execution:
+def _read(output: bytes, errors: bytes, limits: Limits) -> Execution:
     """What the warden told. Without a last word it was stopped, by the audit or by a limit of its own."""
     outcomes, rest = [], None
-    for line in told.splitlines(keepends=True):
+    for line in output.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
         ((kind, value),) = json.loads(line).items()
@@ -184,8 +184,8 @@ def _read(told: bytes, said: bytes, limits: Limits) -> Execution:
             outcomes.append(converted(value, Outcome))
         else:
             rest = converted(value, Execution)
-    if rest is None and said.strip():
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1]
+    if rest is None and errors.strip():
+        last = errors.decode("utf-8", "replace").strip().splitlines()[-1]
         raise CheckerError(f"sandbox: the warden broke: {last}")
     stopped = f"time: what it asked of AWS takes more than {limits.seconds:g} s"
     return msgspec.structs.replace(rest or Execution(stopped=stopped), outcomes=tuple(outcomes))

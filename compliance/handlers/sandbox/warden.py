@@ -72,7 +72,7 @@ class Request(msgspec.Struct, frozen=True):
         return "python" if self.runtime.startswith("python") else "node"
 
 
-class _Told:
+class _Channel:
     """Writes what is known to the audit, a line of JSON at a time."""
 
     def __init__(self, handle: int) -> None:
@@ -99,10 +99,10 @@ def serve() -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         try:
-            said, pipes, _, _ = socket.recv_fds(asked, 1, 3)
+            order, pipes, _, _ = socket.recv_fds(asked, 1, 3)
         except OSError:
-            said, pipes = b"", []
-        if not said:
+            order, pipes = b"", []
+        if not order:
             os._exit(0)
         if not os.fork():
             asked.detach()
@@ -119,17 +119,17 @@ def main() -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.platform == "linux":
         privileges.die_with_parent()
-    told = _Told(os.dup(1))
+    channel = _Channel(os.dup(1))
     os.dup2(2, 1)
-    os.write(told.handle, f"{os.getpid()}\n".encode())
+    os.write(channel.handle, f"{os.getpid()}\n".encode())
     request = msgspec.convert(json.load(sys.stdin.buffer), Request)
-    record = Record(told)
+    record = Record(channel)
     try:
         _bound(request.limits)
         _give_up(request, record)
         _run(request, record)
     except Broken as broken:
-        told.line("broken", str(broken))
+        channel.line("broken", str(broken))
         os._exit(0)
     except Stopped as reached:
         record.stopped = str(reached)
@@ -143,7 +143,7 @@ def main() -> NoReturn:
         loading=tuple(record.loading),
         unheld=tuple(dict.fromkeys(record.unheld)),
     )
-    told.line("rest", rest)
+    channel.line("rest", rest)
     os._exit(0)
 
 

@@ -22,10 +22,10 @@ def start(ask: Any) -> None:
 def model_of(service: Any) -> Any:
     """What the service model says: operations (by their names in small letters), exceptions, pages."""
     if service not in _models:
-        said = _ask("service", name=service)
-        methods = {name.lower(): name for name in said.get("operations", ())}
+        answer = _ask("service", name=service)
+        methods = {name.lower(): name for name in answer.get("operations", ())}
         _models[service] = types.SimpleNamespace(
-            methods=methods, exceptions=said.get("exceptions"), pages=said.get("pages")
+            methods=methods, exceptions=answer.get("exceptions"), pages=answer.get("pages")
         )
     return _models[service]
 
