@@ -108,16 +108,18 @@ def _ruleset(asked: dict[str, Any]) -> landlock.Ruleset:
 
 def around(place: str, spared: Iterable[str]) -> Iterator[str]:
     """The place, or what together makes all of it but the spared places."""
-    inside = [
-        path for path in map(os.path.realpath, spared) if f"{path}/".startswith(f"{place.rstrip('/')}/")
-    ]
+    return _around(place, [os.path.realpath(path) for path in spared])
+
+
+def _around(place: str, spared: list[str]) -> Iterator[str]:
+    inside = [path for path in spared if f"{path}/".startswith(f"{place.rstrip('/')}/")]
     if not inside:
         yield place
     elif place not in inside:
         with suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 if not entry.is_symlink():
-                    yield from around(entry.path, inside)
+                    yield from _around(entry.path, inside)
 
 
 def _become(line: str, ruleset: landlock.Ruleset | None, sockets: Sockets | None) -> NoReturn:
