@@ -155,21 +155,21 @@ def _is_fixture(path: Path) -> bool:
 
 def judge(what: Input) -> list[Outcome]:
     """One input by every document, and by its own draft."""
-    found = [_audit(what, name, path) for name, path in DOCUMENTS.items()]
+    found = [audit(what, name, path) for name, path in DOCUMENTS.items()]
     with TemporaryDirectory() as folder:
         draft = Path(folder, "requirements.yaml")
-        code, seconds, line, _ = _call("init", what.option, str(what.path), "--output", str(draft))
+        code, seconds, line, _ = call("init", what.option, str(what.path), "--output", str(draft))
         if code:
-            found.append(Outcome(what, DRAFT, code, seconds, line, _fault(code, line)))
+            found.append(Outcome(what, DRAFT, code, seconds, line, fault_of(code, line)))
         else:
-            outcome = _audit(what, DRAFT, draft)
+            outcome = audit(what, DRAFT, draft)
             found.append(outcome._replace(seconds=outcome.seconds + seconds))
     return found
 
 
-def _audit(what: Input, name: str, document: Path) -> Outcome:
-    code, seconds, line, report = _call(*_arguments(what, document))
-    fault = _fault(code, line)
+def audit(what: Input, name: str, document: Path) -> Outcome:
+    code, seconds, line, report = call(*_arguments(what, document))
+    fault = fault_of(code, line)
     if code == 1 and name == DRAFT and not fault:
         # What is red about it may be a nested stack that is not there, but no requirement.
         unmet = [r["id"] for r in json.loads(report)["requirements"] if r["status"] != "pass"]
@@ -182,7 +182,7 @@ def _arguments(what: Input, document: Path) -> list[str]:
     return [*source, "--skip-scanners", "--quiet", "--format", "json"]
 
 
-def _fault(code: int, stderr: str) -> str:
+def fault_of(code: int, stderr: str) -> str:
     if code not in (0, 1, 2):
         return f"exit {code}: {stderr[:300]}"
     if code == 2 and (stderr.count("\n") or not stderr.startswith("error: ")):
@@ -198,7 +198,7 @@ def _hung(*_: object) -> None:
     raise HungError
 
 
-def _call(*arguments: str) -> tuple[int, float, str, str]:
+def call(*arguments: str) -> tuple[int, float, str, str]:
     """Exit code (124: out of time), seconds, stderr and stdout of the command line in this process."""
     from click.testing import CliRunner
 

@@ -360,7 +360,7 @@ def test_what_an_interrupted_audit_had_begun_is_cleaned_up(tmp_path: Path) -> No
     jobs = [Job(i, RULES, terms) for i in find([templates(tmp_path, "quick", "slow")])]
 
     def interrupted() -> None:
-        with workers._pool(2, patient) as submit:
+        with workers.processes(2, patient) as submit:
             for job in jobs:
                 submit(job)
             wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 60)

@@ -86,14 +86,14 @@ def test_ends_in_a_verdict_or_says_why_not(tmp_path: Path, what: str) -> None:
     ],
 )
 def test_what_is_a_fault(code: int, stderr: str, fault: str) -> None:
-    assert foreign._fault(code, stderr) == fault
+    assert foreign.fault_of(code, stderr) == fault
 
 
 def test_what_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "LIMIT", 1)
     monkeypatch.setattr("compliance.cli.main.main", lambda **_: time.sleep(30))
     start = time.monotonic()
-    code, _, line, _ = foreign._call("audit")
+    code, _, line, _ = foreign.call("audit")
     assert (code, line) == (124, "not done after 1 s")
     assert time.monotonic() - start < 10
 
@@ -101,7 +101,7 @@ def test_what_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_draft_that_is_not_met_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(f"Resources:\n{QUEUE}")
-    outcome = foreign._audit(
+    outcome = foreign.audit(
         foreign.Input("here", "--template", path), foreign.DRAFT, foreign.DOCUMENTS["the pipeline's"]
     )
     assert outcome.fault.startswith("its own draft is not met: ARC-01, ")

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from click.core import ParameterSource
 
 from compliance.cli import main
 
@@ -154,7 +155,9 @@ def test_every_command_that_is_written_down_is_one(where: str, text: str) -> Non
     _, name, *arguments = shlex.split(text.replace("../base", str(ROOT)))  # which the workflow checks out
     command = getattr(import_module(f"compliance.commands.{name}"), name)
     with click.Context(main) as parent:
-        command.make_context(name, arguments, parent=parent)
+        given = command.make_context(name, [*arguments], parent=parent)
+    sources = {given.get_parameter_source(parameter) for parameter in given.params}
+    assert (ParameterSource.COMMANDLINE in sources) is bool(arguments)
 
 
 def test_the_hook_runs_where_an_app_changed() -> None:

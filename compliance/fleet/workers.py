@@ -60,7 +60,7 @@ def by_processes(work: deque[Job], workers: int, judge: Judge) -> Batches:
     while work:
         suspects: list[Job] = []
         some = deque(work.popleft() for _ in range(min(len(work), workers * PER_WORKER)))
-        with _pool(min(workers, len(some)), judge) as submit:
+        with processes(min(workers, len(some)), judge) as submit:
             for batch in _through(some, submit, workers + 1):
                 died = [job for job, future in batch if isinstance(future.exception(), BrokenExecutor)]
                 suspects += died
@@ -71,7 +71,7 @@ def by_processes(work: deque[Job], workers: int, judge: Judge) -> Batches:
 
 
 def _alone(job: Job, judge: Judge) -> Row | None:
-    with _pool(1, judge) as submit:
+    with processes(1, judge) as submit:
         future = submit(job)
         if isinstance(future.exception(), BrokenExecutor):
             return broken(job, "the process that judged it died, and so did a second one")
@@ -110,7 +110,7 @@ def _through(
 
 
 @contextmanager
-def _pool(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row | None]]]:
+def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row | None]]]:
     """Processes that live while this one holds its end of a line to them: however it ends, so do they."""
     context = get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)

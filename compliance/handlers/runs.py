@@ -239,7 +239,7 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
     while open_ or plain is None:
         order = _ordered([play for each in open_ for play in each.plays])
         if time.monotonic() - began < MOST_SECONDS:
-            execution = _execute(target, order, supplied, cache)
+            execution = execute_plays(target, order, supplied, cache)
         else:
             execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
         if plain is None:
@@ -304,7 +304,7 @@ def _outcomes(plays: Sequence[Play], execution: Execution) -> dict[int, Outcomes
     }
 
 
-def _execute(
+def execute_plays(
     target: Target, plays: Sequence[Play], supplied: Sequence[Supplied], cache: Path | None
 ) -> Execution:
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
@@ -345,11 +345,11 @@ def _helped(
         if time.monotonic() > until:
             return last
         supplied.append(lack)
-        last = _execute(target, plays, supplied, cache)
+        last = execute_plays(target, plays, supplied, cache)
     for guesses in _guesses(target.program, last, supplied):
         if time.monotonic() > until:
             break
-        again = _execute(target, plays, [*supplied, *guesses], cache)
+        again = execute_plays(target, plays, [*supplied, *guesses], cache)
         if _wrote(again):  # a guess that does not help tells nothing
             supplied.extend(guesses)
             return again

@@ -96,7 +96,7 @@ class Scanners:
         files = []
         for number, template in enumerate(self._templates.values()):
             file = Path(self._folder.name, f"{number}.json")
-            file.write_text(_safe_json(strip(template.body)), encoding="utf-8")
+            file.write_text(safe_json(strip(template.body)), encoding="utf-8")
             files.append({"stack": template.stack, "path": str(file)})
         day = (as_of or date.today()).isoformat()  # noqa: DTZ011 -- the user's own calendar
         request = json.dumps({"templates": files, "as_of": day, "packs": self._packs})
@@ -255,7 +255,7 @@ def _without_suppressions(owner: Mapping[str, Any]) -> dict[str, Any]:
     return rest | ({"Metadata": kept} if kept else {})
 
 
-def _safe_json(body: Mapping[str, Any]) -> str:
+def safe_json(body: Mapping[str, Any]) -> str:
     """The template as JSON. checkov also takes orders from its text (`checkov:skip=CKV_AWS_20` in any
     string, such as a description); with its colon escaped the string stays the same, the order is gone.
     """

@@ -39,7 +39,7 @@ CODE = (".js", ".cjs", ".mjs", ".json")
 def command() -> list[str]:
     """What starts cdk-nag: Node itself, or this module if there is something to unpack or complain of."""
     try:
-        cache = _cache(dict(_bundles()))
+        cache = _cache(dict(jsii_bundles()))
         if cache.is_dir():
             return _node_command(cache)
     except SystemExit:
@@ -48,7 +48,7 @@ def command() -> list[str]:
 
 
 def main() -> None:
-    argv = _node_command(_unpacked(dict(_bundles())))
+    argv = _node_command(unpacked(dict(jsii_bundles())))
     os.execv(argv[0], argv)  # noqa: S606
 
 
@@ -67,7 +67,7 @@ def find_node() -> str:
     return found
 
 
-def _bundles() -> Iterator[tuple[str, Path]]:
+def jsii_bundles() -> Iterator[tuple[str, Path]]:
     for place, name in BUNDLES.items():
         package, _, folder = place.partition("/")
         spec = importlib.util.find_spec(package)
@@ -89,7 +89,7 @@ def _identity(file: Path) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def _unpacked(bundles: dict[str, Path]) -> Path:
+def unpacked(bundles: dict[str, Path]) -> Path:
     """The folder with the bundles' JavaScript as node_modules, filled if this is the first time.
 
     Raises SystemExit where a bundle is not the one that was installed.

@@ -27,14 +27,6 @@ _COMBINED = ("anyOf", "oneOf", "allOf")
 _POLICY = re.compile(r"Policy(Document|Text)$|^KeyPolicy$")
 
 
-@cache
-def _package() -> Path:
-    spec = find_spec("cfnlint")
-    if spec is None or spec.origin is None:
-        raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")
-    return Path(spec.origin).with_name("data")
-
-
 def cfn_data(*parts: str) -> Path:
     """A file of the data that cfn-lint packages.
 
@@ -42,7 +34,10 @@ def cfn_data(*parts: str) -> Path:
         parts: the names on the way, such as `"AdditionalSpecs", "Policies.json"`.
     Raises: InputError where cfn-lint is not installed.
     """
-    return _package().joinpath(*parts)
+    spec = find_spec("cfnlint")
+    if spec is None or spec.origin is None:
+        raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")
+    return Path(spec.origin).with_name("data").joinpath(*parts)
 
 
 @cache

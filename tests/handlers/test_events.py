@@ -44,7 +44,11 @@ def test_messages_fit_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["full", "other"])
 def test_failure_records_fit_the_model(name: str) -> None:
-    DynamoDBStreamLambdaOnFailureDestinationModel.model_validate_json(AUDIT[name].messages[0].body)
+    body = AUDIT[name].messages[0].body
+    parsed = DynamoDBStreamLambdaOnFailureDestinationModel.model_validate_json(body)
+    batch = json.loads(body)["DDBStreamBatchInfo"]
+    assert parsed.ddb_stream_batch_info.stream_arn == batch["streamArn"]
+    assert parsed.ddb_stream_batch_info.start_sequence_number == batch["startSequenceNumber"]
 
 
 @pytest.mark.parametrize("name", ["no-response", "no-batch", "no-request"])

@@ -20,7 +20,7 @@ from test_sandbox import HOSTILE, RUNTIME, check, only, run
 from compliance.confinement import app, seccomp
 from compliance.handlers.sandbox import Limits
 from compliance.handlers.sandbox.lock import Lock
-from compliance.handlers.sandbox.run import PATHS, WARDEN, _server
+from compliance.handlers.sandbox.run import PATHS, WARDEN, warden_server
 from compliance.handlers.sandbox.warden import LIBRARIES
 
 # -- the operating system's own locks
@@ -519,8 +519,8 @@ def test_a_call_that_costs_too_much_stops_the_handler(cost: str, monkeypatch: py
 def test_one_process_makes_all_wardens() -> None:
     """Each is a fork of one that has imported everything, and is gone with what it ran."""
     code = "exports.handler = async (event) => event.number;"
-    _server.cache_clear()
+    warden_server.cache_clear()
     with ThreadPoolExecutor(4) as pool:
         runs = list(pool.map(lambda _: run(code, events=2), range(8)))
     assert [[outcome.result for outcome in execution.outcomes] for execution in runs] == [[0, 1]] * 8
-    assert _server.cache_info().misses == 1
+    assert warden_server.cache_info().misses == 1

@@ -597,7 +597,7 @@ def test_modules_that_lambda_ships_are_the_real_ones() -> None:
 
 
 def test_a_shipped_module_that_is_not_here_is_not_stood_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compliance.handlers.sandbox.run._real_modules", dict)
+    monkeypatch.setattr("compliance.handlers.sandbox.run.real_modules", dict)
     code = "def handler(event, context):\n    from dateutil import parser\n    return parser.parse('2024-01-01')\n"
     (outcome,) = execute(Program("python3.13", "index.handler", code), [Invocation("e", {})]).outcomes
     assert outcome.not_stood_in == ("python:dateutil.parser at index.py:2",)
@@ -618,7 +618,7 @@ def test_a_fault_of_the_stand_in_is_no_answer_of_aws(monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(aws, "_answered", broken)
+    monkeypatch.setattr(aws.messages, "answer", broken)
     call, answer = aws.call("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}, None)
     assert call.error == NOT_STOOD_IN
     assert "does not stand in for sqs:SendMessage as it was called (KeyError)" in answer["error"]["message"]

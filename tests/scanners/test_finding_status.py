@@ -31,7 +31,7 @@ from compliance.model import Evidence, Finding, FindingStatus, Result, Severity,
 from compliance.rules import bind
 from compliance.rules.judging import judge, names
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts, finding_status
-from compliance.scanners.nag import _bundles, _unpacked
+from compliance.scanners.nag import jsii_bundles, unpacked
 from compliance.template.loading import load_assembly
 from compliance.template.synth import App, synthesise
 
@@ -367,7 +367,7 @@ def test_every_mapping_is_proven() -> None:
 @cache
 def nag_rules() -> dict[str, set[str]]:
     """cdk-nag's rules by the function that judges: rules of several packs share one."""
-    folder = _unpacked(dict(_bundles())) / "node_modules" / "cdk-nag" / "lib" / "packs"
+    folder = unpacked(dict(jsii_bundles())) / "node_modules" / "cdk-nag" / "lib" / "packs"
     files = {"aws-solutions": "AwsSolutions", "serverless": "Serverless", "hipaa-security": "HIPAA.Security"}
     files |= {"nist-800-53-r5": "NIST.800.53.R5", "pci-dss-321": "PCI.DSS.321"}
     rules: dict[str, set[str]] = defaultdict(set)

@@ -248,8 +248,8 @@ def test_cdk_nag_that_is_not_there(tmp_path, monkeypatch):
 def test_cdk_nag_is_unpacked_the_first_time_beside_the_gate(place, tmp_path, monkeypatch):
     monkeypatch.setattr(nag, "HERE", tmp_path / place)
     (tmp_path / "new").mkdir()
-    bundles = dict(nag._bundles())
-    once, twice = nag._unpacked(bundles), nag._unpacked(bundles)
+    bundles = dict(nag.jsii_bundles())
+    once, twice = nag.unpacked(bundles), nag.unpacked(bundles)
     assert (once == twice) is (place == "new")
     assert once.is_relative_to(tmp_path) is (place == "new")
     assert all((once / "node_modules" / name / "package.json").is_file() for name in bundles)
@@ -264,7 +264,7 @@ def test_cdk_nag_that_is_not_what_was_installed(tmp_path, monkeypatch):
     (site / "cdk_nag" / "_jsii").mkdir(parents=True)
     (site / "cdk_nag" / "_jsii" / "a.tgz").write_text("odd")
     with pytest.raises(SystemExit, match=r"cdk_nag/_jsii/a.tgz is not the file that was installed"):
-        nag._unpacked({"cdk-nag": site / "cdk_nag" / "_jsii" / "a.tgz"})
+        nag.unpacked({"cdk-nag": site / "cdk_nag" / "_jsii" / "a.tgz"})
     assert not list(tmp_path.glob("__pycache__/*"))
 
 
@@ -335,9 +335,9 @@ def test_a_scanner_that_no_longer_sees_known_flaws(monkeypatch):
 @pytest.mark.parametrize("name", ["checkov", "cfn-lint"])
 def test_one_template_that_can_t_be_read_is_not_passed_over(name, monkeypatch):
     unreadable = Template("Torn", {"Resources": {"Odd": {"Type": "AWS::SQS::Queue"}}})
-    whole = scanners._safe_json
+    whole = scanners.safe_json
     monkeypatch.setattr(
-        scanners, "_safe_json", lambda body: "{" if "Odd" in body["Resources"] else whole(body)
+        scanners, "safe_json", lambda body: "{" if "Odd" in body["Resources"] else whole(body)
     )
     assert "could not run" in broken(PIPE, unreadable, names=[name])
 

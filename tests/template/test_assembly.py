@@ -24,6 +24,15 @@ HERE = Path("template.json")
 # Templates that CloudFormation would refuse
 
 
+def refusal(template: Any) -> str:
+    """What is said of a template that is refused."""
+    try:
+        check_template(template, HERE)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def with_property(value: Any) -> dict[str, Any]:
     return {"Resources": {"Q": {**QUEUE, "Properties": {"QueueName": value}}}}
 
@@ -162,9 +171,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("template", "error"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses(template: Any, error: str) -> None:
-    with pytest.raises(InputError) as raised:
-        check_template(template, HERE)
-    message = str(raised.value)
+    message = refusal(template)
     assert message.startswith(f"template.json: {error}")
     assert "\n" not in message
 
@@ -190,7 +197,7 @@ ACCEPTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("template", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_accepts(template: Any) -> None:
-    check_template(template, HERE)
+    assert refusal(template) == ""
 
 
 def test_yaml_errors_name_the_line(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def _execute(
         supplies=supplies,
         limits=limits,
         tables=tables,
-        real=_real_modules() if program.runtime.startswith("python") else {},
+        real=real_modules() if program.runtime.startswith("python") else {},
     )
     asked = json.dumps(msgspec.to_builtins(request)).encode()
     output, errors = _ask(asked, limits.seconds + MORE_SECONDS)
@@ -116,7 +116,7 @@ def _execute(
 
 
 @lru_cache(maxsize=1)
-def _server(_start: str) -> socket.socket:
+def warden_server(_start: str) -> socket.socket:
     """How the process is asked that forks wardens (`warden.serve`): one for all handlers of an audit."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -135,7 +135,7 @@ def _server(_start: str) -> socket.socket:
 def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
     """What a new warden tells, and its last words. It is killed after so many seconds."""
     with _starting:
-        server = _server(WARDEN)
+        server = warden_server(WARDEN)
     (read, asked), (output, write), (last, errors) = os.pipe(), os.pipe(), os.pipe()
     try:
         socket.send_fds(server, [b"."], [read, write, errors])
@@ -218,7 +218,7 @@ def _interpreter(language: str) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _real_modules() -> Mapping[str, str]:
+def real_modules() -> Mapping[str, str]:
     """What Lambda's Python runtime ships besides the SDK, as far as it is installed: folders and files."""
     found: dict[str, str] = {}
     for name in ("dateutil", "jmespath", "six", "urllib3"):

@@ -1,0 +1,115 @@
+"""What every test keeps: it asserts something, and it knows the product by its public names alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OURS = ("compliance", "tools", "foreign")  # the last is benchmarks/foreign.py
+ASSERTING = {"raises", "fail", "warns", "assert_outcomes"}  # pytest's
+
+
+@cache
+def modules() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(HERE.rglob("*.py"))}
+
+
+def called(node: ast.AST) -> set[str]:
+    """The names of the functions and methods that are called anywhere inside."""
+    calls = (call.func for call in ast.walk(node) if isinstance(call, ast.Call))
+    names = (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in calls)
+    return set(names)
+
+
+def silent(parsed: dict[Path, ast.Module]) -> set[str]:
+    """Tests that can only fail by an exception: nothing in them, nor in a helper of theirs, asserts."""
+    functions = [
+        (path, node)
+        for path, module in parsed.items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    asserting, before = set(ASSERTING), -1
+    while len(asserting) != before:
+        before = len(asserting)
+        asserting |= {
+            node.name
+            for _, node in functions
+            if called(node) & asserting or any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+        }
+    return {
+        f"{path.name}:{node.lineno} {node.name}"
+        for path, node in functions
+        if node.name.startswith("test_") and node.name not in asserting
+    }
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def reached(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Private names of the product that a file of tests imports, reads or replaces."""
+    ours: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+            ours |= {alias.asname or alias.name for alias in node.names}
+            yield from ((node.lineno, alias.name) for alias in node.names if private(alias.name))
+        elif isinstance(node, ast.Import):
+            ours |= {alias.asname or alias.name for alias in node.names if alias.name.split(".")[0] in OURS}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node.value) in ours:
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr"):
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            names = [text.rpartition(".") for text in texts if isinstance(text, str)]
+            of_ours = ast.unparse(node.args[0]) in ours
+            yield from (
+                (node.lineno, name)
+                for place, _, name in names
+                if private(name) and (of_ours or place.split(".")[0] in OURS)
+            )
+
+
+def test_every_test_asserts_something() -> None:
+    assert silent(modules()) == set()
+
+
+def test_a_test_that_asserts_nothing_is_found() -> None:
+    source = """
+def helper(x): assert x
+def through(x): helper(x)
+def test_good(): through(1)
+def test_raises():
+    with pytest.raises(ValueError): int("x")
+def test_silent(): int("1")
+"""
+    assert silent({Path("test_x.py"): ast.parse(source)}) == {"test_x.py:7 test_silent"}
+
+
+def test_tests_know_the_product_by_its_public_names() -> None:
+    found = {
+        f"{path.relative_to(HERE)}:{line} {name}"
+        for path, module in modules().items()
+        for line, name in reached(module)
+    }
+    assert found == set()
+
+
+def test_a_private_name_is_found() -> None:
+    source = """
+from compliance.scanners import nag, _hidden
+import foreign
+nag._unpacked()
+nag.__name__
+foreign._call()
+monkeypatch.setattr(nag, "_bundles", dict)
+monkeypatch.setattr("compliance.x._y", 1)
+monkeypatch.setattr(os, "_exit", 1)
+self._own = 1
+"""
+    names = [name for _, name in reached(ast.parse(source))]
+    assert sorted(names) == ["_bundles", "_hidden", "_y", "foreign._call", "nag._unpacked"]
