@@ -166,9 +166,9 @@ def nagged(batch: Sequence[Stacks]) -> list[Found]:
             command("cdk-nag"), input=request + "\n", capture_output=True, text=True, cwd=folder, check=True
         )
     found: list[Found] = [[] for _ in batch]
-    for finding in json.loads(answer.stdout)["findings"]:
-        index, _, _ = finding["stack"].partition("/")
-        found[int(index)].append((finding["rule"], finding["logical_id"] or ""))
+    for template in json.loads(answer.stdout)["templates"]:
+        index, _, _ = template["stack"].partition("/")
+        found[int(index)] += [(each["rule"], each["logical_id"] or "") for each in template["findings"]]
     return found
 
 
@@ -194,7 +194,7 @@ def scanned(stacks: Stacks) -> Found:
             path = Path(folder, f"{index}.json")
             path.write_text(json.dumps(strip(body)), encoding="utf-8")
             try:
-                _, findings = SCAN([File(name, str(path))], {"as_of": AS_OF, "packs": []})
+                _, findings = SCAN(File(name, str(path)), {"as_of": AS_OF, "packs": []})
                 found += [(f.rule, f.logical_id or "") for f in findings]
             except (SystemExit, Exception):  # it says that it cannot read it, or breaks on it
                 found.append((UNREADABLE, name))

@@ -162,7 +162,7 @@ def audit(
 
 
 def cache_folder() -> Path | None:
-    """Where what handlers did is kept; COMPLIANCE_CACHE names another folder, or turns it off when empty."""
+    """Where results are remembered; COMPLIANCE_CACHE names another folder, or turns it off when empty."""
     named = os.environ.get("COMPLIANCE_CACHE")
     if named is not None:
         return Path(named) if named else None
@@ -345,7 +345,8 @@ def _start_scanners(options: Options, resources: ExitStack) -> Scanners | None:
         return None
     from compliance.scanners import PACKS, Scanners
 
-    return resources.enter_context(Scanners(packs=(*PACKS, *options.packs)))
+    packs = (*PACKS, *options.packs)
+    return resources.enter_context(Scanners(packs=packs, cache=options.cache, early=options.of_app))
 
 
 def _findings(
@@ -396,7 +397,7 @@ def _score(
         categories=tuple(_scores(document, results)),
         findings=findings,
         scanners=runs,
-        notes=(*changes, *_notes(terms, given, judgement), *given.notes, *beside, *warnings),
+        notes=(*changes, *_notes(terms, given, judgement, runs), *given.notes, *beside, *warnings),
         problems=(*hidden, *given.problems, *broken, *problems),
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
@@ -432,7 +433,7 @@ def _changes(options: Options, document: Document) -> tuple[tuple[str, ...], tup
     return (*notes, *found), tuple(base.problems(options.base, document, options.waivers_file))
 
 
-def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:
+def _notes(terms: Terms, given: Input, judgement: Judgement, runs: Sequence[ScannerRun]) -> Iterator[str]:
     options, handlers = terms.options, judgement.handlers
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
@@ -446,6 +447,10 @@ def _notes(terms: Terms, given: Input, judgement: Judgement) -> Iterator[str]:
         yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not colour the gate"
     if any(run.cached for run in handlers.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
+    if known := [run for run in runs if run.remembered]:
+        count = len(given.assembly.stacks)
+        named = ", ".join(f"{run.name} ({run.remembered} of {count})" for run in known)
+        yield f"scanners: results of earlier scans of the same templates: {named}; --no-cache scans anew"
     for limit in dict.fromkeys(limit for run in handlers.all for limit in run.unheld):
         yield f"sandbox: {limit}"
     if isinstance(judgement.others, str):

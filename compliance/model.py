@@ -148,12 +148,16 @@ def rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
 
 
 class ScannerRun(msgspec.Struct, frozen=True):
-    """Proof that a scanner ran: its version and how many rules or checks it evaluated (at least one)."""
+    """Proof that a scanner ran: its version and how many rules or checks it evaluated (at least one).
+
+    `remembered` is the number of templates that it looked at in an earlier audit alone.
+    """
 
     name: str
     version: str
     evaluated: int
     findings: tuple[Finding, ...] = ()
+    remembered: int = 0
 
 
 class Result(msgspec.Struct, frozen=True):

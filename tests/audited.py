@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
@@ -61,10 +61,15 @@ class Record(NamedTuple):
 
 
 class Scanners:
-    """Stands in for the scanners, which take seconds and find nothing in the small app."""
+    """Stands in for the scanners, which take seconds and find nothing in the small app.
 
-    def __init__(self, packs: Sequence[str]) -> None:
-        pass
+    `caches` are the folders of remembered results that it was given.
+    """
+
+    caches: ClassVar[list[Path | None]] = []
+
+    def __init__(self, packs: Sequence[str], cache: Path | None, early: bool) -> None:
+        Scanners.caches.append(cache)
 
     def __enter__(self) -> Scanners:
         return self

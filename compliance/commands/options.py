@@ -125,7 +125,7 @@ PACK = click.option(
     help="A further cdk-nag pack; may be repeated.",
 )
 NO_CACHE = click.option(
-    "--no-cache", is_flag=True, help="Run the handlers even if the same code was run before."
+    "--no-cache", is_flag=True, help="Run handlers, scanners and synths even if the same was run before."
 )
 TRUST_CONFIG = click.option(
     "--trust-config",

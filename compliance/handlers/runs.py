@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +36,7 @@ from compliance.handlers.sandbox import (
     Supplies,
 )
 from compliance.handlers.targets import NotRun, Target
+from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
 
@@ -190,7 +190,7 @@ def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
 
 def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handlers:
     """Runs functions side by side, in the background. With a cache, what was run before is known."""
-    seed = _seed(cache)
+    seed = remembered.seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
     pool = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="handler")
     for function, plan in plans.items():
@@ -200,20 +200,6 @@ def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handl
             runs[function] = pool.submit(run, plan.target, plan.tasks, seed, cache)
     pool.shutdown(wait=False)
     return Handlers(runs)
-
-
-def _seed(cache: Path | None) -> str:
-    """Fresh for every run; with a cache, as fresh as the cache, for other events would never be found."""
-    if cache is None:
-        return secrets.token_hex(16)
-    file = cache / "seed"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            file.write_text(secrets.token_hex(16), encoding="ascii")
-        return file.read_text(encoding="ascii")
-    except OSError:
-        return secrets.token_hex(16)
 
 
 # One function's tasks, round by round

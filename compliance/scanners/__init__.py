@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import site
 import subprocess
 import sys
 import time
@@ -37,10 +38,14 @@ import msgspec
 
 from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
+from compliance.scanners.key import key_of
+from compliance.scanners.worker import Found, Report, Scanned
+from compliance.template import cache as cached
 from compliance.template import limits
 from compliance.template.assembly import Assembly
 from compliance.template.decided import decided
 from compliance.template.scratch import Scratch
+from compliance.template.source import converted
 
 NAMES = ("cdk-nag", "checkov", "cfn-lint")
 PACKS = ("AwsSolutions", "Serverless")
@@ -76,41 +81,56 @@ def templates(assembly: Assembly) -> list[Template]:
 
 
 class Scanners:
-    """The scanners' processes, from their start to their results. Close it, or use it in a `with`."""
+    """The scanners' processes, from their start to their results. Close it, or use it in a `with`.
+
+    Args:
+        names: the scanners.
+        packs: cdk-nag's rule packs.
+        timeout: seconds for a scan; None: what the environment allows.
+        cache: where results are remembered; None: nowhere.
+        early: whether the processes start before it is known whether they are needed. That pays where
+            the templates take longer than the processes.
+    """
 
     def __init__(
-        self, names: Sequence[str] = NAMES, packs: Sequence[str] = PACKS, timeout: float | None = None
+        self,
+        names: Sequence[str] = NAMES,
+        packs: Sequence[str] = PACKS,
+        timeout: float | None = None,
+        cache: Path | None = None,
+        early: bool = True,
     ) -> None:
         check_installed(names)
         self._timeout = limits.seconds(limits.SCANNER) if timeout is None else timeout
         self._folder = Scratch("scanners")
         self._templates: dict[str, Template] = {}
         self._packs, self._deadline = tuple(packs), 0.0
-        self._workers = [_Worker(name, Path(self._folder.name)) for name in names]
+        self._scans = [_Scan(name, Path(self._folder.name), cache) for name in names]
+        if early or cache is None:
+            for scan in self._scans:
+                scan.start()
 
     def scan(self, templates: Iterable[Template], as_of: date | None = None) -> None:
         """Hands the templates to the scanners, and returns at once. `as_of` is the day they judge for."""
         self._templates = {template.stack: template for template in templates}
         if not self._templates:
             raise CheckerError("the scanners were given no template")
-        files = []
-        for number, template in enumerate(self._templates.values()):
-            file = Path(self._folder.name, f"{number}.json")
-            file.write_text(safe_json(strip(template.body)), encoding="utf-8")
-            files.append({"stack": template.stack, "path": str(file)})
+        texts = {stack: safe_json(strip(template.body)) for stack, template in self._templates.items()}
+        files = {stack: Path(self._folder.name, f"{number}.json") for number, stack in enumerate(texts)}
+        for stack, file in files.items():
+            file.write_text(texts[stack], encoding="utf-8")
         day = (as_of or date.today()).isoformat()  # noqa: DTZ011 -- the user's own calendar
-        request = json.dumps({"templates": files, "as_of": day, "packs": self._packs})
         self._deadline = time.monotonic() + self._timeout
-        for worker in self._workers:
-            worker.send(request)
+        for scan in self._scans:
+            scan.begin(texts, files, {"as_of": day, "packs": self._packs})
 
     def runs(self) -> tuple[ScannerRun, ...]:
         """Waits for all scanners. Raises CheckerError on the first that could not do its work."""
-        return tuple(self._run(worker) for worker in self._workers)
+        return tuple(self._run(scan) for scan in self._scans)
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.stop()
+        for scan in self._scans:
+            scan.stop()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
@@ -121,37 +141,88 @@ class Scanners:
     ) -> None:
         self.close()
 
-    def _run(self, worker: _Worker) -> ScannerRun:
+    def _run(self, scan: _Scan) -> ScannerRun:
+        name = scan.name
         try:
-            report = worker.result(self._deadline)
+            parts = scan.parts(self._deadline)
         except subprocess.TimeoutExpired:
-            raise CheckerError(limits.exceeded(worker.name, self._timeout, limits.SCANNER)) from None
-        try:
-            findings = tuple(self._finding(worker.name, entry) for entry in report["findings"])
-            run = ScannerRun(worker.name, str(report["version"]), int(report["evaluated"]), findings)
-            looked_at = int(report["resources"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckerError(f"{worker.name} gave a report that makes no sense: {error!r}") from None
+            raise CheckerError(limits.exceeded(name, self._timeout, limits.SCANNER)) from None
+        wanted = {stack: len(t.body.get("Resources", {})) for stack, t in self._templates.items()}
+        looked_at = {stack: part.resources for stack, part in parts.items()}
         # It may have no check for what is there: its canary and the resources it read prove that it ran.
-        wanted = sum(len(template.body.get("Resources", {})) for template in self._templates.values())
         if looked_at != wanted:
-            raise CheckerError(f"{worker.name} looked at {looked_at} of {wanted} resources")
-        return run
+            some, all_ = sum(looked_at.values()), sum(wanted.values())
+            templates = f"{len(looked_at.keys() & wanted.keys())} of {len(wanted)} templates"
+            raise CheckerError(f"{name} looked at {some} of {all_} resources, {templates}")
+        scan.remember()
+        return ScannerRun(
+            name,
+            version=next(iter(parts.values())).version,
+            evaluated=sum(part.evaluated for part in parts.values()),
+            findings=tuple(self._finding(name, s, found) for s in wanted for found in parts[s].findings),
+            remembered=len(scan.known),
+        )
 
-    def _finding(self, scanner: str, entry: Mapping[str, Any]) -> Finding:
-        template = self._templates[entry["stack"]]
-        construct_path, source = template.place(entry["logical_id"])
+    def _finding(self, scanner: str, stack: str, found: Found) -> Finding:
+        construct_path, source = self._templates[stack].place(found.logical_id)
         return Finding(
             scanner=scanner,
-            rule=entry["rule"],
-            text=entry["text"],
-            severity=Severity(entry["severity"]),
-            link=entry["link"],
-            stack=template.stack,
-            logical_id=entry["logical_id"],
+            rule=found.rule,
+            text=found.text,
+            severity=Severity(found.severity),
+            link=found.link,
+            stack=stack,
+            logical_id=found.logical_id,
             construct_path=construct_path,
             source=source,
         )
+
+
+class _Scan:
+    """One scanner's results by stack: from its process, or remembered."""
+
+    def __init__(self, name: str, folder: Path, cache: Path | None) -> None:
+        self.name, self._folder, self._cache = name, folder, cache
+        self.known: dict[str, Scanned] = {}
+        self._fresh: dict[str, Scanned] = {}
+        self._keys: dict[str, str] = {}
+        self._worker: _Worker | None = None
+
+    def start(self) -> _Worker:
+        self._worker = self._worker or _Worker(self.name, self._folder)
+        return self._worker
+
+    def stop(self) -> None:
+        if self._worker:
+            self._worker.stop()
+        self._worker = None
+
+    def begin(self, texts: Mapping[str, str], files: Mapping[str, Path], request: Mapping[str, Any]) -> None:
+        """Has the scanner look at those templates whose results are not remembered."""
+        if self._cache:
+            argv = command(self.name)
+            for stack, text in texts.items():
+                self._keys[stack] = key = key_of(self.name, argv, text, request)
+                if known := cached.load(self._cache, key, Scanned):
+                    self.known[stack] = known
+        left = [{"stack": stack, "path": str(files[stack])} for stack in texts if stack not in self.known]
+        if left:
+            self.start().send(json.dumps({**request, "templates": left}))
+        else:
+            self.stop()
+
+    def parts(self, deadline: float) -> Mapping[str, Scanned]:
+        """What the scanner reports of each template. Waits for its process where there is need."""
+        if self._worker:
+            report = self._worker.result(deadline)
+            self._fresh = {part.stack: part for part in report.templates}
+        return {**self.known, **self._fresh}
+
+    def remember(self) -> None:
+        """Keeps what is new. Called once it makes sense."""
+        for stack, part in self._fresh.items():
+            if self._cache:
+                cached.store(self._cache, self._keys[stack], part)
 
 
 def check_installed(names: Sequence[str] = NAMES) -> None:
@@ -188,15 +259,19 @@ class _Worker:
             pass  # it is dead already; `result` says of what
         self._process.stdin = None  # else `communicate` trips over the closed file
 
-    def result(self, deadline: float) -> Any:
+    def result(self, deadline: float) -> Report:
         output, _ = self._process.communicate(timeout=max(deadline - time.monotonic(), 0.1))
         if self._process.returncode:
             raise CheckerError(f"{self.name} could not run: {self._last_words()}")
         try:
-            return json.loads(output)
+            data = json.loads(output)
         except ValueError:
             shown = output[:80].strip() or self._last_words()
             raise CheckerError(f"{self.name} gave no report, but {shown!r}") from None
+        try:
+            return converted(data, Report)
+        except ValueError as error:
+            raise CheckerError(f"{self.name} gave a report that makes no sense: {error}") from None
 
     def stop(self) -> None:
         self._process.kill()
@@ -230,11 +305,16 @@ def _environment(folder: Path) -> dict[str, str]:
     # This very package is the one that the workers import.
     package_root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package_root)))
-    return kept | {"PYTHONPATH": path, "TMPDIR": str(folder)}
+    # A home without settings for scanners; packages that a user installed are found all the same.
+    base = site.getuserbase()
+    return kept | {"PYTHONPATH": path, "PYTHONUSERBASE": base, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 # A character of two escapes (an emoji), which checkov's reader takes for two halves: it stands for itself.
 PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
+# The digest of code in its asset's name, which tells a rule nothing. With zeros in its place, the scanners'
+# results for a template last while its handlers' code changes.
+ASSET = re.compile(r'("(?:S3Key|aws:asset:path)": "(?:asset\.)?)[0-9a-f]{64}')
 SUPPRESSIONS = ("checkov", "bridgecrew", "cfn-lint", "cfn_nag", "cdk_nag", "guard")
 
 
@@ -260,4 +340,5 @@ def safe_json(body: Mapping[str, Any]) -> str:
     string, such as a description); with its colon escaped the string stays the same, the order is gone.
     """
     text = json.dumps(body, indent=1).replace(":skip=", "\\u003askip=")
+    text = ASSET.sub(lambda key: key[1] + "0" * 64, text)
     return PAIR.sub(lambda pair: json.loads(f'"{pair[0]}"'), text)

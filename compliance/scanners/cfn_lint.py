@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,11 @@ def load() -> tuple[str, Scan]:
 
     rules = get_rules([], sorted(IGNORED), [])
 
-    def scan(files: Sequence[File], request: dict[str, Any]) -> tuple[int, list[Found]]:
+    def scan(file: File, request: dict[str, Any]) -> tuple[int, list[Found]]:
         _set_today(rules, request["as_of"])
         config = ConfigMixIn(**ManualArgs(regions=[REGION], ignore_checks=sorted(IGNORED)))
-        found: list[Found] = []
-        for file in files:
-            template = cfn_json.loads(Path(file.path).read_text(encoding="utf-8"))
-            found += _found(file.stack, run_template_by_data(template, config, rules))
+        template = cfn_json.loads(Path(file.path).read_text(encoding="utf-8"))
+        found = list(_found(file.stack, run_template_by_data(template, config, rules)))
         return len(rules.used_rules), found
 
     return __version__, scan
@@ -54,7 +52,6 @@ def _found(stack: str, matches: Iterator[Any]) -> Iterator[Found]:
             raise SystemExit(f"it could not read the template of {stack}: {match.message}")
         path = list(getattr(match, "path", None) or ())
         yield Found(
-            stack=stack,
             logical_id=str(path[1]) if len(path) > 1 and path[0] == "Resources" else None,
             rule=match.rule.id,
             text=match.message,

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,13 +27,12 @@ def load() -> tuple[str, Scan]:
     from checkov.cloudformation.runner import Runner
     from checkov.runner_filter import RunnerFilter
 
-    def scan(files: Sequence[File], request: dict[str, Any]) -> tuple[int, Iterator[Found]]:
-        stacks = {file.path: file.stack for file in files}
+    def scan(file: File, request: dict[str, Any]) -> tuple[int, Iterator[Found]]:
         chosen = RunnerFilter(framework=["cloudformation"], run_image_referencer=False)
-        report: Any = Runner().run(root_folder=None, files=list(stacks), runner_filter=chosen)
-        _expect_all(files, report)
+        report: Any = Runner().run(root_folder=None, files=[file.path], runner_filter=chosen)
+        _expect_all(file, report)
         records = (report.passed_checks, report.failed_checks, report.skipped_checks)
-        return sum(map(len, records)), _found(report, stacks)
+        return sum(map(len, records)), _found(report)
 
     return importlib.metadata.version("checkov"), scan
 
@@ -52,21 +51,19 @@ def _leave_out(*packages: str) -> None:
         sys.modules[name] = module
 
 
-def _expect_all(files: Sequence[File], report: Any) -> None:
-    """Raises an error for templates that checkov cannot read, which it would skip silently."""
-    for file in files:
-        if file.path in report.parsing_errors:
-            raise SystemExit(f"it could not read the template of {file.stack}")
-        for logical_id, resource in json.loads(Path(file.path).read_text("utf-8"))["Resources"].items():
-            if f"{file.path}:{resource['Type']}.{logical_id}" not in report.resources:
-                raise SystemExit(f"it left out {logical_id} of {file.stack}")
+def _expect_all(file: File, report: Any) -> None:
+    """Raises an error for a template that checkov cannot read, which it would skip silently."""
+    if file.path in report.parsing_errors:
+        raise SystemExit(f"it could not read the template of {file.stack}")
+    for logical_id, resource in json.loads(Path(file.path).read_text("utf-8"))["Resources"].items():
+        if f"{file.path}:{resource['Type']}.{logical_id}" not in report.resources:
+            raise SystemExit(f"it left out {logical_id} of {file.stack}")
 
 
-def _found(report: Any, stacks: dict[str, str]) -> Iterator[Found]:
+def _found(report: Any) -> Iterator[Found]:
     # A skipped check is a waiver without a reason or an end. None should be left; one that is stays open.
     for record in (*report.failed_checks, *report.skipped_checks):
         yield Found(
-            stack=stacks[record.file_abs_path],
             logical_id=record.resource.rsplit(".", 1)[-1],
             rule=record.check_id,
             text=record.check_name,

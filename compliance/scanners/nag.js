@@ -21,6 +21,7 @@ const load = module_.createRequire(path.join(cache, 'node_modules', 'of-the-cach
 const { App, Stack, CfnResource } = load('aws-cdk-lib/core');
 const { CfnInclude } = load('aws-cdk-lib/cloudformation-include');
 const nag = load('cdk-nag');
+const { version } = load('cdk-nag/package.json');
 
 // A missing property is for cfn-lint to report, on its resource. To CDK it would be the end of all.
 load(path.join(path.dirname(load.resolve('aws-cdk-lib/core')), 'lib', 'runtime.js')).requireProperty = () => {};
@@ -34,12 +35,11 @@ const PACKS = {
   'NIST.800.53.R5': { make: nag.NIST80053R5Checks, anchor: 'nist-800-53-rev-5', canary: ['S3BucketLoggingEnabled'] },
   'PCI.DSS.321': { make: nag.PCIDSS321Checks, anchor: 'pci-dss-321', canary: ['S3BucketLoggingEnabled'] },
 };
-let resources = 0; // that were looked at
 const CRASHED = 'Rule threw an error';
 const UNREADABLE = 'CdkNag-UnreadableTemplate';
 
-// By pack, the names of the rules that have been applied to some resource.
-const applied = Object.fromEntries(Object.keys(PACKS).map((name) => [name, new Set()]));
+// The rules of all packs that have been applied to some resource of a template.
+const applied = new Set();
 
 // Functions of the AWS::LanguageExtensions transform that CfnInclude does not know. No rule looks into
 // them, so one that CfnInclude lets pass unread stands in for them.
@@ -66,7 +66,6 @@ function include(app, file) {
     const count = stack.node.findAll().filter((node) => CfnResource.isCfnResource(node)).length;
     const wanted = Object.keys(template.Resources).length;
     if (count !== wanted) throw new Error(`${count} of ${wanted} resources were included`);
-    resources += wanted;
   } finally {
     fs.rmSync(copy, { force: true });
   }
@@ -78,7 +77,7 @@ function check(name, scope) {
     const pack = new PACKS[name].make(undefined, props);
     const applyRule = pack.applyRule;
     pack.applyRule = function (params) {
-      applied[name].add(params.ruleSuffixOverride ?? params.rule.name);
+      applied.add(`${name}-${params.ruleSuffixOverride ?? params.rule.name}`);
       return applyRule.call(this, params);
     };
     return pack.validateScope(scope).violations;
@@ -95,38 +94,42 @@ function check(name, scope) {
 }
 
 // A template that CDK refuses, CloudFormation would too: that is a finding on it, not a scanner's failure.
-function unreadable(file, error) {
-  resources += Object.keys(JSON.parse(fs.readFileSync(file.path, 'utf8')).Resources).length; // by this finding
+function unreadable(error) {
   const text = `cdk-nag could not read this template: ${error.message}`;
-  return { stack: file.stack, logical_id: null, rule: UNREADABLE, text, severity: 'high', link: RULES };
+  return { logical_id: null, rule: UNREADABLE, text, severity: 'high', link: RULES };
 }
 
-function scan(files, packs) {
-  return files.flatMap((file) => {
-    const app = new App();
-    try {
-      include(app, file);
-    } catch (error) {
-      return [unreadable(file, error)];
-    }
-    return packs.flatMap((name) =>
-      check(name, app).flatMap((violation) =>
-        violation.violatingResources.map(({ constructPath }) => ({
-          stack: file.stack,
-          logical_id: constructPath.split('/').at(-1),
-          rule: violation.ruleName,
-          text: violation.description,
-          severity: violation.severity === 'error' ? 'high' : 'medium',
-          link: `${RULES}#${PACKS[name].anchor}`,
-        })),
-      ),
-    );
-  });
+function scan(file, packs) {
+  const app = new App();
+  try {
+    include(app, file);
+  } catch (error) {
+    return [unreadable(error)];
+  }
+  return packs.flatMap((name) =>
+    check(name, app).flatMap((violation) =>
+      violation.violatingResources.map(({ constructPath }) => ({
+        logical_id: constructPath.split('/').at(-1),
+        rule: violation.ruleName,
+        text: violation.description,
+        severity: violation.severity === 'error' ? 'high' : 'medium',
+        link: `${RULES}#${PACKS[name].anchor}`,
+      })),
+    ),
+  );
+}
+
+// `include` has counted the resources, and a template that is not readable is a finding as a whole.
+function scanned(file, packs) {
+  applied.clear();
+  const findings = scan(file, packs);
+  const resources = Object.keys(JSON.parse(fs.readFileSync(file.path, 'utf8')).Resources).length;
+  return { stack: file.stack, version, evaluated: applied.size, resources, findings };
 }
 
 function prove(packs) {
   const canary = { stack: 'canary', path: path.join(__dirname, 'canary.json') };
-  const found = new Set(scan([canary], packs).map((finding) => finding.rule));
+  const found = new Set(scan(canary, packs).map((finding) => finding.rule));
   for (const name of packs) {
     const missed = PACKS[name].canary.filter((rule) => !found.has(`${name}-${rule}`));
     if (missed.length) throw new Error(`it misses known flaws of its test template: ${name}-${missed}`);
@@ -139,8 +142,5 @@ const { templates, packs } = JSON.parse(fs.readFileSync(0, 'utf8'));
 const unknown = packs.find((name) => !(name in PACKS));
 if (unknown) throw new Error(`it has no rule pack ${unknown}`);
 prove(packs.filter((name) => !USUAL.includes(name)));
-resources = 0;
-const findings = scan(templates, packs);
-const evaluated = packs.reduce((sum, name) => sum + applied[name].size, 0);
-const { version } = load('cdk-nag/package.json');
-report(`${JSON.stringify({ version, evaluated, resources, findings })}\n`, () => process.exit(0));
+const all = templates.map((file) => scanned(file, packs));
+report(`${JSON.stringify({ templates: all })}\n`, () => process.exit(0));

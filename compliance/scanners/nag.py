@@ -13,6 +13,7 @@ import base64
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ BUNDLES = {
     "constructs/_jsii": "constructs",
 }
 KEPT: list[Scratch] = []  # for as long as this process, or Node after it, runs
+MOST_UNPACKED = 3
 CODE = (".js", ".cjs", ".mjs", ".json")
 
 
@@ -115,7 +117,15 @@ def unpacked(bundles: dict[str, Path]) -> Path:
     with suppress(OSError):  # another process was first
         fresh.rename(cache)  # at once and whole
     scratch.cleanup()
+    _bound(cache.parent)
     return cache
+
+
+def _bound(folder: Path) -> None:
+    """Removes what was unpacked of older packages, but for the newest: environments may share the gate."""
+    made = sorted(folder.glob("nag-*"), key=lambda place: place.stat().st_mtime, reverse=True)
+    for place in made[MOST_UNPACKED:]:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _verify(name: str, file: Path) -> None:

@@ -6,12 +6,11 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
 
 CANARY = Path(__file__).with_name("canary.json")
 
@@ -22,7 +21,6 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    stack: str
     logical_id: str | None
     rule: str
     text: str
@@ -30,11 +28,26 @@ class Found(msgspec.Struct, frozen=True):
     link: str | None
 
 
-Scan = Callable[[Sequence[File], dict[str, Any]], tuple[int, Iterable[Found]]]
+class Scanned(msgspec.Struct, frozen=True):
+    """What a scanner reports of one template: its version, and how much it evaluated, looked at and found."""
+
+    stack: str
+    version: str
+    evaluated: int
+    resources: int
+    findings: tuple[Found, ...]
+
+
+class Report(msgspec.Struct, frozen=True):
+    templates: tuple[Scanned, ...]
+
+
+Scan = Callable[[File, dict[str, Any]], tuple[int, Iterable[Found]]]
+"""What was evaluated in a template, by number, and what was found."""
 
 
 def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) -> None:
-    """Runs one scan for the process that started this one, and ends the process.
+    """Scans templates for the process that started this one, and ends the process.
 
     `load` imports the scanner and gives its version and its scan. What a library prints goes to
     stderr, for stdout carries the report; an exception ends in a traceback there, whose last line
@@ -46,17 +59,20 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
         os.nice(5)  # the synth, which everything waits for, comes first
     gc.disable()  # the process is short, and its imports make garbage collection expensive
     version, scan = load()
-    _, warnings = scan([File("canary", str(CANARY))], {"as_of": "2025-01-01", "packs": []})
+    _, warnings = scan(File("canary", str(CANARY)), {"as_of": "2025-01-01", "packs": []})
     missed = canary_rules - {found.rule for found in warnings}
     if missed:
         raise SystemExit(f"it misses known flaws of its test template: {', '.join(sorted(missed))}")
     request = json.loads(sys.stdin.readline())
-    files = [File(**entry) for entry in request["templates"]]
-    evaluated, findings = scan(files, request)
-    listed = [asdict(found) for found in findings]
-    resources = sum(len(json.loads(Path(f.path).read_text("utf-8")).get("Resources", {})) for f in files)
-    # The scan has refused what it could not read: these are those that it looked at.
-    report_of_scan = {"version": version, "evaluated": evaluated, "resources": resources, "findings": listed}
-    json.dump(report_of_scan, report)
+    files = (File(**entry) for entry in request["templates"])
+    scanned = Report(tuple(_scanned(version, scan, file, request) for file in files))
+    json.dump(msgspec.to_builtins(scanned), report)
     report.flush()
     os._exit(0)  # taking the interpreter down politely would cost half a second
+
+
+def _scanned(version: str, scan: Scan, file: File, request: dict[str, Any]) -> Scanned:
+    evaluated, findings = scan(file, request)
+    # The scan has refused what it could not read: these are those that it looked at.
+    resources = len(json.loads(Path(file.path).read_text("utf-8")).get("Resources", {}))
+    return Scanned(file.stack, version, evaluated, resources, tuple(findings))

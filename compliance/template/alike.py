@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from compliance.template.source import write_atomically
+from compliance.template import cache
 from compliance.template.synth import App
 
 SUFFIXES = (
@@ -24,26 +24,19 @@ MOST_FILES, MOST_BYTES = 3000, 50_000_000
 
 
 class Memory:
-    """What is remembered of one app. `cache` None remembers nothing."""
+    """What is remembered of one app. `folder` None remembers nothing."""
 
-    def __init__(self, cache: Path | None, app: App, names: Iterable[str]) -> None:
-        key = _key(app, names) if cache else None
-        self._file = cache / "alike" / key if cache and key else None
+    def __init__(self, folder: Path | None, app: App, names: Iterable[str]) -> None:
+        self._folder = folder
+        self._key = _key(app, names) if folder else None
 
     def holds(self) -> str | None:
         """The digest of the assembly that was the same for all environments."""
-        try:
-            return self._file.read_text(encoding="ascii") if self._file else None
-        except (OSError, ValueError):
-            return None
+        return cache.load(self._folder, self._key, str) if self._folder and self._key else None
 
     def keep(self, digest: str) -> None:
-        if self._file:
-            try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(self._file, digest)
-            except OSError:
-                return  # the next audit synthesises all again
+        if self._folder and self._key:
+            cache.store(self._folder, self._key, digest)
 
 
 def _key(app: App, names: Iterable[str]) -> str | None:

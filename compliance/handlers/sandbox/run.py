@@ -30,10 +30,11 @@ from compliance.handlers.sandbox import (
     Supplies,
     Table,
 )
-from compliance.handlers.sandbox.cache import key_of, load, store
+from compliance.handlers.sandbox.key import key_of
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.handlers.sandbox.warden import HERE, MORE_SECONDS, Request, version
 from compliance.model import CheckerError
+from compliance.template import cache as remembered
 from compliance.template import host
 from compliance.template.source import converted
 
@@ -71,8 +72,8 @@ def execute(
     key = None
     if cache is not None:
         key = key_of(program, invocations, supplies, limits, tables or {}, interpreter, cache_key)
-        if known := load(cache, key):
-            return known
+        if known := remembered.load(cache, key, Execution):
+            return msgspec.structs.replace(known, cached=True)
     try:
         with unpacked(program.code, language) as root, merged(program.layers) as opt:
             execution = _execute(program, invocations, supplies, limits, tables or {}, interpreter, root, opt)
@@ -80,8 +81,9 @@ def execute(
         execution = Execution(load_error=HandlerError("UnsafeCode", str(refused)))
     unheld = (*execution.unheld, *_other_version(program.runtime, language))
     execution = msgspec.structs.replace(execution, unheld=unheld)
-    if cache is not None and key is not None:
-        store(cache, key, execution)
+    # A run that a limit ended may end otherwise next time.
+    if cache is not None and key is not None and not execution.stopped:
+        remembered.store(cache, key, execution)
     return execution
 
 

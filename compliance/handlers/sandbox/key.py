@@ -1,35 +1,28 @@
-"""Remembers executions by what went into them. A damaged entry is no entry."""
+"""What an execution is remembered by: all that goes into it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from compliance.handlers.sandbox import (
-    Execution,
     Invocation,
     Limits,
     Program,
     Supplies,
     Table,
 )
+from compliance.template import cache
 from compliance.template.digest import digest_of
-from compliance.template.source import converted
 
 JSON = Any
 HERE = Path(__file__).parent
-MOST_BYTES = 200 << 20
 
 
 def key_of(
@@ -53,47 +46,7 @@ def key_of(
         "limits": msgspec.to_builtins(limits),
         "tables": msgspec.to_builtins(tables),
     }
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
-
-
-def load(folder: Path, key: str) -> Execution | None:
-    try:
-        file = folder / f"{key}.json"
-        stored = json.loads(file.read_text("utf-8"))
-        with suppress(OSError):
-            os.utime(file)  # it was asked for
-        return replace(converted(stored, Execution), cached=True)
-    except (OSError, ValueError):
-        return None
-
-
-def store(folder: Path, key: str, execution: Execution) -> None:
-    """A run that a limit ended may end otherwise next time. A cache that cannot be written is none."""
-    if execution.stopped:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(msgspec.to_builtins(execution), file)
-        os.replace(name, folder / f"{key}.json")
-        if key.startswith("0"):  # now and then
-            bound(folder)
-    except (OSError, ValueError):
-        return
-
-
-def bound(folder: Path, most: int = MOST_BYTES) -> None:
-    """Beyond `most` bytes, removes what was not asked for the longest, until half of that is left."""
-    entries = [(file.stat(), file) for file in folder.iterdir() if file.is_file()]
-    total = sum(found.st_size for found, _ in entries)
-    if total <= most:
-        return
-    for found, file in sorted(entries, key=lambda entry: entry[0].st_mtime):
-        if total <= most // 2:
-            break
-        file.unlink(missing_ok=True)
-        total -= found.st_size
+    return cache.key_of(ingredients)
 
 
 def _digest(code: Path | str) -> str:

@@ -1,0 +1,64 @@
+"""What a scanner's result for one template is remembered by: all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from compliance.template import cache
+from compliance.template.digest import digest_of
+
+HERE = Path(__file__).parent
+# What a scanner is asked beside the templates: cfn-lint has the day of the audit, for runtimes' life cycle.
+ASKED = {"cdk-nag": ("packs",), "cfn-lint": ("as_of",)}
+
+
+def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, Any]) -> str:
+    """The key of what a scanner finds in a template.
+
+    Args:
+        name: the scanner.
+        argv: the command that starts it. cdk-nag's names the folder of its packages, by their digests.
+        template: the template's text, as the scanner reads it.
+        request: what else it is asked.
+    """
+    ingredients = {
+        "scanner": [name, *argv, _stat(Path(argv[0]))],
+        "template": template,
+        "asked": {key: request[key] for key in ASKED.get(name, ())},
+        "gate": _own(),
+        "installed": _installed(tuple(sys.path)),
+        "python": [sys.version, os.environ.get("PYTHONPATH")],
+    }
+    return cache.key_of(ingredients)
+
+
+@lru_cache(maxsize=1)
+def _own() -> str:
+    """A digest of the gate's own side of the scanners, the rules that it leaves out among it."""
+    total = hashlib.sha256()
+    for file in sorted(file for file in HERE.iterdir() if file.is_file()):
+        total.update(f"{file.name}\0{digest_of(file)}\0".encode())
+    return total.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> list[str]:
+    """Every installed package with its version and when it was installed: scanners, and what they import."""
+    return sorted(
+        f"{entry.name} {entry.stat().st_mtime_ns}"
+        for place in path
+        if os.path.isdir(place)
+        for entry in os.scandir(place)
+        if entry.name.endswith((".dist-info", ".egg-info"))
+    )
+
+
+def _stat(program: Path) -> str:
+    found = program.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
