@@ -31,15 +31,15 @@ def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, 
         "scanner": [name, *argv, _stat(Path(argv[0]))],
         "template": template,
         "asked": {key: request[key] for key in ASKED.get(name, ())},
-        "gate": _own(),
-        "installed": _installed(tuple(sys.path)),
+        "gate": own(),
+        "installed": installed(tuple(sys.path)),
         "python": [sys.version, os.environ.get("PYTHONPATH")],
     }
     return cache.key_of(ingredients)
 
 
 @lru_cache(maxsize=1)
-def _own() -> str:
+def own() -> str:
     """A digest of the gate's own side of the scanners, the rules that it leaves out among it."""
     total = hashlib.sha256()
     for file in sorted(file for file in HERE.iterdir() if file.is_file()):
@@ -48,7 +48,7 @@ def _own() -> str:
 
 
 @lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> list[str]:
+def installed(path: tuple[str, ...]) -> list[str]:
     """Every installed package with its version and when it was installed: scanners, and what they import."""
     return sorted(
         f"{entry.name} {entry.stat().st_mtime_ns}"

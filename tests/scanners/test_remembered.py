@@ -126,8 +126,8 @@ def test_another_version_and_another_rule_of_ours_miss(
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
 
     def remembered() -> int:
-        key._own.cache_clear()
-        key._installed.cache_clear()
+        key.own.cache_clear()
+        key.installed.cache_clear()
         return world.scan(template()).remembered
 
     assert [remembered(), remembered()] == [0, 1]
@@ -135,8 +135,8 @@ def test_another_version_and_another_rule_of_ours_miss(
     assert [remembered(), remembered()] == [0, 1]
     write(own, {"cfn_lint.py": "IGNORED = {'W3005', 'E2533'}"})
     assert [remembered(), remembered()] == [0, 1]
-    key._own.cache_clear()
-    key._installed.cache_clear()
+    key.own.cache_clear()
+    key.installed.cache_clear()
 
 
 def test_a_changed_handler_leaves_the_scanners_results(world: World) -> None:

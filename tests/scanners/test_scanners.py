@@ -261,7 +261,7 @@ def test_what_was_unpacked_of_older_packages_goes(tmp_path, monkeypatch):
     for number, place in enumerate(old):
         place.mkdir(parents=True)
         os.utime(place, (number, number))
-    fresh = nag._unpacked({})
+    fresh = nag.unpacked({})
     assert sorted((tmp_path / "__pycache__").iterdir()) == sorted([fresh, *old[3:]])
 
 
