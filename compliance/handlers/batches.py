@@ -378,12 +378,16 @@ def failed(outcome: Outcome | None) -> bool:
     return outcome is None or not outcome.finished or outcome.error is not None
 
 
-def named(outcome: Outcome | None) -> list[JSON]:
-    """The identifiers that a partial batch response names; None for an entry that names nothing."""
+def entries(outcome: Outcome | None) -> list[JSON]:
+    """What a partial batch response holds, as it is."""
     result = outcome.result if outcome else None
     failures = result.get("batchItemFailures") if isinstance(result, dict) else None
-    entries = failures if isinstance(failures, list) else [] if not failures else [failures]
-    return [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries]
+    return failures if isinstance(failures, list) else [] if not failures else [failures]
+
+
+def named(outcome: Outcome | None) -> list[JSON]:
+    """The identifiers that a partial batch response names; None for an entry that names nothing."""
+    return [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries(outcome)]
 
 
 def acknowledged(source: Source, batch: Batch, outcome: Outcome | None) -> list[Record]:

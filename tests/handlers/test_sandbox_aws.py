@@ -171,6 +171,8 @@ def test_node_calls(body: str, wanted: tuple[str, str, Any]) -> None:
         ("import io; s3.upload_fileobj(io.BytesIO(b'text'), 'b', 'k')", PUT),
         ("boto3.resource('s3').Object('b', 'k').put(Body='text')", PUT),
         ("boto3.resource('s3').Bucket('b').put_object(Key='k', Body='text')", PUT),
+        ("import io; boto3.resource('s3').Bucket('b').upload_fileobj(io.BytesIO(b'text'), 'k')", PUT),
+        ("import io; boto3.resource('s3').Object('b', 'k').upload_fileobj(Fileobj=io.BytesIO(b'text'))", PUT),
         ("boto3.Session().client('s3').put_object(Bucket='b', Key='k', Body='text')", PUT),
         (f"dynamo.put_item(TableName='t', Item={ITEM!s})", PUT_ITEM),
         ("table.put_item(Item={'id': '1', 'n': Decimal(2), 'l': [None, True]})", PUT_ITEM),

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Record, acknowledged, named
+from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
 from compliance.handlers.effects import Profile, aside, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
@@ -19,6 +20,7 @@ from compliance.handlers.sandbox.aws import PARTLY
 JSON = Any
 SOON = timedelta(minutes=6)  # until what failed comes again
 TOGETHER = 3  # records in a batch, one of which fails
+WIDE, PAUSE = 30, 0.004  # records in a larger one, and how many seconds each call takes there
 REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
 
 
@@ -142,7 +144,14 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
     turn = failing.kind
     kinds = [kind for kind, done in learnt.usual.items() if done]
 
-    def one(error: str, positions: Sequence[int], again: bool = False, **more: Any) -> _Try:
+    def one(
+        error: str,
+        positions: Sequence[int],
+        again: bool = False,
+        size: int = size,
+        pause: float = 0,
+        **more: Any,
+    ) -> _Try:
         nonlocal turn
         turn += 1
         # Records of every kind in turn; those that fail are of the kind that makes this call.
@@ -151,13 +160,16 @@ def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
         receipts: dict[str, Any] = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
         batch = bench.batch(size, kinds=order, **receipts)
         faults = [failing.fault(error, batch.records[i], **more) for i in positions]
-        steps = [bench.step(batch, *faults), *([bench.step(batch, later=SOON)] if again else [])]
+        first = replace(bench.step(batch, *faults), pause=pause)
+        steps = [first, *([bench.step(batch, later=SOON)] if again else [])]
         return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]), "entries" in more)
 
     errors = errors_of(failing.service, failing.operation, failing.call.parameters)
     for error in errors:
         yield from (one(error, [position]) for position in range(size))
     yield one(errors[0], range(size), again=True)
+    if bench.source.size > size:  # what waits for its turn while the first one fails must not be forgotten
+        yield one(errors[0], [0], size=min(WIDE, bench.source.size), pause=PAUSE)
     for error in errors[:: max(1, len(errors) // 3)]:
         if size > 1:
             yield one(error, [0, size - 1])
@@ -195,12 +207,19 @@ def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) 
 
 def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Finding]:
     """A name that is no record's makes all of the batch come again; an empty one asks for that on purpose."""
+    if not bench.source.reports or outcome.error:
+        return
     ids = [record.id for record in one.batch.records]
-    for name in named(outcome) if bench.source.reports and not outcome.error else ():
-        if name not in (*ids, "", None):
-            found = f"{one.failing.name} fails with {one.error}; batchItemFailures names {brief(name, 60)!r}"
-            of = "messageId" if bench.source.trigger == "sqs" else "sequence number"
-            yield bad(f"{found}, which is no record's", f"the {of} of a record of the batch")
+    of = "messageId" if bench.source.trigger == "sqs" else "sequence number"
+    for entry, name in zip(entries(outcome), named(outcome), strict=True):
+        lacks = not isinstance(entry, dict) or "itemIdentifier" not in entry
+        if lacks or name not in (*ids, "", None):
+            why = "has no itemIdentifier" if lacks else "is no record's"
+            shown = brief(entry if lacks else name, 60)
+            found = (
+                f"{one.failing.name} fails with {one.error}; batchItemFailures names {shown!r}, which {why}"
+            )
+            yield bad(found, f"the {of} of a record of the batch, as itemIdentifier")
 
 
 def _never_made_good(
@@ -244,29 +263,48 @@ def isolated(bench: Bench) -> Task:
     size = min(TOGETHER, bench.source.size)
     if size == 1:
         return [good("batches have one record", ALONE)]
-    tries = []
-    for failing in learnt.failing:
-        if failing.place and failing.call.writes:
-            error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
-            batch = bench.batch(size, kinds=[failing.kind])
-            tries.append(
-                _Try(failing, error, batch, (1,), bench.play(batch, failing.fault(error, batch.records[1])))
-            )
+    tries = [one for failing in learnt.failing for one in _alone(bench, failing, size)]
     outcomes = yield [one.play for one in tries]
+    seen = list(zip(tries, (outcome for [outcome] in outcomes), strict=True))
+    refused = {one.failing.name for one, outcome in seen if one.entry and outcome and _hit(outcome)}
     findings = [
         found
-        for one, [outcome] in zip(tries, outcomes, strict=True)
-        for found in _dragged(bench, one, outcome)
+        for one, outcome in seen
+        if one.entry == (one.failing.name in refused)
+        for found in _dragged(bench, one, outcome, learnt.usual)
     ]
     return findings or [unknown("no call could be made to fail for one record", ALONE)]
 
 
-def _dragged(bench: Bench, one: _Try, outcome: Outcome | None) -> Iterator[Finding]:
+def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
+    """The second record's call fails; of a call for many, its entry does too, where the service says so."""
+    if not (failing.place and failing.call.writes):
+        return
+    error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
+    kinds: list[dict[str, Any]] = [{}]
+    # DynamoDB refuses a whole batch for one item that it does not take.
+    if (failing.service, failing.operation) in PARTLY and failing.service != "dynamodb":
+        kinds.append({"entries": (1,)})
+    for more in kinds:
+        batch = bench.batch(size, kinds=[failing.kind])
+        play = bench.play(batch, failing.fault(error, batch.records[1], **more))
+        yield _Try(failing, error, batch, (1,), play, bool(more))
+
+
+def _hit(outcome: Outcome) -> bool:
+    return any(call.error or call.refused for call in outcome.calls)
+
+
+def _dragged(
+    bench: Bench, one: _Try, outcome: Outcome | None, usual: dict[int, Profile]
+) -> Iterator[Finding]:
     bad_, *_ = [one.batch.records[i] for i in one.positions]
     what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(outcome)}"
     at = one.failing.call.at
-    if outcome is None or not any(call.error for call in outcome.calls):
+    if outcome is None or not _hit(outcome):
         yield unknown(f"{what}: nothing was refused", ALONE)
+    elif one.entry and not usual.get(bad_.kind, Profile()) - profile(bench.units(outcome), bad_):
+        yield good(f"{what}: its entry is made good", ALONE, at)
     elif outcome.error or not outcome.finished:
         told_ = good if bench.source.bisects else bad
         yield told_(f"{what}: its whole batch comes again", ALONE, at)

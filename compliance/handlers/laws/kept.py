@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,12 +110,15 @@ def kept_as_is(bench: Bench) -> Task:
 
 def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Place]:
     for unit in of_record(made, record):
-        for leaf, text in leaves(unit.value).items():
-            if text[:1] in ("{", "["):  # what is in it has leaves of its own
-                continue
+        found = leaves(unit.value)
+        for leaf, text in found.items():
+            if text[:1] in ("{", "[") and any(other.startswith(f"{leaf}.") for other in found):
+                continue  # what is in it has leaves of its own
             for value, own in record.own.items():
-                if len(own) >= 5 and of_senders(value) and own in text and _meant(bench, value):
-                    yield _Place(value, unit.kind, unit.target, leaf, text == own)
+                # Capitals in the place of small letters do not hide where a value goes.
+                there = own.casefold() in text.casefold()
+                if len(own) >= 5 and there and of_senders(value) and _meant(bench, value):
+                    yield _Place(value, unit.kind, unit.target, leaf, len(text) == len(own))
 
 
 def _meant(bench: Bench, value: str) -> bool:
@@ -144,6 +148,8 @@ def _changed(
         ]
         if any(_arrived(wanted, text, place.whole) for _, text in there):
             continue
+        if word == "great length" and any(_digested(wanted, text) for _, text in there):
+            continue  # names are limited in length, and a digest tells a long one from others
         unit, text = there[0] if there else (None, "nothing")
         where = f"{place.kind} {place.leaf}"
         found = f"{word}: {_short(place.value)} {wanted!r} arrives in {where} as {brief(text, 80)!r}"
@@ -163,6 +169,19 @@ def _arrived(wanted: str, text: str, whole: bool) -> bool:
         json.dumps(wanted)[1:-1],
     )
     return any(form in text for form in forms) or wanted in unquote(text) or wanted in unquote_plus(text)
+
+
+def _digested(wanted: str, text: str) -> bool:
+    """Whether a digest stands for a text: a good part of it, in hex or base64."""
+    for name in ("md5", "sha1", "sha256", "sha384", "sha512", "blake2b", "blake2s", "sha3_256"):
+        digest = hashlib.new(name, wanted.encode(), usedforsecurity=False).digest()
+        coded = base64.b64encode(digest).decode(), base64.urlsafe_b64encode(digest).decode()
+        if digest.hex()[:DIGITS] in text.lower() or any(form[:DIGITS] in text for form in coded):
+            return True
+    return False
+
+
+DIGITS = 16  # of a digest: enough that no two ids share them
 
 
 def _short(value: str) -> str:

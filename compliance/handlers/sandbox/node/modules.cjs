@@ -70,16 +70,17 @@ function install(job, send) {
       const [specifier, importer] = url.slice(SCHEME.length).split('?');
       const found = `globalThis[Symbol.for('${SCHEME}')](${JSON.stringify(specifier)})`;
       if (importer === 'require') return { source: `module.exports = ${found};`, format: 'commonjs', shortCircuit: true };
-      return { source: esModule(found, wanted(importer, standIn(specifier))), format: 'module', shortCircuit: true };
+      const names = wanted(importer, standIn(specifier), sdk.commands(specifier));
+      return { source: esModule(found, names), format: 'module', shortCircuit: true };
     },
   });
 }
 
 // An ES module must name its exports before it runs. The importer says which it may want: every
-// identifier in its text that the stand-in has an answer to.
-function wanted(importer, module) {
+// identifier in its text that the stand-in has an answer to; of a whole module, every command too.
+function wanted(importer, module, commands) {
   const text = importer.startsWith('file:') ? readFileSync(fileURLToPath(importer), 'utf8') : '';
-  const names = new Set(text.match(/[A-Za-z_$][\w$]*/g));
+  const names = new Set([...text.match(/[A-Za-z_$][\w$]*/g) ?? [], ...(/\*\s*as\b|\bimport\s*\(/.test(text) ? commands : [])]);
   return [...names].filter((name) => name !== 'default' && name in module && !(name in Object.prototype));
 }
 

@@ -318,4 +318,10 @@ function standIn(specifier) {
   return modules.get(name);
 }
 
-module.exports = { start, standIn, harmless, named, call: (...args) => call(...args) };
+// The commands of a client's package, by their names.
+function commands(specifier) {
+  const client = /^@aws-sdk\/client-([\w-]+)$/.exec(specifier);
+  return client ? (describe(client[1]).operations ?? []).map((operation) => `${operation}Command`) : [];
+}
+
+module.exports = { start, standIn, commands, harmless, named, call: (...args) => call(...args) };

@@ -5,6 +5,7 @@ import sys
 import time
 import types
 from typing import Any
+from urllib.parse import quote
 
 from . import dynamo, where, wire
 
@@ -39,9 +40,17 @@ def _floats(value: Any) -> Any:
     return float(value) if type(value).__name__ == "Decimal" else value
 
 
+def _copied(source: Any) -> Any:
+    """`bucket/key` of what a copy is made of, which may be told in parts."""
+    version = f"?versionId={source['VersionId']}" if source.get("VersionId") else ""
+    return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
+
+
 def call(service: Any, operation: Any, parameters: Any) -> Any:
     if service == "cloudwatch":
         parameters = _floats(parameters)
+    if isinstance(parameters.get("CopySource"), dict):
+        parameters = {**parameters, "CopySource": _copied(parameters["CopySource"])}
     if pause:
         _sleep(pause)
     answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
@@ -269,51 +278,55 @@ class Client:
     def generate_presigned_url(self, ClientMethod: Any, Params: Any = None, **_: Any) -> Any:
         return "https://example.amazonaws.com/"
 
-    def upload_fileobj(
-        self,
-        Fileobj: Any,
-        Bucket: Any,
-        Key: Any,
-        ExtraArgs: Any = None,
-        Callback: Any = None,
-        Config: Any = None,
-    ) -> None:
-        self._call("PutObject", {"Bucket": Bucket, "Key": Key, "Body": Fileobj, **(ExtraArgs or {})})
+    def upload_fileobj(self, *args: Any, **named: Any) -> None:
+        given = _transfer("upload_fileobj", args, named)
+        self._call("PutObject", {**_place(given), "Body": given["Fileobj"], **(given.get("ExtraArgs") or {})})
 
-    def upload_file(
-        self,
-        Filename: Any,
-        Bucket: Any,
-        Key: Any,
-        ExtraArgs: Any = None,
-        Callback: Any = None,
-        Config: Any = None,
-    ) -> None:
-        with open(Filename, "rb") as file:
-            self.upload_fileobj(file, Bucket, Key, ExtraArgs)
+    def upload_file(self, *args: Any, **named: Any) -> None:
+        given = _transfer("upload_file", args, named)
+        with open(given.pop("Filename"), "rb") as file:
+            self.upload_fileobj(Fileobj=file, **given)
 
-    def download_fileobj(
-        self,
-        Bucket: Any,
-        Key: Any,
-        Fileobj: Any,
-        ExtraArgs: Any = None,
-        Callback: Any = None,
-        Config: Any = None,
-    ) -> None:
-        Fileobj.write(self._call("GetObject", {"Bucket": Bucket, "Key": Key})["Body"].read())
+    def download_fileobj(self, *args: Any, **named: Any) -> None:
+        given = _transfer("download_fileobj", args, named)
+        given["Fileobj"].write(self._call("GetObject", _place(given))["Body"].read())
 
-    def download_file(
-        self,
-        Bucket: Any,
-        Key: Any,
-        Filename: Any,
-        ExtraArgs: Any = None,
-        Callback: Any = None,
-        Config: Any = None,
-    ) -> None:
-        with open(Filename, "wb") as file:
-            self.download_fileobj(Bucket, Key, file)
+    def download_file(self, *args: Any, **named: Any) -> None:
+        given = _transfer("download_file", args, named)
+        with open(given.pop("Filename"), "wb") as file:
+            self.download_fileobj(Fileobj=file, **given)
+
+    def copy(self, *args: Any, **named: Any) -> None:
+        given = _transfer("copy", args, named)
+        self._call("HeadObject", given["CopySource"])
+        source = {"CopySource": given["CopySource"], **(given.get("ExtraArgs") or {})}
+        self._call("CopyObject", {**_place(given), **source})
+
+
+# What boto3's transfers of S3 take, in order. A bucket and an object fill in what they are.
+_MORE = ("ExtraArgs", "Callback", "Config")
+TRANSFERS = {
+    "upload_file": ("Filename", "Bucket", "Key", *_MORE),
+    "upload_fileobj": ("Fileobj", "Bucket", "Key", *_MORE),
+    "download_file": ("Bucket", "Key", "Filename", *_MORE),
+    "download_fileobj": ("Bucket", "Key", "Fileobj", *_MORE),
+    "copy": ("CopySource", "Bucket", "Key", "ExtraArgs", "Callback", "SourceClient", "Config"),
+}
+
+
+def _transfer(name: Any, args: Any, named: Any, known: Any = None) -> Any:
+    """The arguments of a transfer by their names. `known` are those that a resource fills in."""
+    known = known or {}
+    names = [one for one in TRANSFERS[name] if one not in known]
+    given = {**known, **dict(zip(names, args, strict=False)), **named}
+    lacking = [one for one in TRANSFERS[name][:3] if one not in given]
+    if len(args) > len(names) or set(given) - set(TRANSFERS[name]) or lacking:
+        raise TypeError(f"{name}() takes {', '.join(names)}")
+    return given
+
+
+def _place(given: Any) -> Any:
+    return {"Bucket": given["Bucket"], "Key": given["Key"]}
 
 
 class Paginator:
@@ -374,12 +387,35 @@ class Pages:
 IDENTIFIERS = {
     ("s3", "Bucket"): ("Bucket",),
     ("s3", "Object"): ("Bucket", "Key"),
+    ("s3", "ObjectSummary"): ("Bucket", "Key"),
     ("sqs", "Queue"): ("QueueUrl",),
+    ("sqs", "Message"): ("QueueUrl", "ReceiptHandle"),
     ("sns", "Topic"): ("TopicArn",),
     ("dynamodb", "Table"): ("TableName",),
 }
-# S3's resources drop the noun that their class already says.
-S3_OBJECT = {"put": "PutObject", "get": "GetObject", "delete": "DeleteObject", "load": "HeadObject"}
+# Actions of resources that are not called as their operations are (boto3's resources-1.json).
+_OBJECT = {
+    "copy_from": "CopyObject",
+    "delete": "DeleteObject",
+    "get": "GetObject",
+    "initiate_multipart_upload": "CreateMultipartUpload",
+    "load": "HeadObject",
+    "put": "PutObject",
+}
+ACTIONS = {
+    "Object": _OBJECT,
+    "ObjectSummary": _OBJECT,
+    "Queue": {
+        "delete_messages": "DeleteMessageBatch",
+        "load": "GetQueueAttributes",
+        "receive_messages": "ReceiveMessage",
+        "send_messages": "SendMessageBatch",
+        "set_attributes": "SetQueueAttributes",
+    },
+    "Message": {"change_visibility": "ChangeMessageVisibility", "delete": "DeleteMessage"},
+    "Topic": {"load": "GetTopicAttributes", "set_attributes": "SetTopicAttributes"},
+    "Table": {"load": "DescribeTable", "update": "UpdateTable"},
+}
 
 
 class Resource:
@@ -394,7 +430,7 @@ class Resource:
         names = IDENTIFIERS.get((service, kind), ())
         self._given = dict(zip(names, identifiers, strict=False))
         for name, value in self._given.items():
-            setattr(self, {"QueueUrl": "url", "TopicArn": "arn"}.get(name, _snake(name)), value)
+            setattr(self, _snake(name), value)
         if kind:
             self.name = identifiers[0] if identifiers else None
         if (service, kind) == ("s3", "Bucket"):
@@ -406,8 +442,10 @@ class Resource:
         if name[0].isupper():
             inherited = tuple(self._given.values())
             return lambda *ids: Resource(self._service, name, inherited + ids)
-        operation = S3_OBJECT.get(name) if self._kind == "Object" else None
-        operation = operation or operation_of(name)
+        if self._service == "s3" and name in TRANSFERS:
+            transfer = getattr(self.meta.client, name)
+            return lambda *args, **named: transfer(**_transfer(name, args, named, self._given))
+        operation = ACTIONS.get(self._kind, {}).get(name) or operation_of(name)
 
         def method(*args: Any, **parameters: Any) -> Any:
             if args:
@@ -416,8 +454,18 @@ class Resource:
 
         return method
 
-    def get_queue_by_name(self, QueueName: Any, **_: Any) -> Any:
-        return Resource("sqs", "Queue", (f"https://sqs.us-east-1.amazonaws.com/123456789012/{QueueName}",))
+    def get_queue_by_name(self, **parameters: Any) -> Any:
+        return self.Queue(self.meta.client._call("GetQueueUrl", parameters)["QueueUrl"])
+
+    def receive_messages(self, **parameters: Any) -> Any:
+        answer = self.meta.client._call("ReceiveMessage", {**self._given, **parameters})
+        return [self._message(one) for one in answer.get("Messages", [])]
+
+    def _message(self, told: Any) -> Any:
+        made = self.Message(told["ReceiptHandle"])
+        for name, value in told.items():
+            setattr(made, "md5_of_body" if name == "MD5OfBody" else _spaced(name), value)
+        return made
 
     def batch_writer(self, overwrite_by_pkeys: Any = None) -> Any:
         return BatchWriter(self, overwrite_by_pkeys)
@@ -427,13 +475,6 @@ class Resource:
             self.meta.client._call("HeadObject", self._given)
 
     reload = load
-
-    def upload_fileobj(self, Fileobj: Any, Key: Any = None, ExtraArgs: Any = None, **_: Any) -> None:
-        self.put_object_here(Key, Fileobj, ExtraArgs)
-
-    def put_object_here(self, key: Any, body: Any, extra: Any) -> None:
-        given = {**self._given, **({"Key": key} if key else {})}
-        self.meta.client._call("PutObject", {**given, "Body": body, **(extra or {})})
 
 
 class Objects:
@@ -475,8 +516,14 @@ class Objects:
         return [self._bucket.meta.client._call("DeleteObjects", given)] if keys else []
 
 
+def _spaced(name: Any) -> Any:
+    """message_id of MessageId."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
 def _snake(name: Any) -> Any:
-    return {"TableName": "table_name", "Bucket": "bucket_name", "Key": "key"}.get(name, name.lower())
+    own = {"Bucket": "bucket_name", "TableName": "table_name", "QueueUrl": "url", "TopicArn": "arn"}
+    return own.get(name) or _spaced(name)
 
 
 class BatchWriter:

@@ -1,0 +1,130 @@
+"""Laws on functions behind every batch source: a wrong one breaks its law, a right one none."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from judged import NODE, PYTHON, as_module, cases, told
+
+from compliance.document import requirements as document
+from compliance.handlers.laws import LAWS
+from compliance.model import Status, Verdict
+from compliance.rules import bind
+
+ROWS: list[dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("any_source.yaml").read_text(encoding="utf-8")
+)
+# A law that not every right style keeps: whoever sends a batch in one call drags its records down together.
+USUAL = [law for law in LAWS if law != "isolated"]
+ATTRIBUTES: Any = {
+    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+}
+WORKER = {"Fn::GetAtt": ["Worker", "Arn"]}
+SOURCES: dict[str, Any] = {
+    "sns": {
+        "Type": "AWS::SNS::Subscription",
+        "Properties": {"Protocol": "lambda", "Endpoint": WORKER, "TopicArn": {"Ref": "Topic"}},
+    },
+    "s3": {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {
+            "BucketName": "in",
+            "NotificationConfiguration": {
+                "LambdaConfigurations": [{"Event": "s3:ObjectCreated:*", "Function": WORKER}]
+            },
+        },
+    },
+    "sqs": {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {
+            "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
+            "FunctionName": {"Ref": "Worker"},
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        },
+    },
+}
+
+
+def template(row: dict[str, Any], code: Any) -> Any:
+    """A function behind a source, with a queue, a topic, a table and a bucket to write to."""
+    source = {**SOURCES[row["source"]]}
+    source["Properties"] = source["Properties"] | ({"BatchSize": row["size"]} if "size" in row else {})
+    variables = {name: {"Ref": name.capitalize()} for name in ("NEXT", "TOPIC", "TABLE", "BUCKET")}
+    return {
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue"},
+            "Next": {"Type": "AWS::SQS::Queue"},
+            "Topic": {"Type": "AWS::SNS::Topic"},
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "out"}},
+            "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "things", **ATTRIBUTES}},
+            "Source": source,
+            "Worker": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "Runtime": PYTHON if row["language"] == "python" else NODE,
+                    "Handler": "index.handler",
+                    "Timeout": row.get("timeout", 30),
+                    "Code": code,
+                    "Environment": {"Variables": variables},
+                },
+            },
+        }
+    }
+
+
+def verdicts(row: dict[str, Any], laws: list[str]) -> dict[str, Verdict]:
+    doc = document.load(_document(laws, row.get("records", [])))
+    module = as_module(row["code"]) if row["language"] == "mjs" else None
+    code = {"S3Key": "w.zip", "S3Bucket": "assets"} if module else {"ZipFile": row["code"]}
+    assets = {"w.zip": module} if module else {}
+    return {
+        rule.requirement.title: rule.judge(case)
+        for rule, case in cases(template(row, code), doc, bind(doc), assets)
+    }
+
+
+def _document(laws: list[str], records: Any) -> Path:
+    requirements = [
+        {
+            "id": f"LAW-{i:02}",
+            "category": "laws",
+            "title": law,
+            "text": f"The law {law}.",
+            "subject": "worker",
+            "check": {"law": law, **({"records": records} if records else {})},
+            "fix": "Read the law.",
+        }
+        for i, law in enumerate(laws, 1)
+    ]
+    path = Path(tempfile.mkdtemp(prefix="any-source-"), "requirements.yaml")
+    whole = {
+        "version": 1,
+        "title": "Laws",
+        "environment": {"context": "env", "default": "dev"},
+        "categories": [{"id": "laws", "title": "Laws"}],
+        "subjects": {"worker": {"type": "AWS::Lambda::Function", "about": "the function"}},
+        "requirements": requirements,
+    }
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row['language']}: {row['style']}" for row in ROWS])
+def test_a_function_behind_a_source(row: dict[str, Any]) -> None:
+    fails = row.get("fails")
+    found = verdicts(row, [fails] if fails else USUAL)
+    if fails:
+        assert found[fails].status is Status.FAIL, found[fails]
+    else:
+        assert all(verdict.status is Status.PASS for verdict in found.values()), told(found)
+
+
+def test_an_entry_of_a_batch_that_fails_for_good_drags_nothing_down() -> None:
+    """Where a service says which entry failed, no call has to fail as a whole."""
+    [row] = [row for row in ROWS if row["style"].startswith("a queue's resource")]
+    assert verdicts(row, ["isolated"])["isolated"].status is Status.PASS
