@@ -39,15 +39,16 @@ def kind_of(check: Mapping[str, Any]) -> str:
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `{env}` is: the app's context key, its default, and the environments synthesised besides.
 
-    `probe` is of the default's retention class; `retained` are others, whose data outlives the stack.
-    `throwaway` matches the environments that may lose theirs. `region` is where the stacks belong.
+    `probe` is of the default's retention class (`pr1` where it is not stated, and is of it); `retained` are
+    others, whose data outlives the stack. `throwaway` matches the environments that may lose theirs.
+    `region` is where the stacks belong.
     `values` are what expressions read as `env.NAME`, by environment or a pattern of environments (`pr*`).
     """
 
     context: Sentence = "env"
     default: Named = "dev"
-    probe: Named = "pr1"
-    retained: Named | list[Named] = "staging"
+    probe: Named | None = None
+    retained: Named | list[Named] | None = None
     throwaway: str = "dev|pr[0-9]+"
     region: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
 
@@ -61,8 +62,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def sibling(self, name: str) -> str | None:
         """Another environment of the same retention class; None where the document names none."""
-        same = self.all_retained if self.keeps_data(name) else (self.probe, self.default)
-        return next((other for other in same if other != name), None)
+        keeps = self.keeps_data(name)
+        same = self.all_retained if keeps else (self.probe or "pr1", self.default)
+        return next((other for other in same if other != name and self.keeps_data(other) is keeps), None)
 
     def besides(self, name: str) -> tuple[str, ...]:
         """Those to compare one with: a sibling, and where it loses its data, one that keeps them."""
@@ -72,6 +74,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def all_retained(self) -> tuple[str, ...]:
+        if self.retained is None:
+            return tuple(name for name in ("staging", "prod") if self.keeps_data(name))[:1]
         return (self.retained,) if isinstance(self.retained, str) else tuple(self.retained)
 
 
@@ -130,7 +134,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     version: int
     title: Sentence
-    environment: Environment
+    environment: Environment = Environment()
     categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
     subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
@@ -233,10 +237,11 @@ def _check_environment(document: Document) -> None:
         patterns.check(environment.throwaway)
     except ValueError as found:
         raise error("throwaway", str(found)) from None
-    keeps = environment.keeps_data(environment.default)
-    if environment.probe == environment.default or keeps != environment.keeps_data(environment.probe):
+    keeps, probe = environment.keeps_data(environment.default), environment.probe
+    if probe is not None and (probe == environment.default or keeps != environment.keeps_data(probe)):
         raise error("probe", "must be another environment of the default's retention class")
-    if not environment.all_retained or not all(map(environment.keeps_data, environment.all_retained)):
+    retained = environment.all_retained
+    if environment.retained is not None and not (retained and all(map(environment.keeps_data, retained))):
         raise error("retained", "must name environments that throwaway does not match")
 
 

@@ -42,9 +42,10 @@ from compliance.rules import bind
 from compliance.rules.judging import judge, names
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
+from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.loading import load_assembly, load_template
-from compliance.template.physical_names import DEFAULTS, name_property
+from compliance.template.physical_names import name_property
 from compliance.template.properties import values_at
 from compliance.template.scratch import Scratch
 from compliance.template.source import Lines, converted

@@ -16,6 +16,7 @@ from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes
 from compliance.facts.truth import Truth
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
+from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import (
     NO_VALUE,
     Unknown,
@@ -27,7 +28,7 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS, name_of
+from compliance.template.physical_names import name_of
 from compliance.template.schemas import form_of
 
 ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"

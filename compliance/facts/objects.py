@@ -18,6 +18,7 @@ from compliance.facts.references import denoted, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
+from compliance.template.defaults import default
 from compliance.template.intrinsics import (
     NO_VALUE,
     Dynamic,
@@ -35,7 +36,7 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import DEFAULTS, name_property
+from compliance.template.physical_names import name_property
 from compliance.template.properties import places
 from compliance.template.resolver import names_in_sub
 from compliance.template.schemas import tag_property, takes_tags
@@ -81,12 +82,17 @@ class World:
             self.read(resource, path, value)
             raise Undecided(value.why)
         if value is NO_VALUE:
-            return Absent(self, resource, path)
+            return self.unstated(resource, path)
         if isinstance(value, dict | list):
             return Node(self, resource, path, value)
         if isinstance(value, str | int | float | Ref | Pseudo | Text):
             return Scalar(self, resource, path, value)
         return value
+
+    def unstated(self, resource: Resource, path: str, *, within: bool = True) -> Any:
+        """What a template leaves out: what the service does, where that is known (see `default`)."""
+        own = default(resource.type, path, within=within)
+        return Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
 
     def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
         """What a fact's function gives: resources become things, records keep their place."""
@@ -153,7 +159,7 @@ class Absent(_Placed):
         self.world.read(self.resource, self.path, NO_VALUE)
 
     def get(self, name: str) -> Any:
-        return Absent(self.world, self.resource, f"{self.path}.{name}")
+        return self.world.unstated(self.resource, f"{self.path}.{name}", within=False)
 
     def has(self, name: str) -> bool:
         self._noted()
@@ -190,7 +196,7 @@ class Node(_Placed):
         if isinstance(self.value, list):
             raise Failed(f"{self.path} is a list, which has no {name}")
         if name not in self.value:
-            return Absent(self.world, self.resource, f"{self.path}.{name}".lstrip("."))
+            return self.world.unstated(self.resource, f"{self.path}.{name}".lstrip("."))
         return self._child(name, self.value[name])
 
     def has(self, name: str) -> bool:
@@ -383,7 +389,8 @@ class Scalar(_Placed):
             written.append(argument.plain() if isinstance(argument, Host) else argument)
         answers = {_TESTS[name](*texts) for texts in self._samples_of(written)}
         if len(answers) != 1:
-            raise Undecided(f"{show(self.value)} is not known before the deployment")
+            open_ = next(value for value in written if not isinstance(value, str))
+            raise Undecided(f"{show(open_)} is not known before the deployment")
         return answers.pop()
 
     def _samples(self, parts: Iterable[Part]) -> list[str]:
@@ -393,6 +400,7 @@ class Scalar(_Placed):
     def _samples_of(self, values: Sequence[Value]) -> list[tuple[str, ...]]:
         """What these texts may become together: one reference is one text wherever it stands."""
         texts = [list(parts_of(value)) for value in values]
+        literal = " ".join(part for parts in texts for part in parts if isinstance(part, str))
         made: list[dict[Part, str]] = [{}]
         for part in dict.fromkeys(part for parts in texts for part in parts):
             match part:
@@ -400,6 +408,8 @@ class Scalar(_Placed):
                     raise Undecided(why)
                 case Pseudo(name=name):
                     choices: Sequence[str] = _SAMPLES.get(name, ("a-Name1", "Z9"))
+                    if name in _WRITTEN:  # it may be the one that stands beside it
+                        choices = (*dict.fromkeys(_WRITTEN[name].findall(literal)), *choices)
                 case Ref():
                     choices = ("a-Name1", "Z9")  # what CloudFormation makes up
                 case _:
@@ -423,12 +433,15 @@ _TESTS: Mapping[str, Callable[..., bool]] = {
 }
 _FORMS = {
     "AWS::AccountId": r"\d{12}",
-    "AWS::Region": "[a-z]{2}(-[a-z]+)+-[0-9]",
+    "AWS::Region": "[a-z]{2}(?:-[a-z]+)+-[0-9]",
     "AWS::Partition": "aws[a-z-]*",
     "AWS::URLSuffix": "[a-z0-9.-]+",
     "AWS::StackName": "[A-Za-z0-9-]+",
     "AWS::StackId": ".+",
 }
+
+
+_WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
 
 
 class Record(Host):
@@ -466,7 +479,7 @@ class Record(Host):
                 self.world.read(holder, path, found)
             raise Undecided(found.why)
         if holder is not None and name not in ("resource", "property", "path"):
-            self.world.read(holder, path, found)
+            self.world.read(holder, path, _readable(found))
         return self._wrapped(found, holder, path)
 
     def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
@@ -483,6 +496,13 @@ class Record(Host):
 
     def equals(self, other: Any) -> bool:
         return isinstance(other, Record) and self.value == other.value
+
+
+def _readable(found: Any) -> Any:
+    """What a fact holds, as a trace shows it: resources by their names."""
+    if isinstance(found, tuple):
+        return [_readable(item) for item in found]
+    return found.logical_id if isinstance(found, Resource) else found
 
 
 def fields_of(type_: type) -> frozenset[str]:
@@ -513,11 +533,7 @@ class Thing(Host):
     def get(self, name: str) -> Any:
         if name in ATTRIBUTES:
             return ATTRIBUTES[name](self)
-        value = self.resource.get(name)
-        default = DEFAULTS.get((self.resource.type, name), NO_VALUE)
-        if value is NO_VALUE and default is not NO_VALUE:
-            return Scalar(self.world, self.resource, name, default, default=True)
-        return self.world.wrap(value, self.resource, name)
+        return self.world.wrap(self.resource.get(name), self.resource, name)
 
     def has(self, name: str) -> bool:
         if name in ATTRIBUTES:

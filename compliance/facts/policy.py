@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from compliance.facts.patterns import covers_action
 from compliance.facts.references import arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, some
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Unknown
+from compliance.template.intrinsics import Unknown, to_list
 
 Texts = tuple[str | Unknown, ...]
 ROLE = "AWS::IAM::Role"
@@ -69,7 +70,7 @@ class PolicyStatement(msgspec.Struct, frozen=True):
 def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
     """The statements of a role's policies, or of a policy; of anything else, of the policies on it."""
     if resource.type == ROLE:
-        found = iam.role_statements(assembly, resource)
+        found = (*iam.role_statements(assembly, resource), *_without_bounds(assembly, resource))
         return [_read(statement) for statement in found]
     if resource.type in iam.POLICIES:
         return [
@@ -77,6 +78,18 @@ def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
             for s in iam.statements(assembly, resource, resource.get("PolicyDocument"), "PolicyDocument")
         ]
     return [_read(statement) for statement in policies_on(assembly, resource)]
+
+
+def _without_bounds(assembly: Assembly, role: Resource) -> Iterator[iam.Statement]:
+    """What of AWS's own managed policies allows everything, or all of a service.
+
+    Of these no template shows a statement. Which others a role may have is for `ManagedPolicyArns` to say.
+    """
+    path = "ManagedPolicyArns"
+    for arn in to_list(role.get(path)):
+        for found in iam.managed_statements(assembly, role, [arn], path):
+            if found.not_actions or "*" in found.actions or (assembly.text(arn) or "").endswith("FullAccess"):
+                yield found
 
 
 def trust(assembly: Assembly, role: Resource) -> list[PolicyStatement]:

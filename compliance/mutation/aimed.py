@@ -31,8 +31,9 @@ from compliance.rules.runtime import Runtime
 from compliance.rules.wiring import FailureTarget, Outputs, OwnRole, Redrive, Reference
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
+from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
-from compliance.template.physical_names import DEFAULTS, elsewhere, name_of, name_property
+from compliance.template.physical_names import elsewhere, name_of, name_property
 from compliance.template.properties import Test
 from compliance.template.schemas import takes_tags
 
@@ -237,7 +238,7 @@ def ratio(check: Ratio, case: Case) -> Iterator[Aim]:
     wanted = (check.at_least * base + plus) * check.factor
     yield Aim(f"{left_path} a little too low", left, put(left, left_path, int(wanted) - 1))
     yield Aim(f"{left_path} as {of_path}", left, put(left, left_path, base))
-    if (DEFAULTS.get((left.type, left_path)) or 0) < wanted:
+    if (to_number(DEFAULTS.get((left.type, left_path))) or 0) < wanted:
         yield Aim(f"drop {left_path}", left, drop(left, left_path))
     high = int(least / check.factor / check.at_least) + 1
     yield Aim(f"{of_path} a little too high", of, put(of, of_path, high))

@@ -292,6 +292,8 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
     wiring = case.wiring
     if not environment.keeps_data(case.environment):
+        if not environment.all_retained:
+            raise Undecided("the document names no environment that keeps its data")
         wiring = elsewhere(case, environment.all_retained[0])
     tally = Tally()
     for name in check.of:

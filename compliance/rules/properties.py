@@ -12,9 +12,9 @@ from compliance.facts.wiring import TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
+from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import NO_VALUE, Value, show, to_list, to_number
 from compliance.template.paths import Place
-from compliance.template.physical_names import DEFAULTS
 from compliance.template.properties import Test, meets, passes, places, same, values_at
 
 

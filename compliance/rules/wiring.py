@@ -16,6 +16,7 @@ from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfi
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import NESTED_STACK, Resource
+from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import (
     NO_VALUE,
     Ref,
@@ -27,7 +28,6 @@ from compliance.template.intrinsics import (
     to_list,
     to_number,
 )
-from compliance.template.physical_names import DEFAULTS
 
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
 NO_USERS = (*POLICIES, NESTED_STACK)

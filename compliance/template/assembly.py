@@ -39,6 +39,10 @@ from compliance.template.wellformed import check_template
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
 # What stands at a place of a `Form`'s pattern, apart from name and path.
 OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
+# Services whose ARNs have no region, and some of them no account.
+WITHOUT_REGION = frozenset(
+    ("CloudFront", "GlobalAccelerator", "IAM", "NetworkManager", "Organizations", "Route53", "S3", "WAFv2")
+)
 NESTED_STACK = "AWS::CloudFormation::Stack"
 _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 
@@ -255,6 +259,17 @@ class Stack:
 
     def expand(self, ref: Ref) -> Value:
         return self.assembly.expand(ref)
+
+    def arn_pieces(self, ref: Ref) -> list[Value] | None:
+        resource = self.assembly.resource(ref)
+        kind = gives(resource.type, ref.attribute) if resource else None
+        if resource is None or kind is None or kind.form != "arn":
+            return None
+        why = Unknown(f"a part of the ARN of {resource.logical_id}")
+        service = resource.type.split("::")[1]
+        places = (REGION.name, ACCOUNT.name) if service not in WITHOUT_REGION else ()
+        bound = [resource.stack.pseudo(name) for name in places] or [why, why]
+        return ["arn", resource.stack.pseudo("AWS::Partition"), why, *bound, why]
 
     def attribute(self, logical_id: str, attribute: str) -> Value:
         resource = self._all.get(logical_id)

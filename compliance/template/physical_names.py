@@ -95,21 +95,6 @@ def name_of(type_: str) -> str:
     return name_property(type_) or "Name"
 
 
-# What the service does where a template says nothing: seconds, counts.
-DEFAULTS: Mapping[tuple[str, str], int | bool] = {
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sqs-queue.html
-    ("AWS::SQS::Queue", "VisibilityTimeout"): 30,
-    ("AWS::SQS::Queue", "MessageRetentionPeriod"): 345_600,
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-function.html
-    ("AWS::Lambda::Function", "Timeout"): 3,
-    ("AWS::Lambda::Function", "MemorySize"): 128,
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-eventsourcemapping.html
-    ("AWS::Lambda::EventSourceMapping", "Enabled"): True,
-    ("AWS::Lambda::EventSourceMapping", "MaximumBatchingWindowInSeconds"): 0,
-    ("AWS::Lambda::EventSourceMapping", "MaximumRetryAttempts"): -1,
-    ("AWS::Lambda::EventSourceMapping", "MaximumRecordAgeInSeconds"): -1,
-}
-
 # Types that keep some of a resource's settings in each item of a list: a global table, by replica.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html
 KEPT_IN_ITEMS: Mapping[str, str] = {"AWS::DynamoDB::GlobalTable": "Replicas.*"}

@@ -62,6 +62,9 @@ class Scope(Protocol):
     def expand(self, ref: Ref) -> Value:
         """A reference as text, as far as the resource's physical name is known."""
 
+    def arn_pieces(self, ref: Ref) -> list[Value] | None:
+        """What stands between the colons of an ARN, as far as its resource tells; None where it is no ARN."""
+
     def attribute(self, logical_id: str, attribute: str) -> Value:
         """An attribute of a resource: a Ref, or a nested stack's output."""
 
@@ -261,6 +264,8 @@ class Resolver:
             return None
         value = self.resolve(argument[1])
         pieces = self._pieces(argument[0], value)
+        if pieces is None and argument[0] == ":" and isinstance(value, Ref):
+            pieces = self._scope.arn_pieces(value)
         if pieces is not None:
             return pieces
         unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
