@@ -49,6 +49,15 @@ POLICIES_OF: Mapping[str, Mapping[str, str]] = {
     "AWS::SNS::Topic": {"AWS::SNS::TopicPolicy": "Topics", "AWS::SNS::TopicInlinePolicy": "TopicArn"},
     "AWS::Kinesis::Stream": {"AWS::Kinesis::ResourcePolicy": "ResourceArn"},
     "AWS::SecretsManager::Secret": {"AWS::SecretsManager::ResourcePolicy": "SecretId"},
+    "AWS::Events::EventBus": {
+        "AWS::Events::EventBusPolicy": "EventBusName",
+        "AWS::EventsV2::ResourcePolicy": "EventBusArn",
+    },
+    "AWS::Lambda::Function": {"AWS::Lambda::ResourcePolicy": "ResourceArn"},
+    "AWS::MSK::Cluster": {"AWS::MSK::ClusterPolicy": "ClusterArn"},
+    "AWS::S3Express::DirectoryBucket": {"AWS::S3Express::BucketPolicy": "Bucket"},
+    "AWS::S3Tables::TableBucket": {"AWS::S3Tables::TableBucketPolicy": "TableBucketARN"},
+    "AWS::SSM::Parameter": {"AWS::SSM::ResourcePolicy": "ResourceArn"},
 }
 
 

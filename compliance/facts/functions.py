@@ -7,7 +7,6 @@ gives, so that a misspelt field is refused when the document is read.
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,16 +16,14 @@ import msgspec
 from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, code, dynamic, events, keys, network, policy
 from compliance.facts.elements import elements
+from compliance.facts.json_text import parsed
 from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World, names_in_template
 from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     Ref,
-    Unknown,
     Value,
-    join,
-    parts_of,
     refs_in,
     show,
     to_number,
@@ -169,39 +166,6 @@ def _json(value: Any) -> Any:
     if not isinstance(value, Scalar):
         return parsed(value) if isinstance(value, str) else value
     return value.world.wrap(parsed(value.value), value.resource, value.path)
-
-
-def parsed(value: Value) -> Value:
-    """A JSON text as data; what is no literal in it stays a reference. Unknown where it is no JSON."""
-    parts = parts_of(value)
-    marked = ""
-    for index, part in enumerate(parts):
-        # What stands where no text is (a number by reference) becomes one.
-        within = len(re.findall(r'(?<!\\)(?:\\\\)*"', marked)) % 2
-        mark = f"\ue000{index}\ue001"
-        marked += part if isinstance(part, str) else mark if within else f'"{mark}"'
-    try:
-        return _unmarked(json.loads(marked), parts)
-    except ValueError:
-        unknown = next((part.why for part in parts if isinstance(part, Unknown)), None)
-        if unknown is None:
-            raise Failed(f"{show(value)[:60]} is no JSON") from None
-        return Unknown(unknown)
-
-
-def _unmarked(data: Any, parts: tuple[Any, ...]) -> Value:
-    if isinstance(data, str):
-        pieces = re.split("\ue000(\\d+)\ue001", data)
-        return (
-            join(parts[int(piece)] if index % 2 else piece for index, piece in enumerate(pieces))
-            if len(pieces) > 1
-            else data
-        )
-    if isinstance(data, list):
-        return [_unmarked(item, parts) for item in data]
-    if isinstance(data, dict):
-        return {key: _unmarked(item, parts) for key, item in data.items()}
-    return data
 
 
 class Version(Host):
@@ -372,7 +336,7 @@ def _may(caller: Any, action: Any, on: Any) -> Any:
         holder = answer.statement
         thing.world.read(holder.resource, holder.property, answer.why)
     else:
-        thing.world.read(thing.resource, "", answer.why)
+        thing.world.read(thing.resource, f"may {what} on {on}", answer.why)
     return thing.world.fact(answer.allowed, thing.resource)
 
 

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -225,13 +226,28 @@ def _every_statement(assembly: Assembly) -> Sequence[Statement]:
 
 def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
     for resource in holders:
-        for path, document in _documents(resource.properties, ""):
+        for path, document in _documents(_with_statement(resource), ""):
             for statement in statements(assembly, resource, document, path):
                 if statement.principals or statement.not_principals or statement.unknown:
                     yield statement
 
 
-def _documents(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+def _with_statement(resource: Resource) -> Mapping[str, Value]:
+    """A resource's properties; an event bus's policy may say by some of them what its statement says.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
+    """
+    stated = resource.properties
+    if resource.type != "AWS::Events::EventBusPolicy" or "Statement" in stated:
+        return stated
+    said = {name: stated[name] for name in ("Action", "Principal") if name in stated}
+    test = stated.get("Condition", {})
+    if isinstance(test, dict) and test:
+        test = {show(test.get("Type")): {show(test.get("Key")): test.get("Value")}}
+    return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **said}}
+
+
+def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
     """Every policy document within a resource's properties, with its path."""
     if isinstance(value, dict):
         if "Statement" in value:

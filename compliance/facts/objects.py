@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from compliance.cel import Failed, Host, did_you_mean, patterns
+from compliance.facts.json_text import parsed
 from compliance.facts.references import denoted, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -92,7 +93,9 @@ class World:
     def unstated(self, resource: Resource, path: str, *, within: bool = True) -> Any:
         """What a template leaves out: what the service does, where that is known (see `default`)."""
         own = default(resource.type, path, within=within)
-        return Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
+        return (
+            Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
+        )
 
     def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
         """What a fact's function gives: resources become things, records keep their place."""
@@ -336,6 +339,21 @@ class Scalar(_Placed):
             return any(patterns.fullmatch(form, text) is not None for text in self._samples(theirs))
         except ValueError as error:
             raise Undecided(str(error)) from None
+
+    def _opened(self) -> Any:
+        """What a JSON text holds, where a property takes an object as text, too: a queue's RedrivePolicy."""
+        first = next(iter(parts_of(self.value)), None) if isinstance(self.value, str | Text) else None
+        if not isinstance(first, str) or not first.lstrip().startswith("{"):
+            return None
+        return self.world.wrap(parsed(self.value), self.resource, self.path)
+
+    def get(self, name: str) -> Any:
+        opened = self._opened()
+        return super().get(name) if opened is None else opened.get(name)
+
+    def has(self, name: str) -> bool:
+        opened = self._opened()
+        return super().has(name) if opened is None else opened.has(name)
 
     def plain(self) -> Any:
         self._noted()

@@ -14,10 +14,11 @@ from compliance.facts.patterns import covers_action
 from compliance.facts.references import arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, some
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Unknown, to_list
+from compliance.template.intrinsics import Ref, Unknown, to_list
 
 Texts = tuple[str | Unknown, ...]
 ROLE = "AWS::IAM::Role"
+TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 
 
 class PolicyStatement(msgspec.Struct, frozen=True):
@@ -126,7 +127,8 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
         return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
     if not isinstance(on, Resource):
         return may(assembly, role, action, on)
-    answers = [may(assembly, role, action, text) for text in _arns(assembly, role, on)]
+    arns = _stream_arns(assembly, on, action) or _arns(assembly, role, on)
+    answers = [may(assembly, role, action, text) for text in arns]
     if len(answers) > 2 and (
         denied := next((a for a in answers if a.statement and not a.statement.allow), None)
     ):
@@ -134,6 +136,17 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
     best = [answer for answer in answers if answer.allowed is True]
     best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
     return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
+
+
+STREAM_ACTIONS = ("dynamodb:describestream", "dynamodb:getrecords", "dynamodb:getsharditerator")
+
+
+def _stream_arns(assembly: Assembly, table: Resource, action: str) -> list[str]:
+    """The ARN of a table's stream, where the action is one on streams: there is none on the table then."""
+    if table.type not in TABLES or action.lower() not in STREAM_ACTIONS:
+        return []
+    text = assembly.text(Ref(table.stack.name, table.logical_id, "StreamArn"))
+    return [text] if text else []
 
 
 def _arns(assembly: Assembly, role: Resource, resource: Resource) -> list[str]:

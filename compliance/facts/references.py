@@ -16,7 +16,7 @@ from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalars_in
 from compliance.template.paths import values
-from compliance.template.physical_names import FORMS, name_of
+from compliance.template.physical_names import FORMS, name_of, name_property
 
 FUNCTION = "AWS::Lambda::Function"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
@@ -83,7 +83,12 @@ def denoted(assembly: Assembly, value: Value, *types: str, forms: Forms = ANY) -
 
 def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *types: str) -> Resource | None:
     """The resource that a value at a property denotes, by a kind of text that the property wants."""
-    return denoted(assembly, value, *types, forms=wanted(holder.type, path))
+    forms = wanted(holder.type, path)
+    if found := denoted(assembly, value, *types, forms=forms):
+        return found
+    text = assembly.text(value) if not forms or "name" in forms else None
+    named = [r for r in assembly.once(_by_stated_name).get(text or "", ()) if r.type in types]
+    return named[0] if len(named) == 1 else None
 
 
 def misfit(assembly: Assembly, value: Value, forms: Forms, *types: str) -> str | None:
@@ -124,7 +129,49 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return function, "arn" if ":function:" in text else "name"
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
+    written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
+    return (written, "arn") if written else None
+
+
+# What an ARN calls a service or a kind of resource, where the type's name has another word for it.
+_SERVICES = {
+    "cognito-idp": "cognito",
+    "elasticfilesystem": "efs",
+    "es": "opensearchservice",
+    "firehose": "kinesisfirehose",
+    "kafka": "msk",
+    "states": "stepfunctions",
+}
+_KINDS = {"db": "dbinstance", "subgrp": "dbsubnetgroup", "pg": "dbparametergroup"}
+
+
+def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resource | None:
+    """The resource of which an ARN with its name is written out, of a type that has no form in `FORMS`."""
+    named = assembly.once(_by_stated_name)
+    rest = arn[len(arn) - len((_flat(arn).split(":", 5) + [""] * 5)[5]) :]
+    kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
+    kind = _KINDS.get(kind, kind)
+    for start in (0, *(match.end() for match in re.finditer("[/:]", rest))):
+        name = rest[start:]
+        of_types = (resource for resource in named.get(name, ()) if resource.type in types)
+        fits = [resource for resource in of_types if _is_of(arn, resource, by_ref=name.startswith("${"))]
+        fits = [r for r in fits if not start or kind in r.type.rpartition("::")[2].lower()]
+        if fits:
+            return fits[0] if len(fits) == 1 else None
     return None
+
+
+def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
+    """Resources by their names, and by what `Ref` gives, which stands in ARNs too."""
+    found: dict[str, list[Resource]] = {}
+    for resource in assembly.resources():
+        if resource.type in FORMS:
+            continue
+        path = name_property(resource.type)
+        for name in {path and assembly.text(resource.get(path)), assembly.text(resource.ref)}:
+            if name:
+                found.setdefault(name, []).append(resource)
+    return found
 
 
 def arn_of(resource: Resource) -> Ref:
@@ -171,12 +218,18 @@ def holder_of(assembly: Assembly, arn: str) -> Resource | None:
     return found[arn]
 
 
-def _is_of(arn: str, resource: Resource) -> bool:
-    """Whether an ARN is of the service, the region and the account that a resource is in."""
+def _is_of(arn: str, resource: Resource, *, by_ref: bool = False) -> bool:
+    """Whether an ARN is of the service, the region and the account that a resource is in.
+
+    `by_ref`: a reference to the resource stands in it, so that region and account are its own.
+    """
     pieces = _flat(arn).split(":", 5)
-    if len(pieces) < 6 or pieces[2] != resource.type.split("::")[1].lower():
+    service = resource.type.split("::")[1].lower() if "::" in resource.type else ""
+    if len(pieces) < 6 or _SERVICES.get(pieces[2], pieces[2]) != service:
         return False
     pseudo, text = resource.stack.pseudo, resource.stack.assembly.text
+    if by_ref:
+        return True
     own = (_flat(text(pseudo(f"AWS::{name}")) or "") for name in ("Region", "AccountId"))
     return all(piece in ("", "*", name) for piece, name in zip(pieces[3:5], own, strict=True))
 

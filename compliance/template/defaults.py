@@ -93,6 +93,19 @@ _BY_TYPE: Mapping[str, Mapping[str, Default]] = {
         "Timeout": 3,
         "TracingConfig.Mode": "PassThrough",
     },
+    "AWS::MSK::Cluster": {
+        "EncryptionInfo.EncryptionInTransit.ClientBroker": "TLS",
+        "EncryptionInfo.EncryptionInTransit.InCluster": True,
+        "EnhancedMonitoring": "DEFAULT",
+    },
+    "AWS::OpenSearchService::Domain": {
+        "AdvancedSecurityOptions.InternalUserDatabaseEnabled": False,
+        "ClusterConfig.DedicatedMasterEnabled": False,
+        "ClusterConfig.ZoneAwarenessEnabled": False,
+        "DomainEndpointOptions.EnforceHTTPS": False,
+        "EncryptionAtRestOptions.Enabled": False,
+        "NodeToNodeEncryptionOptions.Enabled": False,
+    },
     "AWS::Pipes::Pipe": {"DesiredState": "RUNNING"},
     "AWS::RDS::DBCluster": {
         "CopyTagsToSnapshot": False,
