@@ -336,7 +336,7 @@ def _may(caller: Any, action: Any, on: Any) -> Any:
         holder = answer.statement
         thing.world.read(holder.resource, holder.property, answer.why)
     else:
-        thing.world.read(thing.resource, f"may {what} on {on}", answer.why)
+        thing.world.read(thing.resource, "", f"may {what} on {on}: {answer.why}")
     return thing.world.fact(answer.allowed, thing.resource)
 
 

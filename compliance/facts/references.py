@@ -87,7 +87,7 @@ def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *t
     if found := denoted(assembly, value, *types, forms=forms):
         return found
     text = assembly.text(value) if not forms or "name" in forms else None
-    named = [r for r in assembly.once(_by_stated_name).get(text or "", ()) if r.type in types]
+    named = [r for r in assembly.cached(_by_stated_name).get(text or "", ()) if r.type in types]
     return named[0] if len(named) == 1 else None
 
 
@@ -147,7 +147,7 @@ _KINDS = {"db": "dbinstance", "subgrp": "dbsubnetgroup", "pg": "dbparametergroup
 
 def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resource | None:
     """The resource of which an ARN with its name is written out, of a type that has no form in `FORMS`."""
-    named = assembly.once(_by_stated_name)
+    named = assembly.cached(_by_stated_name)
     rest = arn[len(arn) - len((_flat(arn).split(":", 5) + [""] * 5)[5]) :]
     kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
     kind = _KINDS.get(kind, kind)

@@ -1,0 +1,166 @@
+"""The same fact in another spelling: what a service does by itself, ARNs and names written out, policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from predicate import judged, verdict
+
+from compliance.template.defaults import DEFAULTS, default
+from compliance.template.schemas import is_known, problem
+
+TEMPLATE = """\
+Resources:
+  Images: {Type: AWS::ECR::Repository, Properties: {RepositoryName: team/web}}
+  Task:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      ContainerDefinitions:
+        - Name: web
+          Image: !Sub
+            - "${Account}.dkr.ecr.${Region}.${AWS::URLSuffix}/${Images}:1.2"
+            - {Account: !Select [4, !Split [":", !GetAtt Images.Arn]], Region: !Select [3, !Split [":", !GetAtt Images.Arn]]}
+  Service: {Type: AWS::ECS::Service, Properties: {TaskDefinition: !Ref Task}}
+  Table: {Type: AWS::DynamoDB::Table, Properties: {StreamSpecification: {StreamViewType: KEYS_ONLY}}}
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: orders}}
+  Open: {Type: AWS::Events::EventBusPolicy, Properties: {EventBusName: orders, StatementId: a, Principal: "*", Action: "events:PutEvents"}}
+  Vault: {Type: AWS::Backup::BackupVault, Properties: {BackupVaultName: kept}}
+  Files: {Type: AWS::EFS::FileSystem, Properties: {}}
+  Point: {Type: AWS::EFS::AccessPoint, Properties: {FileSystemId: !Ref Files}}
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties: {RedrivePolicy: !Sub '{"maxReceiveCount": 3, "deadLetterTargetArn": "${Dead.Arn}"}'}
+  Dead: {Type: AWS::SQS::Queue}
+  Plan:
+    Type: AWS::Backup::BackupPlan
+    Properties:
+      BackupPlan:
+        BackupPlanName: p
+        BackupPlanRule:
+          - {RuleName: a, TargetBackupVault: v, CopyActions: [{DestinationBackupVaultArn: !Sub "arn:aws:backup:${AWS::Region}:${AWS::AccountId}:backup-vault:kept"}]}
+          - {RuleName: b, TargetBackupVault: v, CopyActions: [{DestinationBackupVaultArn: "arn:aws:backup:eu-west-1:111122223333:backup-vault:kept"}]}
+  Worker:
+    Type: AWS::Lambda::Function
+    Properties:
+      Code: {ZipFile: x}
+      Role: !GetAtt Admin.Arn
+      FileSystemConfigs: [{Arn: !Sub "arn:${AWS::Partition}:elasticfilesystem:eu-west-1:111122223333:access-point/${Point}", LocalMountPath: /mnt/x}]
+  Admin:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {AWS: "arn:aws:iam::111122223333:root"}, Action: "sts:AssumeRole"}]}
+      ManagedPolicyArns: ["arn:aws:iam::aws:policy/AdministratorAccess"]
+  Reader:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      ManagedPolicyArns: ["arn:aws:iam::aws:policy/AmazonS3FullAccess"]
+  Piped:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      ManagedPolicyArns: [!Sub "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: "dynamodb:GetRecords", Resource: !GetAtt Table.StreamArn}]}}]
+  Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: x}}
+  Alias: {Type: AWS::Route53::RecordSet, Properties: {Name: x, Type: A}}
+"""  # noqa: E501
+SUBJECTS: dict[str, Any] = {
+    name.lower(): {"type": type_, "about": "one of them", "where": f"self.logical_id == '{name}'"}
+    for name, type_ in {
+        "Images": "AWS::ECR::Repository",
+        "Task": "AWS::ECS::TaskDefinition",
+        "Service": "AWS::ECS::Service",
+        "Table": "AWS::DynamoDB::Table",
+        "Bus": "AWS::Events::EventBus",
+        "Vault": "AWS::Backup::BackupVault",
+        "Files": "AWS::EFS::FileSystem",
+        "Point": "AWS::EFS::AccessPoint",
+        "Queue": "AWS::SQS::Queue",
+        "Dead": "AWS::SQS::Queue",
+        "Plan": "AWS::Backup::BackupPlan",
+        "Worker": "AWS::Lambda::Function",
+        "Admin": "AWS::IAM::Role",
+        "Reader": "AWS::IAM::Role",
+        "Piped": "AWS::IAM::Role",
+        "Cache": "AWS::ElastiCache::ReplicationGroup",
+        "Alias": "AWS::Route53::RecordSet",
+    }.items()
+}
+COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVaultArn"
+
+
+@pytest.mark.parametrize(
+    ("subject", "that", "status"),
+    [
+        # What the service does by itself counts, below the root and below what is not stated, too.
+        ("task", "self.ContainerDefinitions.all(c, !c.Privileged)", "pass"),
+        ("task", "self.ContainerDefinitions.all(c, c.ReadonlyRootFilesystem)", "fail"),
+        ("task", "self.ContainerDefinitions.all(c, !has(c.Privileged))", "pass"),
+        ("service", "!self.EnableExecuteCommand", "pass"),
+        ("table", "!self.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled", "pass"),
+        ("cache", "!self.TransitEncryptionEnabled", "pass"),  # by the schema
+        ("alias", "self.AliasTarget.EvaluateTargetHealth == null", "pass"),  # of what is not there
+        ("service", "!self.EnableFaultInjectionX || true", "refused"),
+        # The parts of an ARN by reference are known up to its name.
+        ("task", "self.ContainerDefinitions.all(c, !c.Image.endsWith(':latest'))", "pass"),
+        ("task", "self.ContainerDefinitions.all(c, refers(c.Image, images))", "pass"),
+        ("task", "self.ContainerDefinitions.all(c, c.Image.endsWith('team/web:1.2'))", "pass"),
+        # An ARN, a name that is written out, or has a reference in it.
+        ("plan", f"target({COPY.format(0)}) == vault && {COPY.format(0)} == vault", "pass"),
+        ("plan", f"{COPY.format(1)} == vault", "fail"),
+        ("worker", "self.FileSystemConfigs[0].Arn == point", "pass"),
+        ("worker", "self.FileSystemConfigs[0].Arn == files", "fail"),
+        ("bus", "statements(self).all(s, !('*' in s.principals))", "fail"),
+        ("bus", "size(statements(self)) == 1", "pass"),
+        # An object as JSON text.
+        ("queue", "self.RedrivePolicy.maxReceiveCount == 3", "pass"),
+        ("queue", "self.RedrivePolicy.deadLetterTargetArn == dead", "pass"),
+        ("queue", "has(self.RedrivePolicy.maxReceiveCount)", "pass"),
+        # AWS's own policies without bounds count among a role's statements; of the others `may` tells.
+        ("admin", "statements(self).all(s, !('*' in s.actions))", "fail"),
+        ("reader", "statements(self).all(s, !('*' in s.actions))", "not_assessed"),
+        ("piped", "size(statements(self)) == 1 && may(self, 'logs:PutLogEvents', '*')", "pass"),
+        # A call on streams is one on the table's stream.
+        ("piped", "may(self, 'dynamodb:GetRecords', table) && !may(self, 'dynamodb:GetItem', table)", "pass"),
+        # The account that is not known may be the one written out beside it.
+        ("admin", "trust(self).all(s, s.principals.all(p, p.contains(self.account)))", "not_assessed"),
+        ("admin", "trust(self).all(s, s.principals.all(p, p.contains(self.region)))", "fail"),
+    ],
+)  # fmt: skip
+def test_a_fact_is_the_same_however_it_is_spelled(
+    tmp_path: Path, subject: str, that: str, status: str
+) -> None:
+    check = {"each": subject, "that": that}
+    if status == "refused":
+        with pytest.raises(Exception, match="has no property"):
+            verdict(tmp_path, TEMPLATE, check, subjects=SUBJECTS)
+        return
+    assert verdict(tmp_path, TEMPLATE, check, subjects=SUBJECTS) == status
+
+
+def test_what_a_role_may_not_is_named(tmp_path: Path) -> None:
+    that = "may(self, 'dynamodb:GetRecords', table) && may(self, 'dynamodb:PutItem', table)"
+    [result] = judged(tmp_path, TEMPLATE, {"each": "piped", "that": that}, subjects=SUBJECTS)
+    assert "may dynamodb:PutItem on Table: no statement allows it" in result.verdict.evidence[0].found
+
+
+def test_lists_are_shown_as_the_template_has_them(tmp_path: Path) -> None:
+    that = "trust(self).all(s, s.principals == ['a'])"
+    [result] = judged(tmp_path, TEMPLATE, {"each": "admin", "that": that}, subjects=SUBJECTS)
+    assert "[arn:aws:iam::111122223333:root]" in result.verdict.evidence[0].found
+
+
+@pytest.mark.parametrize(("type_", "path"), DEFAULTS, ids=lambda part: str(part))
+def test_a_default_is_of_a_property_that_there_is(type_: str, path: str) -> None:
+    assert is_known(type_)
+    assert problem(type_, path) is None
+
+
+def test_what_the_schemas_say_counts_within_what_is_stated() -> None:
+    path = "AliasTarget.EvaluateTargetHealth"
+    assert default("AWS::Route53::RecordSet", path, within=True) is False
+    assert default("AWS::Route53::RecordSet", path, within=False) is None
+    assert default("AWS::CloudFront::Distribution", "DistributionConfig.WebACLId", within=True) is None
+    assert default("AWS::Logs::LogGroup", "LogGroupClass", within=True) == "STANDARD"
