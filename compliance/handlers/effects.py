@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 TOLERANCE = timedelta(minutes=15)
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Unit(msgspec.Struct, frozen=True, dict=True):
     """One thing that a call changes.
 
     `kind` is the operation for one thing (dynamodb:PutItem of a BatchWriteItem), `target` the table, bucket,
@@ -35,7 +36,7 @@ class Unit(msgspec.Struct, frozen=True):
     value: JSON
     call: Call
 
-    @property
+    @cached_property
     def text(self) -> str:
         return json.dumps(self.value, ensure_ascii=False)
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,12 +85,18 @@ def compiled(
     let: Mapping[str, str], expect: Sequence[str]
 ) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
     """The expressions of a scenario; one of `let` may use those before it. Raises cel.SyntaxProblem."""
-    names = list(NAMES)
+    names = tuple(NAMES)
     own: dict[str, cel.Expression] = {}
     for name, text in let.items():
-        own[name] = cel.compile(text, names, FUNCTIONS)
-        names.append(name)
-    return own, [cel.compile(text, names, FUNCTIONS) for text in expect]
+        own[name] = _expression(text, names)
+        names += (name,)
+    return own, [_expression(text, names) for text in expect]
+
+
+@lru_cache(2**10)
+def _expression(text: str, names: tuple[str, ...]) -> cel.Expression:
+    """Compiled once: a scenario's predicates are put to each of its plays."""
+    return cel.compile(text, names, FUNCTIONS)
 
 
 def time_of_day(text: str) -> datetime:

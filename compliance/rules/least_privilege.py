@@ -94,10 +94,15 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
             role = case.wiring.role_of(function)
             if role is None:
                 raise Undecided(f"the role of {function.logical_id} is not in the {case.assembly.kind}")
-            needs = [*_of_code(ran, case), *_of_wiring(function, case)]
-            needs += [of_key for need in needs for of_key in _of_keys(need, case)]
-            _compare(case, case.certain(role), function, needs, tally)
+            needs = _distinct([*_of_code(ran, case), *_of_wiring(function, case)])
+            of_keys = [of_key for need in needs for of_key in _of_keys(need, case)]
+            _compare(case, case.certain(role), function, _distinct([*needs, *of_keys]), tally)
     return tally.verdict()
+
+
+def _distinct(needs: Sequence[Need]) -> list[Need]:
+    """Each need once: a handler that is played a hundred times makes the same call a hundred times."""
+    return list({(n.action, n.target, n.why, n.vital, tuple(n.more.items())): n for n in needs}.values())
 
 
 def _warm_up() -> None:

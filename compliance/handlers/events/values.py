@@ -77,12 +77,12 @@ class Values:
         return self.drawn[name]
 
     def _filled(self, node: JSON) -> JSON:
+        if isinstance(node, str):  # first, and most often without a name: thousands of events are filled
+            return IN_TEXT.sub(lambda match: str(self.value(match[1])), node) if "{{" in node else node
         if isinstance(node, Mapping):
             if "draw" in node and set(node) <= {"draw", "as"}:
                 return self.value(str(node["draw"]))
             return {self._filled(name): self._filled(child) for name, child in node.items()}
         if isinstance(node, list | tuple):
             return [self._filled(child) for child in node]
-        if isinstance(node, str):
-            return IN_TEXT.sub(lambda match: str(self.value(match[1])), node)
         return node

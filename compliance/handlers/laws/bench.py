@@ -144,7 +144,9 @@ def record_text(record: Record, index: int, size: int) -> str:
 
 def clean(text: str, most: int = 400) -> str:
     """What a handler made, fit to be shown: one line, no control characters, no end of text to it."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_line(text))
+    line = one_line(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return truncated(line, most)
 
 
