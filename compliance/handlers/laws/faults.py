@@ -14,7 +14,7 @@ from compliance.handlers.effects import Profile, aside, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
-from compliance.handlers.sandbox import Call, Fault, Outcome
+from compliance.handlers.sandbox import PARTLY, Call, Fault, Outcome
 
 JSON = Any
 SOON = timedelta(minutes=6)  # until what failed comes again
@@ -139,8 +139,6 @@ def no_failure_swallowed(bench: Bench) -> Task:
 
 
 def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
-    from compliance.handlers.sandbox.aws import PARTLY  # only an audit that runs handlers pays for this
-
     size = min(TOGETHER, bench.source.size)
     turn = failing.kind
     kinds = [kind for kind, done in learnt.usual.items() if done]

@@ -103,6 +103,18 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 NOT_STOOD_IN = "NotStoodIn"
+# service, operation: the request's list, the answer's list, the answer's list or number of failures
+BATCHES: Mapping[tuple[str, str], tuple[str, str, str]] = {
+    ("sqs", "SendMessageBatch"): ("Entries", "Successful", "Failed"),
+    ("sqs", "DeleteMessageBatch"): ("Entries", "Successful", "Failed"),
+    ("sqs", "ChangeMessageVisibilityBatch"): ("Entries", "Successful", "Failed"),
+    ("sns", "PublishBatch"): ("PublishBatchRequestEntries", "Successful", "Failed"),
+    ("events", "PutEvents"): ("Entries", "Entries", "FailedEntryCount"),
+    ("kinesis", "PutRecords"): ("Records", "Records", "FailedRecordCount"),
+    ("firehose", "PutRecordBatch"): ("Records", "RequestResponses", "FailedPutCount"),
+}
+# Operations that can fail for some of their entries.
+PARTLY = {*BATCHES, ("dynamodb", "BatchWriteItem"), ("dynamodb", "BatchGetItem"), ("s3", "DeleteObjects")}
 READS = re.compile(
     r"(Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check)"
 )

@@ -12,10 +12,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from compliance.handlers.sandbox import NOT_STOOD_IN, Call, Fault, Given, Invocation, State, Table
+from compliance.handlers.sandbox import (
+    BATCHES,
+    NOT_STOOD_IN,
+    PARTLY,
+    Call,
+    Fault,
+    Given,
+    Invocation,
+    State,
+    Table,
+)
 from compliance.handlers.sandbox.addresses import refuse_address
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
-from compliance.handlers.sandbox.messaging import BATCHES, Messages, partly, refused_entries
+from compliance.handlers.sandbox.messaging import Messages, partly, refused_entries
 from compliance.handlers.sandbox.models import Model, accepted, model_of
 from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
@@ -205,10 +215,6 @@ class Aws:
         others = len(sent.get("TransactItems") or [None])
         reasons = fault.reasons or ("TransactionConflict", *["None"] * (others - 1))
         return cancelled([{"Code": code} for code in reasons])
-
-
-# Operations that can fail for some of their entries.
-PARTLY = {*BATCHES, ("dynamodb", "BatchWriteItem"), ("dynamodb", "BatchGetItem"), ("s3", "DeleteObjects")}
 
 
 def _left_over(

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from compliance.handlers.sandbox import BATCHES
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal
 from compliance.handlers.sandbox.s3 import as_bytes
 
@@ -273,18 +274,6 @@ ANSWERS: Mapping[tuple[str, str], Callable[[Messages, Request], JSON]] = {
         "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/sandbox/sandbox",
         "UserId": "sandbox",
     },
-}
-
-
-# service, operation: the request's list, the answer's list, the answer's list or number of failures
-BATCHES: Mapping[tuple[str, str], tuple[str, str, str]] = {
-    ("sqs", "SendMessageBatch"): ("Entries", "Successful", "Failed"),
-    ("sqs", "DeleteMessageBatch"): ("Entries", "Successful", "Failed"),
-    ("sqs", "ChangeMessageVisibilityBatch"): ("Entries", "Successful", "Failed"),
-    ("sns", "PublishBatch"): ("PublishBatchRequestEntries", "Successful", "Failed"),
-    ("events", "PutEvents"): ("Entries", "Entries", "FailedEntryCount"),
-    ("kinesis", "PutRecords"): ("Records", "Records", "FailedRecordCount"),
-    ("firehose", "PutRecordBatch"): ("Records", "RequestResponses", "FailedPutCount"),
 }
 
 
