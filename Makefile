@@ -5,15 +5,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EMULATOR := .emulator
 EMULATOR_READY := $(EMULATOR)/.ready
+MUTANTS := .mutants
+MUTANTS_READY := $(MUTANTS)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test mutants demo lint format docs site models picture lock clean
+.PHONY: help audit test quick coverage mutants mutants-code demo lint format docs site models picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
+	@echo "make quick   linters, types, and the tests of what differs from main: under a minute"
+	@echo "make coverage  the lines and branches that the tests run, into docs/tests.md"
 	@echo "make demo    the pipeline on an emulator of AWS: an order passes, and one fails"
 	@echo "make mutants change the pipeline in thousands of ways, and show which the requirements see"
+	@echo "make mutants-code  change the gate's own code, and show which changes its tests notice"
 	@echo "make format  rewrite the sources as ruff wants them"
 	@echo "make docs    rewrite the pages of docs/ that are made of code"
 	@echo "make site    the documentation as a site, in site/"
@@ -34,10 +39,10 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The emulator of AWS pins packages that the gate has in other versions.
-$(EMULATOR_READY): requirements-emulator.lock | $(READY)
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(EMULATOR)
-	@$(BIN)/uv pip install --quiet --python $(EMULATOR)/bin/python --require-hashes -r requirements-emulator.lock
+# The emulator of AWS, and the tool that changes code, pin packages that the gate has in other versions.
+$(EMULATOR_READY) $(MUTANTS_READY): .%/.ready: requirements-%.lock | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
 	@touch $@
 
 audit: $(READY)
@@ -46,6 +51,18 @@ audit: $(READY)
 test: $(READY) $(EMULATOR_READY) lint
 	$(BIN)/python -m pytest $(ARGS)
 
+# While you work: the linters, the types, and the tests that touch what differs from main.
+quick: $(READY) lint
+	@$(BIN)/python -m tools.quick $(ARGS)
+
+# ARGS names tests, as for pytest; without it the whole suite is measured.
+coverage: $(READY) $(EMULATOR_READY)
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage json --quiet --fail-under=0 -o - | $(BIN)/python -m tools.coverage_page $(ARGS)
+	$(BIN)/coverage report --format=total
+
 demo: $(READY) $(EMULATOR_READY)
 	@$(BIN)/python tests/emulator/demo.py
 
@@ -53,6 +70,10 @@ demo: $(READY) $(EMULATOR_READY)
 mutants: $(READY)
 	@$(BIN)/python -m compliance.mutation $(ARGS)
 	@$(BIN)/python -m compliance.mutation -c handlers=python --handlers-only $(ARGS)
+
+# A sample, by seed: ARGS='rules --per-room 20 --seed 7' changes 20 places of one room.
+mutants-code: $(READY) $(MUTANTS_READY)
+	@$(MUTANTS)/bin/python -m tools.code_mutants $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -86,6 +107,7 @@ lock: $(READY)
 	echo uv | $(COMPILE) - -o requirements-uv.lock
 	$(COMPILE) --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) requirements-emulator.in -o requirements-emulator.lock
+	$(COMPILE) requirements-mutants.in -o requirements-mutants.lock
 
 clean:
-	rm -rf $(VENV) $(EMULATOR) cdk.out site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EMULATOR) $(MUTANTS) cdk.out site .pytest_cache .mypy_cache .ruff_cache
