@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 JSON = Any  # what json.loads gives
+
+SCANNERS = ("cdk-nag", "checkov", "cfn-lint")  # all that a whole audit runs
+Pack = Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"]  # of cdk-nag, by `--pack`
+Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit", "github"]  # of a report
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 class InputError(Exception):

@@ -7,9 +7,8 @@ import pytest
 
 from compliance.auditing import Options, audit
 from compliance.document.requirements import Requirement, load
-from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
+from compliance.model import SCANNERS, Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import place
-from compliance.scanners import NAMES
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +33,7 @@ def test_requirement_is_met(scorecard: Scorecard, requirement: Requirement) -> N
     assert result.verdict.evidence, "a pass has to show what it rests on"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SCANNERS)
 def test_scanner_has_nothing_open(scorecard: Scorecard, name: str) -> None:
     run = next(run for run in scorecard.scanners if run.name == name)
     assert run.evaluated > 0

@@ -38,6 +38,12 @@ class Node(msgspec.Struct):
         for child in self.children:
             yield from child.walk()
 
+    def alike(self, other: Node) -> bool:
+        """Whether another node says the same, wherever it stands."""
+        same = (self.kind, self.value) == (other.kind, other.value)
+        pairs = zip(self.children, other.children, strict=False)
+        return same and len(self.children) == len(other.children) and all(a.alike(b) for a, b in pairs)
+
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # which only errors need

@@ -39,8 +39,8 @@ from compliance.commands.options import (
     input_options,
     target,
 )
-from compliance.model import InputError, Scorecard, Severity
-from compliance.reports import FORMATS, SUFFIXES
+from compliance.model import FORMATS, InputError, Scorecard, Severity
+from compliance.reports import SUFFIXES
 
 if TYPE_CHECKING:
     from compliance.document.base import Base

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from compliance.model import Pack
+
 BASE_KEY = "compliance.base"  # where the context of a command keeps the base
 EXISTING = click.Path(path_type=Path)
-PACKS = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -121,7 +122,7 @@ PACK = click.option(
     "--pack",
     "packs",
     multiple=True,
-    type=click.Choice(PACKS),
+    type=click.Choice(get_args(Pack)),
     help="A further cdk-nag pack; may be repeated.",
 )
 NO_CACHE = click.option(

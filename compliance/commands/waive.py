@@ -13,10 +13,10 @@ from compliance.commands.common import check_output, document_of, say
 from compliance.commands.configured import Configured
 from compliance.commands.options import AS_OF, REQUIREMENTS, WAIVERS
 from compliance.document import waivers as known
-from compliance.model import InputError
+from compliance.model import SCANNERS, InputError
 
 # What a rule's name says of its scanner.
-SCANNERS = {r"CKV\d*_": "checkov", r"[EWI]\d{4}$": "cfn-lint", r"\w[\w.]*-": "cdk-nag"}
+RULES = {r"CKV\d*_": "checkov", r"[EWI]\d{4}$": "cfn-lint", r"\w[\w.]*-": "cdk-nag"}
 SOON = 30  # days
 
 
@@ -25,7 +25,7 @@ SOON = 30  # days
 @click.argument("resource", required=False)
 @click.option("--reason", help="Why the finding may stay: a sentence that a reviewer can judge.")
 @click.option("--expires", metavar="YYYY-MM-DD", help="When it has to be argued anew: within a year.")
-@click.option("--scanner", type=click.Choice(known.SCANNERS), help="[default: by the rule]")
+@click.option("--scanner", type=click.Choice(SCANNERS), help="[default: by the rule]")
 @click.option(
     "--list-expiring",
     type=click.IntRange(0),
@@ -64,7 +64,7 @@ def waive(
     for name, value in (("RULE", rule), ("RESOURCE", resource), ("--reason", reason), ("--expires", expires)):
         if not value:
             raise click.UsageError(f"{name} is missing: a waiver has a rule, a resource, a reason and an end")
-    found = scanner or next((who for form, who in SCANNERS.items() if re.match(form, str(rule))), None)
+    found = scanner or next((who for form, who in RULES.items() if re.match(form, str(rule))), None)
     if found is None:
         raise click.UsageError(f"{rule}: whose rule it is does not show; add --scanner")
     values = {"scanner": found, "rule": rule, "resource": resource, "reason": reason, "expires": expires}

@@ -47,6 +47,10 @@ def explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
     if wrong := re.match(r"Invalid enum value (.*)", message):
         known = _values(_at(inspect.type_info(type_), place))
         return _joined(message, hint(wrong[1].strip("'"), known))
+    if message.startswith("Object missing required field"):
+        return _joined(message, f"it needs {', '.join(_required(_at(inspect.type_info(type_), place)))}")
+    if "matching regex" in message:
+        return next(iter(_descriptions(inspect.type_info(type_), place)), message)
     return message
 
 
@@ -76,6 +80,20 @@ def _below(info: inspect.Type, step: str | int) -> Iterable[inspect.Type]:
     if isinstance(info, inspect.ListType | inspect.VarTupleType):
         return (info.item_type,)
     return ()
+
+
+def _required(infos: Iterable[inspect.Type]) -> list[str]:
+    structs = (info for info in infos if isinstance(info, inspect.StructType))
+    return [field.encode_name for struct in structs for field in struct.fields if field.required]
+
+
+def _descriptions(info: inspect.Type, place: Sequence[str | int]) -> Iterable[str]:
+    """What is said of the text that a place may hold, where its type says it."""
+    *above, last = place
+    for one in _at(info, above):
+        for inner in _below(one, last):
+            if isinstance(inner, inspect.Metadata) and (schema := inner.extra_json_schema):
+                yield f"expected {schema.get('description', 'another text')}"
 
 
 def _fields(infos: Iterable[inspect.Type]) -> list[str]:

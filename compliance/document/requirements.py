@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,26 @@ from compliance.template.source import KeyPath, Lines, converted, read_yaml
 OWN = Path(__file__).parents[1] / "requirements.yaml"
 T = TypeVar("T")
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2,8}-[0-9]{1,4}$")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+Id = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
+        description="up to 40 letters, digits, dots, hyphens and underscores, such as SEC-07",
+    ),
+]
+CategoryId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$",
+        description="up to 40 letters, digits, hyphens and underscores, such as security",
+    ),
+]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9_]*$", description="small letters, digits and underscores, such as dead_letter"
+    ),
+]
 # Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice where a list may stand in its place.
 Names = str | list[Name]
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
@@ -82,7 +100,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A chapter of the document. `gate` says whether it colours the gate; `hardening` counts it apart."""
 
-    id: Name
+    id: CategoryId
     title: Sentence
     gate: bool = True
     hardening: bool = False
@@ -97,7 +115,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     id: Id
-    category: Name
+    category: CategoryId = "requirements"
     title: Sentence
     text: Sentence
     fix: Sentence
@@ -130,12 +148,15 @@ Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^[^*]{3}")]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole document, as it stands in the file."""
+    """A whole document, as it stands in the file.
+
+    Without `categories`, each name that a requirement gives as its category is one.
+    """
 
     version: int
     title: Sentence
     environment: Environment = Environment()
-    categories: Annotated[list[Category], msgspec.Meta(min_length=1)]
+    categories: list[Category] = []
     subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     requirements: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
     events: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
@@ -148,7 +169,8 @@ class Document:
     def __init__(self, path: Path, file: File, lines: Lines) -> None:
         self.path, self._lines = path, lines
         self.title, self.environment = file.title, file.environment
-        self.categories, self.requirements = tuple(file.categories), tuple(file.requirements)
+        self.requirements = tuple(file.requirements)
+        self.categories = tuple(file.categories) or _categories(self.requirements)
         self.events = file.events  # by name, for scenarios
         self.allowed_elsewhere = tuple(file.allowed_elsewhere)  # see `compliance.template.unseen`
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
@@ -197,6 +219,12 @@ def bare() -> Document:
     everything = Category(id="all", title="Everything")
     file = File(version=1, title="", environment=Environment(), categories=[everything], requirements=[])
     return Document(Path("requirements.yaml"), file, Lines())
+
+
+def _categories(requirements: Iterable[Requirement]) -> tuple[Category, ...]:
+    """The categories that requirements name, where the document says no more of them."""
+    names = dict.fromkeys(requirement.category for requirement in requirements)
+    return tuple(Category(id=name, title=re.sub("[-_]", " ", name).capitalize()) for name in names)
 
 
 def _check(document: Document) -> None:

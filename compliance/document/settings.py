@@ -18,13 +18,12 @@ import msgspec
 
 from compliance.document.meant import explained
 from compliance.document.requirements import OWN, Environment, load
-from compliance.model import InputError
+from compliance.model import Format, InputError, Pack
 from compliance.template.source import converted, read_text
 
 TABLE = "tool.compliance"
 NAME = "requirements.yaml"  # of a document beside the app
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit", "github"]
 # What is a path, and so relative to the file.
 PATHS = (
     "assembly", "template", "requirements", "waivers", "baseline", "write_baseline", "history", "attest",
@@ -48,7 +47,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     as_of: date | None = None
     skip_scanners: bool = False
     skip_handlers: bool = False
-    packs: tuple[Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"], ...] = ()
+    packs: tuple[Pack, ...] = ()
     waive_cdk_made: Text | None = None
     ignore: dict[str, str] = {}
     select: dict[str, str] = {}

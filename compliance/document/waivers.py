@@ -24,10 +24,9 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
-from compliance.model import Finding, FindingStatus, InputError
+from compliance.model import SCANNERS, Finding, FindingStatus, InputError
 from compliance.template.source import converted, read_text
 
-SCANNERS = ("cdk-nag", "checkov", "cfn-lint")
 WARN_WITHIN = timedelta(days=30)
 LEAST_WORDS, LEAST_LENGTH = 5, 30
 

@@ -218,6 +218,12 @@ class Node(_Placed):
             except Undecided as error:
                 yield error
 
+    def required(self) -> None:
+        """A list without items is as one that is not set: nothing was looked at. See `Absent.required`."""
+        if self.value == []:
+            self.world.read(self.resource, self.path, self.value)
+            raise Failed(f"{self.path} has no items: write has(...) where it may be empty")
+
     def size(self) -> int:
         for item in self.value if isinstance(self.value, list) else ():
             if isinstance(item, Unknown) and item.optional:
@@ -255,7 +261,7 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
     if isinstance(value, Unknown) and value.optional:
         raise Undecided(value.why)
-    return value is not NO_VALUE
+    return value is not NO_VALUE and value != []
 
 
 # What a pseudo parameter may become: a test that all samples answer alike is decided.

@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 # What verdicts come from: a fleet is judged by one version of each.
-PACKAGES, SCANNERS = ("cdk-compliance-gate", "cfn-lint"), ("cdk-nag", "checkov", "aws-cdk-lib")
+PACKAGES, OF_SCANNERS = ("cdk-compliance-gate", "cfn-lint"), ("cdk-nag", "checkov", "aws-cdk-lib")
 MOST_PROBLEMS = 10  # told of one input
 
 Progress = Callable[[Row, int, int], None]
@@ -205,7 +205,7 @@ def terms_of(options: Options) -> Terms:
     sha256 = sha256_of(requirements)
     document, _ = _document(requirements, sha256)
     return Terms(
-        tool=_versions((*PACKAGES, *(() if options.skip_scanners else SCANNERS))),
+        tool=_versions((*PACKAGES, *(() if options.skip_scanners else OF_SCANNERS))),
         requirements=sha256,
         waivers=sha256_of(waivers) if options.waivers or waivers.is_file() else None,
         environment=document.environment.default if options.environment is None else options.environment,

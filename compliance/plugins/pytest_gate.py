@@ -23,6 +23,7 @@ from compliance.auditing import Options, audit, cache_folder
 from compliance.document import settings
 from compliance.document.requirements import Document, load
 from compliance.model import (
+    SCANNERS,
     CheckerError,
     Evidence,
     FindingStatus,
@@ -203,9 +204,7 @@ class Requirements(pytest.File):
             mark = _mark(result, gates) if result else None
             yield self._item(name, where, fault, mark)
         if not options.skip_scanners:
-            from compliance.scanners import NAMES
-
-            for scanner in NAMES:
+            for scanner in SCANNERS:
                 yield self._item(
                     f"{scanner} finds nothing open", None, _open(card, scanner) if card else None
                 )

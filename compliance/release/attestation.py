@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from compliance.model import FindingStatus, InputError, Scorecard, Status
+from compliance.model import SCANNERS, FindingStatus, InputError, Scorecard, Status
 from compliance.release.deploy_plan import Planned
 from compliance.release.signing import TOOL, Named, Part, RefusedError, Signer, opened, part
 from compliance.release.snapshot import Seal, differences
@@ -28,7 +28,6 @@ from compliance.template.source import MAX_BYTES, read_json
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "urn:cdk-compliance-gate:audit:v1"
-SCANNERS: Final = ("cdk-nag", "checkov", "cfn-lint")  # all that a whole audit has
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]

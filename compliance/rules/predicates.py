@@ -44,6 +44,7 @@ Expression = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 MOST_SHOWN = 4  # values in a piece of evidence
 
 
@@ -142,10 +143,11 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
     def expression(field: str, text: str | None) -> cel.Expression | None:
         if text is None:
             return None
-        place = ("requirements", index, "check", field)
-        return compiled(
-            document, text, ChainMap({"self": own}, names), place, f"{requirement.id}: check.{field}"
-        )
+        place, label = ("requirements", index, "check", field), f"{requirement.id}: check.{field}"
+        found = compiled(document, text, ChainMap({"self": own}, names), place, label)
+        if why := _why_always_true(found):
+            raise document.error(f"{label}: {why}", *place)
+        return found
 
     that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
@@ -157,6 +159,15 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
         document.cached(_reported).get(requirement.id, frozenset()),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
+
+
+def _why_always_true(expression: cel.Expression) -> str | None:
+    """Why an expression is true whatever the input is: a requirement by it could not fail."""
+    nodes = list(expression.root.walk())
+    if not any(node.kind in ("name", "call", "method") for node in nodes) and expression.holds({}):
+        return "it reads nothing, so it cannot fail"
+    same = any(n.kind in COMPARISONS and n.children[0].alike(n.children[1]) for n in nodes)
+    return "it compares a value with itself" if same else None
 
 
 def _reported(document: Document) -> Mapping[str, frozenset[str]]:

@@ -36,7 +36,7 @@ from typing import Any, Self
 
 import msgspec
 
-from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
+from compliance.model import SCANNERS, CheckerError, Finding, InputError, ScannerRun, Severity
 from compliance.scanners import nag
 from compliance.scanners.key import key_of
 from compliance.scanners.worker import Found, Report, Scanned
@@ -47,7 +47,6 @@ from compliance.template.decided import decided
 from compliance.template.scratch import Scratch
 from compliance.template.source import converted
 
-NAMES = ("cdk-nag", "checkov", "cfn-lint")
 PACKS = ("AwsSolutions", "Serverless")
 MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
 
@@ -94,7 +93,7 @@ class Scanners:
 
     def __init__(
         self,
-        names: Sequence[str] = NAMES,
+        names: Sequence[str] = SCANNERS,
         packs: Sequence[str] = PACKS,
         timeout: float | None = None,
         cache: Path | None = None,
@@ -225,7 +224,7 @@ class _Scan:
                 cached.store(self._cache, self._keys[stack], part)
 
 
-def check_installed(names: Sequence[str] = NAMES) -> None:
+def check_installed(names: Sequence[str] = SCANNERS) -> None:
     """Raises InputError where a scanner is not installed: the core comes without them."""
     missing = [n for n in names if not all(find_spec(package) for package in PACKAGES.get(n, ()))]
     if missing:

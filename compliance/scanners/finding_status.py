@@ -19,8 +19,8 @@ from msgspec.structs import replace
 
 from compliance.document import waivers
 from compliance.document.requirements import Requirement
-from compliance.document.waivers import SCANNERS, Outcome, Waiver
-from compliance.model import Evidence, Finding, FindingStatus, Result, Status, rows
+from compliance.document.waivers import Outcome, Waiver
+from compliance.model import SCANNERS, Evidence, Finding, FindingStatus, Result, Status, rows
 from compliance.scanners import facts, templates
 from compliance.scanners.classes import Classes, notes
 from compliance.scanners.facts import Facts, names_of

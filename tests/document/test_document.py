@@ -39,6 +39,32 @@ def test_reads(tmp_path: Path) -> None:
     assert [rule.kind.name for rule in bind(document)] == ["property", "property"]
 
 
+SHORT = """\
+version: 1
+title: A queue
+requirements:
+  - id: NFR-SEC.1
+    category: Data-at-rest
+    title: It is encrypted
+    text: The queue is encrypted at rest.
+    check: {each: resources, that: "has(self.KmsMasterKeyId)"}
+    fix: Set KmsMasterKeyId.
+  - {id: R2, title: One, text: There is one., check: {some: resources}, fix: Make one.}
+"""
+
+
+def test_a_short_document_needs_neither_categories_nor_environment(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.yaml"
+    path.write_text(SHORT)
+    document = load(path)
+    assert [(c.id, c.title, c.gate) for c in document.categories] == [
+        ("Data-at-rest", "Data at rest", True),
+        ("requirements", "Requirements", True),
+    ]
+    assert list(document.by_id) == ["NFR-SEC.1", "R2"]
+    assert document.environment.default == "dev"
+
+
 def test_our_own_has_46_and_those_of_hardening() -> None:
     document = load()
     assert document.path == OWN
@@ -90,7 +116,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "missing field": (
         ("    text: Every function ends within five minutes.\n", ""),
-        ":16: requirements.0: Object missing required field `text`",
+        ":16: requirements.0: Object missing required field `text`; it needs id, title, text, fix, check",
     ),
     "missing section": (
         ("categories:\n", "environments:\n"),
@@ -108,7 +134,14 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
         ("severity: high", "severity: severe"),
         ":18: FUN-01: severity: Invalid enum value 'severe'; write one of high, medium, low",
     ),
-    "bad id": (("id: FUN-01", "id: fun-1"), ":16: requirements.0.id: Expected `str` matching regex"),
+    "bad id": (
+        ("id: FUN-01", "id: fun 1"),
+        ":16: requirements.0.id: expected up to 40 letters, digits, dots, hyphens and underscores",
+    ),
+    "bad category": (
+        ("category: core", "category: the core"),
+        ":17: FUN-01: category: expected up to 40 letters, digits, hyphens and underscores, such as security",
+    ),
     "id a number": (("id: FUN-01", "id: 7"), ":16: requirements.0.id: Expected `str`, got `int`"),
     "check a list": (
         ("check: {kind: property, all: [{path: Timeout, at_most: 300}]}", "check: []"),

@@ -28,7 +28,13 @@ Resources:
   Long:
     Type: AWS::Lambda::Function
     DeletionPolicy: Retain
-    Properties: {Timeout: 900, Role: !GetAtt Role.Arn, Handler: a.b, Code: {ZipFile: x}, Runtime: python3.13}
+    Properties:
+      Layers: [!Ref AWS::NoValue]
+      Timeout: 900
+      Role: !GetAtt Role.Arn
+      Handler: a.b
+      Code: {ZipFile: x}
+      Runtime: python3.13
   Role:
     Type: AWS::IAM::Role
     Properties: {AssumeRolePolicyDocument: {Statement: []}, RoleName: !Sub "role-${Suffix}"}
@@ -63,6 +69,11 @@ SUBJECTS: dict[str, Any] = {
         ({"each": "functions", "that": "has(self.MemorySize)"}, "fail"),
         ({"each": "functions", "that": "self.VpcConfig.SubnetIds.all(s, s != '')"}, "fail"),
         ({"each": "functions", "that": "!self.Layers.exists(l, l == 'x')"}, "pass"),
+        # A list without items is as one that is not set
+        ({"each": "slow", "that": "self.Layers.all(l, l != '')"}, "fail"),
+        ({"each": "slow", "that": "has(self.Layers)"}, "fail"),
+        ({"each": "slow", "that": "!has(self.Layers) || self.Layers.all(l, l != '')"}, "pass"),
+        ({"each": "slow", "that": "size(self.Layers) == 0"}, "pass"),
         ({"each": "functions", "that": "self.Role == role"}, "pass"),
         (
             {"each": "functions", "when": "self.Timeout > 60", "that": "self.deletion_policy == 'Retain'"},
@@ -219,7 +230,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "there is no effect",
     ),
     "environment": ({"each": "role", "that": "env.dais == 7"}, "there is no dais; did you mean 'days'?"),
-    "when": ({"each": "role", "when": "self.X", "that": "true"}, "check.when: column 6"),
+    "when": ({"each": "role", "when": "self.X", "that": "has(self.Path)"}, "check.when: column 6"),
+    "reads nothing": ({"each": "role", "that": "1 < 2"}, "check.that: it reads nothing, so it cannot fail"),
+    "true": ({"some": "role", "that": "true"}, "check.that: it reads nothing, so it cannot fail"),
+    "when, true": (
+        {"each": "role", "when": "true", "that": "has(self.Path)"},
+        "check.when: it reads nothing",
+    ),
+    "itself": (
+        {"each": "role", "that": "!has(self.Path) || self.Path == self.Path"},
+        "check.that: it compares a value with itself",
+    ),
     "per": ({"each": "role", "that": "true", "per": "account"}, "check.per: Invalid enum value"),
 }
 
@@ -253,7 +274,7 @@ def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, A
 )
 def test_a_subject_is_refused_with_the_place(tmp_path: Path, subject: dict[str, Any], message: str) -> None:
     bad = {"type": "AWS::Lambda::Function", "about": "bad", **subject}
-    path = written(tmp_path, {"each": "role", "that": "true"}, subjects={**SUBJECTS, "bad": bad})
+    path = written(tmp_path, {"each": "role", "that": "has(self.Path)"}, subjects={**SUBJECTS, "bad": bad})
     with pytest.raises(InputError) as refused:
         bind(load(path))
     assert message in str(refused.value)
@@ -280,8 +301,8 @@ def test_parameters_are_given(tmp_path: Path) -> None:
 
 
 def test_other_environments_are_synthesised_only_for_those_who_compare(tmp_path: Path) -> None:
-    alone = {"each": "role", "that": "true"}
-    compares = {"each": "role", "that": "true", "per": "environment"}
+    alone = {"each": "role", "that": "has(self.Path)"}
+    compares = {"each": "role", "that": "has(self.Path)", "per": "environment"}
     checks = (alone, compares, {"checks": [alone]}, {"checks": [alone, compares]})
     rules = bind(load(written(tmp_path, *checks, subjects=SUBJECTS)))
     assert [rule.compares for rule in rules] == [False, True, False, True]

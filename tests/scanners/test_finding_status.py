@@ -27,7 +27,17 @@ from compliance.document.requirements import load
 from compliance.document.waivers import Waiver
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
-from compliance.model import Evidence, Finding, FindingStatus, Result, Severity, Status, Verdict, rows
+from compliance.model import (
+    SCANNERS,
+    Evidence,
+    Finding,
+    FindingStatus,
+    Result,
+    Severity,
+    Status,
+    Verdict,
+    rows,
+)
 from compliance.rules import bind
 from compliance.rules.judging import judge, names
 from compliance.scanners import MORE_PACKS, PACKS, Scanners, facts, finding_status
@@ -751,7 +761,7 @@ def test_a_nag_that_does_not_start_is_exit_3(ours: Path, monkeypatch: pytest.Mon
     assert (ran.code, ran.error) == (3, "checker broke: cdk-nag could not run: no node\n")
 
 
-@pytest.mark.parametrize("name", scanners.NAMES)
+@pytest.mark.parametrize("name", SCANNERS)
 @pytest.mark.parametrize(
     ("report", "complaint"),
     [

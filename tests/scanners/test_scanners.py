@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from compliance import scanners
-from compliance.model import CheckerError, Finding, InputError, ScannerRun, Severity
-from compliance.scanners import MORE_PACKS, NAMES, Scanners, Template, nag, strip
+from compliance.model import SCANNERS, CheckerError, Finding, InputError, ScannerRun, Severity
+from compliance.scanners import MORE_PACKS, Scanners, Template, nag, strip
 from compliance.scanners.nag import find_node
 from compliance.template import limits
 
@@ -61,7 +61,7 @@ PIPE = Template(
 NESTED = Template("Pipe/Nested", {"Resources": {"Bucket": BUCKET, "Custom": {"Type": "Custom::Thing"}}})
 
 
-def scan(*templates: Template, names: Sequence[str] = NAMES, **options: object) -> dict[str, ScannerRun]:
+def scan(*templates: Template, names: Sequence[str] = SCANNERS, **options: object) -> dict[str, ScannerRun]:
     with Scanners(names, **options) as running:  # type: ignore[arg-type]
         running.scan(templates, date(2026, 11, 25))
         return {run.name: run for run in running.runs()}
@@ -80,7 +80,7 @@ def runs() -> dict[str, ScannerRun]:
 
 
 def test_all_three_run_and_prove_it(runs):
-    assert tuple(runs) == NAMES
+    assert tuple(runs) == SCANNERS
     for run in runs.values():
         assert run.version[0].isdigit()
         assert run.evaluated > 0
