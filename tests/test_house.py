@@ -47,7 +47,6 @@ LONG_FILES = {
     "facts/subjects.py": "what fills a subject is decided by all of its links together",
     "facts/objects.py": "what an expression may read of a resource is one class",
     "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
-    "drafting/draft.py": "to be split by what is proposed",
     "mutation/aimed.py": "a list of mutants: one function each",
     "mutation/equivalents.py": "a list of equivalent templates: one function each",
 }

@@ -1,0 +1,456 @@
+"""What could be required of a stack: its present values as requirements. `draft` judges which hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from compliance.document.requirements import kind_of
+from compliance.drafting import stated
+from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name, spoken
+from compliance.facts.alarms import WATCHED, metrics_of
+from compliance.facts.subjects import Declared
+from compliance.facts.wiring import (
+    ALARM,
+    BUCKET,
+    FUNCTION,
+    KEY,
+    LOG_GROUP,
+    MAPPING,
+    QUEUE,
+    ROLE,
+    TABLES,
+    TOPIC,
+)
+from compliance.rules.runtime import parts
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.defaults import DEFAULTS
+from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
+from compliance.template.properties import values_at
+
+CATEGORIES: Mapping[str, tuple[str, str]] = {
+    "wiring": ("WIR", "Wiring"),
+    "operation": ("OPS", "Operation"),
+    "data": ("DAT", "Data"),
+    "security": ("SEC", "Security"),
+    "monitoring": ("MON", "Monitoring"),
+    "naming": ("NAM", "Naming"),
+}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A property whose present value may be worth a requirement: the value, a bound, or that it is set."""
+
+    category: str
+    path: str
+    form: str  # equals, at_most, at_least, between, set
+    words: str
+
+
+_ACCESS = "PublicAccessBlockConfiguration."
+SETTINGS: Mapping[str, Sequence[Setting]] = {
+    FUNCTION: (
+        Setting("operation", "Timeout", "at_most", "ends within {} seconds"),
+        Setting("operation", "ReservedConcurrentExecutions", "at_most", "runs {} times at once at most"),
+        Setting("monitoring", "TracingConfig.Mode", "equals", "traces ({})"),
+        Setting("monitoring", "LoggingConfig.LogFormat", "equals", "logs in the format {}"),
+    ),
+    **dict.fromkeys(
+        TABLES,
+        (
+            Setting("operation", "BillingMode", "equals", "is billed by {}"),
+            Setting("data", "StreamSpecification.StreamViewType", "equals", "streams {} of its changes"),
+            Setting("security", "SSESpecification.SSEEnabled", "equals", "is encrypted with a key in KMS"),
+            Setting(
+                "data",
+                "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
+                "equals",
+                "recovers to a point in time",
+            ),
+            Setting("data", "DeletionProtectionEnabled", "equals", "is protected from deletion"),
+        ),
+    ),
+    BUCKET: (
+        Setting("data", "VersioningConfiguration.Status", "equals", "keeps versions ({})"),
+        Setting(
+            "security",
+            "BucketEncryption.ServerSideEncryptionConfiguration.*.ServerSideEncryptionByDefault.SSEAlgorithm",
+            "equals",
+            "states its encryption, {}",
+        ),
+        Setting("security", _ACCESS + "BlockPublicAcls", "equals", "blocks public ACLs"),
+        Setting("security", _ACCESS + "BlockPublicPolicy", "equals", "blocks public policies"),
+        Setting("security", _ACCESS + "IgnorePublicAcls", "equals", "ignores public ACLs"),
+        Setting("security", _ACCESS + "RestrictPublicBuckets", "equals", "restricts public access"),
+    ),
+    QUEUE: (
+        Setting("operation", "MessageRetentionPeriod", "at_least", "keeps messages {} seconds"),
+        Setting("security", "SqsManagedSseEnabled", "equals", "is encrypted"),
+        Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),
+    ),
+    TOPIC: (Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),),
+    LOG_GROUP: (Setting("monitoring", "RetentionInDays", "between", "keeps logs {} days"),),
+    MAPPING: (
+        Setting("operation", "MaximumRetryAttempts", "at_most", "retries {} times at most"),
+        Setting("operation", "MaximumRecordAgeInSeconds", "at_most", "gives up on a record after {} seconds"),
+        Setting("operation", "BisectBatchOnFunctionError", "equals", "halves a batch that fails"),
+    ),
+    STAGE: (
+        Setting(
+            "operation",
+            "DefaultRouteSettings.ThrottlingRateLimit",
+            "at_most",
+            "lets {} requests a second through",
+        ),
+        Setting(
+            "operation",
+            "DefaultRouteSettings.ThrottlingBurstLimit",
+            "at_most",
+            "lets {} requests at once through",
+        ),
+        Setting("monitoring", "AccessLogSettings.DestinationArn", "set", "keeps an access log"),
+    ),
+    "AWS::ApiGateway::Stage": (
+        Setting("monitoring", "TracingEnabled", "equals", "traces ({})"),
+        Setting("monitoring", "AccessLogSetting.DestinationArn", "set", "keeps an access log"),
+    ),
+    "AWS::Kinesis::Stream": (
+        Setting("security", "StreamEncryption.EncryptionType", "equals", "is encrypted"),
+        Setting("data", "RetentionPeriodHours", "at_least", "keeps records {} hours"),
+    ),
+    KEY: (Setting("security", "EnableKeyRotation", "equals", "rotates"),),
+    ALARM: (Setting("monitoring", "TreatMissingData", "equals", "takes silence for {}"),),
+}
+
+
+FIXES: Mapping[str, str] = {
+    "present": "Put back the resource, or the reference that it is found by.",
+    "property": "Set the property as the check says.",
+    "reference": "Pass its name or ARN in the environment by reference, not written out.",
+    "ratio": "Raise the one, or lower the other.",
+    "runtime": "Set a runtime that is in support.",
+    "own_role": "Give each function a role of its own, which Lambda alone may assume.",
+    "keys": "Put back the key schema. (A table whose keys change is replaced.)",
+    "tls_only": "Deny what does not come by TLS, in a policy on it (CDK: enforce_ssl=True).",
+    "alarm": "Put back the alarm on this metric.",
+    "metrics_exist": "Make the alarm by the construct's own metric methods.",
+    "tells": "Send the alarm to a topic that somebody has subscribed to.",
+    "name": "Name it as the pattern says.",
+    "tags": "Tag the app, or the resource, with these keys.",
+    "predicate": "Put back what the expression says.",
+    "confined": "Name principals of this account, and bind AWS services by aws:SourceAccount.",
+    "region": "Bind the stack to the document's region.",
+}
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A requirement as it may stand in the document."""
+
+    category: str
+    title: str
+    subject: tuple[str, ...]
+    check: Mapping[str, Any]
+    names: tuple[str, ...] = ()  # other subjects, which an expression names
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.check)
+
+    @property
+    def fix(self) -> str:
+        return FIXES.get(self.kind, "Bring it back to what the check wants.")
+
+    @property
+    def is_there(self) -> bool:
+        return self.kind == "present"
+
+    def entry(self, id_: str) -> dict[str, Any]:
+        about: dict[str, Any] = {}
+        if self.subject:
+            about["subject"] = self.subject[0] if len(self.subject) == 1 else list(self.subject)
+        return {
+            "id": id_,
+            "category": self.category,
+            "severity": "medium",
+            "title": self.title,
+            "text": self.title[0].upper() + self.title[1:] + ".",
+            **about,
+            "check": dict(self.check),
+            "fix": self.fix,
+        }
+
+
+class Proposals:
+    """Every requirement that may hold. Which do is found by judging them."""
+
+    def __init__(self, assembly: Assembly, subjects: Discovery, environment: str) -> None:
+        self.assembly, self.subjects, self.environment = assembly, subjects, environment
+
+    def __iter__(self) -> Iterator[Proposal]:
+        yield from self._presence()
+        yield from self._references()
+        yield from self._ratios()
+        yield from self._settings()
+        yield from self._functions()
+        yield from self._keys()
+        yield from self._transport()
+        yield from self._alarms()
+        yield from self._names()
+        yield from self._tags()
+        yield from self._region()
+        yield from self._stated()
+        yield from self._wires()
+        yield from self._policies()
+
+    def _presence(self) -> Iterator[Proposal]:
+        for name in self.subjects.by_name:
+            yield Proposal("wiring", f"the {spoken(name)} is there", (name,), {"kind": "present"})
+
+    def _references(self) -> Iterator[Proposal]:
+        for name, function in self._named(FUNCTION):
+            variables = function.get("Environment.Variables")
+            targets = dict.fromkeys(
+                self.subjects.name(self.assembly.resource(ref)) for ref in refs_in(variables)
+            )
+            for target in filter(None, targets):
+                title = f"the {spoken(name)} gets the {spoken(target)} by reference"
+                yield Proposal("wiring", title, (name,), {"kind": "reference", "to": target})
+
+    def _ratios(self) -> Iterator[Proposal]:
+        wiring = Declared(self.assembly, {})
+        for mapping in wiring.mappings:
+            queue, function = (self.subjects.name(end) for end in (mapping.source, mapping.function))
+            if queue and function and mapping.source and mapping.source.type == QUEUE:
+                sides = (f"{queue}.VisibilityTimeout", f"{function}.Timeout")
+                title = f"the {spoken(queue)} hides messages longer than the {spoken(function)} runs"
+                yield from self._ratio(title, queue, sides, 1, {})
+        for name, integration in self._named(INTEGRATION):
+            targets = self.subjects.at(integration, "IntegrationUri")
+            function = next((self.subjects.name(t) for t in targets if t.type == FUNCTION), None)
+            if function:
+                sides = (f"{name}.TimeoutInMillis", f"{function}.Timeout")
+                units = {"left_unit": "ms", "of_unit": "s"}
+                title = f"the {spoken(name)} waits longer than the {spoken(function)} runs"
+                yield from self._ratio(title, name, sides, 1000, units)
+
+    def _ratio(
+        self, title: str, subject: str, sides: tuple[str, str], factor: int, units: Mapping[str, str]
+    ) -> Iterator[Proposal]:
+        left, right = map(self._number, sides)
+        if left and right:
+            # Rounded down: what is there must do.
+            times = int(left / (right * factor) * 10) / 10
+            check = {"kind": "ratio", "left": sides[0], "at_least": times or 1.0, "of": sides[1], **units}
+            yield Proposal("wiring", title, (subject,), check)
+
+    def _number(self, place: str) -> float | None:
+        name, _, path = place.partition(".")
+        resource = self.subjects.by_name[name]
+        value = resource.get(path)
+        return to_number(DEFAULTS.get((resource.type, path)) if value is NO_VALUE else value)
+
+    def _settings(self) -> Iterator[Proposal]:
+        """Of each type, what all state alike; else what each states."""
+        for type_, settings in SETTINGS.items():
+            group = self.subjects.of_type(type_)
+            for setting in settings:
+                shared = group and self._setting(setting, group[0], group[1])
+                if shared:
+                    yield shared
+                    continue
+                for name, resource in self._named(type_):
+                    own = self._setting(setting, name, (resource,))
+                    if own:
+                        yield own
+
+    def _setting(self, setting: Setting, subject: str, resources: Sequence[Resource]) -> Proposal | None:
+        values = [values_at(resource, setting.path) for resource in resources]
+        if not all(values):
+            return None
+        test = _test(setting, [value for own in values for value in own])
+        if test is None:
+            return None
+        group = subject in self.subjects.groups
+        who = f"every {spoken(subject.removesuffix('s'))}" if group else f"the {spoken(subject)}"
+        bounds = dict.fromkeys(str(value) for key, value in test.items() if key != "path")
+        title = f"{who} {setting.words.format(' to '.join(bounds))}"
+        return Proposal(setting.category, title, (subject,), {"kind": "property", "all": [test]})
+
+    def _functions(self) -> Iterator[Proposal]:
+        group = self.subjects.of_type(FUNCTION)
+        if not group:
+            return
+        families: dict[str, str] = {}
+        for function in group[1]:
+            family, version = parts(str(function.get("Runtime")))
+            if version:
+                text = ".".join(map(str, version))
+                known = families.setdefault(family, text)
+                families[family] = min(known, text, key=lambda v: [int(part) for part in v.split(".")])
+        if families:
+            check = {"kind": "runtime", "families": families}
+            yield Proposal("operation", "functions run on runtimes in support", (group[0],), check)
+        yield Proposal("security", "each function has a role of its own", (group[0],), {"kind": "own_role"})
+
+    def _keys(self) -> Iterator[Proposal]:
+        for name, table in (pair for type_ in TABLES for pair in self._named(type_)):
+            entries = [entry for entry in to_list(table.get("KeySchema")) if isinstance(entry, dict)]
+            keys = {str(e.get("KeyType")).lower(): e.get("AttributeName") for e in entries}
+            if all(isinstance(key, str) for key in keys.values()) and "hash" in keys:
+                check = {"kind": "keys", **keys}
+                types = {
+                    d.get("AttributeType")
+                    for d in to_list(table.get("AttributeDefinitions"))
+                    if isinstance(d, dict) and d.get("AttributeName") in keys.values()
+                }
+                if types != {"S"} and len(types) == 1:
+                    check["type"] = next(iter(types))
+                yield Proposal("data", f"the {spoken(name)} has its keys", (name,), check)
+
+    def _transport(self) -> Iterator[Proposal]:
+        for type_ in (BUCKET, QUEUE, TOPIC):
+            if group := self.subjects.of_type(type_):
+                title = f"{spoken(group[0])} refuse plain HTTP" if len(group[1]) > 1 else ""
+                title = title or f"the {spoken(group[0])} refuses plain HTTP"
+                yield Proposal("security", title, (group[0],), {"kind": "tls_only"})
+
+    def _alarms(self) -> Iterator[Proposal]:
+        wiring = Declared(self.assembly, {})
+        for alarm in self.assembly.resources(ALARM):
+            for metric in metrics_of(alarm):
+                targets = [wiring.identify(value, *WATCHED) for _, value in metric.dimensions]
+                name = self.subjects.name(targets[0]) if len(targets) == 1 else None
+                if name and isinstance(metric.name, str):
+                    title = f"an alarm watches {metric.name} of the {spoken(name)}"
+                    yield Proposal("monitoring", title, (name,), {"kind": "alarm", "metric": metric.name})
+        if "alarms" in self.subjects.groups:
+            title = "alarms watch metrics that exist"
+            yield Proposal("monitoring", title, ("alarms",), {"kind": "metrics_exist"})
+            yield Proposal("monitoring", "every alarm tells somebody", ("alarms",), {"kind": "tells"})
+
+    def _names(self) -> Iterator[Proposal]:
+        for name, resource in self.subjects.by_name.items():
+            text = own_name(self.assembly, resource)
+            if text and not HASHED.search(text):
+                check = {"kind": "name", "pattern": self._pattern(text, resource)}
+                yield Proposal("naming", f"the {spoken(name)} has its name", (name,), check)
+
+    def _pattern(self, text: str, resource: Resource) -> str:
+        """A name with the environment's name and the account by what they stand for."""
+        account = self.assembly.text(resource.stack.pseudo("AWS::AccountId"))
+        if account:
+            text = text.replace(account, "{account}")
+        return re.sub(rf"(?<![A-Za-z0-9]){re.escape(self.environment)}(?![A-Za-z0-9])", "{env}", text)
+
+    def _tags(self) -> Iterator[Proposal]:
+        found: list[set[str]] = []
+        for resource in self.subjects.by_name.values():
+            entries = [tag for tag in values_at(resource, "Tags.*") if isinstance(tag, dict)]
+            keys = {tag["Key"] for tag in entries if isinstance(tag.get("Key"), str)}
+            if keys:
+                found.append({key for key in keys if not key.startswith("aws")})
+        common = sorted(set.intersection(*found)) if found else []
+        if common:
+            check = {"kind": "tags", "keys": common}
+            yield Proposal("naming", "everything that takes tags has these", ("members",), check)
+
+    def _region(self) -> Iterator[Proposal]:
+        if region_of(self.assembly):
+            yield Proposal("operation", "the stacks are deployed in one region", (), {"kind": "region"})
+
+    def _stated(self) -> Iterator[Proposal]:
+        """Of each type, what all state alike; of each resource, what it states beside that."""
+        for type_ in self.subjects.words:
+            known = {setting.path for setting in SETTINGS.get(type_, ())}
+            group, shared = self.subjects.of_type(type_), list[dict[str, Any]]()
+            if group:
+                each = [self._tests(resource) for resource in group[1]]
+                shared = [test for test in each[0] if all(test in tests for tests in each[1:])]
+                shared = [test for test in shared if test["path"] not in known]
+                if shared:
+                    who = group[0] if len(group[1]) > 1 else f"the {spoken(group[0])}"
+                    yield Proposal(
+                        "operation",
+                        f"{spoken(who)} keep to their settings"
+                        if len(group[1]) > 1
+                        else f"{who} keeps its settings",
+                        (group[0],),
+                        {"kind": "property", "all": shared},
+                    )
+            for name, resource in self._named(type_):
+                own = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
+                if own:
+                    check = {"kind": "property", "all": own}
+                    yield Proposal("operation", f"the {spoken(name)} keeps its own settings", (name,), check)
+
+    def _tests(self, resource: Resource) -> list[dict[str, Any]]:
+        if resource not in self._known_tests:
+            found = list(leaves(resource.properties))
+            self._known_tests[resource] = list(stated.settings(resource.type, found))
+        return self._known_tests[resource]
+
+    def _wires(self) -> Iterator[Proposal]:
+        for name, resource in self.subjects.by_name.items():
+            links = self.subjects.links(resource)
+            parts = list(stated.wires(links))
+            if parts:
+                others = tuple(dict.fromkeys(other for names_ in links.values() for other in names_))
+                title = f"the {spoken(name)} refers to what it did: {', '.join(map(spoken, others))}"
+                yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
+
+    def _policies(self) -> Iterator[Proposal]:
+        """Ceilings of roles, and that nothing is open to others."""
+        for name, role in self._named(ROLE):
+            expression = stated.ceiling(self.assembly, role)
+            if expression:
+                title = f"the {spoken(name)} allows no action that it did not"
+                yield Proposal("security", title, (), {"each": name, "that": expression})
+        for name, _ in self._named("AWS::EC2::SecurityGroup"):
+            check = {"each": name, "that": "rules_into(self).all(r, !r.world)"}
+            yield Proposal("security", f"the {spoken(name)} lets nothing in from everywhere", (), check)
+        yield Proposal("security", "nothing is open to others", ("members",), {"kind": "confined"})
+
+    @cached_property
+    def _known_tests(self) -> dict[Resource, list[dict[str, Any]]]:
+        return {}
+
+    def _named(self, type_: str) -> Iterator[tuple[str, Resource]]:
+        return iter(self._of_type.get(type_, ()))
+
+    @cached_property
+    def _of_type(self) -> Mapping[str, Sequence[tuple[str, Resource]]]:
+        found: dict[str, list[tuple[str, Resource]]] = {}
+        for name, resource in self.subjects.by_name.items():
+            found.setdefault(resource.type, []).append((name, resource))
+        return found
+
+
+def _test(setting: Setting, values: Sequence[Value]) -> dict[str, Any] | None:
+    """A test that all of these values pass; None where there is none worth it."""
+    path = {"path": setting.path}
+    if setting.form == "set":
+        return path
+    if setting.form == "equals":
+        first = values[0]
+        if any(value != first for value in values) or to_bool(first) is False:
+            return None
+        if to_bool(first) is True:
+            return {**path, "equals": True}
+        return {**path, "equals": first} if isinstance(first, str) else None
+    numbers = [number for number in map(to_number, values) if number is not None]
+    if len(numbers) != len(values) or min(numbers) < 0:
+        return None
+    bounds = {"at_least": min(numbers), "at_most": max(numbers)}
+    wanted = bounds if setting.form == "between" else {setting.form: bounds[setting.form]}
+    if any(stated.bound_that_cannot_fail(setting.path, value) for value in wanted.values()):
+        return None
+    return {**path, **wanted}
+
+
+def region_of(assembly: Assembly) -> str | None:
+    regions = {stack.declared_region for stack in assembly.stacks}
+    return next(iter(regions)) if len(regions) == 1 else None

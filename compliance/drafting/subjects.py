@@ -1,0 +1,272 @@
+"""The subjects of a draft: the resources that can be told apart by type and wiring, each with a name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from compliance.cel.syntax import RESERVED as CEL_WORDS
+from compliance.facts.subjects import RESERVED, Declared
+from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import Value, refs_in
+from compliance.template.physical_names import name_property
+
+API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
+INTEGRATION = "AWS::ApiGatewayV2::Integration"
+# What may be a subject, and what it is called; those first that a stack is built around.
+WORDS: Mapping[str, str] = {
+    API: "api",
+    "AWS::ApiGateway::RestApi": "rest_api",
+    "AWS::StepFunctions::StateMachine": "state_machine",
+    BUCKET: "bucket",
+    "AWS::DynamoDB::Table": "table",
+    "AWS::DynamoDB::GlobalTable": "global_table",
+    FUNCTION: "function",
+    QUEUE: "queue",
+    TOPIC: "topic",
+    "AWS::Kinesis::Stream": "stream",
+    "AWS::Events::EventBus": "event_bus",
+    "AWS::Events::Rule": "rule",
+    "AWS::Cognito::UserPool": "user_pool",
+    STAGE: "stage",
+    "AWS::ApiGateway::Stage": "rest_stage",
+    INTEGRATION: "integration",
+    MAPPING: "mapping",
+    KEY: "key",
+}
+CONNECTIONS = (MAPPING, INTEGRATION, STAGE, "AWS::ApiGateway::Stage")
+# Judged as groups alone.
+GROUPS: Mapping[str, str] = {ALARM: "alarm", LOG_GROUP: "log_group"}
+# No subjects: what they say is said of the role or resource that they are attached to.
+NO_SUBJECTS = re.compile(
+    r"AWS::IAM::\w*Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
+    r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment"
+)
+# What CDK names or makes by itself: constructs of its own, and names with a hash in them.
+CDK_MADE = re.compile(
+    r"(Custom::.*|LogRetention[0-9a-f]{32}|BucketNotificationsHandler[0-9a-f]{32}|CDKMetadata|framework-\w+"
+    r"|AWS[0-9a-f]{32}|waiter-state-machine)"
+)
+HASHED = re.compile(r"[0-9A-F]{8}(?![0-9A-Za-z])|[0-9a-f]{16,}")
+
+
+class Discovery:
+    """The resources that can be told apart by type and wiring, each with a subject's name."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        self.specs: dict[str, dict[str, Any]] = {}
+        self.by_name: dict[str, Resource] = {}
+        self.groups: dict[str, tuple[Resource, ...]] = {}
+        made = [r for r in assembly.resources() if not NO_SUBJECTS.fullmatch(r.type)]
+        self.own = [r for r in made if not cdk_made(r)]
+        self.words = _words_of(resource.type for resource in self.own)
+        place = {type_: number for number, type_ in enumerate(self.words)}
+        self._pool = [r for r in self.own if r.exists is True and r.type not in GROUPS]
+        self._pool.sort(key=lambda r: place[r.type])  # stable: the templates' order
+        self._pooled = frozenset(self._pool)
+        self._wiring = Declared(assembly, {})
+        self._links = {resource: self._links_of(resource) for resource in self._pool}
+        self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
+        # How many of one type a holder refers to at a path, and how many of one type refer to a target there.
+        self._alike: Counter[tuple[Resource, str, str]] = Counter()
+        self._rivals: Counter[tuple[Resource, str, str]] = Counter()
+        for holder, paths in self._links.items():
+            for path, target in ((path, t) for path, targets in paths.items() for t in targets):
+                self._holders.setdefault(target, []).append((holder, path))
+                self._alike[holder, path, target.type] += 1
+                self._rivals[target, path, holder.type] += 1
+        self._names: dict[Resource, str] = {}
+        self._numbers: Counter[str] = Counter()
+        self._by_type: dict[str, str] = {}
+        self._find()
+        self._add_groups()
+
+    def name(self, resource: Resource | None) -> str | None:
+        return self._names.get(resource) if resource else None
+
+    def of_type(self, type_: str) -> tuple[str, tuple[Resource, ...]] | None:
+        """The subject that stands for all resources of a type: the only one, or the group."""
+        resources = tuple(self.assembly.resources(type_))
+        if name := self._by_type.get(type_):
+            return name, resources
+        only = self.name(resources[0]) if len(resources) == 1 else None
+        return (only, resources) if only else None
+
+    def links(self, resource: Resource) -> Mapping[str, Sequence[str]]:
+        """The subjects that a resource refers to, by property path."""
+        found = {
+            path: [self._names[target] for target in targets if target in self._names]
+            for path, targets in self._links[resource].items()
+        }
+        return {path: names for path, names in found.items() if names}
+
+    def _find(self) -> None:
+        """Names what its type, one link or else its own name tells apart from all others."""
+        alone = Counter(resource.type for resource in self.assembly.resources())
+        fresh = deque[Resource]()
+        for resource in self._pool:
+            if alone[resource.type] == 1:
+                self._add(resource, {}, self.words[resource.type])
+                fresh.append(resource)
+        while fresh:
+            fresh.extend(self._extended(fresh.popleft()))
+        for resource in self._pool:
+            if resource not in self._names:
+                name = own_name(self.assembly, resource)
+                if not name or HASHED.search(name):
+                    continue
+                self._add(resource, {}, about="of this name")  # a requirement on the name will decide
+                fresh.append(resource)
+            while fresh:
+                fresh.extend(self._extended(fresh.popleft()))
+
+    def _extended(self, named: Resource) -> Iterator[Resource]:
+        """Names the neighbours of a resource that a link to or from it tells apart."""
+        targets = (target for found in self._links[named].values() for target in found)
+        holders = (holder for holder, _ in self._holders.get(named, ()))
+        for resource in dict.fromkeys((*targets, *holders)):
+            link = None if resource in self._names else next(self._telling(resource, named), None)
+            if link:
+                self._add(resource, link)
+                yield resource
+
+    def _telling(self, resource: Resource, named: Resource) -> Iterator[dict[str, Any]]:
+        """The links between a resource and a known subject that no other resource of its type has."""
+        subject = self._names[named]
+        for path, targets in self._links[named].items():
+            if resource in targets and self._alike[named, path, resource.type] == 1:
+                yield {"referred_by": {"subject": subject, "property": path}}
+        for path, targets in self._links[resource].items():
+            if named in targets and self._rivals[named, path, resource.type] == 1:
+                yield {"refers_to": {"subject": subject, "property": path}}
+
+    def at(self, resource: Resource, path: str) -> Sequence[Resource]:
+        return self._links[resource].get(path, ())
+
+    def _links_of(self, resource: Resource) -> Mapping[str, list[Resource]]:
+        """What a resource refers to, by property path; lists as `*`, a function's variables each."""
+        found: dict[str, dict[Resource, None]] = {}
+        for path, value in leaves(resource.properties):
+            for item in (value, *refs_in(value)):
+                target = self._wiring.identify(item, *self.words)
+                if target is not None and target is not resource and target in self._pooled:
+                    found.setdefault(path, {})[target] = None
+        return {path: list(targets) for path, targets in found.items()}
+
+    def _add(self, resource: Resource, link: Mapping[str, Any], name: str = "", about: str = "") -> None:
+        name = self._free(name or _called(resource, link))
+        spec = {"type": resource.type, "about": _about(resource, link) + (about and f" {about}"), **link}
+        self.specs[name], self.by_name[name] = spec, resource
+        self._names[resource] = name
+
+    def _free(self, name: str) -> str:
+        if name in CEL_WORDS:  # expressions could not name it
+            name = "handler" if name == "function" else f"own_{name}"
+        taken = name in self.by_name or name in RESERVED or name in self._plurals
+        while taken:
+            self._numbers[name] += 1
+            numbered = f"{name}_{self._numbers[name] + 1}"
+            taken = numbered in self.by_name or numbered in self._plurals
+            if not taken:
+                return numbered
+        return name
+
+    @cached_property
+    def _plurals(self) -> frozenset[str]:
+        return frozenset(map(_plural, self.words.values()))
+
+    def _add_groups(self) -> None:
+        for type_, word in self.words.items():
+            resources = tuple(self.assembly.resources(type_))
+            if len(resources) > 1 or (resources and type_ in GROUPS):
+                name = self._by_type[type_] = _plural(word)
+                self.groups[name] = resources
+                about = f"every {word.replace('_', ' ')} of the stack"
+                self.specs[name] = {"type": type_, "about": about, "many": True}
+
+
+def cdk_made(resource: Resource) -> bool:
+    """Whether CDK made a resource of its own accord."""
+    return any(CDK_MADE.fullmatch(part) for part in (resource.construct_path or "").split("/"))
+
+
+def _words_of(types: Iterable[str]) -> Mapping[str, str]:
+    """What resources of these types are called; those first that a stack is built around."""
+    known = {**WORDS, **GROUPS}
+    found = dict.fromkeys(types)
+    words = {type_: word for type_, word in known.items() if type_ in found}
+    for type_ in found:
+        if type_ not in words:
+            service, _, last = type_.rpartition("::")
+            word = _word(type_)
+            taken = {*words.values(), *map(_plural, words.values())}
+            words[type_] = (
+                word
+                if {word, _plural(word)}.isdisjoint(taken)
+                else _snake(f"{service.rpartition('::')[2]}_{last}")
+            )
+    return words
+
+
+def _plural(word: str) -> str:
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
+
+
+def _called(resource: Resource, link: Mapping[str, Any]) -> str:
+    """A name for a subject: its own; for what only connects others, theirs."""
+    word, own = _word(resource.type), _snake(resource.logical_id)
+    others = [way["subject"] for way in link.values()]
+    if others and (resource.type in CONNECTIONS or len(own) > 40):
+        return f"{others[0]}_{word}"
+    return own if len(own) <= 40 else word
+
+
+def _word(type_: str) -> str:
+    return WORDS.get(type_) or _snake(re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", type_.rpartition("::")[2]))
+
+
+def _about(resource: Resource, link: Mapping[str, Any]) -> str:
+    """How a resource is found, in words that stand after "nothing is"."""
+    word = spoken(_word(resource.type))
+    if "referred_by" in link:
+        return f"the {word} that the {spoken(link['referred_by']['subject'])} refers to"
+    if "refers_to" in link:
+        return f"the {word} that refers to the {spoken(link['refers_to']['subject'])}"
+    return f"the {word}"
+
+
+def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if "." not in str(key):
+                yield from leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, f"{path}.*")
+    else:
+        yield path, value
+
+
+def _snake(logical_id: str) -> str:
+    """A logical id as a subject's name, without the hash that CDK adds."""
+    text = re.sub(r"(?<=[a-z0-9])[0-9A-F]{8}$", "", logical_id)
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    return text if text[:1].isalpha() else f"the_{text}"
+
+
+def own_name(assembly: Assembly, resource: Resource) -> str | None:
+    """A resource's physical name, where its type has one, and it is known."""
+    path = name_property(resource.type)
+    return assembly.text(resource.get(path)) or None if path else None
+
+
+def spoken(name: str) -> str:
+    return name.replace("_", " ")
