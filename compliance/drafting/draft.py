@@ -166,7 +166,9 @@ def _named_in(check: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """All that is there, in one requirement."""
+    """All that is there, in one requirement; and what holds of all is not said of some."""
+    more = {p.kind for p in proposals if not p.less_than}
+    proposals = [p for p in proposals if p.less_than not in more]
     there = [p for p in proposals if p.is_there]
     if len(there) < 2:
         return list(proposals)
@@ -249,8 +251,9 @@ NOT_COVERED = """\
 
 
 def _not_covered(assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal]) -> Iterator[str]:
-    """By type, how many resources no requirement is about, and why where that is known."""
-    named = {name for p in proposals for name in (*p.subject, *_named_in(p.check))}
+    """By type, how many resources no requirement is about but one on their number, and why if known."""
+    about = [p for p in proposals if "at_least" not in p.check]
+    named = {name for p in about for name in (*p.subject, *_named_in(p.check))}
     covered = {subjects.by_name[name] for name in named if name in subjects.by_name}
     covered |= {resource for name in named for resource in subjects.groups.get(name, ())}
     open_ = Counter((r.type, cdk_made(r)) for r in assembly.resources() if r not in covered)

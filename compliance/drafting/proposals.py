@@ -13,6 +13,8 @@ from compliance.document.requirements import kind_of
 from compliance.drafting import stated
 from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name, spoken
 from compliance.facts.alarms import WATCHED, metrics_of
+from compliance.facts.authorization import policies_on
+from compliance.facts.exposure import openings
 from compliance.facts.subjects import Declared
 from compliance.facts.wiring import (
     ALARM,
@@ -155,6 +157,7 @@ class Proposal(msgspec.Struct, frozen=True):
     subject: tuple[str, ...]
     check: Mapping[str, Any]
     names: tuple[str, ...] = ()  # other subjects, which an expression names
+    less_than: str = ""  # the kind of a proposal that says more: where that is met, this is not wanted
 
     @property
     def kind(self) -> str:
@@ -209,6 +212,17 @@ class Proposals:
     def _presence(self) -> Iterator[Proposal]:
         for name in self.subjects.by_name:
             yield Proposal("wiring", f"the {spoken(name)} is there", (name,), {"kind": "present"})
+        for name, resources in self._crowds():
+            if len(resources) > 1:
+                title = f"there are {len(resources)} {spoken(name)} at least"
+                yield Proposal("wiring", title, (), {"at_least": len(resources), "of": name})
+
+    def _crowds(self) -> Iterator[tuple[str, tuple[Resource, ...]]]:
+        """The groups of which some have no subject of their own."""
+        own = frozenset(self.subjects.by_name.values())
+        yield from (
+            (name, found) for name, found in self.subjects.groups.items() if not own.issuperset(found)
+        )
 
     def _references(self) -> Iterator[Proposal]:
         for name, function in self._named(FUNCTION):
@@ -319,18 +333,29 @@ class Proposals:
                 yield Proposal("security", title, (group[0],), {"kind": "tls_only"})
 
     def _alarms(self) -> Iterator[Proposal]:
-        wiring = Declared(self.assembly, {})
+        wiring, others = Declared(self.assembly, {}), dict[str, dict[str, None]]()
         for alarm in self.assembly.resources(ALARM):
             for metric in metrics_of(alarm):
-                targets = [wiring.identify(value, *WATCHED) for _, value in metric.dimensions]
-                name = self.subjects.name(targets[0]) if len(targets) == 1 else None
-                if name and isinstance(metric.name, str):
-                    title = f"an alarm watches {metric.name} of the {spoken(name)}"
-                    yield Proposal("monitoring", title, (name,), {"kind": "alarm", "metric": metric.name})
+                found = [wiring.identify(value, *self.subjects.words) for _, value in metric.dimensions]
+                for target in found if isinstance(metric.name, str) else ():
+                    name = self.subjects.name(target)
+                    if name is None or target is None:
+                        continue
+                    if len(found) == 1 and target.type in WATCHED:
+                        title = f"an alarm watches {metric.name} of the {spoken(name)}"
+                        yield Proposal("monitoring", title, (name,), {"kind": "alarm", "metric": metric.name})
+                    elif "'" not in str(metric.name):
+                        others.setdefault(name, {})[str(metric.name)] = None
+        for name, metrics in others.items():
+            title = f"alarms watch the {spoken(name)}: {', '.join(metrics)}"
+            that = " && ".join(f"size(alarms_on(self, '{metric}')) > 0" for metric in metrics)
+            yield Proposal("monitoring", title, (), {"each": name, "that": that})
         if "alarms" in self.subjects.groups:
             title = "alarms watch metrics that exist"
             yield Proposal("monitoring", title, ("alarms",), {"kind": "metrics_exist"})
             yield Proposal("monitoring", "every alarm tells somebody", ("alarms",), {"kind": "tells"})
+            check = {"each": "alarms", "that": "self.ActionsEnabled && size(self.AlarmActions) > 0"}
+            yield Proposal("monitoring", "every alarm acts", (), check, less_than="tells")
 
     def _names(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():
@@ -401,6 +426,11 @@ class Proposals:
                 others = tuple(dict.fromkeys(other for names_ in links.values() for other in names_))
                 title = f"the {spoken(name)} refers to what it did: {', '.join(map(spoken, others))}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
+        for name, resources in self._crowds():
+            common = list(stated.common_wires([self.subjects.links_of(r) for r in resources]))
+            if common:
+                check = {"each": name, "that": " && ".join(common)}
+                yield Proposal("wiring", f"{spoken(name)} refer to what all of them did", (), check)
 
     def _policies(self) -> Iterator[Proposal]:
         """Ceilings of roles, and that nothing is open to others."""
@@ -409,9 +439,25 @@ class Proposals:
             if expression:
                 title = f"the {spoken(name)} allows no action that it did not"
                 yield Proposal("security", title, (), {"each": name, "that": expression})
+            if expression := stated.conditions(self.assembly, role):
+                title = f"the {spoken(name)} is assumed on the conditions that it was"
+                yield Proposal("security", title, (), {"each": name, "that": expression})
+        group = self.subjects.of_type(ROLE)
+        if group and (expression := stated.trusted(self.assembly, group[1])):
+            check = {"each": group[0], "that": expression}
+            yield Proposal("security", "nobody may assume a role who could not", (), check)
         for name, _ in self._named("AWS::EC2::SecurityGroup"):
             check = {"each": name, "that": "rules_into(self).all(r, !r.world)"}
             yield Proposal("security", f"the {spoken(name)} lets nothing in from everywhere", (), check)
+        closed = [
+            name
+            for name, resource in self.subjects.by_name.items()
+            if policies_on(self.assembly, resource) and not any(openings(self.assembly, resource))
+        ]
+        if closed:
+            check = {"kind": "confined"}
+            title = "these are not open to others"
+            yield Proposal("security", title, tuple(closed), check, less_than="confined")
         yield Proposal("security", "nothing is open to others", ("members",), {"kind": "confined"})
 
     @cached_property

@@ -10,18 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.facts.iam import Statement, role_statements
+from compliance.facts.policy import trust
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Value
+from compliance.template.defaults import default
+from compliance.template.intrinsics import Unknown, Value
 
 # Not settings: who it is, what it is told, and what other checks look at.
 _PASSED_OVER = re.compile(
     r"Tags|Policies|\w*Policy|\w*PolicyDocument|Statement|Environment|Metadata|Code|Content|\w*Name|\w*Description"
 )
-_TEXTS = re.compile(r"AuthorizationType|Engine|Protocol|\w*SslPolicy|SecurityPolicy|TLSPolicy|Runtime")
+_TEXTS = re.compile(
+    r"AuthorizationType|Engine|\w*Version|Protocol|\w*SslPolicy|\w*SecurityPolicy|TLSPolicy|Runtime"
+    r"|ScheduleExpression(Timezone)?|SourceIdentifier|StandardsArn"
+)
 _OFF = re.compile(r"\w*(Public|Insecure|SkipFinal|Disable|AutoAccept|Force|ImdsV1|BypassPolicy)\w*")
 _AT_LEAST = re.compile(
-    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|DesiredCount"
+    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|\w*Count|Num\w*|Replicas\w+"
 )
 _AT_MOST = re.compile(r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount")
 # What the service itself allows no more than, or no less: such a bound cannot fail.
@@ -56,12 +61,15 @@ def bound_that_cannot_fail(path: str, value: float) -> bool:
 
 
 def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Any] | None:
+    own = default(type_, path, within=True)
+    # What the service does by itself may be left out.
+    left_out = {"where_present": True} if value == own and type(value) is type(own) else {}
     if isinstance(value, bool):
-        return {"equals": value} if value or _OFF.fullmatch(name) else None
+        return {"equals": value, **left_out} if value or left_out or _OFF.fullmatch(name) else None
     if isinstance(value, str):
         enum = schemas.enum_at(type_, path.replace(".*", ""))
         if value in enum or _TEXTS.fullmatch(name):
-            return {"equals": value}
+            return {"equals": value, **left_out}
         return None
     if isinstance(value, int | float) and value >= 0 and not bound_that_cannot_fail(path, value):
         if name == "Port" or name.endswith("Port"):
@@ -87,6 +95,58 @@ def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
             if (place, name) not in seen:
                 seen.add((place, name))
                 yield f"refers({place}, {name})"
+
+
+def common_wires(links: Sequence[Mapping[str, Sequence[Resource]]]) -> Iterator[str]:
+    """Expressions about `self` that say what all of a group refer to. `links` are of each, by path."""
+    each = [
+        {(path.split(".*", maxsplit=1)[0], target.type) for path, found in own.items() for target in found}
+        for own in links
+    ]
+    for path, type_ in sorted(set.intersection(*each)) if each else ():
+        if all(re.fullmatch(r"[A-Za-z]\w*", step) for step in path.split(".")):
+            yield f"refs(self.{path}).exists(r, r.type == '{type_}')"
+
+
+def trusted(assembly: Assembly, roles: Sequence[Resource]) -> str | None:
+    """An expression that says that roles are assumed by whom they are today. None where that is not known."""
+    found: dict[str, None] = {}
+    for role in roles:
+        for statement in trust(assembly, role):
+            if statement.allow is not True or statement.not_principals:
+                return None
+            for principal in statement.principals:
+                test = _is_principal(principal) if isinstance(principal, str) else None
+                if test is None:
+                    return None
+                found[test] = None
+    if not found or len(found) > MOST_ACTIONS:
+        return None
+    return f"trust(self).all(s, size(s.not_principals) == 0 && s.principals.all(p, {' || '.join(found)}))"
+
+
+def _is_principal(text: str) -> str | None:
+    """A test of a principal `p`; the account stands in it by reference. None where another one does."""
+    _, partition, rest = text.partition("${AWS::Partition}")
+    pieces = (rest if partition else text).split("${AWS::AccountId}")
+    if any("$" in piece or "'" in piece for piece in pieces):
+        return None
+    own = " + self.account + ".join(f"'{piece}'" for piece in pieces)
+    return f"p.endsWith({own})" if partition else f"p == {own}"
+
+
+def conditions(assembly: Assembly, role: Resource) -> str | None:
+    """An expression that says on which conditions a role is assumed. None without any, or where unknown."""
+    tests: list[str] = []
+    for statement in trust(assembly, role):
+        if isinstance(statement.conditions, Unknown) or not statement.conditions:
+            return None
+        for operator, keys in statement.conditions.items():
+            for key, values in keys.items():
+                if not all(isinstance(v, str) and not set("$'") & set(v) for v in (*values, key)):
+                    return None
+                tests.append(f"s.conditions['{operator}']['{key}'] == {list(values)}")
+    return f"trust(self).all(s, {' && '.join(dict.fromkeys(tests))})" if tests else None
 
 
 def ceiling(assembly: Assembly, role: Resource) -> str | None:

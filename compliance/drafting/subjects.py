@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from compliance.cel.syntax import RESERVED as CEL_WORDS
-from compliance.facts.subjects import RESERVED, Declared
+from compliance.facts.references import denoted, denoted_at
+from compliance.facts.subjects import RESERVED
 from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Value, refs_in
@@ -69,8 +70,7 @@ class Discovery:
         self._pool = [r for r in self.own if r.exists is True and r.type not in GROUPS]
         self._pool.sort(key=lambda r: place[r.type])  # stable: the templates' order
         self._pooled = frozenset(self._pool)
-        self._wiring = Declared(assembly, {})
-        self._links = {resource: self._links_of(resource) for resource in self._pool}
+        self._links = {resource: self.links_of(resource) for resource in self._pool}
         self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
         # How many of one type a holder refers to at a path, and how many of one type refer to a target there.
         self._alike: Counter[tuple[Resource, str, str]] = Counter()
@@ -148,12 +148,13 @@ class Discovery:
     def at(self, resource: Resource, path: str) -> Sequence[Resource]:
         return self._links[resource].get(path, ())
 
-    def _links_of(self, resource: Resource) -> Mapping[str, list[Resource]]:
+    def links_of(self, resource: Resource) -> Mapping[str, list[Resource]]:
         """What a resource refers to, by property path; lists as `*`, a function's variables each."""
         found: dict[str, dict[Resource, None]] = {}
         for path, value in leaves(resource.properties):
             for item in (value, *refs_in(value)):
-                target = self._wiring.identify(item, *self.words)
+                target = denoted(self.assembly, item, *self.words)
+                target = target or denoted_at(self.assembly, resource, path, item, *self.words)
                 if target is not None and target is not resource and target in self._pooled:
                     found.setdefault(path, {})[target] = None
         return {path: list(targets) for path, targets in found.items()}
@@ -229,7 +230,7 @@ def _called(resource: Resource, link: Mapping[str, Any]) -> str:
 
 
 def _word(type_: str) -> str:
-    return WORDS.get(type_) or _snake(re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", type_.rpartition("::")[2]))
+    return WORDS.get(type_) or _snake(type_.rpartition("::")[2])
 
 
 def _about(resource: Resource, link: Mapping[str, Any]) -> str:
@@ -257,7 +258,7 @@ def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
 def _snake(logical_id: str) -> str:
     """A logical id as a subject's name, without the hash that CDK adds."""
     text = re.sub(r"(?<=[a-z0-9])[0-9A-F]{8}$", "", logical_id)
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text).lower()
     text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
     return text if text[:1].isalpha() else f"the_{text}"
 

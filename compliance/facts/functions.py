@@ -73,7 +73,7 @@ def _target(value: Any) -> Thing | None:
         value.plain()
     if not isinstance(value, Scalar):
         raise Failed(f"{value} names no resource")
-    found = value.world.identified(value.value)
+    found = value.world.identified(value.value) or value.world.named(value.value, value.resource, value.path)
     if found is None and (why := why_unknown(value.value)):
         raise Undecided(why)
     value.world.read(value.resource, value.path, value.value)
@@ -102,6 +102,8 @@ def _refs(value: Any) -> list[Thing]:
             resource = world.identified(part)
             if resource is not None:
                 found[resource] = world.thing(resource)
+    if not found and isinstance(value, Scalar) and (named := _target(value)):
+        return [named]
     return list(found.values())
 
 

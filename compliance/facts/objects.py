@@ -15,7 +15,7 @@ import msgspec
 
 from compliance.cel import Failed, Host, did_you_mean, patterns
 from compliance.facts.json_text import parsed
-from compliance.facts.references import denoted, wanted
+from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -123,6 +123,10 @@ class World:
         if not text or why_unknown(value):
             return None
         return denoted(self.assembly, value, *self._types)
+
+    def named(self, value: Value, holder: Resource, path: str) -> Resource | None:
+        """The resource whose name is written out at a property that says of which type it is."""
+        return denoted_at(self.assembly, holder, path, value, *self._types)
 
     @property
     def _types(self) -> tuple[str, ...]:

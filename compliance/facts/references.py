@@ -86,8 +86,13 @@ def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *t
     forms = wanted(holder.type, path)
     if found := denoted(assembly, value, *types, forms=forms):
         return found
-    text = assembly.text(value) if not forms or "name" in forms else None
+    text = assembly.text(value) if not forms or forms & {"name", "id"} else None
     named = [r for r in assembly.cached(_by_stated_name).get(text or "", ()) if r.type in types]
+    if (
+        len(types) > 1
+    ):  # which of them the property is about, its name says: EventBusName, GlobalClusterIdentifier
+        last = re.sub("(Name|Identifier|Id)$", "", path.removesuffix(".*").rpartition(".")[2])
+        named = [r for r in named if last and r.type.endswith(last)]
     return named[0] if len(named) == 1 else None
 
 

@@ -63,7 +63,7 @@ Resources:
       AssumeRolePolicyDocument: {Statement: []}
       ManagedPolicyArns: [!Sub "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
       Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: "dynamodb:GetRecords", Resource: !GetAtt Table.StreamArn}]}}]
-  Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: x}}
+  Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: orders}}
   Alias: {Type: AWS::Route53::RecordSet, Properties: {Name: x, Type: A}}
 """  # noqa: E501
 SUBJECTS: dict[str, Any] = {
@@ -74,6 +74,7 @@ SUBJECTS: dict[str, Any] = {
         "Service": "AWS::ECS::Service",
         "Table": "AWS::DynamoDB::Table",
         "Bus": "AWS::Events::EventBus",
+        "Open": "AWS::Events::EventBusPolicy",
         "Vault": "AWS::Backup::BackupVault",
         "Files": "AWS::EFS::FileSystem",
         "Point": "AWS::EFS::AccessPoint",
@@ -114,6 +115,8 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("worker", "self.FileSystemConfigs[0].Arn == files", "fail"),
         ("bus", "statements(self).all(s, !('*' in s.principals))", "fail"),
         ("bus", "size(statements(self)) == 1", "pass"),
+        ("open", "target(self.EventBusName) == bus && refs(self.EventBusName) == [bus]", "pass"),
+        ("cache", "target(self.ReplicationGroupDescription) == null", "pass"),  # no name of one
         # An object as JSON text.
         ("queue", "self.RedrivePolicy.maxReceiveCount == 3", "pass"),
         ("queue", "self.RedrivePolicy.deadLetterTargetArn == dead", "pass"),
