@@ -25,7 +25,7 @@ NOBODY = 65534
 
 
 def libc() -> ctypes.PyDLL:
-    """Its calls keep the GIL: after a fork no other thread is there to give it back."""
+    """The C library. PyDLL keeps the GIL during calls: after a fork no other thread could release it."""
     return ctypes.PyDLL(None, use_errno=True)
 
 
@@ -65,7 +65,7 @@ def adopt_orphans() -> bool:
     return sys.platform == "linux" and bool(libc().prctl(SET_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def why_root(places: Iterable[Path]) -> str | None:
+def why_still_root(places: Iterable[Path]) -> str | None:
     """Why root cannot become another user to run what is at these places; None where it can."""
     if not _may_become(NOBODY):
         return "it may not become another user"
@@ -108,7 +108,7 @@ def closed_to_others(place: Path) -> Path | None:
 def new_namespaces() -> bool:
     """New user, IPC, PID and network namespaces for what this process starts, if that is to be had.
 
-    There it goes by the number of nobody; outside it stays who it is, and may no more than before.
+    Inside, its uid is 65534; outside, its own uid and rights stay.
     """
     user, group = os.geteuid(), os.getegid()
     if sys.platform != "linux" or libc().unshare(NEW_USER | NEW_IPC | NEW_NET | NEW_PID) != 0:

@@ -198,7 +198,7 @@ def _plain(key: Key, count: int) -> dict[str, Any]:
 
 
 def _keys(card: Scorecard) -> Iterator[Key]:
-    """All that is wrong, whatever the gate makes of it; a waiver's finding is argued for elsewhere."""
+    """Every failure, unexcused not_assessed and finding, gating or not; waived findings are left out."""
     for result in card.results:
         if result.verdict.status is Status.FAIL:
             yield from (_failure(result, item) for item in result.verdict.evidence)

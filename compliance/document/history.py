@@ -71,7 +71,7 @@ def append(path: Path, card: Scorecard) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            end = mend(handle)
+            end = cut_torn_line(handle)
             if end + len(line) > MAX_BYTES:
                 raise InputError(f"{path}: is full ({MAX_BYTES // 2**20} MiB); move it away")
             if os.write(handle, line) < len(line):
@@ -83,7 +83,7 @@ def append(path: Path, card: Scorecard) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def mend(handle: int) -> int:
+def cut_torn_line(handle: int) -> int:
     """Ends the last line of an open file, or cuts it off where it is torn. Where the file ends then."""
     size = os.fstat(handle).st_size
     tail = os.pread(handle, min(size, MAX_BYTES), max(0, size - MAX_BYTES))
@@ -97,7 +97,7 @@ def mend(handle: int) -> int:
 def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
     """The scorecard with what it changes against earlier runs of its environment."""
     own = [run for run in runs if run.environment == card.subject.environment]
-    now = _of(card, folder)
+    now = _run_of(card, folder)
     history = History(runs=(*own, now)[-SHOWN:])
     if not own:
         return replace(card, history=history)
@@ -131,7 +131,7 @@ def _other_lines(card: Scorecard) -> Iterator[str]:
     yield from (f"problem {problem}" for problem in card.problems)
 
 
-def _of(card: Scorecard, folder: Path) -> Run:
+def _run_of(card: Scorecard, folder: Path) -> Run:
     met, total = card.total(hardening=False)
     hardening_met, hardening_total = card.total(hardening=True)
     return Run(

@@ -124,7 +124,7 @@ def _data(
         "title": "Requirements of " + ", ".join(stack.name for stack in assembly.stacks[:3]),
         "environment": _environment(environment, region_of(assembly)),
         "categories": [{"id": name, "title": CATEGORIES[name][1], "gate": True} for name in used],
-        "subjects": _used(subjects.specs, proposals),
+        "subjects": _specs_in_use(subjects.specs, proposals),
         "requirements": [proposal.entry(id_) for id_, proposal in _numbered(proposals)],
     }
 
@@ -149,7 +149,7 @@ def _environment(name: str, region: str | None) -> dict[str, Any]:
     return found | ({"region": region} if region else {})
 
 
-def _used(specs: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:
+def _specs_in_use(specs: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:
     """The subjects that a requirement is about or a check names, and those that these are found by."""
     used: set[str] = set()
     fresh = {name for p in proposals for name in (*p.subject, *p.names, *_named_in(p.check))} & set(specs)

@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from compliance.document.history import mend
+from compliance.document.history import cut_torn_line
 from compliance.model import InputError
 from compliance.template.source import converted
 from compliance.text import one_line
@@ -138,7 +138,7 @@ class Lines:
                 raise InputError(f"{path}: not a regular file")
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._rows = list(self._read())
-            self._end = mend(self._handle)
+            self._end = cut_torn_line(self._handle)
         except BlockingIOError:
             os.close(self._handle)
             raise InputError(f"{path}: another fleet writes to it") from None

@@ -40,7 +40,7 @@ def by_executor(work: deque[Job], executor: Executor, judge: Judge) -> Batches:
         except RuntimeError as error:  # it was shut down, or has broken
             raise CheckerError(f"the executor broke: {error}") from None
 
-    for batch in _through(work, submit, AHEAD):
+    for batch in _submit_all(work, submit, AHEAD):
         yield [(job, _result(job, future)) for job, future in batch]
 
 
@@ -56,12 +56,12 @@ def _result(job: Job, future: Future[Row | None]) -> Row | None:
 
 
 def by_processes(work: deque[Job], workers: int, judge: Judge) -> Batches:
-    """By processes of this machine. Whoever was being judged when one died is judged once more, alone."""
+    """By processes of this machine. An input whose process died is judged once more, in a process alone."""
     while work:
         suspects: list[Job] = []
         some = deque(work.popleft() for _ in range(min(len(work), workers * PER_WORKER)))
         with processes(min(workers, len(some)), judge) as submit:
-            for batch in _through(some, submit, workers + 1):
+            for batch in _submit_all(some, submit, workers + 1):
                 died = [job for job, future in batch if isinstance(future.exception(), BrokenExecutor)]
                 suspects += died
                 yield [(job, _result(job, future)) for job, future in batch if job not in died]
@@ -78,7 +78,7 @@ def _alone(job: Job, judge: Judge) -> Row | None:
         return _result(job, future)
 
 
-def _through(
+def _submit_all(
     work: deque[Job], submit: Callable[[Job], Future[Row | None]], ahead: int
 ) -> Iterator[list[tuple[Job, Future[Row | None]]]]:
     """Hands in the work, `ahead` at once, and gives what is done as it is. What an executor that has
@@ -111,13 +111,13 @@ def _through(
 
 @contextmanager
 def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row | None]]]:
-    """Processes that live while this one holds its end of a line to them: however it ends, so do they."""
+    """A pool of processes that end when this one ends, even when it is killed: each watches a pipe."""
     context = get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, _begin, (theirs,))
 
     def submit(job: Job) -> Future[Row | None]:
-        # A terminal's Ctrl-C goes to all; processes that are born deaf to it leave the ending to this one.
+        # A terminal's Ctrl-C goes to all: processes that start with SIGINT blocked leave it to this one.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return pool.submit(_work, judge, job)

@@ -2,7 +2,7 @@
 
 A mutant is killed if some requirement that the input meets is met no more. One that survives breaks no
 requirement, for a reason that is written down (`survivors`), or shows a hole in the rules. An equivalent
-is a change that changes nothing that a requirement speaks of: whatever alarms at it cries wolf.
+is a change that no requirement is about: a rule that fails on it gives a false alarm.
 
     python -m compliance.mutation --help
 """

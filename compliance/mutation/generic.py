@@ -78,12 +78,12 @@ def _added(stack: Stack, key: str, raw: Mapping[str, Any]) -> Iterator[Mutant]:
             yield _mutant(
                 stack, key, raw, end, place, "deny", {k: v for k, v in denied.items() if k != "Condition"}
             )
-    for name, value in FILTERED.get(raw["Type"], {}).items():
+    for name, value in CLOSED_FILTERS.get(raw["Type"], {}).items():
         yield _mutant(stack, key, raw, (key, "Properties", name), name, "filter", value)
 
 
-# What lets nothing through that comes.
-FILTERED: Mapping[str, Mapping[str, Any]] = {
+# Filters that no event passes, by resource type and property.
+CLOSED_FILTERS: Mapping[str, Mapping[str, Any]] = {
     "AWS::Lambda::EventSourceMapping": {"FilterCriteria": {"Filters": [{"Pattern": '{"kind": ["none"]}'}]}},
     "AWS::SNS::Subscription": {"FilterPolicy": {"kind": ["none"]}},
 }

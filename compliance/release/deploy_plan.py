@@ -61,9 +61,9 @@ class _Reader:
     def __init__(self, folder: Path, seal: Seal) -> None:
         self.folder, self.files = folder, seal.digests
         self.folders = {parent for path in seal.digests for parent in _parents(path)}
-        self.uploads: dict[str, str] = {}  # what is uploaded, by its key
+        self.uploads: dict[str, str] = {}  # content digest of an upload, by its key
         self.images: list[str] = []
-        self.places: dict[str, str] = {}  # and by bucket and key, for the templates
+        self.places: dict[str, str] = {}  # and by bucket/key, to check a stack's template URL
 
     def read(self, below: str) -> Iterator[Planned]:
         if any(path.startswith(posixpath.join(below, CACHE) + "/") for path in self.files):
@@ -130,7 +130,7 @@ class _Reader:
         for id_, asset in _mapping(data.get("files", {}), f"{file}: files").items():
             where = f"{file}: files.{id_}"
             path = self._source(asset, "path", below, where)
-            content = self.files.get(path, path)  # a folder is told by its name
+            content = self.files.get(path, path)  # a folder has no digest: its path stands for it
             for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
                 place = _mapping(place, f"{where}.destinations")
                 key = str(place.get("objectKey"))

@@ -1,7 +1,7 @@
 """Lines of the app's source for a report, and a mended one where that is plain to see.
 
-Where something was written is an input's word: only text files of the usual kinds that lie inside the
-app's folder are opened, links followed, and none that is hidden.
+The path comes from the audited template and is not trusted: only text files of the usual kinds that lie
+inside the app's folder are opened, links followed, and none that is hidden.
 """
 
 from __future__ import annotations

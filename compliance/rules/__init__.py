@@ -35,7 +35,7 @@ SubjectName = NewType("SubjectName", str)
 
 
 @cache
-def _naming(type_: type[Check]) -> Sequence[tuple[str, bool]]:
+def _subject_fields(type_: type[Check]) -> Sequence[tuple[str, bool]]:
     """The fields of a kind's parameters that name a subject, or several."""
     fields = msgspec.structs.fields(type_)
     single = [(f.name, False) for f in fields if f.type in (SubjectName, SubjectName | None)]
@@ -47,7 +47,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def subjects_named(self) -> Iterable[tuple[str, str]]:
         """Each parameter that names a subject, with the name: they are checked when a document is read."""
-        for field, many in _naming(type(self)):
+        for field, many in _subject_fields(type(self)):
             value = getattr(self, field)
             yield from ((field, name) for name in (value if many else (value,)) if name is not None)
 

@@ -40,8 +40,8 @@ def judge(
         return _result(rule, case)
 
     # The handlers run meanwhile: what needs them comes last.
-    patient = sorted(rules, key=lambda rule: rule.kind.waits)
-    judged = {rule.requirement.id: result(rule) for rule in patient}
+    handlers_last = sorted(rules, key=lambda rule: rule.kind.waits)
+    judged = {rule.requirement.id: result(rule) for rule in handlers_last}
     return tuple(judged[rule.requirement.id] for rule in rules)
 
 

@@ -109,18 +109,18 @@ def _topic_evidence(
 def _subscriptions(topic: Resource, alarms: Sequence[Resource], case: Case) -> tuple[bool, Evidence]:
     """The topic's subscriptions; one that waits for a parameter counts (HRD-06)."""
     found: list[str] = []
-    deaf: list[str] = []
+    filtered_out: list[str] = []
     for name, properties in _all_subscriptions(topic, case):
-        if not _reaches(properties):
+        if not _has_endpoint(properties):
             continue
-        lets = [_lets(properties, alarm, case) for alarm in alarms]
-        (found if all(let is True for let in lets) else deaf).append(name)
-        for let in lets:
+        passed = [_filter_passes(properties, alarm, case) for alarm in alarms]
+        (found if all(let is True for let in passed) else filtered_out).append(name)
+        for let in passed:
             if isinstance(let, Unknown) and not found:
                 raise Undecided(let.why)
     if found:
         return True, evidence(topic, ", ".join(found), "a subscription", "Subscription")
-    shown = f"{', '.join(deaf)}, whose filter lets no alarm through" if deaf else "none"
+    shown = f"{', '.join(filtered_out)}, whose filter lets no alarm through" if filtered_out else "none"
     return False, evidence(topic, shown, "a subscription that hears of alarms", "Subscription")
 
 
@@ -135,7 +135,7 @@ def _all_subscriptions(topic: Resource, case: Case) -> Iterator[tuple[str, Any]]
                 yield resource.logical_id, resource.properties
 
 
-def _reaches(subscription: Value) -> bool:
+def _has_endpoint(subscription: Value) -> bool:
     """Whether a subscription has somebody to reach, if only by what a deployment says."""
     if not isinstance(subscription, dict):
         return True
@@ -145,7 +145,7 @@ def _reaches(subscription: Value) -> bool:
     )
 
 
-def _lets(subscription: Value, alarm: Resource, case: Case) -> Truth:
+def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:
     """Whether a subscription's filter lets an alarm through. CloudWatch sends no message attributes."""
     if not isinstance(subscription, dict) or "FilterPolicy" not in subscription:
         return True
@@ -194,18 +194,18 @@ def _publishing(
     for caller in _callers(check, topic, alarms, case):
         answer = may(case.assembly, caller, "sns:Publish", text)
         shown = _granting(answer.statement, answer.why) if answer.statement else answer.why
-        holder, place = _at(answer.statement, topic)
+        holder, place = _evidence_place(answer.statement, topic)
         if isinstance(answer.allowed, Unknown):
             raise Undecided(f"{answer.why} ({answer.allowed.why})", evidence(holder, shown, wanted_, place))
         yield answer.allowed, evidence(holder, shown, wanted_, place)
         foreign = may(case.assembly, _elsewhere(caller), "sns:Publish", text)
         if foreign.allowed is not False:
-            holder, place = _at(foreign.statement, topic)
+            holder, place = _evidence_place(foreign.statement, topic)
             found = f"{check.service} may, for any account"
             yield False, evidence(holder, found, wanted_, place)
 
 
-def _at(statement: Statement | None, otherwise: Resource) -> tuple[Resource, str | None]:
+def _evidence_place(statement: Statement | None, otherwise: Resource) -> tuple[Resource, str | None]:
     return (statement.resource, statement.property) if statement else (otherwise, None)
 
 

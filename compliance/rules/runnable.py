@@ -56,7 +56,7 @@ def judge_runnable(check: Runnable, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
         before = len(tally.failures)
-        for judge in (_assumed, _concurrency, _variables, _layers, _network, _keys):
+        for judge in (_role_cannot_be_assumed, _concurrency, _variables, _layers, _network, _keys):
             with tally.doubting():
                 tally.add(False, *judge(function, case))
         if len(tally.failures) == before:
@@ -64,8 +64,8 @@ def judge_runnable(check: Runnable, case: Case) -> Verdict:
     return tally.verdict()
 
 
-def _assumed(function: Resource, case: Case) -> Iterator[Evidence]:
-    """Lambda has to get into the role."""
+def _role_cannot_be_assumed(function: Resource, case: Case) -> Iterator[Evidence]:
+    """Evidence that Lambda may not assume the function's role."""
     role = denoted_at(case.assembly, function, "Role", function.get("Role"), ROLE)
     if role is None:
         return

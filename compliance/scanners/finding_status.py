@@ -51,12 +51,12 @@ def resolve_statuses(
     known = facts.load()
     named = [replace(finding, fact=known.of(finding.rule)) for finding in findings]
     marked, problems, warnings = waivers.apply(named, granted, as_of, ran=ran, environment=environment)
-    judges = [result for result in results if result.category in gating]
+    gating_results = [result for result in results if result.category in gating]
     marked = (classes or Classes()).resolve_statuses(marked)
-    settled = tuple(_covered(finding, judges, known) for finding in _whole_rows(marked))
+    settled = tuple(_covered(finding, gating_results, known) for finding in _spread_waivers(marked))
     if adopt:
-        settled = adopt(settled, judges)
-    return settled, (*problems, *_contradictions(settled, judges)), (*warnings, *notes(settled))
+        settled = adopt(settled, gating_results)
+    return settled, (*problems, *_contradictions(settled, gating_results)), (*warnings, *notes(settled))
 
 
 def meant_for(
@@ -96,8 +96,8 @@ def confirmations(requirements: Sequence[Requirement]) -> dict[str, tuple[str, .
     }
 
 
-def _whole_rows(findings: Sequence[Finding]) -> list[Finding]:
-    """A waiver for one rule of a fact is for all of them on that resource."""
+def _spread_waivers(findings: Sequence[Finding]) -> list[Finding]:
+    """Waives all findings that state the same fact about a resource, once one of them is waived."""
     waived: dict[object, Finding] = {
         (finding.fact, finding.resource): finding
         for finding in findings

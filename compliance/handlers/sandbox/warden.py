@@ -170,7 +170,7 @@ def _give_up(request: Request, record: Record) -> None:
         return
     if os.geteuid() == 0:
         readable, runnable = _places(request)
-        if why := privileges.why_root([*readable, *runnable]):
+        if why := privileges.why_still_root([*readable, *runnable]):
             record.unheld.append(f"handlers run as root, though without capabilities: {why}")
         else:
             privileges.become_nobody()
