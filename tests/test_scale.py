@@ -5,8 +5,12 @@ from __future__ import annotations
 import cProfile
 import pstats
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from witness import ROLES, Unit, assemble, copy_of, handwritten, judge_assemblies, statuses, wiring
@@ -15,10 +19,19 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from generate import fill, renamed
 
+from compliance.document.waivers import Waiver
+from compliance.drafting.draft import draft
 from compliance.facts import readings
 from compliance.facts.diagram import diagram
 from compliance.facts.wiring import Unfilled
+from compliance.handlers import runs
+from compliance.handlers.runs import Play
+from compliance.handlers.sandbox import Execution, Outcome, Program
+from compliance.handlers.scenarios import Scenario, begin
+from compliance.model import Finding
+from compliance.scanners import finding_status
 
+DAY = date(2026, 11, 28)
 Units = Callable[[int], list[Unit]]
 
 
@@ -49,21 +62,75 @@ def many_pipelines(resources: int) -> list[Unit]:
     return units
 
 
-def calls(units: list[Unit]) -> int:
-    """Function calls that it takes to judge them by the pipeline's document, and to draw them."""
+def calls(work: Callable[[], object]) -> int:
+    """Function calls that some work takes."""
     profile = cProfile.Profile()
     with profile:
-        assembly = assemble(units)
-        judge_assemblies(assembly, {})
-        diagram(wiring(assembly))
+        work()
     return int(pstats.Stats(profile).total_calls)
+
+
+def assert_linear(work: Callable[[int], Callable[[], object]], few: int = 120) -> None:
+    """`work` gives what is to be done for so many. What is made once a process does not count."""
+    work(few // 3)()
+    assert calls(work(4 * few)) < 4.4 * calls(work(few))
 
 
 @pytest.mark.parametrize("units", [one_stack, many_stacks, many_pipelines])
 def test_four_times_the_resources_take_four_times_the_calls(units: Units) -> None:
-    calls(units(40))  # what is made once a process
-    few, many = calls(units(120)), calls(units(480))
-    assert many < 4.4 * few
+    def judged(units: list[Unit]) -> None:
+        assembly = assemble(units)
+        judge_assemblies(assembly, {})
+        diagram(wiring(assembly))
+
+    assert_linear(lambda size: partial(judged, units(size)))
+
+
+@pytest.mark.parametrize("units", [one_stack, many_stacks])
+def test_four_times_the_resources_take_four_times_the_calls_to_draft(units: Units) -> None:
+    assert_linear(lambda size: partial(draft, assemble(units(size)), "dev", DAY))
+
+
+def finding(number: int) -> Finding:
+    id_ = f"Queue{number}"
+    return Finding("checkov", "CKV_AWS_27", "not encrypted", stack="S", logical_id=id_)
+
+
+def waiver(number: int) -> Waiver:
+    reason = "Its messages are public, and AWS's own key would encrypt them for nobody."
+    return Waiver("checkov", "CKV_AWS_27", f"S/Queue{number}", reason, "2027-01-31", where=f"w:{number}")
+
+
+def settled(findings: int, waivers: int) -> Callable[[], object]:
+    given = [finding(number) for number in range(findings)], (), [waiver(n) for n in range(waivers)], DAY
+    return partial(finding_status.resolve_statuses, *given, gating=())
+
+
+def test_four_times_the_findings_or_waivers_take_four_times_the_calls() -> None:
+    assert_linear(lambda size: settled(findings=size, waivers=10))
+    assert_linear(lambda size: settled(findings=10, waivers=size))
+    assert_linear(lambda size: settled(findings=size, waivers=size))
+
+
+def test_four_times_the_scenarios_take_four_times_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each plays two invocations, all of them in one round; how long those take is the handler's matter."""
+
+    def execute(target: object, plays: Sequence[Play], *_: object) -> Execution:
+        played = [(n, step) for n, play in enumerate(plays) for step in range(len(play.steps))]
+        return Execution(tuple(Outcome(f"{n}.{step}", True, result={"n": n}) for n, step in played))
+
+    monkeypatch.setattr(runs, "execute_plays", execute)
+    one = Scenario(({"json": {"id": {"draw": "id"}}},), ("result.n >= 0", "calls.all(c, !c.writes)"))
+    target: Any = SimpleNamespace(
+        program=Program("nodejs24.x", "index.handler", ""), original=lambda text: text
+    )
+
+    def run(size: int) -> None:
+        ran = runs.run(target, {f"scenario {number}": begin(one) for number in range(size)}, "a seed")
+        assert all(finding.holds for found in ran.findings.values() for finding in found)
+        assert len(ran.findings) == size
+
+    assert_linear(lambda size: partial(run, size), few=24)
 
 
 def test_what_is_beside_the_pipeline_changes_no_verdict() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -270,8 +271,9 @@ class _Parser:
         return found
 
 
+@lru_cache(2**12)
 def parse(text: str) -> Node:
-    """The syntax tree of an expression. Raises SyntaxProblem."""
+    """The syntax tree of an expression, which nobody changes. Raises SyntaxProblem."""
     if len(text) > MAX_LENGTH:
         raise SyntaxProblem(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     return _Parser(text).whole()

@@ -14,7 +14,7 @@ is waived, and a reviewer can judge it there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -162,12 +162,13 @@ def apply(
     waived_by: dict[int, Waiver] = {}
     problems: list[str] = []
     warnings: list[str] = []
+    hits_of = _index(findings)
     for waiver in waivers:
         wrong = list(faults(waiver, as_of))
         problems += [f"{waiver}: {fault}" for fault in wrong]
         if wrong or waiver.scanner not in ran or not waiver.applies_in(environment):
             continue
-        hits = [i for i, finding in enumerate(findings) if _is_for(waiver, finding)]
+        hits = hits_of(waiver)
         problems += [f"{waiver}: {mismatch}" for mismatch in _mismatches(waiver, hits, findings)]
         for index in hits:
             if not waiver.lists(names_of(findings[index])):
@@ -200,9 +201,22 @@ def names_of(finding: Finding) -> tuple[str, ...]:
     return tuple(filter(None, (finding.construct_path, by_id)))
 
 
-def _is_for(waiver: Waiver, finding: Finding) -> bool:
-    same = (waiver.scanner, waiver.rule) == (finding.scanner, finding.rule)
-    return same and waiver.names_resource(names_of(finding))
+def _index(findings: Sequence[Finding]) -> Callable[[Waiver], Sequence[int]]:
+    """Gives the indexes of the findings that a waiver is for."""
+    by_rule: dict[tuple[str, str], list[int]] = {}
+    by_name: dict[tuple[str, str, str], list[int]] = {}
+    for index, finding in enumerate(findings):
+        by_rule.setdefault((finding.scanner, finding.rule), []).append(index)
+        for name in dict.fromkeys(names_of(finding)):
+            by_name.setdefault((finding.scanner, finding.rule, name), []).append(index)
+
+    def hits(waiver: Waiver) -> Sequence[int]:
+        if not waiver.is_glob:
+            return by_name.get((waiver.scanner, waiver.rule, waiver.resource), ())
+        some = by_rule.get((waiver.scanner, waiver.rule), ())
+        return [index for index in some if waiver.names_resource(names_of(findings[index]))]
+
+    return hits
 
 
 def _waived(finding: Finding, waiver: Waiver) -> Finding:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +268,17 @@ DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def _flow(value: Any) -> str:
     """A value in YAML, on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(child)}" for key, child in value.items()) + "}"
+    return _scalar(type(value), value)
+
+
+@lru_cache(2**14)  # a draft of many resources repeats most of its words
+def _scalar(type_: type, value: Any) -> str:
     # In a list, for a scalar alone would be a document with an end.
-    text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, sort_keys=False, width=10**6)
+    text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, width=10**6)
     return text.strip()[1:-1]
 
 

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -113,15 +113,15 @@ def _dimensions(value: Value) -> tuple[tuple[Value, Value], ...]:
     return tuple((d.get("Name", NO_VALUE), d.get("Value", NO_VALUE)) for d in entries)
 
 
-def is_metric(assembly: Assembly, metric: Metric, target: Resource, name: str) -> bool:
-    """Whether a metric is the one of this name that tells of a resource, under its name as dimension."""
-    namespace, wanted = WATCHED[target.type]
+def _told_of(assembly: Assembly, metric: Metric, type_: str, name: str) -> Resource | None:
+    """The resource of a type that a metric of this name tells of, under its name as dimension."""
+    namespace, wanted = WATCHED[type_]
     if (metric.namespace, metric.name) != (namespace, name) or len(metric.dimensions) != 1:
-        return False
+        return None
     if _of_another_account(assembly, metric):
-        return False
+        return None
     [(dimension, value)] = metric.dimensions
-    return dimension == wanted and denoted(assembly, value, target.type, forms=forms_of(wanted)) is target
+    return denoted(assembly, value, type_, forms=forms_of(wanted)) if dimension == wanted else None
 
 
 def _of_another_account(assembly: Assembly, metric: Metric) -> bool:
@@ -144,11 +144,24 @@ def watching(assembly: Assembly, target: Resource, name: str) -> list[Metric]:
     An alarm that nothing sets off watches nothing. One whose expression, threshold and the like are not known
     is judged by `fires_at` where it is asked for.
     """
-    found = []
-    for alarm in assembly.resources(ALARM):
-        metrics = [m for m in metrics_of(alarm) if alarm.exists is True]
-        found += [m for m in metrics if is_metric(assembly, m, target, name) and hears(m)]
-    return found
+    known = assembly.cached(_watched_before)
+    if (target.type, name) not in known:
+        by_target = known[target.type, name] = {}
+        for metric in assembly.cached(_metrics):
+            resource = _told_of(assembly, metric, target.type, name)
+            if resource is not None and hears(metric):
+                by_target.setdefault(resource, []).append(metric)
+    return list(known[target.type, name].get(target, ()))
+
+
+def _watched_before(assembly: Assembly) -> dict[tuple[str, str], dict[Resource, list[Metric]]]:
+    """By type and metric, what watches each resource. Filled as it is asked for."""
+    return {}
+
+
+def _metrics(assembly: Assembly) -> Sequence[Metric]:
+    """The metrics of all alarms that certainly exist."""
+    return [m for alarm in assembly.resources(ALARM) if alarm.exists is True for m in metrics_of(alarm)]
 
 
 def hears(metric: Metric) -> bool:

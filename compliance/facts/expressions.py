@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -190,6 +191,7 @@ def _given(gives: Any, many: bool) -> Shape:
     return Shape(record=gives, many=many)
 
 
+@cache
 def _field(record: type, name: str) -> Shape:
     """What a record's field holds, as its annotation says."""
     for field in msgspec.structs.fields(record):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -533,6 +534,7 @@ def _readable(found: Any) -> Any:
     return found.logical_id if isinstance(found, Resource) else found
 
 
+@cache
 def fields_of(type_: type) -> frozenset[str]:
     """The fields of a record that an expression may read: its own, and what it says of itself."""
     own = {field.name for field in msgspec.structs.fields(type_)}

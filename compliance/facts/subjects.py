@@ -53,7 +53,7 @@ from compliance.template.properties import Test, Undecided, meets
 # Types that AWS's provider schemas describe; those of others have none here.
 AWS_TYPES = ("AWS::", "Alexa::")
 TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KINDS)}")
-Patterns = Mapping[str, re.Pattern[str]]
+Patterns = Mapping[str, Callable[[str], object]]
 MOST_SHOWN = 6  # logical ids in a message
 NAME = "[a-z][a-z0-9_]*"
 MEMBERS = {"members": "every resource that fills a subject, and what depends on it"}
@@ -481,11 +481,15 @@ class Declared(Wiring):
     def _candidates(self, name: str, subject: Subject) -> tuple[list[Resource], list[str]]:
         """The resources that fit for certain, and what is to be said of those that may."""
         others = {link.subject: self._linked(name, link) for _, link in subject.selectors()}
+        if not (others or subject.where):
+            return list(self._pool(subject)), []
         fitting, doubts = [], []
         possible = self._possible(subject, others)
-        for resource in self._pool(subject):
-            if any(resource not in found for found in possible):
-                continue
+        pool = self._pool(subject)
+        if possible:
+            narrow = set.intersection(*map(set, possible))
+            pool = [resource for resource in pool if resource in narrow]
+        for resource in pool:
             try:
                 if self._fits(name, subject, resource, others):
                     fitting.append(resource)
@@ -617,8 +621,17 @@ class Declared(Wiring):
 
     def _has_name(self, name: str, resource: Resource) -> bool:
         pattern = self._names.get(name)
-        text = self.assembly.text(resource.get(name_of(resource.type)))
-        return pattern is not None and text is not None and pattern.fullmatch(text) is not None
+        if pattern is None:
+            return False
+        if resource not in self._called:
+            self._called[resource] = self.assembly.text(resource.get(name_of(resource.type)))
+        text = self._called[resource]
+        return text is not None and pattern(text) is not None
+
+    @cached_property
+    def _called(self) -> dict[Resource, str | None]:
+        """What resources are called, as it is asked for."""
+        return {}
 
 
 def _ids(resources: Iterable[Resource]) -> str:

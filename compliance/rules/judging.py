@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 from compliance.document.requirements import Document
+from compliance.facts.subjects import Patterns
 from compliance.facts.wiring import Wiring
 from compliance.model import CheckerError, InputError, Result
 from compliance.rules import Case, Rule
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compliance.template.environments import Others
 
 
-def names(rules: Sequence[Rule], environment: str) -> Mapping[str, re.Pattern[str]]:
+def names(rules: Sequence[Rule], environment: str) -> Patterns:
     """What the document calls the resources that fill each subject: tie-breakers."""
     return tie_breakers([rule.requirement for rule in rules], environment)
 

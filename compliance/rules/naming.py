@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import partial
 
 from compliance.cel import patterns
 from compliance.document.requirements import Requirement
+from compliance.facts.subjects import Patterns
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.template.assembly import Resource
@@ -54,7 +56,7 @@ def judge_name(check: Name, case: Case) -> Verdict:
     return tally.verdict()
 
 
-def tie_breakers(requirements: Iterable[Requirement], environment: str) -> Mapping[str, re.Pattern[str]]:
+def tie_breakers(requirements: Iterable[Requirement], environment: str) -> Patterns:
     """What a document calls the resource in each role: where the wiring leaves a choice, that decides."""
     found = {}
     for requirement in requirements:
@@ -62,7 +64,7 @@ def tie_breakers(requirements: Iterable[Requirement], environment: str) -> Mappi
         if requirement.check.get("kind") == "name" and isinstance(pattern, str):
             form = re.escape(pattern).replace(r"\{env\}", re.escape(environment))
             form = form.replace(r"\{account\}", ".+")
-            found.update(dict.fromkeys(requirement.subjects, re.compile(form)))
+            found.update(dict.fromkeys(requirement.subjects, partial(re.fullmatch, form)))
     return found
 
 
