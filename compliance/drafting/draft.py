@@ -272,11 +272,11 @@ def _flow(value: Any) -> str:
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(child)}" for key, child in value.items()) + "}"
-    return _scalar(type(value), value)
+    return _scalar(type(value).__name__, value)
 
 
 @lru_cache(2**14)  # a draft of many resources repeats most of its words
-def _scalar(type_: type, value: Any) -> str:
+def _scalar(kind: str, value: Any) -> str:
     # In a list, for a scalar alone would be a document with an end.
     text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, width=10**6)
     return text.strip()[1:-1]
