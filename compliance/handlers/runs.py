@@ -25,6 +25,7 @@ import msgspec
 
 from compliance.handlers.events import Draw
 from compliance.handlers.sandbox import (
+    NO_ANSWER,
     Execution,
     Fault,
     Given,
@@ -35,7 +36,7 @@ from compliance.handlers.sandbox import (
     Program,
     Supplies,
 )
-from compliance.handlers.targets import NotRun, Target
+from compliance.handlers.targets import TIMEOUT, NotRun, Target
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
@@ -61,7 +62,8 @@ class Step(msgspec.Struct, frozen=True):
     """One invocation: the event, and the moment that the handler believes it to be.
 
     `fresh` starts another container for it, which knows nothing of what came before. `pause` is how long each
-    call takes at least, in seconds.
+    call takes at least, in seconds. `timed` lets time pass at once where everything waits; so it does where a
+    call is never answered.
     """
 
     event: JSON
@@ -69,6 +71,12 @@ class Step(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     fresh: bool = False
     pause: float = 0.0
+    timed: bool = False
+
+    @property
+    def virtual(self) -> bool:
+        """Whether time passes at once."""
+        return self.timed or any(fault.error == NO_ANSWER for fault in self.faults)
 
 
 class Play(msgspec.Struct, frozen=True):
@@ -149,7 +157,7 @@ class Plan(msgspec.Struct, frozen=True):
         if isinstance(self.target, NotRun):
             return repr(self.target)
         own = self.target
-        return repr((own.program, own.layers, own.tables, sorted(self.tasks)))
+        return repr((own.program, own.layers, own.tables, own.timeout, sorted(self.tasks)))
 
 
 class Handlers:
@@ -259,7 +267,7 @@ def _ordered(plays: Sequence[Play]) -> list[Play]:
     return sorted(plays, key=lambda play: (play.container, any(step.fresh for step in play.steps)))
 
 
-def _invocations(plays: Sequence[Play]) -> list[Invocation]:
+def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocation]:
     """Every step as an invocation: the first of a play finds AWS as it is given."""
     made: list[Invocation] = []
     here = 0
@@ -274,6 +282,7 @@ def _invocations(plays: Sequence[Play]) -> list[Invocation]:
                     given=None if index else play.given,
                     fresh=step.fresh or (index == 0 and play.container != here),
                     pause=step.pause,
+                    timeout=(timeout or TIMEOUT) if step.virtual else None,
                 )
             )
         # What a play starts afresh is the next container, which goes on from there.
@@ -296,17 +305,21 @@ def execute_plays(
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
     played = [
-        (p.container, repr(p.given), [(s.event, str(s.now), repr(s.faults), s.fresh) for s in p.steps])
+        (
+            p.container,
+            repr(p.given),
+            [(s.event, str(s.now), repr(s.faults), s.fresh, s.timed) for s in p.steps],
+        )
         for p in plays
     ]
-    key = hashlib.sha256(json.dumps(played, default=repr).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([target.timeout, played], default=repr).encode()).hexdigest()
     supplies = Supplies(
         modules=tuple(s.name for s in supplied if s.what == "module"),
         names=tuple(s.name for s in supplied if s.what == "name"),
     )
     return execute(
         target.program,
-        _invocations(plays),
+        _invocations(plays, target.timeout),
         supplies,
         msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
         cache=cache,

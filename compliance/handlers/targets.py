@@ -13,16 +13,24 @@ from compliance.handlers.events import ACCOUNT
 from compliance.handlers.sandbox import Program, Table
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list
+from compliance.template.properties import Undecided, decided
+
+# Seconds that a function has where it does not say.
+TIMEOUT = 3.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A function and its code. `layers` tells that some of its code is not in the assembly."""
+    """A function and its code. `layers` tells that some of its code is not in the assembly.
+
+    `timeout` are the seconds that it has; None where only the deployment knows.
+    """
 
     resource: Resource
     program: Program
     layers: bool = False
     tables: Mapping[str, Table] = msgspec.field(default_factory=dict)
     made_up: Mapping[str, str] = msgspec.field(default_factory=dict)
+    timeout: float | None = TIMEOUT
 
     def original(self, text: str) -> str:
         """A text that the handler was seen to use, with placeholders again for what was made up for it."""
@@ -72,7 +80,17 @@ def target(wiring: Wiring, function: Resource) -> Target | NotRun:
     layers = _layers(wiring, function)
     made_up = {_made_up(match[1]): match[0] for match in places}
     program = Program(runtime, handler, code, environment, layers or ())
-    return Target(function, program, layers is None, wiring.cached(tables), made_up)
+    return Target(function, program, layers is None, wiring.cached(tables), made_up, _timeout(function))
+
+
+def _timeout(function: Resource) -> float | None:
+    try:
+        stated = decided(function.get("Timeout"))
+    except Undecided:
+        return None
+    if stated is NO_VALUE:
+        return TIMEOUT
+    return float(stated) if isinstance(stated, int | float | str) and str(stated).isdigit() else None
 
 
 def _layers(wiring: Wiring, function: Resource) -> tuple[Path, ...] | None:

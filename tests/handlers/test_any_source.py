@@ -15,11 +15,16 @@ from compliance.handlers.laws import LAWS
 from compliance.model import Status, Verdict
 from compliance.rules import bind
 
-ROWS: list[dict[str, Any]] = yaml.safe_load(
-    Path(__file__).with_name("any_source.yaml").read_text(encoding="utf-8")
-)
-# A law that not every right style keeps: whoever sends a batch in one call drags its records down together.
-USUAL = [law for law in LAWS if law != "isolated"]
+
+def rows(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return found
+
+
+ROWS, IN_TIME = rows("any_source.yaml"), rows("in_time.yaml")
+# Laws that not every right style keeps: who sends a batch in one call drags its records down together, and
+# with the SDK's own timeouts nothing is in time.
+USUAL = [law for law in LAWS if law not in ("isolated", "in_time")]
 ATTRIBUTES: Any = {
     "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
     "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
@@ -122,6 +127,17 @@ def test_a_function_behind_a_source(row: dict[str, Any]) -> None:
         assert found[fails].status is Status.FAIL, found[fails]
     else:
         assert all(verdict.status is Status.PASS for verdict in found.values()), told(found)
+
+
+@pytest.mark.parametrize("row", IN_TIME, ids=[f"{row['language']}: {row['style']}" for row in IN_TIME])
+def test_a_batch_is_answered_in_time(row: dict[str, Any]) -> None:
+    found = verdicts(row, ["in_time"])
+    assert found["in_time"].status is (Status.FAIL if "fails" in row else Status.PASS), found
+
+
+def test_a_timeout_that_only_the_deployment_knows_is_not_assessed() -> None:
+    row = {**IN_TIME[0], "timeout": {"Fn::ImportValue": "timeout"}}
+    assert verdicts(row, ["in_time"])["in_time"].status is Status.NOT_ASSESSED
 
 
 def test_an_entry_of_a_batch_that_fails_for_good_drags_nothing_down() -> None:

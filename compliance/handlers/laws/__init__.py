@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from compliance.handlers.laws import code, faults, kept, quiet, together
+from compliance.handlers.laws import code, deadline, faults, kept, quiet, together
 from compliance.handlers.laws.bench import Bench
 from compliance.handlers.runs import Finding, Ran, Task
 
@@ -37,6 +37,9 @@ LAWS: Mapping[str, Law] = {
     ),
     "kept_as_is": Law("ids and values of every type arrive unchanged", kept.kept_as_is),
     "quiet": Law("no content of an event is in a log, nor in an error", quiet.quiet),
+    "in_time": Law(
+        "a batch is answered before the function's time is over, though AWS never answers", deadline.in_time
+    ),
     "nothing_late": Law("nothing is called or logged after the answer", quiet.nothing_late),
 }
 # Laws about the code of any function, whatever invokes it.

@@ -36,6 +36,7 @@ class Bench:
         self.maker = Maker(source, stage.draw, templates)
         self._given = given or Given()
         self._tables = stage.target.tables
+        self.timeout = stage.target.timeout
 
     @property
     def tables(self) -> Mapping[str, Table]:
@@ -67,9 +68,10 @@ class Bench:
         container: int = 0,
         later: timedelta = timedelta(),
         pause: float = 0.0,
+        timed: bool = False,
     ) -> Play:
-        step = self.step(batch, *faults, later=later)
-        return self.steps([replace(step, pause=pause)], [batch], container)
+        step = replace(self.step(batch, *faults, later=later), pause=pause, timed=timed)
+        return self.steps([step], [batch], container)
 
     def steps(self, steps: Sequence[Step], batches: Iterable[Batch], container: int = 0) -> Play:
         """Steps in an AWS that holds what is given, and the objects that events of S3 tell of."""

@@ -53,7 +53,7 @@ class _Try(msgspec.Struct, frozen=True):
     entry: bool = False
 
 
-class _Learnt(msgspec.Struct):
+class Learnt(msgspec.Struct):
     """What records of each kind do when nothing fails."""
 
     usual: dict[int, Profile] = msgspec.field(default_factory=dict)
@@ -61,10 +61,10 @@ class _Learnt(msgspec.Struct):
     findings: list[Finding] = msgspec.field(default_factory=list)
 
 
-def _learn(bench: Bench) -> Any:
+def learn(bench: Bench) -> Any:
     singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
     outcomes = yield [bench.play(single) for single in singles]
-    learnt = _Learnt(findings=bench.unseen(outcomes))
+    learnt = Learnt(findings=bench.unseen(outcomes))
     troubles = []
     for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True)):
         if why := bench.failure_reason(outcome):
@@ -110,7 +110,7 @@ def _dropped(bench: Bench, singles: Sequence[Batch], usual: dict[int, Profile]) 
 
 def no_failure_swallowed(bench: Bench) -> Task:
     """Every call, with each error that it may meet, for each place in a batch; then for several at once."""
-    learnt: _Learnt = yield from _learn(bench)
+    learnt: Learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
     tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
@@ -138,7 +138,7 @@ def no_failure_swallowed(bench: Bench) -> Task:
     return [good(f"{told_}: no record was lost", REPORTED, learnt.failing[0].call.at)]
 
 
-def _tries(bench: Bench, failing: Failing, learnt: _Learnt) -> Iterator[_Try]:
+def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
     size = min(TOGETHER, bench.source.size)
     turn = failing.kind
     kinds = [kind for kind, done in learnt.usual.items() if done]
@@ -256,7 +256,7 @@ ALONE = "the bad record is reported, it alone; or the mapping halves the batch u
 
 def isolated(bench: Bench) -> Task:
     """One record's call fails for good, with good ones before and behind it."""
-    learnt: _Learnt = yield from _learn(bench)
+    learnt: Learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
     size = min(TOGETHER, bench.source.size)

@@ -149,7 +149,8 @@ def nothing_late(bench: Bench) -> Task:
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
-    outcomes = yield [bench.play(batches[0], pause=PAUSE), bench.play(batches[1], failing, pause=PAUSE)]
+    slow: dict[str, Any] = {"pause": PAUSE, "timed": True}
+    outcomes = yield [bench.play(batches[0], **slow), bench.play(batches[1], failing, **slow)]
     if unseen := bench.unseen(outcomes):
         return unseen
     findings: list[Finding] = []

@@ -63,7 +63,8 @@ class Fault(msgspec.Struct, frozen=True):
     """A call to AWS that the stand-in refuses.
 
     `error` is the service's error name (ThrottlingException, AccessDeniedException, NoSuchBucket,
-    TimeoutError, ECONNRESET). It hits each matching call, or with `call` only the nth of them (from 0).
+    TimeoutError, ECONNRESET; NoAnswer is an AWS that never answers). It hits each matching call, or with
+    `call` only the nth of them (from 0).
     A call matches by service and operation (`*` is any); with `containing`, if its parameters contain
     that text anywhere; with `where`, if each parameter named has that value.
 
@@ -91,6 +92,8 @@ class Invocation(msgspec.Struct, frozen=True):
     `fresh` asks for a process of its own: a cold start. Otherwise it is the process of the one before.
     `pause` is how long a call takes at least, in seconds: what a thread calls is still open when a handler
     has answered that does not wait for it. Node.js tells what is open by itself.
+    `timeout` are the seconds that the function has. Where it is given, time passes at once where everything
+    waits, and the function is ended when it is over (`Sandbox.Timedout`).
     """
 
     name: str
@@ -100,8 +103,11 @@ class Invocation(msgspec.Struct, frozen=True):
     given: Given | None = None
     fresh: bool = False
     pause: float = 0.0
+    timeout: float | None = None
 
 
+NO_ANSWER = "NoAnswer"  # the error of a call that AWS never answers: the client waits as long as it would
+TIMED_OUT = "Sandbox.Timedout"  # the error of a function whose time is over, as Lambda names it
 NOT_STOOD_IN = "NotStoodIn"
 # service, operation: the request's list, the answer's list, the answer's list or number of failures
 BATCHES: Mapping[tuple[str, str], tuple[str, str, str]] = {

@@ -257,7 +257,8 @@ class Child:
     def _answered(self, current: _Current, message: messages.End) -> None:
         self._read_log()
         current.answered = len(self.log)
-        current.duration = time.monotonic() - current.began
+        took = time.monotonic() - current.began
+        current.duration = took if message.elapsed is None else message.elapsed
         for number in {*message.pending} & {*range(len(current.calls))}:
             current.calls[number] = msgspec.structs.replace(current.calls[number], late=True)
         current.error = _error(message.error)

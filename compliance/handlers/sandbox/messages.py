@@ -71,12 +71,14 @@ class Service(msgspec.Struct, tag_field="t", tag="service"):
 class End(msgspec.Struct, tag_field="t", tag="end"):
     """The handler answered, with a result (its JSON) or an error. Waits for an answer.
 
-    `pending` are the calls that it had made and not waited for, by their number in the invocation.
+    `pending` are the calls that it had made and not waited for, by their number in the invocation; `elapsed`
+    are the seconds that it took by its own clock.
     """
 
     result: str | None = None
     error: Thrown | None = None
     pending: tuple[int, ...] = ()
+    elapsed: float | None = None
 
 
 class Settled(msgspec.Struct, tag_field="t", tag="settled"):

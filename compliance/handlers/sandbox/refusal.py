@@ -9,6 +9,7 @@ STATUS = {
     "ConditionalRequestConflict": 409,
     "OperationAborted": 409,
     "ECONNRESET": 0,
+    "NoAnswer": 0,
     "Forbidden": 403,
     "InternalServerErrorException": 500,
     "InternalFailure": 500,
@@ -42,6 +43,7 @@ MESSAGES = {
     "AccessDeniedException": "User: arn:aws:sts::123456789012:assumed-role/sandbox is not authorized "
     "to perform: {action}",
     "ConditionalCheckFailedException": "The conditional request failed",
+    "NoAnswer": "AWS does not answer",
     "NoSuchBucket": "The specified bucket does not exist",
     "NoSuchKey": "The specified key does not exist.",
     "NotFound": "Not Found",

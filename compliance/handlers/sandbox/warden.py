@@ -248,11 +248,20 @@ def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
         "version": version(request.runtime),
         "environment": _environment(request),
         "invocations": [
-            {"event": i.event, "clock": i.clock, "pause": i.pause, "id": _uuid()} for i in invocations
+            {
+                "event": i.event,
+                "clock": i.clock,
+                "pause": i.pause,
+                "timeout": i.timeout,
+                "remaining": REMAINING if i.timeout is None else i.timeout * 1000,
+                "id": _uuid(),
+            }
+            for i in invocations
         ],
         "supplies": msgspec.structs.asdict(request.supplies),
-        "clocked": any(i.clock for i in invocations),
-        "remaining": REMAINING,
+        "clocked": any(i.clock or i.timeout for i in invocations),
+        "timed": any(i.timeout for i in invocations),
+        "attempts": request.environment.get("AWS_MAX_ATTEMPTS"),
         "real": dict(request.real),
     }
 

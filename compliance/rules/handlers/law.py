@@ -23,6 +23,7 @@ JSON = Any
 Name = Literal[
     "as_alone",
     "found",
+    "in_time",
     "isolated",
     "kept_as_is",
     "modules",
@@ -38,8 +39,8 @@ class LawCheck(Check, frozen=True):
     """What holds of handlers whatever they are for. The engine draws batches for it: see docs/handlers.md.
 
     For functions behind a stream, a queue, a topic or a bucket's notification: `runs`, `as_alone`,
-    `no_failure_swallowed`, `isolated`, `replay`, `kept_as_is`, `quiet`, `nothing_late`. For the code of
-    any function: `found` (the export is there), `modules` (and all that it asks for).
+    `no_failure_swallowed`, `isolated`, `in_time`, `replay`, `kept_as_is`, `quiet`, `nothing_late`. For the
+    code of any function: `found` (the export is there), `modules` (and all that it asks for).
     `records` are records as data, one of each kind, where the function takes no others (`{body: {...}}` of a
     queue); `given` is what is in AWS before. `only` narrows `kept_as_is` to `keys` or `values`.
     Example, about `functions`: `{law: quiet}`

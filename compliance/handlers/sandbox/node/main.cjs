@@ -34,6 +34,7 @@ process.memoryUsage = Object.assign(() => {
   const { total_heap_size: heapTotal, used_heap_size: heapUsed, external_memory: external } = getHeapStatistics();
   return { rss: rss(), heapTotal, heapUsed, external, arrayBuffers: 0 };
 }, { rss });
+require('./patience.cjs').start(job.attempts);
 sdk.start(call, (name) => ask('service', { name }));
 network.install(call);
 modules.install(job, send);

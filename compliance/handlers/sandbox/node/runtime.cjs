@@ -6,7 +6,6 @@ const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 const { setImmediate, setTimeout, clearTimeout } = globalThis;
 const { reallyExit, hrtime } = process;
-const { now } = Date;
 const { stringify } = JSON;
 const { apply } = Reflect;
 const exit = (code) => apply(reallyExit, process, [code]);
@@ -19,6 +18,9 @@ const where = require('./where.cjs');
 const clock = require('./clock.cjs');
 const sdk = require('./sdk.cjs');
 const awaited = require('./awaited.cjs');
+const virtual = require('./virtual.cjs');
+
+const { now } = virtual;
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const NEVER_SETTLED = 'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly '
@@ -41,9 +43,10 @@ Error.stackTraceLimit = 40;
 async function run(job, send, ask) {
   const state = { context: undefined };
   if (job.clocked) clock.install();
+  if (job.timed) virtual.install();
   supplyNames(job.supplies.names, state);
   globalThis.awslambda = { streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: 'response' }) };
-  process.on('beforeExit', () => whenIdle());
+  process.on('beforeExit', () => { if (!virtual.advance()) whenIdle(); });
   process.on('uncaughtException', (error) => whenThrown(error));
   process.on('unhandledRejection', (error) => whenThrown(error));
 
@@ -139,10 +142,17 @@ function invoke(job, invocation, handler, state, ask) {
     ask('begin', {});
     awaited.begin();
     clock.shift(invocation.clock);
+    const began = now();
+    const { timeout } = invocation;
+    if (timeout) {
+      virtual.begin(timeout, () => fail(named('Sandbox.Timedout',
+        new Error(`Task timed out after ${timeout.toFixed(2)} seconds`)), 'fatal'));
+    }
     const finish = (kind, fields) => {
       if (answered) return;
       answered = true;
-      ask('end', { ...fields, pending: awaited.pending() });
+      virtual.answer();
+      ask('end', { ...fields, pending: awaited.pending(), elapsed: (now() - began) / 1000 });
       if (kind === 'fatal') {
         ask('settled', { idle: true });
         exit(129);
@@ -180,6 +190,7 @@ function settle(job, last, ask) {
     const began = hrtime();
     let timer;
     const finish = (fields) => {
+      virtual.stop();
       [whenIdle, whenThrown] = [() => {}, () => {}];
       const [seconds, nanoseconds] = hrtime(began);
       if (!fields.idle) patience -= seconds * 1e3 + nanoseconds / 1e6;
@@ -227,7 +238,7 @@ function sink(succeed) {
 }
 
 function makeContext(job, invocation, own) {
-  const deadline = now() + job.remaining;
+  const deadline = now() + invocation.remaining;
   const env = process.env;
   return Object.assign(Object.create(null, Object.getOwnPropertyDescriptors(own)), {
     awsRequestId: invocation.id,
@@ -239,7 +250,7 @@ function makeContext(job, invocation, own) {
     invokedFunctionArn: `arn:aws:lambda:us-east-1:123456789012:function:${env.AWS_LAMBDA_FUNCTION_NAME}`,
     clientContext: undefined,
     identity: undefined,
-    getRemainingTimeInMillis: () => Math.max(0, deadline - now()),
+    getRemainingTimeInMillis: () => Math.max(0, Math.round(deadline - now())),
   });
 }
 

@@ -7,6 +7,7 @@
 const dynamo = require('./dynamo.cjs');
 const { Readable } = require('node:stream');
 const { awaited } = require('./awaited.cjs');
+const { unanswered } = require('./patience.cjs');
 
 let call;
 let describe;
@@ -58,8 +59,8 @@ function toError(refusal) {
   const { code, message, status, throttling } = refusal;
   if (code === 'ParamValidation' && status === 0) return new Error(message);
   if (code === 'ECONNRESET') return Object.assign(new Error(message), { code, errno: -104, syscall: 'read' });
-  if (code === 'TimeoutError') {
-    return Object.assign(new Error(message), { name: code, $metadata: { attempts: 3, totalRetryDelay: 200 } });
+  if (code === 'TimeoutError' || code === 'NoAnswer') {
+    return Object.assign(new Error(message), { name: 'TimeoutError', $metadata: { attempts: 3, totalRetryDelay: 200 } });
   }
   const $metadata = { httpStatusCode: status, requestId: '00000000-0000-4000-8000-000000000000', attempts: 1,
     totalRetryDelay: 0 };
@@ -82,6 +83,7 @@ const middleware = () => ({
 class Client {
   constructor(config = {}) {
     const value = (v) => async () => v;
+    this.raw = config ?? {};
     this.config = { ...config, region: value('us-east-1'), serviceId: this.constructor.service,
       credentials: value({ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'none' }) };
     this.middlewareStack = middleware();
@@ -89,16 +91,16 @@ class Client {
 
   send(command, options, callback) {
     const done = typeof options === 'function' ? options : callback;
-    const answer = awaited(() => this.answer(command));
+    const answer = awaited(() => this.answer(command, typeof options === 'object' ? options ?? {} : {}));
     if (typeof done !== 'function') return answer;
     answer.then((result) => done(null, result), (error) => done(error));
     return undefined;
   }
 
-  async answer(command) {
+  async answer(command, options) {
     const { service, operation } = command?.constructor ?? {};
     if (!operation) throw new TypeError('command.resolveMiddleware is not a function');
-    return invoke(this.constructor.service ?? service, operation, command.input);
+    return invoke(this.constructor.service ?? service, operation, command.input, this.raw, options);
   }
 
   destroy() {}
@@ -106,19 +108,20 @@ class Client {
 
 // `async` up to the call itself only where a body has to be read first: the order of calls and the
 // line they come from are those of the code.
-function invoke(service, operation, input) {
+function invoke(service, operation, input, raw, options) {
   const body = input?.Body;
   if (body && typeof body === 'object' && !ArrayBuffer.isView(body) && (body[Symbol.asyncIterator] || body.stream)) {
-    return collect(body).then((bytes) => invokeNow(service, operation, { ...input, Body: bytes }));
+    return collect(body).then((bytes) => invokeNow(service, operation, { ...input, Body: bytes }, raw, options));
   }
-  return invokeNow(service, operation, input);
+  return invokeNow(service, operation, input, raw, options);
 }
 
-function invokeNow(service, operation, input) {
+function invokeNow(service, operation, input, raw = {}, options = {}) {
   let output;
   try {
     output = call(service, operation, input);
   } catch (refusal) {
+    if (refusal?.code === 'NoAnswer') return unanswered(raw, options).then(() => { throw toError(refusal); });
     throw refusal?.code ? toError(refusal) : refusal;
   }
   if (output.Body !== undefined) output.Body = bodyStream(output.Body);
@@ -205,8 +208,8 @@ const pager = (operation, model, commandOf) => {
 
 // What a waiter asks for; of any other, nobody here knows when it is done.
 const WAITERS = { ObjectExists: 'HeadObject', BucketExists: 'HeadBucket' };
-const waiter = (service, name) => async (_, input) => {
-  invokeNow(service, WAITERS[name] ?? `waitUntil${name}`, input);
+const waiter = (service, name) => async ({ client } = {}, input) => {
+  await invokeNow(service, WAITERS[name] ?? `waitUntil${name}`, input, client?.raw);
   return { state: 'SUCCESS', reason: {} };
 };
 
@@ -223,14 +226,15 @@ class DynamoDBDocumentClient extends Client {
 
   constructor(client, translate = {}) {
     super();
-    this.inner = client;
+    this.raw = client?.raw ?? {};
     this.translate = translate;
   }
 
-  async answer(command) {
+  async answer(command, options) {
     const { operation, document } = command?.constructor ?? {};
-    if (!document) return super.answer(command);
-    const output = await invokeNow('dynamodb', operation, dynamo.lower(command.input, this.translate.marshallOptions));
+    if (!document) return super.answer(command, options);
+    const input = dynamo.lower(command.input, this.translate.marshallOptions);
+    const output = await invokeNow('dynamodb', operation, input, this.raw, options);
     return dynamo.raise(output, this.translate.unmarshallOptions);
   }
 }
@@ -275,7 +279,7 @@ class Upload {
   async done() {
     const body = this.params?.Body;
     const Body = body?.[Symbol.asyncIterator] || body?.stream ? await collect(body) : body;
-    return awaited(async () => invokeNow('s3', 'PutObject', { ...this.params, Body }));
+    return awaited(async () => invokeNow('s3', 'PutObject', { ...this.params, Body }, this.client?.raw));
   }
 }
 
@@ -295,7 +299,19 @@ function harmless() {
   });
 }
 
+// Request handlers matter by what they are told of timeouts and sockets.
+class RequestHandler {
+  static create(options) { return options instanceof this ? options : new this(options); }
+
+  constructor(options) { this.options = options; }
+
+  destroy() {}
+}
+
 function make(name) {
+  if (name === '@smithy/node-http-handler') {
+    return lazy((member) => (/Handler$/.test(member) ? RequestHandler : /^[a-zA-Z]/.test(member) && member !== 'then' ? harmless() : undefined));
+  }
   if (name === '@aws-sdk/lib-dynamodb') return documentPackage();
   if (name === '@aws-sdk/lib-storage') return { Upload };
   if (name === '@aws-sdk/util-dynamodb') {

@@ -1,13 +1,14 @@
 """Stand-ins for boto3 and botocore: any client, any operation, the resources that handlers use."""
 
 import importlib
+import os
 import sys
 import time
 import types
 from typing import Any
 from urllib.parse import quote
 
-from . import dynamo, where, wire
+from . import dynamo, virtual, where, wire
 
 _ask: Any = None
 _sleep: Any = time.sleep
@@ -15,9 +16,9 @@ pause = 0.0  # how long a call takes at least
 _models: dict[str, Any] = {}
 
 
-def start(ask: Any) -> None:
-    global _ask
-    _ask = ask
+def start(ask: Any, tries: Any) -> None:
+    global _ask, attempts
+    _ask, attempts = ask, tries
 
 
 def model_of(service: Any) -> Any:
@@ -46,15 +47,42 @@ def _copied(source: Any) -> Any:
     return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
 
 
-def call(service: Any, operation: Any, parameters: Any) -> Any:
+attempts: Any = None  # how often the function's environment lets a call be tried
+
+
+def patience(service: Any, config: Any) -> Any:
+    """How many seconds a call takes at most until its client gives up an AWS that never answers.
+
+    https://docs.aws.amazon.com/boto3/latest/guide/retries.html
+    """
+    options = vars(config) if config is not None else {}
+    given = options.get("retries") or {}
+    legacy = (given.get("mode") or os.environ.get("AWS_RETRY_MODE") or "legacy") == "legacy"
+    slow = legacy and service == "dynamodb"
+    tries = (10 if slow else 5) if legacy else 3
+    tries = int(attempts) if attempts else tries
+    tries = given["max_attempts"] + 1 if "max_attempts" in given else tries
+    tries = given.get("total_max_attempts", tries)
+    read = options.get("read_timeout", 60)
+    between = [(0.05 if slow else 1) * 2**i for i in range(tries - 1)]
+    return (float("inf") if read is None else read) * tries + sum(
+        between if legacy else (min(s, 20) for s in between)
+    )
+
+
+def call(service: Any, operation: Any, parameters: Any, config: Any = None) -> Any:
     if service == "cloudwatch":
         parameters = _floats(parameters)
     if isinstance(parameters.get("CopySource"), dict):
         parameters = {**parameters, "CopySource": _copied(parameters["CopySource"])}
-    if pause:
+    if pause and virtual.active():
+        virtual.wait(pause)
+    elif pause:
         _sleep(pause)
     answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
     if "error" in answer:
+        if answer["error"]["code"] == "NoAnswer" and virtual.active():
+            virtual.wait(patience(service, config))
         raise to_error(answer["error"], operation)
     output = wire.revive(answer["ok"])
     if "Body" in output:
@@ -147,7 +175,7 @@ def to_error(refusal: Any, operation: Any) -> Any:
         return ParamValidationError(report=message)
     if code == "ECONNRESET":
         return ConnectionClosedError(endpoint_url="https://amazonaws.com/")
-    if code == "TimeoutError":
+    if code in ("TimeoutError", "NoAnswer"):
         return ReadTimeoutError(endpoint_url="https://amazonaws.com/", error=message)
     shape = coded(code)
     if status == 404 and code == "NotFound":
@@ -225,8 +253,9 @@ class Client:
 
     _convert = False
 
-    def __init__(self, service: Any) -> None:
+    def __init__(self, service: Any, config: Any = None) -> None:
         self._service = service
+        self._config = config
         self.exceptions = Exceptions(service)
         self.meta = Meta(self)
 
@@ -248,8 +277,8 @@ class Client:
 
     def _call(self, operation: Any, parameters: Any) -> Any:
         if not self._convert:
-            return call(self._service, operation, parameters)
-        return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters)))
+            return call(self._service, operation, parameters, self._config)
+        return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters), self._config))
 
     def _pages(self, name: Any) -> Any:
         model = model_of(self._service)
@@ -421,8 +450,8 @@ ACTIONS = {
 class Resource:
     """A service's resource, or one of its things: their methods are calls with the identifiers filled in."""
 
-    def __init__(self, service: Any, kind: Any = None, identifiers: Any = ()) -> None:
-        client = Client(service)
+    def __init__(self, service: Any, kind: Any = None, identifiers: Any = (), config: Any = None) -> None:
+        client = Client(service, config)
         client._convert = service == "dynamodb"
         self.meta = Meta(client)
         self._kind = kind
@@ -441,7 +470,8 @@ class Resource:
             raise AttributeError(name)
         if name[0].isupper():
             inherited = tuple(self._given.values())
-            return lambda *ids: Resource(self._service, name, inherited + ids)
+            config = self.meta.client._config
+            return lambda *ids: Resource(self._service, name, inherited + ids, config)
         if self._service == "s3" and name in TRANSFERS:
             transfer = getattr(self.meta.client, name)
             return lambda *args, **named: transfer(**_transfer(name, args, named, self._given))
@@ -573,11 +603,11 @@ class Session:
     def __init__(self, *_: Any, **__: Any) -> None:
         self.events = types.SimpleNamespace(register=lambda *_, **__: None)
 
-    def client(self, service_name: Any, *_: Any, **__: Any) -> Any:
-        return Client(service_name)
+    def client(self, service_name: Any, *_: Any, config: Any = None, **__: Any) -> Any:
+        return Client(service_name, config)
 
-    def resource(self, service_name: Any, *_: Any, **__: Any) -> Any:
-        return Resource(service_name)
+    def resource(self, service_name: Any, *_: Any, config: Any = None, **__: Any) -> Any:
+        return Resource(service_name, config=config)
 
     def get_credentials(self) -> Any:
         names = ("access_key", "secret_key", "token")
@@ -588,8 +618,8 @@ class Config:
     def __init__(self, *_: Any, **options: Any) -> None:
         self.__dict__.update(options)
 
-    def merge(self, _: Any) -> Any:
-        return self
+    def merge(self, other: Any) -> Any:
+        return Config(**{**vars(self), **vars(other)})
 
 
 # -- modules ------------------------------------------------------------------------------------

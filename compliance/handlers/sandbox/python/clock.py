@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from . import virtual
+
 _real = {
     name: getattr(time, name) for name in ("time", "time_ns", "gmtime", "localtime", "strftime", "ctime")
 }
@@ -11,7 +13,7 @@ _seconds = 0.0
 
 def shift(by: Any) -> None:
     global _seconds
-    _seconds = by
+    _seconds = by - virtual.passed
 
 
 def install() -> None:
@@ -21,12 +23,12 @@ def install() -> None:
 
 
 def _now() -> Any:
-    return _real["time"]() + _seconds
+    return _real["time"]() + _seconds + virtual.passed
 
 
 def _patch_time() -> None:
     time.time = _now
-    time.time_ns = lambda: _real["time_ns"]() + int(_seconds * 1e9)
+    time.time_ns = lambda: _real["time_ns"]() + int((_seconds + virtual.passed) * 1e9)
     for name in ("gmtime", "localtime", "ctime"):
         setattr(time, name, lambda at=None, f=_real[name]: f(_now() if at is None else at))
     time.strftime = lambda form, at=None: _real["strftime"](form, time.localtime() if at is None else at)

@@ -119,7 +119,7 @@ class Finder:
 
 
 def install(job: Any, send: Any, ask: Any) -> None:
-    boto.start(ask)
+    boto.start(ask, job["attempts"])
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
     sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), job["real"], send))
     for name in job["supplies"]["names"]:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import boto, clock, jail, modules, where
+from . import boto, clock, jail, modules, virtual, where
 
 # How long is waited for threads that go on when the handler has answered: seconds for one invocation, for
 # the last one, and for all that wait in vain.
@@ -25,6 +25,8 @@ def run(job: Any, send: Any, ask: Any) -> None:
     time.tzset()
     if job["clocked"]:
         clock.install()
+    if job["timed"]:
+        virtual.install()
     _log_like_lambda()
     modules.install(job, send, ask)
     sys.path[:0] = [job["root"], *_layers(job)]
@@ -83,22 +85,35 @@ def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
     ask("begin")
     clock.shift(invocation["clock"])
     boto.pause = invocation["pause"]
-    context = Context(job, invocation)
+    context = Context(invocation)
+    began = time.monotonic()
+    if timeout := invocation["timeout"]:
+        virtual.begin(timeout, lambda: _timed_out(timeout, ask))
     if "context" in job["supplies"]["names"]:
         setattr(builtins, "context", context)  # noqa: B010
     try:
         result = handler(invocation["event"], context)
     except BaseException as error:
         _leave_if_asked(error)
-        ask("end", error=_describe(error, job))
+        virtual.halt()
+        ask("end", error=_describe(error, job), elapsed=time.monotonic() - began)
         return
+    virtual.halt()
     try:
         text = encode(result)
     except Exception as error:
         kind = {"kind": "Runtime.MarshalError", "message": f"Unable to marshal response: {error}", "at": None}
         ask("end", error=kind)
         return
-    ask("end", result=text)
+    ask("end", result=text, elapsed=time.monotonic() - began)
+
+
+def _timed_out(seconds: Any, ask: Any) -> None:
+    """As Lambda ends a function whose time is over."""
+    message = f"Task timed out after {seconds:.2f} seconds"
+    ask("end", error={"kind": "Sandbox.Timedout", "message": message, "at": None}, elapsed=seconds)
+    ask("settled", idle=True)
+    os._exit(129)
 
 
 # How many threads there are besides this one, those that `threading` knows nothing of too.
@@ -112,6 +127,7 @@ def _settle(grace: Any, ask: Any, monotonic: Any = time.monotonic, sleep: Any = 
     """
     global patience
     began = monotonic()
+    virtual.end()
     while _threads() and (waited := monotonic() - began) < min(grace, patience):
         sleep(min(0.002 + waited / 10, 0.02))
     idle = not _threads()
@@ -162,7 +178,7 @@ def _text(message: Any, job: Any) -> Any:
 
 
 class Context:
-    def __init__(self, job: Any, invocation: Any) -> None:
+    def __init__(self, invocation: Any) -> None:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self.aws_request_id = invocation["id"]
         self.function_name = name
@@ -173,7 +189,7 @@ class Context:
         self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
         self.identity = None
         self.client_context = None
-        self._deadline = time.monotonic() + job["remaining"] / 1000
+        self._deadline = time.monotonic() + invocation["remaining"] / 1000
 
     def get_remaining_time_in_millis(self) -> Any:
         return max(0, int((self._deadline - time.monotonic()) * 1000))

@@ -1,0 +1,122 @@
+// Time that passes at once while everything waits: for invocations in which AWS never answers, and for what is
+// left to timers. Where the event loop has run dry, time jumps to the next timer.
+'use strict';
+const timers = require('node:timers');
+const promises = require('node:timers/promises');
+const { performance } = require('node:perf_hooks');
+const { promisify } = require('node:util');
+const { syncBuiltinESMExports } = require('node:module');
+
+const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval } = globalThis;
+const real = { sleep: promises.setTimeout, now: Date.now, performance: performance.now.bind(performance), hrtime: process.hrtime,
+  bigint: process.hrtime.bigint, timeout: AbortSignal.timeout };
+const MOST = 1000; // timers that fire when the handler has answered
+
+let passed = 0; // milliseconds that went by at once
+let end = null; // when the function's time is over, and what is done then
+let answered = false;
+let fired = 0;
+let nudge;
+const waiting = new Set();
+
+const now = () => real.now() + passed;
+const active = () => end !== null;
+
+class Timer {
+  constructor(run, ms, every = false) {
+    const delay = Number(ms);
+    Object.assign(this, { run, ms: delay >= 1 ? delay : 1, every, held: true });
+    this.refresh();
+  }
+
+  refresh() { this.at = passed + this.ms; waiting.delete(this); waiting.add(this); return this; }
+
+  ref() { this.held = true; return this; }
+
+  unref() { this.held = false; return this; }
+
+  hasRef() { return this.held; }
+
+  close() { waiting.delete(this); return this; }
+
+  [Symbol.toPrimitive]() { return 0; }
+
+  [Symbol.dispose]() { this.close(); }
+}
+
+function begin(seconds, timedOut) {
+  waiting.clear();
+  [answered, fired, end] = [false, 0, { at: passed + seconds * 1000, timedOut }];
+  // A timer that was started when the code was loaded may keep the loop from running dry.
+  nudge = setInterval(advance, 100);
+  nudge.unref();
+}
+
+// What is left to timers goes on, but the function's time counts no more.
+const answer = () => { answered = true; };
+
+function stop() {
+  end = null;
+  waiting.clear();
+  clearInterval(nudge);
+}
+
+// Time jumps to the next timer. False where none is waited for.
+function advance() {
+  if (end === null || ![...waiting].some((timer) => timer.held)) return false;
+  if (answered && (fired += 1) > MOST) return false;
+  let next = { at: Infinity };
+  for (const timer of waiting) if (timer.at < next.at) next = timer;
+  if (end.at <= next.at) {
+    passed = Math.max(passed, end.at);
+    if (answered) return false;
+    end.timedOut();
+    return true;
+  }
+  passed = Math.max(passed, next.at);
+  if (next.every) next.refresh(); else next.close();
+  setImmediate(() => {}); // the loop goes on for what this brings about
+  next.run();
+  return true;
+}
+
+// So many milliseconds, unless a signal ends them.
+const wait = (ms, signal, value, held = true) => new Promise((resolve, reject) => {
+  const aborted = () => { timer.close(); reject(abortError(signal)); };
+  const timer = new Timer(() => { signal?.removeEventListener('abort', aborted); resolve(value); }, ms);
+  timer.held = held;
+  if (signal?.aborted) aborted();
+  else signal?.addEventListener('abort', aborted, { once: true });
+});
+
+const abortError = (signal) => Object.assign(new Error('Request aborted', { cause: signal?.reason }), { name: 'AbortError' });
+
+function install() {
+  const started = (real_, every) => (run, ms, ...given) => (
+    active() ? new Timer(() => run(...given), ms, every) : real_(run, ms, ...given));
+  const cleared = (real_) => (timer) => { if (timer instanceof Timer) timer.close(); else real_(timer); };
+  const sleep = (ms, value, options = {}) => (
+    active() ? wait(ms, options.signal, value, options.ref !== false) : real.sleep(ms, value, options));
+  const own = { setTimeout: started(setTimeout, false), setInterval: started(setInterval, true),
+    clearTimeout: cleared(clearTimeout), clearInterval: cleared(clearInterval) };
+  own.setTimeout[promisify.custom] = sleep;
+  Object.assign(globalThis, own);
+  Object.assign(timers, own);
+  promises.setTimeout = sleep;
+  promises.scheduler.wait = (ms, options) => sleep(ms, undefined, options);
+  AbortSignal.timeout = (ms) => {
+    if (!active()) return real.timeout.call(AbortSignal, ms);
+    const controller = new AbortController();
+    const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+    new Timer(() => controller.abort(reason), ms).unref();
+    return controller.signal;
+  };
+  performance.now = () => real.performance() + passed;
+  process.hrtime = Object.assign((since) => {
+    const at = real.bigint() + BigInt(Math.round(passed * 1e6)) - (since ? BigInt(since[0]) * 1_000_000_000n + BigInt(since[1]) : 0n);
+    return [Number(at / 1_000_000_000n), Number(at % 1_000_000_000n)];
+  }, { bigint: () => real.bigint() + BigInt(Math.round(passed * 1e6)) });
+  syncBuiltinESMExports();
+}
+
+module.exports = { install, begin, answer, stop, advance, active, wait, now, passed: () => passed };

@@ -1,0 +1,225 @@
+"""Time that passes at once while everything waits: for invocations in which AWS never answers.
+
+Threads that sleep, or wait with a limit, are on a list with the moment at which they go on. Where every
+thread waits, for such a moment or for another thread, time jumps to the next one. Who wakes a thread counts
+it as running, so none is overlooked between the two.
+"""
+
+import _thread
+import queue
+import selectors
+import threading
+import time
+from typing import Any
+
+_sleep, _monotonic, _monotonic_ns = time.sleep, time.monotonic, time.monotonic_ns
+_counter, _counter_ns = time.perf_counter, time.perf_counter_ns
+_process, _own = time.process_time, time.thread_time
+_allocate = _thread.allocate_lock
+
+# Seconds between looks. A thread may wait for what is not known here: then as long as nothing uses the
+# processor, up to `LITTLE` seconds a look, so many looks are needed.
+TICK, LITTLE, LOOKS = 0.001, 0.0004, 40
+
+passed = 0.0  # seconds that went by at once
+_running = 1  # threads that do not wait
+_polling = 0  # threads that look now and then whether something came
+_turn = _allocate()
+_waiting: dict[Any, Any] = {}  # by a name of their own: when they go on, and the lock that holds them
+_end: Any = None  # when the function's time is over
+_halted = False
+_ticking = _allocate()
+
+
+def active() -> Any:
+    return _end is not None
+
+
+def begin(seconds: Any, timed_out: Any) -> None:
+    """From now on time passes like that. `timed_out` is called when so many seconds are over."""
+    global _end, _halted
+    _end, _halted = passed + seconds, False
+    _ticking.acquire()
+    _thread.start_new_thread(_tick, (timed_out,))
+
+
+def halt() -> None:
+    """Time passes no more: the handler has answered."""
+    global _halted
+    with _turn:
+        _halted = True
+    with _ticking:  # the thread that looked is gone
+        return
+
+
+def end() -> None:
+    """Time is real again. Who waits goes on."""
+    global _end
+    with _turn:
+        _end = None
+        _let_go(float("inf"))
+
+
+def wait(seconds: Any) -> None:
+    lock = _allocate()
+    lock.acquire()
+    _held(lock, seconds)
+
+
+def _held(lock: Any, seconds: Any) -> Any:
+    """Waits until someone releases a lock, so long at most. Says whether someone did."""
+    if seconds is None:
+        _count(-1)
+        return lock.acquire()
+    if not active():
+        _count(-1)
+        got = lock.acquire(True, seconds)
+        if not got:
+            _count(1)
+        return got
+    mine = object()
+    with _turn:
+        _waiting[mine] = (passed + max(0.0, seconds), lock)
+    _count(-1)
+    lock.acquire()
+    with _turn:
+        return _waiting.pop(mine, None) is not None
+
+
+def _count(change: Any) -> None:
+    global _running
+    with _turn:
+        _running += change
+
+
+def _tick(timed_out: Any) -> None:
+    before, quiet = _process() - _own(), 0
+    while not _halted:
+        began = _monotonic()
+        _sleep(TICK)
+        others = _process() - _own()
+        prompt = _monotonic() - began < 4 * TICK  # or the machine is busy, and others may wait for it
+        quiet = quiet + 1 if prompt and others - before < LITTLE else 0
+        before = others
+        all_wait = _running == 0 and (not _polling or quiet > LOOKS // 8)
+        if all_wait or quiet >= LOOKS:
+            quiet = 0
+            if _pass():
+                timed_out()
+    _ticking.release()
+
+
+def _pass() -> Any:
+    """Time jumps to where the next one goes on. Says whether the function's time is over."""
+    global passed
+    with _turn:
+        if _halted:
+            return False
+        passed = min([_end, *(at for at, _ in _waiting.values())])
+        _let_go(passed)
+        return passed >= _end
+
+
+def _let_go(moment: Any) -> None:
+    global _running
+    for name, (at, lock) in list(_waiting.items()):
+        if at <= moment:
+            del _waiting[name]
+            _running += 1
+            if lock is not None:
+                lock.release()
+
+
+def install() -> None:
+    """Before the handler's code is loaded, which may keep what it imports."""
+    time.sleep = lambda seconds: wait(seconds) if active() else _sleep(seconds)
+    time.monotonic = lambda: _monotonic() + passed
+    time.monotonic_ns = lambda: _monotonic_ns() + int(passed * 1e9)
+    time.perf_counter = lambda: _counter() + passed
+    time.perf_counter_ns = lambda: _counter_ns() + int(passed * 1e9)
+    for module, name in ((threading, "_time"), (queue, "time")):
+        setattr(module, name, time.monotonic)
+    queue.SimpleQueue = queue._PySimpleQueue  # type: ignore[misc,attr-defined]  # which waits by a condition
+    _install_conditions()
+    _install_threads()
+    _install_selectors()
+
+
+def _install_conditions() -> None:
+    real = threading.Condition.notify
+
+    def wait_for_notice(self: Any, timeout: Any = None) -> Any:
+        if not self._is_owned():
+            raise RuntimeError("cannot wait on un-acquired lock")
+        waiter = _allocate()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        saved = self._release_save()
+        try:
+            return _held(waiter, timeout)
+        finally:
+            self._acquire_restore(saved)
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def notify(self: Any, n: Any = 1) -> None:
+        if self._is_owned():
+            _count(min(n, len(self._waiters)))
+        real(self, n)
+
+    threading.Condition.wait = wait_for_notice  # type: ignore[method-assign]
+    threading.Condition.notify = notify  # type: ignore[method-assign]
+
+
+def _install_threads() -> None:
+    """A thread counts from before it runs until it is over, which who joins it waits for by a condition."""
+    kind: Any = threading.Thread
+    start, body, join = kind.start, kind._bootstrap_inner, kind.join
+
+    def started(self: Any) -> None:
+        self._over = threading.Event()
+        _count(1)
+        try:
+            start(self)
+        except BaseException:
+            _count(-1)
+            raise
+
+    def bootstrap(self: Any) -> None:
+        try:
+            body(self)
+        finally:
+            self._over.set()
+            _count(-1)
+
+    def joined(self: Any, timeout: Any = None) -> None:
+        over = getattr(self, "_over", None)
+        if over is None or self is threading.current_thread() or over.wait(timeout):
+            join(self, timeout)
+
+    kind.start, kind._bootstrap_inner, kind.join = started, bootstrap, joined
+
+
+def _install_selectors() -> None:
+    kind: Any = selectors.DefaultSelector
+    real = kind.select
+
+    def select(self: Any, timeout: Any = None) -> Any:
+        global _polling
+        if not active() or (timeout is not None and timeout <= 0):
+            return real(self, timeout)
+        mine = object()
+        with _turn:
+            _waiting[mine] = (float("inf") if timeout is None else passed + timeout, None)
+            _polling += 1
+        _count(-1)
+        while not (found := real(self, TICK)) and mine in _waiting:
+            pass
+        with _turn:
+            _polling -= 1
+            let_go = _waiting.pop(mine, None) is None
+        if not let_go:
+            _count(1)
+        return found
+
+    kind.select = select
