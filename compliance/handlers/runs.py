@@ -263,8 +263,16 @@ def _advance(
 
 
 def _ordered(plays: Sequence[Play]) -> list[Play]:
-    """By container. What starts another one comes last in its own."""
-    return sorted(plays, key=lambda play: (play.container, any(step.fresh for step in play.steps)))
+    """By container. What starts another one comes last in its own, and where time passes at once first.
+
+    What is left over of others would keep time from passing there.
+    """
+
+    def place(play: Play) -> tuple[int, bool, bool]:
+        fresh, virtual = (any(getattr(step, name) for step in play.steps) for name in ("fresh", "virtual"))
+        return play.container, fresh, not virtual
+
+    return sorted(plays, key=place)
 
 
 def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocation]:
