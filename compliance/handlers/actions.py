@@ -72,7 +72,7 @@ def actions_of(
     own = EXCEPTIONS.get((service, operation))
     if own is None:
         name = f"{service}:{operation}"
-        if name.lower() not in {action.lower() for action in service_actions(service)}:
+        if name.lower() not in service_actions(service):
             return None
         own = (name,)
     extra = PARAMETERS.get((service, operation), {})

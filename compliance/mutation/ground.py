@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from compliance.document.requirements import Document
 from compliance.facts.subjects import find
 from compliance.facts.wiring import FUNCTION, Wiring
 from compliance.handlers.runs import Handlers, Plan, Ran, run
-from compliance.handlers.sandbox import Program
 from compliance.handlers.targets import NotRun, Target
 from compliance.model import CheckerError, InputError, Status
 from compliance.mutation import GONE, Edit, Mutant, Source, edited
@@ -374,9 +374,7 @@ def changed_code(known: Target, source: Source) -> Iterator[Target]:
 
 
 def _with_code(known: Target, code: Path | str) -> Target:
-    own = known.program
-    program = Program(own.runtime, own.handler, code, own.environment)
-    return Target(known.resource, program, known.layers, known.tables)
+    return replace(known, program=replace(known.program, code=code))
 
 
 # Changing templates

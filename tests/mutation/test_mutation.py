@@ -15,10 +15,11 @@ from inputs import DOCUMENT
 from witness import AS_OF, ENVIRONMENTS, RULES
 
 from compliance.document.requirements import OWN, load
+from compliance.handlers.static_analysis import files
 from compliance.model import InputError
-from compliance.mutation import GONE, edited, inputs, run, survivors
+from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survivors
 from compliance.mutation.__main__ import main
-from compliance.mutation.ground import Ground
+from compliance.mutation.ground import Ground, Judged
 from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.mutation.sources import javascript, python
 from compliance.template.loading import load_assembly
@@ -58,6 +59,16 @@ def test_a_sample_of_all_mutants(language: str, grounds: dict[str, Ground]) -> N
     assert [mutant.name for mutant, _ in results.missed] == []
     _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), ground.subjects)
     assert [mutant.name for mutant in holes] == []
+
+
+@pytest.mark.parametrize("language", ["nodejs", "python"])
+def test_a_handler_that_is_as_it_was_breaks_nothing(language: str, grounds: dict[str, Ground]) -> None:
+    """Else every mutant of it would seem to be seen."""
+    ground = grounds[language]
+    for role, ran in ground.functions.items():
+        file, text = next(iter(files(ran.target.program)))
+        same = Mutant("leave it", language, "", role, source=Source(role, file, text))
+        assert ground.judge(same, all_=True) == Judged()
 
 
 def test_names_tell_mutants_apart_and_stay(grounds: dict[str, Ground]) -> None:
