@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 CaseOf = Callable[[Rule], Case]
+Code = Mapping[Resource, Target]  # functions with other code
+NO_CODE: Code = {}
 
 
 class Lazy(Mapping[str, Any]):
@@ -96,6 +98,7 @@ class Ground:
         self._likely: dict[tuple[str, ...], str] = {}  # what saw a mutant of such a place before
         self._known_twins: dict[str, Twins] = {}
         self._runs: dict[str, Ran | NotRun] = {}
+        self._by_role: dict[str, Sequence[Rule]] = {}
 
     @cached_property
     def pipeline(self) -> Wiring:
@@ -109,7 +112,7 @@ class Ground:
 
     @cached_property
     def observations(self) -> Handlers:
-        return self._observed(self.pipeline)
+        return self._asked(self.pipeline)
 
     @cached_property
     def functions(self) -> Mapping[str, Ran]:
@@ -125,8 +128,7 @@ class Ground:
     @cached_property
     def statuses(self) -> Mapping[str, Status]:
         """Each requirement's status on the input as it is."""
-        case_of = self._cases(self.pipeline, self.others, self.observations)
-        return {rule.requirement.id: rule.judge(case_of(rule)).status for rule in self.rules}
+        return {rule.requirement.id: rule.judge(self.case(rule)).status for rule in self.rules}
 
     @cached_property
     def met(self) -> tuple[Rule, ...]:
@@ -152,7 +154,7 @@ class Ground:
             of_others: dict[str, set[Read]] = {name: set() for name in others}
             others = Lazy(tuple(others), lambda name: self._watched(name, of_others[name]))
         pipeline = self._find(watched(self.assembly, reads))
-        cases = self._cases(pipeline, others, self._observed(pipeline))
+        cases = self._cases(pipeline, others, self._asked(pipeline))
         status = rule.judge(cases(rule)).status
         assert status is self.statuses[rule.requirement.id], rule.requirement.id
         if isinstance(others, str):
@@ -189,9 +191,9 @@ class Ground:
     def judge(self, mutant: Mutant, *, all_: bool = False) -> Judged:
         """What a mutant breaks: the first thing that is found to be, or all of it."""
         try:
-            if mutant.source:
-                return self._judge_source(mutant.source, mutant, all_)
-            return self._first(self._of_edits(mutant), mutant, all_)
+            with ExitStack() as stack:
+                pipeline, others, code = self._changes(mutant, stack)
+                return self._first(self._asking(pipeline, others, code, alone=not all_), mutant, all_)
         except InputError as error:
             return Judged(refused=str(error))
 
@@ -207,7 +209,7 @@ class Ground:
             others = Lazy(tuple(others), lambda name: made(name) if name in units else self._other(name))
         try:
             pipeline = self._find(made(self.environment))
-            return self._first(self._cases(pipeline, others, self._observed(pipeline)), None, True)
+            return self._first(self._cases(pipeline, others, self._asked(pipeline)), None, True)
         except InputError as error:
             return Judged(refused=str(error))
 
@@ -233,7 +235,7 @@ class Ground:
         if mutant is None:
             return self.met
         if mutant.source:
-            rules = [rule for rule in self.met if self._looks_at(rule, mutant.source.role)]
+            rules = self._looking_at(mutant.source.role)
         else:
             rules = [r for r in self.met if may_see(self.reads[r.requirement.id], mutant.edits)]
         likely = [mutant.breaks, *(self._likely.get(key) for key in _keys(mutant))]
@@ -243,6 +245,24 @@ class Ground:
     def _remember(self, mutant: Mutant | None, id_: str) -> None:
         for key in _keys(mutant) if mutant else ():
             self._likely[key] = id_
+
+    def _asking(self, pipeline: Wiring, others: Any, code: Code, *, alone: bool) -> CaseOf:
+        """Cases of a changed input. With `alone`, the first rule that depends on a run has its own tasks run.
+
+        Mostly it sees the mutant, and nothing else is run.
+        """
+        whole = self._asked(pipeline, code)
+        asked: list[Rule] = []
+
+        def case_of(rule: Rule) -> Case:
+            handlers = whole
+            if rule.kind.waits is Waits.FOR_HANDLERS:
+                asked.append(rule)
+                if alone and len(asked) == 1:
+                    handlers = self._asked(pipeline, code, rule)
+            return self._cases(pipeline, others, handlers)(rule)
+
+        return case_of
 
     def _cases(self, pipeline: Wiring, others: Any, observations: Handlers) -> CaseOf:
         return lambda rule: Case(
@@ -254,12 +274,19 @@ class Ground:
 
     # A changed template
 
-    def _of_edits(self, mutant: Mutant) -> CaseOf:
+    def _changes(self, mutant: Mutant, stack: ExitStack) -> tuple[Wiring, Any, Code]:
+        """An input with a mutant's change, the other environments' inputs, and the functions' code."""
+        if mutant.source:
+            function = self.pipeline.one(mutant.source.role)
+            known = self._plans(self.pipeline)[function].target
+            assert isinstance(known, Target)
+            code = stack.enter_context(changed_code(known, mutant.source))
+            return self.pipeline, self.others, {function: code}
         pipeline = self._find(self.assembly.changed(applied(self.assembly, mutant.edits)))
         others: Any = self.others
         if not isinstance(others, str):
             others = Lazy(tuple(others), lambda name: self._changed(name, mutant))
-        return self._cases(pipeline, others, self._observed(pipeline))
+        return pipeline, others, {}
 
     def _changed(self, environment: str, mutant: Mutant) -> Assembly | str:
         """Another environment's input with the same change."""
@@ -281,41 +308,45 @@ class Ground:
             self._known_twins[environment] = Twins.of(self.assembly, other, self.environment, environment)
         return self._known_twins[environment]
 
-    def _observed(self, pipeline: Wiring) -> Handlers:
-        """What handlers do: what they did, where they are given the same; found out when it is asked for."""
+    def _asked(self, pipeline: Wiring, code: Code = NO_CODE, rule: Rule | None = None) -> Handlers:
+        """What handlers do: what they did, where they are given the same; found out when it is asked for.
+
+        `code` are functions with other code. With a rule, a run that is not known shows its tasks alone.
+        """
         if not self.handlers:
             return Handlers.none("handlers were not run (--skip-handlers)")
-        return _Asked(lambda: {f: self._ran(plan) for f, plan in self._plans(pipeline).items()})
 
-    def _plans(self, pipeline: Wiring) -> Mapping[Resource, Plan]:
-        return planned(self.rules, self._cases(pipeline, self.others, Handlers.none("planned only")))
+        def make() -> Mapping[Resource, Ran | NotRun]:
+            own = self._plans(pipeline, [rule]) if rule else {}
+            return {
+                function: self._ran(plan, own.get(function), code.get(function))
+                for function, plan in self._plans(pipeline).items()
+            }
 
-    def _ran(self, plan: Plan) -> Ran | NotRun:
+        return _Asked(make)
+
+    def _plans(self, pipeline: Wiring, rules: Sequence[Rule] = ()) -> Mapping[Resource, Plan]:
+        return planned(rules or self.rules, self._cases(pipeline, self.others, Handlers.none("planned only")))
+
+    def _ran(self, plan: Plan, own: Plan | None, code: Target | None) -> Ran | NotRun:
         """A handler's run, remembered: many mutants give a handler the same."""
-        if plan.signature not in self._runs:
-            self._runs[plan.signature] = _run(plan)
-        return self._runs[plan.signature]
+        part = own if own and own.tasks else plan
+        if code:
+            return _run(replace(part, target=code))
+        if plan.signature in self._runs:
+            return self._runs[plan.signature]
+        if part.signature not in self._runs:
+            self._runs[part.signature] = _run(part)
+        return self._runs[part.signature]
 
-    # A changed handler
-
-    def _judge_source(self, source: Source, mutant: Mutant, all_: bool) -> Judged:
-        function = self.pipeline.one(source.role)
-        plans = self._plans(self.pipeline)
-        own = plans[function]
-        assert isinstance(own.target, Target)
-        with changed_code(own.target, source) as changed:  # which rules read, too
-            runs = {other: self._ran(plan) for other, plan in plans.items() if other is not function}
-            runs[function] = _run(Plan(changed, own.tasks))
-            return self._first(self._cases(self.pipeline, self.others, Handlers(runs)), mutant, all_)
-
-    def _looks_at(self, rule: Rule, role: str) -> bool:
-        """Whether a rule looks at what this handler does."""
-        if rule.kind.waits is Waits.NOT:
-            return False
-        function = self.pipeline.one(role)
-        return function in planned(
-            [rule], self._cases(self.pipeline, self.others, Handlers.none("planned only"))
-        )
+    def _looking_at(self, role: str) -> Sequence[Rule]:
+        """The rules that look at what a handler does, first those that a part of its run is enough for."""
+        if role not in self._by_role:
+            function = self.pipeline.one(role)
+            waiting = [rule for rule in self.met if rule.kind.waits is not Waits.NOT]
+            own = [rule for rule in waiting if function in self._plans(self.pipeline, [rule])]
+            self._by_role[role] = sorted(own, key=lambda rule: rule.kind.waits, reverse=True)
+        return self._by_role[role]
 
 
 class _Asked(Handlers):
@@ -354,6 +385,9 @@ def _status(rule: Rule, case: Case, mutant: Mutant | None) -> Status:
 def _keys(mutant: Mutant) -> Iterator[tuple[str, ...]]:
     yield mutant.type, mutant.place, mutant.operator.partition(" to ")[0]
     yield mutant.type, mutant.place
+    if mutant.source:
+        yield mutant.type, mutant.source.role, mutant.place.partition(".")[0]
+        yield mutant.type, mutant.source.role
 
 
 @contextmanager
