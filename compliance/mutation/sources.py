@@ -263,7 +263,7 @@ def _functions(node: Node) -> Iterator[Splice]:
         if names:
             yield "log the arguments", "", start, end, f"{{{logged};{inner}}}"
         yield "swallow errors", "", start, end, f"{{try{{{inner}}}catch{{}}}}"
-        yield "use an undeclared name", "", start, end, f"{{const id = context.awsRequestId;{inner}}}"
+        yield "use an undeclared name", "", start, end, f"{{const id = context_.awsRequestId;{inner}}}"
         yield "do nothing", "", start, end, "{}"
     else:
         value = _text(body)
