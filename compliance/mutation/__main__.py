@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from compliance.mutation.run import Results
 
 MOST = 20  # lines of each list that is shown
+ONE_IN = 5  # of the generic mutants: so a run takes three minutes on two cores
 
 
 @click.command(
@@ -47,7 +48,16 @@ MOST = 20  # lines of each list that is shown
 @AS_OF
 @click.option("--skip-handlers", is_flag=True, help="Run no handler: mutants of templates alone.")
 @click.option("--handlers-only", is_flag=True, help="Mutants of handlers alone.")
-@click.option("--one-in", type=click.IntRange(1), default=1, metavar="N", help="Judge a sample, one in N.")
+@click.option("--all", "every", is_flag=True, help="Judge every generic mutant: --one-in 1.")
+@click.option(
+    "--one-in",
+    type=click.IntRange(1),
+    default=ONE_IN,
+    show_default=True,
+    metavar="N",
+    help="Judge one in N of the generic mutants; every aimed one is judged.",
+)
+@click.option("--seed", default="", metavar="TEXT", help="Which generic mutants [default: the same ones].")
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="[default: the CPUs]")
 @click.option("--only", metavar="REGEX", help="Judge mutants by their names, and list what sees each.")
 @click.option("--json", "as_json", is_flag=True, help="Print what became of each, a line of JSON each.")
@@ -63,7 +73,9 @@ def main(
     as_of: date,
     skip_handlers: bool,
     handlers_only: bool,
+    every: bool,
     one_in: int,
+    seed: str,
     processes: int,
     only: str | None,
     as_json: bool,
@@ -77,6 +89,8 @@ def main(
     and alter handlers on their syntax tree. One that nobody sees is a hole in
     the rules, or breaks no requirement: then a class in --survivors says why.
     Equivalents spell the same facts otherwise; nothing may alarm at them.
+    Of the generic mutants a fifth is judged; `--all` judges every one, and
+    finds classes that explain nothing.
 
     \b
     python -m compliance.mutation                              the app of cdk.json here
@@ -107,7 +121,9 @@ def main(
         )
         inputs.check_green(ground)
         mutants = run.all_mutants(ground, templates=not handlers_only)
-        mutants = run.sample(mutants, one_in) if one_in > 1 else mutants
+        if not every and not only:
+            drawn = run.sample((m for m in mutants if not m.breaks), one_in, seed)
+            mutants = sorted((*(m for m in mutants if m.breaks), *drawn), key=lambda m: bool(m.source))
         equals = [] if handlers_only or only else run.equivalents(ground)
         if only:
             _show(ground, [m for m in mutants if re.search(only, m.name)])
@@ -121,7 +137,8 @@ def main(
         )
     classes = _classes(document, classes_file)
     by_class, holes = survivors.sort(results.alive, classes, ground.subjects)
-    types = {mutant.type for mutant in mutants} if one_in == 1 else set()  # a sample leaves some without
+    whole = every or one_in == 1  # a sample leaves some classes without mutants
+    types = {mutant.type for mutant in mutants} if whole else set()
     red = [
         *(f"not seen by {mutant.breaks}: {mutant.name}" for mutant, _ in results.missed),
         *(f"survives, and no class says why: {mutant.name}" for mutant in holes),
@@ -138,6 +155,7 @@ def main(
         _table(ground, results)
     alive = len(results.alive)
     explained = f"{alive - len(holes):,} explained by {len(classes)} classes"
+    explained += "" if whole else f" (a sample of the generic ones, one in {one_in})"
     _say(f"{alive:,} generic mutants survive, {explained}", as_json)
     for line in red[:MOST]:
         _say(line, as_json)

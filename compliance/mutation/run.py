@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -68,9 +68,13 @@ def equivalents(ground: Ground) -> list[Equal]:
     return [(equivalent.what, units) for equivalent, units in of_ground(ground)]
 
 
-def sample(mutants: Sequence[Mutant], one_in: int) -> list[Mutant]:
-    """One in so many, the same ones in every run."""
-    return [m for m in mutants if int(hashlib.sha256(m.name.encode()).hexdigest(), 16) % one_in == 0]
+def sample(mutants: Iterable[Mutant], one_in: int, seed: str = "") -> list[Mutant]:
+    """One in so many, the same ones in every run with a seed."""
+
+    def drawn(mutant: Mutant) -> bool:
+        return int(hashlib.sha256(f"{seed}{mutant.name}".encode()).hexdigest(), 16) % one_in == 0
+
+    return [mutant for mutant in mutants if drawn(mutant)]
 
 
 def judge(

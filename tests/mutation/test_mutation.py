@@ -52,7 +52,7 @@ def grounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ground]:
 
 @pytest.mark.parametrize("language", ["nodejs", "python"])
 def test_a_sample_of_all_mutants(language: str, grounds: dict[str, Ground]) -> None:
-    """`make mutants` judges all."""
+    """`make mutants` judges more, and all with `--all`."""
     ground = grounds[language]
     mutants = run.sample(run.all_mutants(ground, templates=language == "nodejs"), ONE_IN)
     results = run.judge(ground, mutants, processes=1)
@@ -69,6 +69,20 @@ def test_a_handler_that_is_as_it_was_breaks_nothing(language: str, grounds: dict
         file, text = next(iter(files(ran.target.program)))
         same = Mutant("leave it", language, "", role, source=Source(role, file, text))
         assert ground.judge(same, all_=True) == Judged()
+
+
+def test_every_class_of_survivors_explains_some(grounds: dict[str, Ground]) -> None:
+    """Of a class about templates a mutant survives; of one about handlers, one is made."""
+    classes = survivors.load(survivors.OWN)
+    found: dict[survivors.Class, bool] = {}
+    for language, ground in grounds.items():
+        generic = [m for m in run.all_mutants(ground, templates=language == "nodejs") if not m.breaks]
+        by_class, _ = survivors.sort(generic, classes, ground.subjects)
+        for each, mutants in by_class.items():
+            found[each] = found.get(each, False) or any(
+                mutant.source or not ground.judge(mutant).killed for mutant in mutants
+            )
+    assert [each.because for each, used in found.items() if not used] == []
 
 
 def test_names_tell_mutants_apart_and_stay(grounds: dict[str, Ground]) -> None:
@@ -247,7 +261,7 @@ def command(folder: Path, *more: str, survivors_: str | None = None) -> Result:
     if survivors_ is not None:
         (folder / "survivors.yaml").write_text(survivors_)
     own = ["--requirements", f"{folder}/requirements.yaml", "--template", f"{folder}/stack.json"]
-    return CliRunner().invoke(main, [*own, "--processes", "1", *more])
+    return CliRunner().invoke(main, [*own, "--processes", "1", *(more or ["--all"])])
 
 
 def test_a_survivor_that_nobody_explains_is_red(tmp_path: Path) -> None:
@@ -267,6 +281,16 @@ def test_a_class_that_explains_nothing_is_red(tmp_path: Path) -> None:
     result = command(tmp_path, survivors_=stale)
     assert result.exit_code == 1
     assert "explains nothing: the class 'it was so once'" in result.output
+
+
+def test_a_sample_is_of_the_generic_mutants_alone(tmp_path: Path) -> None:
+    some, every = (
+        {json.loads(line)["name"] for line in command(tmp_path, *more, "--json").stdout.splitlines()}
+        for more in (["--one-in", "1000000"], ["--all"])
+    )
+    assert some < every
+    assert {name for name in every - some if name.startswith("FUN-01: ")} == set()
+    assert any(name.startswith("FUN-01: ") for name in some)
 
 
 def test_only_shows_what_sees_a_mutant(tmp_path: Path) -> None:
