@@ -7,11 +7,13 @@ code finds besides (`compliance.handlers.static_analysis`), whose resource only 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import commonprefix
+from typing import Any
 
 import msgspec
 
 from compliance.facts.authorization import NOTHING, may
-from compliance.facts.callers import of_parameters, of_role, via
+from compliance.facts.callers import Caller, of_parameters, of_role, via
 from compliance.facts.conditions import Key, known
 from compliance.facts.iam import (
     Statement,
@@ -95,8 +97,7 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
             if role is None:
                 raise Undecided(f"the role of {function.logical_id} is not in the {case.assembly.kind}")
             needs = _distinct([*_of_code(ran, case), *_of_wiring(function, case)])
-            of_keys = [of_key for need in needs for of_key in _of_keys(need, case)]
-            _compare(case, case.certain(role), function, _distinct([*needs, *of_keys]), tally)
+            _compare(case, case.certain(role), function, [*needs, *_of_keys(needs, case)], tally)
     return tally.verdict()
 
 
@@ -182,15 +183,18 @@ def _named(value: Value, case: Case, *types: str) -> str | None:
     return f"arn:{partition}:dynamodb:{region}:{account}:table/{value}"
 
 
-def _of_keys(need: Need, case: Case) -> Iterator[Need]:
-    """What a call needs of the customer key that its resource lies under."""
-    resource = holder_of(case.assembly, need.target) if need.vital and need.target else None
-    if resource is None:
-        return
-    region = _region(resource, case)
-    for action, key, service, _ in needs_of_key(case.assembly, need.action, resource):
-        why = f"{need.why}, and {resource.logical_id} is encrypted under a customer key"
-        yield Need(action, key, why, more=via(service, region))
+def _of_keys(needs: Sequence[Need], case: Case) -> Iterator[Need]:
+    """What calls need of the customer keys that their resources lie under."""
+    holders = {
+        (need.action, need.why, holder_of(case.assembly, need.target)): None
+        for need in needs
+        if need.vital and need.target
+    }
+    for called, reason, resource in holders:
+        for action, key, service, _ in needs_of_key(case.assembly, called, resource) if resource else ():
+            assert resource
+            why = f"{reason}, and {resource.logical_id} is encrypted under a customer key"
+            yield Need(action, key, why, more=via(service, _region(resource, case)))
 
 
 def _region(resource: Resource, case: Case) -> str:
@@ -276,7 +280,7 @@ def _lacking(
     caller = of_role(case.assembly, role, case.as_of, function)
     allowed: dict[tuple[str, str], Need] = {}
     lacking: dict[tuple[str, str], None] = {}
-    for need in (need for need in needs if need.vital):
+    for need in _once_for_all([need for need in needs if need.vital], caller, case):
         key = (need.action, need.why)
         if key in lacking:
             continue
@@ -294,6 +298,21 @@ def _lacking(
             lacking[key] = None
             tally.add(False, item)
     return list(allowed.values())
+
+
+def _once_for_all(needs: Sequence[Need], caller: Caller, case: Case) -> Iterator[Need]:
+    """One of the needs that differ in their targets alone, where whatever begins as these do is allowed."""
+    alike: dict[Any, list[Need]] = {}
+    for need in needs:
+        alike.setdefault((need.action, need.why, tuple(need.more.items())), []).append(need)
+    for first, *others in alike.values():
+        targets = [need.target for need in (first, *others) if need.target]
+        whole = f"{commonprefix(targets)}*"  # noqa: RUF071  by characters, as patterns match
+        holders = {holder_of(case.assembly, target) for target in (whole, *targets)}
+        same = others and len(targets) > len(others) and len(holders) == 1
+        yield first
+        if not same or may(case.assembly, caller, first.action, whole, first.more).allowed is not True:
+            yield from others
 
 
 UNUSED = "not allowed: no call in the code and no event source needs it"
