@@ -1,4 +1,4 @@
-"""What every test keeps: it asserts something, and it knows the product by its public names alone."""
+"""What every test keeps: it asserts something, knows public names alone, and leaves no folder behind."""
 
 from __future__ import annotations
 
@@ -113,3 +113,16 @@ self._own = 1
 """
     names = [name for _, name in reached(ast.parse(source))]
     assert sorted(names) == ["_bundles", "_hidden", "_y", "foreign._call", "nag._unpacked"]
+
+
+def test_no_folder_is_left_behind() -> None:
+    """Pytest cleans `tmp_path` up, and Python what `TemporaryDirectory` made; what `mkdtemp` made stays."""
+    left = {
+        f"{path.relative_to(HERE)}:{node.lineno}"
+        for path, module in modules().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(("mkdtemp", "mkstemp"))
+        and "dir" not in {keyword.arg for keyword in node.keywords}
+    }
+    assert left == set()

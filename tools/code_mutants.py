@@ -87,22 +87,22 @@ class RunBy:
 # Changes
 
 
-def sample(room: str, count: int, seed: int) -> list[Change]:
+def sample(room: str, count: int, seed: int, root: Path = ROOT) -> list[Change]:
     """Changes of a room's files, each as likely as its file is long."""
     draw = random.Random(f"{seed} {room}")  # noqa: S311 -- a sample
-    files = sorted((ROOT / "compliance" / room).rglob("*.py"))
+    files = sorted((root / "compliance" / room).rglob("*.py"))
     sizes = [file.stat().st_size for file in files]
     found: dict[tuple[str, int], Change] = {}
     for _ in range(20 * count):
         if len(found) == count:
             break
         (file,) = draw.choices(files, sizes)
-        if change := _drawn(file, draw):
+        if change := _drawn(file, draw, root):
             found.setdefault((change.file, change.line), change)
     return list(found.values())
 
 
-def _drawn(file: Path, draw: random.Random) -> Change | None:
+def _drawn(file: Path, draw: random.Random, root: Path) -> Change | None:
     from cosmic_ray import mutating, plugins  # not where the tests run
 
     places = _places(file)
@@ -116,7 +116,7 @@ def _drawn(file: Path, draw: random.Random) -> Change | None:
         return None
     lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
     was, now = ("\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")
-    return Change(file.relative_to(ROOT).as_posix(), place[0], after, was, now)
+    return Change(file.relative_to(root).as_posix(), place[0], after, was, now)
 
 
 @cache
@@ -172,12 +172,26 @@ def copy(folder: Path) -> Path:
     return folder
 
 
+def loads(change: Change, folder: Path) -> bool:
+    """Whether the module can still be imported."""
+    module = ".".join(Path(change.file).with_suffix("").parts)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [str(PYTHON), "-c", f"import {module}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    return done.returncode == 0
+
+
 def pytest(folder: Path, *arguments: str, seconds: float | None = None) -> int:
     """Its exit code; that of a failed test where it takes longer."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}
     command = [str(PYTHON), "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments]
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         return process.wait(seconds)
@@ -206,12 +220,14 @@ def tried(change: Change, tests: RunBy, folder: Path) -> str:
     try:
         compiled.unlink(missing_ok=True)
         file.write_text(change.source, encoding="utf-8")
+        if not loads(change, folder):
+            return NOT_LOADED
         limit = SECONDS_MORE + TIMES_LONGER * sum(tests.seconds[test] for test in chosen)
         code = pytest(folder, "-x", f"@{names}", seconds=limit)
     finally:
         file.write_text(before, encoding="utf-8")
         compiled.unlink(missing_ok=True)
-    return {0: SURVIVED, 1: NOTICED}.get(code, NOT_LOADED)
+    return NOTICED if code else SURVIVED
 
 
 def trials(room: str, changes: Sequence[Change], folders: Sequence[Path]) -> Iterator[tuple[Change, str]]:
@@ -285,7 +301,8 @@ def main() -> int:
         folders = [copy(Path(scratch, str(number))) for number in range(given.jobs)]
         for room in given.rooms:
             results[room] = []
-            for change, outcome in trials(room, sample(room, given.per_room, given.seed), folders):
+            changes = sample(room, given.per_room, given.seed, folders[0])
+            for change, outcome in trials(room, changes, folders):
                 results[room].append((change, outcome))
                 print(f"{outcome}: {change}", flush=True)
     text = report(results, given.per_room, given.seed)

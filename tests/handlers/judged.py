@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +103,11 @@ def _table(name: str, keys: Sequence[tuple[str, str]], **more: Any) -> Any:
     return {"Type": "AWS::DynamoDB::Table", "Properties": properties}
 
 
-@cache
+_folder = tempfile.TemporaryDirectory(prefix="judged-")  # goes with the process
+
+
 def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="judged-"))
+    return Path(_folder.name)
 
 
 Started = Callable[[Sequence[Rule], Callable[[Rule], Case]], Handlers]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from judged import NODE, PYTHON, as_module, cases, told
+from judged import NODE, PYTHON, as_module, cases, folder, told
 
 from compliance.document import requirements as document
 from compliance.handlers.laws import LAWS
@@ -106,7 +106,7 @@ def _document(laws: list[str], records: Any) -> Path:
         }
         for i, law in enumerate(laws, 1)
     ]
-    path = Path(tempfile.mkdtemp(prefix="any-source-"), "requirements.yaml")
+    path = Path(tempfile.mkdtemp(dir=folder()), "requirements.yaml")
     whole = {
         "version": 1,
         "title": "Laws",

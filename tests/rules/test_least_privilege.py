@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
@@ -102,15 +103,11 @@ def pipeline() -> Template:
     }
 
 
-@cache
-def folder() -> Path:
-    import tempfile
-
-    return Path(tempfile.mkdtemp())
+FOLDER = tempfile.TemporaryDirectory(prefix="least-privilege-")  # goes with the process
 
 
 def load(resources: Template) -> Wiring:
-    path = folder() / "template.json"
+    path = Path(FOLDER.name, "template.json")
     path.write_text(json.dumps({"Parameters": {"Arn": {"Type": "String"}}, "Resources": resources}))
     return find(DOCUMENT, load_template(path, region="us-east-1"))
 

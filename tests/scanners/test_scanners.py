@@ -253,6 +253,9 @@ def test_cdk_nag_is_unpacked_the_first_time_beside_the_gate(place, tmp_path, mon
     assert (once == twice) is (place == "new")
     assert once.is_relative_to(tmp_path) is (place == "new")
     assert all((once / "node_modules" / name / "package.json").is_file() for name in bundles)
+    while nag.KEPT:
+        nag.KEPT.pop().cleanup()
+    assert once.exists() is (place == "new")
 
 
 def test_what_was_unpacked_of_older_packages_goes(tmp_path, monkeypatch):
