@@ -9,7 +9,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 OURS = ("compliance", "tools", "foreign")  # the last is benchmarks/foreign.py
-ASSERTING = {"raises", "fail", "warns", "assert_outcomes"}  # pytest's
+# What asserts in pytest, and in aws_cdk.assertions
+ASSERTING = {"raises", "fail", "warns", "assert_outcomes"}
+ASSERTING |= {"has_parameter", "has_resource_properties", "all_resources_properties"}
+BY_TABLE = {"test_template_meets"}  # the assertions stand in a table
 
 
 @cache
@@ -24,6 +27,20 @@ def called(node: ast.AST) -> set[str]:
     return set(names)
 
 
+def within_reach(path: Path, parsed: dict[Path, ast.Module]) -> set[Path]:
+    """The file itself, and the files of tests/ that it imports, or they do."""
+    by_name = {other.stem: other for other in parsed}
+    found, rest = {path}, [path]
+    while rest:
+        for node in ast.walk(parsed[rest.pop()]):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            new = {by_name[last] for name in names if (last := name.rpartition(".")[2]) in by_name} - found
+            found |= new
+            rest += new
+    return found
+
+
 def silent(parsed: dict[Path, ast.Module]) -> set[str]:
     """Tests that can only fail by an exception: nothing in them, nor in a helper of theirs, asserts."""
     functions = [
@@ -32,18 +49,24 @@ def silent(parsed: dict[Path, ast.Module]) -> set[str]:
         for node in ast.walk(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    asserting, before = set(ASSERTING), -1
+    reach = {path: within_reach(path, parsed) for path in parsed}
+    calls = {node: called(node) for _, node in functions}
+    asserting: set[ast.AST] = {
+        node
+        for _, node in functions
+        if calls[node] & ASSERTING or any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+    }
+    before = -1
     while len(asserting) != before:
         before = len(asserting)
-        asserting |= {
-            node.name
-            for _, node in functions
-            if called(node) & asserting or any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+        names = {
+            path: {n.name for of, n in functions if n in asserting and of in reach[path]} for path in parsed
         }
+        asserting |= {node for path, node in functions if calls[node] & names[path]}
     return {
         f"{path.name}:{node.lineno} {node.name}"
         for path, node in functions
-        if node.name.startswith("test_") and node.name not in asserting
+        if node.name.startswith("test_") and node not in asserting and node.name not in BY_TABLE
     }
 
 
@@ -87,7 +110,15 @@ def test_raises():
     with pytest.raises(ValueError): int("x")
 def test_silent(): int("1")
 """
-    assert silent({Path("test_x.py"): ast.parse(source)}) == {"test_x.py:7 test_silent"}
+    other = "def test_of_the_same_name(): helper(1)\ndef test_imports(): through(1)\n"
+    parsed = {Path("test_x.py"): ast.parse(source), Path("test_y.py"): ast.parse(other)}
+    assert silent(parsed) == {
+        "test_x.py:7 test_silent",
+        "test_y.py:1 test_of_the_same_name",
+        "test_y.py:2 test_imports",
+    }
+    parsed[Path("test_y.py")] = ast.parse("from test_x import helper, through\n" + other)
+    assert silent(parsed) == {"test_x.py:7 test_silent"}
 
 
 def test_tests_know_the_product_by_its_public_names() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from compliance.document.requirements import load
 from compliance.model import InputError
-from compliance.rules import bind
+from compliance.rules import Rule, bind
 
 DOCUMENT = """\
 version: 1
@@ -28,10 +29,10 @@ requirements:
 """
 
 
-def read(folder: Path, type_: str, check: str, where: str = "[]") -> None:
+def read(folder: Path, type_: str, check: str, where: str = "[]") -> tuple[Rule, ...]:
     path = folder / "r.yaml"
     path.write_text(DOCUMENT.format(type=type_, check=check, where=where), encoding="utf-8")
-    bind(load(path))
+    return bind(load(path))
 
 
 @pytest.mark.parametrize(
@@ -117,4 +118,5 @@ def test_a_misspelt_selector_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_type_may_have_is_read(tmp_path: Path, type_: str, check: str) -> None:
-    read(tmp_path, type_, check)
+    (rule,) = read(tmp_path, type_, check)
+    assert rule.requirement.check == yaml.safe_load(check)
