@@ -45,7 +45,6 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
 LONG_FILES = {
     "template/assembly.py": "assembly, stack and resource refer to one another",
     "facts/subjects.py": "what fills a subject is decided by all of its links together",
-    "facts/objects.py": "what an expression may read of a resource is one class",
     "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
     "mutation/aimed.py": "a list of mutants: one function each",
     "mutation/equivalents.py": "a list of equivalent templates: one function each",

@@ -15,9 +15,10 @@ import msgspec
 
 from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, code, dynamic, events, keys, network, policy
+from compliance.facts.attributes import names_in_template
 from compliance.facts.elements import elements
 from compliance.facts.json_text import parsed
-from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World, names_in_template
+from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World
 from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource

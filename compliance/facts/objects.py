@@ -8,14 +8,16 @@ equals null, and has no items.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from compliance.cel import Failed, Host, did_you_mean, patterns
+from compliance.cel import Failed, Host, did_you_mean
+from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.json_text import parsed
+from compliance.facts.open_texts import TESTS, may_be_equal, samples
 from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -24,7 +26,6 @@ from compliance.template.defaults import default
 from compliance.template.intrinsics import (
     NO_VALUE,
     Dynamic,
-    Part,
     Pseudo,
     Ref,
     Text,
@@ -34,14 +35,10 @@ from compliance.template.intrinsics import (
     parts_of,
     show,
     to_bool,
-    to_list,
     to_number,
     why_unknown,
 )
 from compliance.template.physical_names import name_property
-from compliance.template.properties import places
-from compliance.template.resolver import names_in_sub
-from compliance.template.schemas import tag_property, takes_tags
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -269,15 +266,6 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     return value is not NO_VALUE and value != []
 
 
-# What a pseudo parameter may become: a test that all samples answer alike is decided.
-_SAMPLES: Mapping[str, tuple[str, ...]] = {
-    "AWS::AccountId": ("123456789012", "998877665544"),
-    "AWS::Region": ("us-east-1", "eu-central-2", "ap-southeast-4", "me-south-1"),
-    "AWS::URLSuffix": ("amazonaws.com",),
-    "AWS::Partition": ("aws", "aws-cn"),
-}
-
-
 class Scalar(_Placed):
     """A text, number, truth value, or a text that references are in."""
 
@@ -334,22 +322,9 @@ class Scalar(_Placed):
             raise Undecided(why_unknown(self.value) or why_unknown(other) or show(self.value))
         if own == theirs:
             return True
-        if self._may_be(other):
+        if may_be_equal(*map(self.world.assembly.written_out, (self.value, other))):
             raise Undecided(f"{show(self.value)} is not known before the deployment")
         return False
-
-    def _may_be(self, other: Value) -> bool:
-        """Whether what the deployment binds (an account, a region) may make two texts equal."""
-        own, theirs = ([*parts_of(self.world.assembly.written_out(value))] for value in (self.value, other))
-        if any(isinstance(part, Ref) for part in (*own, *theirs)):
-            return False  # a name that CloudFormation makes up is nobody else's
-        form = "".join(
-            _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part)) for part in own
-        )
-        try:
-            return any(patterns.fullmatch(form, text) is not None for text in self._samples(theirs))
-        except ValueError as error:
-            raise Undecided(str(error)) from None
 
     def _opened(self) -> Any:
         """What a JSON text holds, where a property takes an object as text, too: a queue's RedrivePolicy."""
@@ -390,7 +365,7 @@ class Scalar(_Placed):
         if name == "plus":
             return self._joined(*arguments)
         looked_for = arguments[0].value if arguments and isinstance(arguments[0], Scalar) else None
-        if name in _TESTS and (isinstance(self.value, open_) or isinstance(looked_for, open_)):
+        if name in TESTS and (isinstance(self.value, open_) or isinstance(looked_for, open_)):
             self._noted()
             return self._tested(name, arguments[0])
         return NotImplemented
@@ -416,61 +391,11 @@ class Scalar(_Placed):
             written.append(self.world.assembly.written_out(argument.value))
         else:
             written.append(argument.plain() if isinstance(argument, Host) else argument)
-        answers = {_TESTS[name](*texts) for texts in self._samples_of(written)}
+        answers = {TESTS[name](*texts) for texts in samples(written)}
         if len(answers) != 1:
             open_ = next(value for value in written if not isinstance(value, str))
             raise Undecided(f"{show(open_)} is not known before the deployment")
         return answers.pop()
-
-    def _samples(self, parts: Iterable[Part]) -> list[str]:
-        """Texts that these parts may become."""
-        return [text for (text,) in self._samples_of([join(parts)])]
-
-    def _samples_of(self, values: Sequence[Value]) -> list[tuple[str, ...]]:
-        """What these texts may become together: one reference is one text wherever it stands."""
-        texts = [list(parts_of(value)) for value in values]
-        literal = " ".join(part for parts in texts for part in parts if isinstance(part, str))
-        made: list[dict[Part, str]] = [{}]
-        for part in dict.fromkeys(part for parts in texts for part in parts):
-            match part:
-                case Unknown(why=why):
-                    raise Undecided(why)
-                case Pseudo(name=name):
-                    choices: Sequence[str] = _SAMPLES.get(name, ("a-Name1", "Z9"))
-                    if name in _WRITTEN:  # it may be the one that stands beside it
-                        choices = (*dict.fromkeys(_WRITTEN[name].findall(literal)), *choices)
-                case Ref():
-                    choices = ("a-Name1", "Z9")  # what CloudFormation makes up
-                case _:
-                    choices = (str(part),)
-            made = [{**known, part: choice} for known in made for choice in choices][:64]
-        return [tuple("".join(known[part] for part in parts) for parts in texts) for known in made]
-
-
-def _matches(text: str, pattern: str) -> bool:
-    try:
-        return patterns.search(pattern, text)
-    except ValueError as error:
-        raise Failed(str(error)) from None
-
-
-_TESTS: Mapping[str, Callable[..., bool]] = {
-    "startsWith": str.startswith,
-    "endsWith": str.endswith,
-    "contains": lambda text, part: part in text,
-    "matches": _matches,
-}
-_FORMS = {
-    "AWS::AccountId": r"\d{12}",
-    "AWS::Region": "[a-z]{2}(?:-[a-z]+)+-[0-9]",
-    "AWS::Partition": "aws[a-z-]*",
-    "AWS::URLSuffix": "[a-z0-9.-]+",
-    "AWS::StackName": "[A-Za-z0-9-]+",
-    "AWS::StackId": ".+",
-}
-
-
-_WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
 
 
 class Record(Host):
@@ -545,7 +470,8 @@ class Thing(Host):
     """A resource: properties by their names, with what the service does where none is stated."""
 
     def __init__(self, world: World, resource: Resource) -> None:
-        self.world, self.resource = world, resource
+        self.world: World = world
+        self.resource: Resource = resource
 
     def __str__(self) -> str:
         return self.resource.logical_id
@@ -575,118 +501,3 @@ class Thing(Host):
         if isinstance(other, Scalar):
             return other.equals(self)
         return isinstance(other, Thing) and other.resource is self.resource
-
-
-# What a template says of a resource beside its properties, and what follows from it
-
-
-def _attribute(thing: Thing, name: str, default: str) -> Any:
-    value = thing.resource.attribute(name)
-    if value is NO_VALUE:
-        thing.world.read(thing.resource, name, default, default=True)
-        return default
-    if isinstance(value, Unknown):
-        raise Undecided(value.why)
-    thing.world.read(thing.resource, name, value)
-    return value
-
-
-def _deletion_policy(thing: Thing) -> Any:
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
-    snapshot = thing.resource.type == "AWS::RDS::DBCluster" or (
-        thing.resource.type == "AWS::RDS::DBInstance"
-        and thing.resource.get("DBClusterIdentifier") is NO_VALUE
-    )
-    return _attribute(thing, "DeletionPolicy", "Snapshot" if snapshot else "Delete")
-
-
-def _name(thing: Thing) -> Any:
-    path = name_property(thing.resource.type)
-    if path is None:
-        return None
-    return thing.world.wrap(thing.resource.get(path), thing.resource, path)
-
-
-def _pseudo(name: str) -> Callable[[Thing], Any]:
-    return lambda thing: thing.world.wrap(thing.resource.stack.pseudo(name), thing.resource, name)
-
-
-def _tags(thing: Thing) -> Any:
-    resource = thing.resource
-    path = tag_property(resource.type) or "Tags"
-    sets = [_tag_set(thing, place.value) for place in places(resource, path)]
-    # Of a global table each replica has tags: the table has those that all of them have.
-    found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
-    return Node(thing.world, resource, path, found)
-
-
-def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:
-    if isinstance(value, Unknown):
-        raise Undecided(value.why)
-    if isinstance(value, dict):
-        return value
-    found: dict[str, Any] = {}
-    for tag in to_list(value):
-        key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
-        if key is None:
-            raise Undecided(why_unknown(tag) or "a tag whose key is not known")
-        found[key] = tag.get("Value", NO_VALUE)
-    return found
-
-
-def _depends_on(thing: Thing) -> list[Any]:
-    """All that is made before it: what it names in DependsOn or refers to, and what these do."""
-    first = thing.world.assembly.cached(_made_before)
-    found: dict[Resource, None] = {}
-    fresh = [thing.resource]
-    while fresh:
-        fresh = [other for one in fresh for other in first.get(one, ()) if other not in found]
-        found.update(dict.fromkeys(fresh))
-    thing.world.read(thing.resource, "DependsOn", thing.resource.raw.get("DependsOn", NO_VALUE))
-    return thing.world.things(found)
-
-
-def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
-    found: dict[Resource, list[Resource]] = {}
-    for resource in assembly.resources():
-        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(names_in_template(resource.raw))
-        stack = resource.stack.resources
-        found[resource] = [
-            stack[name] for name in dict.fromkeys(names) if name in stack and stack[name] is not resource
-        ]
-    return found
-
-
-def names_in_template(node: Any) -> Iterator[str]:
-    """The names that the functions of a part of a template refer to, conditions among them."""
-    if isinstance(node, list):
-        for item in node:
-            yield from names_in_template(item)
-    elif isinstance(node, dict):
-        for key, item in node.items():
-            if key in ("Ref", "Condition") and isinstance(item, str):
-                yield item
-            elif key == "Fn::GetAtt":
-                yield str(item.split(".")[0] if isinstance(item, str) else to_list(item)[0])
-            elif key == "Fn::If" and isinstance(item, list) and item:
-                yield str(item[0])
-            elif key == "Fn::Sub":
-                yield from (name.split(".")[0] for name in names_in_sub(item))
-            yield from names_in_template(item)
-
-
-ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
-    "type": lambda thing: thing.resource.type,
-    "logical_id": lambda thing: thing.resource.logical_id,
-    "construct_path": lambda thing: thing.resource.construct_path,
-    "name": _name,
-    "stack": lambda thing: thing.resource.stack.name,
-    "region": _pseudo("AWS::Region"),
-    "account": _pseudo("AWS::AccountId"),
-    "deletion_policy": _deletion_policy,
-    "update_replace_policy": lambda thing: _attribute(thing, "UpdateReplacePolicy", "Delete"),
-    "depends_on": _depends_on,
-    "condition": lambda thing: thing.resource.raw.get("Condition"),
-    "tags": _tags,
-    "takes_tags": lambda thing: takes_tags(thing.resource.type),
-}

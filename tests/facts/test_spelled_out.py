@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from predicate import judged, verdict
 
+from compliance.facts.open_texts import samples
+from compliance.model import Undecided
 from compliance.template.defaults import DEFAULTS, default
+from compliance.template.intrinsics import Pseudo, Ref, join
 from compliance.template.schemas import is_known, problem
 
 TEMPLATE = """\
@@ -153,6 +156,14 @@ def test_lists_are_shown_as_the_template_has_them(tmp_path: Path) -> None:
     that = "trust(self).all(s, s.principals == ['a'])"
     [result] = judged(tmp_path, TEMPLATE, {"each": "admin", "that": that}, subjects=SUBJECTS)
     assert "[arn:aws:iam::111122223333:root]" in result.verdict.evidence[0].found
+
+
+def test_what_a_text_may_become_is_never_only_some_of_it() -> None:
+    pseudos = [Pseudo(f"AWS::{name}") for name in ("AccountId", "Region", "Partition")]
+    found = samples([join(["a", *pseudos, *(Ref("s", f"R{n}") for n in range(4))]), "x"])
+    assert len(found) == len(set(found)) == 2 * 4 * 2 * 2**4
+    with pytest.raises(Undecided, match="too much"):
+        samples([join([Ref("s", f"R{n}") for n in range(13)])])
 
 
 @pytest.mark.parametrize(("type_", "path"), DEFAULTS, ids=lambda part: str(part))

@@ -1,0 +1,129 @@
+"""What an expression reads of a resource beside its properties: name, tags, policies, what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compliance.model import Undecided
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list, why_unknown
+from compliance.template.physical_names import name_property
+from compliance.template.properties import places
+from compliance.template.resolver import names_in_sub
+from compliance.template.schemas import tag_property, takes_tags
+
+if TYPE_CHECKING:
+    from compliance.facts.objects import Thing
+
+
+def _attribute(thing: Thing, name: str, default: str) -> Any:
+    value = thing.resource.attribute(name)
+    if value is NO_VALUE:
+        thing.world.read(thing.resource, name, default, default=True)
+        return default
+    if isinstance(value, Unknown):
+        raise Undecided(value.why)
+    thing.world.read(thing.resource, name, value)
+    return value
+
+
+def _deletion_policy(thing: Thing) -> Any:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    snapshot = thing.resource.type == "AWS::RDS::DBCluster" or (
+        thing.resource.type == "AWS::RDS::DBInstance"
+        and thing.resource.get("DBClusterIdentifier") is NO_VALUE
+    )
+    return _attribute(thing, "DeletionPolicy", "Snapshot" if snapshot else "Delete")
+
+
+def _name(thing: Thing) -> Any:
+    path = name_property(thing.resource.type)
+    if path is None:
+        return None
+    return thing.world.wrap(thing.resource.get(path), thing.resource, path)
+
+
+def _pseudo(name: str) -> Callable[[Thing], Any]:
+    return lambda thing: thing.world.wrap(thing.resource.stack.pseudo(name), thing.resource, name)
+
+
+def _tags(thing: Thing) -> Any:
+    resource = thing.resource
+    path = tag_property(resource.type) or "Tags"
+    sets = [_tag_set(thing, place.value) for place in places(resource, path)]
+    # Of a global table each replica has tags: the table has those that all of them have.
+    found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
+    return thing.world.wrap(found, resource, path)
+
+
+def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:
+    if isinstance(value, Unknown):
+        raise Undecided(value.why)
+    if isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for tag in to_list(value):
+        key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
+        if key is None:
+            raise Undecided(why_unknown(tag) or "a tag whose key is not known")
+        found[key] = tag.get("Value", NO_VALUE)
+    return found
+
+
+def _depends_on(thing: Thing) -> list[Any]:
+    """All that is made before it: what it names in DependsOn or refers to, and what these do."""
+    first = thing.world.assembly.cached(_made_before)
+    found: dict[Resource, None] = {}
+    fresh = [thing.resource]
+    while fresh:
+        fresh = [other for one in fresh for other in first.get(one, ()) if other not in found]
+        found.update(dict.fromkeys(fresh))
+    thing.world.read(thing.resource, "DependsOn", thing.resource.raw.get("DependsOn", NO_VALUE))
+    return thing.world.things(found)
+
+
+def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
+    found: dict[Resource, list[Resource]] = {}
+    for resource in assembly.resources():
+        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(names_in_template(resource.raw))
+        stack = resource.stack.resources
+        found[resource] = [
+            stack[name] for name in dict.fromkeys(names) if name in stack and stack[name] is not resource
+        ]
+    return found
+
+
+def names_in_template(node: Any) -> Iterator[str]:
+    """The names that the functions of a part of a template refer to, conditions among them."""
+    if isinstance(node, list):
+        for item in node:
+            yield from names_in_template(item)
+    elif isinstance(node, dict):
+        for key, item in node.items():
+            if key in ("Ref", "Condition") and isinstance(item, str):
+                yield item
+            elif key == "Fn::GetAtt":
+                yield str(item.split(".")[0] if isinstance(item, str) else to_list(item)[0])
+            elif key == "Fn::If" and isinstance(item, list) and item:
+                yield str(item[0])
+            elif key == "Fn::Sub":
+                yield from (name.split(".")[0] for name in names_in_sub(item))
+            yield from names_in_template(item)
+
+
+ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
+    "type": lambda thing: thing.resource.type,
+    "logical_id": lambda thing: thing.resource.logical_id,
+    "construct_path": lambda thing: thing.resource.construct_path,
+    "name": _name,
+    "stack": lambda thing: thing.resource.stack.name,
+    "region": _pseudo("AWS::Region"),
+    "account": _pseudo("AWS::AccountId"),
+    "deletion_policy": _deletion_policy,
+    "update_replace_policy": lambda thing: _attribute(thing, "UpdateReplacePolicy", "Delete"),
+    "depends_on": _depends_on,
+    "condition": lambda thing: thing.resource.raw.get("Condition"),
+    "tags": _tags,
+    "takes_tags": lambda thing: takes_tags(thing.resource.type),
+}

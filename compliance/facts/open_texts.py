@@ -1,0 +1,87 @@
+"""Texts of which parts are known at the deployment alone: what they may become, and what holds of all that.
+
+One reference is one text wherever it stands: a region in a name and in what is looked for are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from compliance.cel import Failed, patterns
+from compliance.model import Undecided
+from compliance.template.intrinsics import Part, Pseudo, Ref, Unknown, Value, join, parts_of
+
+# What a pseudo parameter may become: a test that all samples answer alike is decided.
+_SAMPLES: Mapping[str, tuple[str, ...]] = {
+    "AWS::AccountId": ("123456789012", "998877665544"),
+    "AWS::Region": ("us-east-1", "eu-central-2", "ap-southeast-4", "me-south-1"),
+    "AWS::URLSuffix": ("amazonaws.com",),
+    "AWS::Partition": ("aws", "aws-cn"),
+}
+_MADE_UP = ("a-Name1", "Z9")  # by CloudFormation
+_FORMS = {
+    "AWS::AccountId": r"\d{12}",
+    "AWS::Region": "[a-z]{2}(?:-[a-z]+)+-[0-9]",
+    "AWS::Partition": "aws[a-z-]*",
+    "AWS::URLSuffix": "[a-z0-9.-]+",
+    "AWS::StackName": "[A-Za-z0-9-]+",
+    "AWS::StackId": ".+",
+}
+_WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
+MOST = 4096  # samples
+
+
+def _matches(text: str, pattern: str) -> bool:
+    try:
+        return patterns.search(pattern, text)
+    except ValueError as error:
+        raise Failed(str(error)) from None
+
+
+TESTS: Mapping[str, Callable[[str, str], bool]] = {
+    "startsWith": str.startswith,
+    "endsWith": str.endswith,
+    "contains": lambda text, part: part in text,
+    "matches": _matches,
+}
+
+
+def may_be_equal(one: Value, other: Value) -> bool:
+    """Whether what the deployment binds (an account, a region) may make two texts equal. Raises Undecided."""
+    own, theirs = (list(parts_of(value)) for value in (one, other))
+    if any(isinstance(part, Ref) for part in (*own, *theirs)):
+        return False  # a name that CloudFormation makes up is nobody else's
+    form = "".join(
+        _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part)) for part in own
+    )
+    try:
+        return any(patterns.fullmatch(form, text) is not None for (text,) in samples([join(theirs)]))
+    except ValueError as error:
+        raise Undecided(str(error)) from None
+
+
+def samples(values: Sequence[Value]) -> list[tuple[str, ...]]:
+    """What texts may become together. Raises Undecided where a part is unknown, or too many are open."""
+    texts = [list(parts_of(value)) for value in values]
+    literal = " ".join(part for parts in texts for part in parts if isinstance(part, str))
+    made: list[dict[Part, str]] = [{}]
+    for part in dict.fromkeys(part for parts in texts for part in parts):
+        choices = _choices(part, literal)
+        if len(made) * len(choices) > MOST:
+            raise Undecided("too much of the text is known at the deployment alone")
+        made = [{**known, part: choice} for known in made for choice in choices]
+    return [tuple("".join(known[part] for part in parts) for parts in texts) for known in made]
+
+
+def _choices(part: Part, literal: str) -> Sequence[str]:
+    match part:
+        case Unknown(why=why):
+            raise Undecided(why)
+        case Pseudo(name=name):
+            # It may be the one that is written out beside it.
+            written = _WRITTEN[name].findall(literal) if name in _WRITTEN else ()
+            return (*dict.fromkeys(written), *_SAMPLES.get(name, _MADE_UP))
+        case Ref():
+            return _MADE_UP
+    return (str(part),)
