@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.cel import patterns
-from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, parse
+from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, meant, parse
 from compliance.cel.values import (
     OPERATORS,
     STANDARD,
@@ -87,11 +87,16 @@ def _check(
     node: Node, own: frozenset[str], names: Collection[str], functions: Mapping[str, Function]
 ) -> None:
     if node.kind == "name" and node.value not in own and node.value not in names:
-        raise SyntaxProblem(f"unknown name {node.value!r}{did_you_mean(node.value, {*names, *own})}", node.at)
+        raise SyntaxProblem(f"unknown name {node.value!r}{meant(node.value, {*names, *own})}", node.at)
     if node.kind in ("call", "method"):
         function = functions.get(node.value)
         if function is None:
-            hint = did_you_mean(node.value, [*functions, *LOOPS, "has"])
+            if node.value in LOOPS and node.kind == "method":
+                message = (
+                    f"{node.value}: a name for the item and what holds of it are wanted, as in all(x, x > 0)"
+                )
+                raise SyntaxProblem(message, node.at)
+            hint = meant(node.value, [*functions, *LOOPS, "has"])
             raise SyntaxProblem(f"unknown function {node.value!r}{hint}", node.at)
         if not function.least <= len(node.children) <= function.most:
             few = function.least - (node.kind == "method")

@@ -53,6 +53,28 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+# What other languages write, and CEL.
+_OTHERS = {
+    **{
+        "and": "&&",
+        "or": "||",
+        "not": "!",
+        "=": "==",
+        "&": "&&",
+        "|": "||",
+        "True": "true",
+        "False": "false",
+    },
+    **{"None": "null", "len": "size", "any": "exists", "lower": "lowerAscii", "upper": "upperAscii"},
+    **{"startswith": "startsWith", "endswith": "endsWith", "strip": "trim"},
+}
+
+
+def meant(wrong: str, known: Iterable[str] = ()) -> str:
+    """What was perhaps meant by a word or a sign, as the end of a message."""
+    return f"; did you mean {_OTHERS[wrong]!r}?" if wrong in _OTHERS else did_you_mean(wrong, known)
+
+
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+|//[^\n]*)
     |(?P<float>(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?))
@@ -91,7 +113,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
-            raise SyntaxProblem(f"unexpected character {text[place]!r}", place + 1)
+            raise SyntaxProblem(f"unexpected character {text[place]!r}{meant(text[place])}", place + 1)
         kind = next(key for key, found in match.groupdict().items() if found is not None)
         if kind != "space":
             yield _Token(kind, match[0], place + 1)
@@ -145,9 +167,12 @@ class _Parser:
 
     def whole(self) -> Node:
         node = self.expression()
-        if self.next.kind != "end":
-            raise SyntaxProblem(f"unexpected {self.next.text!r}", self.next.at)
-        return node
+        if self.next.kind == "end":
+            return node
+        before = self.tokens[self.place - 1]
+        if before.text == "not":
+            raise SyntaxProblem(f"unexpected 'not'{meant('not')}", before.at)
+        raise SyntaxProblem(f"unexpected {self.next.text!r}{meant(self.next.text)}", self.next.at)
 
     def expression(self) -> Node:
         self.depth += 1

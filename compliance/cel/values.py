@@ -266,6 +266,8 @@ def show(value: Any) -> str:
 
 def _text(value: Any) -> str:
     value = plain(value)
+    if isinstance(value, list | tuple):
+        raise Failed("a list is no text: `x in list` asks whether it holds x")
     if not isinstance(value, str):
         raise Failed(f"{show(value)} is no text")
     return value
@@ -338,6 +340,27 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+def _numbers(value: Any) -> list[int | float]:
+    return [_number(known(item)) for item in items_of(value)]
+
+
+def _least(work: Callable[[list[int | float]], int | float], word: str) -> Callable[[Any], int | float]:
+    def run(value: Any) -> int | float:
+        if not (numbers := _numbers(value)):
+            raise Failed(f"{word} of an empty list")
+        return work(numbers)
+
+    return run
+
+
+def _substring(value: Any, start: Any, end: Any = None) -> str:
+    text = _text(value)
+    places = int(_number(start)), len(text) if end is None else int(_number(end))
+    if not 0 <= places[0] <= places[1] <= len(text):
+        raise Failed(f"{show(text)} has no characters {places[0]} to {places[1]}")
+    return text[slice(*places)]
+
+
 STANDARD: Mapping[str, Function] = {
     "size": Function(_size),
     "int": Function(_int),
@@ -353,6 +376,11 @@ STANDARD: Mapping[str, Function] = {
     "replace": _of_texts(_replace, 3),
     "split": _of_texts(lambda text, between: text.split(between) if between else list(text)),
     "join": Function(_join, 1, 2),
+    "indexOf": _of_texts(str.find),
+    "substring": Function(_substring, 2, 3),
+    "sum": Function(lambda value: sum(_numbers(value))),
+    "min": Function(_least(min, "min")),
+    "max": Function(_least(max, "max")),
     "distinct": Function(_distinct),
     "flatten": Function(_flatten),
 }

@@ -134,6 +134,12 @@ class Checker:
         having = tuple(type_ for type_, problem in problems.items() if problem is None)
         if not having:
             found = [problem for problem in problems.values() if problem]
+            if any(" is a list; did you mean " in problem for problem in found):
+                raise cel.SyntaxProblem(
+                    f"a list has no {step}; did you mean all(...) or exists(...)?", node.at
+                )
+            if all("has nothing below it" in problem for problem in found):
+                found = [f"{found[0]}; target(...) gives the resource that a value names"]
             best = next((problem for problem in found if "did you mean" in problem), None)
             hint = cel.did_you_mean(step, ATTRIBUTES) if shape.path is None and best is None else ""
             raise cel.SyntaxProblem((best or found[0]) + hint, node.at)

@@ -301,6 +301,18 @@ def whole(value: Any) -> int:
     return found
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _seconds(value: Any) -> int:
+    """The duration that a text says: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed, Undecided."""
+    text = str(value.plain() if isinstance(value, Host) else value).strip()
+    found = re.fullmatch(r"(?:rate\()?\s*(\d+)\s*(s|m|h|d)(?:econds?|inutes?|ours?|ays?)?\s*\)?", text)
+    if found is None:
+        raise Failed(f"{text!r} says no duration")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def _range(number: Any) -> list[int]:
     """The indexes of a list of so many items. Raises Failed where they are too many."""
     count = whole(number)
@@ -418,6 +430,7 @@ FACTS: Mapping[str, Fact] = {
         many=True,
     ),
     "range": Fact(_range, "the numbers from 0 to below a number: `range(size(self.Stages))`", many=True),
+    "seconds": Fact(_seconds, "how long a text says: `seconds('rate(1 day)')`, `seconds('5 minutes')`"),
     "json": Fact(_json, "what a JSON text holds, with references kept"),
     "version": Fact(_version, "a version, which compares by its numbers"),
     "cidr": Fact(_cidr, "a range of addresses; contains(), overlaps(), public, world, bits"),

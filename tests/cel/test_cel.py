@@ -123,6 +123,13 @@ def test_plain_data_has_the_value_that_googles_runtime_gives(expression: str) ->
         ("rules_into()", 1, "rules_into: 1 arguments are wanted"),
         ("self.a.startswith('b')", 8, "unknown function 'startswith'; did you mean 'startsWith'?"),
         ("self.a.al(i, i.b)", 8, "unknown function 'al'; did you mean 'all'?"),
+        ("self.a.all(i, x, i == x)", 8, "all: a name for the item and what holds of it"),
+        ("self.a == 1 and x", 13, "unexpected 'and'; did you mean '&&'?"),
+        ("not x", 1, "unexpected 'not'; did you mean '!'?"),
+        ("x = 1", 3, "unexpected character '='; did you mean '=='?"),
+        ("len(x) == 1", 1, "unknown function 'len'; did you mean 'size'?"),
+        ("self.a.any(i, i)", 8, "unknown function 'any'; did you mean 'exists'?"),
+        ("x == True", 6, "unknown name 'True'; did you mean 'true'?"),
         ("x == 'a", 6, "unexpected character"),
         ("(x", 3, "')' is wanted"),
         ("x x", 3, "unexpected 'x'"),
@@ -143,6 +150,30 @@ def test_an_expression_that_is_none_is_refused_with_its_column(
         cel.compile(expression, ["self", "x"], functions)
     assert message in refused.value.message
     assert refused.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("nums.sum() == 6 && empty.sum() == 0", True),
+        ("nums.min() == 1 && nums.max() == 3", True),
+        ("text.substring(4, 7) == 'aws' && text.substring(text.size() - 4) == 'logs'", True),
+        ("text.indexOf('aws') == 4 && text.indexOf('x') == -1", True),
+        ("empty.min()", "min of an empty list"),
+        ("text.substring(4, 99)", "has no characters 4 to 99"),
+        ("[text].sum()", "is no number"),
+        ("nums.contains(1)", "a list is no text: `x in list`"),
+        ("[1, u].sum() == 1", None),
+    ],
+)
+def test_functions_beside_those_of_cel(expression: str, value: bool | str | None) -> None:
+    bindings = {**DATA, "u": Unknown()}
+    found = cel.compile(expression, bindings)
+    if value is True:
+        assert found.evaluate(bindings) is True
+        return
+    with pytest.raises(Undecided if value is None else cel.Failed, match=value or None):
+        found.evaluate(bindings)
 
 
 class Unknown(cel.Host):

@@ -120,6 +120,10 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("bus", "size(statements(self)) == 1", "pass"),
         ("open", "target(self.EventBusName) == bus && refs(self.EventBusName) == [bus]", "pass"),
         ("cache", "target(self.ReplicationGroupDescription) == null", "pass"),  # no name of one
+        # How long.
+        ("bus", "seconds('rate(30 days)') == 30 * 86400 && seconds('90s') == 90", "pass"),
+        ("bus", "seconds('5 minutes') == 300", "pass"),
+        ("bus", "seconds('cron(0 * * * ? *)') > 0", "fail"),
         # An object as JSON text.
         ("queue", "self.RedrivePolicy.maxReceiveCount == 3", "pass"),
         ("queue", "self.RedrivePolicy.deadLetterTargetArn == dead", "pass"),

@@ -206,7 +206,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "list": (
         {"each": "functions", "that": "self.FileSystemConfigs.Arn == ''"},
-        "did you mean FileSystemConfigs.*.Arn?",
+        "a list has no Arn; did you mean all(...) or exists(...)?",
+    ),
+    "value of a resource": (
+        {"each": "functions", "that": "self.Role.RoleName == ''"},
+        "target(...) gives the resource that a value names",
     ),
     "subject's": (
         {"each": "functions", "that": "role.RolName == ''"},
