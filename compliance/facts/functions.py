@@ -273,8 +273,10 @@ def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
         world = thing.world
         found = fact(world.assembly, thing.resource, *_arguments(world, more))
         name = fact.__name__.strip("_").replace("_", " ")
-        if isinstance(found, list | tuple) and not found:
+        if found is None or (isinstance(found, list | tuple) and not found):
             world.read(thing.resource, name, "none")
+        elif isinstance(found, Resource):
+            world.read(thing.resource, name, found.logical_id)
         return world.fact(found, thing.resource, name)
 
     return call

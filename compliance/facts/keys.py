@@ -17,6 +17,9 @@ from compliance.template.intrinsics import NO_VALUE, Value, is_unknown, show, to
 
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 _PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
+# Within what is about encryption: a stream's `StreamEncryption.KeyId`, a pipeline's `EncryptionKey.Id`.
+_WITHIN = re.compile(r"(?i)id|key(id|arn)")
+_OF_OTHERS = ("MasterUserSecret",)  # the key of a secret beside the data
 # What a call needs of the key that its resource is encrypted under, by IAM action.
 _WRITES, _READS = ("kms:GenerateDataKey",), ("kms:Decrypt",)
 _NEEDED: Mapping[str, Sequence[str]] = {
@@ -42,14 +45,16 @@ def key_values(resource: Resource) -> Iterator[tuple[str, Value]]:
     yield from _walk(resource.properties, "")
 
 
-def _walk(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+def _walk(value: Value, path: str, *, of_encryption: bool = False) -> Iterator[tuple[str, Value]]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, item in items:
-        below = f"{path}.{step}" if path else str(step)
-        if _PROPERTY.fullmatch(str(step)):
+        name, below = str(step), f"{path}.{step}" if path else str(step)
+        if isinstance(item, dict | list):
+            if name not in _OF_OTHERS:
+                within = of_encryption or "encrypt" in name.lower()
+                yield from _walk(item, below, of_encryption=within)
+        elif _PROPERTY.fullmatch(name) or (of_encryption and _WITHIN.fullmatch(name)):
             yield below, item
-        else:
-            yield from _walk(item, below)
 
 
 def key_of(assembly: Assembly, value: Value) -> Resource | None:

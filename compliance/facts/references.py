@@ -134,10 +134,13 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return function, "arn" if ":function:" in text else "name"
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
+    if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # in a fact's text
+        return _denoted(assembly, Ref(*named.groups()), types)
     written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
     return (written, "arn") if written else None
 
 
+_PLACEHOLDER = re.compile(r"\$\{([^/{}]+)/([^./{}]+)(?:\.([^{}]+))?\}")
 # What an ARN calls a service or a kind of resource, where the type's name has another word for it.
 _SERVICES = {
     "cognito-idp": "cognito",
@@ -172,10 +175,10 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     for resource in assembly.resources():
         if resource.type in FORMS:
             continue
-        path = name_property(resource.type)
+        path = "Url" if resource.type == "AWS::IAM::OIDCProvider" else name_property(resource.type)
         for name in {path and assembly.text(resource.get(path)), assembly.text(resource.ref)}:
-            if name:
-                found.setdefault(name, []).append(resource)
+            if name:  # an OIDC provider's is its address
+                found.setdefault(name.removeprefix("https://"), []).append(resource)
     return found
 
 

@@ -66,6 +66,21 @@ Resources:
       AssumeRolePolicyDocument: {Statement: []}
       ManagedPolicyArns: [!Sub "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
       Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: "dynamodb:GetRecords", Resource: !GetAtt Table.StreamArn}]}}]
+  Key: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {Statement: []}}}
+  Clicks: {Type: AWS::Kinesis::Stream, Properties: {StreamEncryption: {EncryptionType: KMS, KeyId: !GetAtt Key.Arn}}}
+  Pipeline:
+    Type: AWS::CodePipeline::Pipeline
+    Properties: {RoleArn: x, Stages: [], ArtifactStore: {Type: S3, Location: b, EncryptionKey: {Id: !Ref Key, Type: KMS}}}
+  Plain:
+    Type: AWS::RDS::DBCluster
+    Properties: {Engine: aurora-mysql, MasterUserSecret: {KmsKeyId: !Ref Key}}
+  GitHub: {Type: AWS::IAM::OIDCProvider, Properties: {Url: "https://token.example.com"}}
+  Written:
+    Type: AWS::IAM::Role
+    Properties: {AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {Federated: !Sub "arn:aws:iam::${AWS::AccountId}:oidc-provider/token.example.com"}, Action: "sts:AssumeRoleWithWebIdentity"}]}}
+  Deploy:
+    Type: AWS::IAM::Role
+    Properties: {AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {Federated: !Ref GitHub}, Action: "sts:AssumeRoleWithWebIdentity"}]}}
   Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: orders}}
   Alias: {Type: AWS::Route53::RecordSet, Properties: {Name: x, Type: A}}
 """  # noqa: E501
@@ -90,6 +105,13 @@ SUBJECTS: dict[str, Any] = {
         "Piped": "AWS::IAM::Role",
         "Cache": "AWS::ElastiCache::ReplicationGroup",
         "Alias": "AWS::Route53::RecordSet",
+        "Key": "AWS::KMS::Key",
+        "Clicks": "AWS::Kinesis::Stream",
+        "Pipeline": "AWS::CodePipeline::Pipeline",
+        "Plain": "AWS::RDS::DBCluster",
+        "GitHub": "AWS::IAM::OIDCProvider",
+        "Deploy": "AWS::IAM::Role",
+        "Written": "AWS::IAM::Role",
     }.items()
 }
 COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVaultArn"
@@ -120,6 +142,14 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("bus", "size(statements(self)) == 1", "pass"),
         ("open", "target(self.EventBusName) == bus && refs(self.EventBusName) == [bus]", "pass"),
         ("cache", "target(self.ReplicationGroupDescription) == null", "pass"),  # no name of one
+        # A key, whatever the property that names it is called; a secret's is not the data's.
+        ("clicks", "key_of(self) == key", "pass"),
+        ("pipeline", "key_of(self) == key", "pass"),
+        ("plain", "key_of(self) == null", "pass"),
+        # What a statement names by reference.
+        ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == github && p == github))", "pass"),
+        ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == key))", "fail"),
+        ("written", "trust(self).all(s, s.principals.all(p, target(p) == github))", "pass"),
         # How long.
         ("bus", "seconds('rate(30 days)') == 30 * 86400 && seconds('90s') == 90", "pass"),
         ("bus", "seconds('5 minutes') == 300", "pass"),
