@@ -135,7 +135,7 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
     if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # in a fact's text
-        return _denoted(assembly, Ref(*named.groups()), types)
+        return _denoted(assembly, Ref(named[1], named[2], named[3]), types)
     written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
     return (written, "arn") if written else None
 
