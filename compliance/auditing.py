@@ -129,6 +129,7 @@ def audit(
     options: Options,
     progress: Progress = lambda _: None,
     load_document: Callable[[Path], DocumentAndRules] = load_document,
+    scanners: Scanners | None = None,
 ) -> Scorecard:
     """Judges one input.
 
@@ -136,6 +137,7 @@ def audit(
         options: what to audit, and how.
         progress: is told what is going on, a line each time.
         load_document: gives the document; who judges many inputs by one reads it once.
+        scanners: those that `start_scanners` started ahead; the audit ends them.
 
     Returns: the scorecard. `green` is its verdict.
 
@@ -146,7 +148,9 @@ def audit(
     progress("reading the requirements")
     terms = _read_terms(options, load_document)
     with ExitStack() as resources:
-        scanners = _start_scanners(options, resources)
+        scanners = scanners or start_scanners(options)
+        if scanners:
+            resources.enter_context(scanners)
         given = _read_input(terms, resources, progress)
         if scanners:
             from compliance.scanners import templates
@@ -340,13 +344,16 @@ def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
 # The scanners
 
 
-def _start_scanners(options: Options, resources: ExitStack) -> Scanners | None:
+def start_scanners(options: Options, *, early: bool = False) -> Scanners | None:
+    """The scanners that an audit asks for. Raises InputError where one is not installed.
+
+    `early` starts their processes now; those of an app, whose synth takes as long, are started anyway.
+    """
     if options.skip_scanners:
         return None
     from compliance.scanners import PACKS, Scanners
 
-    packs = (*PACKS, *options.packs)
-    return resources.enter_context(Scanners(packs=packs, cache=options.cache, early=options.of_app))
+    return Scanners(packs=(*PACKS, *options.packs), cache=options.cache, early=early or options.of_app)
 
 
 def _findings(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from compliance.commands.common import (
     check_input,
@@ -122,6 +123,9 @@ if TYPE_CHECKING:
     help="Where the attested stacks may go that leave this to the CLI's credentials.",
 )
 @click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, to be deployed.")
+@click.option(
+    "--watch", "watches", is_flag=True, help="Audit again whenever a file changes; show what that changed."
+)
 @QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Show what is met too, and how long each phase took.")
 def audit(
@@ -142,6 +146,7 @@ def audit(
     trust_config: Path | None,
     target: tuple[str, str | None] | None,
     keep: Path | None,
+    watches: bool,
     quiet: bool,
     verbose: bool,
     **others: Any,
@@ -160,6 +165,7 @@ def audit(
     compliance audit --deployed prod-shop-backend --env prod
     compliance audit --write-baseline known.json      adopt the gate as you are
     compliance audit --baseline known.json --history runs.jsonl
+    compliance audit --watch                again at each change, until Ctrl-C
     compliance audit --base origin/main     a pull request, by main's document
     compliance audit --attest audit.json --keep audited    see compliance deploy
     """
@@ -178,6 +184,9 @@ def audit(
 
         load(waivers)  # before the work, and also where no scanner runs
     remembered = _remembered(others)
+    if watches:
+        written = {**others, "attest": attest, "format": formats, "output": outputs, "deployed": deployed}
+        _check_watch([name for name in WRITES if written.get(name)])
     for file in outputs:
         if file != Path("-"):
             check_output(file, template, requirements, waivers, *remembered)
@@ -217,6 +226,10 @@ def audit(
             base=base,
             **others,
         )
+        if watches:
+            from compliance.commands.watch import watch
+
+            watch(options, today=_given_by_nobody("as_of"), verbose=verbose)
         with progress(quiet, verbose) as tell:
             card = run(options, tell)
         for format_, output in reports:
@@ -224,6 +237,20 @@ def audit(
         if finish:
             finish(card, options)
     sys.exit(0 if card.green else 1)
+
+
+# What goes with one audit alone.
+WRITES = ("attest", "format", "output", "deployed", "write_baseline", "prune_baseline", "history")
+
+
+def _check_watch(named: Sequence[str]) -> None:
+    if named:
+        raise click.UsageError(f"--{named[0].replace('_', '-')} is for one audit; --watch makes many")
+
+
+def _given_by_nobody(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.DEFAULT
 
 
 def _of_base(

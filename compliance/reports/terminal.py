@@ -13,6 +13,7 @@ from compliance.reports.text import (
     Row,
     by_rule,
     changes,
+    fresh,
     is_new,
     known,
     neutral,
@@ -62,6 +63,24 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
     yield _scores(card)
     yield ""
     yield from _summary(card)
+
+
+def write_changes(before: Scorecard, card: Scorecard, console: Console) -> None:
+    """What an audit says otherwise than the one before, and its verdict in a line."""
+    before, card = neutral(before), neutral(card)
+    news, gone = fresh(before, card), fresh(card, before)
+    parts: list[RenderableType] = [
+        Text.assemble(("problem  ", "red bold"), one_line(problem)) for problem in news.problems
+    ]
+    parts += [_result(card, result) for result in unmet(news)]
+    parts += [_rule(group, False) for made in (False, True) for group in by_rule(news, made_by_cdk=made)]
+    now_met = [r.id for r in news.results if r.verdict.status is Status.PASS]
+    ended = [f"{rules(row)} on {resource(row)}" for row in rows_of(gone, FindingStatus.OPEN)]
+    parts += [Text.assemble((f"{id_} ", "bold green"), "met now") for id_ in now_met]
+    parts += [Text.assemble((text, "green"), " is gone") for text in (*ended, *gone.problems)]
+    color, word = ("green", "GREEN") if card.green else ("red", "RED")
+    line = Text.assemble((f"{word}  ", f"bold {color}"), totals(card), "" if parts else ", nothing changed")
+    console.print(Group(*parts, line))
 
 
 def _result(card: Scorecard, result: Result) -> RenderableType:

@@ -127,6 +127,33 @@ def known(card: Scorecard) -> str | None:
     return f"{', '.join(parts)}: the baseline lets them be" if parts else None
 
 
+def fresh(before: Scorecard, card: Scorecard) -> Scorecard:
+    """A scorecard with only what it says otherwise than another: verdicts, open findings, problems.
+
+    Where something is written counts for nothing: a line above moves all that is below.
+    """
+    known = {result.id: _verdict(result) for result in before.results}
+    found = {_said(finding) for finding in before.findings}
+    return msgspec.structs.replace(
+        card,
+        results=tuple(r for r in card.results if known.get(r.id) != _verdict(r)),
+        findings=tuple(f for f in card.findings if _said(f) not in found),
+        problems=tuple(problem for problem in card.problems if problem not in before.problems),
+    )
+
+
+def _verdict(result: Result) -> object:
+    verdict = result.verdict
+    if verdict.status is Status.PASS:
+        return verdict.status
+    items = tuple((e.stack, e.logical_id, e.property, e.found, e.wanted) for e in verdict.evidence)
+    return verdict.status, verdict.why, items
+
+
+def _said(finding: Finding) -> object:
+    return finding.scanner, finding.rule, finding.stack, finding.logical_id, finding.status
+
+
 def is_new(card: Scorecard, result: Result) -> bool:
     """Whether a requirement was met, or not there, at the last run."""
     return card.history is not None and result.id in card.history.new

@@ -1,0 +1,190 @@
+"""`compliance audit --watch`: audits again whenever a file changes, and shows what that changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from msgspec.structs import replace
+
+from compliance.auditing import Options, audit, start_scanners
+from compliance.commands.common import rendered, uncommanding
+from compliance.model import CheckerError, InputError, Scorecard
+from compliance.text import one_line, printable
+
+# What tools write, and no audit reads: folders by name, and files that editors make for a moment.
+SKIPPED = re.compile(r"cdk\.out.*|node_modules|__pycache__|venv|\.(?!env$).*")
+MOMENTARY = re.compile(r".*(~|\.sw.|\.tmp|\.py[cod])|#.*#|\.#.*|4913")
+WAKES = 200  # milliseconds after which the wait for a change is begun anew
+
+Found = Scorecard | str
+"""A scorecard, or why there is none, in one line."""
+
+
+def watch(options: Options, *, today: bool, verbose: bool) -> NoReturn:
+    """Audits until it is interrupted.
+
+    Args:
+        options: what to audit, and how.
+        today: whether each audit judges for its own day.
+        verbose: as `compliance audit --verbose`, for the first report.
+    Raises: KeyboardInterrupt, InputError where files cannot be watched.
+    """
+    changes = changes_of(options)
+    next(changes)  # from now on no change is missed
+    before: Scorecard | None = None
+    ready = _Ready(options, today)
+    try:
+        while True:
+            start = time.monotonic()
+            found = ready.audit()
+            ready = _Ready(options, today)  # for the next change, while people read
+            _show(before, found, verbose)
+            before = before if isinstance(found, str) else found
+            click.echo(f"{time.monotonic() - start:.1f} s; watching for changes, Ctrl-C ends", err=True)
+            while not next(changes):
+                pass
+    finally:
+        ready.end()
+
+
+def _show(before: Scorecard | None, found: Found, verbose: bool) -> None:
+    from compliance.reports import terminal
+
+    if isinstance(found, str):
+        click.echo(uncommanding(one_line(printable(found))), err=True)
+    elif before is None:
+        click.echo(rendered(lambda console: terminal.write(found, console, verbose), sys.stdout), nl=False)
+    else:
+        text = rendered(lambda console: terminal.write_changes(before, found, console), sys.stdout)
+        click.echo(text, nl=False)
+
+
+# Audits
+
+
+class _Ready:
+    """A process that is ready for one audit: it has imported what that takes, and started the scanners.
+
+    A process of its own has nothing left of the audit before, and no error in it ends the watch.
+    """
+
+    def __init__(self, options: Options, today: bool) -> None:
+        context = get_context("spawn")
+        self._line, theirs = context.Pipe()
+        self._process = context.Process(target=_audit_once, args=(theirs, options, today))
+        self._process.start()
+        theirs.close()
+
+    def audit(self) -> Found:
+        try:
+            with suppress(OSError):  # it could not even begin, and has said why
+                self._line.send(None)
+            found: Found = self._line.recv()
+            return found
+        except (EOFError, OSError):
+            return "checker broke: the process that audited died"
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self._line.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def _audit_once(line: Connection, options: Options, today: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the process that watches
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with suppress(EOFError, OSError):  # nobody waits any more
+            line.send(_audited(line.recv, options, today))
+    finally:
+        os._exit(0)  # all is cleaned up; a signal now would only make Python complain
+
+
+def _audited(wait: Callable[[], object], options: Options, today: bool) -> Found:
+    scanners = None
+    try:
+        scanners = start_scanners(options, early=True)
+        wait()
+        return audit(replace(options, as_of=date.today()) if today else options, scanners=scanners)  # noqa: DTZ011
+    except InputError as error:
+        return f"error: {error}"
+    except CheckerError as error:
+        return f"checker broke: {error}"
+    except EOFError:
+        raise
+    except Exception as error:
+        return f"checker broke: {type(error).__name__}: {error}"
+    finally:
+        if scanners:
+            scanners.close()
+
+
+# Changes
+
+
+def changes_of(options: Options) -> Iterator[bool]:
+    """Whether something changed that an audit could read, again and again, at the latest after a moment."""
+    try:
+        import watchfiles
+    except ImportError:
+        raise InputError(
+            "watchfiles is not installed: pip install 'cdk-compliance-gate[watch]' brings it"
+        ) from None
+
+    folders, files = _watched(options)
+    beside = {file.parent for file in files if not any(map(file.is_relative_to, folders))}
+    seen: dict[Path, bytes | None] = {}
+
+    def concerns(_: object, name: str) -> bool:
+        path = Path(name)
+        if path in files:
+            return True
+        below = [path.relative_to(folder).parts for folder in folders if path.is_relative_to(folder)]
+        return any(
+            parts and not any(map(SKIPPED.fullmatch, parts)) and not MOMENTARY.fullmatch(parts[-1])
+            for parts in below
+        )
+
+    for found in watchfiles.watch(
+        *folders,
+        *beside,
+        watch_filter=concerns,
+        recursive=bool(folders),
+        debounce=400,
+        rust_timeout=WAKES,
+        yield_on_timeout=True,
+    ):
+        fresh = {path: _digest(path) for path in (Path(name) for _, name in found)}
+        # What a build wrote as it was is no change: it would be built and audited for ever.
+        changed = any(path not in seen or seen[path] != digest for path, digest in fresh.items())
+        seen |= fresh
+        yield changed
+
+
+def _watched(options: Options) -> tuple[list[Path], set[Path]]:
+    """The folders of which everything counts, and the files beside."""
+    own = options.assembly or (options.folder if options.of_app else None)
+    files = {file for file in (options.template, options.requirements, options.waivers_file) if file}
+    return [own.resolve()] if own else [], {Path(os.path.abspath(file)) for file in files}
+
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # a folder, or gone
+        return None
