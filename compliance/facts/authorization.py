@@ -194,7 +194,9 @@ class _Request:
         identity = self._first((s, True) for s in own if s.allow)
         limit = Answer(True, "") if limits is None else self._first((s, True) for s in limits if s.allow)
         direct = self._first((s, self.principal(s)) for s in theirs if s.allow)
-        if self.holder is not None and self.holder.type in (KEY, ROLE):
+        if self._is_abroad():
+            identity = direct = self._by_both(identity, direct, theirs)
+        elif self.holder is not None and self.holder.type in (KEY, ROLE):
             identity = self._by_account(identity, theirs)
         either = [answer for answer in (identity, direct) if answer.allowed is True]
         either += [answer for answer in (identity, direct) if isinstance(answer.allowed, Unknown)]
@@ -204,6 +206,28 @@ class _Request:
         if limit.allowed is False:
             return replace(limit, why=f"the role's permissions boundary does not allow it: {limit.why}")
         return replace(limit, why=f"the role's permissions boundary: {limit.why}")
+
+    def _is_abroad(self) -> bool:
+        """Whether a role calls on a resource of another account, as far as both accounts are known."""
+        if self.holder is None or self.caller.role is None:
+            return False
+        accounts = {r.stack.pseudo("AWS::AccountId") for r in (self.holder, self.caller.role)}
+        return len(accounts) == 2 and all(isinstance(account, str) for account in accounts)
+
+    def _by_both(self, identity: Answer, direct: Answer, theirs: Iterable[Statement]) -> Answer:
+        """Across accounts, what the role's policies allow and the resource's policy lets it, or its account.
+
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+        """
+        assert self.holder
+        of_account = self._first((s, self._of_account(s)) for s in theirs if s.allow)
+        answers = (direct, of_account)
+        let = next((answer for answer in answers if answer.allowed is True), None)
+        let = let or next((answer for answer in answers if isinstance(answer.allowed, Unknown)), direct)
+        if let.allowed is True or identity.allowed is False:
+            return identity
+        why = f"the policy of {self.holder.logical_id}, of another account, does not let it"
+        return replace(let, why=f"{why}: {let.why}")
 
     def _by_account(self, identity: Answer, theirs: Iterable[Statement]) -> Answer:
         """What the account's policies allow, where the resource's own policy lets them count at all."""

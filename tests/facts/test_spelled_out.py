@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from predicate import judged, verdict
+from predicate import judged, verdict, written
 
+from compliance.auditing import Options, audit
 from compliance.facts.open_texts import samples
 from compliance.model import Undecided
 from compliance.template.defaults import DEFAULTS, default
@@ -190,6 +192,61 @@ def test_lists_are_shown_as_the_template_has_them(tmp_path: Path) -> None:
     that = "trust(self).all(s, s.principals == ['a'])"
     [result] = judged(tmp_path, TEMPLATE, {"each": "admin", "that": that}, subjects=SUBJECTS)
     assert "[arn:aws:iam::111122223333:root]" in result.verdict.evidence[0].found
+
+
+HOME, ABROAD = "111111111111", "222222222222"
+
+
+@pytest.mark.parametrize(
+    ("account", "principal", "status"),
+    [
+        (HOME, None, "pass"),  # a role's own policies are enough at home
+        (ABROAD, None, "fail"),
+        (ABROAD, f"arn:aws:iam::{HOME}:role/worker", "pass"),
+        (ABROAD, f"arn:aws:iam::{HOME}:root", "pass"),
+        (ABROAD, HOME, "pass"),
+        (ABROAD, "arn:aws:iam::333333333333:root", "fail"),
+    ],
+)
+def test_across_accounts_both_policies_must_allow(
+    tmp_path: Path, account: str, principal: str | None, status: str
+) -> None:
+    read = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"}
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = {
+        "RoleName": "worker",
+        "AssumeRolePolicyDocument": {"Statement": [trust]},
+        "Policies": [{"PolicyName": "p", "PolicyDocument": {"Statement": [read]}}],
+    }
+    theirs: dict[str, Any] = {"Data": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "data"}}}
+    if principal:
+        document = {"Statement": [{**read, "Principal": {"AWS": principal}}]}
+        policy = {"Bucket": "data", "PolicyDocument": document}
+        theirs["Policy"] = {"Type": "AWS::S3::BucketPolicy", "Properties": policy}
+    stacks = {
+        "Tools": (HOME, {"Worker": {"Type": "AWS::IAM::Role", "Properties": role}}),
+        "Data": (account, theirs),
+    }
+    artifacts = {
+        name: {
+            "type": "aws:cloudformation:stack",
+            "environment": f"aws://{owner}/eu-west-1",
+            "properties": {"templateFile": f"{name}.json"},
+        }
+        for name, (owner, _) in stacks.items()
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": "53.0.0", "artifacts": artifacts}))
+    for name, (_, resources) in stacks.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"Resources": resources}))
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "data": {"type": "AWS::S3::Bucket", "about": "the data"},
+    }
+    check = {"each": "role", "that": "may(self, 's3:GetObject', data)"}
+    document = written(tmp_path, check, subjects=subjects)
+    options = Options(assembly=tmp_path, requirements=document, skip_scanners=True, skip_handlers=True)
+    [result] = audit(options).results
+    assert result.verdict.status.value == status, result.verdict
 
 
 def test_what_a_text_may_become_is_never_only_some_of_it() -> None:
