@@ -65,7 +65,10 @@ def types(pattern: str = "*") -> tuple[str, ...]:
 
 def is_known(type_: str) -> bool:
     """Whether the schemas describe a resource type. Custom resources are of no known type."""
-    return type_ in _index("us-east-1") or type_ in _everywhere()
+    if type_ in _index("us-east-1"):
+        return True
+    named = "::" in type_ and not type_.startswith("Custom::")  # else no list of any region has it
+    return named and type_ in _everywhere()
 
 
 def similar_type(type_: str) -> str | None:

@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -176,6 +175,8 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
         raise InputError(
             f"Transform: {SERVERLESS} is expanded by AWS's translator: pip install 'cdk-compliance-gate[sam]'"
         )
+    import logging
+
     from samtranslator.model.exceptions import InvalidDocumentException  # type: ignore[import-untyped]
     from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
     from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
