@@ -14,8 +14,8 @@ resources  one stack of more and more resources, the pipeline's among them
 stacks     more and more stacks of 100 resources in one assembly
 fleet      200 assemblies of one stack of 100 resources, by `compliance fleet`, without their handlers and
            with them, each with code of its own
-whole      the app of this repo: `compliance audit` with all that it does, once and again, against `cdk synth` alone, and
-           against `cdk synth && checkov && cfn-lint && pytest`
+whole      the app of this repo: `compliance audit` with all that it does, and again with what it remembers,
+           against `cdk synth` alone, and against `cdk synth && checkov && cfn-lint && pytest`
 """
 
 from __future__ import annotations
