@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from compliance.facts.authorization import conditions_of, policies_on
 from compliance.facts.conditions import ABSENT, UNKNOWN, Key, Lookup, hold, known
 from compliance.facts.iam import Statement, doubt
+from compliance.facts.patterns import is_pattern
 from compliance.facts.references import denoted_at
 from compliance.facts.truth import Truth
 from compliance.template.assembly import Assembly, Resource
@@ -77,6 +78,11 @@ def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tu
     own = assembly.text(statement.resource.stack.pseudo("AWS::AccountId"))
     tests = [test for tests in statement.conditions.values() for test in tests.items()]
     named = {value for name, values in tests if name.lower() in _THEIRS for value in values}
+    for value in sorted(named):
+        # `arn:aws:s3:::data-*` names no account: a bucket of that name may be anybody's.
+        if ":" in value and _account(value) == "" and is_pattern(value):
+            arn = value.replace("*", "theirs").replace("?", "x")
+            yield of({n: known(STRANGER if n in _ACCOUNTS else arn) for n in _THEIRS}), None
     for account in sorted({_account(value) or "" for value in named} - {"", "*", own}):
         if re.fullmatch(r"\d{12}", account):
             arns = [value for value in named if f":{account}:" in value] or [f"arn:*:*:*:{account}:*"]

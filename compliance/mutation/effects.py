@@ -12,7 +12,7 @@ from typing import Any
 
 from compliance.facts.authorization import POLICIES_OF
 from compliance.facts.keys import KEY, key_of, key_values
-from compliance.facts.references import wanted
+from compliance.facts.references import arn_of, wanted
 from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, drop, put
@@ -119,6 +119,14 @@ def wire(check: Wire, case: Case) -> Iterator[Aim]:
 def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
     mapping, dlq = case.subject("stream_mapping"), case.subject("dlq")
     yield from _wrong(mapping, "DestinationConfig.OnFailure.Destination", dlq)
+    if check.consumer:
+        other = "arn:aws:lambda:us-east-1:123456789012:function:another"
+        reads = {"EventSourceArn": _arn(dlq), "FunctionName": other}
+        yield Aim(
+            "another function reads it", dlq, add(dlq, "Another", "AWS::Lambda::EventSourceMapping", reads)
+        )
+        piped = {"Source": _arn(dlq), "Target": other, "RoleArn": "arn:aws:iam::123456789012:role/another"}
+        yield Aim("a pipe reads it", dlq, add(dlq, "Another", "AWS::Pipes::Pipe", piped))
 
 
 @aims(OwnRole)
@@ -137,6 +145,10 @@ def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
     for seconds in (60, 3600, 345_600):
         kept = put(second, "MessageRetentionPeriod", seconds)
         yield Aim(f"a second queue that keeps messages {seconds} s", second, kept)
+    text = case.assembly.text(arn_of(queue)) or ""
+    if queue.logical_id not in text:  # else they would depend on each other
+        back = {"deadLetterTargetArn": {"Fn::Sub": text}, "maxReceiveCount": 5}
+        yield Aim("a second queue that gives back", second, put(second, "RedrivePolicy", back))
 
 
 @aims(TlsOnly)
@@ -319,11 +331,27 @@ def tells(check: Tells, case: Case) -> Iterator[Aim]:
                 by_body = put(subscription, "FilterPolicyScope", "MessageBody")
                 never = put(subscription, "FilterPolicy", {"NewStateValue": ["OK"]})
                 yield Aim("a filter for good news", subscription, (*by_body, *never))
+                yield from _unreached(subscription, case)
         key = key_of(case.assembly, topic.get("KmsMasterKeyId"))
         if key:
             yield Aim("a key that is off", key, put(key, "Enabled", False))
             yield Aim("a key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
             yield Aim("an asymmetric key", key, put(key, "KeySpec", "RSA_2048"))
+
+
+def _unreached(subscription: Resource, case: Case) -> Iterator[Aim]:
+    """Endpoints where SNS reaches nobody: of the wrong kind, or that do not let it in."""
+    stack = subscription.stack
+    for protocol, type_ in (("sqs", QUEUE), ("lambda", FUNCTION)):
+        end = next((r for r in case.assembly.resources(type_) if r.stack is stack), None)
+        for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", _arn(end))) if end else ():
+            told = put(subscription, "Endpoint", reference)
+            yield Aim(
+                f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *told)
+            )
+    for protocol, text in (("email", "operations"), ("https", "http://example.org/"), ("sqs", "operations")):
+        told = put(subscription, "Endpoint", text)
+        yield Aim(f"{protocol} to {text}", subscription, (*put(subscription, "Protocol", protocol), *told))
 
 
 # What empties, opens, turns off, or bears a wrong name
@@ -387,6 +415,8 @@ def _openings() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "to an organisation", {**EVERYBODY, "Condition": organisation}
     yield "to a service for anybody", {"Principal": {"Service": "s3.amazonaws.com"}}
     own = {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}
+    for pattern in ("arn:aws:s3:::*", "arn:aws:s3:::data-?"):
+        yield f"to {pattern}", {**EVERYBODY, "Condition": {"ArnLike": {"aws:SourceArn": pattern}}}
     for operator in ("StringEqualsIfExists", "StringNotEquals"):
         yield f"by {operator}", {**EVERYBODY, "Condition": {operator: own}}
     caller = {"StringEquals": {"aws:PrincipalAccount": "999999999999"}}
@@ -434,6 +464,9 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
             ("HTTPS_PROXY", "http://example.org:3128"),
             ("PYTHONPATH", "/opt/more"),
             ("AWS_CONFIG_FILE", "/opt/config"),
+            ("AWS_ACCESS_KEY_ID", "another"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.org"),
+            ("NODE_TLS_REJECT_UNAUTHORIZED", "0"),
         ):
             path = f"Environment.Variables.{name}"
             yield Aim(f"{name} set", function, put(function, path, value))

@@ -747,6 +747,32 @@ def as_sub(node: Any) -> Any:
     return {"Fn::Sub": node.replace("${", "${!")} if isinstance(node, str) else node
 
 
+def bucket_names(value: Callable[[Draft, str, str], Any]) -> Change:
+    """The names of buckets in functions' variables, got in another way: by function and bucket."""
+
+    def change(draft: Draft) -> None:
+        resources = dict(draft.resources)
+        for key, raw in resources.items():
+            variables = raw.get("Properties", {}).get("Environment", {}).get("Variables", {})
+            for name, own in variables.items():
+                named = own.get("Ref") if isinstance(own, dict) else None
+                if named in resources and resources[named]["Type"] == "AWS::S3::Bucket":
+                    variables[name] = value(draft, key, named)
+
+    return change
+
+
+def cut_out(draft: Draft, function: str, bucket: str) -> Any:
+    return {"Fn::Select": ["5", {"Fn::Split": [":", {"Fn::GetAtt": [bucket, "Arn"]}]}]}
+
+
+def by_a_parameter(draft: Draft, function: str, bucket: str) -> Any:
+    tags = draft.resources[function]["Properties"].get("Tags", [])
+    kept = {"Type": "String", "Value": {"Ref": bucket}, "Tags": {tag["Key"]: tag["Value"] for tag in tags}}
+    draft.add("Kept", "AWS::SSM::Parameter", kept)
+    return {"Fn::GetAtt": ["Kept", "Value"]}
+
+
 EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("every scalar a parameter's default", through_parameters),
     Equivalent("every scalar from a mapping", through_a_mapping),
@@ -794,6 +820,8 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("alarms as queries", alarms_as_queries),
     Equivalent("thresholds from above", thresholds_from_above, when=has_thresholds),
     Equivalent("keys by alias", key_aliases),
+    Equivalent("bucket names cut out of ARNs", bucket_names(cut_out)),
+    Equivalent("bucket names by a parameter of the stack", bucket_names(by_a_parameter)),
     *(
         Equivalent(
             f"aws:SecureTransport by {operator} {value}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,8 +16,9 @@ from compliance.facts.filters import notification, parsed, passes
 from compliance.facts.iam import Statement
 from compliance.facts.keys import key_of, unusable
 from compliance.facts.metric_math import Unclear
-from compliance.facts.references import arn_of, denoted_at, in_words, misfit, wanted
+from compliance.facts.references import arn_of, denoted, denoted_at, in_words, misfit, wanted
 from compliance.facts.truth import Truth
+from compliance.facts.wiring import FUNCTION, QUEUE
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.rules.policies import refuses_plain_http
@@ -24,7 +26,17 @@ from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import Unknown, Value, show, to_list
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
-PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
+ENDPOINTS: Mapping[str, str] = {
+    "http": r"http://.+",
+    "https": r"https://.+",
+    **dict.fromkeys(("email", "email-json"), r"[^@]+@.+"),
+    "sms": r"\+?[\d -]+",
+    **dict.fromkeys(("sqs", "lambda", "firehose"), r"arn:.+"),
+    "application": r"arn:.+",
+}
+# What SNS needs to reach it by, where a stack here has it.
+REACHED_BY = {"sqs": (QUEUE, "sqs:SendMessage"), "lambda": (FUNCTION, "lambda:InvokeFunction")}
+ARN = frozenset({"arn"})
 ELSEWHERE = "another account"
 
 
@@ -109,18 +121,24 @@ def _topic_evidence(
 def _subscriptions(topic: Resource, alarms: Sequence[Resource], case: Case) -> tuple[bool, Evidence]:
     """The topic's subscriptions; one that waits for a parameter counts (HRD-06)."""
     found: list[str] = []
-    filtered_out: list[str] = []
+    unheard: list[str] = []
     for name, properties in _all_subscriptions(topic, case):
         if not _has_endpoint(properties):
             continue
+        if why := _unreached(properties, topic, case):
+            unheard.append(f"{name}, which reaches nobody: {why}")
+            continue
         passed = [_filter_passes(properties, alarm, case) for alarm in alarms]
-        (found if all(let is True for let in passed) else filtered_out).append(name)
+        if all(let is True for let in passed):
+            found.append(name)
+        else:
+            unheard.append(f"{name}, whose filter lets no alarm through")
         for let in passed:
             if isinstance(let, Unknown) and not found:
                 raise Undecided(let.why)
     if found:
         return True, evidence(topic, ", ".join(found), "a subscription", "Subscription")
-    shown = f"{', '.join(filtered_out)}, whose filter lets no alarm through" if filtered_out else "none"
+    shown = "; ".join(unheard) or "none"
     return False, evidence(topic, shown, "a subscription that hears of alarms", "Subscription")
 
 
@@ -141,8 +159,31 @@ def _has_endpoint(subscription: Value) -> bool:
         return True
     protocol = subscription.get("Protocol")
     return "Endpoint" in subscription and (
-        protocol in PROTOCOLS if isinstance(protocol, str) else bool(protocol)
+        protocol in ENDPOINTS if isinstance(protocol, str) else bool(protocol)
     )
+
+
+def _unreached(subscription: Value, topic: Resource, case: Case) -> str | None:
+    """Why SNS reaches nobody at a subscription's endpoint, as far as that is known."""
+    if not isinstance(subscription, dict):
+        return None
+    protocol, endpoint = str(subscription.get("Protocol")), subscription.get("Endpoint")
+    text = case.assembly.text(endpoint)
+    if text is None or protocol not in ENDPOINTS:
+        return None
+    type_, action = REACHED_BY.get(protocol, (None, ""))
+    if type_ and (wrong := misfit(case.assembly, endpoint, ARN, type_)):
+        return f"{wrong}, and not {in_words(ARN)}"
+    if not text.startswith("${") and not re.fullmatch(ENDPOINTS[protocol], text):
+        return f"{text or 'nothing'} is no endpoint of {protocol}"
+    end = denoted(case.assembly, endpoint, type_, forms=ARN) if type_ else None
+    if end is None:
+        return None
+    sns = of_service(case.assembly, "sns.amazonaws.com", topic, [topic], case.as_of)
+    answer = may(case.assembly, sns, action, case.assembly.text(arn_of(end)))
+    if isinstance(answer.allowed, Unknown):
+        raise Undecided(f"{action} for SNS: {answer.why}")
+    return None if answer.allowed else f"SNS may not {action} there: {answer.why}"
 
 
 def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:

@@ -23,7 +23,8 @@ from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_li
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 ELSEWHERE = re.compile(
     r"AWS_ENDPOINT_URL(_\w+)?|(HTTP|HTTPS|ALL)_PROXY|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|AWS_PROFILE"
-    r"|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE",
+    r"|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)"
+    r"|AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI",
     re.IGNORECASE,
 )
 # Variables that run other code before, around or instead of the handler's.
@@ -31,6 +32,9 @@ OTHER_CODE = re.compile(
     r"AWS_LAMBDA_EXEC_WRAPPER|LD_(PRELOAD|LIBRARY_PATH|AUDIT)|NODE_PATH|PYTHON(PATH|HOME|STARTUP|USERBASE)"
     r"|(JAVA|_JAVA|JDK_JAVA)_(TOOL_)?OPTIONS|DOTNET_STARTUP_HOOKS|RUBYOPT|RUBYLIB"
 )
+# Variables with which anybody can pose as AWS: certificates are not verified.
+# https://nodejs.org/api/cli.html#node_tls_reject_unauthorizedvalue
+UNVERIFIED = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0"}
 # Options of Node.js that load no code.
 HARMLESS = re.compile(
     r"--(enable-source-maps|(no-)?(deprecation|warnings)|trace-\S+|unhandled-rejections=\w+"
@@ -44,9 +48,9 @@ class Runnable(Check, frozen=True):
     """The subjects, functions, can run, and run what was judged.
 
     Lambda may assume their role; concurrency is not reserved to zero; no variable redirects the SDK's
-    endpoints or loads other code; layers are of these stacks or their account; in a VPC, the role may make
-    network interfaces; the keys of the function and of what it uses are enabled. Source:
-    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    endpoints, gives it other credentials, or loads other code; layers are of these stacks or their account;
+    in a VPC, the role may make network interfaces; the keys of the function and of what it uses are enabled.
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     Example, about `functions`: `{kind: runnable}`
     """
 
@@ -94,7 +98,8 @@ def _variables(function: Resource, case: Case) -> Iterator[Evidence]:
     for name, value in variables.items() if isinstance(variables, dict) else ():
         wanted = "no variable that redirects the SDK, or loads other code"
         item = evidence(function, f"{name}={show(value)}", wanted, f"{path}.{name}")
-        if ELSEWHERE.fullmatch(name) or OTHER_CODE.fullmatch(name):
+        unverified = name in UNVERIFIED and case.text(value) == UNVERIFIED[name]
+        if unverified or ELSEWHERE.fullmatch(name) or OTHER_CODE.fullmatch(name):
             yield item
         elif name == "NODE_OPTIONS":
             options = case.text(value).split()

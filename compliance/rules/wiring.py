@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from functools import cache
 from compliance.document.requirements import OWN, load
 from compliance.facts.filters import MESSAGES, changes, stopped
 from compliance.facts.iam import POLICIES, Statement, covers_action, statements
-from compliance.facts.references import denoted_at, in_words, misfit, unknown_qualifier
+from compliance.facts.references import denoted, denoted_at, in_words, misfit, unknown_qualifier
 from compliance.facts.references import wanted as wanted_forms
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.model import Evidence, Verdict
@@ -134,13 +135,22 @@ def judge_reference(check: Reference, case: Case) -> Verdict:
     function, target = case.subjects()[0], case.subject(check.to)
     variables = decided_variables(function)
     for name, value in variables.items():
-        if any(case.assembly.resource(ref) is target for ref in _whole_refs(value)):
+        if any(case.assembly.resource(ref) is target for ref in _whole_refs(value)) or (
+            denoted(case.assembly, value, target.type) is target and _is_taken_from(function, target)
+        ):
             return Verdict.of([], [_variable(function, name, value, target)])
     for value in variables.values():
         decided(value)
     found = ", ".join(f"{name}={show(value)}" for name, value in variables.items()) or "no variables"
     wanted = f"a variable that refers to {target.logical_id}"
     return Verdict.of([evidence(function, found, wanted, "Environment.Variables")])
+
+
+def _is_taken_from(function: Resource, target: Resource) -> bool:
+    """Whether the variables refer to a resource at all: its name may be cut out of its ARN."""
+    raw = json.dumps(function.raw.get("Properties", {}).get("Environment"))
+    named = rf'"(Ref|Fn::GetAtt)": \[?"{target.logical_id}[".]|\$\{{{target.logical_id}[.}}]'
+    return function.stack is target.stack and re.search(named, raw) is not None
 
 
 def _whole_refs(value: Value) -> Iterator[Ref]:
@@ -249,7 +259,21 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
         with tally.doubting():
             certain = [m for m in fed if m.function is consumer and m.resource.exists is True]
             case.certain((certain or [m for m in fed if m.function is consumer])[0].resource)
+        for other in _other_readers(queue, consumer, case):
+            wanted = f"no reader of {queue.logical_id} but {consumer.logical_id}: each message goes to one"
+            tally.add(False, evidence(other, queue.logical_id, wanted))
     return tally.verdict()
+
+
+def _other_readers(queue: Resource, consumer: Resource, case: Case) -> Iterator[Resource]:
+    """What else takes messages out of a queue: other functions' mappings, and pipes."""
+    for mapping in case.wiring.mappings:
+        on = mapping.resource.get("Enabled") is NO_VALUE or to_bool(mapping.resource.get("Enabled"))
+        if mapping.source is queue and mapping.function is not consumer and on is not False:
+            yield mapping.resource
+    for pipe in case.assembly.resources("AWS::Pipes::Pipe"):
+        if denoted_at(case.assembly, pipe, "Source", pipe.get("Source"), QUEUE) is queue:
+            yield pipe
 
 
 class Region(Check, frozen=True):
@@ -429,6 +453,8 @@ def judge_redrive(check: Redrive, case: Case) -> Verdict:
         tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))
     with tally.doubting():
         _judge_keeping(target, queue, tally)
+    with tally.doubting():
+        _judge_end(target, queue, case, tally)
     if not _accepts(target, queue, case):
         path = "RedriveAllowPolicy"
         tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
@@ -449,6 +475,21 @@ def _judge_keeping(target: Resource, queue: Resource, tally: Tally) -> None:
     wanted = f"at least {show(kept[0])} s, as {queue.logical_id}: messages keep their age"
     item = evidence(target, kept[1], wanted, path)
     tally.add(first is not None and last is not None and last >= first, item)
+
+
+def _judge_end(target: Resource, queue: Resource, case: Case, tally: Tally) -> None:
+    """Messages that move on from the second queue must not come back."""
+    path = "RedrivePolicy.deadLetterTargetArn"
+    seen = {queue}
+    while target not in seen:
+        seen.add(target)
+        onward = denoted_at(case.assembly, target, path, decided(target.get(path)), QUEUE)
+        if onward in seen:
+            wanted = f"no way back to {onward.logical_id}: what can't be processed stays"
+            tally.add(False, evidence(target, target.get(path), wanted, path))
+        if onward is None:
+            return
+        target = onward
 
 
 def _accepts(target: Resource, queue: Resource, case: Case) -> bool:

@@ -49,6 +49,7 @@ _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 
 OF_PLACES = ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix")
 
+SSM_PARAMETER = "AWS::SSM::Parameter"  # of which `GetAtt Value` is what the template puts there
 # Nested stacks that hold one another, in a hand-made assembly, would never end.
 MAX_STACKS, MAX_NESTING = 500, 10
 
@@ -281,6 +282,8 @@ class Stack:
             if nested is None or key not in nested.exports:
                 return Unknown(f"the output {key} of the nested stack {logical_id}")
             return nested.output(key)
+        if resource.type == SSM_PARAMETER and attribute == "Value":
+            return resource.get("Value")
         properties = resource.raw.get("Properties", {})
         stated = attribute.partition(".")[0] in properties and _is_property(resource.type, attribute)
         opaque = not stated and _is_opaque(resource.type, attribute)

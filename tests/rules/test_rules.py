@@ -83,6 +83,21 @@ def sub(text: str) -> Any:
     return {"Fn::Sub": text}
 
 
+def told_by(protocol: str, endpoint: Any) -> Change:
+    return all_of(put("subscription.Protocol", protocol), put("subscription.Endpoint", endpoint))
+
+
+SQS = "arn:aws:sqs:us-east-1:${AWS::AccountId}"
+ANOTHER = {"EventSourceArn": arn("dlq"), "FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:x"}
+SENDS = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn("dlq")}
+TAGS = [
+    {"Key": "Environment", "Value": "{env}"},
+    {"Key": "ManagedBy", "Value": "cdk"},
+    {"Key": "Project", "Value": "order-pipeline"},
+]
+VARIABLES = "processor.Environment.Variables"
+
+
 def bind_to(region: str | None) -> Change:
     """Another region in the manifest."""
 
@@ -815,6 +830,34 @@ HARDENING = [
     Witness("HRD-06", "a policy of another topic", put("topic_policy.Topics", ["t"]), also=("HRD-07",)),
     Witness("HRD-06", "a subscription of nobody", drop("subscription.Endpoint")),
     Witness("HRD-06", "a subscription by no protocol", put("subscription.Protocol", "pigeon")),
+    Witness("HRD-06", "told by a queue's URL", told_by("sqs", ref("second_queue"))),
+    Witness("HRD-06", "told by a queue that shuts SNS out", told_by("sqs", arn("second_queue"))),
+    Witness("HRD-06", "told by no address", told_by("email", "operations")),
+    Witness(
+        "HRD-15",
+        "a second queue that gives back",
+        put(
+            "second_queue.RedrivePolicy",
+            {"deadLetterTargetArn": sub(f"{SQS}:{{env}}-processing-dlq-backend"), "maxReceiveCount": 5},
+        ),
+        bases=("app",),
+    ),
+    Witness(
+        "ARC-06",
+        "another function reads the DLQ",
+        add("Another", "AWS::Lambda::EventSourceMapping", {**ANOTHER, "Tags": TAGS}),
+        bases=("app",),
+    ),
+    Witness("HRD-19", "another's credentials", put(f"{VARIABLES}.AWS_ACCESS_KEY_ID", "AKIA")),
+    Witness("HRD-19", "no certificate is verified", put(f"{VARIABLES}.NODE_TLS_REJECT_UNAUTHORIZED", "0")),
+    Witness(
+        "HRD-18",
+        "any bucket's notifications",
+        put(
+            "dlq_policy.PolicyDocument.Statement.1",
+            {**SENDS, "Principal": "*", "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}},
+        ),
+    ),
     Witness("HRD-06", "a subscription that never is", all_of(NEVER, put("subscription!Condition", "Never"))),
     Witness("HRD-06", "a key's policy for another key", put("topic_key.KeyPolicy.Statement.1.Resource", "k")),
     Witness(
@@ -948,6 +991,24 @@ def check_evidence(results: list[Result], base: Base) -> None:
 
 TRUSTED = {"Effect": "Allow", "Principal": LAMBDA}
 HARMLESS: dict[str, Change] = {
+    "a queue is told that lets SNS in": all_of(
+        told_by("sqs", arn("second_queue")),
+        add(
+            "Lets",
+            "AWS::SQS::QueuePolicy",
+            {
+                "Queues": [ref("second_queue")],
+                "PolicyDocument": {
+                    "Statement": {
+                        **SENDS,
+                        "Resource": arn("second_queue"),
+                        "Principal": {"Service": "sns.amazonaws.com"},
+                        "Condition": {"ArnEquals": {"aws:SourceArn": ref("topic")}},
+                    }
+                },
+            },
+        ),
+    ),
     "objects would expire": expiring({"Status": "Disabled", "ExpirationInDays": 1}),
     "noncurrent versions expire": expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 90}}),
     "uploads that were not finished expire": expiring(
