@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from compliance.facts.subjects import find
 from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,
+    InputError,
     Judged,
     Result,
     Run,
@@ -245,7 +246,8 @@ def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input
     if options.template is not None:
         progress("reading the template")
         region = terms.document.environment.region
-        assembly = load_template(options.template, region=region, parameters=options.parameters)
+        load = partial(load_template, region=region, parameters=options.parameters)
+        assembly = _read_as_it_is(options.template, load)
         return Input(assembly.kind, assembly, _one_environment("a template"))
     if options.assembly is not None:
         progress("reading the assembly")
@@ -256,7 +258,26 @@ def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input
 
 def _load(terms: Terms, folder: Path) -> Assembly:
     options, region = terms.options, terms.document.environment.region
-    return load_assembly(folder, base=options.folder, region=region, parameters=options.parameters)
+    load = partial(load_assembly, base=options.folder, region=region, parameters=options.parameters)
+    return _read_as_it_is(folder, load)
+
+
+def _read_as_it_is(path: Path, load: Callable[[Path], Assembly]) -> Assembly:
+    """What a loader reads, with the digest of what was there before."""
+    before = None
+    with suppress(InputError):  # the loader says better what is wrong with it
+        before = Assembly("", path).digest
+    assembly = load(path)
+    if before is not None:
+        assembly.digest = before
+    return assembly
+
+
+def _changes_meanwhile(assembly: Assembly) -> list[str]:
+    """A problem where the input is no longer what was read: nothing that is said of it holds."""
+    if Assembly(assembly.kind, assembly.path).digest == assembly.digest:
+        return []
+    return [f"{assembly.path.name}: a file of it changed while it was judged"]
 
 
 def _one_environment(input_: str) -> Callable[[], Others]:
@@ -405,7 +426,7 @@ def _score(
         findings=findings,
         scanners=runs,
         notes=(*changes, *_notes(terms, given, judgement, runs), *given.notes, *beside, *warnings),
-        problems=(*hidden, *given.problems, *broken, *problems),
+        problems=(*_changes_meanwhile(given.assembly), *hidden, *given.problems, *broken, *problems),
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), sha256_of(document.path)),

@@ -133,3 +133,20 @@ def test_uploads(template: str, failing: set[str]) -> None:
     card = audit(options)
     assert statuses(card) == dict.fromkeys(failing, Status.FAIL)
     assert card.green is not bool(failing)
+
+
+@pytest.mark.parametrize("stage", ["reading", "judging"])
+def test_a_file_that_changes_meanwhile_is_a_problem(tmp_path: Path, stage: str) -> None:
+    """Green would be about what is not there any more."""
+    template = changed(tmp_path)
+    text = template.read_text(encoding="utf-8")
+
+    def progress(words: str) -> None:
+        if words.startswith(stage) and "requirements" not in words:
+            template.write_text(f"{text}# {words}\n", encoding="utf-8")
+
+    options = Options(template=template, requirements=DOCUMENT, skip_scanners=True, skip_handlers=True)
+    card = audit(options, progress)
+    found = [problem for problem in card.problems if "changed while it was judged" in problem]
+    assert len(found) == (stage == "judging")
+    assert not audit(options).problems
