@@ -116,7 +116,10 @@ class Checker:
             return _field(shape.record, name)
         if shape.fields is not None:
             if name not in shape.fields:
-                raise cel.SyntaxProblem(f"there is no {name}{cel.did_you_mean(name, shape.fields)}", node.at)
+                of_env = node.children[0].kind == "name" and node.children[0].value == "env"
+                where = " in `environment.values` of the document" if of_env else ""
+                hint = cel.did_you_mean(name, shape.fields)
+                raise cel.SyntaxProblem(f"there is no {name}{where}{hint}", node.at)
             return Shape()
         if shape.path is None and shape.types and name in ATTRIBUTES:
             return Shape(many=True, types=("*",)) if name == "depends_on" else Shape()

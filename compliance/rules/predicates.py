@@ -254,7 +254,9 @@ def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool]
         except Unfilled as error:
             if error.doubt or name not in predicate.lacks:
                 raise Undecided(str(error)) from None
-            return Verdict.of([Evidence(str(error), predicate.wanted)])
+            tied = "several could be" in str(error)
+            hint = "; `where` would tell them apart, `many: true` takes them all" if tied else ""
+            return Verdict.of([Evidence(f"{error}{hint}", predicate.wanted)])
     cases = [_Judged(predicate, bound, resource) for resource in dict.fromkeys(found)]
     cases = [judged for judged in cases if judged.concerned is not False]
     if predicate.check.each is not None:

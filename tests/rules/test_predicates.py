@@ -143,6 +143,13 @@ def test_a_failure_says_what_was_read_where_and_what_was_wanted(tmp_path: Path) 
     assert result.verdict.evidence[0].wanted == "a minute"
 
 
+def test_of_several_that_could_be_meant_it_says_how_to_choose(tmp_path: Path) -> None:
+    subjects = {"function": {"type": "AWS::Lambda::Function", "about": "the function"}}
+    [result] = judged(tmp_path, TEMPLATE, {"each": "function", "that": "self.Timeout > 0"}, subjects=subjects)
+    assert result.verdict.status is Status.FAIL
+    assert "`where` would tell them apart, `many: true` takes them all" in result.verdict.evidence[0].found
+
+
 def test_what_the_first_requirement_lacks_the_others_are_not_assessed_for(tmp_path: Path) -> None:
     checks = [{"each": "queue", "that": "self.VisibilityTimeout > 30"} for _ in range(3)]
     first, *others = judged(tmp_path, TEMPLATE, *checks, subjects=SUBJECTS)
@@ -233,7 +240,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"each": "role", "that": "statements(self).all(s, s.effect == 'Allow')"},
         "there is no effect",
     ),
-    "environment": ({"each": "role", "that": "env.dais == 7"}, "there is no dais; did you mean 'days'?"),
+    "environment": (
+        {"each": "role", "that": "env.dais == 7"},
+        "there is no dais in `environment.values` of the document; did you mean 'days'?",
+    ),
     "when": ({"each": "role", "when": "self.X", "that": "has(self.Path)"}, "check.when: column 6"),
     "reads nothing": ({"each": "role", "that": "1 < 2"}, "check.that: it reads nothing, so it cannot fail"),
     "true": ({"some": "role", "that": "true"}, "check.that: it reads nothing, so it cannot fail"),
