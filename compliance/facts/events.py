@@ -10,13 +10,14 @@ from compliance.facts.references import denoted, denotes, leaves
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_bool, why_unknown
 
-# By the type of what makes the call: where it says whom it calls, and where events come from ("": itself).
+# By the type of what makes the call: where it says whom it calls (one of these paths), and where events come
+# from ("": itself).
 LINKS: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::EventSourceMapping": ("FunctionName", "EventSourceArn"),
     "AWS::SNS::Subscription": ("Endpoint", "TopicArn"),
     "AWS::Events::Rule": ("Targets.*.Arn", ""),
     "AWS::Scheduler::Schedule": ("Target.Arn", ""),
-    "AWS::Pipes::Pipe": ("Target", "Source"),
+    "AWS::Pipes::Pipe": ("Target|Enrichment", "Source"),
     "AWS::S3::Bucket": ("NotificationConfiguration", ""),
     "Custom::S3BucketNotifications": ("NotificationConfiguration", "BucketName"),
     "AWS::SNS::Topic": ("Subscription.*.Endpoint", ""),
@@ -27,7 +28,7 @@ LINKS: Mapping[str, tuple[str, str]] = {
     "AWS::Logs::SubscriptionFilter": ("DestinationArn", "LogGroupName"),
     "AWS::Cognito::UserPool": ("LambdaConfig", ""),
     "AWS::IoT::TopicRule": ("TopicRulePayload.Actions", ""),
-    "AWS::StepFunctions::StateMachine": ("DefinitionString", ""),
+    "AWS::StepFunctions::StateMachine": ("DefinitionString|Definition", ""),
     "AWS::ElasticLoadBalancingV2::TargetGroup": ("Targets.*.Id", ""),
     "AWS::CloudFront::Distribution": ("DistributionConfig", ""),
     "AWS::AppSync::DataSource": ("LambdaConfig.LambdaFunctionArn", "ApiId"),
@@ -58,13 +59,16 @@ def triggers(assembly: Assembly, resource: Resource) -> Sequence[Trigger]:
 
 def _triggers(assembly: Assembly, resource: Resource) -> Iterator[Trigger]:
     for link in assembly.resources(*LINKS):
-        target, origin = LINKS[link.type]
-        values = list(leaves(link.properties, target))
-        certain = any(denotes(assembly, value, resource) for value in values)
+        paths, origin = LINKS[link.type]
+        places = [(path, value) for path in paths.split("|") for value in leaves(link.properties, path)]
+        values = [value for _, value in places]
+        target = next((path for path, value in places if denotes(assembly, value, resource)), None)
+        certain = target is not None
         why = next(filter(None, map(why_unknown, values)), None)
         if link is resource or not (certain or why):
             continue
         source = _source(assembly, link.get(origin)) if origin else link
+        target = target or paths.partition("|")[0]
         yield Trigger(link, source, _enabled(link), link, target, None if certain else why)
 
 

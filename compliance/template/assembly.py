@@ -33,6 +33,7 @@ from compliance.template.physical_names import FORMS, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
 from compliance.template.schemas import gives, identifier, is_known, problem
 from compliance.template.source import Lines, read_template
+from compliance.template.substitutions import substituted
 from compliance.template.transforms import expand
 from compliance.template.wellformed import check_template
 
@@ -73,7 +74,8 @@ class Resource:
         # One by one: what can't be resolved is one property's want, never the lack of all of them.
         resolve = self.stack.resolver.resolve
         found = {key: resolve(value) for key, value in self.raw.get("Properties", {}).items()}
-        return {key: value for key, value in found.items() if value is not NO_VALUE}
+        found = {key: value for key, value in found.items() if value is not NO_VALUE}
+        return substituted(found) if "DefinitionSubstitutions" in found else found
 
     @cached_property
     def exists(self) -> bool | Unknown:

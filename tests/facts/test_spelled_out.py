@@ -83,6 +83,19 @@ Resources:
   Deploy:
     Type: AWS::IAM::Role
     Properties: {AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {Federated: !Ref GitHub}, Action: "sts:AssumeRoleWithWebIdentity"}]}}
+  Flow:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      RoleArn: !GetAtt Admin.Arn
+      DefinitionString: '{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "${Work}", "End": true, "HeartbeatSeconds": ${Beat}, "TimeoutSeconds": "${Other}"}}}'
+      DefinitionSubstitutions: {Work: !GetAtt Worker.Arn, Beat: 30}
+  Steps:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      RoleArn: !GetAtt Admin.Arn
+      Definition: {StartAt: A, States: {A: {Type: Task, Resource: "${Work}", End: true}}}
+      DefinitionSubstitutions: {Work: !GetAtt Worker.Arn}
+  Enriched: {Type: AWS::Pipes::Pipe, Properties: {RoleArn: r, Source: s, Target: t, Enrichment: !GetAtt Worker.Arn}}
   Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: orders}}
   Alias: {Type: AWS::Route53::RecordSet, Properties: {Name: x, Type: A}}
 """  # noqa: E501
@@ -107,6 +120,9 @@ SUBJECTS: dict[str, Any] = {
         "Piped": "AWS::IAM::Role",
         "Cache": "AWS::ElastiCache::ReplicationGroup",
         "Alias": "AWS::Route53::RecordSet",
+        "Flow": "AWS::StepFunctions::StateMachine",
+        "Steps": "AWS::StepFunctions::StateMachine",
+        "Enriched": "AWS::Pipes::Pipe",
         "Key": "AWS::KMS::Key",
         "Clicks": "AWS::Kinesis::Stream",
         "Pipeline": "AWS::CodePipeline::Pipeline",
@@ -152,6 +168,13 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == github && p == github))", "pass"),
         ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == key))", "fail"),
         ("written", "trust(self).all(s, s.principals.all(p, target(p) == github))", "pass"),
+        # What CloudFormation puts into a state machine's definition.
+        ("flow", "json(self.DefinitionString).States.A.Resource == worker && refers(self, worker)", "pass"),
+        ("flow", "json(self.DefinitionString).States.A.TimeoutSeconds == '${Other}'", "pass"),
+        ("flow", "json(self.DefinitionString).States.A.HeartbeatSeconds <= 30", "pass"),
+        ("steps", "self.Definition.States.A.Resource == worker", "pass"),
+        ("worker", "triggers(self).map(t, t.by.logical_id).distinct().size() == 3", "pass"),
+        ("admin", "triggers(self).size() == 0", "pass"),
         # How long.
         ("bus", "seconds('rate(30 days)') == 30 * 86400 && seconds('90s') == 90", "pass"),
         ("bus", "seconds('5 minutes') == 300", "pass"),
