@@ -192,7 +192,7 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
         call("Split", [":1", {"Fn::Sub": "a:${AWS::AccountId}"}]),
         "the parts of",
     ),
-    "split of what may be an arn": (call("Split", [":", {"Ref": "Machine"}]), "the parts of ${Machine}"),
+    "the name in an arn": (call("Split", [":", {"Ref": "Machine"}]), "a part of the ARN of Machine"),
     "split of an attribute": (call("Split", ["/", call("GetAtt", ["Machine", "Name"])]), "the parts of"),
     "split of a name by hyphen": (call("Split", ["-", call("GetAtt", ["Unnamed", "Arn"])]), "the parts of"),
     "split by nothing": (call("Split", ["", "a"]), "a malformed Fn::Split"),
