@@ -160,20 +160,25 @@ def changes_of(options: Options) -> Iterator[bool]:
             for parts in below
         )
 
-    for found in watchfiles.watch(
+    found = watchfiles.watch(
         *folders,
         *beside,
         watch_filter=concerns,
         recursive=bool(folders),
+        ignore_permission_denied=True,
         debounce=400,
         rust_timeout=WAKES,
         yield_on_timeout=True,
-    ):
-        fresh = {path: _digest(path) for path in (Path(name) for _, name in found)}
-        # What a build wrote as it was is no change: it would be built and audited for ever.
-        changed = any(path not in seen or seen[path] != digest for path, digest in fresh.items())
-        seen |= fresh
-        yield changed
+    )
+    try:
+        for some in found:
+            fresh = {path: _digest(path) for path in (Path(name) for _, name in some)}
+            # What a build wrote as it was is no change: it would be built and audited for ever.
+            changed = any(path not in seen or seen[path] != digest for path, digest in fresh.items())
+            seen |= fresh
+            yield changed
+    except (OSError, RuntimeError) as error:  # no folder there, too many of them for the system
+        raise InputError(f"files cannot be watched: {error}") from None
 
 
 def _watched(options: Options) -> tuple[list[Path], set[Path]]:

@@ -104,6 +104,7 @@ function scan(file, packs) {
   try {
     include(app, file);
   } catch (error) {
+    if (error.syscall) throw error; // the disk's fault, not the template's
     return [unreadable(error)];
   }
   return packs.flatMap((name) =>

@@ -21,7 +21,17 @@ from inputs import DOCUMENT, stack_artifact, write
 from compliance.auditing import Options
 from compliance.cli import main
 from compliance.commands.watch import changes_of
-from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Subject, Verdict
+from compliance.model import (
+    Evidence,
+    Finding,
+    FindingStatus,
+    InputError,
+    Result,
+    Scorecard,
+    Severity,
+    Subject,
+    Verdict,
+)
 from compliance.reports.text import fresh
 
 LIMIT = 120  # seconds: a loaded machine takes its time
@@ -171,6 +181,16 @@ def test_a_named_assembly_is_watched_whatever_its_folder_is_called(folder: Path)
     assert not changed(changes)
     write(folder, {"requirements.yaml": "version: 1"})
     assert changed(changes)
+
+
+def test_what_cannot_be_watched_is_bad_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> Iterator[set[tuple[int, str]]]:
+        raise OSError("too many files are watched")
+        yield set()
+
+    monkeypatch.setattr("watchfiles.watch", fails)
+    with pytest.raises(InputError, match="files cannot be watched: too many files are watched"):
+        next(changes_of(Options(assembly=folder)))
 
 
 @pytest.mark.parametrize(

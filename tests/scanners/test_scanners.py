@@ -372,6 +372,21 @@ def test_a_template_that_cdk_refuses_is_an_open_finding_and_hides_no_other():
     assert "AwsSolutions-SQS4" in rules(run.findings, "Queue")
 
 
+def test_a_template_that_cannot_be_read_from_the_disk_is_no_finding(tmp_path):
+    """It would be remembered as one."""
+    request = {"templates": [{"stack": "S", "path": "/nowhere.json"}], "packs": scanners.PACKS}
+    done = subprocess.run(
+        scanners.command("cdk-nag"),
+        input=json.dumps(request),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ENOENT" in done.stderr
+
+
 def test_no_template_is_no_scan():
     with Scanners([]) as running, pytest.raises(CheckerError, match="no template"):
         running.scan([])
