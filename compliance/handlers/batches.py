@@ -171,14 +171,12 @@ class Maker:
 
     def __init__(self, source: Source, draw: Draw, templates: Sequence[JSON] = ()) -> None:
         self.source, self._draw = source, draw
-        self._templates = templates
+        self._templates = templates or (() if source.failures else _usual(source))
         self._letters = DeadLetters(draw)
 
     @property
     def kinds(self) -> int:
-        if self._templates:
-            return len(self._templates)
-        return len(ABSENT) + 1 if self.source.failures else len(_usual(self.source))
+        return len(self._templates) or len(ABSENT) + 1
 
     @property
     def ordinary(self) -> Sequence[int]:
@@ -238,11 +236,7 @@ class Maker:
         return Values(self._draw).fill(self._template(kind, at)) | self._of_source
 
     def _template(self, kind: int, at: datetime) -> JSON:
-        if self._templates:
-            return self._templates[kind]
-        if self.source.failures:
-            return self._failure(kind, at)
-        return _usual(self.source)[kind]
+        return self._templates[kind] if self._templates else self._failure(kind, at)
 
     def _failure(self, kind: int, at: datetime) -> JSON:
         """A failure record, whole or without one of its parts; the last is a text that is cut off."""
@@ -340,18 +334,23 @@ def identifies(place: str, keys: set[str]) -> bool:
 def leaves(value: JSON, place: str = "") -> dict[str, str]:
     """Every scalar as text, by its place; of JSON in a text and of base64 what is in it."""
     found: dict[str, str] = {}
-    if isinstance(value, dict | list):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, child in pairs:
-            found |= leaves(child, f"{place}.{name}" if place else str(name))
-    elif isinstance(value, str):
+    _add_leaves(found, value, place)
+    return found
+
+
+def _add_leaves(found: dict[str, str], value: JSON, place: str) -> None:
+    if isinstance(value, str):
         found[place] = value
         inner = _inner(value, place)
-        if inner is not None:
-            found |= leaves(inner, place) if isinstance(inner, dict | list) else {f"{place}.": inner}
+        if isinstance(inner, dict | list):
+            _add_leaves(found, inner, place)
+        elif inner is not None:
+            found[f"{place}."] = inner
+    elif isinstance(value, dict | list):
+        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+            _add_leaves(found, child, f"{place}.{name}" if place else str(name))
     elif value is not None and not isinstance(value, bool):
         found[place] = json.dumps(value)
-    return found
 
 
 def _inner(text: str, place: str) -> JSON:

@@ -241,7 +241,7 @@ def _image(item: Mapping[str, JSON]) -> JSON:
     """Bytes are in base64 in an event."""
 
     def sent(node: JSON) -> JSON:
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             return node["$b"] if set(node) == {"$b"} else {name: sent(child) for name, child in node.items()}
         return [sent(child) for child in node] if isinstance(node, list) else node
 

@@ -53,7 +53,7 @@ class Values:
 
     def _declare(self, node: JSON) -> None:
         """Kinds first: a text may name a value that is declared further down."""
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             if "draw" in node and set(node) <= {"draw", "as"}:
                 self._kind(str(node["draw"]), node.get("as"))
                 return
@@ -79,7 +79,7 @@ class Values:
     def _filled(self, node: JSON) -> JSON:
         if isinstance(node, str):  # first, and most often without a name: thousands of events are filled
             return IN_TEXT.sub(lambda match: str(self.value(match[1])), node) if "{{" in node else node
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             if "draw" in node and set(node) <= {"draw", "as"}:
                 return self.value(str(node["draw"]))
             return {self._filled(name): self._filled(child) for name, child in node.items()}
