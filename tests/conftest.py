@@ -1,6 +1,8 @@
 """What several test files share."""
 
+import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -28,3 +30,34 @@ def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
         return dict(assembly.get_stack_artifact("OrderPipeline").template)
 
     return template
+
+
+# The files that take longest begin first: one that began last would run alone at the end.
+LONGEST = (
+    "test_emulator_nodejs.py",
+    "test_emulator_python.py",
+    "test_handlers.py",
+    "test_laws.py",
+    "test_finding_status.py",
+    "test_install.py",
+    "test_attestation.py",
+    "test_rules.py",
+    "test_wheel.py",
+    "test_scanners.py",
+    "test_spellings.py",
+    "test_init.py",
+    "test_foreign_apps.py",
+    "test_synth.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then those with most tests; within a file nothing moves."""
+    tests = Counter(item.path for item in items)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(item.path.name, len(places)), -tests[item.path], str(item.path)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait, for an emulator, a browser, or a limit of time."""
+    return (os.cpu_count() or 1) + 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from inputs import DOCUMENT
 
+from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
 from compliance.model import InputError
 from compliance.rules import KINDS, bind
@@ -118,6 +119,10 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
         ("    text: Every function ends within five minutes.\n", ""),
         ":16: requirements.0: Object missing required field `text`; it needs id, title, text, fix, check",
     ),
+    "unknown key of the environment": (
+        ("  default: dev\n", "  defualt: dev\n"),
+        ":5: environment.defualt: Object contains unknown field `defualt`; did you mean default?",
+    ),
     "missing section": (
         ("categories:\n", "environments:\n"),
         ":9: environments: Object contains unknown field `environments`; did you mean environment?",
@@ -214,3 +219,7 @@ def test_what_is_no_document(tmp_path: Path, content: str, error: str) -> None:
     with pytest.raises(InputError) as raised:
         load(path)
     assert str(raised.value).startswith(f"{path}{error}")
+
+
+def test_a_word_with_other_hyphens_is_meant() -> None:
+    assert hint("a_b_c_d", ["a-b-c-d"]) == "did you mean a-b-c-d? (one of a-b-c-d)"

@@ -16,9 +16,12 @@ from compliance.cli import main
 from compliance.document import history
 from compliance.model import (
     CategoryScore,
+    Finding,
+    FindingStatus,
     InputError,
     Result,
     Run,
+    ScannerRun,
     Scorecard,
     Severity,
     Status,
@@ -153,3 +156,14 @@ def test_runs_side_by_side_lose_no_line(tmp_path: Path) -> None:
     runs = history.load(path)
     assert len(runs) == 80
     assert all(isinstance(r, Run) and len(r.failing[0]) == 20_000 for r in runs)
+
+
+def test_open_findings_are_counted_where_scanners_ran(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    findings = (
+        Finding("checkov", "CKV_1", "open"),
+        Finding("checkov", "CKV_2", "waived", status=FindingStatus.WAIVED),
+    )
+    run(path, card(A_1=PASS))
+    run(path, replace(card(A_1=PASS), findings=findings, scanners=(ScannerRun("checkov", "1", 3),)))
+    assert [past.open_findings for past in history.load(path)] == [None, 1]

@@ -104,6 +104,7 @@ def _table(name: str, keys: Sequence[tuple[str, str]], **more: Any) -> Any:
 
 
 _folder = tempfile.TemporaryDirectory(prefix="judged-")  # goes with the process
+CACHE = Path(_folder.name, "cache")
 
 
 def folder() -> Path:
@@ -114,7 +115,8 @@ Started = Callable[[Sequence[Rule], Callable[[Rule], Case]], Handlers]
 
 
 def started(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Handlers:
-    return start(planned(rules, case_of))
+    """The right handler beside the one that is judged is the same in most tests: it runs once a process."""
+    return start(planned(rules, case_of), cache=CACHE)
 
 
 def cases(

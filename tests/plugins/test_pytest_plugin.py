@@ -263,6 +263,7 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
         ),
         ("[tool.compliance]\nassembly = 'b'\ncontext = {env = 'x'}", "context is for the synth"),
         ("[tool.compliance]\nenv = 'a'\ncontext = {env = 'b'}", "env a and context.env b disagree"),
+        ("[tool.compliance]\nenv = 'b'\ncontext = {env = 'a'}", "env b and context.env a disagree"),
         ("[tool.compliance]\nrequirements = 'nowhere.yaml'", "nowhere.yaml: no such file"),
         ("[tool.compliance]\nassembly = 'nowhere'\nskip-scanners = true", "nowhere"),
         (CONFIG.replace("requirements.yaml", "broken.yaml"), "broken.yaml:1: *"),

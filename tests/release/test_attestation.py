@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from inputs import write
 
+from compliance.model import Finding, ScannerRun
 from compliance.release import attestation, deploy, snapshot, target
 from compliance.release.signing import Signer
 
@@ -89,6 +90,26 @@ def test_its_predicate_is_the_audit(attested: World) -> None:
     assert predicate["targets"] == [{"stack": "s", "account": ACCOUNT, "region": "eu-west-1"}]
     assert predicate["commit"] is None
     assert predicate["executables"] == []
+
+
+def test_what_is_waived_is_in_its_predicate(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding("checkov", "CKV_AWS_117", "it is in no VPC", stack="S", logical_id="F")
+    ran = tuple(
+        ScannerRun(name, metadata.version(name), 3, (finding,) if name == "checkov" else ())
+        for name in attestation.SCANNERS
+    )
+    monkeypatch.setattr(Scanners, "runs", lambda self: ran)
+    waiver = {
+        "scanner": "checkov",
+        "rule": "CKV_AWS_117",
+        "resource": finding.name,
+        "reason": "It calls nothing in a VPC, and reaches AWS alone by its role.",
+        "expires": (TODAY + timedelta(days=30)).isoformat(),
+    }
+    write(here.folder, {"waivers.yaml": [waiver]})
+    done = here.attest("--waivers", "waivers.yaml")
+    assert done.exit_code == 0, done.output
+    assert json.loads(here.file.read_text())["predicate"]["waivers"] == [waiver]
 
 
 def test_environment_and_context_are_named(here: World) -> None:

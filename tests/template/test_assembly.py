@@ -166,6 +166,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
             "Fn::And": [], "Fn::Or": {}, "Fn::GetAZs": None,
         }.items()
     },
+    **{
+        f"eleven in {name}": (with_property({name: [{"Condition": "C"}] * 11}), f"{AT}: malformed {name}")
+        for name in ("Fn::And", "Fn::Or")
+    },
 }  # fmt: skip
 
 
@@ -191,6 +195,14 @@ ACCEPTED: dict[str, Any] = {
     "literals in sub": with_property({"Fn::Sub": "${!Nobody} ${AWS::Region} ${a}"} | {})
     | {"Parameters": {"a": {"Type": "String"}}},
     "language extensions": {"Transform": "AWS::LanguageExtensions", **with_property({"Fn::Length": [1, 2]})},
+    "ten conditions": {
+        "Resources": {"Q": QUEUE},
+        "Conditions": {
+            "C": {"Fn::Equals": [1, 1]},
+            "All": {"Fn::And": [{"Condition": "C"}] * 10},
+            "Any": {"Fn::Or": [{"Condition": "C"}] * 10},
+        },
+    },
     "an include": with_property({"Fn::Transform": {"Name": "AWS::Include"}}),
 }
 
