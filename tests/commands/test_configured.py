@@ -91,6 +91,16 @@ def test_the_table_of_a_folder_above_counts_and_its_paths_are_its_own(
     monkeypatch.chdir(folder / "a" / "b")
     result = run("audit", "--template", "../../green.json")
     assert result.exit_code == 0, result.output
+    assert "GREEN  1/1" in result.stdout
+
+
+@pytest.mark.parametrize(("env", "context"), [("a", "b"), ("b", "a")])
+def test_an_environment_that_the_context_contradicts_is_refused(env: str, context: str, folder: Path) -> None:
+    table = TABLE + f"env = '{env}'\ncontext = {{env = '{context}'}}\n"
+    write(folder, {"pyproject.toml": table, "requirements.yaml": DOCUMENT})
+    result = run("audit")
+    assert result.exit_code == 2
+    assert f"env {env} and context.env {context} disagree" in result.stderr
 
 
 def test_a_pyproject_without_the_table_is_not_asked(folder: Path) -> None:
