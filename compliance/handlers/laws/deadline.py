@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compliance.handlers.batches import Batch, acknowledged
+from compliance.handlers.batches import Batch, Record, acknowledged
 from compliance.handlers.effects import Profile, profile
 from compliance.handlers.laws.bench import Bench, bad, ended, good, record_text, unknown
 from compliance.handlers.laws.faults import Learnt, learn
@@ -12,6 +12,7 @@ from compliance.handlers.runs import Finding, Task
 from compliance.handlers.sandbox import NO_ANSWER, TIMED_OUT, Fault, Outcome
 
 IN_TIME = "the batch is answered before the function's time is over, and what is not done comes again"
+AT_ONCE = "TimeoutError"
 MOST = 1000  # records of a batch that is tried
 
 
@@ -26,21 +27,30 @@ def in_time(bench: Bench) -> Task:
     calls = dict.fromkeys((failing.service, failing.operation) for failing in learnt.failing)
     silent = [("*", "*"), *(calls if len(calls) > 1 else ())]
     batches = [bench.batch(min(bench.source.size, MOST), kinds=kinds) for _ in silent]
-    faults = [Fault(service, operation, NO_ANSWER) for service, operation in silent]
-    outcomes = yield [bench.play(batch, fault) for batch, fault in zip(batches, faults, strict=True)]
+    outcomes = yield [
+        bench.play(batch, Fault(service, operation, error))
+        for batch, (service, operation) in zip(batches, silent, strict=True)
+        for error in (NO_ANSWER, AT_ONCE)
+    ]
     if unseen := bench.unseen(outcomes):
         return unseen
     findings = [
         finding
-        for which, batch, [outcome] in zip(silent, batches, outcomes, strict=True)
-        for finding in _judged(bench, ":".join(which), batch, outcome, learnt.usual)
+        for which, batch, [late], [early] in zip(silent, batches, outcomes[::2], outcomes[1::2], strict=True)
+        for finding in _judged(bench, ":".join(which), batch, (late, early), learnt.usual)
     ]
     return [f for f in findings if not f.holds] or findings[:2] or [unknown("no call was made", IN_TIME)]
 
 
 def _judged(
-    bench: Bench, which: str, batch: Batch, outcome: Outcome | None, usual: dict[int, Profile]
+    bench: Bench,
+    which: str,
+    batch: Batch,
+    outcomes: tuple[Outcome | None, Outcome | None],
+    usual: dict[int, Profile],
 ) -> Iterator[Finding]:
+    """`outcomes` are with calls that are never answered, and with those that fail at once."""
+    outcome, early = outcomes
     size = len(batch.records)
     what = f"{size} record{'s'[: size > 1]}, and {'AWS' if which == '*:*' else which} never answers"
     if outcome is None:
@@ -53,10 +63,20 @@ def _judged(
     if outcome.error and outcome.error.kind == TIMED_OUT:
         yield bad(f"{what}: {outcome.error.message}", IN_TIME, at)
         return
-    made = bench.units(outcome)
-    for record in acknowledged(bench.source, batch, outcome):
-        if usual.get(record.kind, Profile()) - profile(made, record):
-            lost = record_text(record, batch.records.index(record), size)
-            yield bad(f"{what}; {ended(outcome)}: {lost} is lost", IN_TIME, at)
-            return
+    anyway = _lost(bench, batch, early, usual)
+    forgotten = [record for record in _lost(bench, batch, outcome, usual) if record not in anyway]
+    if forgotten:
+        lost = record_text(forgotten[0], batch.records.index(forgotten[0]), size)
+        yield bad(f"{what}; {ended(outcome)}: {lost} is lost", IN_TIME, at)
+        return
     yield good(f"{what}: answered after {outcome.duration:.0f} of {bench.timeout:g} s", IN_TIME, at)
+
+
+def _lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: dict[int, Profile]) -> list[Record]:
+    """The records that do not come again and lack what is usually done for them.
+
+    Who loses them as well where a call fails at once breaks another law, `no_failure_swallowed`.
+    """
+    made = bench.units(outcome)
+    gone = acknowledged(bench.source, batch, outcome)
+    return [record for record in gone if usual.get(record.kind, Profile()) - profile(made, record)]
