@@ -768,16 +768,24 @@ def test_a_nag_that_does_not_start_is_exit_3(ours: Path, monkeypatch: pytest.Mon
         ("{}", "gave a report that makes no sense"),
         ("not json", "gave no report, but 'not json'"),
         ("", "gave no report, but"),
-        ('{"version": "1", "evaluated": 0, "resources": 0, "findings": []}', "looked at 0 of "),
+        ('{"templates": []}', "looked at 0 of "),
     ],
     ids=["empty object", "no JSON", "nothing", "nothing evaluated"],
 )
 def test_a_scanner_whose_report_is_broken_is_exit_3(
     name: str, report: str, complaint: str, ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    templates = (json.loads(path.read_text()) for path in ours.glob("*.template.json"))
-    count = sum(len(template["Resources"]) for template in templates)
-    nothing = json.dumps({"version": "1", "evaluated": 1, "resources": count, "findings": []})
+    said = [
+        {
+            "stack": path.name.removesuffix(".template.json"),
+            "version": "1",
+            "evaluated": 1,
+            "resources": len(json.loads(path.read_text())["Resources"]),
+            "findings": [],
+        }
+        for path in ours.glob("*.template.json")
+    ]
+    nothing = json.dumps({"templates": said})
 
     def says(which: str) -> list[str]:
         return [sys.executable, "-I", "-c", f"print({(report if which == name else nothing)!r})"]
