@@ -92,6 +92,9 @@ def test_the_table_of_a_folder_above_counts_and_its_paths_are_its_own(
     result = run("audit", "--template", "../../green.json")
     assert result.exit_code == 0, result.output
     assert "GREEN  1/1" in result.stdout
+    monkeypatch.setenv("COMPLIANCE_PROGRESS", "1")
+    assert "reading the requirements" in run("audit", "--template", "../../green.json").stderr
+    assert run("audit", "--template", "../../green.json", "--quiet").stderr == ""
 
 
 @pytest.mark.parametrize(("env", "context"), [("a", "b"), ("b", "a")])
