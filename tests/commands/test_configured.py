@@ -20,7 +20,7 @@ RED = {"Resources": {"F": {**FUNCTION, "Properties": {"Timeout": 900}}}}
 QUIET = ("--skip-scanners", "--skip-handlers")
 TABLE = "[tool.compliance]\nskip-scanners = true\nskip-handlers = true\n"
 # What is the command line's alone.
-ALONE = {"allow_baseline", "app_may", "base", "keyless", "target", "trust_config"}
+ALONE = {"allow_baseline", "app_may", "base", "keyless", "target", "trust_config", "watches"}
 
 
 @pytest.fixture(autouse=True)
