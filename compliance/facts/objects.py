@@ -263,7 +263,8 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
     if isinstance(value, Unknown) and value.optional:
         raise Undecided(value.why)
-    return value is not NO_VALUE and value != []
+    # A list without items and an empty text set nothing; the default of a parameter may be one.
+    return value is not NO_VALUE and value != [] and (value != "" or "::" not in resource.type)
 
 
 class Scalar(_Placed):
@@ -386,6 +387,8 @@ class Scalar(_Placed):
         What is not known is the same in the text and in what is looked for: a region, an account.
         """
         written = [self.world.assembly.written_out(self.value)]
+        if name == "matches" and (why := why_unknown(written[0])):
+            raise Undecided(why)
         if isinstance(argument, Scalar):
             argument._noted()
             written.append(self.world.assembly.written_out(argument.value))

@@ -6,7 +6,7 @@ One reference is one text wherever it stands: a region in a name and in what is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from compliance.cel import Failed, patterns
 from compliance.model import Undecided
@@ -29,7 +29,8 @@ _FORMS = {
     "AWS::StackId": ".+",
 }
 _WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
-MOST = 4096  # samples
+MOST = 20_000  # samples
+MOST_PIECES = 24  # from each end of a text
 
 
 def _matches(text: str, pattern: str) -> bool:
@@ -50,11 +51,13 @@ TESTS: Mapping[str, Callable[[str, str], bool]] = {
 def may_be_equal(one: Value, other: Value) -> bool:
     """Whether what the deployment binds (an account, a region) may make two texts equal. Raises Undecided."""
     own, theirs = (list(parts_of(value)) for value in (one, other))
-    if any(isinstance(part, Ref) for part in (*own, *theirs)):
+    if any(isinstance(part, Ref) and not part.opaque for part in (*own, *theirs)):
         return False  # a name that CloudFormation makes up is nobody else's
-    form = "".join(
-        _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part)) for part in own
-    )
+    if any(isinstance(part, Ref) for part in theirs):
+        own, theirs = theirs, own
+    if any(isinstance(part, Ref) for part in theirs):
+        return True
+    form = "".join(map(_form, own))
     try:
         return any(patterns.fullmatch(form, text) is not None for (text,) in samples([join(theirs)]))
     except ValueError as error:
@@ -65,23 +68,38 @@ def samples(values: Sequence[Value]) -> list[tuple[str, ...]]:
     """What texts may become together. Raises Undecided where a part is unknown, or too many are open."""
     texts = [list(parts_of(value)) for value in values]
     literal = " ".join(part for parts in texts for part in parts if isinstance(part, str))
+    pieces = tuple(piece for (part, *more) in filter(None, texts) if not more for piece in _pieces(part))
     made: list[dict[Part, str]] = [{}]
     for part in dict.fromkeys(part for parts in texts for part in parts):
-        choices = _choices(part, literal)
+        choices = _choices(part, literal, pieces)
         if len(made) * len(choices) > MOST:
             raise Undecided("too much of the text is known at the deployment alone")
         made = [{**known, part: choice} for known in made for choice in choices]
     return [tuple("".join(known[part] for part in parts) for parts in texts) for known in made]
 
 
-def _choices(part: Part, literal: str) -> Sequence[str]:
+def _pieces(part: Part) -> Iterator[str]:
+    """What a text begins and ends with: what is not known may be any of these, and so complete it."""
+    if isinstance(part, str):
+        for cut in range(min(len(part), MOST_PIECES)):
+            yield from (part[cut:], part[: len(part) - cut])
+
+
+def _form(part: Part) -> str:
+    """What a part of a text may become, as a regular expression. No attribute is a `*`, or has one in it."""
+    if isinstance(part, Ref):
+        return "[^*]*"
+    return _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part))
+
+
+def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
     match part:
         case Unknown(why=why):
             raise Undecided(why)
         case Pseudo(name=name):
             # It may be the one that is written out beside it.
             written = _WRITTEN[name].findall(literal) if name in _WRITTEN else ()
-            return (*dict.fromkeys(written), *_SAMPLES.get(name, _MADE_UP))
-        case Ref():
-            return _MADE_UP
+            return (*dict.fromkeys(written), *(_SAMPLES.get(name) or (*_MADE_UP, *pieces)))
+        case Ref(opaque=opaque):
+            return (*_MADE_UP, *pieces) if opaque else _MADE_UP
     return (str(part),)

@@ -14,7 +14,7 @@ from compliance.facts.wiring import BUCKET, Unfilled, Wiring
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.naming import tie_breakers
-from compliance.template.assembly import Assembly, Resource, Stack
+from compliance.template.assembly import CUSTOM, Assembly, Resource, Stack
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -320,7 +320,7 @@ def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]
 def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]:
     """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
     for custom in wiring.assembly.resources():
-        if custom.type.startswith(("Custom::", "AWS::CloudFormation::CustomResource")) and any(
+        if custom.type.startswith(CUSTOM) and any(
             wiring.identify(value, BUCKET) is bucket for value in scalars_in(custom.properties)
         ):
             yield custom, f"the custom resource {custom.type}"

@@ -11,14 +11,12 @@ from compliance.document.requirements import Requirement
 from compliance.facts.subjects import Patterns
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
-from compliance.template.assembly import Resource
+from compliance.template.assembly import CUSTOM, Resource
 from compliance.template.intrinsics import NO_VALUE, Text, Value, to_list, why_unknown
 from compliance.template.paths import Place
 from compliance.template.physical_names import name_of, name_property
 from compliance.template.properties import places, text_is
 from compliance.template.schemas import is_known, tag_property, takes_tags
-
-CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 
 
 def _is_named(type_: str) -> bool:

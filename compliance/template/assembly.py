@@ -45,6 +45,7 @@ WITHOUT_REGION = frozenset(
     ("CloudFront", "GlobalAccelerator", "IAM", "NetworkManager", "Organizations", "Route53", "S3", "WAFv2")
 )
 NESTED_STACK = "AWS::CloudFormation::Stack"
+CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 
 
@@ -593,7 +594,7 @@ def _identifying(type_: str) -> str | None:
 def _is_opaque(type_: str, attribute: str) -> bool:
     """Whether an attribute says more than which resource it is of: only the deployment knows what."""
     if not attribute or type_ == NESTED_STACK:
-        return False
+        return not attribute and type_.startswith(CUSTOM)  # its physical id is what its handler says
     form = FORMS.get(type_)
     if form and attribute in form.attributes:
         return False

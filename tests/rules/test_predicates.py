@@ -30,6 +30,14 @@ Resources:
     DeletionPolicy: Retain
     Properties:
       Layers: [!Ref AWS::NoValue]
+      KmsKeyArn: ""
+      Environment:
+        Variables:
+          Custom: !GetAtt Custom.Value
+          Id: !Ref Custom
+          Url: !Sub "x${Custom.Value}.com"
+          Bucket: !Ref Bucket
+          Site: !Sub "https://${Bucket.RegionalDomainName}/"
       Timeout: 900
       Role: !GetAtt Role.Arn
       Handler: a.b
@@ -41,6 +49,7 @@ Resources:
   Group: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /a, RetentionInDays: !Ref Days}}
   Perhaps: {Type: AWS::SNS::Topic, Condition: Long, Properties: {TopicName: perhaps}}
   Gone: {Type: AWS::SQS::Queue, Condition: Never}
+  Custom: {Type: "Custom::Thing", Properties: {ServiceToken: "arn:aws:lambda:us-east-1:1:function:f"}}
   Bucket: {Type: AWS::S3::Bucket, Properties: {Tags: [{Key: Team, Value: web}]}}
 Outputs:
   Name: {Value: !Ref Bucket}
@@ -60,6 +69,26 @@ SUBJECTS: dict[str, Any] = {
 }
 
 
+OPEN = {
+    "Custom == 'a'": "not_assessed",
+    "Custom != 'a'": "not_assessed",
+    "Custom in ['a', 'b']": "not_assessed",
+    "Id == 'a'": "not_assessed",
+    "Custom.startsWith('a')": "not_assessed",
+    "Url == 'xa.com'": "not_assessed",
+    "Url == 'a.com'": "fail",
+    "Url.startsWith('xa')": "not_assessed",
+    "Url.startsWith('a')": "fail",
+    "Url.endsWith('a.com')": "not_assessed",
+    "Url.endsWith('.com')": "pass",
+    "Url.contains('a')": "not_assessed",
+    "Url.matches('^a')": "not_assessed",
+    "Bucket != 'a'": "pass",  # a name that CloudFormation makes up
+    "Site.startsWith('https://')": "pass",
+    "Site.startsWith('http://')": "fail",
+}
+
+
 @pytest.mark.parametrize(
     ("check", "status"),
     [
@@ -69,6 +98,9 @@ SUBJECTS: dict[str, Any] = {
         ({"each": "functions", "that": "has(self.MemorySize)"}, "fail"),
         ({"each": "functions", "that": "self.VpcConfig.SubnetIds.all(s, s != '')"}, "fail"),
         ({"each": "functions", "that": "!self.Layers.exists(l, l == 'x')"}, "pass"),
+        # What only the deployment knows, in a text that is compared or tested
+        *(({"each": "slow", "that": f"self.Environment.Variables.{x}"}, y) for x, y in OPEN.items()),
+        ({"each": "slow", "that": "has(self.KmsKeyArn)"}, "fail"),  # an empty text
         # A list without items is as one that is not set
         ({"each": "slow", "that": "self.Layers.all(l, l != '')"}, "fail"),
         ({"each": "slow", "that": "has(self.Layers)"}, "fail"),
