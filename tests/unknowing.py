@@ -67,10 +67,16 @@ class World:
 
 @cache
 def worlds() -> tuple[World, ...]:
-    document = load(EXAMPLE / "requirements.yaml")
-    [stack] = load_template(EXAMPLE / "template.yaml").stacks
-    example = World("http_api", dict(stack.template), document, bind(document), AS_OF)
-    return example, *(World(b.name, b.units["dev"].template, DOCUMENT, RULES, AS_OF) for b in bases())
+    """The order pipeline's, and those of the examples that are one template."""
+    own = [World(b.name, b.units["dev"].template, DOCUMENT, RULES, AS_OF) for b in bases()]
+    others = sorted((ROOT / "examples" / "documents").glob("*/corrected.yaml"))
+    return *own, *(_world(path) for path in (EXAMPLE / "template.yaml", *others))
+
+
+def _world(path: Path) -> World:
+    document = load(path.parent / "requirements.yaml")
+    [stack] = load_template(path).stacks
+    return World(path.parent.name, dict(stack.template), document, bind(document), AS_OF)
 
 
 def is_function(node: Any) -> bool:

@@ -54,7 +54,7 @@ def _tags(thing: Thing) -> Any:
     sets = [_tag_set(thing, place.value) for place in places(resource, path)]
     # Of a global table each replica has tags: the table has those that all of them have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
-    return thing.world.wrap(found, resource, path)
+    return thing.world.tags(found, resource, path)
 
 
 def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:

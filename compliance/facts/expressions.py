@@ -326,7 +326,8 @@ class Bound:
 
     def outcome(self, expression: cel.Expression, self_: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read."""
-        outer, self.world.trace = self.world.trace, []
+        outer, self.world.trace = (self.world.trace, self.world.about), []
+        self.world.about = self_
         try:
             value = expression.holds(self._bound(self_), self.world.trace)
             return Outcome(value, _distinct(self.world.trace))
@@ -336,7 +337,7 @@ class Bound:
         except cel.Failed as error:
             return Outcome(None, _distinct(self.world.trace), str(error))
         finally:
-            self.world.trace = outer
+            self.world.trace, self.world.about = outer
 
 
 def _distinct(reads: list[Read]) -> tuple[Read, ...]:

@@ -55,10 +55,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 def doubt(statement: Statement) -> str | None:
     """Why a statement might not be there, or not say what it seems to."""
-    exists = statement.resource.exists
-    if isinstance(exists, Unknown):
-        return f"{statement.resource.logical_id} depends on a condition: {exists.why}"
-    return statement.unknown
+    return statement.resource.doubt or statement.unknown
 
 
 def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:

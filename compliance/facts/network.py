@@ -124,9 +124,7 @@ def _rules(assembly: Assembly, section: str, others: tuple[str, ...]) -> Mapping
     for apart in assembly.resources(f"AWS::EC2::{section}"):
         value = next((v for p in ("GroupId", "GroupName") if (v := apart.get(p)) is not NO_VALUE), NO_VALUE)
         own = denoted(assembly, value, GROUP)
-        unknown = why_unknown(value)
-        if isinstance(apart.exists, Unknown):
-            unknown = unknown or f"{apart.logical_id} depends on a condition: {apart.exists.why}"
+        unknown = why_unknown(value) or apart.doubt
         for group in [own] if own else found if unknown else ():
             rule = _rule(assembly, group, apart, "", apart.properties, others)
             found[group].append(msgspec.structs.replace(rule, unknown=unknown))
@@ -208,16 +206,24 @@ def _attached(
     for value in values:
         if found := denoted(assembly, value, type_):
             yield found
-        elif isinstance(value, Ref) and (other := assembly.resource(value)) and depth:
-            yield from _attached(assembly, other, type_, named, depth - 1)  # a subnet group
-        elif isinstance(value, str) and (group := _by_name(assembly, value)) and depth:
-            yield from _attached(assembly, group, type_, named, depth - 1)
+        elif depth and (group := _group(assembly, value)):
+            below = list(_attached(assembly, group, type_, named, depth - 1))
+            if not below:
+                raise Undecided(why_unknown(value) or f"{show(value)} names none of these stacks")
+            yield from below
         elif not isinstance(value, bool):
             raise Undecided(why_unknown(value) or f"{show(value)} is not in these stacks")
     if not values and depth:
         for value in leaves(resource.properties):
             if (other := denoted(assembly, value, *BY_OTHERS)) and other is not resource:
                 yield from _attached(assembly, other, type_, named, depth - 1)
+
+
+def _group(assembly: Assembly, value: Value) -> Resource | None:
+    """The subnet group that a value refers to, or whose name it is."""
+    if isinstance(value, Ref):
+        return assembly.resource(value)
+    return _by_name(assembly, value) if isinstance(value, str) else None
 
 
 def _by_name(assembly: Assembly, name: str) -> Resource | None:
@@ -311,7 +317,8 @@ def _tables(assembly: Assembly) -> Mapping[Resource, Resource | Unknown]:
         table = denoted(assembly, joined.get("RouteTableId"), "AWS::EC2::RouteTable")
         if subnet:
             value = joined.get("RouteTableId")
-            found[subnet] = table or Unknown(why_unknown(value) or f"the routes of {show(value)}")
+            why = joined.doubt or why_unknown(value) or f"the routes of {show(value)}"
+            found[subnet] = Unknown(why) if joined.doubt or not table else table
     return found
 
 
@@ -326,8 +333,8 @@ def _routes(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
 
 def _route(assembly: Assembly, route: Resource) -> str | Unknown:
     """Where a route leads: public, private, or nowhere outside."""
-    if isinstance(route.exists, Unknown):
-        return Unknown(f"{route.logical_id} depends on a condition: {route.exists.why}")
+    if why := route.doubt:
+        return Unknown(why)
     gateway = route.get("GatewayId")
     if gateway is not NO_VALUE:
         if denoted(assembly, gateway, "AWS::EC2::InternetGateway"):

@@ -21,7 +21,7 @@ from compliance.facts.open_texts import TESTS, may_be_equal, samples
 from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import CUSTOM, Assembly, Resource
 from compliance.template.defaults import default
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -56,11 +56,18 @@ class World:
     def __init__(self, wiring: Wiring, environment: str) -> None:
         self.wiring, self.environment = wiring, environment
         self.trace: list[Read] = []
+        self.about: Resource | None = None  # what is judged, and so taken to be there
         self._things: dict[Resource, Thing] = {}
 
     @property
     def assembly(self) -> Assembly:
         return self.wiring.assembly
+
+    def doubt(self, resource: Resource) -> str | None:
+        """Why a resource may not be there. Where what is judged is there, so is what has its condition."""
+        if self.about and self.about.condition == resource.condition:
+            return None
+        return resource.doubt
 
     def thing(self, resource: Resource) -> Thing:
         if resource not in self._things:
@@ -94,6 +101,10 @@ class World:
         return (
             Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
         )
+
+    def tags(self, found: dict[str, Any], resource: Resource, path: str) -> Tags:
+        """The tags of a resource, by key."""
+        return Tags(self, resource, path, found)
 
     def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
         """What a fact's function gives: resources become things, records keep their place."""
@@ -261,10 +272,26 @@ def _same(left: Any, right: Any) -> bool:
 
 def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
-    if isinstance(value, Unknown) and value.optional:
+    if isinstance(value, Unknown) and (value.optional or value.blank):
         raise Undecided(value.why)
+    if isinstance(value, Ref) and value.opaque and not _is_of_aws(world, value):
+        raise Undecided(f"{show(value)} is not known before the deployment")
     # A list without items and an empty text set nothing; the default of a parameter may be one.
     return value is not NO_VALUE and value != [] and (value != "" or "::" not in resource.type)
+
+
+def _is_of_aws(world: World, value: Ref) -> bool:
+    """Whether AWS gives an attribute, which is no empty text then."""
+    resource = world.assembly.resource(value)
+    return resource is not None and not resource.type.startswith(CUSTOM)
+
+
+class Tags(Node):
+    """The tags of a resource: one that is stated is there, whatever its value is."""
+
+    def has(self, name: str) -> bool:
+        self.world.read(self.resource, f"{self.path}.{name}", self.get_raw(name))
+        return name in self.value
 
 
 class Scalar(_Placed):
@@ -413,7 +440,9 @@ class Record(Host):
 
     @property
     def doubt(self) -> str | None:
-        return getattr(self.value, "unknown", None)
+        """Why it may not hold: what states it may not be there, or what that states is not known."""
+        resource, _ = self.place
+        return (self.world.doubt(resource) if resource else None) or getattr(self.value, "unknown", None)
 
     @property
     def place(self) -> tuple[Any, str]:
@@ -482,12 +511,7 @@ class Thing(Host):
     @property
     def doubt(self) -> str | None:
         """Why it may not be there at all."""
-        exists = self.resource.exists
-        return (
-            f"{self.resource.logical_id} depends on a condition: {exists.why}"
-            if isinstance(exists, Unknown)
-            else None
-        )
+        return self.world.doubt(self.resource)
 
     def get(self, name: str) -> Any:
         if name in ATTRIBUTES:

@@ -45,7 +45,7 @@ from compliance.facts.references import denotes, leaves
 from compliance.facts.wiring import FUNCTION, Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
-from compliance.template.intrinsics import Ref, Unknown, Value, why_unknown
+from compliance.template.intrinsics import Ref, Value, why_unknown
 from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
 
@@ -351,8 +351,7 @@ class Declared(Wiring):
         if len(found) > 1:
             raise Unfilled(f"{spoken(name)}: several, where one is wanted: {_ids(found)}")
         [resource] = found
-        if isinstance(resource.exists, Unknown):
-            why = f"{resource.logical_id} depends on a condition: {resource.exists.why}"
+        if why := resource.doubt:
             raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
         return resource
 
@@ -405,10 +404,9 @@ class Declared(Wiring):
             raise Unfilled(f"{spoken(name)}: could be {'; or '.join(doubts)}", doubt=True)
         if not fitting and not (subject.optional and subject.many):
             raise Unfilled(f"{spoken(name)}: nothing is {subject.about} ({self._sought(subject)})")
-        open_ = [(r.logical_id, r.exists.why) for r in fitting if isinstance(r.exists, Unknown)]
+        open_ = [resource.doubt for resource in fitting if resource.doubt]
         if open_ and len(open_) == len(fitting) and not subject.optional:
-            why = "; ".join(f"{id_} depends on a condition: {why}" for id_, why in open_[:3])
-            raise Unfilled(f"{spoken(name)}: {why}", doubt=True)
+            raise Unfilled(f"{spoken(name)}: {'; '.join(open_[:3])}", doubt=True)
         if subject.many:
             return tuple(fitting)
         if len(fitting) > 1:

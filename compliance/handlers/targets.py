@@ -12,7 +12,7 @@ from compliance.facts.wiring import TABLES, Wiring
 from compliance.handlers.events import ACCOUNT
 from compliance.handlers.sandbox import Program, Table
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list
+from compliance.template.intrinsics import NO_VALUE, Value, to_list
 from compliance.template.properties import Undecided, decided
 
 # Seconds that a function has where it does not say.
@@ -62,8 +62,8 @@ class NotRun(msgspec.Struct, frozen=True):
 def target(wiring: Wiring, function: Resource) -> Target | NotRun:
     """A function with its code, or why it is not run."""
     assembly = wiring.assembly
-    if isinstance(function.exists, Unknown):
-        return NotRun(f"{function.logical_id} depends on a condition: {function.exists.why}")
+    if function.doubt:
+        return NotRun(function.doubt)
     runtime, handler = assembly.text(function.get("Runtime")), assembly.text(function.get("Handler"))
     if not runtime or not handler:
         return NotRun(f"{function.logical_id} states no runtime and handler: an image is not run")

@@ -26,7 +26,7 @@ from compliance.facts.wiring import Unfilled, Wiring
 from compliance.handlers.runs import Begin, Handlers
 from compliance.model import Evidence, Status, Verdict
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show
+from compliance.template.intrinsics import NO_VALUE, Value, show
 from compliance.template.paths import dotted, steps
 from compliance.template.properties import Undecided as Undecided
 from compliance.template.properties import decided as decided
@@ -91,8 +91,8 @@ class Case(msgspec.Struct, frozen=True):
 
     def certain(self, resource: Resource) -> Resource:
         """A resource that the stack has for certain. Raises Undecided where a condition leaves it open."""
-        if isinstance(resource.exists, Unknown):
-            raise Undecided(f"{resource.logical_id} depends on a condition: {resource.exists.why}")
+        if resource.doubt:
+            raise Undecided(resource.doubt)
         return resource
 
     def text(self, value: Value) -> str:

@@ -27,7 +27,7 @@ from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Undecided, evidence, kind
 from compliance.rules.environments import elsewhere
 from compliance.template.assembly import Resource, Stack
-from compliance.template.intrinsics import NO_VALUE, Unknown, show
+from compliance.template.intrinsics import NO_VALUE, show
 from compliance.text import truncated
 
 Expression = Annotated[
@@ -281,9 +281,7 @@ class _Judged:
     @property
     def doubt(self) -> str | None:
         """Why it may not be concerned at all: a condition leaves open whether it is there, or applies."""
-        if isinstance(self.resource.exists, Unknown):
-            return f"{self.resource.logical_id} depends on a condition: {self.resource.exists.why}"
-        return self.when.why if self.concerned is None else None
+        return self.resource.doubt or (self.when.why if self.concerned is None else None)
 
     def evidence(self, wanted: str) -> Evidence:
         """What was read, the resource's own values first."""

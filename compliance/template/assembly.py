@@ -85,6 +85,20 @@ class Resource:
         return True if name is None else self.stack.resolver.condition(name)
 
     @property
+    def condition(self) -> tuple[Stack, str] | None:
+        """The condition under which the stack has it."""
+        name = self.raw.get("Condition")
+        return None if name is None else (self.stack, name)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the stack may not have it: its condition is not decided."""
+        exists = self.exists
+        return (
+            f"{self.logical_id} depends on a condition: {exists.why}" if isinstance(exists, Unknown) else None
+        )
+
+    @property
     def ref(self) -> Ref:
         return Ref(self.stack.name, self.logical_id)
 

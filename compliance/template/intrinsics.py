@@ -39,10 +39,14 @@ class Pseudo(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A value that the template does not decide, and why. `optional`: it may be no value at all."""
+    """A value that the template does not decide, and why.
+
+    `optional`: it may be no value at all. `blank`: it may be an empty text.
+    """
 
     why: str
     optional: bool = False
+    blank: bool = False
 
 
 class Dynamic(Unknown, frozen=True):

@@ -11,9 +11,11 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol
 
+from compliance.cel import patterns
 from compliance.template.intrinsics import (
     NO_VALUE,
     Part,
@@ -181,7 +183,7 @@ class Resolver:
         value = self._scope.argument(name)
         if value is NO_VALUE:
             if "Default" not in declared:
-                return Unknown(f"the parameter {name} has no default")
+                return Unknown(f"the parameter {name} has no default", blank=_may_be_empty(declared))
             value = declared["Default"]
             if not isinstance(value, str | int | float | bool):
                 return Unknown(f"the default of the parameter {name} is no plain value")
@@ -519,3 +521,15 @@ def names_in_sub(argument: Any) -> Sequence[str]:
         return ()
     names = [name.strip() for literal, name in SUB_VARIABLE.findall(template) if not literal]
     return [name for name in names if name not in own]
+
+
+def _may_be_empty(declared: Mapping[str, Any]) -> bool:
+    """Whether a parameter takes an empty text, by what its declaration allows."""
+    if declared.get("Type", "String") != "String" or str(declared.get("MinLength", 0)) not in ("0", ""):
+        return False
+    pattern = declared.get("AllowedPattern")
+    with suppress(ValueError):
+        if isinstance(pattern, str) and patterns.fullmatch(pattern, "") is None:
+            return False
+    allowed = declared.get("AllowedValues")
+    return not isinstance(allowed, list) or "" in allowed
