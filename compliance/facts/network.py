@@ -221,7 +221,7 @@ def _attached(
 
 def _group(assembly: Assembly, value: Value) -> Resource | None:
     """The subnet group that a value refers to, or whose name it is."""
-    if isinstance(value, Ref):
+    if isinstance(value, Ref) and not value.opaque:
         return assembly.resource(value)
     return _by_name(assembly, value) if isinstance(value, str) else None
 
@@ -282,7 +282,7 @@ def zone(assembly: Assembly, subnet: Resource) -> str:
     Raises Undecided where it is not known, or where numbers and names stand side by side.
     """
     forms = assembly.cached(_zones)
-    own = forms[subnet]
+    own = forms.get(subnet) or Unknown(f"{subnet.logical_id} is no subnet")
     if isinstance(own, Unknown):
         raise Undecided(own.why)
     region = show(subnet.stack.pseudo("AWS::Region"))

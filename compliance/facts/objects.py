@@ -122,6 +122,11 @@ class World:
             return Undecided(item.why)
         return self.fact(_bound(item) if isinstance(item, str) else item, resource, path)
 
+    def is_free(self, value: Ref) -> bool:
+        """Whether a reference is to what a custom resource's handler says: any text, also an empty one."""
+        resource = self.assembly.resource(value) if value.opaque else None
+        return resource is not None and resource.type.startswith(CUSTOM)
+
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value is: by reference, or by its name, URL or ARN written out."""
         if isinstance(value, Ref):
@@ -274,16 +279,10 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
     if isinstance(value, Unknown) and (value.optional or value.blank):
         raise Undecided(value.why)
-    if isinstance(value, Ref) and value.opaque and not _is_of_aws(world, value):
+    if isinstance(value, Ref) and world.is_free(value):
         raise Undecided(f"{show(value)} is not known before the deployment")
     # A list without items and an empty text set nothing; the default of a parameter may be one.
     return value is not NO_VALUE and value != [] and (value != "" or "::" not in resource.type)
-
-
-def _is_of_aws(world: World, value: Ref) -> bool:
-    """Whether AWS gives an attribute, which is no empty text then."""
-    resource = world.assembly.resource(value)
-    return resource is not None and not resource.type.startswith(CUSTOM)
 
 
 class Tags(Node):
