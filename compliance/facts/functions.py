@@ -74,7 +74,7 @@ def _target(value: Any) -> Thing | None:
         value.plain()
     if not isinstance(value, Scalar):
         raise Failed(f"{value} names no resource")
-    if isinstance(value.value, Ref) and value.world.is_free(value.value):
+    if isinstance(value.value, Ref) and value.world.assembly.is_free(value.value):
         raise Undecided(f"{value} is not known before the deployment")
     found = value.world.identified(value.value) or value.world.named(value.value, value.resource, value.path)
     if found is None and (why := why_unknown(value.value)):

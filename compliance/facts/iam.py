@@ -19,7 +19,7 @@ from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.facts.references import arn_of, denoted
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, show, to_list, why_unknown
+from compliance.template.intrinsics import NO_VALUE, Ref, Text, Unknown, Value, show, to_list, why_unknown
 from compliance.template.schemas import cfn_data
 from compliance.template.source import decoded
 
@@ -331,7 +331,8 @@ def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], plac
 
     def texts(element: str, value: Value = None) -> tuple[str, ...]:
         items = to_list(raw.get(element, NO_VALUE) if value is None else value)
-        found = [(item, assembly.text(item)) for item in items]
+        free = (isinstance(item, Ref) and assembly.is_free(item) for item in items)
+        found = [(item, None if f else assembly.text(item)) for item, f in zip(items, free, strict=True)]
         unknown.update((element, why_unknown(item) or show(item)) for item, text in found if text is None)
         return tuple(text for _, text in found if text is not None)
 

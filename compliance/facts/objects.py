@@ -21,7 +21,7 @@ from compliance.facts.open_texts import TESTS, may_be_equal, samples
 from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
-from compliance.template.assembly import CUSTOM, Assembly, Resource
+from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import default
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -121,11 +121,6 @@ class World:
         if isinstance(item, Unknown):
             return Undecided(item.why)
         return self.fact(_bound(item) if isinstance(item, str) else item, resource, path)
-
-    def is_free(self, value: Ref) -> bool:
-        """Whether a reference is to what a custom resource's handler says: any text, also an empty one."""
-        resource = self.assembly.resource(value) if value.opaque else None
-        return resource is not None and resource.type.startswith(CUSTOM)
 
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value is: by reference, or by its name, URL or ARN written out."""
@@ -279,7 +274,7 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
     world.read(resource, path, value)
     if isinstance(value, Unknown) and (value.optional or value.blank):
         raise Undecided(value.why)
-    if isinstance(value, Ref) and world.is_free(value):
+    if isinstance(value, Ref) and world.assembly.is_free(value):
         raise Undecided(f"{show(value)} is not known before the deployment")
     # A list without items and an empty text set nothing; the default of a parameter may be one.
     return value is not NO_VALUE and value != [] and (value != "" or "::" not in resource.type)

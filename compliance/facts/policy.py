@@ -38,6 +38,7 @@ class PolicyStatement(msgspec.Struct, frozen=True):
     conditions: dict[str, Any] | Unknown
     resource: Resource
     property: str
+    unknown: str | None = None  # why nobody knows whose calls it is about
 
     @builtins.property
     def on(self) -> tuple[Resource, ...]:
@@ -117,6 +118,7 @@ def _read(statement: iam.Statement) -> PolicyStatement:
         unknown if "Condition" in statement.open else conditions,
         statement.resource,
         statement.property,
+        statement.unknown if "Principal" in statement.open and not statement.principals else None,
     )
 
 

@@ -403,6 +403,11 @@ class Assembly:
         stack = self._by_name.get(ref.stack)
         return stack.resources.get(ref.logical_id) if stack else None
 
+    def is_free(self, ref: Ref) -> bool:
+        """Whether a reference is to what a custom resource's handler says: any text, also an empty one."""
+        resource = self.resource(ref) if ref.opaque else None
+        return resource is not None and resource.type.startswith(CUSTOM)
+
     def expand(self, ref: Ref) -> Value:
         """A reference written out by its resource's physical name; the Ref itself where that is not stated.
 
