@@ -333,6 +333,8 @@ def highest(metric: Metric, target: Resource) -> float:
     if show(metric.name) == "ApproximateAgeOfOldestMessage":
         kept = target.get("MessageRetentionPeriod")
         default = DEFAULTS[("AWS::SQS::Queue", "MessageRetentionPeriod")]
+        if why := why_unknown(kept):
+            raise Unclear(why)
         return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]
     return HIGHEST.get(show(metric.name), HIGH)
 

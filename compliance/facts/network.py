@@ -282,7 +282,7 @@ def zone(assembly: Assembly, subnet: Resource) -> str:
     Raises Undecided where it is not known, or where numbers and names stand side by side.
     """
     forms = assembly.cached(_zones)
-    own = forms.get(subnet) or Unknown(f"{subnet.logical_id} is no subnet")
+    own = forms.get(subnet, Unknown(f"{subnet.logical_id} is no subnet"))
     if isinstance(own, Unknown):
         raise Undecided(own.why)
     region = show(subnet.stack.pseudo("AWS::Region"))

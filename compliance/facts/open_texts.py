@@ -29,7 +29,7 @@ _FORMS = {
     "AWS::StackId": ".+",
 }
 _WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
-MOST = 20_000  # samples
+MOST = 4096  # samples
 MOST_PIECES = 24  # from each end of a text
 
 
