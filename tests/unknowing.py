@@ -162,7 +162,7 @@ def wrongly_met(world: World, steps: Steps) -> Iterator[str]:
         met = {id_ for id_, status in (found or {}).items() if status is Status.PASS}
         for other in turns_out:
             if met and (verdicts := world.judge(other)):
-                worse = {id_ for id_ in met if verdicts[id_] is not Status.PASS}
+                worse = {id_ for id_ in met if verdicts[id_] is Status.FAIL}
                 for id_ in sorted(worse):
                     yield f"{world.name} {'.'.join(map(str, steps))} {how}: {id_} passes"
                 met -= worse

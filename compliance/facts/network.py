@@ -343,7 +343,11 @@ def _route(assembly: Assembly, route: Resource) -> str | Unknown:
         if text is None:
             return Unknown(why_unknown(gateway) or show(gateway))
         return "public" if text.startswith("igw-") else "private"
-    return "private" if any(route.get(path) is not NO_VALUE for path in OUT) else "nowhere"
+    ways = [value for path in OUT if (value := route.get(path)) is not NO_VALUE]
+    perhaps = [way for way in ways if isinstance(way, Unknown) and way.optional]
+    if ways and len(perhaps) == len(ways):
+        return Unknown(perhaps[0].why)
+    return "private" if ways else "nowhere"
 
 
 # Who reaches whom

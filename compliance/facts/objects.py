@@ -315,10 +315,18 @@ class Scalar(_Placed):
         if isinstance(self.value, Dynamic):
             raise Undecided(self.value.why)
         if isinstance(other, bool) or isinstance(self.value, bool):
-            return to_bool(self.value) is to_bool(other) is not None
+            return to_bool(self._literal()) is to_bool(other) is not None
         if isinstance(other, int | float):
-            return to_number(self.value) == other
+            return to_number(self._literal()) == other
         return self._is_text(other)
+
+    def _literal(self) -> Value:
+        """The value, written out. Raises Undecided where it is what only the deployment knows."""
+        written = self.world.assembly.written_out(self.value)
+        for part in parts_of(written):
+            if isinstance(part, Ref) and part.opaque:
+                raise Undecided(f"{show(part)} is not known before the deployment")
+        return written
 
     def _denotes(self, target: Resource) -> bool:
         # By a kind of text that the property wants: a queue's URL is no queue where its ARN is wanted.
