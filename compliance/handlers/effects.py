@@ -52,14 +52,16 @@ MANY: Mapping[tuple[str, str], tuple[str, str]] = {
 TARGETS = ("TableName", "Bucket", "QueueUrl", "TopicArn", "StreamName", "StreamARN", "DeliveryStreamName",
            "EventBusName", "stateMachineArn", "FunctionName")  # fmt: skip
 ACTIONS: Mapping[str, str] = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
-# What no document means by an effect: how it is watched, and a queue's own book-keeping.
-ASIDE = ("cloudwatch", "logs", "xray")
-BOOKS = ("DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch")
+# Calls that are no effects: of services that monitor, and about the messages that the function was given.
+MONITORING = ("cloudwatch", "logs", "xray")
+ACKNOWLEDGING = (
+    "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch",
+)  # fmt: skip
 
 
 def aside(call: Call) -> bool:
     """Whether a call is about watching the function, or about the messages that it was given."""
-    return call.service in ASIDE or (call.service == "sqs" and call.operation in BOOKS)
+    return call.service in MONITORING or (call.service == "sqs" and call.operation in ACKNOWLEDGING)
 
 
 def units(calls: Iterable[Call], tables: Mapping[str, Table]) -> list[Unit]:

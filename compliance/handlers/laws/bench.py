@@ -96,8 +96,8 @@ class Bench:
         names = named(outcome)
         return f"reports {brief(names[0])} as failed" if names else None
 
-    def unseen(self, outcomes: Iterable[Outcomes]) -> list[Finding]:
-        """What the sandbox has no answer to, of which nothing can be told."""
+    def unanswered(self, outcomes: Iterable[Outcomes]) -> list[Finding]:
+        """A finding of unknown outcome for each call to AWS that the stand-in has no answer to."""
         calls = [text for steps in outcomes for outcome in steps if outcome for text in outcome.not_stood_in]
         return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
 
@@ -145,7 +145,7 @@ def record_text(record: Record, index: int, size: int) -> str:
 
 
 def clean(text: str, most: int = 400) -> str:
-    """What a handler made, fit to be shown: one line, no control characters, no end of text to it."""
+    """What a handler made, fit to be shown: one line, no control characters, cut to `most`."""
     line = one_line(text)
     if not line.isprintable():
         line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -84,8 +84,8 @@ def runs(bench: Bench) -> Task:
     together = bench.batch(max(2, len(kinds)), kinds=kinds)
     batches = [*(together.alone(i) for i in range(len(together.records))), together]
     outcomes = yield [bench.play(batch) for batch in batches]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     findings = []
     for batch, [outcome] in zip(batches, outcomes, strict=True):
         name = f"{len(batch.records)} record{'s'[: len(batch.records) > 1]}"

@@ -32,8 +32,8 @@ def in_time(bench: Bench) -> Task:
         for batch, (service, operation) in zip(batches, silent, strict=True)
         for error in (NO_ANSWER, AT_ONCE)
     ]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     findings = [
         finding
         for which, batch, [late], [early] in zip(silent, batches, outcomes[::2], outcomes[1::2], strict=True)

@@ -1,4 +1,4 @@
-"""Laws about calls that fail: nothing is lost, and nobody else pays for it."""
+"""Laws about calls that fail: no record is lost, and the others of its batch are not made to fail with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compliance.handlers.effects import Profile, aside, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
-from compliance.handlers.sandbox import PARTLY, Call, Fault, Outcome
+from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 
 JSON = Any
 SOON = timedelta(minutes=6)  # until what failed comes again
@@ -64,7 +64,7 @@ class Learnt(msgspec.Struct):
 def learn(bench: Bench) -> Any:
     singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
     outcomes = yield [bench.play(single) for single in singles]
-    learnt = Learnt(findings=bench.unseen(outcomes))
+    learnt = Learnt(findings=bench.unanswered(outcomes))
     troubles = []
     for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True)):
         if why := bench.failure_reason(outcome):
@@ -115,8 +115,8 @@ def no_failure_swallowed(bench: Bench) -> Task:
         return learnt.findings
     tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
     outcomes = yield [one.play for one in tries]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     findings: list[Finding] = []
     hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
     for one, [outcome, *later] in zip(tries, outcomes, strict=True):
@@ -176,7 +176,7 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
         yield from (one(error, [size - 1], call=nth) for nth in range(failing.count) if failing.count > 1)
     # Once alone: who tries again elsewhere has not done what was to be done.
     yield one(errors[0], [size - 1], call=0)
-    if (failing.service, failing.operation) in PARTLY:
+    if (failing.service, failing.operation) in FAILS_BY_ENTRY:
         yield from (one(errors[0], [i], call=0, entries=(i,)) for i in range(size))
     if failing.operation == "TransactWriteItems":
         for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
@@ -282,7 +282,7 @@ def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
     error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
     kinds: list[dict[str, Any]] = [{}]
     # DynamoDB refuses a whole batch for one item that it does not take.
-    if (failing.service, failing.operation) in PARTLY and failing.service != "dynamodb":
+    if (failing.service, failing.operation) in FAILS_BY_ENTRY and failing.service != "dynamodb":
         kinds.append({"entries": (1,)})
     for more in kinds:
         batch = bench.batch(size, kinds=[failing.kind])

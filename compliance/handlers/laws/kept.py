@@ -71,8 +71,8 @@ def kept_as_is(bench: Bench) -> Task:
     """Plain records to learn from; each kind of word; and every type that there is."""
     singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
     outcomes = yield [bench.play(single) for single in singles]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     places = {
         kind: list(_places(bench, bench.units(outcome), single.records[0]))
         for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True))

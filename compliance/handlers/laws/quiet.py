@@ -151,8 +151,8 @@ def nothing_late(bench: Bench) -> Task:
     failing = Fault("*", "*", "InternalServerError")
     slow: dict[str, Any] = {"pause": PAUSE, "timed": True}
     outcomes = yield [bench.play(batches[0], **slow), bench.play(batches[1], failing, **slow)]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     findings: list[Finding] = []
     for [outcome] in outcomes:
         # A batch that fails as a whole comes again: what was still open with `Promise.all` is made once more.

@@ -30,8 +30,8 @@ def as_alone(bench: Bench) -> Task:
     plays = [bench.play(batch) for batch in sizes]
     alone = [bench.play(single, container=1) for each in singles for _, single in each]
     outcomes = yield [*plays, *alone]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     each_alone = iter([outcome for [outcome] in outcomes[len(plays) :]])
     by_batch = [[(i, next(each_alone)) for i, _ in each] for each in singles]
     findings: list[Finding] = []
@@ -203,8 +203,8 @@ def replay(bench: Bench) -> Task:
         [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], container=1
     )
     outcomes = yield [twice, again]
-    if unseen := bench.unseen(outcomes):
-        return unseen
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
     [first, warm], [cold, after] = outcomes
     why = bench.failure_reason(first)
     if not bench.units(first):

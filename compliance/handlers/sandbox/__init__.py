@@ -120,7 +120,12 @@ BATCHES: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("firehose", "PutRecordBatch"): ("Records", "RequestResponses", "FailedPutCount"),
 }
 # Operations that can fail for some of their entries.
-PARTLY = {*BATCHES, ("dynamodb", "BatchWriteItem"), ("dynamodb", "BatchGetItem"), ("s3", "DeleteObjects")}
+FAILS_BY_ENTRY = {
+    *BATCHES,
+    ("dynamodb", "BatchWriteItem"),
+    ("dynamodb", "BatchGetItem"),
+    ("s3", "DeleteObjects"),
+}
 READS = re.compile(
     r"(Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check)"
 )

@@ -16,9 +16,9 @@ import msgspec
 
 from compliance.handlers.sandbox import (
     BATCHES,
+    FAILS_BY_ENTRY,
     NO_ANSWER,
     NOT_STOOD_IN,
-    PARTLY,
     Call,
     Fault,
     Given,
@@ -159,8 +159,8 @@ class Aws:
         refuse_address(prefix, sent)
         entries: dict[int, str] = {}
         lost: Refusal | None = None
-        for fault in self._hitting(prefix, operation, sent):
-            if fault.entries and (prefix, operation) in PARTLY:
+        for fault in self._matching_faults(prefix, operation, sent):
+            if fault.entries and (prefix, operation) in FAILS_BY_ENTRY:
                 entries |= dict.fromkeys(fault.entries, fault.error)
             elif fault.after:
                 lost = self._refusal(fault, sent)
@@ -183,14 +183,14 @@ class Aws:
             return self.given.answers[whole]
         if model is None:
             raise NotStoodIn
-        act = self._act(model.id, operation)
+        act = self._operation_of(model.id, operation)
         if not entries:
             return act(sent)
         if (model.id, operation) in BATCHES:
             return partly((model.id, operation), sent, entries, act)
-        return _left_over(operation, sent, entries, act)
+        return _batch_without_refused(operation, sent, entries, act)
 
-    def _act(self, service: str, operation: str) -> Callable[[Mapping[str, JSON]], JSON]:
+    def _operation_of(self, service: str, operation: str) -> Callable[[Mapping[str, JSON]], JSON]:
         if service == "dynamodb":
             return lambda sent: self.tables.answer(operation, sent)
         if service == "s3":
@@ -199,7 +199,7 @@ class Aws:
             return lambda sent: self.parameters.answer(service, operation, sent)
         return lambda sent: self.messages.answer(service, operation, sent)
 
-    def _hitting(self, service: str, operation: str, sent: Mapping[str, JSON]) -> Iterator[Fault]:
+    def _matching_faults(self, service: str, operation: str, sent: Mapping[str, JSON]) -> Iterator[Fault]:
         text: str | None = None
         for i, fault in enumerate(self.faults):
             if fault.service not in ("*", service) or fault.operation not in ("*", operation):
@@ -222,7 +222,7 @@ class Aws:
         return cancelled([{"Code": code} for code in reasons])
 
 
-def _left_over(
+def _batch_without_refused(
     operation: str,
     sent: Mapping[str, JSON],
     refused: Mapping[int, str],

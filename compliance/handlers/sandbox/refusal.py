@@ -57,7 +57,7 @@ MESSAGES = {
 
 
 class NotStoodIn(Exception):
-    """The sandbox has no answer to an operation; the text says of what, where it has some of it."""
+    """The stand-in has no answer. The text names what is missing, where it knows the operation itself."""
 
 
 class Refusal(Exception):
