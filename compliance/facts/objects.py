@@ -284,7 +284,10 @@ class Tags(Node):
     """The tags of a resource: one that is stated is there, whatever its value is."""
 
     def has(self, name: str) -> bool:
-        self.world.read(self.resource, f"{self.path}.{name}", self.get_raw(name))
+        value = self.get_raw(name)
+        self.world.read(self.resource, f"{self.path}.{name}", value)
+        if isinstance(value, Unknown) and value.optional:
+            raise Undecided(value.why)
         return name in self.value
 
 

@@ -146,7 +146,8 @@ ON_FAILURE = "stream_mapping.DestinationConfig.OnFailure.Destination"
 NOT_SAID = {"Ref": "Open"}
 WIRES: Mapping[str, tuple[Change, Mapping[str, Status]]] = {
     "a second function on the stream": (reader(STREAM, "dynamodb:GetRecords", STREAM), {}),
-    "a second reader of the DLQ": (reader(DLQ, "sqs:ReceiveMessage", DLQ), {}),
+    # The two share the messages: those that the other takes are not audited.
+    "a second reader of the DLQ": (reader(DLQ, "sqs:ReceiveMessage", DLQ), {"ARC-06": Status.FAIL}),
     "the table's own ARN": (
         put("stream_mapping.EventSourceArn", {"Fn::GetAtt": ["@orders_table", "Arn"]}),
         {"ARC-03": Status.FAIL},
