@@ -389,11 +389,23 @@ def service_actions(service: str) -> frozenset[str]:
     return frozenset(f"{service}:{action}".lower() for action in actions)
 
 
+def resource_types(action: str) -> frozenset[str]:
+    """The types of resources that an action is on (`bucket`, `object`); empty where it is not known."""
+    service, _, name = action.lower().partition(":")
+    found = _services().get(service)
+    known = decoded(found, _Service).actions.get(name) if found is not None else None
+    return frozenset(decoded(known, _Action).resources) if known is not None else frozenset()
+
+
 @cache
 def _services() -> dict[str, msgspec.Raw]:
     """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
     file = cfn_data("AdditionalSpecs", "Policies.json")
     return decoded(file.read_bytes(), dict[str, msgspec.Raw])
+
+
+class _Action(msgspec.Struct, frozen=True):
+    resources: list[str] = msgspec.field(name="Resources", default_factory=list)
 
 
 class _Service(msgspec.Struct, frozen=True):

@@ -72,8 +72,10 @@ class Rule(msgspec.Struct, frozen=True):
 
     @builtins.property
     def world(self) -> bool | Unknown:
-        """Whether the other side is the whole internet."""
-        return self.source if isinstance(self.source, Unknown) else self.source in WORLD
+        """Whether the other side is the whole internet, or half of it: two halves are the whole."""
+        if isinstance(self.source, Unknown):
+            return self.source
+        return isinstance(self.source, str) and self.source.endswith(("/0", "/1"))
 
     def show(self) -> str:
         ports = self.from_port if self.from_port == self.to_port else f"{self.from_port}-{self.to_port}"
@@ -174,11 +176,19 @@ def _source(
             text = assembly.text(value)
             if text is None or "${" in text:
                 return Unknown(why_unknown(value) or f"{show(value)} is not known before the deployment")
-            return text
+            return _canonical(text)
     for key in ("SourcePrefixListId", "DestinationPrefixListId"):
         if key in raw:
             return Unknown(f"the addresses of the prefix list {show(raw[key])}")
     return Unknown("a rule that names no other side")
+
+
+def _canonical(text: str) -> str:
+    """A range of addresses as EC2 keeps it: without bits beyond its length, and `::` for zeros."""
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError:
+        return text
 
 
 # What a resource is attached to

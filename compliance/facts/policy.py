@@ -83,14 +83,17 @@ def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
 
 
 def _without_bounds(assembly: Assembly, role: Resource) -> Iterator[iam.Statement]:
-    """What of AWS's own managed policies allows everything, or all of a service.
+    """What of AWS's own managed policies allows everything, or all of a service; and what nobody has seen.
 
-    Of these no template shows a statement. Which others a role may have is for `ManagedPolicyArns` to say.
+    Of these no template shows a statement. Which others of AWS's a role may have is for `ManagedPolicyArns`
+    to say.
     """
     path = "ManagedPolicyArns"
     for arn in to_list(role.get(path)):
         for found in iam.managed_statements(assembly, role, [arn], path):
-            if found.not_actions or "*" in found.actions or (assembly.text(arn) or "").endswith("FullAccess"):
+            text = assembly.text(arn) or ""
+            unseen = found.unknown and ":iam::aws:policy/" not in text  # a policy of another stack or account
+            if found.not_actions or "*" in found.actions or text.endswith("FullAccess") or unseen:
                 yield found
 
 
@@ -129,7 +132,7 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
         return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
     if not isinstance(on, Resource):
         return may(assembly, role, action, on)
-    arns = _stream_arns(assembly, on, action) or _arns(assembly, role, on)
+    arns = _stream_arns(assembly, on, action) or _arns(assembly, role, on, action)
     answers = [may(assembly, role, action, text) for text in arns]
     if len(answers) > 2 and (
         denied := next((a for a in answers if a.statement and not a.statement.allow), None)
@@ -151,7 +154,7 @@ def _stream_arns(assembly: Assembly, table: Resource, action: str) -> list[str]:
     return [text] if text else []
 
 
-def _arns(assembly: Assembly, role: Resource, resource: Resource) -> list[str]:
+def _arns(assembly: Assembly, role: Resource, resource: Resource, action: str) -> list[str]:
     """A resource's ARN, and that of what it holds (a bucket's objects, a log group's streams)."""
     text = assembly.text(arn_of(resource))
     if text is None:
@@ -162,4 +165,8 @@ def _arns(assembly: Assembly, role: Resource, resource: Resource) -> list[str]:
         written = [t for t in written if t != text and holder_of(assembly, t) is resource]
         return [text, f"{text}:*", *written]
     text = text.removesuffix(":*")
-    return [text, f"{text}/*"] if resource.type == "AWS::S3::Bucket" else [text, f"{text}:*"]
+    if resource.type != "AWS::S3::Bucket":
+        return [text, f"{text}:*"]
+    types = iam.resource_types(action)  # an action on objects is none on the bucket's own ARN
+    arns = {"bucket": text, "object": f"{text}/*"}
+    return [arn for type_, arn in arns.items() if type_ in types] or list(arns.values())

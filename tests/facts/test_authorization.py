@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from predicate import verdict as verdict_of
 
 from compliance.facts.authorization import Answer, may
 from compliance.facts.callers import of_parameters, of_role, of_service, via
@@ -552,3 +553,49 @@ def test_patterns(pattern: str, text: str, wanted: bool | None) -> None:
     assert (None if isinstance(found, Unknown) else found) is wanted
     if "*" not in pattern + text and "?" not in pattern:
         assert isinstance(equal(pattern, text), Unknown) is (wanted is None)
+
+
+ROLE_OF = """\
+Resources:
+  Bucket: {Type: AWS::S3::Bucket}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      %s
+"""
+GRANT = (
+    "Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: %s, Resource: %s}]}}]"
+)
+ON_BUCKET, ON_OBJECTS = "!GetAtt Bucket.Arn", "!Sub '${Bucket.Arn}/*'"
+
+
+@pytest.mark.parametrize(
+    ("grant", "that", "status"),
+    [
+        (GRANT % ("s3:*", ON_BUCKET), "may(self, 's3:GetObject', bucket)", "fail"),
+        (GRANT % ("s3:*", ON_OBJECTS), "may(self, 's3:GetObject', bucket)", "pass"),
+        (GRANT % ("s3:*", ON_BUCKET), "may(self, 's3:ListBucket', bucket)", "pass"),
+        (GRANT % ("s3:*", ON_OBJECTS), "may(self, 's3:ListBucket', bucket)", "fail"),
+        ("ManagedPolicyArns: [!ImportValue Given]", "statements(self).all(s, !s.allow)", "not_assessed"),
+        (
+            "ManagedPolicyArns: ['arn:aws:iam::111122223333:policy/given']",
+            "statements(self).all(s, !s.allow)",
+            "not_assessed",
+        ),
+        (
+            "ManagedPolicyArns: ['arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole']",
+            "statements(self).all(s, !s.allow)",
+            "pass",
+        ),
+    ],
+)
+def test_actions_on_objects_and_policies_from_elsewhere(
+    tmp_path: Path, grant: str, that: str, status: str
+) -> None:
+    subjects = {
+        "bucket": {"type": "AWS::S3::Bucket", "about": "the bucket"},
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+    }
+    check = {"each": "role", "that": that}
+    assert verdict_of(tmp_path, ROLE_OF % grant, check, subjects=subjects) == status

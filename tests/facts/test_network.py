@@ -59,6 +59,10 @@ SUBJECTS: dict[str, Any] = {
         ("IpProtocol: '-1', CidrIp: 10.0.1.0/24", "reaches(worker, self, 5432)", "fail"),
         ("IpProtocol: -1, CidrIp: 0.0.0.0/0", "reaches('0.0.0.0/0', self, 22)", "pass"),
         ("IpProtocol: '-1', CidrIpv6: '::/0'", "rules_into(self).exists(r, r.world)", "pass"),
+        ("IpProtocol: '-1', CidrIpv6: '0:0:0:0:0:0:0:0/0'", "rules_into(self).exists(r, r.world)", "pass"),
+        ("IpProtocol: '-1', CidrIp: 10.1.2.3/0", "rules_into(self).exists(r, r.world)", "pass"),
+        ("IpProtocol: '-1', CidrIp: 128.0.0.0/1", "rules_into(self).exists(r, r.world)", "pass"),
+        ("IpProtocol: '-1', CidrIp: 10.1.2.3/8", "rules_into(self).exists(r, r.world)", "fail"),
         (
             "IpProtocol: '6', FromPort: '0', ToPort: '6000', CidrIp: 10.0.0.0/8",
             "reaches(worker, self, 5432)",
