@@ -12,7 +12,7 @@ import msgspec
 
 from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
-from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes, region_of
+from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes, misfit, region_of
 from compliance.facts.truth import Truth
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -367,13 +367,26 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
             return metric.name
         if assembly.text(metric.name) != name:
             return False
+    if _is_none(assembly, metric):
+        return False
     doubt: Truth = False
-    for _, value in metric.dimensions:
+    for dimension, value in metric.dimensions:
+        if resource.type in WATCHED and misfit(assembly, value, forms_of(show(dimension)), resource.type):
+            continue  # a queue's URL, where CloudWatch has its name
         if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
             return hears(metric)
         if why := why_unknown(value):
             doubt = Unknown(why)
     return doubt
+
+
+def _is_none(assembly: Assembly, metric: Metric) -> bool:
+    """Whether the namespace is known to have no such metric under these dimensions."""
+    names = [assembly.text(dimension) for dimension, _ in metric.dimensions]
+    namespace, name = assembly.text(metric.namespace), assembly.text(metric.name)
+    if not namespace or not name or not all(names):
+        return False
+    return cloudwatch.check(namespace, name, [text for text in names if text]) is not None
 
 
 def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:
@@ -389,10 +402,11 @@ def tells(assembly: Assembly, alarm: Resource, target: Resource) -> Truth:
             return True
     except Unclear as error:
         return Unknown(str(error))
-    if to_bool(alarm.get("ActionsEnabled")) is False:
+    enabled, actions = alarm.get("ActionsEnabled"), to_list(alarm.get("AlarmActions"))
+    if to_bool(enabled) is False:
         return False
-    actions = to_list(alarm.get("AlarmActions"))
-    if target.type != TOPIC and any(denotes(assembly, value, target) for value in actions):
-        return True
+    open_ = why_unknown(enabled)
+    if (open_ or target.type != TOPIC) and any(denotes(assembly, value, target) for value in actions):
+        return Unknown(open_) if open_ else True
     why = why_unknown(actions)
     return Unknown(why) if why else False

@@ -379,13 +379,15 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
     return list(dict.fromkeys(group for group in named if group))
 
 
-def _key(assembly: Assembly, resource: Resource) -> Resource | None:
-    """The key of KMS, of these stacks, that a resource is encrypted with; null where it names none."""
+def _key(assembly: Assembly, resource: Resource) -> Value:
+    """The key that a resource is encrypted with: of these stacks, or as it is named; null for AWS's own."""
     for _, value in keys.key_values(resource):
         if (found := keys.key_of(assembly, value)) and found is not resource:
             return found
         if why := why_unknown(value):
             raise Undecided(why)
+        if assembly.text(value) and not keys.is_of_aws(assembly, value):
+            return value
     return None
 
 

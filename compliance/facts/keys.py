@@ -60,6 +60,8 @@ def _walk(value: Value, path: str, *, of_encryption: bool = False) -> Iterator[t
 def key_of(assembly: Assembly, value: Value) -> Resource | None:
     """The key of the stacks that a value denotes, itself or by an alias."""
     found = denoted(assembly, value, KEY, ALIAS)
+    if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", assembly.text(value) or "")):
+        found = denoted(assembly, alias[1], ALIAS)
     if found is not None and found.type != KEY:
         return denoted(assembly, found.get("TargetKeyId"), KEY)
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from predicate import verdict
 
 from compliance.facts import alarms
 from compliance.facts.filters import MESSAGES, changes, passes, stopped
@@ -260,3 +261,38 @@ def _assembly(tmp_path: Path) -> Any:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"Resources": {"Q": QUEUE}}))
     return load_template(path)
+
+
+WATCHES = "alarms_on(self, 'ApproximateAgeOfOldestMessage').exists(a, tells(a, topic))"
+TOLD = {"AlarmActions": [{"Ref": "T"}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, "pass"),
+        ({"Dimensions": [{"Name": "QueueName", "Value": {"Ref": "Q"}}]}, "fail"),  # its URL
+        ({"Dimensions": [{"Name": "FunctionName", "Value": {"Fn::GetAtt": "Q.QueueName"}}]}, "fail"),
+        ({"Namespace": "AWS/Lambda"}, "fail"),
+        ({"ActionsEnabled": False}, "fail"),
+        ({"ActionsEnabled": {"Ref": "Given"}}, "not_assessed"),
+        ({"ActionsEnabled": {"Ref": "Given"}, "AlarmActions": []}, "fail"),
+        ({"MetricName": {"Ref": "Given"}}, "not_assessed"),
+        ({"AlarmActions": [{"Fn::GetAtt": "T.TopicName"}]}, "fail"),
+    ],
+)
+def test_alarms_for_expressions(tmp_path: Path, changed: dict[str, Any], status: str) -> None:
+    """An alarm on what CloudWatch does not have watches nothing, by whatever attribute it names the queue."""
+    template = {
+        "Parameters": {"Given": {"Type": "String"}},
+        "Resources": {
+            "Q": QUEUE,
+            "T": {"Type": "AWS::SNS::Topic", "Properties": {}},
+            "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm(**{**TOLD, **changed})},
+        },
+    }
+    subjects = {
+        "queue": {"type": "AWS::SQS::Queue", "about": "the queue"},
+        "topic": {"type": "AWS::SNS::Topic", "about": "the topic"},
+    }
+    assert verdict(tmp_path, template, {"each": "queue", "that": WATCHES}, subjects=subjects) == status

@@ -97,6 +97,10 @@ Resources:
       DefinitionSubstitutions: {Work: !GetAtt Worker.Arn}
   Enriched: {Type: AWS::Pipes::Pipe, Properties: {RoleArn: r, Source: s, Target: t, Enrichment: !GetAtt Worker.Arn}}
   Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: orders}}
+  KeyName: {Type: AWS::KMS::Alias, Properties: {AliasName: alias/own, TargetKeyId: !Ref Key}}
+  Aliased: {Type: AWS::SNS::Topic, Properties: {KmsMasterKeyId: !Sub "arn:aws:kms:${AWS::Region}:${AWS::AccountId}:alias/own"}}
+  Foreign: {Type: AWS::SNS::Topic, Properties: {KmsMasterKeyId: "arn:aws:kms:eu-west-1:111122223333:key/1234"}}
+  Managed: {Type: AWS::SNS::Topic, Properties: {KmsMasterKeyId: alias/aws/sns}}
   Alias: {Type: AWS::Route53::RecordSet, Properties: {Name: x, Type: A}}
 """  # noqa: E501
 SUBJECTS: dict[str, Any] = {
@@ -120,6 +124,9 @@ SUBJECTS: dict[str, Any] = {
         "Piped": "AWS::IAM::Role",
         "Cache": "AWS::ElastiCache::ReplicationGroup",
         "Alias": "AWS::Route53::RecordSet",
+        "Aliased": "AWS::SNS::Topic",
+        "Foreign": "AWS::SNS::Topic",
+        "Managed": "AWS::SNS::Topic",
         "Flow": "AWS::StepFunctions::StateMachine",
         "Steps": "AWS::StepFunctions::StateMachine",
         "Enriched": "AWS::Pipes::Pipe",
@@ -164,6 +171,9 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("clicks", "key_of(self) == key", "pass"),
         ("pipeline", "key_of(self) == key", "pass"),
         ("plain", "key_of(self) == null", "pass"),
+        ("aliased", "key_of(self) == key", "pass"),
+        ("foreign", "key_of(self) != null && key_of(self) != key", "pass"),
+        ("managed", "key_of(self) == null", "pass"),
         # What a statement names by reference.
         ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == github && p == github))", "pass"),
         ("deploy", "trust(self).all(s, s.principals.all(p, target(p) == key))", "fail"),
