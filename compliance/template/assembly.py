@@ -612,8 +612,10 @@ def _identifying(type_: str) -> str | None:
 @cache
 def _is_opaque(type_: str, attribute: str) -> bool:
     """Whether an attribute says more than which resource it is of: only the deployment knows what."""
-    if not attribute or type_ == NESTED_STACK:
-        return not attribute and type_.startswith(CUSTOM)  # its physical id is what its handler says
+    if not attribute:
+        return type_.startswith(CUSTOM)  # its physical id is what its handler says
+    if type_ == NESTED_STACK:
+        return False
     form = FORMS.get(type_)
     if form and attribute in form.attributes:
         return False
