@@ -52,6 +52,10 @@ class Draw:
         """
         return datetime(self.number(2027, 2035), self.number(2, 8), self.number(7, 9), tzinfo=UTC)
 
+    def last_days(self) -> datetime:
+        """Midnight of one of the last days of a year: few days later it is another month and year."""
+        return datetime(self.number(2027, 2035), 12, self.number(26, 29), tzinfo=UTC)
+
     def early(self, day: datetime) -> datetime:
         """Soon after midnight: the day before, in the Americas."""
         return day + timedelta(minutes=self.number(5, 50), seconds=self.number(0, 59))

@@ -35,7 +35,7 @@ WORDS: Mapping[str, Any] = {
     "leading zeros": lambda draw: f"000{draw.digits(9)}",
     "spaces": lambda draw: f" {draw.word(5)}  {draw.word(5)} ",
     "combining characters": lambda draw: unicodedata.normalize("NFD", f"Åé{draw.word(6)}ö"),
-    "composed characters": lambda draw: f"Å{draw.word(6)}注文 №{draw.number(1, 9)}😀",
+    "composed characters": lambda draw: f"Åéñß{draw.word(6)}注文 №{draw.number(1, 9)}😀",
     "what looks escaped": lambda draw: f"{draw.word(5)}%41+%{draw.word(3)}&amp;",
     # As String.replace, strftime, str.format and template texts read it.
     "what looks like a placeholder": lambda draw: f"{draw.word(5)}$&%d{{0}}%Y${{{draw.word(3)}}}",

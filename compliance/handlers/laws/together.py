@@ -193,9 +193,9 @@ SAME = "the same effects under the same keys, whenever it comes"
 
 
 def replay(bench: Bench) -> Task:
-    """A batch; the same again minutes later; and days later in another container, where nothing is stored."""
-    batch = bench.batch(max(2, bench.maker.kinds))
-    days = timedelta(days=bench.draw.number(2, 9), hours=bench.draw.number(1, 5), minutes=37)
+    """A batch; the same again minutes later; and next year in another container, where nothing is stored."""
+    batch = bench.batch(max(2, bench.maker.kinds), at=bench.draw.early(bench.draw.last_days()))
+    days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
     # A container that stored the batch may remember it, so each of these starts in one that never saw it.
