@@ -19,6 +19,7 @@ import yaml
 
 from compliance.auditing import Options, Progress
 from compliance.document.requirements import Document, Environment, File
+from compliance.drafting.context_key import PROBE, candidates, read_by
 from compliance.drafting.proposals import CATEGORIES, Proposal, Proposals, region_of
 from compliance.drafting.subjects import Discovery, cdk_made
 from compliance.facts.subjects import find
@@ -26,6 +27,7 @@ from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import bind
 from compliance.rules.judging import judge, names
+from compliance.template import unseen
 from compliance.template.assembly import Assembly
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
@@ -40,28 +42,54 @@ def read(options: Options, progress: Progress = lambda _: None) -> str:
     """The text of a document for an input, as `audit` takes it. Raises InputError."""
     usual = Environment()
     environment = options.environment or options.context.get(usual.context, usual.default)
+    key: str | None = usual.context
     with ExitStack() as stack:
         if options.template is not None:
             assembly = load_template(options.template)
         elif options.assembly is not None:
             assembly = load_assembly(options.assembly, base=options.folder)
         else:
-            app = find_app(options.app, options.folder, options.context)
-            folder = Path(stack.enter_context(Scratch("init")))
-            own = {usual.context: environment} if options.environment else {}
-            progress(f"synthesising for {environment}")
-            synths = Synths(app, folder, {environment: own})
-            stack.callback(synths.close)
-            assembly = load_assembly(synths.result(environment), base=options.folder)
+            assembly, key, environment = _of_app(options, environment, stack, progress)
             assembly.kind = "app"
         if assembly.missing:  # a draft would write the placeholders down
             raise InputError(assembly.missing[0])
         progress("looking at what is there")
-        return draft(assembly, environment, options.as_of)
+        return draft(assembly, environment, options.as_of, key)
 
 
-def draft(assembly: Assembly, environment: str, as_of: date) -> str:
-    """The document's text. Raises InputError where the stack has nothing to start from."""
+def _of_app(
+    options: Options, environment: str, stack: ExitStack, progress: Progress
+) -> tuple[Assembly, str | None, str]:
+    """What the app makes, the context key that it reads its environment from, and that environment."""
+    app = find_app(options.app, options.folder, options.context)
+    folder = Path(stack.enter_context(Scratch("init")))
+    keys = candidates(app)
+    own = {keys[0] if keys else Environment().context: environment} if options.environment else {}
+    progress(f"synthesising for {environment}")
+
+    synths = Synths(app, folder, {"": own, **{key: {key: PROBE} for key in keys}})
+    stack.callback(synths.close)
+
+    def made(name: str) -> Assembly:
+        return load_assembly(synths.result(name), base=options.folder)
+
+    assembly, probed = made(""), dict[str, Assembly | None]()
+    for name in keys:
+        try:
+            probed[name] = made(name)
+        except InputError:
+            probed[name] = None
+    found = read_by(app, assembly, probed)
+    if found is None:
+        return assembly, None, environment
+    return assembly, found.name, environment if options.environment else found.default or environment
+
+
+def draft(assembly: Assembly, environment: str, as_of: date, key: str | None = "env") -> str:
+    """The document's text. `key` is the context key that the environment is read from; None: none is.
+
+    Raises InputError where the stack has nothing to start from.
+    """
     subjects = Discovery(assembly)
     if not subjects.specs:
         raise InputError(f"{_stacks(assembly)}: no resource that a requirement could be about")
@@ -70,7 +98,7 @@ def draft(assembly: Assembly, environment: str, as_of: date) -> str:
     met = _merged(met)
     if not met:
         raise InputError(f"{_stacks(assembly)}: states nothing that a requirement could hold it to")
-    return _render(assembly, subjects, met, unmet, environment, as_of)
+    return _render(assembly, subjects, met, unmet, environment, as_of, key)
 
 
 def _stacks(assembly: Assembly) -> str:
@@ -192,6 +220,9 @@ NOTES = {
 # also synthesises it for `probe` (kept no better than the default) and for the first of `retained` (whose
 # data must outlive the stack); `throwaway` matches those that may lose theirs.
 # DECIDE: are these the names that you use?""",
+    "elsewhere": """\
+# What is deployed, and is no part of the app: nobody looked at it, and the audit takes it as it is.
+# DECIDE: do you trust each? What is not listed here makes the audit red.""",
     "categories": """\
 # Each is scored apart; only those with `gate: true` decide between green and red.""",
     "subjects": """\
@@ -220,12 +251,13 @@ def _render(
     unmet: Sequence[Proposal],
     environment: str,
     as_of: date,
+    key: str | None,
 ) -> str:
     data = _data(assembly, subjects, met, environment)
     day = as_of.isoformat()
     lines = [HEAD.format(source=f"the {assembly.kind}", day=day, file="requirements.yaml").rstrip()]
-    lines += ["version: 1", f"title: {_flow(data['title'])}", "", NOTES["environment"]]
-    lines += ["environment:", *(f"  {key}: {_flow(value)}" for key, value in data["environment"].items())]
+    lines += ["version: 1", f"title: {_flow(data['title'])}"]
+    lines += [*_of_environments(data["environment"], key), *_elsewhere(assembly)]
     lines += ["", NOTES["categories"], "categories:", *(f"  - {_flow(c)}" for c in data["categories"])]
     lines += ["", NOTES["subjects"], "subjects:"]
     for name, spec in data["subjects"].items():
@@ -244,6 +276,30 @@ def _render(
     if missing := list(_not_covered(assembly, subjects, met)):
         lines += [NOT_COVERED.rstrip(), *missing]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_environments(names: Mapping[str, Any], key: str | None) -> Iterator[str]:
+    """What the app reads no context key for is one stack for all, whose region alone is worth a word."""
+    stated = {**names, "context": key} if key else {k: v for k, v in names.items() if k == "region"}
+    if stated:
+        note = (NOTES["environment"],) if key else ()
+        yield from (
+            "",
+            *note,
+            "environment:",
+            *(f"  {name}: {_flow(value)}" for name, value in stated.items()),
+        )
+
+
+def _elsewhere(assembly: Assembly) -> Iterator[str]:
+    """What is deployed and not a part of the input, as `allowed_elsewhere`."""
+    if places := sorted({item.place for item in unseen.find(assembly) if item.place and not item.excused}):
+        yield from (
+            "",
+            NOTES["elsewhere"],
+            "allowed_elsewhere:",
+            *(f"  - {_flow(place)}" for place in places),
+        )
 
 
 NOT_COVERED = """\
