@@ -6,7 +6,7 @@ rather than being an end of one: an event source mapping, a role, an API's integ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from compliance.facts.iam import attached_policies, role_statements
 from compliance.facts.references import arn_of as arn
@@ -27,15 +27,42 @@ from compliance.facts.wiring import (
 from compliance.model import Diagram, Edge, Node
 from compliance.template.assembly import Resource
 from compliance.template.cdk_made import made_by_cdk
-from compliance.template.intrinsics import to_list
+from compliance.template.intrinsics import Ref, refs_in, to_list
 from compliance.template.paths import values
 
 APIS = ("AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi")
 CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method")
+# What a network is made of, and what belongs to a database, a cluster or a service.
+PARTS_OF_OTHERS = tuple(
+    f"AWS::{type_}"
+    for type_ in (
+        *("EC2::Subnet", "EC2::RouteTable", "EC2::Route", "EC2::SubnetRouteTableAssociation", "EC2::EIP"),
+        *(
+            "EC2::NatGateway",
+            "EC2::InternetGateway",
+            "EC2::VPCGatewayAttachment",
+            "EC2::EgressOnlyInternetGateway",
+        ),
+        *("EC2::SecurityGroup", "EC2::SecurityGroupIngress", "EC2::SecurityGroupEgress", "EC2::NetworkAcl"),
+        *("EC2::NetworkAclEntry", "EC2::SubnetNetworkAclAssociation", "EC2::VPCCidrBlock", "EC2::FlowLog"),
+        *("RDS::DBSubnetGroup", "RDS::DBParameterGroup", "RDS::DBClusterParameterGroup", "RDS::OptionGroup"),
+        *("ElastiCache::SubnetGroup", "Redshift::ClusterSubnetGroup", "DAX::SubnetGroup"),
+        *("ApplicationAutoScaling::ScalableTarget", "ApplicationAutoScaling::ScalingPolicy"),
+        *(
+            "SecretsManager::SecretTargetAttachment",
+            "SecretsManager::RotationSchedule",
+            "ApiGateway::Resource",
+        ),
+        *("ElasticLoadBalancingV2::ListenerRule", "ElasticLoadBalancingV2::ListenerCertificate"),
+        *("ApiGateway::Stage", "ApiGatewayV2::Stage", "ApiGatewayV2::Route", "ApiGateway::Account"),
+        *("CloudFront::OriginAccessControl", "CloudFront::CloudFrontOriginAccessIdentity"),
+    )
+)
 # No ends of an arrow: they belong to one resource, or make an arrow between two.
 ANNEXES = frozenset(
     {
         *(type_ for type_ in DEPENDS_ON if type_ != ALARM),
+        *PARTS_OF_OTHERS,
         *(ROLE, MAPPING, "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::ApiGateway::Deployment"),
         *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
     }
@@ -80,6 +107,7 @@ NOTIFIES = {
     "AWS::Events::Rule": (("target", "", ("Targets.*.Arn",)),),
     "AWS::Scheduler::Schedule": (("target", "", ("Target.Arn",)),),
 }
+USES = "uses"
 READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "receive")
 
 
@@ -92,6 +120,7 @@ class _Drawing:
         self.wiring = wiring
         self.members = tuple(r for r in wiring.members if r.exists is not False)
         self.ends = tuple(r for r in self.members if r.type not in ANNEXES)
+        self._by_id = {(end.stack.name, end.logical_id): end for end in self.ends}
         self.functions = [r for r in self.ends if r.type == FUNCTION]
 
     def diagram(self) -> Diagram:
@@ -101,6 +130,8 @@ class _Drawing:
                 continue
             key = _id(tail), _id(head)
             before = edges.get(key)
+            if label == USES and (before or key[::-1] in edges):
+                continue  # which says more
             ids = tuple(dict.fromkeys([*(before.through if before else ()), *map(_id, through)]))
             edges[key] = Edge(*key, before.label if before else label, ids)
         total = sum(resource.exists is not False for resource in self.wiring.assembly.resources())
@@ -131,6 +162,7 @@ class _Drawing:
         yield from self._notified()
         yield from self._used()
         yield from self._watched()
+        yield from self._referring()
 
     def _mapped(self) -> Iterator[Found]:
         for mapping in self.wiring.mappings:
@@ -212,10 +244,22 @@ class _Drawing:
                     for watched in (self.wiring.identify(item, *types) for item in to_list(value)):
                         if watched:
                             yield watched, alarm, "watched by", ()
+            read = refs_in([alarm.get("Dimensions"), alarm.get("Metrics")])
+            yield from ((end, alarm, "watched by", ()) for end in self._ends_of(read))
             for kind in ("AlarmActions", "OKActions", "InsufficientDataActions"):
                 for item in to_list(alarm.get(kind)):
                     if topic := self.wiring.identify(item, TOPIC):
                         yield alarm, topic, "tells", ()
+
+    def _referring(self) -> Iterator[Found]:
+        """What names another in its properties, where nothing else is known of the two."""
+        for tail in self.ends:
+            if tail.type != ALARM:
+                yield from ((tail, head, USES, ()) for head in self._ends_of(refs_in(tail.properties)))
+
+    def _ends_of(self, refs: Iterable[Ref]) -> Iterator[Resource]:
+        named = dict.fromkeys((ref.stack, ref.logical_id) for ref in refs)
+        yield from (self._by_id[id_] for id_ in named if id_ in self._by_id)
 
 
 def _id(resource: Resource) -> str:

@@ -24,6 +24,9 @@ KINDS: Mapping[str, str] = {
     "AWS::S3::Bucket": "S3 bucket",
     "AWS::SNS::Topic": "SNS topic",
     ALARM: "alarm",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "load balancer",
+    "AWS::ElasticLoadBalancingV2::Listener": "listener",
+    "AWS::ElasticLoadBalancingV2::TargetGroup": "target group",
     "AWS::ApiGatewayV2::Api": "HTTP API",
     "AWS::ApiGateway::RestApi": "REST API",
 }
@@ -108,6 +111,9 @@ def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, tuple[int, 
         for id_ in ids:
             for head in heads[id_]:
                 column[head] = max(column[head], column[id_] + 1)
+    for id_ in ids:  # what nothing points to stands beside what it points to, so that no arrow crosses a box
+        if heads[id_] and not tails[id_]:
+            column[id_] = min(column[head] for head in heads[id_]) - 1
     places: dict[str, tuple[int, int]] = {}
     for number in sorted(set(column.values())):
         own = [id_ for id_ in ids if column[id_] == number]

@@ -195,3 +195,54 @@ def test_who_tells_whom_is_drawn(tmp_path: Path) -> None:
     assert [id_ for id_, node in by_id.items() if node.in_network] == ["Lister"]
     assert by_id["Lister"].made_by_cdk == "the handler of bucket notifications"
     assert found.total == len(NOTIFYING)
+
+
+# A web stack: a subnet and a security group are parts of the network, and no boxes.
+WEB = {
+    "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
+    "Subnet": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+    "Guard": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+    "Balancer": {
+        "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        "Properties": {"Subnets": [{"Ref": "Subnet"}], "SecurityGroups": [{"Ref": "Guard"}]},
+    },
+    "Group": {
+        "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
+        "Properties": {"VpcId": {"Ref": "Vpc"}},
+    },
+    "Listener": {
+        "Type": "AWS::ElasticLoadBalancingV2::Listener",
+        "Properties": {
+            "LoadBalancerArn": {"Ref": "Balancer"},
+            "DefaultActions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Group"}}],
+        },
+    },
+    "Errors": {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "Dimensions": [
+                {"Name": "LoadBalancer", "Value": {"Fn::GetAtt": ["Balancer", "LoadBalancerFullName"]}}
+            ],
+            "AlarmActions": [{"Ref": "News"}],
+        },
+    },
+    "News": {"Type": "AWS::SNS::Topic"},
+}
+
+
+def test_what_names_another_is_joined_with_it(tmp_path: Path) -> None:
+    template, requirements = tmp_path / "t.json", tmp_path / "r.yaml"
+    template.write_text(json.dumps({"Resources": WEB}), encoding="utf-8")
+    head, _, _ = SUBJECTS.partition("subjects:")
+    requirement = SUBJECTS.partition("requirements:")[2].partition("    subject:")[0]
+    listed = "".join(f"  s{n}: {{type: '{r['Type']}', about: thing {n}}}\n" for n, r in enumerate(WEB.values()))
+    names = ", ".join(f"s{n}" for n in range(len(WEB)))
+    text = f"{head}subjects:\n{listed}requirements:{requirement}    subject: [{names}]\n"
+    requirements.write_text(text, encoding="utf-8")
+    assert arrows(drawn(template, requirements)) == {
+        ("Group", "Vpc"): "uses",
+        ("Listener", "Balancer"): "uses",
+        ("Listener", "Group"): "uses",
+        ("Balancer", "Errors"): "watched by",
+        ("Errors", "News"): "tells",
+    }
