@@ -235,7 +235,8 @@ def test_what_names_another_is_joined_with_it(tmp_path: Path) -> None:
     template.write_text(json.dumps({"Resources": WEB}), encoding="utf-8")
     head, _, _ = SUBJECTS.partition("subjects:")
     requirement = SUBJECTS.partition("requirements:")[2].partition("    subject:")[0]
-    listed = "".join(f"  s{n}: {{type: '{r['Type']}', about: thing {n}}}\n" for n, r in enumerate(WEB.values()))
+    types = enumerate(resource["Type"] for resource in WEB.values())
+    listed = "".join(f"  s{n}: {{type: '{type_}', about: thing {n}}}\n" for n, type_ in types)
     names = ", ".join(f"s{n}" for n in range(len(WEB)))
     text = f"{head}subjects:\n{listed}requirements:{requirement}    subject: [{names}]\n"
     requirements.write_text(text, encoding="utf-8")
