@@ -137,8 +137,15 @@ def unmet(
 
 
 def of_handlers(document: DocumentAndRules) -> frozenset[str]:
-    """The requirements that run a handler."""
-    return frozenset(rule.requirement.id for rule in document[1] if rule.requirement.kind in KEYED)
+    """The requirements that run a handler, alone or among several checks."""
+    return frozenset(
+        rule.requirement.id for rule in document[1] if KEYED & _kinds(rule.requirement.check) - {"checks"}
+    )
+
+
+def _kinds(check: Mapping[str, Any]) -> set[str]:
+    """The kinds of a check and of those within it, by the key that names each."""
+    return {*check, *(kind for part in check.get("checks", ()) for kind in _kinds(part))}
 
 
 def made(folder: Path, variant: Variant, into: Path) -> Path:

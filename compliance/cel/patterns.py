@@ -13,9 +13,12 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from functools import lru_cache
 from typing import Any, Final
 
+# RE2 knows no sets within sets. Python warns that it may know them one day.
+warnings.filterwarnings("ignore", "Possible (nested set|set)", FutureWarning)
 SECONDS: Final = 2.0
 SHORT: Final = 2000  # characters of a text on which one repetition takes no time
 _REPEATS = re.compile(r"[*+?{]")

@@ -19,6 +19,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import (
     NO_VALUE,
+    Ref,
     Unknown,
     Value,
     is_unknown,
@@ -29,7 +30,7 @@ from compliance.template.intrinsics import (
     why_unknown,
 )
 from compliance.template.physical_names import name_of
-from compliance.template.schemas import form_of
+from compliance.template.schemas import form_of, gives
 
 ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"
 # By type: the namespace of its metrics, and the dimension that names it.
@@ -371,13 +372,29 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
         return False
     doubt: Truth = False
     for dimension, value in metric.dimensions:
-        if resource.type in WATCHED and misfit(assembly, value, forms_of(show(dimension)), resource.type):
+        if _misfits(assembly, metric, show(dimension), value, resource):
             continue  # a queue's URL, where CloudWatch has its name
         if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
             return hears(metric)
         if why := why_unknown(value):
             doubt = Unknown(why)
     return doubt
+
+
+def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, resource: Resource) -> bool:
+    """Whether a dimension holds another kind of text of a resource than CloudWatch does.
+
+    Dimensions that hold ARNs are called so, apart from those of MediaConvert.
+    """
+    forms = forms_of(dimension)
+    if resource.type in WATCHED:
+        return misfit(assembly, value, forms, resource.type) is not None
+    if not isinstance(value, Ref) or assembly.resource(value) is not resource:
+        return False
+    kind = gives(resource.type, value.attribute)
+    if kind is None or (kind.form == "arn" and metric.namespace == "AWS/MediaConvert"):
+        return False
+    return kind.form == "parts" or (kind.form == "arn" and "arn" not in forms)
 
 
 def _is_none(assembly: Assembly, metric: Metric) -> bool:

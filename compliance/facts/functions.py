@@ -117,7 +117,9 @@ def _refers(value: Any, target: Any) -> bool:
     for world, leaf in _values(value):
         if denotes(world.assembly, leaf, wanted):
             return True
-        why = why or why_unknown(leaf)
+        # What an attribute says, nobody knows; of which resource it is, the template says.
+        settled = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
+        why = why or (None if settled else why_unknown(leaf))
     if why:
         raise Undecided(why)
     return False
@@ -373,7 +375,7 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
             continue
         steps = re.split("[/:]", assembly.text(group.get("LogGroupName")) or "")
         if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None}) & set(steps) or any(
-            ref == resource.ref for ref in refs_in(group.get("LogGroupName"))
+            assembly.resource(ref) is resource for ref in refs_in(group.get("LogGroupName"))
         ):
             named.append(group)
     return list(dict.fromkeys(group for group in named if group))
@@ -459,6 +461,15 @@ FACTS: Mapping[str, Fact] = {
     "allows": Fact(
         _of_record("allows"), "whether a statement allows an action: `s.allows('s3:PutObject')`", (2, 2)
     ),
+    "denies": Fact(
+        _of_record("denies"), "whether a statement denies an action: `s.denies('s3:DeleteBucket')`", (2, 2)
+    ),
+    "limits": Fact(
+        _of_record("limits"),
+        "what a statement limits a condition's key to, by whatever operator: `s.limits('aws:SourceArn')`",
+        (2, 2),
+        many=True,
+    ),
     "may": Fact(_may, "whether a role, or a function's role, may do something to a resource", (3, 3)),
     "rules_into": Fact(
         of_resource(network.rules_into),
@@ -479,7 +490,7 @@ FACTS: Mapping[str, Fact] = {
     "subnet_kind": Fact(
         of_resource(network.subnet_kind), "public, private or isolated, by the routes of a subnet"
     ),
-    "zone": Fact(of_resource(network.zone), "the availability zone of a subnet"),
+    "zone": Fact(of_resource(network.zone), "the availability zone of a subnet, or of what is in one"),
     "reaches": Fact(_reaches, "whether a resource or a range of addresses reaches another's port", (3, 3)),
     "alarms_on": Fact(
         of_resource(alarms.alarms_on),

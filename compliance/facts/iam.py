@@ -19,7 +19,17 @@ from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.facts.references import arn_of, denoted
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Text, Unknown, Value, show, to_list, why_unknown
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    parts_of,
+    show,
+    to_list,
+    why_unknown,
+)
 from compliance.template.schemas import cfn_data
 from compliance.template.source import decoded
 
@@ -255,8 +265,19 @@ def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _documents(item, f"{path}.{index}")
-    elif isinstance(value, str | Text) and path.endswith("PolicyDocument"):
+    elif value is not NO_VALUE and (
+        path.endswith("PolicyDocument") or (_POLICY.search(path) and _may_be_json(value))
+    ):
         yield path, value
+
+
+# The properties that hold a policy about the resource itself, as an object or as text.
+_POLICY = re.compile(r"(^|\.)(Access|Key|Resource|FileSystem)?(Policy|PolicyText|Policies)$")
+
+
+def _may_be_json(value: Value) -> bool:
+    first = parts_of(value)[0]
+    return not isinstance(first, str) or first.lstrip().startswith("{")
 
 
 def invoking(assembly: Assembly, *functions: Resource) -> Iterator[Statement]:

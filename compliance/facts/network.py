@@ -29,6 +29,7 @@ from compliance.template.intrinsics import (
 )
 
 GROUP, SUBNET = "AWS::EC2::SecurityGroup", "AWS::EC2::Subnet"
+ZONES = ("AvailabilityZone", "AvailabilityZoneId")
 # What a resource has its groups and subnets by, where it does not name them itself.
 BY_OTHERS = (
     "AWS::EC2::LaunchTemplate",
@@ -287,12 +288,14 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
 
 
 def zone(assembly: Assembly, subnet: Resource) -> str:
-    """The availability zone of a subnet, by its name or id, or by its number among the region's.
+    """The availability zone of a subnet or of what is in one, by its name, id or number among the region's.
 
     Raises Undecided where it is not known, or where numbers and names stand side by side.
     """
     forms = assembly.cached(_zones)
-    own = forms.get(subnet, Unknown(f"{subnet.logical_id} is no subnet"))
+    if subnet not in forms and (around := denoted(assembly, subnet.get("SubnetId"), SUBNET)):
+        return zone(assembly, around)
+    own = forms.get(subnet, Unknown(f"AWS chooses the zone of {subnet.logical_id}"))
     if isinstance(own, Unknown):
         raise Undecided(own.why)
     region = show(subnet.stack.pseudo("AWS::Region"))
@@ -304,7 +307,8 @@ def zone(assembly: Assembly, subnet: Resource) -> str:
 
 
 def _zones(assembly: Assembly) -> Mapping[Resource, str | int | Unknown]:
-    return {subnet: _zone(assembly, subnet) for subnet in assembly.resources(SUBNET)}
+    stated = (r for r in assembly.resources() if any(r.get(path) is not NO_VALUE for path in ZONES))
+    return {resource: _zone(assembly, resource) for resource in stated}
 
 
 def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
@@ -312,7 +316,7 @@ def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
     match subnet.raw.get("Properties", {}).get("AvailabilityZone"):
         case {"Fn::Select": [index, {"Fn::GetAZs": _}]} if isinstance(number := to_number(index), int):
             return number
-    for path in ("AvailabilityZone", "AvailabilityZoneId"):
+    for path in ZONES:
         value = subnet.get(path)
         if value is not NO_VALUE:
             return assembly.text(value) or Unknown(why_unknown(value) or f"the zone {show(value)}")

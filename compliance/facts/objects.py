@@ -92,6 +92,8 @@ class World:
         if isinstance(value, dict | list):
             return Node(self, resource, path, value)
         if isinstance(value, str | int | float | Ref | Pseudo | Text):
+            if resource.type.startswith("AWS::Route53") and path.endswith("Name"):
+                value = _without_dot(value)
             return Scalar(self, resource, path, value)
         return value
 
@@ -140,6 +142,12 @@ class World:
     @property
     def _types(self) -> tuple[str, ...]:
         return self.assembly.cached(_types)
+
+
+def _without_dot(name: Value) -> Value:
+    """A domain name without the dot that may end it."""
+    *parts, last = parts_of(name)
+    return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
 
 
 _PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
@@ -368,7 +376,12 @@ class Scalar(_Placed):
 
     def get(self, name: str) -> Any:
         opened = self._opened()
-        return super().get(name) if opened is None else opened.get(name)
+        if opened is not None:
+            return opened.get(name)
+        text = self.world.assembly.text(self.value) or ""
+        if text.startswith("arn:"):
+            raise Undecided(f"{text} is of none of these stacks: its {name} is not known")
+        raise Failed(f"{text} is a text, which has no {name}")
 
     def has(self, name: str) -> bool:
         opened = self._opened()

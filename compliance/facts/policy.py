@@ -12,10 +12,19 @@ from compliance.facts import iam
 from compliance.facts.authorization import Answer, may, policies_on
 from compliance.facts.patterns import covers_action
 from compliance.facts.references import arn_of, denoted, holder_of
-from compliance.facts.truth import Truth, some
+from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
 
+LIMITING = (
+    "StringEquals",
+    "StringEqualsIgnoreCase",
+    "StringLike",
+    "ArnEquals",
+    "ArnLike",
+    "Bool",
+    "IpAddress",
+)
 Texts = tuple[str | Unknown, ...]
 ROLE = "AWS::IAM::Role"
 TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
@@ -53,12 +62,32 @@ class PolicyStatement(msgspec.Struct, frozen=True):
 
     def allows(self, action: str) -> Truth:
         """Whether it allows an action, on whatever, under whatever conditions."""
-        if self.allow is not True:
-            return self.allow
+        return self._covers(action) if self.allow is True else self.allow
+
+    def denies(self, action: str) -> Truth:
+        """Whether it denies an action, on whatever, under whatever conditions."""
+        return self._covers(action) if self.allow is False else negated(self.allow)
+
+    def _covers(self, action: str) -> Truth:
         if self.not_actions:
             named = some(covers_action(a, action) if isinstance(a, str) else a for a in self.not_actions)
             return named if isinstance(named, Unknown) else not named
         return some(covers_action(a, action) if isinstance(a, str) else a for a in self.actions)
+
+    def limits(self, key: str) -> Texts | Unknown:
+        """The texts that a request's key must be one of, patterns as they are; none where it is not limited.
+
+        An operator that lets through who does not have the key (`...IfExists`, ForAllValues) limits nothing.
+        """
+        if isinstance(self.conditions, Unknown):
+            return self.conditions
+        found = [
+            values
+            for operator, tests in self.conditions.items()
+            for name, values in tests.items()
+            if name.lower() == key.lower() and operator.removeprefix("ForAnyValue:") in LIMITING
+        ]
+        return min(found, key=lambda texts: any(map(iam.is_pattern, texts)), default=())
 
     def show(self) -> str:
         actions = ", ".join(map(str, self.actions)) or "everything but " + ", ".join(

@@ -55,7 +55,7 @@ WANTED: Mapping[tuple[str, str], Forms] = {
     ("AWS::SQS::QueueInlinePolicy", "Queue"): URL,
     ("AWS::SQS::QueuePolicy", "Queues"): URL,
 }
-_WORDS = {"arn": "ARN", "url": "URL", "id": "id", "name": "name"}
+_WORDS = {"arn": "ARN", "url": "URL", "id": "id", "name": "name", "parts": "several parts in one text"}
 
 
 def wanted(type_: str, path: str) -> Forms:
@@ -163,7 +163,7 @@ def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resou
         name = rest[start:]
         of_types = (resource for resource in named.get(name, ()) if resource.type in types)
         fits = [resource for resource in of_types if _is_of(arn, resource, by_ref=name.startswith("${"))]
-        fits = [r for r in fits if not start or kind in r.type.rpartition("::")[2].lower()]
+        fits = [r for r in fits if not start or kind.removesuffix("s") in r.type.rpartition("::")[2].lower()]
         if fits:
             return fits[0] if len(fits) == 1 else None
     return None
@@ -176,10 +176,24 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
         if resource.type in FORMS:
             continue
         path = "Url" if resource.type == "AWS::IAM::OIDCProvider" else name_property(resource.type)
-        for name in {path and assembly.text(resource.get(path)), assembly.text(resource.ref)}:
+        names = {path and assembly.text(resource.get(path)), assembly.text(resource.ref)}
+        names |= {
+            assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)
+        }
+        for name in names:
             if name:  # an OIDC provider's is its address
                 found.setdefault(name.removeprefix("https://"), []).append(resource)
     return found
+
+
+@cache
+def _ids(type_: str) -> tuple[str, ...]:
+    """The attributes of a type that are names or ids of its resources."""
+    kinds = {name: schemas.gives(type_, name) for name in schemas.read_only(type_)}
+    own = (
+        name for name, kind in kinds.items() if kind and kind.type == type_ and kind.form in ("id", "name")
+    )
+    return tuple(sorted(name for name in own if "." not in name))
 
 
 def arn_of(resource: Resource) -> Ref:

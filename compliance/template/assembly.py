@@ -278,8 +278,15 @@ class Stack:
     def expand(self, ref: Ref) -> Value:
         return self.assembly.expand(ref)
 
-    def arn_pieces(self, ref: Ref) -> list[Value] | None:
+    def pieces(self, ref: Ref, delimiter: str) -> list[Value] | None:
         resource = self.assembly.resource(ref)
+        if (
+            resource and delimiter == "|" and ref.attribute is None
+        ):  # `Ref` of what several properties identify
+            parts = identifier(resource.type)
+            return [resource.stack.attribute(ref.logical_id, p) for p in parts] if len(parts) > 1 else None
+        if delimiter != ":":
+            return None
         kind = gives(resource.type, ref.attribute) if resource else None
         if resource is None or kind is None or kind.form != "arn":
             return None

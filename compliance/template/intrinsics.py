@@ -58,6 +58,12 @@ class Dynamic(Unknown, frozen=True):
     text: Any = ""
 
 
+class Pieces(Unknown, frozen=True):
+    """The pieces of an attribute, which only the deployment splits: `of` is it, as one text."""
+
+    of: Any = None
+
+
 Part = str | Ref | Pseudo | Unknown
 
 

@@ -19,6 +19,7 @@ from compliance.cel import patterns
 from compliance.template.intrinsics import (
     NO_VALUE,
     Part,
+    Pieces,
     Pseudo,
     Ref,
     Unknown,
@@ -64,8 +65,8 @@ class Scope(Protocol):
     def expand(self, ref: Ref) -> Value:
         """A reference as text, as far as the resource's physical name is known."""
 
-    def arn_pieces(self, ref: Ref) -> list[Value] | None:
-        """What stands between the colons of an ARN, as far as its resource tells; None where it is no ARN."""
+    def pieces(self, ref: Ref, delimiter: str) -> list[Value] | None:
+        """What stands between the delimiters of a reference, as far as its resource tells; None elsewhere."""
 
     def attribute(self, logical_id: str, attribute: str) -> Value:
         """An attribute of a resource: a Ref, or a nested stack's output."""
@@ -266,8 +267,11 @@ class Resolver:
             return None
         value = self.resolve(argument[1])
         pieces = self._pieces(argument[0], value)
-        if pieces is None and argument[0] == ":" and isinstance(value, Ref):
-            pieces = self._scope.arn_pieces(value)
+        if pieces is None and isinstance(value, Ref):
+            pieces = self._scope.pieces(value, argument[0])
+            if pieces is None:
+                own = _within(value, f"split({argument[0]!r})")
+                return Pieces(f"the parts of {show(value)}", of=own)
         if pieces is not None:
             return pieces
         unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
@@ -300,10 +304,13 @@ class Resolver:
         if not isinstance(argument, list) or len(argument) != 2:
             return None
         index, items = self.resolve(argument[0]), self.resolve(argument[1])
+        items = items.of if isinstance(items, Pieces) else items
         for value in (index, items):
             if isinstance(value, Unknown):
                 return value
         number = to_number(index)
+        if isinstance(items, Ref) and isinstance(number, int):
+            return _within(items, str(number))
         if not isinstance(items, list) or not isinstance(number, int):
             return None
         if (shifting := optional(items[: number + 1])) is not None:
@@ -505,6 +512,11 @@ _RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
         for name in ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not")
     },
 }
+
+
+def _within(ref: Ref, part: str) -> Ref:
+    """A part of what a reference gives, of which only the deployment knows what it says."""
+    return Ref(ref.stack, ref.logical_id, f"{ref.attribute or 'Ref'}.{part}", opaque=True)
 
 
 def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:

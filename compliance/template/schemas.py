@@ -375,6 +375,18 @@ def _stated(node: Node) -> Iterator[TextKind | None]:
         yield from _stated(node.to(reference))
 
 
+# What `Ref` gives where it is not what identifies the resource; `parts` are several texts in one: `a|b|c`.
+_REFS = {
+    "AWS::ECS::Service": "arn",
+    "AWS::Events::Rule": "name",
+    "AWS::WAFv2::IPSet": "parts",
+    "AWS::WAFv2::RegexPatternSet": "parts",
+    "AWS::WAFv2::RuleGroup": "parts",
+    "AWS::WAFv2::WebACL": "parts",
+}
+_ATTRIBUTE = re.compile(r"\w+(\.\w+)*")
+
+
 def gives(type_: str, attribute: str | None = None) -> TextKind | None:
     """The kind of text that `Ref` (no attribute) or an attribute of a resource is.
 
@@ -384,10 +396,14 @@ def gives(type_: str, attribute: str | None = None) -> TextKind | None:
     if not is_known(type_):
         return None
     if attribute is None:
+        if type_ in _REFS:
+            return TextKind(type_, _REFS[type_])
         ids = identifier(type_)
         if len(ids) != 1:
             return None
         attribute = ids[0]
+    elif _ATTRIBUTE.fullmatch(attribute) is None:
+        return None
     for node in find(type_, attribute, attributes=True).nodes:
         if (stated := set(_stated(node))) and stated != {None}:
             return stated.pop() if len(stated) == 1 else None

@@ -114,7 +114,10 @@ def test_names_and_identifiers() -> None:
         ("AWS::SNS::Topic", None, TextKind("AWS::SNS::Topic", "arn")),
         ("AWS::KMS::Key", None, TextKind("AWS::KMS::Key", "id")),
         ("AWS::S3::Bucket", "DomainName", None),
-        ("AWS::ECS::Service", None, None),
+        ("AWS::ECS::Service", None, TextKind("AWS::ECS::Service", "arn")),
+        ("AWS::Events::Rule", None, TextKind("AWS::Events::Rule", "name")),
+        ("AWS::WAFv2::WebACL", None, TextKind("AWS::WAFv2::WebACL", "parts")),
+        ("AWS::ApiGateway::Method", None, None),
         ("Custom::X", None, None),
     ],
 )

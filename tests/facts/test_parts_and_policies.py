@@ -1,0 +1,129 @@
+"""Parts of what the deployment knows, policies in every form, and what alarms and log groups are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from predicate import verdict
+
+TEMPLATE = """\
+Parameters:
+  Document: {Type: String}
+Resources:
+  One: {Type: AWS::EC2::VPCEndpoint, Properties: {VpcId: vpc-1, ServiceName: com.amazonaws.us-east-1.ssm, VpcEndpointType: Interface}}
+  Two: {Type: AWS::EC2::VPCEndpoint, Properties: {VpcId: vpc-1, ServiceName: com.amazonaws.us-east-1.s3}}
+  Record:
+    Type: AWS::Route53::RecordSet
+    Properties:
+      HostedZoneId: Z1
+      Name: ssm.us-east-1.amazonaws.com.
+      Type: A
+      AliasTarget: {DNSName: !Select [1, !Split [":", !Select [0, !GetAtt One.DnsEntries]]], HostedZoneId: !Select [0, !Split [":", !Select [0, !GetAtt One.DnsEntries]]]}
+  Firewall: {Type: AWS::WAFv2::WebACL, Properties: {Name: web, Scope: REGIONAL, DefaultAction: {Allow: {}}, VisibilityConfig: {CloudWatchMetricsEnabled: true, MetricName: web, SampledRequestsEnabled: false}}}
+  Blocked: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/WAFV2, MetricName: BlockedRequests, Dimensions: [{Name: WebACL, Value: !Select [0, !Split ["|", !Ref Firewall]]}, {Name: Rule, Value: ALL}, {Name: Region, Value: us-east-1}]}}
+  Allowed: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/WAFV2, MetricName: AllowedRequests, Dimensions: [{Name: WebACL, Value: !Ref Firewall}, {Name: Rule, Value: ALL}, {Name: Region, Value: us-east-1}]}}
+  Api: {Type: AWS::AppSync::GraphQLApi, Properties: {Name: members, AuthenticationType: AWS_IAM}}
+  Logs: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: !Sub "/aws/appsync/apis/${Api.ApiId}"}}
+  Guarded: {Type: AWS::WAFv2::WebACLAssociation, Properties: {ResourceArn: !Sub "arn:${AWS::Partition}:appsync:${AWS::Region}:${AWS::AccountId}:apis/${Api.ApiId}", WebACLArn: !GetAtt Firewall.Arn}}
+  Slow: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/AppSync, MetricName: Latency, Dimensions: [{Name: GraphQLAPIId, Value: !GetAtt Api.ApiId}]}}
+  Wrong: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/AppSync, MetricName: 5XXError, Dimensions: [{Name: GraphQLAPIId, Value: !Ref Api}]}}
+  Balancer: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer}
+  Broken: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/ApplicationELB, MetricName: HTTPCode_ELB_5XX_Count, Dimensions: [{Name: LoadBalancer, Value: !Ref Balancer}]}}
+  Busy: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/ApplicationELB, MetricName: RequestCount, Dimensions: [{Name: LoadBalancer, Value: !GetAtt Balancer.LoadBalancerFullName}]}}
+  Nightly: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: rate(1 day)}}
+  Missed: {Type: AWS::CloudWatch::Alarm, Properties: {Namespace: AWS/Events, MetricName: FailedInvocations, Dimensions: [{Name: RuleName, Value: !Ref Nightly}]}}
+  Vault: {Type: AWS::Backup::BackupVault, Properties: {BackupVaultName: main, AccessPolicy: '{"Statement": {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "backup:Delete*", "Resource": "*"}}'}}
+  Unseen: {Type: AWS::Backup::BackupVault, Properties: {BackupVaultName: other, AccessPolicy: !Ref Document}}
+  Bucket: {Type: AWS::S3::Bucket}
+  BucketPolicy: {Type: AWS::S3::BucketPolicy, Properties: {Bucket: !Ref Bucket, PolicyDocument: !Ref Document}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Statement:
+          - {Effect: Allow, Principal: {Service: a.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringLike: {"AWS:sourceaccount": "111122223333"}}}
+          - {Effect: Allow, Principal: {Service: b.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEqualsIfExists: {"aws:SourceAccount": "111122223333"}}}
+          - {Effect: Allow, Principal: {Service: c.amazonaws.com}, Action: "sts:AssumeRole", Condition: {ArnLike: {"aws:SourceArn": "arn:aws:s3:::*"}, ArnEquals: {"aws:SourceArn": "arn:aws:s3:::mine"}}}
+          - {Effect: Allow, Principal: {Service: d.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEquals: {"aws:SourceAccount": !Ref Document}}}
+  SubnetA: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [1, !GetAZs ""]}}
+  Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref SubnetA}}
+  Database: {Type: AWS::RDS::DBInstance, Properties: {AvailabilityZone: !Select [1, !GetAZs ""], DBInstanceClass: db.r7g.large}}
+  Stranger: {Type: AWS::DynamoDB::Table, Properties: {SSESpecification: {SSEEnabled: true, KMSMasterKeyId: "arn:aws:kms:us-east-1:111122223333:key/1"}}}
+"""  # noqa: E501
+NAMED = {
+    "one": "AWS::EC2::VPCEndpoint where self.logical_id == 'One'",
+    "two": "AWS::EC2::VPCEndpoint where self.logical_id == 'Two'",
+}
+
+
+def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
+    when = {"when": f"self.logical_id == '{name}'"} if name else {}
+    subjects = {
+        "asked": {"type": type_, "about": "asked", "many": True},
+        **{
+            key: {"type": text.split(" where ")[0], "about": key, "where": text.split(" where ")[1]}
+            for key, text in NAMED.items()
+        },
+    }
+    return verdict(folder, TEMPLATE, {"each": "asked", "that": that, **when}, subjects=subjects)
+
+
+@pytest.mark.parametrize(
+    ("type_", "that", "name"),
+    [
+        ("AWS::Route53::RecordSet", "refers(self.AliasTarget.DNSName, one)", None),
+        ("AWS::Route53::RecordSet", "!refers(self.AliasTarget.DNSName, two)", None),
+        ("AWS::Route53::RecordSet", "self.Name == 'ssm.us-east-1.amazonaws.com'", None),
+        ("AWS::Route53::RecordSet", "self.Name.endsWith('.amazonaws.com')", None),
+        ("AWS::EC2::VPCEndpoint", "self.VpcEndpointType == 'Gateway'", "Two"),
+        ("AWS::WAFv2::WebACL", "size(alarms_on(self, 'BlockedRequests')) == 1", None),
+        ("AWS::WAFv2::WebACL", "size(alarms_on(self, 'AllowedRequests')) == 0", None),
+        ("AWS::AppSync::GraphQLApi", "size(log_groups_of(self)) == 1", None),
+        ("AWS::AppSync::GraphQLApi", "size(alarms_on(self, 'Latency')) == 1", None),
+        ("AWS::AppSync::GraphQLApi", "size(alarms_on(self, '5XXError')) == 0", None),
+        (
+            "AWS::WAFv2::WebACLAssociation",
+            "target(self.ResourceArn).type == 'AWS::AppSync::GraphQLApi'",
+            None,
+        ),
+        ("AWS::ElasticLoadBalancingV2::LoadBalancer", "size(alarms_on(self)) == 1", None),
+        ("AWS::Events::Rule", "size(alarms_on(self)) == 1", None),
+        (
+            "AWS::Backup::BackupVault",
+            "statements(self).exists(s, s.denies('backup:DeleteRecoveryPoint'))",
+            "Vault",
+        ),
+        (
+            "AWS::Backup::BackupVault",
+            "statements(self).all(s, !s.allows('backup:DeleteRecoveryPoint'))",
+            "Vault",
+        ),
+        ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceAccount') == ['111122223333'])", None),
+        (
+            "AWS::IAM::Role",
+            "trust(self).all(s, s.limits('aws:SourceAccount') == [] || !('b.amazonaws.com' in s.principals))",
+            None,
+        ),
+        ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceArn') == ['arn:aws:s3:::mine'])", None),
+        ("AWS::EC2::NatGateway", "zone(self) == zone(self.SubnetId)", None),
+        ("AWS::RDS::DBInstance", "zone(self) != ''", None),
+    ],
+)
+def test_what_holds_and_its_opposite(tmp_path: Path, type_: str, that: str, name: str | None) -> None:
+    assert status(tmp_path, type_, that, name) == "pass"
+    assert status(tmp_path, type_, f"!({that})", name) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("type_", "that", "name"),
+    [
+        ("AWS::Route53::RecordSet", "self.AliasTarget.HostedZoneId == 'Z2'", None),
+        ("AWS::Backup::BackupVault", "statements(self).all(s, !s.allow)", "Unseen"),
+        ("AWS::S3::Bucket", "statements(self).all(s, !s.allow)", None),
+        ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceAccount') == ['999999999999'])", None),
+        ("AWS::DynamoDB::Table", "key_of(self).EnableKeyRotation", None),
+    ],
+)
+def test_what_nobody_can_see_is_not_assessed(tmp_path: Path, type_: str, that: str, name: str | None) -> None:
+    assert status(tmp_path, type_, that, name) == "not_assessed"
