@@ -448,7 +448,7 @@ FACTS: Mapping[str, Fact] = {
     ),
     "statements": Fact(
         of_resource(policy.statements),
-        "the statements of a role's policies, or of the policies on a resource",
+        "the statements of the policies of a role, user or group, of a policy, or of those on a resource",
         gives=policy.PolicyStatement,
         many=True,
     ),

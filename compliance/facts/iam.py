@@ -33,7 +33,7 @@ from compliance.template.intrinsics import (
 from compliance.template.schemas import cfn_data
 from compliance.template.source import decoded
 
-POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy")
+POLICIES = tuple(f"AWS::IAM::{name}Policy" for name in ("", "Managed", "Role", "User", "Group"))
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
 
 
@@ -69,7 +69,7 @@ def doubt(statement: Statement) -> str | None:
 
 
 def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
-    """What is attached to a role: inline, by policies of the stacks, and by managed policies of theirs."""
+    """What is attached to a role, user or group: inline, by policies of the stacks, by managed ones of theirs."""
     for index, policy in enumerate(to_list(role.get("Policies"))):
         if isinstance(policy, dict):
             document = policy.get("PolicyDocument", NO_VALUE)
@@ -80,48 +80,50 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
         yield _unknown(role, "Policies", role.get("Policies"))
     for policy in attached_policies(assembly, role):
         yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
-    for policy, name in assembly.cached(_attached_to_unknown):
-        yield _unknown(policy, "Roles", name)
+    for policy, name, kind in assembly.cached(_attached_to_unknown):
+        if role.type == kind:
+            yield _unknown(policy, f"{kind.rpartition('::')[2]}s", name)
 
 
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
-    """The policy resources that name the role, or that the role names."""
+    """The policy resources that name a role, user or group, or that it names."""
     by_role, by_text = assembly.cached(_policies)
     names = {assembly.text(role.ref), assembly.text(arn_of(role))}
     own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
-    found = [entry for name in names for entry in by_role.get(name, ())]
+    found = [entry for name in names for entry in by_role.get((role.type, name), ())]
     found += [entry for text in own for entry in by_text.get(text, ())]
     return (policy for _, policy in sorted(dict(found).items()))
 
 
-_Policies = Mapping[str | None, Sequence[tuple[int, Resource]]]
+_Policies = Mapping[Any, Sequence[tuple[int, Resource]]]
 
 
 def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
-    """The policies, numbered in their order: by the roles that they name, and by themselves."""
-    by_role: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
+    """The policies, numbered in their order: by type and name of whom they are attached to, and by themselves."""
+    by_role: dict[tuple[str, str | None], list[tuple[int, Resource]]] = defaultdict(list)
     by_text: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
     for entry in enumerate(assembly.resources(*POLICIES)):
-        for name in _attached_to(entry[1]):
-            by_role[assembly.text(name)].append(entry)
+        for kind, name in _attached_to(entry[1]):
+            by_role[kind, assembly.text(name)].append(entry)
         by_text[assembly.text(entry[1].ref)].append(entry)
     return by_role, by_text
 
 
-def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value]]:
-    """Policies with what they name of which only the deployment knows whether it is a certain role."""
+def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value, str]]:
+    """Policies with what they name of which only the deployment knows whom it means, and that one's type."""
     return [
-        (policy, name)
+        (policy, name, kind)
         for policy in assembly.resources(*POLICIES)
-        for name in _attached_to(policy)
+        for kind, name in _attached_to(policy)
         if assembly.text(name) is None
     ]
 
 
-def _attached_to(policy: Resource) -> Iterator[Value]:
-    """The roles that a policy names."""
-    for path in ("Roles", "RoleName"):
-        yield from to_list(policy.get(path))
+def _attached_to(policy: Resource) -> Iterator[tuple[str, Value]]:
+    """The types and names of whom a policy is attached to."""
+    for word in ("Role", "User", "Group"):
+        for path in (f"{word}s", f"{word}Name"):
+            yield from ((f"AWS::IAM::{word}", name) for name in to_list(policy.get(path)))
 
 
 def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:

@@ -221,7 +221,10 @@ class Node(_Placed):
             raise Failed(f"{self.path} is a list, which has no {name}")
         if name not in self.value:
             return self.world.unstated(self.resource, f"{self.path}.{name}".lstrip("."))
-        return self._child(name, self.value[name])
+        found = self.value[name]
+        if name == "Statement" and isinstance(found, dict) and "Effect" in found:
+            found = [found]  # a policy's only one need not be a list
+        return self._child(name, found)
 
     def has(self, name: str) -> bool:
         return _stated(self.world, self.resource, f"{self.path}.{name}".lstrip("."), self.get_raw(name))

@@ -16,6 +16,13 @@ from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
 
+# Policies of what may be done, by whomever they are attached to.
+WITHOUT_PRINCIPALS = {
+    **dict.fromkeys((*iam.POLICIES, "AWS::IoT::Policy"), "PolicyDocument"),
+    "AWS::Organizations::Policy": "Content",
+    "AWS::SSO::PermissionSet": "InlinePolicy",
+}
+# Operators that let through none but who has one of the values.
 LIMITING = (
     "StringEquals",
     "StringEqualsIgnoreCase",
@@ -27,6 +34,7 @@ LIMITING = (
 )
 Texts = tuple[str | Unknown, ...]
 ROLE = "AWS::IAM::Role"
+HOLDERS = (ROLE, "AWS::IAM::User", "AWS::IAM::Group")
 TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 
 
@@ -99,15 +107,12 @@ class PolicyStatement(msgspec.Struct, frozen=True):
 
 
 def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
-    """The statements of a role's policies, or of a policy; of anything else, of the policies on it."""
-    if resource.type == ROLE:
+    """The statements of the policies of a role, user or group, or of a policy; else of the policies on it."""
+    if resource.type in HOLDERS:
         found = (*iam.role_statements(assembly, resource), *_without_bounds(assembly, resource))
         return [_read(statement) for statement in found]
-    if resource.type in iam.POLICIES:
-        return [
-            _read(s)
-            for s in iam.statements(assembly, resource, resource.get("PolicyDocument"), "PolicyDocument")
-        ]
+    if path := WITHOUT_PRINCIPALS.get(resource.type):
+        return [_read(s) for s in iam.statements(assembly, resource, resource.get(path), path)]
     return [_read(statement) for statement in policies_on(assembly, resource)]
 
 

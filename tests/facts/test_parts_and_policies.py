@@ -49,6 +49,11 @@ Resources:
   SubnetA: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [1, !GetAZs ""]}}
   Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref SubnetA}}
   Database: {Type: AWS::RDS::DBInstance, Properties: {AvailabilityZone: !Select [1, !GetAZs ""], DBInstanceClass: db.r7g.large}}
+  User: {Type: AWS::IAM::User, Properties: {Policies: [{PolicyName: a, PolicyDocument: {Statement: {Effect: Allow, Action: s3:Get*, Resource: "*"}}}]}}
+  Group: {Type: AWS::IAM::Group}
+  Strangers: {Type: AWS::IAM::Group, Properties: {GroupName: strangers}}
+  Policy: {Type: AWS::IAM::Policy, Properties: {PolicyName: p, Users: [!Ref User], Groups: [!Ref Group], PolicyDocument: {Statement: {Effect: Allow, Action: iam:PassRole, Resource: "*"}}}}
+  Device: {Type: AWS::IoT::Policy, Properties: {PolicyDocument: '{"Statement": {"Effect": "Allow", "Action": "iot:*", "Resource": "*"}}'}}
   Stranger: {Type: AWS::DynamoDB::Table, Properties: {SSESpecification: {SSEEnabled: true, KMSMasterKeyId: "arn:aws:kms:us-east-1:111122223333:key/1"}}}
 """  # noqa: E501
 NAMED = {
@@ -106,6 +111,11 @@ def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
             None,
         ),
         ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceArn') == ['arn:aws:s3:::mine'])", None),
+        ("AWS::IAM::User", "size(statements(self)) == 2", None),
+        ("AWS::IAM::Group", "statements(self).exists(s, s.allows('iam:PassRole'))", "Group"),
+        ("AWS::IAM::Group", "size(statements(self)) == 0", "Strangers"),
+        ("AWS::IoT::Policy", "statements(self).exists(s, s.allows('iot:Publish'))", None),
+        ("AWS::IAM::Policy", "self.PolicyDocument.Statement.all(s, s.Effect == 'Allow')", None),
         ("AWS::EC2::NatGateway", "zone(self) == zone(self.SubnetId)", None),
         ("AWS::RDS::DBInstance", "zone(self) != ''", None),
     ],
