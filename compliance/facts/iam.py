@@ -69,7 +69,7 @@ def doubt(statement: Statement) -> str | None:
 
 
 def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
-    """What is attached to a role, user or group: inline, by policies of the stacks, by managed ones of theirs."""
+    """What is attached to a role, user or group: inline, and by policies of the stacks, managed ones too."""
     for index, policy in enumerate(to_list(role.get("Policies"))):
         if isinstance(policy, dict):
             document = policy.get("PolicyDocument", NO_VALUE)
@@ -99,7 +99,7 @@ _Policies = Mapping[Any, Sequence[tuple[int, Resource]]]
 
 
 def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
-    """The policies, numbered in their order: by type and name of whom they are attached to, and by themselves."""
+    """The policies, numbered in their order: by type and name of who has them, and by themselves."""
     by_role: dict[tuple[str, str | None], list[tuple[int, Resource]]] = defaultdict(list)
     by_text: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
     for entry in enumerate(assembly.resources(*POLICIES)):

@@ -17,7 +17,7 @@ import msgspec
 from compliance.cel import Failed, Host, did_you_mean
 from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.json_text import parsed
-from compliance.facts.open_texts import TESTS, may_be_equal, samples
+from compliance.facts.open_texts import TESTS, bound, may_be_equal, samples, without_dot
 from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -93,7 +93,7 @@ class World:
             return Node(self, resource, path, value)
         if isinstance(value, str | int | float | Ref | Pseudo | Text):
             if resource.type.startswith("AWS::Route53") and path.endswith("Name"):
-                value = _without_dot(value)
+                value = without_dot(value)
             return Scalar(self, resource, path, value)
         return value
 
@@ -122,7 +122,7 @@ class World:
         """An item of a fact's list: what is unknown stays one of them."""
         if isinstance(item, Unknown):
             return Undecided(item.why)
-        return self.fact(_bound(item) if isinstance(item, str) else item, resource, path)
+        return self.fact(bound(item) if isinstance(item, str) else item, resource, path)
 
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value is: by reference, or by its name, URL or ARN written out."""
@@ -142,12 +142,6 @@ class World:
     @property
     def _types(self) -> tuple[str, ...]:
         return self.assembly.cached(_types)
-
-
-def _without_dot(name: Value) -> Value:
-    """A domain name without the dot that may end it."""
-    *parts, last = parts_of(name)
-    return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
 
 
 _PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")

@@ -103,3 +103,9 @@ def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
         case Ref(opaque=opaque):
             return (*_MADE_UP, *pieces) if opaque else _MADE_UP
     return (str(part),)
+
+
+def without_dot(name: Value) -> Value:
+    """A domain name without the dot that may end it."""
+    *parts, last = parts_of(name)
+    return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
