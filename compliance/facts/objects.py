@@ -7,7 +7,6 @@ equals null, and has no items.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -142,15 +141,6 @@ class World:
     @property
     def _types(self) -> tuple[str, ...]:
         return self.assembly.cached(_types)
-
-
-_PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
-
-
-def _bound(text: str) -> Value:
-    """A fact's text, with what the deployment binds (an account, a region) in the place of placeholders."""
-    pieces = _PLACEHOLDER.split(text)
-    return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
 
 def _types(assembly: Assembly) -> tuple[str, ...]:

@@ -109,3 +109,12 @@ def without_dot(name: Value) -> Value:
     """A domain name without the dot that may end it."""
     *parts, last = parts_of(name)
     return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
+
+
+_PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
+
+
+def bound(text: str) -> Value:
+    """A fact's text, with what the deployment binds (an account, a region) in the place of placeholders."""
+    pieces = _PLACEHOLDER.split(text)
+    return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
