@@ -12,7 +12,8 @@ from typing import Any
 from compliance.document import requirements as document
 from compliance.document.requirements import Document
 from compliance.facts.subjects import find
-from compliance.handlers.runs import Handlers, start
+from compliance.handlers.runs import Handlers, Plan, Ran, start
+from compliance.handlers.targets import NotRun, Target
 from compliance.model import Status, Verdict
 from compliance.rules import Case, Rule, bind
 from compliance.rules.handlers import planned
@@ -104,7 +105,6 @@ def _table(name: str, keys: Sequence[tuple[str, str]], **more: Any) -> Any:
 
 
 _folder = tempfile.TemporaryDirectory(prefix="judged-")  # goes with the process
-CACHE = Path(_folder.name, "cache")
 
 
 def folder() -> Path:
@@ -112,11 +112,20 @@ def folder() -> Path:
 
 
 Started = Callable[[Sequence[Rule], Callable[[Rule], Case]], Handlers]
+_ran: dict[str, Ran | NotRun] = {}
 
 
 def started(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Handlers:
     """The right handler beside the one that is judged is the same in most tests: it runs once a process."""
-    return start(planned(rules, case_of), cache=CACHE)
+    plans = planned(rules, case_of)
+    runs = start({function: plan for function, plan in plans.items() if plan.signature not in _ran})
+    found = {function: _ran.get(plan.signature) or runs.of(function) for function, plan in plans.items()}
+    _ran.update({plan.signature: found[function] for function, plan in plans.items() if _is_ours(plan)})
+    return Handlers(found)
+
+
+def _is_ours(plan: Plan) -> bool:
+    return isinstance(plan.target, Target) and plan.target.program.code in map(code_of, FOLDERS)
 
 
 def cases(
@@ -127,7 +136,7 @@ def cases(
     handlers: Started = started,
 ) -> list[tuple[Rule, Case]]:
     """Every rule with its case, the handlers running."""
-    path = folder() / f"{len(list(folder().iterdir()))}.template.json"
+    path = Path(tempfile.mkdtemp(dir=folder()), "pipeline.template.json")
     path.write_text(json.dumps(made), encoding="utf-8")
     assembly = load_template(path, region="us-east-1")
     assembly.assets = dict(assets or {})

@@ -60,6 +60,30 @@ PIPE = Template(
 )
 NESTED = Template("Pipe/Nested", {"Resources": {"Bucket": BUCKET, "Custom": {"Type": "Custom::Thing"}}})
 
+# What would silence them, and does not.
+SILENCED = {
+    "Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W2001", "W2531"]}}},
+    "Parameters": {"Other": {"Type": "String"}},
+    "Resources": {
+        "Queue": QUEUE
+        | {
+            "Metadata": {
+                "aws:cdk:path": "Pipe/Queue/Resource",
+                "checkov": {"skip": [{"id": "CKV_AWS_27", "comment": "no"}]},
+                "cdk_nag": {"rules_to_suppress": [{"id": "AwsSolutions-SQS4", "reason": "no"}]},
+            }
+        },
+        "Bucket": BUCKET
+        | {
+            "Properties": {"Tags": [{"Key": "a", "Value": "checkov:skip=CKV_AWS_18:because of a text"}]},
+            "Metadata": {"bridgecrew": {"skip": [{"id": "CKV_AWS_21", "comment": "no"}]}},
+        },
+        "Role": PIPE.body["Resources"]["Role"],
+        "Fn": function("nodejs20.x")
+        | {"Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W2531", "E"]}}}},
+    },
+}
+
 
 def scan(*templates: Template, names: Sequence[str] = SCANNERS, **options: object) -> dict[str, ScannerRun]:
     with Scanners(names, **options) as running:  # type: ignore[arg-type]
@@ -67,16 +91,25 @@ def scan(*templates: Template, names: Sequence[str] = SCANNERS, **options: objec
         return {run.name: run for run in running.runs()}
 
 
-def rules(findings: Sequence[Finding], logical_id: str | None = None) -> set[str]:
-    return {f.rule for f in findings if logical_id in (None, f.logical_id)}
+def rules(findings: Sequence[Finding], logical_id: str | None = None, stack: str | None = None) -> set[str]:
+    return {f.rule for f in findings if logical_id in (None, f.logical_id) and stack in (None, f.stack)}
 
 
 # What they find, and where
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, ScannerRun]:
-    return scan(PIPE, NESTED)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ScannerRun]:
+    """All of them on three templates at once, in surroundings whose settings would silence them."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".checkov.yaml").write_text("skip-check: [CKV_AWS_27]")
+    (home / ".cfnlintrc").write_text("ignore_checks: [W2001]")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(home)
+        patched.setenv("HOME", str(home))
+        patched.setenv("CKV_SKIP_CHECK", "CKV_AWS_27")
+        patched.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        return scan(PIPE, NESTED, Template("Silenced", SILENCED))
 
 
 def test_all_three_run_and_prove_it(runs):
@@ -88,7 +121,7 @@ def test_all_three_run_and_prove_it(runs):
 
 
 def test_cdk_nag_finds_by_whole_id_with_place_severity_and_link(runs):
-    found = {f.rule: f for f in runs["cdk-nag"].findings if f.logical_id == "Queue"}
+    found = {f.rule: f for f in runs["cdk-nag"].findings if (f.stack, f.logical_id) == ("Pipe", "Queue")}
     assert found.keys() >= {"AwsSolutions-SQS3", "AwsSolutions-SQS4", "Serverless-SQSRedrivePolicy"}
     finding = found["AwsSolutions-SQS4"]
     assert (finding.stack, finding.construct_path) == ("Pipe", "Pipe/Queue/Resource")
@@ -100,22 +133,23 @@ def test_cdk_nag_finds_by_whole_id_with_place_severity_and_link(runs):
 
 def test_what_the_audit_knows_of_a_place_comes_back_with_the_finding(runs):
     for run in runs.values():
-        places = {(f.construct_path, f.source) for f in run.findings if f.logical_id == "Fn"}
+        ours = [f for f in run.findings if (f.stack, f.logical_id) == ("Pipe", "Fn")]
+        places = {(f.construct_path, f.source) for f in ours}
         assert places == {("Pipe/Fn/Resource", "stacks/pipe.py:12")}
 
 
 def test_checkov_finds_in_every_template(runs):
     findings = runs["checkov"].findings
-    assert "CKV_AWS_27" in rules(findings, "Queue")
-    assert "CKV_AWS_18" in rules(findings, "Bucket")
-    assert {f.stack for f in findings} == {"Pipe", "Pipe/Nested"}
+    assert "CKV_AWS_27" in rules(findings, "Queue", "Pipe")
+    assert "CKV_AWS_18" in rules(findings, "Bucket", "Pipe/Nested")
+    assert {f.stack for f in findings} == {"Pipe", "Pipe/Nested", "Silenced"}
     assert all(f.link and f.severity for f in findings)
 
 
 def test_cfn_lint_finds_by_resource_and_by_template(runs):
     findings = runs["cfn-lint"].findings
-    assert "W2531" in rules(findings, "Fn")
-    (unused,) = (f for f in findings if f.rule == "W2001")
+    assert "W2531" in rules(findings, "Fn", "Pipe")
+    (unused,) = (f for f in findings if f.rule == "W2001" and f.stack == "Pipe")
     assert (unused.stack, unused.logical_id, unused.construct_path) == ("Pipe", None, None)
 
 
@@ -158,36 +192,11 @@ def test_the_audit_s_day_is_cfn_lint_s_day():
 # What is audited can't silence them
 
 
-SILENCED = {
-    "Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W2001", "W2531"]}}},
-    "Parameters": {"Other": {"Type": "String"}},
-    "Resources": {
-        "Queue": QUEUE
-        | {
-            "Metadata": {
-                "aws:cdk:path": "Pipe/Queue/Resource",
-                "checkov": {"skip": [{"id": "CKV_AWS_27", "comment": "no"}]},
-                "cdk_nag": {"rules_to_suppress": [{"id": "AwsSolutions-SQS4", "reason": "no"}]},
-            }
-        },
-        "Bucket": BUCKET
-        | {
-            "Properties": {"Tags": [{"Key": "a", "Value": "checkov:skip=CKV_AWS_18:because of a text"}]},
-            "Metadata": {"bridgecrew": {"skip": [{"id": "CKV_AWS_21", "comment": "no"}]}},
-        },
-        "Role": PIPE.body["Resources"]["Role"],
-        "Fn": function("nodejs20.x")
-        | {"Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W2531", "E"]}}}},
-    },
-}
-
-
-def test_suppressions_in_a_template_suppress_nothing():
-    runs = scan(Template("Pipe", SILENCED))
-    assert rules(runs["cdk-nag"].findings, "Queue") >= {"AwsSolutions-SQS4"}
-    assert rules(runs["checkov"].findings, "Queue") >= {"CKV_AWS_27"}
-    assert rules(runs["checkov"].findings, "Bucket") >= {"CKV_AWS_18", "CKV_AWS_21"}
-    assert rules(runs["cfn-lint"].findings) >= {"W2001", "W2531"}
+def test_suppressions_in_a_template_suppress_nothing(runs):
+    assert rules(runs["cdk-nag"].findings, "Queue", "Silenced") >= {"AwsSolutions-SQS4"}
+    assert rules(runs["checkov"].findings, "Queue", "Silenced") >= {"CKV_AWS_27"}
+    assert rules(runs["checkov"].findings, "Bucket", "Silenced") >= {"CKV_AWS_18", "CKV_AWS_21"}
+    assert rules(runs["cfn-lint"].findings, stack="Silenced") >= {"W2001", "W2531"}
 
 
 def test_a_suppression_that_gets_through_to_checkov_stays_open(monkeypatch):
@@ -204,16 +213,9 @@ def test_stripping_leaves_all_else_as_it_is():
     assert "checkov" in SILENCED["Resources"]["Queue"]["Metadata"], "the audit's own copy is not touched"
 
 
-def test_settings_of_the_surroundings_change_nothing(monkeypatch, tmp_path):
-    (tmp_path / ".checkov.yaml").write_text("skip-check: [CKV_AWS_27]")
-    (tmp_path / ".cfnlintrc").write_text("ignore_checks: [W2001]")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("CKV_SKIP_CHECK", "CKV_AWS_27")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    runs = scan(PIPE, names=["checkov", "cfn-lint"])
-    assert "CKV_AWS_27" in rules(runs["checkov"].findings)
-    assert "W2001" in rules(runs["cfn-lint"].findings)
+def test_settings_of_the_surroundings_change_nothing(runs):
+    assert "CKV_AWS_27" in rules(runs["checkov"].findings, stack="Pipe")
+    assert "W2001" in rules(runs["cfn-lint"].findings, stack="Pipe")
 
 
 # A scanner that could not run is never a pass
