@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +139,6 @@ def assembly_files() -> dict[str, Any]:
         },
         "assembly-Prod/S.template.json": {"Resources": {"Q": QUEUE}},
     }
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
 
 
 def running(group: int) -> list[int]:

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from inputs import assembly_files, running, wait_for, write
+from inputs import assembly_files, running, write
 from msgspec.structs import replace
+from patience import limit, until
 
 from compliance import auditing, fleet
 from compliance.cli import main
@@ -299,7 +300,7 @@ def deadly(job: Job) -> Row | None:
     path = Path(job.input.place)
     if "poison" in path.name:
         for other in path.parent.glob("once*.json"):  # which else would be begun again before it has died
-            wait_for(other.with_suffix(".mark").exists)
+            until(other.with_suffix(".mark").exists)
         os.kill(os.getpid(), signal.SIGKILL)
     if "once" in path.name and not (mark := path.with_suffix(".mark")).exists():
         mark.touch()
@@ -348,7 +349,7 @@ def patient(job: Job) -> Row | None:
     mark = Path(job.input.place)
     mark.with_suffix(".begun").touch()
     try:
-        time.sleep(90)
+        time.sleep(limit(90))
     finally:
         time.sleep(1 if "slow" in mark.name else 0)  # the quick one's end must not cut it short
         mark.with_suffix(".cleaned").touch()
@@ -363,14 +364,14 @@ def test_what_an_interrupted_audit_had_begun_is_cleaned_up(tmp_path: Path) -> No
         with workers.processes(2, patient) as submit:
             for job in jobs:
                 submit(job)
-            wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2, 60)
+            until(lambda: len(list(tmp_path.glob("*.begun"))) == 2)
             raise KeyboardInterrupt
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert len(list(tmp_path.glob("*.cleaned"))) == 2
-    assert time.monotonic() - began < 80, "nobody waited for the end of it"
+    assert time.monotonic() - began < limit(80), "nobody waited for the end of it"
 
 
 def sluggish(job: Job) -> Row | None:
@@ -402,17 +403,17 @@ def test_interrupted_it_ends_at_once_and_goes_on_where_it_was(
         text=True,
         start_new_session=True,
     ) as process:
-        wait_for(lambda: rows.exists() and rows.read_bytes().count(b"\n") >= 3, 60)
+        until(lambda: rows.exists() and rows.read_bytes().count(b"\n") >= 3)
         if number is signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.kill()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=limit(30))
     assert process.returncode == code
     assert out == ""
     if number is signal.SIGINT:
         assert re.fullmatch(r"interrupted: \d+ of 30 judged; --resume goes on from there\n+", err)
-    wait_for(lambda: not running(process.pid))
+    until(lambda: not running(process.pid))
     assert 3 <= len(lines(rows)) < len(wanted)
     again = subprocess.run(
         [sys.executable, "-m", "compliance.cli", *arguments, "--resume"], capture_output=True, text=True
@@ -454,7 +455,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     try:
         workers = [start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)]
         started += workers
-        wait_for(lambda: address_in(known), 60)
+        until(lambda: address_in(known))
         yield address_in(known), workers
     finally:
         for process in started:
@@ -478,7 +479,7 @@ def test_a_cluster_loses_a_worker_and_no_input(
     from distributed import Client
 
     with Client(address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=limit(60))
     with fleet.scheduler(address) as executor:
         judged = run([folder], RULES, executor=executor, output=rows, progress=kill)
     assert left == [35]

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import limit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -91,11 +92,11 @@ def test_what_is_a_fault(code: int, stderr: str, fault: str) -> None:
 
 def test_what_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "LIMIT", 1)
-    monkeypatch.setattr("compliance.cli.main.main", lambda **_: time.sleep(30))
+    monkeypatch.setattr("compliance.cli.main.main", lambda **_: time.sleep(3600))
     start = time.monotonic()
     code, _, line, _ = foreign.call("audit")
     assert (code, line) == (124, "not done after 1 s")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < limit(10)
 
 
 def test_a_draft_that_is_not_met_is_a_fault(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from inputs import DOCUMENT, stack_artifact, write
+from patience import limit
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sys.executable).parent
@@ -71,7 +72,7 @@ def test_the_hook_judges_an_app_in_its_own_environment(app: Path, tmp_path: Path
         command = [scripts / "pre-commit", "try-repo", hooks, "compliance-audit", "--all-files"]
         variables = {**os.environ, **home}
         return subprocess.run(
-            command, cwd=app, env=variables, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=app, env=variables, capture_output=True, text=True, timeout=limit(120), check=False
         )
 
     green = run()
@@ -128,7 +129,9 @@ def audit_step(app: Path, folder: Path, **inputs: str) -> subprocess.CompletedPr
     }
     script = STEPS["Audit"]["run"]
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=variables, capture_output=True, text=True, timeout=limit(120), check=False
+    )
 
 
 def test_the_actions_audit_says_what_is_wrong_and_writes_all_reports(app: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from inputs import DOCUMENT, stack_artifact, write
+from patience import limit, until
 
 from compliance.auditing import Options
 from compliance.cli import main
@@ -33,8 +33,6 @@ from compliance.model import (
     Verdict,
 )
 from compliance.reports.text import fresh
-
-LIMIT = 120  # seconds: a loaded machine takes its time
 
 
 def template(**properties: object) -> dict[str, Any]:
@@ -69,23 +67,21 @@ class Watched:
     def shown(self) -> str:
         text = ""
         while True:
-            line = self._lines.get(timeout=LIMIT)
+            line = self._lines.get(timeout=limit(60))
             if "watching for changes" in line or line == "it ended\n":
                 return text
             text += line
 
     def interrupted(self) -> int:
         os.killpg(self.process.pid, signal.SIGINT)  # as a terminal's Ctrl-C
-        return self.process.wait(LIMIT)
+        return self.process.wait(limit(60))
 
     def alone(self) -> bool:
-        """Whether no process of its session is left, or is about to end."""
-        for _ in range(10 * LIMIT):
-            try:
-                os.killpg(self.process.pid, 0)
-            except ProcessLookupError:
-                return True
-            time.sleep(0.1)
+        """Whether no process of its session is left."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
         return False
 
 
@@ -101,7 +97,7 @@ def watched(folder: Path) -> Iterator[Watched]:
     yield made
     if made.process.poll() is None:
         os.killpg(made.process.pid, signal.SIGKILL)
-    made.process.wait(LIMIT)
+    made.process.wait(limit(60))
 
 
 def test_a_change_is_audited_and_only_what_it_changed_is_shown(folder: Path, watched: Watched) -> None:
@@ -116,7 +112,8 @@ def test_a_change_is_audited_and_only_what_it_changed_is_shown(folder: Path, wat
     assert watched.shown() == "RED  0/1 requirements, 1/1 hardening, nothing changed\n"
     write(folder, {"t.json": template()})
     assert watched.shown() == "FUN-01 met now\nGREEN  1/1 requirements, 1/1 hardening\n"
-    assert (watched.interrupted(), watched.alone()) == (130, True)
+    assert watched.interrupted() == 130
+    until(watched.alone, what="the end of what it started")
 
 
 def test_what_is_broken_is_said_and_ends_nothing(folder: Path, watched: Watched) -> None:
@@ -140,7 +137,8 @@ def test_an_app_that_fails_is_audited_again_once_it_is_mended(folder: Path) -> N
         assert "RED  0/1 requirements" in watched.shown()
         write(folder / "made", {"S.template.json": template()})
         assert watched.shown().startswith("FUN-01 met now\n")
-        assert (watched.interrupted(), watched.alone()) == (130, True)
+        assert watched.interrupted() == 130
+        until(watched.alone, what="the end of what it started")
     finally:
         if watched.process.poll() is None:
             os.killpg(watched.process.pid, signal.SIGKILL)

@@ -10,7 +10,9 @@ import pytest
 
 pytest.register_assert_rewrite("emulator.behaviour", "emulator.ministack", "emulator.pipeline")
 
-from emulator.ministack import ACCOUNT, REGION, Attested, Emulator, emulator, until, why_not  # noqa: E402
+from patience import until  # noqa: E402
+
+from emulator.ministack import ACCOUNT, REGION, Attested, Emulator, emulator, why_not  # noqa: E402
 from emulator.pipeline import Pipeline  # noqa: E402
 
 

@@ -13,9 +13,10 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import click
+from patience import until
 
 from compliance.commands.common import say
-from emulator.ministack import ADDRESS, Emulator, emulator, until, why_not
+from emulator.ministack import ADDRESS, Emulator, emulator, why_not
 from emulator.pipeline import Pipeline, key_of
 
 SHOWN = ("auditId", "timestamp", "failureType", "condition", "approximateInvokeCount", "functionArn")

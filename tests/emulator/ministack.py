@@ -15,18 +15,18 @@ import ssl
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import Any
 from urllib.error import URLError
 
 import boto3
 import npm
 from botocore.config import Config
+from patience import limit, until
 
 from compliance.template.host import bundled_node
 
@@ -49,8 +49,6 @@ wait "$child"
 kill -KILL 0
 """
 
-T = TypeVar("T")
-
 
 def why_not() -> str | None:
     """Why the emulator can't run here; None: it can."""
@@ -61,15 +59,6 @@ def why_not() -> str | None:
     if bundled_node() is None:
         return "there is no Node.js 24 from PyPI"
     return None
-
-
-def until(answer: Callable[[], T], *, seconds: float = 90.0, what: str = "it", pause: float = 0.1) -> T:
-    """The first answer that is true. Raises AssertionError, with the last one, when the time is over."""
-    end = monotonic() + seconds
-    while not (found := answer()):
-        assert monotonic() < end, f"{what}: not in {seconds:g} s; the last answer was {found!r}"
-        sleep(pause)
-    return found
 
 
 @dataclass
@@ -204,7 +193,7 @@ class Emulator:
         assert self._process.stdin
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=STOP_SECONDS)
+            self._process.wait(timeout=limit(STOP_SECONDS))
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -282,7 +271,7 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=seconds)
+            process.wait(timeout=seconds and limit(seconds))
 
 
 def cdk_cli() -> list[str]:

@@ -10,7 +10,9 @@ from datetime import UTC
 from functools import cached_property
 from typing import Any
 
-from emulator.ministack import Emulator, until
+from patience import until
+
+from emulator.ministack import Emulator
 from emulator.stream import Poller
 
 JSON = Any

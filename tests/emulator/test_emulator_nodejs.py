@@ -7,9 +7,10 @@ import re
 from collections import Counter
 
 import pytest
+from patience import until
 
 from emulator import behaviour, demo
-from emulator.ministack import Emulator, until
+from emulator.ministack import Emulator
 from emulator.pipeline import Pipeline, id_of, key_of
 
 HANDLERS = "nodejs"

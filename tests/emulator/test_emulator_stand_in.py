@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
 from emulator import ministack
-from emulator.ministack import emulator, until, why_not
+from emulator.ministack import emulator, why_not
 from emulator.stream import Poller
 
 JSON = Any

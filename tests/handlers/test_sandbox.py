@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import limit
 
 from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Program
 from compliance.handlers.sandbox.run import execute
@@ -60,7 +61,7 @@ def test_hostile(
         attempt.get("runtime", RUNTIME[language]),
         limits=Limits(seconds=seconds, cpu=seconds, memory=attempt.get("memory", 256), output=256),
     )
-    assert time.monotonic() - began < seconds + 1.5
+    assert time.monotonic() - began < seconds + limit(1.5)
     assert [path.name for path in code.iterdir()] in (["index.js"], ["index.py"])
     check(attempt, execution)
 
@@ -345,12 +346,12 @@ def test_the_clock_is_shifted(language: str) -> None:
 
 
 def test_programs_run_side_by_side() -> None:
-    code = "exports.handler = () => new Promise((ok) => setTimeout(ok, 600));"
+    code = "exports.handler = () => new Promise((ok) => setTimeout(ok, 3000));"
     began = time.monotonic()
     with ThreadPoolExecutor(3) as pool:
         runs = list(pool.map(run, [code] * 3))
     assert [only(execution).finished for execution in runs] == [True] * 3
-    assert time.monotonic() - began < 1.7
+    assert time.monotonic() - began < 3 * 3  # what they take one after the other, at the least
 
 
 def test_another_version_than_lambdas_is_said() -> None:

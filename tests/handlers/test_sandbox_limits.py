@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typing_extensions
+from patience import limit
 from test_sandbox import HOSTILE, RUNTIME, check, only, run
 
 from compliance.confinement import app, seccomp
@@ -388,7 +389,7 @@ def test_what_never_ends_is_waited_for_a_short_while(language: str) -> None:
     began = time.monotonic()
     execution = run(code, RUNTIME[language], events=40)
     assert [(outcome.result, outcome.idle) for outcome in execution.outcomes] == [(1, False)] * 40
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < limit(3.5)
 
 
 def test_calls_while_loading_are_on_record() -> None:
@@ -509,7 +510,7 @@ def test_a_call_that_costs_too_much_stops_the_handler(cost: str, monkeypatch: py
     )
     began = time.monotonic()
     execution = run(code, "python3.13", events=2, limits=Limits(seconds=2))
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < limit(6)
     assert re.search(stopped, execution.stopped or "")
     first, *rest = execution.outcomes
     assert first.finished

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from inputs import running, wait_for
+from inputs import running
+from patience import limit, until
 
 import compliance
 from compliance.confinement import app as confinement
@@ -180,10 +181,10 @@ def test_an_app_reaches_no_daemon(daemon: Path, tmp_path: Path) -> None:
 
 
 DAEMONS = {
-    "in the background": "sleep 300 & echo $!",
-    "in a session of its own": "setsid sh -c 'echo $$; exec sleep 300' & sleep 0.2",
-    "twice forked": "(setsid sh -c 'sleep 300 & echo $!; sleep 300' &) ; sleep 0.3",
-    "deaf": "(trap '' TERM HUP INT; setsid nohup sleep 300 & echo $!)",
+    "in the background": "sleep 3600 & echo $!",
+    "in a session of its own": "setsid sh -c 'echo $$; exec sleep 3600' & sleep 0.2",
+    "twice forked": "(setsid sh -c 'sleep 3600 & echo $!; sleep 3600' &) ; sleep 0.3",
+    "deaf": "(trap '' TERM HUP INT; setsid nohup sleep 3600 & echo $!)",
 }
 
 
@@ -199,7 +200,7 @@ def test_what_an_app_leaves_running_is_dead_before_anything_is_read(
         synthesise(app, tmp_path / "out", {})
     except InputError:
         assert code
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < limit(30)
     assert not running(int((tmp_path / "out" / "pid").read_text().split()[0]))
 
 
@@ -226,10 +227,10 @@ def test_a_fork_bomb_that_outlives_its_parents_ends_with_the_app(tmp_path: Path)
 
 
 def test_an_app_that_is_ended_takes_its_daemons_along(tmp_path: Path) -> None:
-    app = App("(setsid sleep 300 & echo $! > $CDK_OUTDIR/pid); sleep 300", tmp_path, {})
+    app = App("(setsid sleep 3600 & echo $! > $CDK_OUTDIR/pid); sleep 3600", tmp_path, {})
     synths = Synths(app, tmp_path / "out", {"a": {}})
     pid = tmp_path / "out" / "0" / "pid"
-    wait_for(lambda: pid.exists() and bool(pid.read_text().strip()))
+    until(lambda: pid.exists() and bool(pid.read_text().strip()))
     synths.close()
     assert not running(int(pid.read_text()))
 
@@ -304,7 +305,7 @@ def test_it_holds_of_an_unprivileged_user() -> None:
         )
         command = [*NOBODY, OTHER, *confinement.command(line, [out], [secret])[1:]]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60), check=False)
         except FileNotFoundError:
             pytest.skip("no setpriv here")
         if "No module named" in done.stderr or "can't open" in done.stderr or not done.stdout:

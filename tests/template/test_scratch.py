@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from inputs import wait_for
+from patience import until
 
 from compliance.template.scratch import PREFIX, Scratch, sweep
 
@@ -40,7 +40,7 @@ def test_a_folder_is_gone_when_it_is_left(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_and_what_is_used_is_not(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path])
     try:
-        wait_for(lambda: any(tmp_path.iterdir()), 60)
+        until(lambda: any(tmp_path.iterdir()))
         (folder,) = tmp_path.iterdir()
         time.sleep(0.2)  # it locks what it has made
         aged(folder)

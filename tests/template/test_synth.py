@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inputs import running, wait_for
+from inputs import running
+from patience import limit, until
 
 from compliance.cli import main
 from compliance.model import InputError
@@ -236,24 +237,24 @@ def files(assembly: Path) -> dict[str, bytes]:
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
     synths = Synths(
-        App("echo $$ > $CDK_OUTDIR/pid; sleep 60", tmp_path, {}), tmp_path / "out", {"a": {}, "b": {}}
+        App("echo $$ > $CDK_OUTDIR/pid; sleep 3600", tmp_path, {}), tmp_path / "out", {"a": {}, "b": {}}
     )
     pid = tmp_path / "out" / "0" / "pid"
-    wait_for(lambda: pid.exists() and bool(pid.read_text().strip()))
+    until(lambda: pid.exists() and bool(pid.read_text().strip()))
     began = time.monotonic()
     synths.close()
-    assert time.monotonic() - began < 5
-    wait_for(lambda: not running(int(pid.read_text())))
+    assert time.monotonic() - began < limit(5)
+    until(lambda: not running(int(pid.read_text())))
 
 
 def test_processes_that_an_app_leaves_behind_end_with_it(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(InputError, match="failed with code 4"):
         synthesise(
-            App("(sleep 60; true) & echo $! > $CDK_OUTDIR/pid; exit 4", tmp_path, {}), tmp_path / "out", {}
+            App("(sleep 3600; true) & echo $! > $CDK_OUTDIR/pid; exit 4", tmp_path, {}), tmp_path / "out", {}
         )
-    assert time.monotonic() - began < 5
-    wait_for(lambda: not running(int((tmp_path / "out" / "pid").read_text())))
+    assert time.monotonic() - began < limit(5)
+    until(lambda: not running(int((tmp_path / "out" / "pid").read_text())))
 
 
 def test_of_a_long_log_the_end_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
