@@ -12,7 +12,7 @@ from judged import NODE, PYTHON, as_module, cases, folder, told
 
 from compliance.document import requirements as document
 from compliance.handlers.laws import LAWS
-from compliance.model import Status, Verdict
+from compliance.model import InputError, Status, Verdict
 from compliance.rules import bind
 
 
@@ -144,3 +144,9 @@ def test_an_entry_of_a_batch_that_fails_for_good_drags_nothing_down() -> None:
     """Where a service says which entry failed, no call has to fail as a whole."""
     [row] = [row for row in ROWS if row["style"].startswith("a queue's resource")]
     assert verdicts(row, ["isolated"])["isolated"].status is Status.PASS
+
+
+def test_records_that_the_source_does_not_have_are_bad_input() -> None:
+    row = {**ROWS[0], "source": "sqs", "records": [{"key": "in/{{name}}"}]}
+    with pytest.raises(InputError, match=r"LAW-01: records: Worker gets others: sqs: no member 'key'"):
+        verdicts(row, ["replay"])

@@ -77,6 +77,12 @@ def kept_as_is(bench: Bench) -> Task:
         kind: list(_places(bench, bench.units(outcome), single.records[0]))
         for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True))
     }
+    if rounded := [
+        finding
+        for single, [outcome] in zip(singles, outcomes, strict=True)
+        for finding in _rounded(bench, bench.units(outcome), single.records[0])
+    ]:
+        return rounded[:4]
     kinds = [kind for kind, found in places.items() if found]
     if not kinds:
         why = next(
@@ -119,6 +125,39 @@ def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Pla
                 there = own.casefold() in text.casefold()
                 if len(own) >= 5 and there and of_senders(value) and _meant(bench, value):
                     yield _Place(value, unit.kind, unit.target, leaf, len(text) == len(own))
+
+
+def _rounded(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[Finding]:
+    """Numbers that are written under their own name, and without their fraction."""
+    written = [(unit, _name(leaf), text) for unit in made for leaf, text in leaves(unit.value).items()]
+    for value, text in record.own.items():
+        sent = _number(text)
+        if (
+            sent is None
+            or not sent.is_finite()
+            or sent == sent.to_integral_value()
+            or not _meant(bench, value)
+        ):
+            continue
+        there = [(unit, own) for unit, name, own in written if name == _name(value)]
+        if any(_number(own) == sent for _, own in there):
+            continue
+        for unit, own in there:
+            number = _number(own)
+            if (
+                number is not None
+                and number.is_finite()
+                and number == number.to_integral_value()
+                and abs(number - sent) < 1
+            ):
+                found = f"{_short(value)} {text} arrives in {unit.kind} as {brief(own, 80)}"
+                yield bad(found, UNCHANGED, unit.call.at)
+                break
+
+
+def _name(leaf: str) -> str:
+    """The name of a leaf, without DynamoDB's type behind it."""
+    return leaf.removesuffix(".N").removesuffix(".S").rpartition(".")[2].casefold()
 
 
 def _meant(bench: Bench, value: str) -> bool:

@@ -9,6 +9,9 @@ import msgspec
 from compliance.document.requirements import Document
 from compliance.facts.subjects import known
 from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
+from compliance.handlers.events import JSON, Draw
+from compliance.handlers.events.template import event
+from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target
@@ -17,6 +20,14 @@ from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
 
 MOST_EVIDENCE = 6
+
+
+def try_event(data: JSON) -> None:
+    """Makes an event once, so that a typo is found before anything runs. Raises ValueError."""
+    draw = Draw("a try")
+    event(Values(draw).fill(data), draw, draw.day())
+
+
 Tasks = Mapping[str, Begin]
 
 

@@ -16,7 +16,7 @@ from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
 
 JSON = Any
@@ -52,6 +52,15 @@ class LawCheck(Check, frozen=True):
     only: Literal["keys", "values"] | None = None
 
 
+def _unfit(record: dict[str, JSON], trigger: str) -> str | None:
+    """Why a trigger's event can have no such record; None where it can."""
+    try:
+        try_event({trigger: [record]})
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _key(check: LawCheck, source: batches.Source | None = None) -> str:
     return repr((check, source))
 
@@ -64,6 +73,10 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
             continue
         known = names(case.document, case.wiring) if check.given else {}
         for source in batches.sources(case.wiring, function):
+            for why in filter(None, (_unfit(record, source.trigger) for record in check.records)):
+                place = case.document.requirements.index(case.requirement)
+                message = f"{case.requirement.id}: records: {function.logical_id} gets others: {why}"
+                raise case.document.error(message, "requirements", place, "check")
             yield function, {_key(check, source): _begin(check, source, known)}
 
 

@@ -12,10 +12,6 @@ from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import scenarios
-from compliance.handlers.events import Draw
-from compliance.handlers.events.template import UnknownEvent
-from compliance.handlers.events.template import event as event_of
-from compliance.handlers.events.values import UnknownDraw, Values
 from compliance.handlers.laws.code import unloaded
 from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Fault, Given
@@ -23,7 +19,7 @@ from compliance.handlers.scenarios import Again, Scenario
 from compliance.handlers.targets import NotRun
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
 
 JSON = Any
@@ -64,7 +60,10 @@ class ScenarioCheck(Check, frozen=True):
             scenarios.time_of_day(self.clock)
         if not isinstance(self.scenario, str):
             for event in (*self.events, *(one.event for one in self.again if one.event is not None)):
-                _try(event)
+                try:
+                    try_event(event)
+                except ValueError as error:
+                    raise ValueError(f"scenario: {error}") from None
 
     @property
     def events(self) -> tuple[JSON, ...]:
@@ -80,15 +79,6 @@ def prepare(check: ScenarioCheck, document: Document, index: int) -> ScenarioChe
         message = f"{document.requirements[index].id}: the document's events have no {check.scenario!r}"
         raise document.error(message, "requirements", index, "check")
     return replace(check, scenario=document.events[check.scenario])
-
-
-def _try(data: JSON) -> None:
-    """An event once, so that a typo is found when the document is read. Raises ValueError."""
-    draw = Draw("a try")
-    try:
-        event_of(Values(draw).fill(data), draw, draw.day())
-    except (UnknownEvent, UnknownDraw) as error:
-        raise ValueError(f"scenario: {error}") from None
 
 
 def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
