@@ -55,6 +55,12 @@ COMPARED = {
 # The highest that a metric can be: a stream keeps records for a day, a queue as long as it says.
 HIGHEST: Mapping[str, float] = {"IteratorAge": 86_400_000, "ApproximateAgeOfOldestMessage": 1_209_600}
 HIGH = 1e9  # of any other metric
+# "Invocation metrics are binary indicators": each value is 0 or 1, and only their sum counts them.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+BINARY = ("Errors", "Throttles", "DeadLetterErrors", "DestinationDeliveryFailures")
+# What a period is judged by that is high only while all of it, or most, is: a peak raises it not.
+DEAF_TO_PEAKS = re.compile(r"Minimum|p[0-4]?\d(\.\d+)?")
+STEADY = ("ApproximateAgeOfOldestMessage",)  # it rises with the time, and so has no peaks
 OTHERS = (0.0, 1.0, 1e3)  # what the other metrics of an expression may be meanwhile
 MAX_PARENTS = 10
 
@@ -185,9 +191,21 @@ def can_fire(metric: Metric, target: Resource) -> bool:
     alarm = metric.resource
     if not _is_evaluated(metric):
         return False
+    if DEAF_TO_PEAKS.fullmatch(show(metric.statistic)) and show(metric.name) not in STEADY:
+        return False
     if alarm.get("ThresholdMetricId") is not NO_VALUE:
         return alarm.get("ComparisonOperator") in UPWARDS
     return fires(metric, highest(metric, target)) and not fires(metric, 0)
+
+
+def fires_at_once(metric: Metric, value: float) -> bool:
+    """Whether a value that a metric has in a single period sets its alarm off. Raises: Unclear."""
+    alarm = metric.resource
+    datapoints = alarm.get("DatapointsToAlarm")
+    needed = alarm.get("EvaluationPeriods") if datapoints is NO_VALUE else datapoints
+    if alarm.get("ThresholdMetricId") is not NO_VALUE or to_number(needed) != 1:
+        return False
+    return show(metric.statistic) in ("Sum", "Maximum") and fires(metric, value)
 
 
 def fires(metric: Metric, value: float) -> bool:
@@ -266,7 +284,10 @@ def _is_evaluated(metric: Metric) -> bool:
             raise Unclear(f"how {alarm.logical_id} is evaluated is known when it is deployed")
     if periods is None or period is None or periods < 1:
         return False
-    if period not in (10, 20, 30) and (period < 60 or period % 60):
+    fine = period in (10, 20, 30) and not show(metric.namespace).startswith(
+        "AWS/"
+    )  # these come by the minute
+    if not fine and (period < 60 or period % 60):
         return False
     if periods * period > (604_800 if period >= 3600 else 86_400):
         return False
@@ -325,6 +346,8 @@ def _sets_off(assembly: Assembly, parent: Resource, child: Resource) -> bool:
     rule = assembly.text(parent.get("AlarmRule"))
     if rule is None:
         raise Unclear(f"the rule of {parent.logical_id} is known when it is deployed")
+    if denoted(assembly, parent.get("ActionsSuppressor"), ALARM, COMPOSITE) is child:
+        return False  # it tells nobody just then
     own = assembly.text(child.ref)
     return rule_holds(rule, lambda name: name == own or denoted(assembly, name, ALARM, COMPOSITE) is child)
 
@@ -337,6 +360,8 @@ def highest(metric: Metric, target: Resource) -> float:
         if why := why_unknown(kept):
             raise Unclear(why)
         return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]
+    if metric.namespace == "AWS/Lambda" and metric.name in BINARY and metric.statistic != "Sum":
+        return 1
     return HIGHEST.get(show(metric.name), HIGH)
 
 

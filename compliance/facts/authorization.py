@@ -36,7 +36,7 @@ from compliance.facts.iam import (
     statements,
 )
 from compliance.facts.patterns import matches
-from compliance.facts.references import denoted, denoted_at, holder_of
+from compliance.facts.references import arn_of, denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth, every, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, why_unknown
@@ -137,6 +137,15 @@ def _policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...
 def _attached(assembly: Assembly) -> Mapping[Resource, list[Statement]]:
     """The statements of policies by what they are attached to. What may be attached to any counts for all."""
     found: dict[Resource, list[Statement]] = {}
+    for policy in assembly.resources("AWS::Logs::ResourcePolicy"):  # of all log groups that a statement names
+        for statement in resource_statements(assembly, policy):
+            for group in assembly.resources("AWS::Logs::LogGroup"):
+                arn = (assembly.text(arn_of(group)) or "").removesuffix(":*")
+                named = [
+                    matches(p, text) for p in statement.resources for text in (arn, f"{arn}:log-stream:one")
+                ]
+                if some(named) is not False or statement.not_resources or "Resource" in statement.open:
+                    found.setdefault(group, []).append(statement)
     for type_, policies in POLICIES_OF.items():
         for policy in assembly.resources(*policies):
             path = policies[policy.type]

@@ -1,4 +1,4 @@
-"""Who outside of its account a resource is open to, by its own policies.
+"""Who outside of its account a resource is open to, by its own policies, and where it sends what it holds.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
@@ -13,10 +13,10 @@ from compliance.facts.authorization import conditions_of, policies_on
 from compliance.facts.conditions import ABSENT, UNKNOWN, Key, Lookup, hold, known
 from compliance.facts.iam import Statement, doubt
 from compliance.facts.patterns import is_pattern
-from compliance.facts.references import denoted_at
+from compliance.facts.references import denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Unknown
+from compliance.template.intrinsics import Unknown, Value, show, why_unknown
 
 ROLE, URL, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Url", "AWS::Lambda::Function"
 STRANGER = "a stranger"
@@ -37,8 +37,15 @@ _THEIRS: Mapping[str, str] = {
 }
 
 
-def openings(assembly: Assembly, resource: Resource) -> Iterator[tuple[Statement | Resource, str, Truth]]:
-    """What opens a resource to others: where, who they are in words, and whether it surely does."""
+# Settings that only read from another account, or that are judged by themselves.
+_NO_DESTINATION = re.compile(r"AWS::(IAM|CloudWatch)::.*|AWS::Lambda::Permission|.*Policy")
+_APART = ("Layers", "Environment", "Tags", "RuntimeManagementConfig", "CodeSigningConfigArn")
+
+Opening = tuple[Resource, str, str, Truth]
+
+
+def openings(assembly: Assembly, resource: Resource) -> Iterator[Opening]:
+    """What opens a resource to others: resource and property, what is found, and whether it surely does."""
     for statement in policies_on(assembly, resource):
         if not statement.allow and "Effect" not in statement.open:
             continue
@@ -48,13 +55,49 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[tuple[Statement
                 continue
             why = doubt(statement) or (None if None in lets else lets[0])
             tests = conditions_of(statement)
-            yield statement, f"{who}{f' if {tests}' if tests else ''}", Unknown(why) if why else True
+            to = f"open to {who}{f' if {tests}' if tests else ''}"
+            yield statement.resource, statement.property, to, Unknown(why) if why else True
     if resource.type == FUNCTION:
         for url in assembly.resources(URL):
             path = "TargetFunctionArn"
             own = denoted_at(assembly, url, path, url.get(path), FUNCTION) is resource
             if own and url.get("AuthType") != "AWS_IAM":
-                yield url, "everybody, by its URL", True
+                yield url, "AuthType", "open to everybody, by its URL", True
+    if not _NO_DESTINATION.fullmatch(resource.type):
+        own_account = assembly.text(resource.stack.pseudo("AWS::AccountId")) or ""
+        for path, value in _settings(resource.properties, ""):
+            if sure := _leads_away(assembly, path, value, own_account):
+                yield resource, path, f"{show(value)}, of another account", sure
+
+
+def _settings(value: Value, path: str) -> Iterator[tuple[str, Value]]:
+    """Each value of a resource's settings, policies apart; a destination without an account as a whole."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict) and "Statement" in value:
+        return
+    if not isinstance(value, dict | list):
+        yield path, value
+    for step, item in items:
+        if step not in _APART:
+            yield from _settings(item, f"{path}.{step}".lstrip("."))
+    if isinstance(value, dict) and path.rpartition(".")[2] == "Destination":
+        bucket = value.get("Bucket", value.get("BucketArn"))
+        if bucket is not None and not {"Account", "BucketAccountId"} & value.keys():
+            yield f"{path}.BucketAccountId", bucket
+
+
+def _leads_away(assembly: Assembly, path: str, value: Value, own: str) -> Truth:
+    """Whether a setting names another account: as such, in an ARN, or as a bucket of nobody knows whom."""
+    named, text = re.search(r"Account(Id)?$", path), assembly.text(value)
+    if text is None:
+        return Unknown(why_unknown(value) or show(value)) if named else False
+    if named and text.startswith("arn:"):
+        ours = denoted(assembly, value, "AWS::S3::Bucket")
+        return False if ours else Unknown(f"of which account {text} is, is not known")
+    account = text if named else _account(text) if re.match(r"arn:(?!aws[a-z-]*:kms:)", text) else ""
+    if account in ("", own, None) or not (named or re.fullmatch(r"\d{12}", account)):
+        return False
+    return True if own.isdigit() else Unknown(f"whether {account} is this account is not known")
 
 
 def holds(statement: Statement, key: Lookup) -> bool:
@@ -80,9 +123,10 @@ def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tu
     named = {value for name, values in tests if name.lower() in _THEIRS for value in values}
     for value in sorted(named):
         # `arn:aws:s3:::data-*` names no account: a bucket of that name may be anybody's.
-        if ":" in value and _account(value) == "" and is_pattern(value):
+        if ":" in value and _account(value) == "" and holder_of(assembly, value) is None:
             arn = value.replace("*", "theirs").replace("?", "x")
-            yield of({n: known(STRANGER if n in _ACCOUNTS else arn) for n in _THEIRS}), None
+            why = None if is_pattern(value) else f"whose {value} is, is not known"
+            yield of({n: known(STRANGER if n in _ACCOUNTS else arn) for n in _THEIRS}), why
     for account in sorted({_account(value) or "" for value in named} - {"", "*", own}):
         if re.fullmatch(r"\d{12}", account):
             arns = [value for value in named if f":{account}:" in value] or [f"arn:*:*:*:{account}:*"]

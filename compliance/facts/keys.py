@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.facts.references import arn_of, denoted
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Value, is_unknown, show, to_bool
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, is_unknown, show, to_bool
 
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 _PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
@@ -78,6 +78,12 @@ def unusable(key: Resource) -> Iterator[tuple[str, Value, str]]:
     enabled = key.get("Enabled")
     if enabled is not NO_VALUE and (is_unknown(enabled) or to_bool(enabled) is not True):
         yield "Enabled", enabled, "true, or not set"
+    if show(key.get("Origin")) == "EXTERNAL":
+        yield (
+            "Origin",
+            Unknown("whether a key has its material is known once somebody has imported it"),
+            "AWS_KMS",
+        )
     wanted = {"KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"}
     for path, text in wanted.items():
         value = key.get(path)

@@ -25,8 +25,8 @@ MAX_ARN = 1000  # characters; with placeholders for what is not known it is long
 Forms = frozenset[str]
 ANY: Forms = frozenset()
 NAME, ARN, URL = frozenset(("name",)), frozenset(("arn",)), frozenset(("url",))
-# A function by its name or ARN, whole or in part; a key by id or ARN, or by an alias.
-_FUNCTION, _KEY = NAME | ARN, ARN | {"id", "name"}
+# A function by its name or ARN, whole or in part, or with a qualifier; a key by id or ARN, or by an alias.
+_FUNCTION, _KEY = NAME | ARN | {"qualified"}, ARN | {"id", "name"}
 # Each from the page of its type in
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 WANTED: Mapping[tuple[str, str], Forms] = {
@@ -55,7 +55,10 @@ WANTED: Mapping[tuple[str, str], Forms] = {
     ("AWS::SQS::QueueInlinePolicy", "Queue"): URL,
     ("AWS::SQS::QueuePolicy", "Queues"): URL,
 }
-_WORDS = {"arn": "ARN", "url": "URL", "id": "id", "name": "name", "parts": "several parts in one text"}
+_WORDS = {
+    **{"arn": "ARN", "url": "URL", "id": "id", "name": "name"},
+    **{"qualified": "name with a qualifier", "parts": "several parts in one text"},
+}
 
 
 def wanted(type_: str, path: str) -> Forms:
@@ -105,7 +108,7 @@ def misfit(assembly: Assembly, value: Value, forms: Forms, *types: str) -> str |
 
 
 def in_words(forms: Forms) -> str:
-    return "its " + " or ".join(sorted(_WORDS[form] for form in forms))
+    return "its " + " or ".join(sorted(_WORDS[form] for form in forms - {"qualified"}))
 
 
 def word_of(type_: str) -> str:
@@ -131,7 +134,7 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         same = {form for resource, form in found if resource is found[0][0]}
         return found[0][0], found[0][1] if len(same) == 1 else None
     if FUNCTION in types and (function := _function(assembly, text)):
-        return function, "arn" if ":function:" in text else "name"
+        return function, "arn" if ":function:" in text else "qualified"
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
     if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # in a fact's text

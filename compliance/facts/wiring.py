@@ -235,6 +235,7 @@ DEPENDS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         ),
     ),
     LOG_GROUP: (("LogGroupName", (LOG_GROUP,)),),
+    "AWS::Logs::SubscriptionFilter": (("LogGroupName", (LOG_GROUP,)),),
     "AWS::Lambda::EventInvokeConfig": (("FunctionName", (FUNCTION,)),),
     "AWS::Lambda::Permission": (("FunctionName", (FUNCTION,)),),
     "AWS::Lambda::Alias": (("FunctionName", (FUNCTION,)),),

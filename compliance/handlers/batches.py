@@ -91,7 +91,7 @@ def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
     return Source(
         trigger,
         max(1, int(size)) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
-        isinstance(types, list) and "ReportBatchItemFailures" in types,
+        "ReportBatchItemFailures" in to_list(types),
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
         {name: kinds.get(name, "S") for name in names},
         trigger == "sqs" and source is not None and _takes_failures(wiring, source),

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.facts import alarms
-from compliance.facts.alarms import ALARM, WATCHED, Metric, can_fire, fires_at, forms_of, metrics_of
+from compliance.facts.alarms import (
+    ALARM,
+    WATCHED,
+    Metric,
+    can_fire,
+    fires_at,
+    fires_at_once,
+    forms_of,
+    metrics_of,
+)
 from compliance.facts.metric_math import Unclear
 from compliance.facts.references import in_words, misfit
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, to_number
+from compliance.template.intrinsics import NO_VALUE, show, to_number
 
 
 def watching(case: Case, target: Resource, name: str) -> list[Metric]:
@@ -21,12 +30,15 @@ def watching(case: Case, target: Resource, name: str) -> list[Metric]:
     return alarms.watching(case.assembly, target, name)
 
 
-def set_off(case: Case, target: Resource, name: str) -> list[Metric]:
-    """The alarms that high values of a resource's metric set off. Raises Undecided where only some may be."""
+def set_off(case: Case, target: Resource, name: str, at: int | None = None) -> list[Metric]:
+    """The alarms that high values of a resource's metric set off, and a single `at`, where one is given.
+
+    Raises Undecided where only some may be.
+    """
     found, doubt = [], None
     for metric in watching(case, target, name):
         try:
-            if can_fire(metric, target):
+            if can_fire(metric, target) and (at is None or fires_at_once(metric, at)):
                 found.append(metric)
         except Unclear as error:
             doubt = doubt or error
@@ -52,7 +64,7 @@ def undecided_alarms(case: Case) -> None:
 
 def _near(case: Case, target: Resource, name: str) -> str:
     """What alarms there are instead; first the one that only names the resource otherwise than it must."""
-    shown = []
+    shown, there = [], watching(case, target, name)
     for alarm in case.assembly.resources(ALARM):
         for metric in metrics_of(alarm):
             forms = forms_of(WATCHED[target.type][1])
@@ -60,6 +72,10 @@ def _near(case: Case, target: Resource, name: str) -> str:
             if metric.name == name and any(wrong):
                 found = f"{metric.describe()} of {alarm.logical_id}"
                 return f"{found}: {next(filter(None, wrong))}, not {in_words(forms)}"
+            if metric in there:
+                value = alarm.get("Threshold")
+                how = f"{show(metric.statistic)} {show(alarm.get('ComparisonOperator'))} {show(value)}"
+                return f"{metric.describe()} of {alarm.logical_id}, by {how}"
             shown.append(metric.describe())
     return "; ".join(shown[:3]) or "no alarm"
 
@@ -151,10 +167,11 @@ def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
 
 
 class Watch(Check, frozen=True):
-    """A metric of a subject."""
+    """A metric of a subject. `at` is a value that sets its alarm off as soon as the metric has it."""
 
     of: SubjectName
     metric: str
+    at: int | None = None
 
 
 # Missing data leaves the alarm as it is, or without enough data: neither is a breach.
@@ -179,9 +196,10 @@ def judge_coverage(check: Coverage, case: Case) -> Verdict:
     tally = Tally()
     for watch in check.alarms:
         target = case.subject(watch.of)
-        wanted = f"an alarm on {watch.metric} of {target.logical_id}"
+        at_once = "" if watch.at is None else f" that {watch.at} in one period sets off"
+        wanted = f"an alarm on {watch.metric} of {target.logical_id}{at_once}"
         with tally.doubting():
-            found = set_off(case, target, watch.metric)
+            found = set_off(case, target, watch.metric, watch.at)
             if found:
                 tally.add(True, *(evidence(m.resource, m.describe(), wanted, m.path) for m in found))
             else:

@@ -10,7 +10,7 @@ from typing import Any
 from compliance.facts.iam import covers_action, covers_resource, role_statements
 from compliance.facts.references import arn_of
 from compliance.facts.subjects import find
-from compliance.facts.wiring import BUCKET, Unfilled, Wiring
+from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.naming import tie_breakers
@@ -25,6 +25,7 @@ from compliance.template.intrinsics import (
     is_unknown,
     scalars_in,
     show,
+    to_bool,
     to_list,
     to_number,
 )
@@ -312,6 +313,9 @@ def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]
     yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
     replaced = decided(resource.attribute("UpdateReplacePolicy"))
     yield replaced in RETAIN, evidence(resource, replaced, "Retain", "UpdateReplacePolicy")
+    expires = decided(resource.get("TimeToLiveSpecification.Enabled")) if resource.type in TABLES else False
+    if to_bool(expires) is True:
+        yield False, evidence(resource, expires, "no time to live", "TimeToLiveSpecification.Enabled")
     if resource.type == BUCKET:
         for emptied, what in _emptied(resource, wiring):
             yield False, evidence(emptied, what, "nothing that empties the bucket")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from compliance.facts.exposure import openings
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
-from compliance.template.assembly import Resource
 from compliance.template.intrinsics import Unknown
 
 
 class Confined(Check, frozen=True):
-    """Nothing of the subjects is open to another account or to everybody, by its own policies.
+    """Nothing of the subjects is open to another account or to everybody by its policies, or leads there.
+
+    A replica, an inventory, a notification, a subscription or a destination of another account leads there.
 
     The account's own principals, and AWS services on conditions that bind them to the account
     (aws:SourceAccount, aws:SourceArn), are no opening. Source:
@@ -23,11 +24,8 @@ class Confined(Check, frozen=True):
 def judge_confined(check: Confined, case: Case) -> Verdict:
     tally = Tally()
     for resource in case.subjects():
-        for place, who, sure in openings(case.assembly, resource):
-            holder = place if isinstance(place, Resource) else place.resource
-            path = "AuthType" if isinstance(place, Resource) else place.property
-            wanted = f"{resource.logical_id} for this account alone"
-            item = evidence(holder, f"open to {who}", wanted, path)
+        for holder, path, found, sure in openings(case.assembly, resource):
+            item = evidence(holder, found, f"{resource.logical_id} for this account alone", path)
             with tally.doubting():
                 if isinstance(sure, Unknown):
                     raise Undecided(sure.why, item)

@@ -11,19 +11,19 @@ from msgspec.structs import replace
 from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, topics_told
 from compliance.facts.authorization import conditions_of, may
 from compliance.facts.callers import Caller, of_service
-from compliance.facts.conditions import Key, known
+from compliance.facts.conditions import Key, known, perhaps
 from compliance.facts.filters import notification, parsed, passes
 from compliance.facts.iam import Statement
 from compliance.facts.keys import key_of, unusable
 from compliance.facts.metric_math import Unclear
-from compliance.facts.references import arn_of, denoted, denoted_at, in_words, misfit, wanted
+from compliance.facts.references import arn_of, denoted, denoted_at, in_words, misfit, region_of, wanted
 from compliance.facts.truth import Truth
 from compliance.facts.wiring import FUNCTION, QUEUE
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.rules.policies import refuses_plain_http
 from compliance.template.assembly import Resource, Stack
-from compliance.template.intrinsics import Unknown, Value, show, to_list
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_list
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 ENDPOINTS: Mapping[str, str] = {
@@ -149,6 +149,8 @@ def _all_subscriptions(topic: Resource, case: Case) -> Iterator[tuple[str, Any]]
         for resource in stack.declared("AWS::SNS::Subscription"):
             target = denoted_at(case.assembly, resource, "TopicArn", resource.get("TopicArn"), TOPIC)
             there = resource.exists is not False or _by_parameter(stack, resource.raw.get("Condition"))
+            region = resource.get("Region")  # that of the topic
+            there &= region is NO_VALUE or case.text(region) == case.assembly.text(region_of(topic))
             if target is topic and there:
                 yield resource.logical_id, resource.properties
 
@@ -277,8 +279,11 @@ def _key_evidence(
         yield False, evidence(key, decided(found), what, path)
     text = case.assembly.text(arn_of(key)) or ""
     callers = list(_callers(check, topic, alarms, case))
+    # AWS does not say whether the call counts as SNS's on CloudWatch's behalf.
+    region = case.assembly.text(region_of(topic))
+    context = {"kms:viaservice": perhaps(f"sns.{region}.amazonaws.com")}
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
-        answers = [may(case.assembly, caller, action, text) for caller in callers]
+        answers = [may(case.assembly, caller, action, text, context) for caller in callers]
         worst = next((a for a in answers if a.allowed is not True), answers[0])
         if isinstance(worst.allowed, Unknown):
             raise Undecided(f"{action} for {check.service}: {worst.why}")

@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from compliance.facts.authorization import may
 from compliance.facts.callers import of_role, of_service
+from compliance.facts.conditions import known
 from compliance.facts.keys import key_of, key_values, unusable
 from compliance.facts.references import arn_of, denoted, denoted_at
 from compliance.facts.wiring import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
+from compliance.rules.policies import log_group_name
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_list, to_number
 
@@ -32,9 +36,13 @@ OTHER_CODE = re.compile(
     r"AWS_LAMBDA_EXEC_WRAPPER|LD_(PRELOAD|LIBRARY_PATH|AUDIT)|NODE_PATH|PYTHON(PATH|HOME|STARTUP|USERBASE)"
     r"|(JAVA|_JAVA|JDK_JAVA)_(TOOL_)?OPTIONS|DOTNET_STARTUP_HOOKS|RUBYOPT|RUBYLIB"
 )
-# Variables with which anybody can pose as AWS: certificates are not verified.
-# https://nodejs.org/api/cli.html#node_tls_reject_unauthorizedvalue
+# Variables with which others can pose as AWS: certificates are not verified, or by another authority's.
+# https://nodejs.org/api/cli.html#node_tls_reject_unauthorizedvalue, #node_extra_ca_certsfile
 UNVERIFIED = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0"}
+AUTHORITIES = re.compile(
+    r"NODE_EXTRA_CA_CERTS|(AWS|REQUESTS|CURL)_CA_BUNDLE|SSL_CERT_(FILE|DIR)|OPENSSL_CONF"
+)
+OF_RUNTIME = "/var/runtime/"  # Lambda's own certificates
 # Options of Node.js that load no code.
 HARMLESS = re.compile(
     r"--(enable-source-maps|(no-)?(deprecation|warnings)|trace-\S+|unhandled-rejections=\w+"
@@ -49,7 +57,8 @@ class Runnable(Check, frozen=True):
 
     Lambda may assume their role; concurrency is not reserved to zero; no variable redirects the SDK's
     endpoints, gives it other credentials, or loads other code; layers are of these stacks or their account;
-    in a VPC, the role may make network interfaces; the keys of the function and of what it uses are enabled.
+    in a VPC, the role may make network interfaces; the keys of the function and of what it uses are enabled,
+    and CloudWatch Logs may use that of its log group.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     Example, about `functions`: `{kind: runnable}`
     """
@@ -99,6 +108,7 @@ def _variables(function: Resource, case: Case) -> Iterator[Evidence]:
         wanted = "no variable that redirects the SDK, or loads other code"
         item = evidence(function, f"{name}={show(value)}", wanted, f"{path}.{name}")
         unverified = name in UNVERIFIED and case.text(value) == UNVERIFIED[name]
+        unverified |= bool(AUTHORITIES.fullmatch(name)) and not case.text(value).startswith(OF_RUNTIME)
         if unverified or ELSEWHERE.fullmatch(name) or OTHER_CODE.fullmatch(name):
             yield item
         elif name == "NODE_OPTIONS":
@@ -150,12 +160,37 @@ def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
         names = ", ".join(dict.fromkeys(user.logical_id for user in users))
         for path, value, wanted in unusable(key):
             yield evidence(key, decided(value), f"{wanted}: {names} is encrypted under it", path)
+        for group in (user for user in users if user.type == LOG_GROUP):
+            yield from _logs_shut_out(key, group, case)
+
+
+def _logs_shut_out(key: Resource, group: Resource, case: Case) -> Iterator[Evidence]:
+    """Evidence that CloudWatch Logs may not use the key of a log group, which then cannot be made.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    """
+    region = case.assembly.text(group.stack.pseudo("AWS::Region"))
+    services = (f"logs.{region}.amazonaws.com", "logs.amazonaws.com")
+    arn = (case.assembly.text(arn_of(group)) or "").removesuffix(":*")
+    logs = replace(
+        of_service(case.assembly, services[0], group, [group], case.as_of),
+        names=tuple(("Service", name) for name in services),
+    )
+    for action in ("kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey"):
+        context = {"kms:encryptioncontext:aws:logs:arn": known(arn)}
+        answer = may(case.assembly, logs, action, case.assembly.text(arn_of(key)), context)
+        if isinstance(answer.allowed, Unknown):
+            raise Undecided(f"{action} for {services[0]}: {answer.why}")
+        if not answer.allowed:
+            found = f"{action} is not allowed for {services[0]}: {answer.why}"
+            yield evidence(key, found, f"allowed: {group.logical_id} is encrypted under it", "KeyPolicy")
+            return
 
 
 def _used_by(function: Resource, case: Case) -> Iterator[Resource]:
     """What a function is given, is fed by, writes to, and where its failures go."""
     values: list[Value] = [*case.wiring.environment(function).values()]
-    values.append(function.get("LoggingConfig.LogGroup"))
+    values.append(log_group_name(function, case) or NO_VALUE)
     for mapping in case.wiring.mappings:
         if mapping.function is function:
             values += [mapping.resource.get("EventSourceArn"), case.wiring.failure_target(mapping.resource)]

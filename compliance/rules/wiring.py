@@ -30,6 +30,8 @@ from compliance.template.intrinsics import (
     to_number,
 )
 
+# Of a stream's ARN, the label: the time when it was made, which a template does not know.
+STREAM = re.compile(r"/stream/(\*|\$\{|\d{4}-\d\d-\d\dT)")
 # They name a role, and do not run under it; what a nested stack does with one, its own resources show.
 NO_USERS = (*POLICIES, NESTED_STACK)
 
@@ -63,7 +65,7 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
         of_table = end.type in TABLES  # whose own ARN feeds nothing
         wanted = f"the stream of {end.logical_id}" if of_table else end.logical_id
         item = evidence(mapping, *as_found(mapping, path, value, wanted, case, *types), path)
-        tally.add(holds and (not of_table or "/stream/" in case.text(value)), item)
+        tally.add(holds and (not of_table or STREAM.search(case.text(value)) is not None), item)
     if qualifier := unknown_qualifier(case.assembly, mapping.get("FunctionName"), function):
         found = f"{qualifier}, an alias or version that no stack here has"
         tally.add(False, evidence(mapping, found, "the function itself, or an alias of it", "FunctionName"))
@@ -208,6 +210,10 @@ def _of_own_document() -> str:
 
 
 ON_FAILURE = "DestinationConfig.OnFailure.Destination"
+# A failure record of a stream holds ids, ARNs and sequence numbers, no payload: 900 bytes in AWS's example,
+# and less than this with the longest names.
+# https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+FAILURE_RECORD = 2048  # bytes
 
 
 @kind("failure_target", FailureTarget, types=(MAPPING, QUEUE))
@@ -246,6 +252,11 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     for holder, path, target in named or targets:
         found, wanted = as_found(holder, path, target, queue.logical_id, case, QUEUE)
         tally.add(bool(named), evidence(holder, found, wanted, path))
+    path = "MaximumMessageSize"
+    largest = decided(queue.get(path))
+    if largest is not NO_VALUE and (to_number(largest) or 0) < FAILURE_RECORD:
+        wanted = f"{FAILURE_RECORD} bytes at least, so that a failure record fits"
+        tally.add(False, evidence(queue, largest, wanted, path))
     fed = [m for m in case.wiring.mappings if m.source is queue and m.function is not None]
     consumer = case.wiring.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:

@@ -323,7 +323,15 @@ class TextKind(msgspec.Struct, frozen=True):
     form: str
 
 
-_FORMS = {"arn": "arn", "url": "url", "uri": "url", "endpoint": "url", "name": "name", "id": "id"}
+_FORMS = {
+    "arn": "arn",
+    "url": "url",
+    "uri": "url",
+    "endpoint": "url",
+    "name": "name",
+    "id": "id",
+    "uuid": "id",
+}
 
 
 def form_of(name: str) -> str | None:

@@ -25,7 +25,7 @@ def found(resources: dict[str, Any], name: str, tmp_path: Path) -> list[Any]:
     path.write_text(json.dumps({"Resources": resources}))
     assembly = load_template(path, region="us-east-1")
     resource = next(r for r in assembly.resources() if r.logical_id == name)
-    return [sure for _, _, sure in openings(assembly, resource)]
+    return [sure for *_, sure in openings(assembly, resource)]
 
 
 @pytest.mark.parametrize(
