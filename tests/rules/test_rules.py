@@ -328,7 +328,9 @@ ERRORS = [
         ),
     ),
     Witness("ERR-02", "nowhere", drop("stream_mapping.DestinationConfig"), also=("ARC-06",)),
-    Witness("ERR-02", "a topic", put(FAILURES, sub("arn:aws:sns:us-east-1:${AWS::AccountId}:t")), also=("ARC-06",)),
+    Witness(
+        "ERR-02", "a topic", put(FAILURES, sub("arn:aws:sns:us-east-1:${AWS::AccountId}:t")), also=("ARC-06",)
+    ),
     Witness("ERR-03", "30 seconds by default", drop("dlq.VisibilityTimeout"), also=("HRD-01",)),
     Witness("ERR-03", "5 times", put("dlq.VisibilityTimeout", 299), also=("HRD-01",)),
     Witness("ERR-04", "4 days by default", drop("dlq.MessageRetentionPeriod")),
