@@ -14,6 +14,7 @@ from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -29,7 +30,6 @@ from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     add,
     all_of,
     allow,
-    amend,
     copy_of,
     drop,
     parameter,
@@ -52,6 +52,20 @@ OF_HANDLERS = frozenset(r.requirement.id for r in RULES if r.kind.plan and r.kin
 # The subjects that one resource fills.
 ROLES = tuple(name for name, subject in read(DOCUMENT).items() if not subject.many)
 JUDGED = tuple(rule for rule in RULES if rule.requirement.id not in OF_HANDLERS)
+
+
+def amend(role: str, action: str, **changes: Any) -> Change:
+    """Changes the statement that allows a role an action; a value of None drops a key."""
+
+    def change(draft: Draft) -> None:
+        statement = draft.statement(role, action)
+        for key, value in changes.items():
+            if value is None:
+                del statement[key]
+            else:
+                statement[key] = draft.fill(value)
+
+    return change
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,6 @@ POLICIES_OF: Mapping[str, Mapping[str, str]] = {
 
 
 NOTHING = "no statement allows it"
-OF_RESOURCES = {"Resource", "NotResource"}
 
 
 class Answer(msgspec.Struct, frozen=True):

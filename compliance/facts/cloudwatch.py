@@ -36,7 +36,7 @@ def check(namespace: str, metric: str, dimensions: Iterable[str]) -> str | None:
     """What keeps this metric from existing, as a sentence; None where it exists, or is not judged.
 
     A namespace of AWS's that AWS does not list does not exist. Custom namespaces are not judged, nor
-    are those that AWS lists and the table leaves out (`is_judged` tells).
+    are those that AWS lists and the table leaves out: `source` knows no page for them.
     """
     judged, known = _tables()
     if not namespace.startswith("AWS/"):
@@ -86,12 +86,6 @@ def wrong_unit(namespace: str, metric: str, unit: Any) -> str | None:
         return None
     own = UNITS[namespace].get(metric, "Count")
     return None if unit == own else f"{namespace} {metric} is never in {unit}, but in {own}"
-
-
-def is_judged(namespace: str) -> bool:
-    """Whether `check` can tell which metrics a namespace has: None from it means something only then."""
-    judged, known = _tables()
-    return namespace in judged or (namespace.startswith("AWS/") and namespace not in known)
 
 
 def source(namespace: str) -> str | None:

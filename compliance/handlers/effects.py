@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import takewhile
@@ -260,7 +260,3 @@ def moment(text: str) -> datetime | None:
 
 def writes(outcome: Outcome | None, tables: Mapping[str, Table]) -> list[Unit]:
     return units(outcome.calls, tables) if outcome else []
-
-
-def first_line(calls: Sequence[Call], wanted: Callable[[Call], bool]) -> str | None:
-    return next((call.at for call in calls if wanted(call) and call.at), None)

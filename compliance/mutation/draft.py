@@ -203,17 +203,3 @@ def allow(role: str, action: Any, resource: Any = "*", **more: Any) -> Change:
         add_statement(next(draft.policies(role)), draft.fill(found))
 
     return change
-
-
-def amend(role: str, action: str, **changes: Any) -> Change:
-    """Changes the statement that allows a role an action; a value of None drops a key."""
-
-    def change(draft: Draft) -> None:
-        statement = draft.statement(role, action)
-        for key, value in changes.items():
-            if value is None:
-                del statement[key]
-            else:
-                statement[key] = draft.fill(value)
-
-    return change

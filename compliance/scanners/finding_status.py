@@ -79,23 +79,6 @@ def scanners_rules(requirement: Requirement | Result) -> tuple[str, ...]:
     return tuple(rule for rule in requirement.confirmed_by if not rule.startswith(TESTS))
 
 
-def unconfirmed(requirements: Sequence[Requirement]) -> tuple[Requirement, ...]:
-    """The requirements that no scanner's rule states: these are ours to judge alone."""
-    return tuple(requirement for requirement in requirements if not scanners_rules(requirement))
-
-
-def confirmations(requirements: Sequence[Requirement]) -> dict[str, tuple[str, ...]]:
-    """By requirement, every scanner's rule that complains where it is broken, stricter ones included."""
-    stricter = facts.load().stricter
-    return {
-        requirement.id: (
-            *scanners_rules(requirement),
-            *(rule for entry in stricter if requirement.id in entry.than for rule in entry.rules),
-        )
-        for requirement in requirements
-    }
-
-
 def _spread_waivers(findings: Sequence[Finding]) -> list[Finding]:
     """Waives all findings that state the same fact about a resource, once one of them is waived."""
     waived: dict[object, Finding] = {

@@ -15,8 +15,6 @@ from msgspec.structs import replace
 
 from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, iso, milliseconds
 
-PARTS = ("requestContext", "responseContext", "DDBStreamBatchInfo")
-
 
 class Message(msgspec.Struct, frozen=True):
     """A message on the queue. `failed` is the failure record; None where the body is none.

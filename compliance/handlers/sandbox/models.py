@@ -101,12 +101,6 @@ def model_of(service: str) -> Model | None:
     return converted({"id": name, **json.loads(path.read_text("utf-8"))}, Model)
 
 
-def declared_errors(service: str, operation: str) -> tuple[str, ...]:
-    """The errors that an operation declares in its service's model; empty where there is none."""
-    model = model_of(service)
-    return model.errors(operation) if model else ()
-
-
 def accepted(model: Model, operation: str, parameters: JSON, language: str) -> JSON:
     """The request as it goes over the wire.
 
