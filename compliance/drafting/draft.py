@@ -121,7 +121,8 @@ def _judged(
 ) -> tuple[list[Proposal], list[Proposal]]:
     """What is met and what is not. Without one, another may not be: a name may have told subjects apart."""
     met, unmet = list(proposals), list[Proposal]()
-    while met:
+    # What names no resource of this stack is no requirement of it alone.
+    while met := met if _specs_in_use(subjects.specs, met) else []:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
         data = _data(assembly, subjects, met, environment)
         document = Document(Path("requirements.yaml"), converted(data, File), Lines())

@@ -92,6 +92,10 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
     tally = Tally()
     functions = case.subjects()
     roles = [case.subject(name) for name in check.roles] or [_role_of(f, case) for f in functions]
+    if len(functions) != len(roles):
+        raise Undecided(
+            f"functions: {len(functions)}, roles: {len(roles)}; one function fills several subjects"
+        )
     for function, role in zip(functions, roles, strict=True):
         name = log_group_name(function, case)
         if name is None:

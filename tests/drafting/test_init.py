@@ -400,6 +400,23 @@ def test_hostile_values_stay_values(tmp_path: Path) -> None:
     assert any(check.get("kind") == "property" for check in found.values())
 
 
+def test_what_names_nothing_of_the_stack_is_no_document_of_its_own(tmp_path: Path) -> None:
+    """Only one of two is ever there, so their number cannot be required; nobody is let in, but to what?"""
+    path = tmp_path / "either.json"
+    association = {"Type": "AWS::EC2::SubnetRouteTableAssociation", "Properties": {"SubnetId": {"Ref": "S"}}}
+    template = {
+        "Parameters": {"S": {"Type": "String"}, "Public": {"Type": "String"}},
+        "Conditions": {
+            "P": {"Fn::Equals": [{"Ref": "Public"}, "yes"]},
+            "N": {"Fn::Not": [{"Condition": "P"}]},
+        },
+        "Resources": {"A": {**association, "Condition": "P"}, "B": {**association, "Condition": "N"}},
+    }
+    path.write_text(json.dumps(template), encoding="utf-8")
+    with pytest.raises(InputError, match="states nothing that a requirement could hold it to"):
+        draft(load_template(path), "dev", DAY)
+
+
 def test_nothing_to_start_from_is_said(tmp_path: Path) -> None:
     template = tmp_path / "stack.json"
     template.write_text(json.dumps({"Resources": {"X": resource("AWS::CDK::Metadata")}}))
