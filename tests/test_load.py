@@ -48,19 +48,22 @@ print(ends)
 """
 
 
-def test_hundreds_of_audits_at_once_never_die(tmp_path: Path) -> None:
-    """One in ten died of a signal while msgspec learned the words of an execution in two threads."""
+def test_audits_side_by_side_never_die(tmp_path: Path) -> None:
+    """One in ten died of a signal while msgspec learned the words of an execution in two threads.
+
+    Should that come back, fifty see it in 199 of 200 runs.
+    """
     code = AUDITS.format(
         assembly=str(ROOT / "tests/fixtures/typescript/assembly"),
         cache=str(tmp_path),
         notes=["handlers: the same code was run before"],
-        audits=200,
+        audits=50,
         abreast=4,
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False
     )
-    assert run.stdout.strip() == "{0: 200}", run.stderr
+    assert run.stdout.strip() == "{0: 50}", run.stderr
 
 
 def test_types_are_learned_in_one_place() -> None:
