@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import ValidationError
 
 from compliance.auditing import Options, Progress
 from compliance.document.requirements import Document, Environment, File
@@ -25,7 +26,7 @@ from compliance.drafting.subjects import Discovery, cdk_made
 from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
-from compliance.rules import bind
+from compliance.rules import Rule, bind
 from compliance.rules.judging import judge, names
 from compliance.template import unseen
 from compliance.template.assembly import Assembly
@@ -120,13 +121,11 @@ def _judged(
     as_of: date,
 ) -> tuple[list[Proposal], list[Proposal]]:
     """What is met and what is not. Without one, another may not be: a name may have told subjects apart."""
-    met, unmet = list(proposals), list[Proposal]()
+    met, unmet = _readable(assembly, subjects, proposals, environment), list[Proposal]()
     # What names no resource of this stack is no requirement of it alone.
     while met := met if _specs_in_use(subjects.specs, met) else []:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
-        data = _data(assembly, subjects, met, environment)
-        document = Document(Path("requirements.yaml"), converted(data, File), Lines())
-        rules = bind(document)
+        document, rules = _bound(assembly, subjects, met, environment)
         results = judge(
             rules,
             document,
@@ -143,6 +142,29 @@ def _judged(
             break
         met = kept
     return met, unmet
+
+
+def _bound(
+    assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str
+) -> tuple[Document, tuple[Rule, ...]]:
+    data = _data(assembly, subjects, proposals, environment)
+    document = Document(Path("requirements.yaml"), converted(data, File), Lines())
+    return document, bind(document)
+
+
+def _readable(
+    assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str
+) -> list[Proposal]:
+    """Those that a document may hold: types and properties that no schema has are refused when it is read."""
+
+    def reads(some: Sequence[Proposal]) -> bool:
+        try:
+            _bound(assembly, subjects, some, environment)
+        except (InputError, ValidationError):
+            return False
+        return True
+
+    return list(proposals) if reads(proposals) else [p for p in proposals if reads([p])]
 
 
 def _data(

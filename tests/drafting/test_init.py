@@ -400,6 +400,21 @@ def test_hostile_values_stay_values(tmp_path: Path) -> None:
     assert any(check.get("kind") == "property" for check in found.values())
 
 
+def test_what_a_document_would_refuse_is_not_proposed(tmp_path: Path) -> None:
+    """A type in no schema, and a mapping where the schema has a list."""
+    found = drafted(
+        tmp_path,
+        {
+            "X": resource("AWS::Non::Existent", Size=3),
+            "G": resource("AWS::EC2::SecurityGroup", SecurityGroupEgress={"FromPort": 22}),
+            "Q": resource("AWS::SQS::Queue", VisibilityTimeout=45),
+        },
+    )
+    assert any("queue" in title for title in found)
+    assert not any("existent" in title for title in found)
+    assert "# - 1 AWS::Non::Existent" in found["#"]["text"]
+
+
 def test_what_names_nothing_of_the_stack_is_no_document_of_its_own(tmp_path: Path) -> None:
     """Only one of two is ever there, so their number cannot be required; nobody is let in, but to what?"""
     path = tmp_path / "either.json"
