@@ -6,7 +6,6 @@ Keys with several values: https://docs.aws.amazon.com/IAM/latest/UserGuide/refer
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 
 from compliance.facts.patterns import equal, matches
 from compliance.facts.truth import Truth, either, every, negated, some
+from compliance.template.addresses import range_of, within
 from compliance.template.intrinsics import Unknown
 
 # `${aws:PrincipalAccount}`, `${aws:username, 'default'}`; not `${AWS::AccountId}`, which is CloudFormation's.
@@ -200,10 +200,10 @@ def _time(text: str) -> float | None:
 
 
 def _address(wanted: str, value: str) -> Truth:
-    try:
-        return ipaddress.ip_address(value) in ipaddress.ip_network(wanted, strict=False)
-    except ValueError:
+    inner, outer = range_of(value), range_of(wanted)
+    if inner is None or outer is None:
         return Unknown(f"whether {value} is in {wanted} is not known")
+    return within(inner, outer)
 
 
 _ORDER: Mapping[str, Callable[[float], bool]] = {
@@ -250,9 +250,8 @@ def _later(wanted: str, key: Key, *, upper: bool) -> Truth:
 
 
 def _public(wanted: str, key: Key) -> Truth:
-    try:
-        network = ipaddress.ip_network(wanted, strict=False)
-    except ValueError:
+    network = range_of(wanted)
+    if network is None:
         return Unknown(f"{wanted} is no address")
     if key.public and network.is_private and network.prefixlen:
         return False

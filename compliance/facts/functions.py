@@ -6,7 +6,6 @@ gives, so that a misspelt field is refused when the document is read.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from compliance.facts.json_text import parsed
 from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World
 from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
+from compliance.template.addresses import Range, range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     Ref,
@@ -204,7 +204,7 @@ def _version(value: Any) -> Version:
 class Cidr(Host):
     """A range of addresses."""
 
-    def __init__(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+    def __init__(self, network: Range) -> None:
         self.network = network
 
     def __str__(self) -> str:
@@ -226,8 +226,7 @@ class Cidr(Host):
     def call(self, name: str, arguments: Any) -> Any:
         if name == "contains":
             other = arguments[0] if isinstance(arguments[0], Cidr) else _cidr(arguments[0])
-            same = self.network.version == other.network.version
-            return same and other.network.subnet_of(self.network)  # type: ignore[arg-type]
+            return within(other.network, self.network)
         if name == "overlaps":
             other = arguments[0] if isinstance(arguments[0], Cidr) else _cidr(arguments[0])
             return self.network.overlaps(other.network)
@@ -237,10 +236,10 @@ class Cidr(Host):
 def _cidr(value: Any) -> Cidr:
     """A range of addresses."""
     plain = value.plain() if isinstance(value, Host) else value
-    try:
-        return Cidr(ipaddress.ip_network(str(plain), strict=False))
-    except ValueError:
-        raise Failed(f"{value} is no range of addresses") from None
+    network = range_of(str(plain))
+    if network is None:
+        raise Failed(f"{value} is no range of addresses")
+    return Cidr(network)
 
 
 def _no_such_method(*_: Any) -> Any:

@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html
 from __future__ import annotations
 
 import builtins
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from compliance.facts.references import denoted, leaves
 from compliance.facts.truth import Truth, every, some
 from compliance.model import Undecided
+from compliance.template.addresses import range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -177,19 +177,12 @@ def _source(
             text = assembly.text(value)
             if text is None or "${" in text:
                 return Unknown(why_unknown(value) or f"{show(value)} is not known before the deployment")
-            return _canonical(text)
+            range_ = range_of(text)  # as EC2 keeps it
+            return text if range_ is None else str(range_)
     for key in ("SourcePrefixListId", "DestinationPrefixListId"):
         if key in raw:
             return Unknown(f"the addresses of the prefix list {show(raw[key])}")
     return Unknown("a rule that names no other side")
-
-
-def _canonical(text: str) -> str:
-    """A range of addresses as EC2 keeps it: without bits beyond its length, and `::` for zeros."""
-    try:
-        return str(ipaddress.ip_network(text.strip(), strict=False))
-    except ValueError:
-        return text
 
 
 # What a resource is attached to
@@ -395,7 +388,8 @@ def _is_side(assembly: Assembly, rule: Rule, other: Resource | str) -> Truth:
     if "/" not in rule.source:
         return False  # a group of elsewhere
     ranges = [other] if isinstance(other, str) else _ranges(assembly, other)
-    return all(_within(range_, rule.source) for range_ in ranges) if ranges else rule.source in WORLD
+    outer = range_of(rule.source)
+    return all(within(range_of(inner), outer) for inner in ranges) if ranges else rule.source in WORLD
 
 
 def _ranges(assembly: Assembly, resource: Resource) -> list[str]:
@@ -406,11 +400,3 @@ def _ranges(assembly: Assembly, resource: Resource) -> list[str]:
             raise Undecided(f"the addresses of {subnet.logical_id} are not known")
         found.append(text)
     return found
-
-
-def _within(inner: str, outer: str) -> bool:
-    try:
-        one, other = (ipaddress.ip_network(text, strict=False) for text in (inner, outer))
-    except ValueError:
-        return False
-    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]

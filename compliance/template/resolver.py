@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import re
 import threading
@@ -16,6 +15,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from compliance.cel import patterns
+from compliance.template.addresses import range_of
 from compliance.template.intrinsics import (
     NO_VALUE,
     Part,
@@ -391,8 +391,8 @@ class Resolver:
             return unknown
         number, own = to_number(count), to_number(bits)
         try:
-            network = ipaddress.ip_network(block if isinstance(block, str) else "", strict=False)
-            if not isinstance(number, int) or not isinstance(own, int) or not 0 < number <= 256:
+            network = range_of(block) if isinstance(block, str) else None
+            if not (network and isinstance(number, int) and isinstance(own, int) and 0 < number <= 256):
                 raise ValueError
             ranges = network.subnets(new_prefix=network.max_prefixlen - own)
             found = [str(one) for one in islice(ranges, number)]
