@@ -12,8 +12,9 @@ import msgspec
 
 from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
+from compliance.facts.patterns import equal
 from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes, misfit, region_of
-from compliance.facts.truth import Truth
+from compliance.facts.truth import Truth, every, negated
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import DEFAULTS
@@ -131,12 +132,14 @@ def _told_of(assembly: Assembly, metric: Metric, type_: str, name: str) -> Resou
     return denoted(assembly, value, type_, forms=forms_of(wanted)) if dimension == wanted else None
 
 
-def _of_another_account(assembly: Assembly, metric: Metric) -> bool:
+def _of_another_account(assembly: Assembly, metric: Metric) -> Truth:
     """Whether a query asks another account for the metric: a monitoring account may."""
     query, _, rest = metric.path.partition(".MetricStat")
     account = metric.resource.get(f"{query}.AccountId") if rest else NO_VALUE
-    own = metric.resource.stack.pseudo("AWS::AccountId")
-    return account is not NO_VALUE and assembly.text(account) != assembly.text(own)
+    if account is NO_VALUE:
+        return False
+    text, own = assembly.text(account), assembly.text(metric.resource.stack.pseudo("AWS::AccountId"))
+    return Unknown(show(account)) if text is None or own is None else negated(equal(text, own))
 
 
 def forms_of(dimension: str) -> Forms:
@@ -393,14 +396,14 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
             return metric.name
         if assembly.text(metric.name) != name:
             return False
-    if _is_none(assembly, metric):
+    if _is_none(assembly, metric) or (elsewhere := _of_another_account(assembly, metric)) is True:
         return False
     doubt: Truth = False
     for dimension, value in metric.dimensions:
         if _misfits(assembly, metric, show(dimension), value, resource):
             continue  # a queue's URL, where CloudWatch has its name
         if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
-            return hears(metric)
+            return every((negated(elsewhere), hears(metric)))
         if why := why_unknown(value):
             doubt = Unknown(why)
     return doubt

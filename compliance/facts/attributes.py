@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list, why_unknown
-from compliance.template.physical_names import name_property
+from compliance.template.physical_names import name_places
 from compliance.template.properties import places
 from compliance.template.resolver import names_in_sub
 from compliance.template.schemas import tag_property, takes_tags
@@ -38,9 +38,10 @@ def _deletion_policy(thing: Thing) -> Any:
 
 
 def _name(thing: Thing) -> Any:
-    path = name_property(thing.resource.type)
-    if path is None:
+    places_ = name_places(thing.resource.type)
+    if not places_:
         return None
+    path = next((p for p in places_ if thing.resource.get(p) is not NO_VALUE), places_[0])
     return thing.world.wrap(thing.resource.get(path), thing.resource, path)
 
 

@@ -37,7 +37,7 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
-from compliance.template.physical_names import name_property
+from compliance.template.physical_names import name_places
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -339,9 +339,9 @@ class Scalar(_Placed):
 
     def _names(self, target: Resource) -> bool:
         """Whether it is the resource's name, written out."""
-        path = name_property(target.type)
-        own = self.world.assembly.text(self.value)
-        return bool(path and own) and own == self.world.assembly.text(target.get(path or ""))
+        text = self.world.assembly.text
+        own = text(self.value)
+        return bool(own) and own in [text(target.get(path)) for path in name_places(target.type)]
 
     def _is_text(self, other: Value) -> bool:
         """Whether two texts are one, in whatever spelling."""

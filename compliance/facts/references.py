@@ -16,7 +16,7 @@ from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalars_in
 from compliance.template.paths import values
-from compliance.template.physical_names import FORMS, name_of, name_property
+from compliance.template.physical_names import FORMS, name_of, name_places
 
 FUNCTION = "AWS::Lambda::Function"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
@@ -178,8 +178,8 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     for resource in assembly.resources():
         if resource.type in FORMS:
             continue
-        path = "Url" if resource.type == "AWS::IAM::OIDCProvider" else name_property(resource.type)
-        names = {path and assembly.text(resource.get(path)), assembly.text(resource.ref)}
+        paths = ("Url",) if resource.type == "AWS::IAM::OIDCProvider" else name_places(resource.type)
+        names = {*(assembly.text(resource.get(path)) for path in paths), assembly.text(resource.ref)}
         names |= {
             assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)
         }

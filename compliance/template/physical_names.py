@@ -90,6 +90,13 @@ def name_property(type_: str) -> str | None:
     return None if _NO_NAMES.fullmatch(type_) else schemas.name_property(type_)
 
 
+def name_places(type_: str) -> tuple[str, ...]:
+    """Where a resource type may state its name: Glue's types also within their input."""
+    nested = f"{type_.rpartition('::')[2]}Input.Name"
+    found = (name_property(type_), nested if problem(type_, nested) is None else None)
+    return tuple(path for path in found if path)
+
+
 def name_of(type_: str) -> str:
     """The property that holds a resource type's name."""
     return name_property(type_) or "Name"

@@ -279,6 +279,9 @@ TOLD = {"AlarmActions": [{"Ref": "T"}]}
         ({"ActionsEnabled": {"Ref": "Given"}, "AlarmActions": []}, "fail"),
         ({"MetricName": {"Ref": "Given"}}, "not_assessed"),
         ({"AlarmActions": [{"Fn::GetAtt": "T.TopicName"}]}, "fail"),
+        (math(stat(AccountId={"Ref": "AWS::AccountId"}, ReturnData=True)), "pass"),
+        (math(stat(AccountId="999999999999", ReturnData=True)), "not_assessed"),  # perhaps this one
+        (math(stat(AccountId={"Ref": "Given"}, ReturnData=True)), "not_assessed"),
     ],
 )
 def test_alarms_for_expressions(tmp_path: Path, changed: dict[str, Any], status: str) -> None:
@@ -288,7 +291,10 @@ def test_alarms_for_expressions(tmp_path: Path, changed: dict[str, Any], status:
         "Resources": {
             "Q": QUEUE,
             "T": {"Type": "AWS::SNS::Topic", "Properties": {}},
-            "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm(**{**TOLD, **changed})},
+            "A": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": {**({} if "Metrics" in changed else alarm()), **TOLD, **changed},
+            },
         },
     }
     subjects = {

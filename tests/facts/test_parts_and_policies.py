@@ -46,6 +46,8 @@ Resources:
           - {Effect: Allow, Principal: {Service: b.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEqualsIfExists: {"aws:SourceAccount": "111122223333"}}}
           - {Effect: Allow, Principal: {Service: c.amazonaws.com}, Action: "sts:AssumeRole", Condition: {ArnLike: {"aws:SourceArn": "arn:aws:s3:::*"}, ArnEquals: {"aws:SourceArn": "arn:aws:s3:::mine"}}}
           - {Effect: Allow, Principal: {Service: d.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEquals: {"aws:SourceAccount": !Ref Document}}}
+  Lake: {Type: AWS::Glue::Database, Properties: {CatalogId: "1", DatabaseInput: {Name: lake}}}
+  Visits: {Type: AWS::Glue::Table, Properties: {CatalogId: "1", DatabaseName: lake, TableInput: {Name: visits}}}
   SubnetA: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [1, !GetAZs ""]}}
   Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref SubnetA}}
   Database: {Type: AWS::RDS::DBInstance, Properties: {AvailabilityZone: !Select [1, !GetAZs ""], DBInstanceClass: db.r7g.large}}
@@ -118,6 +120,7 @@ def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
         ("AWS::IAM::Policy", "self.PolicyDocument.Statement.all(s, s.Effect == 'Allow')", None),
         ("AWS::EC2::NatGateway", "zone(self) == zone(self.SubnetId)", None),
         ("AWS::RDS::DBInstance", "zone(self) != ''", None),
+        ("AWS::Glue::Table", "self.name == 'visits' && target(self.DatabaseName).name == 'lake'", None),
     ],
 )
 def test_what_holds_and_its_opposite(tmp_path: Path, type_: str, that: str, name: str | None) -> None:
