@@ -224,8 +224,8 @@ def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
     there = [p for p in proposals if p.is_there]
     if len(there) < 2:
         return list(proposals)
-    names_ = tuple(name for p in there for name in p.subject)
-    one = Proposal("wiring", "all of it is there, wired so", names_, {"kind": "present"})
+    everything = tuple(name for p in there for name in p.subject)
+    one = Proposal("wiring", "all of it is there, wired so", everything, {"kind": "present"})
     return [one, *(p for p in proposals if not p.is_there)]
 
 

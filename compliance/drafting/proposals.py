@@ -423,7 +423,7 @@ class Proposals:
             links = self.subjects.links(resource)
             parts = list(stated.wires(links))
             if parts:
-                others = tuple(dict.fromkeys(other for names_ in links.values() for other in names_))
+                others = tuple(dict.fromkeys(other for group in links.values() for other in group))
                 title = f"the {spoken(name)} refers to what it did: {', '.join(map(spoken, others))}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
         for name, resources in self._crowds():

@@ -325,7 +325,7 @@ class _Request:
             "Principal",
             statement.principals,
             statement.not_principals,
-            lambda named: self.caller.is_(named, allow=statement.allow),
+            lambda named: self.caller.is_named(named, allow=statement.allow),
             self.caller.is_excepted,
         )
 

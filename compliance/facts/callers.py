@@ -116,7 +116,7 @@ class Caller(msgspec.Struct, frozen=True):
         service = name.partition(":")[0]
         return UNKNOWN if service in ("aws", action.partition(":")[0].lower()) else ABSENT
 
-    def is_(self, named: Principal, *, allow: bool = True) -> Truth:
+    def is_named(self, named: Principal, *, allow: bool = True) -> Truth:
         """Whether a principal of a policy stands for this caller. A denial of its account is one of it."""
         kind, name = named
         if name == "*" and kind in ("AWS", "*"):
@@ -143,7 +143,7 @@ class Caller(msgspec.Struct, frozen=True):
         """
         if self.anybody:
             return Unknown("anybody may be one that NotPrincipal names")
-        named = some(self.is_(other) for other in others)
+        named = some(self.is_named(other) for other in others)
         if named is not True or self.role is None:
             return named
         whole = every((some(map(self.is_account, others)), some(map(self._is_session, others))))
@@ -232,11 +232,11 @@ def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[st
 
 def via(service: str, region: str) -> dict[str, Key]:
     """What a call of KMS has that another service makes on the caller's behalf."""
-    from_ = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourceip")
+    unknown = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourceip")
     return {
         "kms:viaservice": known(f"{service}.{region}.amazonaws.com"),
         "aws:viaawsservice": known("true"),
-        **dict.fromkeys(from_, UNKNOWN),
+        **dict.fromkeys(unknown, UNKNOWN),
     }
 
 

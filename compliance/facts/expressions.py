@@ -316,20 +316,20 @@ class Bound:
 
         return read
 
-    def evaluate(self, expression: cel.Expression, self_: Resource | None = None) -> Any:
+    def evaluate(self, expression: cel.Expression, resource: Resource | None = None) -> Any:
         """The value; what was read is in the world's trace. Raises Undecided, Failed."""
-        return expression.evaluate(self._bound(self_), self.world.trace)
+        return expression.evaluate(self._bound(resource), self.world.trace)
 
-    def _bound(self, self_: Resource | None) -> Mapping[str, Any]:
-        own = {} if self_ is None else {"self": self.world.thing(self_)}
+    def _bound(self, resource: Resource | None) -> Mapping[str, Any]:
+        own = {} if resource is None else {"self": self.world.thing(resource)}
         return ChainMap(own, self._bindings)
 
-    def outcome(self, expression: cel.Expression, self_: Resource | None = None) -> Outcome:
+    def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read."""
         outer, self.world.trace = (self.world.trace, self.world.about), []
-        self.world.about = self_
+        self.world.about = resource
         try:
-            value = expression.holds(self._bound(self_), self.world.trace)
+            value = expression.holds(self._bound(resource), self.world.trace)
             return Outcome(value, _distinct(self.world.trace))
         except Undecided as error:
             lacks = error.name if isinstance(error, Lacking) else None

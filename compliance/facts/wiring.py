@@ -37,7 +37,7 @@ class Unfilled(Exception):
         self.doubt = doubt
 
 
-class Mapping_(msgspec.Struct, frozen=True):
+class EventSourceMapping(msgspec.Struct, frozen=True):
     """An event source mapping with what its ends resolve to (None where that is not in the assembly)."""
 
     resource: Resource
@@ -90,9 +90,9 @@ class Wiring(ABC):
         return denoted(self.assembly, value, *types, forms=forms)
 
     @cached_property
-    def mappings(self) -> tuple[Mapping_, ...]:
+    def mappings(self) -> tuple[EventSourceMapping, ...]:
         return tuple(
-            Mapping_(
+            EventSourceMapping(
                 resource,
                 self.identify(resource.get("EventSourceArn"), *TABLES, QUEUE),
                 self.identify(resource.get("FunctionName"), FUNCTION),

@@ -112,8 +112,8 @@ class Draft:
 
     def statements(self, role: str) -> Iterator[dict[str, Any]]:
         """The raw statements of what is attached to a role, as they stand in the template."""
-        for document_ in self.policies(role):
-            found = document_["Statement"]
+        for policy in self.policies(role):
+            found = policy["Statement"]
             yield from found if isinstance(found, list) else [found]
 
     def policies(self, role: str) -> Iterator[dict[str, Any]]:

@@ -61,8 +61,8 @@ NO_CODE: Code = {}
 class Lazy(Mapping[str, Any]):
     """Other environments' inputs, changed when they are asked for."""
 
-    def __init__(self, names_: Sequence[str], make: Callable[[str], Any]) -> None:
-        self._names, self._make = names_, make
+    def __init__(self, environments: Sequence[str], make: Callable[[str], Any]) -> None:
+        self._names, self._make = environments, make
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:

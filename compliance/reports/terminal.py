@@ -47,9 +47,9 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
     if card.problems:
         yield ""
     if verbose:
-        unmet_ = unmet(card)
+        not_met = unmet(card)
         for result in card.results:
-            if result not in unmet_:
+            if result not in not_met:
                 yield _result(card, result)
     for result in unmet(card):
         yield _result(card, result)

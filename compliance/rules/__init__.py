@@ -299,8 +299,8 @@ def _rule(
     if name not in KINDS:
         kinds = ", ".join(sorted(KINDS)) + did_you_mean(str(name), KINDS)
         raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
-    kind_ = KINDS[name]
-    check = document.convert(parameters, kind_.parameters, *place)
+    definition = KINDS[name]
+    check = document.convert(parameters, definition.parameters, *place)
     named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
     named += [((*place[2:], field), name) for field, name in check.subjects_named()]
     groups = BUILT_IN if name == PREDICATE else ()
@@ -311,21 +311,23 @@ def _rule(
             where = ".".join(map(str, field))
             message = f"{requirement.id}: {where}: unknown subject {subject!r}; known are {names}{hint}"
             raise document.error(message, *place[:2], *field)
-    check_requirement(document, requirement, place, kind_, check)
+    check_requirement(document, requirement, place, definition, check)
     if isinstance(check, Several):
         parts = tuple(
             _rule(document, subjects, index, requirement, part, (*place, "checks", i))
             for i, part in enumerate(check.checks)
         )
         compares = any(part.compares for part in parts)
-        kind_ = msgspec.structs.replace(
-            kind_,
+        definition = msgspec.structs.replace(
+            definition,
             waits=max(part.kind.waits for part in parts),
-            plan=kind_.plan if any(part.kind.plan for part in parts) else None,
+            plan=definition.plan if any(part.kind.plan for part in parts) else None,
             compares=lambda _: compares,
         )
-        return Rule(requirement, kind_, Parts(rules=parts))
-    return Rule(requirement, kind_, kind_.prepare(check, document, index) if kind_.prepare else check)
+        return Rule(requirement, definition, Parts(rules=parts))
+    return Rule(
+        requirement, definition, definition.prepare(check, document, index) if definition.prepare else check
+    )
 
 
 # Several checks at once

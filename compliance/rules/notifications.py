@@ -233,19 +233,19 @@ def _publishing(
 ) -> Iterator[tuple[bool, Evidence]]:
     """Whether CloudWatch may publish, and only for this account."""
     text = case.assembly.text(arn_of(topic)) or ""
-    wanted_ = f"a topic policy that lets {check.service} publish, for this account only"
+    expected = f"a topic policy that lets {check.service} publish, for this account only"
     for caller in _callers(check, topic, alarms, case):
         answer = may(case.assembly, caller, "sns:Publish", text)
         shown = _granting(answer.statement, answer.why) if answer.statement else answer.why
         holder, place = _evidence_place(answer.statement, topic)
         if isinstance(answer.allowed, Unknown):
-            raise Undecided(f"{answer.why} ({answer.allowed.why})", evidence(holder, shown, wanted_, place))
-        yield answer.allowed, evidence(holder, shown, wanted_, place)
+            raise Undecided(f"{answer.why} ({answer.allowed.why})", evidence(holder, shown, expected, place))
+        yield answer.allowed, evidence(holder, shown, expected, place)
         foreign = may(case.assembly, _elsewhere(caller), "sns:Publish", text)
         if foreign.allowed is not False:
             holder, place = _evidence_place(foreign.statement, topic)
             found = f"{check.service} may, for any account"
-            yield False, evidence(holder, found, wanted_, place)
+            yield False, evidence(holder, found, expected, place)
 
 
 def _evidence_place(statement: Statement | None, otherwise: Resource) -> tuple[Resource, str | None]:

@@ -193,9 +193,9 @@ def _index_evidence(check: Keys, table: Resource, case: Case) -> Iterator[tuple[
     yield from _schema(check, table, index.get("KeySchema", NO_VALUE), f"{path}.KeySchema", case)
     if check.projection:
         projection = index.get("Projection", {})
-        kind_ = projection.get("ProjectionType", NO_VALUE) if isinstance(projection, dict) else projection
-        item = evidence(table, kind_, check.projection, f"{path}.Projection.ProjectionType")
-        yield same(decided(kind_), check.projection, case.assembly), item
+        projected = projection.get("ProjectionType", NO_VALUE) if isinstance(projection, dict) else projection
+        item = evidence(table, projected, check.projection, f"{path}.Projection.ProjectionType")
+        yield same(decided(projected), check.projection, case.assembly), item
 
 
 def _schema(

@@ -82,10 +82,10 @@ def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case)
     filters = mapping.get(path)
     events = changes(source) if source.type in TABLES else MESSAGES
     with tally.doubting():
-        stopped_ = stopped(case.assembly, filters, events)
-        if stopped_ is None:
+        dropped = stopped(case.assembly, filters, events)
+        if dropped is None:
             return
-        what, lets = stopped_
+        what, lets = dropped
         item = evidence(
             mapping, f"{what} does not pass {show(filters)}", "a filter that lets all through", path
         )

@@ -134,8 +134,8 @@ def no_failure_swallowed(bench: Bench) -> Task:
     findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
     if findings:
         return findings
-    told_ = ", ".join(f"{name} failed in {n} ways" for name, n in hits.items())
-    return [good(f"{told_}: no record was lost", REPORTED, learnt.failing[0].call.at)]
+    counts = ", ".join(f"{name} failed in {n} ways" for name, n in hits.items())
+    return [good(f"{counts}: no record was lost", REPORTED, learnt.failing[0].call.at)]
 
 
 def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
@@ -297,17 +297,17 @@ def _hit(outcome: Outcome) -> bool:
 def _dragged(
     bench: Bench, one: _Try, outcome: Outcome | None, usual: dict[int, Profile]
 ) -> Iterator[Finding]:
-    bad_, *_ = [one.batch.records[i] for i in one.positions]
+    broken, *_ = [one.batch.records[i] for i in one.positions]
     what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(outcome)}"
     at = one.failing.call.at
     if outcome is None or not _hit(outcome):
         yield unknown(f"{what}: nothing was refused", ALONE)
-    elif one.entry and not usual.get(bad_.kind, Profile()) - profile(bench.units(outcome), bad_):
+    elif one.entry and not usual.get(broken.kind, Profile()) - profile(bench.units(outcome), broken):
         yield good(f"{what}: its entry is made good", ALONE, at)
     elif outcome.error or not outcome.finished:
-        told_ = good if bench.source.bisects else bad
-        yield told_(f"{what}: its whole batch comes again", ALONE, at)
-    elif bad_.id not in named(outcome):
+        finding = good if bench.source.bisects else bad
+        yield finding(f"{what}: its whole batch comes again", ALONE, at)
+    elif broken.id not in named(outcome):
         yield bad(f"{what}: it is not reported", ALONE, at)
     elif not bench.source.reports:
         yield bad(

@@ -157,16 +157,16 @@ class Tables:
         table, place, old = self._found(request)
         wanted = str(request.get("ReturnValues", "NONE"))
         names = Names.of(request)
-        condition_ = _condition(request, names)
+        required = _condition(request, names)
         actions = update(request["UpdateExpression"], names) if "UpdateExpression" in request else []
-        names.check_used(condition_ is not None or bool(actions))
+        names.check_used(required is not None or bool(actions))
         paths = [steps for _, steps, _ in actions]
         if key := next((steps[0] for steps in paths if steps[0] in table.keys), None):
             raise _invalid(
                 "One or more parameter values were invalid: Cannot update attribute "
                 f"{key}. This attribute is part of the key"
             )
-        _meet(condition_, old, request)
+        _meet(required, old, request)
         new: Item = dict(old) if old else dict(_stored(request["Key"]))
         carry_out(actions, new)
         new = _stored(new)
