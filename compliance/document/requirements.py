@@ -40,7 +40,7 @@ Name = Annotated[
     ),
 ]
 # Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice where a list may stand in its place.
-Names = str | list[Name]
+Names = str | Annotated[list[Name], msgspec.Meta(min_length=1)]
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
 Named = Annotated[str, msgspec.Meta(min_length=1)]
 

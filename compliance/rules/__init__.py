@@ -14,7 +14,7 @@ from datetime import date
 from enum import IntEnum
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, Literal, NewType
 
 import msgspec
 
@@ -162,6 +162,7 @@ class Tally:
 
 
 Judge = Callable[[Any, Case], Verdict]
+About = Literal["none", "one", "some"]
 # What a kind wants run: functions, with tasks by what they say.
 Planner = Callable[[Any, Case], Iterator[tuple[Resource, Mapping[str, Begin]]]]
 
@@ -181,8 +182,8 @@ class Kind(msgspec.Struct, frozen=True):
     document's parameters what `judge` is given. `compares` tells by that whether it needs the app as
     synthesised for other environments.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
-    passes over others. Without any, it is about all. `plan` says which
-    functions it wants to be run, and on what.
+    passes over others. Without any, it is about all. `about` is how many subjects a requirement of it names.
+    `plan` says which functions it wants to be run, and on what.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Kind(msgspec.Struct, frozen=True):
     prepare: Callable[[Any, Document, int], Any] | None = None
     types: tuple[str, ...] = ()
     selects: Callable[[str], bool] | None = None
+    about: About = "some"
     plan: Planner | None = None
     compares: Callable[[Any], bool] = lambda _: False
 
@@ -207,16 +209,31 @@ def kind(
     prepare: Callable[[Any, Document, int], Any] | None = None,
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,
+    about: About = "some",
     plan: Planner | None = None,
     compares: Callable[[Any], bool] = lambda _: False,
 ) -> Callable[[Judge], Judge]:
     """Registers a kind of check under the name that documents use; see `Kind`."""
 
     def register(judge: Judge) -> Judge:
-        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, plan, compares)
+        KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, about, plan, compares)
         return judge
 
     return register
+
+
+def for_each(judge: Callable[[Any, Case, Resource], Verdict]) -> Judge:
+    """A judge of one resource as one of all that a requirement is about."""
+
+    def judge_all(check: Any, case: Case) -> Verdict:
+        tally = Tally()
+        for resource in case.subjects():
+            with tally.doubting():
+                verdict = judge(check, case, resource)
+                tally.add(verdict.status is Status.PASS, *verdict.evidence)
+        return tally.verdict()
+
+    return judge_all
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -296,6 +313,10 @@ def _rule(
 
     parameters = {name: value for name, value in raw.items() if name != "kind"}
     name = kind_of(raw) if "kind" in raw or (QUANTIFIERS | KEYED) & raw.keys() else None
+    if name is None:
+        wanted = ", ".join(sorted(QUANTIFIERS | KEYED))
+        hint = next(filter(None, (did_you_mean(key, QUANTIFIERS | KEYED) for key in raw)), "")
+        raise document.error(f"{requirement.id}: `kind` or one of {wanted} is wanted{hint}", *place)
     if name not in KINDS:
         kinds = ", ".join(sorted(KINDS)) + did_you_mean(str(name), KINDS)
         raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
@@ -354,7 +375,7 @@ def _plans(parts: Parts, case: Case) -> Iterator[tuple[Resource, Mapping[str, Be
             yield from part.kind.plan(part.parameters, case)
 
 
-@kind("checks", Several, plan=_plans)
+@kind("checks", Several, about="none", plan=_plans)
 def several(parts: Parts, case: Case) -> Verdict:
     """Fails where one fails; otherwise a doubt about one is a doubt about all."""
     verdicts = [part.judge(case) for part in parts.rules]

@@ -18,7 +18,7 @@ from compliance.facts.alarms import (
 from compliance.facts.metric_math import Unclear
 from compliance.facts.references import in_words, misfit
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, for_each, kind
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, show, to_number
 
@@ -96,8 +96,8 @@ class Alarm(Check, frozen=True):
 
 
 @kind("alarm", Alarm)
-def judge_alarm(check: Alarm, case: Case) -> Verdict:
-    target = case.subjects()[0]
+@for_each
+def judge_alarm(check: Alarm, case: Case, target: Resource) -> Verdict:
     metrics = _of_its_own(case, target, check.metric)
     watches = f"an alarm on {WATCHED[target.type][0]} {check.metric} of {target.logical_id}"
     further = check != Alarm(metric=check.metric)

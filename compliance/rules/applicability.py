@@ -43,6 +43,10 @@ def check_requirement(
 
     `place` is where the check stands in the document.
     """
+    count = len(requirement.subjects)
+    if (kind.about != "none" and not count) or (kind.about == "one" and count > 1):
+        wanted = "one `subject`" if kind.about == "one" else "a `subject`"
+        raise document.error(f"{requirement.id}: kind {kind.name} is about {wanted}: name it", *place[:2])
     types = document.cached(types_of)
     for subject in requirement.subjects:
         _check_types(document, requirement, place, kind, subject, types.get(subject, ()))

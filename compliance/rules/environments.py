@@ -63,7 +63,7 @@ class Parameterised(Check, frozen=True):
     """
 
 
-@kind("parameterised", Parameterised, compares=lambda _: True)
+@kind("parameterised", Parameterised, about="none", compares=lambda _: True)
 def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
     name = case.document.environment.sibling(case.environment)
     if name is None:
@@ -287,8 +287,13 @@ class Retained(Check, frozen=True):
 
     of: tuple[SubjectName, ...]
 
+    def __post_init__(self) -> None:
+        """What is retained."""
+        if not self.of:
+            raise ValueError("`of` names nothing")
 
-@kind("retained", Retained, compares=lambda _: True)
+
+@kind("retained", Retained, about="none", compares=lambda _: True)
 def judge_retained(check: Retained, case: Case) -> Verdict:
     environment = case.document.environment
     wiring = case.wiring

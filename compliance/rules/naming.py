@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
+from typing import Annotated
+
+import msgspec
 
 from compliance.cel import patterns
 from compliance.document.requirements import Requirement
@@ -115,7 +118,7 @@ class Tags(Check, frozen=True):
     Example, about `members`: `{kind: tags, keys: [Environment, Project]}`
     """
 
-    keys: tuple[str, ...]
+    keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 @kind("tags", Tags, selects=takes_tags)

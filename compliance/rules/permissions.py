@@ -25,7 +25,7 @@ from compliance.facts.keys import key_of, key_values
 from compliance.facts.references import arn_of as arn
 from compliance.facts.wiring import BUCKET, KEY, ROLE, TABLES
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
+from compliance.rules import Case, Check, Tally, Undecided, evidence, for_each, kind
 from compliance.rules.policies import log_group_name, log_patterns
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import Unknown
@@ -67,8 +67,8 @@ class Permissions(Check, frozen=True):
 
 
 @kind("permissions", Permissions, types=(ROLE,))
-def judge_permissions(check: Permissions, case: Case) -> Verdict:
-    role = case.subjects()[0]
+@for_each
+def judge_permissions(check: Permissions, case: Case, role: Resource) -> Verdict:
     keys = tuple(_keys(check, case)) if any(grant.on == "keys" for grant in check.allow) else ()
     ceiling = [(grant.actions, tuple(_targets(grant, keys, case))) for grant in check.allow]
     tally = Tally()

@@ -80,6 +80,11 @@ class Predicate(Check, frozen=True):
             raise ValueError(f"`of` goes with a count; `{named[0]}` names the subject")
         if counted and self.of is None:
             raise ValueError(f"`{counted[0]}` is a count, and `of` names the subject")
+        least, most = self.bounds
+        if self.each is None and least == 0 and most is None:
+            raise ValueError("at_least: 0 cannot fail")
+        if most is not None and least > most:
+            raise ValueError(f"at least {least} and at most {most} cannot both hold")
         if self.each is not None and self.that is None:
             raise ValueError("`each` wants `that`: what must hold of each")
 
@@ -209,7 +214,7 @@ def _compares(predicate: Compiled) -> bool:
     return predicate.check.per == "environment"
 
 
-@kind("predicate", Predicate, prepare=prepare, compares=_compares)
+@kind("predicate", Predicate, about="none", prepare=prepare, compares=_compares)
 def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
     verdicts = [
         _judge(predicate, bound, within, label) for bound, within, label in _parts(predicate.check.per, case)

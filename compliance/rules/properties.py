@@ -27,6 +27,11 @@ class Property(Check, frozen=True):
     all: tuple[Test, ...] = ()
     any: tuple[Test, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Without a test it could not fail; what is made of it may have laws instead."""
+        if type(self) is Property and not self.all and not self.any:
+            raise ValueError("`all` or `any` is wanted: what the properties have to say")
+
 
 @kind("property", Property)
 def judge_property(check: Property, case: Case) -> Verdict:
@@ -116,7 +121,7 @@ class Ratio(Check, frozen=True):
         return sizes[self.of_unit] / sizes[self.left_unit] if self.of_unit and self.left_unit else 1
 
 
-@kind("ratio", Ratio)
+@kind("ratio", Ratio, about="none")
 def judge_ratio(check: Ratio, case: Case) -> Verdict:
     resource, path, left = _number(check.left, case)
     _, _, right = _number(check.of, case)

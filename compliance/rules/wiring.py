@@ -15,7 +15,7 @@ from compliance.facts.references import denoted, denoted_at, in_words, misfit, u
 from compliance.facts.references import wanted as wanted_forms
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfilled, Wiring, word
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
+from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, for_each, kind
 from compliance.template.assembly import NESTED_STACK, Resource
 from compliance.template.defaults import DEFAULTS
 from compliance.template.intrinsics import (
@@ -47,7 +47,7 @@ class Mapping(Check, frozen=True):
     function: SubjectName
 
 
-@kind("mapping", Mapping, types=(MAPPING,))
+@kind("mapping", Mapping, types=(MAPPING,), about="one")
 def judge_mapping(check: Mapping, case: Case) -> Verdict:
     wanted = f"an enabled mapping from {word(check.source)} to {word(check.function)}"
     try:
@@ -133,8 +133,9 @@ class Reference(Check, frozen=True):
 
 
 @kind("reference", Reference, types=(FUNCTION,))
-def judge_reference(check: Reference, case: Case) -> Verdict:
-    function, target = case.subjects()[0], case.subject(check.to)
+@for_each
+def judge_reference(check: Reference, case: Case, function: Resource) -> Verdict:
+    target = case.subject(check.to)
     variables = decided_variables(function)
     for name, value in variables.items():
         if any(case.assembly.resource(ref) is target for ref in _whole_refs(value)) or (
@@ -216,7 +217,7 @@ ON_FAILURE = "DestinationConfig.OnFailure.Destination"
 FAILURE_RECORD = 2048  # bytes
 
 
-@kind("failure_target", FailureTarget, types=(MAPPING, QUEUE))
+@kind("failure_target", FailureTarget, types=(MAPPING, QUEUE), about="one")
 def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     name = case.requirement.subjects[0] if check.mapping_only else check.source
     wanted = f"an SQS queue that {word(name)} names as its on-failure destination"
@@ -295,7 +296,7 @@ class Region(Check, frozen=True):
     """
 
 
-@kind("region", Region)
+@kind("region", Region, about="none")
 def judge_region(check: Region, case: Case) -> Verdict:
     deployed = any(stack.declared_region for stack in case.assembly.stacks)
     if case.assembly.kind == "template" and not deployed:
@@ -319,8 +320,13 @@ class Outputs(Check, frozen=True):
     of: tuple[SubjectName, ...] = ()
     url_of: tuple[SubjectName, ...] = ()
 
+    def __post_init__(self) -> None:
+        """One of what is put out, at least."""
+        if not self.of and not self.url_of:
+            raise ValueError("`of` or `url_of` is wanted: what is put out")
 
-@kind("outputs", Outputs)
+
+@kind("outputs", Outputs, about="none")
 def judge_outputs(check: Outputs, case: Case) -> Verdict:
     values = [(key, value) for stack in case.assembly.stacks for key, (value, _) in stack.outputs.items()]
     tally = Tally()
@@ -442,10 +448,10 @@ class Redrive(Check, frozen=True):
 
 
 @kind("redrive", Redrive, types=(QUEUE,))
-def judge_redrive(check: Redrive, case: Case) -> Verdict:
+@for_each
+def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
     from compliance.rules.alarms import set_off
 
-    queue = case.subjects()[0]
     path = "RedrivePolicy.deadLetterTargetArn"
     target = denoted_at(case.assembly, queue, path, decided(queue.get(path)), QUEUE)
     least = f"at least {check.at_least} and " if check.at_least > 1 else ""

@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
         ("{kind: property, all: [{path: Timeout", "{kind: [x], all: [{path: Timeout"),
         ":22: FUN-01: check.kind: a name is wanted",
     ),
-    "no kind": (("{kind: property, all", "{all"), ":22: FUN-01: unknown kind None"),
+    "no kind": (("{kind: property, all", "{all"), ":22: FUN-01: `kind` or one of at_least, "),
     "unknown parameter": (
         ("      kind: property\n", "      kind: property\n      most: 1\n"),
         ":31: FUN-02: check.most: Object contains unknown field `most`; write one of ",

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from predicate import verdict
 
 from compliance.document.requirements import load
 from compliance.model import InputError
 from compliance.rules import Rule, bind
 
+VARIABLE = {"Environment": {"Variables": {"TABLE": {"Ref": "Table"}}}}
+OF_ONE = {
+    "Namespace": "AWS/Lambda",
+    "MetricName": "Errors",
+    "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "One"}}],
+}
+OF_TWO = {"Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Two"}}]}
 DOCUMENT = """\
 version: 1
 title: Various
@@ -85,11 +94,85 @@ def read(folder: Path, type_: str, check: str, where: str = "[]") -> tuple[Rule,
             "{kind: property, all: [{path: BucketName, where_present: true}]}",
             "where_present needs something",
         ),
+        ("AWS::S3::Bucket", "{kind: property}", "`all` or `any` is wanted"),
+        ("AWS::S3::Bucket", "{kind: tags, keys: []}", r"check\.keys: .* of length >= 1"),
+        ("AWS::S3::Bucket", "{kind: outputs}", "`of` or `url_of` is wanted"),
+        ("AWS::S3::Bucket", "{kind: retained, of: []}", "`of` names nothing"),
+        ("AWS::S3::Bucket", "{each: [], that: self.BucketName == 'a'}", r"check\.each: .* of length >= 1"),
+        ("AWS::S3::Bucket", "{at_least: 0, of: thing}", "at_least: 0 cannot fail"),
+        (
+            "AWS::S3::Bucket",
+            "{at_least: 3, at_most: 1, of: thing}",
+            "at least 3 and at most 1 cannot both hold",
+        ),
+        ("AWS::S3::Bucket", "{eech: thing, that: self.BucketName == 'a'}", "did you mean 'each'"),
     ],
 )
 def test_what_could_judge_nothing_is_refused(tmp_path: Path, type_: str, check: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read(tmp_path, type_, check)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "{kind: permissions, allow: []}",
+        "{kind: alarm, metric: Errors}",
+        "{kind: property, all: [{path: Timeout}]}",
+        "{kind: tls_only}",
+        "{law: runs}",
+    ],
+)
+def test_a_kind_that_wants_a_subject_says_so(tmp_path: Path, check: str) -> None:
+    path = tmp_path / "r.yaml"
+    text = DOCUMENT.format(type="AWS::Lambda::Function", check=check, where="[]")
+    path.write_text(text.replace("    subject: thing\n", ""), encoding="utf-8")
+    with pytest.raises(InputError, match=r"r\.yaml:8: AA-01: kind \w+ is about a `subject`: name it"):
+        bind(load(path))
+
+
+FUNCTIONS = {
+    "One": {"Type": "AWS::Lambda::Function"},
+    "Two": {"Type": "AWS::Lambda::Function"},
+    "Table": {"Type": "AWS::DynamoDB::Table"},
+    "Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": OF_ONE},
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "mended"),
+    [
+        (
+            {"kind": "alarm", "metric": "Errors"},
+            {"Again": {"Type": "AWS::CloudWatch::Alarm", "Properties": {**OF_ONE, **OF_TWO}}},
+        ),
+        (
+            {"kind": "reference", "to": "table"},
+            {name: {"Type": "AWS::Lambda::Function", "Properties": VARIABLE} for name in ("One", "Two")},
+        ),
+    ],
+)
+def test_each_of_a_group_is_judged(tmp_path: Path, check: dict[str, Any], mended: dict[str, Any]) -> None:
+    subjects = {
+        "functions": {"type": "AWS::Lambda::Function", "about": "functions", "many": True},
+        "table": {"type": "AWS::DynamoDB::Table", "about": "the table"},
+    }
+    first = {"One": {"Type": "AWS::Lambda::Function", "Properties": VARIABLE}}
+
+    def status(resources: dict[str, Any]) -> str:
+        return verdict(
+            tmp_path, {"Resources": resources}, {**check, "subject": "functions"}, subjects=subjects
+        )
+
+    assert status({**FUNCTIONS, **first}) == "fail"
+    assert status({**FUNCTIONS, **first, **mended}) == "pass"
+
+
+def test_of_an_empty_group_nothing_is_judged(tmp_path: Path) -> None:
+    roles = {"type": "AWS::IAM::Role", "about": "roles", "many": True, "optional": True}
+    check = {"kind": "permissions", "allow": [], "subject": "roles"}
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    assert verdict(tmp_path, template, check, subjects={"roles": roles}) == "not_assessed"
 
 
 def test_a_misspelt_selector_is_refused(tmp_path: Path) -> None:

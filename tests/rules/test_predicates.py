@@ -216,7 +216,7 @@ def test_values_and_requirements_for_environments(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no quantifier": ({"that": "true"}, "unknown kind None"),
+    "no quantifier": ({"that": "true"}, "`kind` or one of at_least, "),
     "two": ({"each": "role", "none": "role", "that": "true"}, "one of each, none, some"),
     "count of nothing": ({"exactly": 2}, "`of` names the subject"),
     "each without that": ({"each": "role"}, "`each` wants `that`"),

@@ -51,7 +51,7 @@ def plan(check: HandlerCheck, case: Case) -> Any:
         yield from rule.kind.plan(rule.parameters, _about(rule, case))
 
 
-@kind("handler", HandlerCheck, waits=Waits.FOR_HANDLERS, plan=plan)
+@kind("handler", HandlerCheck, about="none", waits=Waits.FOR_HANDLERS, plan=plan)
 def handler(check: HandlerCheck, case: Case) -> Verdict:
     """As that requirement's check judges."""
     rule = _rule(check)
