@@ -301,6 +301,21 @@ def _bind(document: Document, subjects: Mapping[str, str], index: int, requireme
     return _rule(document, subjects, index, requirement, check, (*place, "check"))
 
 
+def _kind(
+    document: Document, requirement: Requirement, raw: Mapping[str, Any], place: tuple[str | int, ...]
+) -> Kind:
+    """The kind of a check. Raises InputError where it names none, or one that is not known."""
+    if "kind" not in raw and not (QUANTIFIERS | KEYED) & raw.keys():
+        wanted = ", ".join(sorted(QUANTIFIERS | KEYED))
+        hint = next(filter(None, (did_you_mean(key, QUANTIFIERS | KEYED) for key in raw)), "")
+        raise document.error(f"{requirement.id}: `kind` or one of {wanted} is wanted{hint}", *place)
+    name = kind_of(raw)
+    if name not in KINDS:
+        kinds = ", ".join(sorted(KINDS)) + did_you_mean(name, KINDS)
+        raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
+    return KINDS[name]
+
+
 def _rule(
     document: Document,
     subjects: Mapping[str, str],
@@ -311,20 +326,12 @@ def _rule(
 ) -> Rule:
     from compliance.rules.applicability import check_requirement
 
+    definition = _kind(document, requirement, raw, place)
     parameters = {name: value for name, value in raw.items() if name != "kind"}
-    name = kind_of(raw) if "kind" in raw or (QUANTIFIERS | KEYED) & raw.keys() else None
-    if name is None:
-        wanted = ", ".join(sorted(QUANTIFIERS | KEYED))
-        hint = next(filter(None, (did_you_mean(key, QUANTIFIERS | KEYED) for key in raw)), "")
-        raise document.error(f"{requirement.id}: `kind` or one of {wanted} is wanted{hint}", *place)
-    if name not in KINDS:
-        kinds = ", ".join(sorted(KINDS)) + did_you_mean(str(name), KINDS)
-        raise document.error(f"{requirement.id}: unknown kind {name!r}; known are {kinds}", *place, "kind")
-    definition = KINDS[name]
     check = document.convert(parameters, definition.parameters, *place)
     named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
     named += [((*place[2:], field), name) for field, name in check.subjects_named()]
-    groups = BUILT_IN if name == PREDICATE else ()
+    groups = BUILT_IN if definition.name == PREDICATE else ()
     for field, subject in named:
         if subject not in subjects and subject not in groups:
             names = ", ".join(sorted({*subjects, *groups}))
