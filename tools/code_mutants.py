@@ -274,7 +274,10 @@ def report(results: Mapping[str, Sequence[tuple[Change, str]]], per_room: int, s
             f"| `{room}/` | {sum(counts)} | {' | '.join(map(str, counts))} | {rate(outcomes):.0f} % |"
         )
     every = [outcome for tried_ones in results.values() for _, outcome in tried_ones]
-    reasons = [f"- `{file}`: `{was}` became `{now}`. {why}" for (file, was, now), why in known.items()]
+    reasons = [
+        f"- `{file}`: `{was.strip()}` {f'became `{now}`' if now else 'went'}. {why}"
+        for (file, was, now), why in known.items()
+    ]
     return "\n".join(
         [
             "| room | changes | noticed | survived, argued below | survived | rate |",

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.construct_places import Place
-from compliance.template.digest import digest_of
+from compliance.template.digest import digest_of, sha256_of
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -533,6 +533,8 @@ class Assembly:
     @cached_property
     def digest(self) -> str:
         """A sha256 (hex) over all that the input holds. Raises InputError where something can't be read."""
+        if self.path.is_file():
+            return sha256_of(self.path)
         try:
             return digest_of(self.path, without=lambda path: path.suffix == ".lock")
         except OSError as error:

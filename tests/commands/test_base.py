@@ -249,4 +249,7 @@ def test_deleted_requirements_of_the_order_pipeline_are_said(here: Path) -> None
     write(here, {"shorter.yaml": shorter, "whole.yaml": text})
     said = "shorter.yaml: 2 of the order pipeline's requirements are missing: SEC-04, NAM-02"
     assert said in judged("--requirements", "shorter.yaml", "--skip-handlers")["notes"]
+    for title in ("An order pipeline", "The order pipeline of another team"):
+        write(here, {"other.yaml": re.sub(r"^title: .*$", f"title: {title}", shorter, count=1, flags=re.M)})
+        assert "are missing" not in notes(judged("--requirements", "other.yaml", "--skip-handlers"))
     assert "are missing" not in notes(judged("--requirements", "whole.yaml", "--skip-handlers"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -684,6 +685,14 @@ def test_what_is_no_file_to_read_is_bad_input(
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "odd: not a regular file" in result.stderr or "odd: 3072.0 MiB is too large" in result.stderr
+
+
+def test_a_huge_template_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its digest alone took ten seconds."""
+    odd(folder / "odd", "huge")
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("it is read"))
+    result = audit(*QUIET, "--template", "odd")
+    assert (result.exit_code, result.stderr) == (2, "error: odd: 3072.0 MiB is too large (limit 10 MiB)\n")
 
 
 def test_huge_settings_are_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

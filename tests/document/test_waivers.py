@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from compliance import scanners
-from compliance.document.waivers import Outcome, Waiver, apply, load
+from compliance.document.waivers import Outcome, Waiver, apply, check, load
 from compliance.model import Finding, FindingStatus, InputError
 
 TODAY = date(2026, 11, 25)
@@ -119,6 +119,15 @@ def test_a_bad_waiver_waives_nothing_and_says_which_and_why(fields, told):
     assert line.startswith(f"waivers.yaml:7: {waiver.scanner} {waiver.rule} on {waiver.resource}: ")
     assert told in line
     assert is_open(judge(waiver))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"expires": "next year"}, {"reason": "accepted"}, {"scanner": "chekov"}, {"rule": " "}]
+)
+def test_one_that_could_waive_nothing_on_any_day_is_refused_before_the_work(fields):
+    with pytest.raises(InputError, match=r"^waivers\.yaml:7: "):
+        check([WAIVER, changed(**fields)])
+    check([WAIVER, changed(expires="2026-11-24")])  # it has expired: the findings say so
 
 
 def test_a_waiver_holds_through_its_last_day_and_for_a_whole_year():

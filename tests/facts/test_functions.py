@@ -125,6 +125,7 @@ version('8.0.39') < version('8.0.100') && version('python3.9') < version('python
 cidr('10.0.0.0/8').contains('10.1.0.0/16') && !cidr('10.0.0.0/8').contains('11.0.0.0/16')
 cidr('0.0.0.0/0').world && !cidr('10.0.0.0/8').public && cidr('8.8.8.0/24').public
 cidr('10.0.0.0/16').overlaps('10.0.1.0/24')
+cidr('10.0.3.7/16').contains('10.0.200.9/24')
 referrers(table).exists(r, r == worker) && referrers(table).exists(r, r == role)
 target(worker.Role) == role && target(worker.Environment.Variables.TABLE) == table
 attribute(worker.Role) == 'Arn' && attribute(worker.Environment.Variables.TABLE) == ''
