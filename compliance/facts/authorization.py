@@ -211,6 +211,9 @@ class _Request:
         best = either[0] if either else identity if self.caller.role else direct
         if best.allowed is False or limit.allowed is True:
             return best
+        to_session = self._first((s, self._is_for_session(s)) for s in theirs if s.allow)
+        if to_session.allowed is not False and not self._is_abroad():
+            return to_session  # which no boundary limits
         if limit.allowed is False:
             return replace(limit, why=f"the role's permissions boundary does not allow it: {limit.why}")
         return replace(limit, why=f"the role's permissions boundary: {limit.why}")
@@ -328,6 +331,9 @@ class _Request:
             lambda named: self.caller.is_named(named, allow=statement.allow),
             self.caller.is_excepted,
         )
+
+    def _is_for_session(self, statement: Statement) -> Truth:
+        return some(map(self.caller.is_session, statement.principals))
 
     def _of_account(self, statement: Statement) -> Truth:
         return _element(

@@ -106,15 +106,17 @@ class Caller(msgspec.Struct, frozen=True):
     anybody: bool = False
 
     def key(self, name: str, action: str, more: Mapping[str, Key]) -> Key:
-        """What a request has for a condition key."""
+        """What a request has for a condition key: none of those of S3 and KMS, where it is another service's."""
+        service, called = name.partition(":")[0], action.partition(":")[0].lower()
+        if service in ("s3", "kms") and not called.startswith(service) and "*" not in called:
+            return ABSENT
         for context in (more, self.context):
             if name in context:
                 return context[name]
             family = name.partition("/")[0] + "/"
             if "/" in name and family in context:
                 return context[family]
-        service = name.partition(":")[0]
-        return UNKNOWN if service in ("aws", action.partition(":")[0].lower()) else ABSENT
+        return UNKNOWN if service in ("aws", called) else ABSENT
 
     def is_named(self, named: Principal, *, allow: bool = True) -> Truth:
         """Whether a principal of a policy stands for this caller. A denial of its account is one of it."""
@@ -122,9 +124,9 @@ class Caller(msgspec.Struct, frozen=True):
         if name == "*" and kind in ("AWS", "*"):
             return True
         own = (*self.names, *(() if allow else self.account))
-        return some((*(_same(named, one) for one in own), self._is_session(named)))
+        return some((*(_same(named, one) for one in own), self.is_session(named)))
 
-    def _is_session(self, named: Principal) -> Truth:
+    def is_session(self, named: Principal) -> Truth:
         """Whether a principal is a session of the role: Lambda's are called as their function."""
         if named[0] != "AWS" or not self.sessions or not named[1].startswith(f"{self.sessions}/"):
             return False
@@ -146,7 +148,7 @@ class Caller(msgspec.Struct, frozen=True):
         named = some(self.is_named(other) for other in others)
         if named is not True or self.role is None:
             return named
-        whole = every((some(map(self.is_account, others)), some(map(self._is_session, others))))
+        whole = every((some(map(self.is_account, others)), some(map(self.is_session, others))))
         return (
             whole
             if whole is True
