@@ -106,7 +106,7 @@ class Caller(msgspec.Struct, frozen=True):
     anybody: bool = False
 
     def key(self, name: str, action: str, more: Mapping[str, Key]) -> Key:
-        """What a request has for a condition key: none of those of S3 and KMS, where it is another service's."""
+        """What a request has for a condition key: none of S3's or KMS's, where it is of another service."""
         service, called = name.partition(":")[0], action.partition(":")[0].lower()
         if service in ("s3", "kms") and not called.startswith(service) and "*" not in called:
             return ABSENT
