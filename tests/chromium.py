@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from patience import limit
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # The sandbox needs privileges that root and containers lack; it would guard our own page.
 OPTIONS = (
@@ -57,7 +59,7 @@ class Tab:
             self.events.append(answer)
 
     def _next(self) -> dict[str, Any]:
-        end = monotonic() + SECONDS
+        end = monotonic() + limit(SECONDS)
         while b"\0" not in self._rest:
             ready, _, _ = select([self._reads], [], [], max(end - monotonic(), 0))
             read = os.read(self._reads, 1 << 20) if ready else b""
@@ -122,4 +124,4 @@ def tab(executable: str) -> Iterator[Tab]:
             os.close(ours[1])
             os.close(theirs[0])
             process.terminate()
-            process.wait(timeout=SECONDS)
+            process.wait(timeout=limit(SECONDS))

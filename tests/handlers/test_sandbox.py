@@ -54,7 +54,7 @@ def test_hostile(
     code = tmp_path / "code"
     code.mkdir()
     (code / ("index.js" if language == "node" else "index.py")).write_text(attempt[language])
-    seconds = attempt.get("seconds", SECONDS)
+    seconds = attempt.get("seconds") or limit(SECONDS)
     began = time.monotonic()
     execution = run(
         code,

@@ -128,7 +128,7 @@ def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> N
 
 
 def test_a_limit_of_processor_time() -> None:
-    execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=20, cpu=1))
+    execution = run("exports.handler = () => { for (;;); };", limits=Limits(seconds=limit(20), cpu=1))
     assert execution.stopped == "cpu: more than 1 s of processor time"
 
 
@@ -445,7 +445,7 @@ NO_MESSAGES = [
 @pytest.mark.parametrize("message", NO_MESSAGES, ids=lambda message: message[:60])
 def test_what_is_no_message_is_a_verdict(message: str) -> None:
     code = FORGES.replace("MESSAGE", repr(message))
-    execution = run(code, "python3.13", limits=Limits(seconds=4))
+    execution = run(code, "python3.13", limits=Limits(seconds=limit(4)))
     assert (execution.stopped or "").startswith("forgery"), execution
     assert not execution.outcomes[0].finished
 
@@ -466,10 +466,10 @@ def test_the_channel_has_a_limit_of_bytes() -> None:
         "    for number in range(40):\n"
         "        boto3.client('s3').put_object(Bucket='b', Key=str(number), Body='x' * 500_000)\n"
     )
-    execution = run(code, "python3.13", limits=Limits(seconds=60))
+    execution = run(code, "python3.13", limits=Limits(seconds=limit(60)))
     assert execution.stopped == "output: more than 16 MiB sent to AWS"
     assert not only(execution).finished
-    few = run(code.replace("40", "20"), "python3.13", limits=Limits(seconds=60))
+    few = run(code.replace("40", "20"), "python3.13", limits=Limits(seconds=limit(60)))
     assert few.stopped is None
     assert only(few).finished
 
@@ -509,7 +509,7 @@ def test_a_call_that_costs_too_much_stops_the_handler(cost: str, monkeypatch: py
         "        boto3.client('s3').get_object(Bucket='b', Key='k')\n    return 1\n"
     )
     began = time.monotonic()
-    execution = run(code, "python3.13", events=2, limits=Limits(seconds=2))
+    execution = run(code, "python3.13", events=2, limits=Limits(seconds=limit(2)))
     assert time.monotonic() - began < limit(6)
     assert re.search(stopped, execution.stopped or "")
     first, *rest = execution.outcomes
