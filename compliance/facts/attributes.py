@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compliance.model import Undecided
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import CUSTOM, Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list, why_unknown
 from compliance.template.physical_names import name_places
 from compliance.template.properties import places
 from compliance.template.resolver import names_in_sub
-from compliance.template.schemas import tag_property, takes_tags
+from compliance.template.schemas import is_known, tag_property, takes_tags
 
 if TYPE_CHECKING:
     from compliance.facts.objects import Thing
@@ -52,23 +52,32 @@ def _pseudo(name: str) -> Callable[[Thing], Any]:
 def _tags(thing: Thing) -> Any:
     resource = thing.resource
     path = tag_property(resource.type) or "Tags"
-    sets = [_tag_set(thing, place.value) for place in places(resource, path)]
+    doubts: list[str] = []
+    sets = [_tag_set(thing, place.value, doubts) for place in places(resource, path)]
     # Of a global table each replica has tags: the table has those that all of them have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
-    return thing.world.tags(found, resource, path)
+    return thing.world.tags(found, resource, path, next(iter(doubts), None))
 
 
-def _tag_set(thing: Thing, value: Value) -> dict[str, Any]:
-    if isinstance(value, Unknown):
-        raise Undecided(value.why)
+def _takes_tags(thing: Thing) -> bool:
+    """Whether the type takes tags. Custom resources do not."""
+    type_ = thing.resource.type
+    if not is_known(type_) and not type_.startswith(CUSTOM):
+        raise Undecided(f"whether a {type_} has tags is not known here")
+    return takes_tags(type_)
+
+
+def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
+    """Tags by key. Why there may be more goes to `doubts`."""
     if isinstance(value, dict):
         return value
     found: dict[str, Any] = {}
     for tag in to_list(value):
         key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
         if key is None:
-            raise Undecided(why_unknown(tag) or "a tag whose key is not known")
-        found[key] = tag.get("Value", NO_VALUE)
+            doubts.append(why_unknown(tag) or "a tag whose key is not known")
+        else:
+            found[key] = tag.get("Value", NO_VALUE)
     return found
 
 
@@ -126,5 +135,5 @@ ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
     "depends_on": _depends_on,
     "condition": lambda thing: thing.resource.raw.get("Condition"),
     "tags": _tags,
-    "takes_tags": lambda thing: takes_tags(thing.resource.type),
+    "takes_tags": _takes_tags,
 }

@@ -15,7 +15,8 @@ from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.functions import FACTS, FUNCTIONS
-from compliance.facts.objects import Read, World, fields_of
+from compliance.facts.objects import Read, World
+from compliance.facts.records import fields_of
 from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas

@@ -17,7 +17,8 @@ from compliance.facts import alarms, code, dynamic, events, keys, network, polic
 from compliance.facts.attributes import names_in_template
 from compliance.facts.elements import elements
 from compliance.facts.json_text import parsed
-from compliance.facts.objects import Absent, Node, Record, Scalar, Thing, World
+from compliance.facts.objects import Absent, Node, Scalar, Thing, World
+from compliance.facts.records import Record
 from compliance.facts.references import denoted, denotes, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.addresses import Range, range_of, within

@@ -8,15 +8,15 @@ equals null, and has no items.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import msgspec
 
-from compliance.cel import Failed, Host, did_you_mean
+from compliance.cel import Failed, Host
 from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.json_text import parsed
-from compliance.facts.open_texts import TESTS, bound, may_be_equal, samples, without_dot
+from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, samples, without_dot
+from compliance.facts.records import Record
 from compliance.facts.references import denoted, denoted_at, wanted
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -103,9 +103,11 @@ class World:
             Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
         )
 
-    def tags(self, found: dict[str, Any], resource: Resource, path: str) -> Tags:
-        """The tags of a resource, by key."""
-        return Tags(self, resource, path, found)
+    def tags(self, found: dict[str, Any], resource: Resource, path: str, doubt: str | None) -> Tags:
+        """The tags of a resource, by key; `doubt` is why there may be more."""
+        tags = Tags(self, resource, path, found)
+        tags.doubt = doubt
+        return tags
 
     def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
         """What a fact's function gives: resources become things, records keep their place."""
@@ -278,11 +280,26 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
 class Tags(Node):
     """The tags of a resource: one that is stated is there, whatever its value is."""
 
+    doubt: str | None = None  # why there may be more
+
+    def get(self, name: str) -> Any:
+        if self.doubt and name not in self.value:
+            raise Undecided(self.doubt)
+        return super().get(name)
+
+    def items(self) -> Iterator[Any]:
+        self.world.read(self.resource, self.path, list(self.value) or NO_VALUE)
+        yield from super().items()
+        if self.doubt:
+            yield Undecided(self.doubt)
+
     def has(self, name: str) -> bool:
         value = self.get_raw(name)
         self.world.read(self.resource, f"{self.path}.{name}", value)
         if isinstance(value, Unknown) and value.optional:
             raise Undecided(value.why)
+        if self.doubt and name not in self.value:
+            raise Undecided(self.doubt)
         return name in self.value
 
 
@@ -346,6 +363,8 @@ class Scalar(_Placed):
     def _is_text(self, other: Value) -> bool:
         """Whether two texts are one, in whatever spelling."""
         own, theirs = (self.world.assembly.text(value) for value in (self.value, other))
+        if own is None and isinstance(theirs, str) and cannot_be(self.value, theirs):
+            return False
         if own is None or theirs is None:
             raise Undecided(why_unknown(self.value) or why_unknown(other) or show(self.value))
         if own == theirs:
@@ -431,76 +450,6 @@ class Scalar(_Placed):
             open_ = next(value for value in written if not isinstance(value, str))
             raise Undecided(f"{show(open_)} is not known before the deployment")
         return answers.pop()
-
-
-class Record(Host):
-    """A fact: what was derived, with fields of its own. Its place is where it was derived from."""
-
-    def __init__(self, world: World, value: msgspec.Struct) -> None:
-        self.world, self.value = world, value
-
-    def __str__(self) -> str:
-        shown = getattr(self.value, "show", None)
-        return str(shown()) if shown else type(self.value).__name__
-
-    @property
-    def doubt(self) -> str | None:
-        """Why it may not hold: what states it may not be there, or what that states is not known."""
-        resource, _ = self.place
-        return (self.world.doubt(resource) if resource else None) or getattr(self.value, "unknown", None)
-
-    @property
-    def place(self) -> tuple[Any, str]:
-        """Where it was derived from."""
-        value: Any = self.value
-        return getattr(value, "resource", None), getattr(value, "property", "") or getattr(value, "path", "")
-
-    def note(self) -> None:
-        """Leaves what was derived in the trace."""
-        self.world.read(*self.place, str(self))
-
-    def get(self, name: str) -> Any:
-        known = fields_of(type(self.value))
-        if name not in known:
-            raise Failed(f"there is no {name}{did_you_mean(name, known)}")
-        holder, path = self.place
-        found = getattr(self.value, name)
-        if isinstance(found, Unknown):
-            if holder is not None:
-                self.world.read(holder, path, found)
-            raise Undecided(found.why)
-        if holder is not None and name not in ("resource", "property", "path"):
-            self.world.read(holder, path, _readable(found))
-        return self._wrapped(found, holder, path)
-
-    def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
-        if found is None or isinstance(found, str | bool | int | float):
-            return found
-        if isinstance(found, dict):
-            return {key: self._wrapped(item, holder, path) for key, item in found.items()}
-        if holder is None:
-            return found
-        return self.world.fact(found, holder, path)
-
-    def has(self, name: str) -> bool:
-        return self.get(name) is not None
-
-    def equals(self, other: Any) -> bool:
-        return isinstance(other, Record) and self.value == other.value
-
-
-def _readable(found: Any) -> Any:
-    """What a fact holds, as a trace shows it: resources by their names."""
-    if isinstance(found, tuple):
-        return [_readable(item) for item in found]
-    return found.logical_id if isinstance(found, Resource) else found
-
-
-@cache
-def fields_of(type_: type) -> frozenset[str]:
-    """The fields of a record that an expression may read: its own, and what it says of itself."""
-    own = {field.name for field in msgspec.structs.fields(type_)}
-    return frozenset(own | {name for name, found in vars(type_).items() if isinstance(found, property)})
 
 
 class Thing(Host):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from compliance.cel import Failed, patterns
 from compliance.model import Undecided
-from compliance.template.intrinsics import Part, Pseudo, Ref, Unknown, Value, join, parts_of
+from compliance.template.intrinsics import Part, Pseudo, Ref, Unknown, Value, join, parts_of, pattern_of
 
 # What a pseudo parameter may become: a test that all samples answer alike is decided.
 _SAMPLES: Mapping[str, tuple[str, ...]] = {
@@ -118,3 +118,10 @@ def bound(text: str) -> Value:
     """A fact's text, with what the deployment binds (an account, a region) in the place of placeholders."""
     pieces = _PLACEHOLDER.split(text)
     return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def cannot_be(value: Value, text: str) -> bool:
+    """Whether what is known of a value keeps it from being a text: `x-${Later}` is never empty."""
+    parts = parts_of(value)
+    form = "".join(re.escape(part) if isinstance(part, str) else pattern_of(part) for part in parts)
+    return len(parts) < MOST_PIECES and re.fullmatch(form, text, re.DOTALL) is None

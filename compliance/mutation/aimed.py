@@ -21,14 +21,14 @@ from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching
 from compliance.rules.environments import Parameterised, Retained
 from compliance.rules.handlers.isolation import Isolation
 from compliance.rules.least_privilege import LeastPrivilege
-from compliance.rules.naming import Name, Names, Tags
+from compliance.rules.naming import Name, Names
 from compliance.rules.notifications import Tells
 from compliance.rules.permissions import Permissions
 from compliance.rules.policies import LogGroups, TlsOnly
-from compliance.rules.presence import Present
-from compliance.rules.properties import Keys, Property, Ratio
+from compliance.rules.properties import Property, Ratio
 from compliance.rules.runtime import Runtime
-from compliance.rules.wiring import FailureTarget, Outputs, OwnRole, Redrive, Reference
+from compliance.rules.short_forms import Keys, Outputs, Present, Tags
+from compliance.rules.wiring import FailureTarget, OwnRole, Redrive, Reference
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
 from compliance.template.defaults import DEFAULTS

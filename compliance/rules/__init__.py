@@ -162,6 +162,8 @@ class Tally:
 
 
 Judge = Callable[[Any, Case], Verdict]
+Said = dict[str, Any]  # a predicate, as a document says it
+Says = Callable[[Any, Requirement], Iterator[Said]]
 About = Literal["none", "one", "some"]
 # What a kind wants run: functions, with tasks by what they say.
 Planner = Callable[[Any, Case], Iterator[tuple[Resource, Mapping[str, Begin]]]]
@@ -183,7 +185,7 @@ class Kind(msgspec.Struct, frozen=True):
     synthesised for other environments.
     `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
     passes over others. Without any, it is about all. `about` is how many subjects a requirement of it names.
-    `plan` says which functions it wants to be run, and on what.
+    `plan` says which functions it wants to be run, and on what. `says` gives a short form's predicates.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Kind(msgspec.Struct, frozen=True):
     about: About = "some"
     plan: Planner | None = None
     compares: Callable[[Any], bool] = lambda _: False
+    says: Says | None = None
 
 
 KINDS: dict[str, Kind] = {}
@@ -218,6 +221,24 @@ def kind(
     def register(judge: Judge) -> Judge:
         KINDS[name] = Kind(name, parameters, judge, waits, prepare, types, selects, about, plan, compares)
         return judge
+
+    return register
+
+
+def short_form(
+    name: str,
+    parameters: type[Check],
+    *,
+    types: tuple[str, ...] = (),
+    selects: Callable[[str], bool] | None = None,
+    about: About = "some",
+) -> Callable[[Says], Says]:
+    """Registers a kind that is a short form of predicates, all of which must hold."""
+
+    def register(says: Says) -> Says:
+        kind(name, parameters, types=types, selects=selects, about=about)(several)
+        KINDS[name] = msgspec.structs.replace(KINDS[name], says=says)
+        return says
 
     return register
 
@@ -287,10 +308,10 @@ MODULES = (
     "notifications",
     "permissions",
     "predicates",
-    "presence",
     "properties",
     "runnable",
     "runtime",
+    "short_forms",
     "wiring",
 )
 
@@ -345,17 +366,26 @@ def _rule(
             _rule(document, subjects, index, requirement, part, (*place, "checks", i))
             for i, part in enumerate(check.checks)
         )
-        compares = any(part.compares for part in parts)
-        definition = msgspec.structs.replace(
-            definition,
-            waits=max(part.kind.waits for part in parts),
-            plan=definition.plan if any(part.kind.plan for part in parts) else None,
-            compares=lambda _: compares,
-        )
-        return Rule(requirement, definition, Parts(rules=parts))
-    return Rule(
-        requirement, definition, definition.prepare(check, document, index) if definition.prepare else check
+        return _of_parts(requirement, definition, parts)
+    if definition.says:
+        said = definition.says(check, requirement)
+        rules = tuple(_rule(document, subjects, index, requirement, part, place) for part in said)
+        judged = msgspec.structs.replace(definition, judge=lambda _, case: several(Parts(rules=rules), case))
+        return Rule(requirement, judged, check)
+    made = definition.prepare(check, document, index) if definition.prepare else check
+    return Rule(requirement, definition, made)
+
+
+def _of_parts(requirement: Requirement, definition: Kind, parts: tuple[Rule, ...]) -> Rule:
+    """A rule of several checks: what one of them wants, it wants."""
+    compares = any(part.compares for part in parts)
+    whole = msgspec.structs.replace(
+        definition,
+        waits=max(part.kind.waits for part in parts),
+        plan=definition.plan if any(part.kind.plan for part in parts) else None,
+        compares=lambda _: compares,
     )
+    return Rule(requirement, whole, Parts(rules=parts))
 
 
 # Several checks at once

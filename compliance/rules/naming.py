@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import Annotated
-
-import msgspec
 
 from compliance.cel import patterns
 from compliance.document.requirements import Requirement
@@ -15,11 +12,10 @@ from compliance.facts.subjects import Patterns
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.template.assembly import CUSTOM, Resource
-from compliance.template.intrinsics import NO_VALUE, Text, Value, to_list, why_unknown
-from compliance.template.paths import Place
+from compliance.template.intrinsics import NO_VALUE
 from compliance.template.physical_names import name_of, name_property
-from compliance.template.properties import places, text_is
-from compliance.template.schemas import is_known, tag_property, takes_tags
+from compliance.template.properties import text_is
+from compliance.template.schemas import is_known
 
 
 def _is_named(type_: str) -> bool:
@@ -110,56 +106,3 @@ def _has_form(form: str, name: str) -> bool:
         return patterns.fullmatch(form, name) is not None
     except patterns.TooHardError as error:
         raise Undecided(str(error)) from None
-
-
-class Tags(Check, frozen=True):
-    """Every taggable subject carries these tags, each with a value. What takes tags: cfn-lint's schemas.
-
-    Example, about `members`: `{kind: tags, keys: [Environment, Project]}`
-    """
-
-    keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-
-
-@kind("tags", Tags, selects=takes_tags)
-def judge_tags(check: Tags, case: Case) -> Verdict:
-    tally = Tally()
-    for resource in case.subjects():
-        with tally.doubting():
-            _known(resource, "tags")
-        if not takes_tags(resource.type):
-            continue
-        for place in places(resource, tag_property(resource.type) or "Tags"):
-            with tally.doubting():
-                _judge_tags(check, resource, place, case, tally)
-    return tally.verdict()
-
-
-def _judge_tags(check: Tags, resource: Resource, place: Place, case: Case, tally: Tally) -> None:
-    tags, doubt = _tags(place.value, case)
-    missing = [key for key in check.keys if not tags.get(key)]
-    if missing and doubt:
-        raise Undecided(doubt)
-    found = ", ".join(sorted(tags)) or "no tags"
-    tally.add(not missing, evidence(resource, found, "tags " + ", ".join(check.keys), place.path))
-
-
-def _tags(value: Value, case: Case) -> tuple[dict[str, bool], str | None]:
-    """Tags by key, each with whether it has a value for certain; and why there may be more."""
-    if isinstance(value, dict):
-        pairs: list[tuple[Value, Value]] = list(value.items())
-    else:
-        items = to_list(value)
-        pairs = [(t.get("Key", NO_VALUE), t.get("Value", NO_VALUE)) for t in items if isinstance(t, dict)]
-        pairs += [(item, item) for item in items if not isinstance(item, dict)]
-    tags: dict[str, bool] = {}
-    doubts: list[str] = []
-    for key, item in pairs:
-        # A value of which a part is known is a value, whatever the rest turns out to be.
-        partly = isinstance(item, Text) and any(isinstance(part, str) for part in item.parts)
-        why = why_unknown(key) or (None if partly else why_unknown(item))
-        if why is not None:
-            doubts.append(why)
-        elif (name := case.assembly.text(key)) is not None:
-            tags[name] = tags.get(name, False) or item not in ("", None, NO_VALUE)
-    return tags, next(iter(doubts), None)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from msgspec.structs import replace
 
-from compliance.facts.wiring import TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
 from compliance.template.defaults import DEFAULTS
-from compliance.template.intrinsics import NO_VALUE, Value, show, to_list, to_number
+from compliance.template.intrinsics import NO_VALUE, show, to_number
 from compliance.template.paths import Place
-from compliance.template.properties import Test, meets, passes, places, same, values_at
+from compliance.template.properties import Test, meets, passes, places, values_at
 
 
 class Property(Check, frozen=True):
@@ -151,80 +149,3 @@ def _number(place: str, case: Case) -> tuple[Resource, str, float]:
     if number is None:
         raise Undecided(f"{place} is no number: {show(value)}", evidence(resource, value, "a number", path))
     return resource, path, number
-
-
-class Keys(Check, frozen=True):
-    """A table's key attributes, or those of an index of it.
-
-    `range` where there is one, `index` for a global secondary index, `projection` for what it holds.
-    Attributes are strings unless `type` says otherwise.
-    Example, about `orders_table`: `{kind: keys, hash: orderId}`
-    """
-
-    hash: str
-    range: str | None = None
-    index: str | None = None
-    projection: str | None = None
-    type: str = "S"
-
-
-@kind("keys", Keys, types=TABLES)
-def judge_keys(check: Keys, case: Case) -> Verdict:
-    tally = Tally()
-    for table in case.subjects():
-        items = list(
-            _index_evidence(check, table, case) if check.index else _key_evidence(check, table, case)
-        )
-        for holds, item in items:
-            tally.add(holds, item)
-    return tally.verdict()
-
-
-def _key_evidence(check: Keys, table: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
-    yield from _schema(check, table, table.get("KeySchema"), "KeySchema", case)
-
-
-def _index_evidence(check: Keys, table: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
-    indexes = decided_list(table.get("GlobalSecondaryIndexes"))
-    names = [case.assembly.text(index.get("IndexName")) for index in indexes if isinstance(index, dict)]
-    if check.index not in names:
-        if None in names:
-            raise Undecided("an index's name is not known before the deployment")
-        found = ", ".join(name for name in names if name) or "no index"
-        yield False, evidence(table, found, f"an index {check.index}", "GlobalSecondaryIndexes")
-        return
-    place = names.index(check.index)
-    index, path = indexes[place], f"GlobalSecondaryIndexes.{place}"
-    yield from _schema(check, table, index.get("KeySchema", NO_VALUE), f"{path}.KeySchema", case)
-    if check.projection:
-        projection = index.get("Projection", {})
-        projected = projection.get("ProjectionType", NO_VALUE) if isinstance(projection, dict) else projection
-        item = evidence(table, projected, check.projection, f"{path}.Projection.ProjectionType")
-        yield same(decided(projected), check.projection, case.assembly), item
-
-
-def _schema(
-    check: Keys, table: Resource, schema: Value, path: str, case: Case
-) -> Iterator[tuple[bool, Evidence]]:
-    keys: dict[str, Any] = {}
-    for entry in decided_list(schema):
-        if isinstance(entry, dict):
-            keys[str(case.assembly.text(entry.get("KeyType")))] = case.assembly.text(
-                entry.get("AttributeName")
-            )
-    types = {
-        case.assembly.text(d.get("AttributeName")): case.assembly.text(d.get("AttributeType"))
-        for d in decided_list(table.get("AttributeDefinitions"))
-        if isinstance(d, dict)
-    }
-    for role, wanted in (("HASH", check.hash), ("RANGE", check.range)):
-        if wanted is None:
-            continue
-        name = keys.get(role)
-        found = f"{name} ({types.get(name, 'type not defined')})" if name else NO_VALUE
-        item = evidence(table, found, f"{wanted} ({check.type}) as {role} key", path)
-        yield name == wanted and types.get(name) == check.type, item
-
-
-def decided_list(value: Value) -> list[Value]:
-    return to_list(decided(value))

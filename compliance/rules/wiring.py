@@ -311,48 +311,6 @@ def judge_region(check: Region, case: Case) -> Verdict:
     return tally.verdict()
 
 
-class Outputs(Check, frozen=True):
-    """The stacks put out the name or ARN of each of `of`, and the URL of each of `url_of`.
-
-    Example: `{kind: outputs, of: [orders_table], url_of: [dlq]}`
-    """
-
-    of: tuple[SubjectName, ...] = ()
-    url_of: tuple[SubjectName, ...] = ()
-
-    def __post_init__(self) -> None:
-        """One of what is put out, at least."""
-        if not self.of and not self.url_of:
-            raise ValueError("`of` or `url_of` is wanted: what is put out")
-
-
-@kind("outputs", Outputs, about="none")
-def judge_outputs(check: Outputs, case: Case) -> Verdict:
-    values = [(key, value) for stack in case.assembly.stacks for key, (value, _) in stack.outputs.items()]
-    tally = Tally()
-    for name in (*check.of, *check.url_of):
-        target = case.subject(name)
-        what = f"an output with the {'URL' if name in check.url_of else 'name or ARN'} of {target.logical_id}"
-        keys = [key for key, value in values if _denotes(value, target, name in check.url_of, case)]
-        if keys:
-            tally.add(True, evidence(target, f"output {keys[0]}", what))
-        else:
-            tally.add(False, evidence(target, "no such output", what))
-    if tally.failures:
-        for _, value in values:
-            decided(value)
-    return tally.verdict()
-
-
-def _denotes(value: Value, target: Resource, url: bool, case: Case) -> bool:
-    text = case.assembly.text(value)
-    if text is None or case.wiring.identify(value, target.type) is not target:
-        return False
-    if url:
-        return text == case.assembly.text(target.ref)
-    return "/stream/" not in text
-
-
 class OwnRole(Check, frozen=True):
     """The subjects, functions, have a role each that nothing else uses and only Lambda may assume.
 

@@ -1,0 +1,86 @@
+"""Facts as an expression sees them: what was derived, with fields of its own."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from compliance.cel import Failed, Host, did_you_mean
+from compliance.model import Undecided
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import Unknown
+
+if TYPE_CHECKING:
+    from compliance.facts.objects import World
+
+
+class Record(Host):
+    """A fact: what was derived, with fields of its own. Its place is where it was derived from."""
+
+    def __init__(self, world: World, value: msgspec.Struct) -> None:
+        self.world, self.value = world, value
+
+    def __str__(self) -> str:
+        shown = getattr(self.value, "show", None)
+        return str(shown()) if shown else type(self.value).__name__
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it may not hold: what states it may not be there, or what that states is not known."""
+        resource, _ = self.place
+        return (self.world.doubt(resource) if resource else None) or getattr(self.value, "unknown", None)
+
+    @property
+    def place(self) -> tuple[Any, str]:
+        """Where it was derived from."""
+        value: Any = self.value
+        return getattr(value, "resource", None), getattr(value, "property", "") or getattr(value, "path", "")
+
+    def note(self) -> None:
+        """Leaves what was derived in the trace."""
+        self.world.read(*self.place, str(self))
+
+    def get(self, name: str) -> Any:
+        known = fields_of(type(self.value))
+        if name not in known:
+            raise Failed(f"there is no {name}{did_you_mean(name, known)}")
+        holder, path = self.place
+        found = getattr(self.value, name)
+        if isinstance(found, Unknown):
+            if holder is not None:
+                self.world.read(holder, path, found)
+            raise Undecided(found.why)
+        if holder is not None and name not in ("resource", "property", "path"):
+            self.world.read(holder, path, _readable(found))
+        return self._wrapped(found, holder, path)
+
+    def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
+        if found is None or isinstance(found, str | bool | int | float):
+            return found
+        if isinstance(found, dict):
+            return {key: self._wrapped(item, holder, path) for key, item in found.items()}
+        if holder is None:
+            return found
+        return self.world.fact(found, holder, path)
+
+    def has(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def equals(self, other: Any) -> bool:
+        return isinstance(other, Record) and self.value == other.value
+
+
+def _readable(found: Any) -> Any:
+    """What a fact holds, as a trace shows it: resources by their names."""
+    if isinstance(found, tuple):
+        return [_readable(item) for item in found]
+    return found.logical_id if isinstance(found, Resource) else found
+
+
+@cache
+def fields_of(type_: type) -> frozenset[str]:
+    """The fields of a record that an expression may read: its own, and what it says of itself."""
+    own = {field.name for field in msgspec.structs.fields(type_)}
+    return frozenset(own | {name for name, found in vars(type_).items() if isinstance(found, property)})
