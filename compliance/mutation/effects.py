@@ -20,6 +20,7 @@ from compliance.rules import Case
 from compliance.rules.alarms import Coverage, set_off
 from compliance.rules.environments import Retained
 from compliance.rules.exposure import Confined
+from compliance.rules.handlers.law import LawCheck
 from compliance.rules.least_privilege import LeastPrivilege
 from compliance.rules.naming import Names
 from compliance.rules.notifications import Tells
@@ -292,6 +293,11 @@ def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
             yield Aim("always", own, put(own, "Threshold", 0))
             yield Aim("no whole period", own, put(own, "Period", 45))
             yield Aim("no periods", own, put(own, "EvaluationPeriods", 0))
+            if watch.metric != "ApproximateAgeOfOldestMessage":
+                yield Aim("the least", own, put(own, "Statistic", "Minimum"))
+            if watch.at is not None:
+                yield Aim("not at once", own, put(own, "Threshold", 10 * watch.at))
+                yield Aim("not for long", own, put(own, "EvaluationPeriods", 12))
             queries = _ratio(own)
             theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
             gone = [
@@ -404,6 +410,17 @@ def confined(check: Confined, case: Case) -> Iterator[Aim]:
                 yield Aim(f"open {what}", resource, put(resource, "ResourcePolicy", policy))
         if resource.type == FUNCTION:
             yield from _callable(resource)
+        if resource.type == BUCKET:
+            yield from _copied(resource)
+
+
+def _copied(bucket: Resource) -> Iterator[Aim]:
+    """What a bucket holds, for another account."""
+    theirs = {"Bucket": "arn:aws:s3:::another", "Account": "999999999999"}
+    rules = {"Role": ANOTHER, "Rules": [{"Status": "Enabled", "Destination": theirs}]}
+    yield Aim("a replica", bucket, put(bucket, "ReplicationConfiguration", rules))
+    to = {"BucketArn": "arn:aws:s3:::another", "BucketAccountId": "999999999999", "Format": "CSV"}
+    yield Aim("an inventory", bucket, put(bucket, "InventoryConfigurations", [{"Destination": to}]))
 
 
 def _openings() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -467,6 +484,8 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
             ("AWS_ACCESS_KEY_ID", "another"),
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.org"),
             ("NODE_TLS_REJECT_UNAUTHORIZED", "0"),
+            ("NODE_EXTRA_CA_CERTS", "/opt/more.pem"),
+            ("AWS_CA_BUNDLE", "/opt/more.pem"),
         ):
             path = f"Environment.Variables.{name}"
             yield Aim(f"{name} set", function, put(function, path, value))
@@ -475,8 +494,19 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
         network = {"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
         yield Aim("in a VPC without rights", function, put(function, "VpcConfig", network))
     for key in _data_keys(case):
+        own = [s for s in to_list(key.raw["Properties"]["KeyPolicy"]["Statement"]) if "logs." not in str(s)]
+        yield Aim("the key shuts the logs out", key, put(key, "KeyPolicy.Statement", own))
+        yield Aim("the key's material from outside", key, put(key, "Origin", "EXTERNAL"))
         yield Aim("the data's key off", key, put(key, "Enabled", False))
         yield Aim("the data's key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
+
+
+@aims(LawCheck)
+def no_time(check: LawCheck, case: Case) -> Iterator[Aim]:
+    """Less time than the handler keeps for its answer: no call is ever waited for."""
+    for function in case.subjects() if check.law == "in_time" else ():
+        for seconds in (1, 3, 5):
+            yield Aim(f"{seconds} s for it all", function, put(function, "Timeout", seconds))
 
 
 @aims(Names)

@@ -14,6 +14,7 @@ from compliance.handlers.sandbox import NO_ANSWER, TIMED_OUT, Fault, Outcome
 IN_TIME = "the batch is answered before the function's time is over, and what is not done comes again"
 AT_ONCE = "TimeoutError"
 MOST = 1000  # records of a batch that is tried
+LEAST = 0.05  # seconds that a call of AWS takes: whoever gives up before has none answered
 
 
 def in_time(bench: Bench) -> Task:
@@ -68,6 +69,11 @@ def _judged(
     if forgotten:
         lost = record_text(forgotten[0], batch.records.index(forgotten[0]), size)
         yield bad(f"{what}; {ended(outcome)}: {lost} is lost", IN_TIME, at)
+        return
+    if which == "*:*" and outcome.duration < LEAST:
+        yield bad(
+            f"{what}: given up after {outcome.duration:.2f} s, in which AWS answers no call", IN_TIME, at
+        )
         return
     yield good(f"{what}: answered after {outcome.duration:.0f} of {bench.timeout:g} s", IN_TIME, at)
 

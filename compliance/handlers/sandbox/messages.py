@@ -72,7 +72,7 @@ class End(msgspec.Struct, tag_field="t", tag="end"):
     """The handler answered, with a result (its JSON) or an error. Waits for an answer.
 
     `pending` are the calls that it had made and not waited for, by their number in the invocation; `elapsed`
-    are the seconds that it took by its own clock.
+    are the seconds that it took by its own clock; where time passes at once, those that it waited.
     """
 
     result: str | None = None
