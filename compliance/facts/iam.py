@@ -370,6 +370,8 @@ def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], plac
     for operator, tests in stated.items() if isinstance(stated, dict) else ():
         if isinstance(tests, dict):  # one with an unknown value is left out: "Condition" is open then
             known = {key: texts("Condition", value) for key, value in tests.items()}
+            if operator.startswith("Bool"):
+                known = {key: tuple(text.lower() for text in found) for key, found in known.items()}
             conditions[operator] = {k: v for k, v in known.items() if len(v) == len(to_list(tests[k]))}
         else:
             unknown["Condition"] = show(tests)

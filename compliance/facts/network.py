@@ -19,6 +19,8 @@ from compliance.template.addresses import range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
+    ZONE,
+    Pseudo,
     Ref,
     Unknown,
     Value,
@@ -306,9 +308,9 @@ def _zones(assembly: Assembly) -> Mapping[Resource, str | int | Unknown]:
 
 def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
     """A zone's name or id; its number where it is one of Fn::GetAZs."""
-    match subnet.raw.get("Properties", {}).get("AvailabilityZone"):
-        case {"Fn::Select": [index, {"Fn::GetAZs": _}]} if isinstance(number := to_number(index), int):
-            return number
+    match subnet.get("AvailabilityZone"):
+        case Pseudo(name=name) if name.startswith(ZONE):
+            return int(name.removeprefix(ZONE))
     for path in ZONES:
         value = subnet.get(path)
         if value is not NO_VALUE:

@@ -202,11 +202,12 @@ def _against(test: Test, resource: Resource) -> Iterator[Aim]:
     if test.absent:
         yield Aim(f"set {path}", resource, put(resource, path, True))
         return
-    if edits := drop(resource, path):
-        yield Aim(f"drop {path}", resource, edits)
-    if "." in path:
-        root = path.partition(".")[0]
-        yield Aim(f"drop {root}", resource, drop(resource, root))
+    if not test.where_present:
+        if edits := drop(resource, path):
+            yield Aim(f"drop {path}", resource, edits)
+        if "." in path:
+            root = path.partition(".")[0]
+            yield Aim(f"drop {root}", resource, drop(resource, root))
     yield Aim(f"leave {path} open", resource, open_(resource, path))
     for value in _wrong(test):
         yield Aim(f"{path} {value}", resource, put(resource, path, value))
@@ -372,7 +373,7 @@ def tags(check: Tags, case: Case) -> Iterator[Aim]:
                 yield Aim(f"no tag {key}", resource, drop(resource, here))
                 if isinstance(value, list):
                     yield Aim(f"{key} empty", resource, put(resource, f"{here}.Value", ""))
-                    yield Aim(f"{key} misspelt", resource, put(resource, f"{here}.Key", key.lower()))
+                    yield Aim(f"{key} misspelt", resource, put(resource, f"{here}.Key", key.swapcase()))
                 else:
                     yield Aim(f"{key} empty", resource, put(resource, here, ""))
 

@@ -6,6 +6,7 @@ Each is a change of a `Draft`. Most serve every document; some are about the ord
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
 from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.template.assembly import Assembly, Stack
+from compliance.template.intrinsics import to_list
 from compliance.template.resolver import SUB_VARIABLE
 
 Rewrite = Callable[[Any], Any]
@@ -142,13 +144,17 @@ def references_as_sub(node: Any) -> Any:
         case {"Fn::GetAtt": str(text)}:
             return {"Fn::Sub": f"${{{text}}}"}
         case {"Fn::Join": ["", list(parts)]}:
-            return {"Fn::Sub": "".join(map(within_sub, parts))}
+            texts = list(map(within_sub, parts))
+            return node if None in texts else {"Fn::Sub": "".join(map(str, texts))}
     return node
 
 
-def within_sub(part: Any) -> str:
-    spelled = references_as_sub(part)
-    return str(spelled["Fn::Sub"] if isinstance(spelled, dict) else spelled)
+def within_sub(part: Any) -> str | None:
+    """What stands for a part of a text within an Fn::Sub; None for a function that has no place there."""
+    match references_as_sub(part):
+        case {"Fn::Sub": str(text)} | str(text):
+            return text
+    return None
 
 
 def references_within_sub(node: Any) -> Any:
@@ -188,7 +194,7 @@ def in_functions(rewrite: Rewrite) -> Rewrite:
     def whole(node: Any) -> Any:
         if is_function(node):
             key, argument = next(iter(node.items()))
-            if key in ("Fn::Join", "Fn::If", "Fn::Select"):
+            if key in ("Fn::Join", "Fn::If", "Fn::Select", "Fn::Split", "Fn::Base64", "Fn::Cidr"):
                 node = {key: rewritten(argument, whole)}
         return rewrite(node)
 
@@ -246,7 +252,7 @@ def renamed(draft: Draft) -> None:
                 name, _, attribute = text.partition(".")
                 return {"Fn::GetAtt": f"{ids.get(name, name)}.{attribute}"}
             case {"Fn::Sub": str(text)}:
-                return {"Fn::Sub": SUB_VARIABLE.sub(lambda m: "${" + renamed_in(m[2], ids) + "}", text)}
+                return {"Fn::Sub": SUB_VARIABLE.sub(lambda m: f"${{{m[1]}{renamed_in(m[2], ids)}}}", text)}
             case {"Fn::Sub": [str(), dict(variables)]}:
                 return {"Fn::Sub": [node["Fn::Sub"][0], rewritten(variables, whole)]}
         return node
@@ -499,19 +505,26 @@ def unbound(draft: Draft) -> None:
     throughout(in_functions(rewrite))(draft)
 
 
+DATA = (
+    *("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::KMS::Alias"),
+    *("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"),
+)
+
+
+def stands_alone(draft: Draft) -> bool:
+    """Whether the data names nothing of the rest, and nothing waits for it."""
+    kept = {key for key, raw in draft.resources.items() if raw["Type"] not in DATA}
+    data = json.dumps([raw for key, raw in draft.resources.items() if key not in kept])
+    waited_for = {key for raw in draft.resources.values() for key in to_list(raw.get("DependsOn", []))}
+    named = any(f'"{key}"' in data or f"${{{key}" in data for key in kept)
+    return not named and waited_for <= kept
+
+
 def in_two_stacks(spelling: str) -> Change:
     """The data stands in a stack of its own, which the rest refers to by its exports or outputs."""
-    moved: tuple[str, ...] = (
-        "AWS::DynamoDB::Table",
-        "AWS::S3::Bucket",
-        "AWS::SQS::Queue",
-        "AWS::KMS::Key",
-        "AWS::KMS::Alias",
-    )
-    moved += ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 
     def change(draft: Draft) -> None:
-        gone = {key for key, raw in draft.resources.items() if raw["Type"] in moved}
+        gone = {key for key, raw in draft.resources.items() if raw["Type"] in DATA}
         data = copy_of({**draft.template, "Outputs": {}})
         data["Resources"] = {key: raw for key, raw in data["Resources"].items() if key in gone}
         draft.template["Resources"] = {k: raw for k, raw in draft.resources.items() if k not in gone}
@@ -839,8 +852,8 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("log groups by name", literal_logs, (*BOTH_ROLES, *MAPPED)),
     Equivalent("a bound account", bound),
     Equivalent("an unbound account", unbound),
-    Equivalent("two stacks, by exports", in_two_stacks("Fn::ImportValue")),
-    Equivalent("two stacks, by outputs", in_two_stacks("Fn::GetStackOutput")),
+    Equivalent("two stacks, by exports", in_two_stacks("Fn::ImportValue"), when=stands_alone),
+    Equivalent("two stacks, by outputs", in_two_stacks("Fn::GetStackOutput"), when=stands_alone),
     Equivalent("a second pipeline beside it", SECOND_PIPELINE, MAPPED),
     Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE), MAPPED),
     Equivalent("unrelated resources", UNRELATED, MAPPED),

@@ -107,11 +107,11 @@ def in_its_unit(own: dict[str, Any]) -> None:
 
 
 def told_twice(own: dict[str, Any]) -> None:
-    own["AlarmActions"] = [*own["AlarmActions"], *own["AlarmActions"]]
+    own["AlarmActions"] = 2 * own.get("AlarmActions", [])
 
 
 def told_of(state: str) -> Callable[[dict[str, Any]], None]:
-    return lambda own: own.update({state: own["AlarmActions"]})
+    return lambda own: own.update({state: own.get("AlarmActions", [])})
 
 
 def filled(own: dict[str, Any]) -> None:
@@ -310,8 +310,8 @@ NEIGHBOURS: Mapping[str, Sequence[tuple[str, Change, tuple[str, ...]]]] = {
     ],
     "emptying": [
         ("old versions expire", expiring({"NoncurrentVersionExpiration": {"NoncurrentDays": 30}}), STORE),
-        ("what lies elsewhere expires", elsewhere("tmp/"), STORE),
-        ("what lies elsewhere in name expires", elsewhere("processed-data-old/"), STORE),
+        ("what lies elsewhere expires", elsewhere("tmp/"), (*STORE, "processor_role")),
+        ("what lies elsewhere in name expires", elsewhere("processed-data-old/"), (*STORE, "processor_role")),
         (
             "uploads that never end expire",
             expiring({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from compliance.facts.expressions import BUILT_IN
 from compliance.facts.keys import key_of, key_values
 from compliance.mutation import GONE
 from compliance.mutation.aimed import Aim, aims, attribute, drop, put
@@ -38,7 +39,7 @@ BREAKING: Mapping[str, Sequence[Any]] = {
 def predicate(compiled: Compiled, case: Case) -> Iterator[Aim]:
     check = compiled.check
     named = [name for name in dict.fromkeys(re.findall(r"self\.(\w+)", check.that or "")) if name in BREAKING]
-    named_subjects = [name for name in check.subjects if name not in ("resources", "stacks")]
+    named_subjects = [name for name in check.subjects if name not in BUILT_IN]
     subjects = [resource for name in named_subjects for resource in case.wiring.all(name)]
     for holder in case.assembly.resources() if "resources" in check.subjects else subjects:
         own = holder.raw.get("Properties", {})
@@ -48,7 +49,7 @@ def predicate(compiled: Compiled, case: Case) -> Iterator[Aim]:
                     yield Aim(f"{name} {value!r}", holder, put(holder, name, value))
                 elif name in own:
                     yield Aim(f"no {name}", holder, drop(holder, name))
-    if "key_of(self)" in (check.that or ""):
+    if "key_of(self)" in (check.that or "") and "deletion_policy" in (check.that or ""):
         values = [value for resource in subjects for _, value in key_values(resource)]
         for key in dict.fromkeys(key for value in values if (key := key_of(case.assembly, value))):
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):

@@ -140,7 +140,8 @@ def _alarm_evidence(check: Alarm, metric: Metric) -> Iterator[tuple[bool, Eviden
 class MetricsExist(Check, frozen=True):
     """Every subject watches metrics that exist, under dimensions that they have.
 
-    Which exist is known from each service's page of CloudWatch metrics.
+    Which exist is known from each service's page of CloudWatch metrics. Metrics of namespaces that are
+    no service's own are whatever the application sends.
     Example, about `alarms`: `{kind: metrics_exist}`
     """
 
@@ -148,16 +149,19 @@ class MetricsExist(Check, frozen=True):
 @kind("metrics_exist", MetricsExist, types=(ALARM,))
 def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
     from compliance.facts.cloudwatch import check as check_metric
-    from compliance.facts.cloudwatch import wrong_unit
+    from compliance.facts.cloudwatch import source, wrong_unit
 
     tally = Tally()
     for alarm in case.subjects():
         for metric in metrics_of(alarm):
-            namespace, name = case.text(metric.namespace), case.text(metric.name)
-            problem = check_metric(namespace, name, {case.text(key) for key, _ in metric.dimensions})
-            problem = problem or wrong_unit(namespace, name, decided(metric.unit))
-            item = evidence(alarm, problem or metric.describe(), "a metric that exists", metric.path)
-            tally.add(not problem, item)
+            with tally.doubting():
+                namespace, name = case.text(metric.namespace), case.text(metric.name)
+                problem = check_metric(namespace, name, {case.text(key) for key, _ in metric.dimensions})
+                problem = problem or wrong_unit(namespace, name, decided(metric.unit))
+                item = evidence(alarm, problem or metric.describe(), "a metric that exists", metric.path)
+                if not problem and namespace.startswith("AWS/") and source(namespace) is None:
+                    raise Undecided(f"which metrics {namespace} has is not in the gate's table", item)
+                tally.add(not problem, item)
         if not list(metrics_of(alarm)):
             decided(alarm.properties)
             tally.add(False, evidence(alarm, "no metric", "a metric that exists"))

@@ -79,6 +79,8 @@ class _NoValue:
 
 
 NO_VALUE = _NoValue()
+# A zone of the region by its number, as Fn::Select takes it from Fn::GetAZs.
+ZONE = "AWS::AvailabilityZones."
 Value = Any  # str | int | float | bool | None | list | dict | Ref | Pseudo | Text | Unknown | NO_VALUE
 
 # What each of these may become when it is deployed: a delimiter of other characters does not split it.

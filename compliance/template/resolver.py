@@ -18,6 +18,8 @@ from compliance.cel import patterns
 from compliance.template.addresses import range_of
 from compliance.template.intrinsics import (
     NO_VALUE,
+    ZONE,
+    Dynamic,
     Part,
     Pieces,
     Pseudo,
@@ -47,6 +49,7 @@ PSEUDO_PARAMETERS = frozenset(
 # Conditions that depend on conditions, exports on exports: what leads further than this is no template
 # that people write, and would exhaust the stack.
 MAX_STEPS = 80
+DEPLOYED = "{} is decided when the stack is deployed"
 SUB_VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 
@@ -96,6 +99,7 @@ class step:  # a generator's context would take as long as what is done within
         _STEPS.taken -= 1
 
 
+ZONES = Unknown(DEPLOYED.format("Fn::GetAZs"))
 TOO_FAR = Unknown(f"references that lead further than {MAX_STEPS} steps")
 
 
@@ -199,7 +203,7 @@ class Resolver:
     def _call(self, name: str, argument: Any) -> Value:
         function = _RESOLVERS.get(name)
         if function is None:
-            return Unknown(f"{name} is decided when the stack is deployed")
+            return Unknown(DEPLOYED.format(name))
         value = function(self, argument)
         return Unknown(f"a malformed {name}") if value is None else value
 
@@ -266,6 +270,8 @@ class Resolver:
         if not argument[0]:
             return None
         value = self.resolve(argument[1])
+        if isinstance(value, Dynamic):  # which stands in the text until the stack is deployed
+            value = value.text
         pieces = self._pieces(argument[0], value)
         if pieces is None and isinstance(value, Ref):
             pieces = self._scope.pieces(value, argument[0])
@@ -305,10 +311,12 @@ class Resolver:
             return None
         index, items = self.resolve(argument[0]), self.resolve(argument[1])
         items = items.of if isinstance(items, Pieces) else items
+        number = to_number(index)
+        if items == ZONES and isinstance(number, int) and number >= 0:
+            return Pseudo(f"{ZONE}{number}")
         for value in (index, items):
             if isinstance(value, Unknown):
                 return value
-        number = to_number(index)
         if isinstance(items, Ref) and isinstance(number, int):
             return _within(items, str(number))
         if not isinstance(items, list) or not isinstance(number, int):

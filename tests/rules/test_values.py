@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from predicate import verdict
 
 from compliance.auditing import Options, audit
 
@@ -140,3 +143,76 @@ def test_a_value_is_what_it_means(
 def test_runtimes_of_every_family(tmp_path: Path, runtime: str, families: str, wanted: str) -> None:
     check = f"{{kind: runtime, families: {{{families}}}}}"
     assert status(tmp_path, FUNCTION, f"{{Runtime: {runtime}}}", check) == wanted
+
+
+BY_NUMBER = {
+    "none": "entries",
+    "that": "self.RuleAction == 'deny' && entries.exists(e, e.RuleNumber < self.RuleNumber)",
+}
+
+
+@pytest.mark.parametrize("form", [int, str])
+def test_two_numbers_compare_as_numbers_however_they_are_written(
+    tmp_path: Path, form: Callable[[int], Any]
+) -> None:
+    """As texts, `100` stands before `90`."""
+    type_ = "AWS::EC2::NetworkAclEntry"
+
+    def status(allow: int, deny: int) -> str:
+        numbers = {"A": ("allow", allow), "D": ("deny", deny)}
+        resources = {
+            name: {"Type": type_, "Properties": {"RuleAction": action, "RuleNumber": form(number)}}
+            for name, (action, number) in numbers.items()
+        }
+        subjects = {"entries": {"type": type_, "about": "entries", "many": True}}
+        return verdict(tmp_path, {"Resources": resources}, dict(BY_NUMBER), subjects=subjects)
+
+    assert status(100, 90) == "pass"
+    assert status(90, 100) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("aws:SecureTransport", "false"), ("AWS:securetransport", False), ("aws:SecureTransport", "False")],
+)
+def test_conditions_of_a_statement_are_read_in_any_case(tmp_path: Path, key: str, value: Any) -> None:
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": "*",
+        "Condition": {"Bool": {key: value}},
+    }
+    policy = {
+        "Type": "AWS::S3::BucketPolicy",
+        "Properties": {"Bucket": "b", "PolicyDocument": {"Statement": [statement]}},
+    }
+    check = {
+        "each": "policy",
+        "that": "statements(self).exists(s, s.conditions.Bool['aws:SecureTransport'] == ['false'])",
+    }
+    subjects = {"policy": {"type": "AWS::S3::BucketPolicy", "about": "the policy"}}
+    assert verdict(tmp_path, {"Resources": {"P": policy}}, check, subjects=subjects) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "metric", "wanted"),
+    [
+        ("AWS/SQS", "NumberOfMessagesSent", "pass"),
+        ("AWS/SQS", "NumberOfMessages", "fail"),
+        ("AWS/RDS", "CPUUtilization", "not_assessed"),
+        ("AWS/Nothing", "CPUUtilization", "fail"),
+        ("Orders", "Placed", "pass"),
+    ],
+)
+def test_metrics_of_a_service_that_nobody_listed_are_not_taken_for_there(
+    tmp_path: Path, namespace: str, metric: str, wanted: str
+) -> None:
+    dimensions = [{"Name": "QueueName", "Value": "q"}]
+    alarm = {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
+    }
+    subjects = {"alarm": {"type": "AWS::CloudWatch::Alarm", "about": "the alarm"}}
+    check = {"kind": "metrics_exist", "subject": "alarm"}
+    assert verdict(tmp_path, {"Resources": {"A": alarm}}, check, subjects=subjects) == wanted

@@ -14,11 +14,13 @@ from compliance.template.assembly import Assembly, Stack
 from compliance.template.intrinsics import (
     MAX_TEXT,
     NO_VALUE,
+    ZONE,
     Pseudo,
     Ref,
     Text,
     Unknown,
     Value,
+    dynamic,
     is_unknown,
     join,
     refs_in,
@@ -135,6 +137,11 @@ RESOLVED: dict[str, tuple[Any, Value]] = {
         call("Select", [5, call("Split", [":", call("GetAtt", ["Unnamed", "Arn"])])]),
         ref("Unnamed"),
     ),
+    "split around a dynamic reference": (
+        call("Select", [1, call("Split", ["|", "a|{{resolve:ssm:x}}"])]),
+        dynamic("{{resolve:ssm:x}}"),
+    ),
+    "a zone": (call("If", ["IsDev", call("Select", [1, call("GetAZs", "")]), "x"]), Pseudo(f"{ZONE}1")),
     "find in map": (call("FindInMap", ["Sizes", {"Ref": "Env"}, "memory"]), 128),
     "find a list in a map": (call("FindInMap", ["Sizes", "dev", "zones"]), ["a", "b"]),
     "find in map by region, all the same": (
