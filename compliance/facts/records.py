@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from compliance.facts.objects import World
 
 
+class AnyCase(dict[str, Any]):
+    """The keys of a policy's condition, which IAM takes in capitals and small letters alike."""
+
+    def __contains__(self, name: object) -> bool:
+        return self._own(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        own = self._own(name)
+        return super().__getitem__(name if own is None else own)
+
+    def _own(self, name: object) -> str | None:
+        return next((key for key in self if key.casefold() == str(name).casefold()), None)
+
+
 class Record(Host):
     """A fact: what was derived, with fields of its own. Its place is where it was derived from."""
 
@@ -54,7 +68,8 @@ class Record(Host):
             raise Undecided(found.why)
         if holder is not None and name not in ("resource", "property", "path"):
             self.world.read(holder, path, _readable(found))
-        return self._wrapped(found, holder, path)
+        wrapped = self._wrapped(found, holder, path)
+        return {key: AnyCase(tests) for key, tests in wrapped.items()} if name == "conditions" else wrapped
 
     def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
         if found is None or isinstance(found, str | bool | int | float):
