@@ -14,8 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from compliance.facts.wiring import DEPENDS_ON, USES
+from compliance.template.function_forms import FUNCTIONS
 from compliance.template.physical_names import PHYSICAL_NAMES
-from compliance.template.resolver import FUNCTIONS
 
 Template = dict[str, Any]
 Step = str | int

@@ -7,8 +7,8 @@ from typing import Any
 
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.template.assembly import Assembly, Stack
+from compliance.template.function_forms import FUNCTIONS
 from compliance.template.physical_names import FORMS
-from compliance.template.resolver import FUNCTIONS
 from compliance.template.schemas import gives
 
 OPEN = "LeftOpen"  # a parameter without default, and a condition on it

@@ -15,6 +15,7 @@ from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.rules.naming import tie_breakers
 from compliance.template.assembly import CUSTOM, Assembly, Resource, Stack
+from compliance.template.function_forms import FUNCTIONS
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -31,7 +32,6 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.paths import values
 from compliance.template.physical_names import name_property
-from compliance.template.resolver import FUNCTIONS
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
 HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from compliance.model import InputError
-from compliance.template.resolver import FUNCTIONS, PSEUDO_PARAMETERS, SHAPES, names_in_sub
+from compliance.template.function_forms import FUNCTIONS, SHAPES
+from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
 
 

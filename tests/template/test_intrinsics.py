@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compliance.template.assembly import Assembly, Stack
+from compliance.template.function_forms import FUNCTIONS
 from compliance.template.intrinsics import (
     MAX_TEXT,
     NO_VALUE,
@@ -31,7 +32,7 @@ from compliance.template.intrinsics import (
     to_string,
     why_unknown,
 )
-from compliance.template.resolver import FUNCTIONS, Resolver, names_in_sub
+from compliance.template.resolver import Resolver, names_in_sub
 
 ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
 HERE = Path("template.json")
