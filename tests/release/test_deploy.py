@@ -210,12 +210,7 @@ def test_the_cli_of_the_project_goes_first(attested: World) -> None:
 
 @pytest.mark.parametrize("part", ["cdk", "real.js", ".bin", "node_modules"])
 def test_a_cli_that_others_can_write_is_not_run(attested: World, part: str) -> None:
-    modules = attested.folder / "node_modules"
-    (modules / ".bin").mkdir(parents=True)
-    (attested.bin / "cdk").rename(modules / "real.js")
-    (modules / ".bin" / "cdk").symlink_to("../real.js")
-    for folder in (modules, modules / ".bin"):
-        folder.chmod(0o755)
+    modules = installed(attested)
     {
         "cdk": modules / ".bin" / "cdk",
         "real.js": modules / "real.js",
@@ -226,6 +221,25 @@ def test_a_cli_that_others_can_write_is_not_run(attested: World, part: str) -> N
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "another user can write" in result.stderr
     assert attested.started is None
+
+
+def test_a_cli_behind_a_link_in_a_folder_where_each_may_take_out_his_own_is_run(attested: World) -> None:
+    """A link's mode says nothing, and a sticky folder such as /tmp lets nobody replace it."""
+    installed(attested).chmod(0o1777)
+    result = attested.deploy_attested()
+    assert result.exit_code == 0, result.stderr
+    assert attested.started
+
+
+def installed(world: World) -> Path:
+    """node_modules with the CLI, as npm installs it."""
+    modules = world.folder / "node_modules"
+    (modules / ".bin").mkdir(parents=True)
+    (world.bin / "cdk").rename(modules / "real.js")
+    (modules / ".bin" / "cdk").symlink_to("../real.js")
+    for folder in (modules, modules / ".bin"):
+        folder.chmod(0o755)
+    return modules
 
 
 def test_the_cli_can_be_named_by_a_command(attested: World) -> None:
@@ -424,6 +438,12 @@ CHANGED: list[tuple[str, Callable[[Path], Any], int, str]] = [
     ("a flipped byte of code", lambda kept: _flip(kept / "asset.abc/index.js"), 1, "index.js was changed"),
     ("a file more", lambda kept: (kept / "asset.abc/more.js").touch(), 1, "asset.abc/more.js was added"),
     ("a file less", lambda kept: (kept / "asset.abc/index.js").unlink(), 1, "index.js is missing"),
+    (
+        "three at once",
+        lambda kept: [(kept / "asset.abc" / name).touch() for name in "abc"],
+        1,
+        "asset.abc/a was added since it was audited (and 2 more)",
+    ),
     ("a swapped link", lambda kept: _swap(kept / "S.template.json"), 2, "S.template.json: a link"),
     ("a folder's link", lambda kept: _move_out(kept / "asset.abc"), 2, "asset.abc: a link"),
     ("a link to the whole", _swap, 2, "kept: a link"),
