@@ -21,7 +21,7 @@ def limit(seconds: float) -> float:
     return seconds * TIMES * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def until(answer: Callable[[], T], *, seconds: float = 60.0, what: str = "it", pause: float = 0.02) -> T:
+def until(answer: Callable[[], T], *, seconds: float = 90.0, what: str = "it", pause: float = 0.1) -> T:
     """The first answer that is true. Raises AssertionError, with the last one, when the limit is over."""
     began = monotonic()
     while not (found := answer()):
