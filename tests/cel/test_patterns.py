@@ -30,8 +30,15 @@ def test_a_hostile_pattern_ends(pattern: str, text: str) -> None:
     assert time.monotonic() - start < limit(1.5)
 
 
+@pytest.fixture
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of processor time is enough to see what never ends."""
+    monkeypatch.setattr(patterns, "SECONDS", 1)
+
+
+@pytest.mark.usefixtures("sooner")
 @pytest.mark.parametrize(
-    ("pattern", "text"), [(r"(a+)+b(?!c)", "a" * 40), (r"(a+)+\1b", "a" * 40), (r"(a+)+b", "é" + "a" * 40)]
+    ("pattern", "text"), [(r"(a+)+b(?!c)", "a" * 40), (r"(a+)+\1b", "a" * 40), (r"(\w+)+-", "é" + "a" * 40)]
 )
 def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
     with pytest.raises(patterns.TooHardError, match="takes too long"):
@@ -49,6 +56,12 @@ def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
         (r"x+y+$", "xy\n", True),  # `$` before the last line break
         (r"(a{1,1001})+", "aaa", True),  # more than RE2 counts to
         (r"(?i)(STRASSE|ß)+", "ß", True),
+        (r"(x{,3})(y*)", "xxx", True),  # at most three
+        (r"(x{,3})(y+)", "x{,3}", False),
+        (r"([[:alpha:]]+)-(\d+)", "abc-1", False),  # a set of these characters, and a bracket
+        (r"(\s+)(\w*)", "\v\x1c", True),
+        (r"(\w+) ?(\w+)", "日本", True),
+        (r"(.+)-(.+)", "\ud800-x", True),  # no text that could be encoded
     ],
 )
 def test_what_re2_does_not_know_means_what_it_meant(pattern: str, text: str, found: bool) -> None:
@@ -70,11 +83,35 @@ def test_both_engines_say_the_same(pattern: str, text: str, dotall: bool) -> Non
     assert patterns.search(pattern, text) is (re.search(pattern, text) is not None)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["é+", "[^b]+", "(a|é)*", ".*", r"\d+", r"\D*", r"\s+", r"\bé", "(a){,2}"]),
+        max_size=4,
+    ),
+    st.text("abé٣ \v\u2003\U0001f600", max_size=6),
+)
+def test_beyond_ascii_they_say_the_same(parts: list[str], text: str) -> None:
+    pattern = "".join(parts)
+    wanted = re.fullmatch(pattern, text)
+    assert patterns.fullmatch(pattern, text) == (None if wanted is None else wanted.groups())
+
+
+def test_a_text_beyond_ascii_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process for each took a tenth of the time of an audit of our handlers."""
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process"))
+    assert patterns.fullmatch(r"(.+)-([0-9]{8,20})[.]json", "Bestellung/é 日本-20310307.json") == (
+        "Bestellung/é 日本",
+        "20310307",
+    )
+
+
 def test_groups_are_those_of_python() -> None:
     assert patterns.fullmatch(r"(\w+)-(\d+)(x)?", "ab-12") == ("ab", "12", None)
     assert patterns.fullmatch(r"(.+)/(.+)", "a\nb/c", dotall=True) == ("a\nb", "c")
 
 
+@pytest.mark.usefixtures("sooner")
 def test_without_re2_it_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
     hard = r"(q+)+ without re2"  # in no other test: what is compiled is kept
@@ -92,6 +129,7 @@ def test_what_is_no_pattern(pattern: str) -> None:
             patterns.search(pattern, "x")
 
 
+@pytest.mark.usefixtures("sooner")
 def test_an_expression_that_takes_too_long_fails_by_name() -> None:
     from compliance.cel.values import STANDARD
 
