@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.construct_places import Place
+from compliance.template.cross_region import written
 from compliance.template.digest import digest_of, sha256_of
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -308,6 +309,8 @@ class Stack:
             return nested.output(key)
         if resource.type == SSM_PARAMETER and attribute == "Value":
             return resource.get("Value")
+        if (value := written(self, resource, attribute)) is not None:
+            return value
         properties = resource.raw.get("Properties", {})
         stated = attribute.partition(".")[0] in properties and _is_property(resource.type, attribute)
         opaque = not stated and _is_opaque(resource.type, attribute)
@@ -377,6 +380,7 @@ class Assembly:
         self._exports: dict[str, list[tuple[Stack, str]]] | None = None
         self._expanded: dict[Ref, Value] = {}
         self._open: set[tuple[str, str]] = set()
+        self.opened: set[tuple[str, str | None]] = set()  # what is read across regions just now
         self._texts: dict[Ref, str | None] = {}
         self._by_types: dict[tuple[str, ...], tuple[Resource, ...]] = {}
         self._made: dict[Callable[[Assembly], Any], Any] = {}
