@@ -618,8 +618,8 @@ def _is_property(type_: str, attribute: str) -> bool:
 @cache
 def _identifying(type_: str) -> str | None:
     """The property that `Ref` gives: the name, where that alone identifies a resource of the type."""
-    name = name_property(type_)
-    return name if name and is_known(type_) and identifier(type_) == (name,) else None
+    name = name_property(type_) or type_.rpartition("::")[2]  # an EmailIdentity's is its `EmailIdentity`
+    return name if is_known(type_) and identifier(type_) == (name,) else None
 
 
 @cache

@@ -51,6 +51,8 @@ Resources:
   SubnetA: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [1, !GetAZs ""]}}
   Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref SubnetA}}
   Database: {Type: AWS::RDS::DBInstance, Properties: {AvailabilityZone: !Select [1, !GetAZs ""], DBInstanceClass: db.r7g.large}}
+  Mail: {Type: AWS::SES::EmailIdentity, Properties: {EmailIdentity: example.com}}
+  Sender: {Type: AWS::IAM::Policy, Properties: {PolicyName: s, Roles: [!Ref Role], PolicyDocument: {Statement: {Effect: Allow, Action: ses:SendEmail, Resource: !Join ["", ["arn:aws:ses:", !Ref "AWS::Region", ":", !Ref "AWS::AccountId", ":identity/example.com"]]}}}}
   User: {Type: AWS::IAM::User, Properties: {Policies: [{PolicyName: a, PolicyDocument: {Statement: {Effect: Allow, Action: s3:Get*, Resource: "*"}}}]}}
   Group: {Type: AWS::IAM::Group}
   Strangers: {Type: AWS::IAM::Group, Properties: {GroupName: strangers}}
@@ -113,11 +115,12 @@ def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
             None,
         ),
         ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceArn') == ['arn:aws:s3:::mine'])", None),
+        ("AWS::SES::EmailIdentity", "referrers(self).exists(p, p.logical_id == 'Sender')", None),
         ("AWS::IAM::User", "size(statements(self)) == 2", None),
         ("AWS::IAM::Group", "statements(self).exists(s, s.allows('iam:PassRole'))", "Group"),
         ("AWS::IAM::Group", "size(statements(self)) == 0", "Strangers"),
         ("AWS::IoT::Policy", "statements(self).exists(s, s.allows('iot:Publish'))", None),
-        ("AWS::IAM::Policy", "self.PolicyDocument.Statement.all(s, s.Effect == 'Allow')", None),
+        ("AWS::IAM::Policy", "self.PolicyDocument.Statement.all(s, s.Effect == 'Allow')", "Policy"),
         ("AWS::EC2::NatGateway", "zone(self) == zone(self.SubnetId)", None),
         ("AWS::RDS::DBInstance", "zone(self) != ''", None),
         ("AWS::Glue::Table", "self.name == 'visits' && target(self.DatabaseName).name == 'lake'", None),
