@@ -64,8 +64,14 @@ def flawed() -> Scorecard:
 
 
 @pytest.fixture(scope="module")
-def corrected() -> Scorecard:
-    return audited("corrected", as_of=date(2025, 8, 15))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What handlers did is the same on any day."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def corrected(cache: Path) -> Scorecard:
+    return audited("corrected", as_of=date(2025, 8, 15), cache=cache)
 
 
 def test_flawed_scores_32_of_46(flawed: Scorecard) -> None:
@@ -110,8 +116,8 @@ def test_corrected_fails_hardening(corrected: Scorecard) -> None:
     assert not corrected.green
 
 
-def test_corrected_lost_its_runtime_since() -> None:
-    card = audited("corrected", as_of=date(2026, 11, 25))
+def test_corrected_lost_its_runtime_since(cache: Path) -> None:
+    card = audited("corrected", as_of=date(2026, 11, 25), cache=cache)
     assert failed(card) == {"SRV-02"}
     assert sum(c.met for c in card.categories if not c.hardening) == 45
 
