@@ -87,8 +87,10 @@ def _alike(pattern: str, text: str) -> bool:
     if text.endswith("\n") or _OTHERWISE.search(pattern):
         return False
     beyond = {char for char in text if not char.isascii() or char in _RARE_SPACE}
-    if beyond and (_ANY_CASE.search(pattern) or any("\ud800" <= char <= "\udfff" for char in beyond)):
+    if any("\ud800" <= char <= "\udfff" for char in beyond):
         return False
+    if _ANY_CASE.search(pattern) and (beyond or not pattern.isascii()):
+        return False  # Python takes the dotless i for an i, RE2 does not
     named = [is_one for name, is_one in _CLASSES.items() if name in pattern or name.upper() in pattern]
     return not any(is_one(char) for is_one in named for char in beyond)
 

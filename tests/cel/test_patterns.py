@@ -56,6 +56,7 @@ def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
         (r"x+y+$", "xy\n", True),  # `$` before the last line break
         (r"(a{1,1001})+", "aaa", True),  # more than RE2 counts to
         (r"(?i)(STRASSE|ß)+", "ß", True),
+        (r"(?i)(ı+)(x*)", "i", True),  # the dotless i
         (r"(x{,3})(y*)", "xxx", True),  # at most three
         (r"(x{,3})(y+)", "x{,3}", False),
         (r"([[:alpha:]]+)-(\d+)", "abc-1", False),  # a set of these characters, and a bracket
