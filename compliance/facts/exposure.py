@@ -115,11 +115,14 @@ def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tu
     def of(theirs: Mapping[str, Key]) -> Lookup:
         return lambda name: theirs.get(name, UNKNOWN)
 
-    yield of({name: known(value) for name, value in _THEIRS.items()}), None
+    tests = [test for tests in statement.conditions.values() for test in tests.items()]
+    wanted = {name.lower(): values for name, values in tests if name.lower() in _THEIRS and values}
+    for i in range(max(map(len, wanted.values()), default=1)):
+        nearest = {name: _as_theirs(values[i % len(values)]) for name, values in wanted.items()}
+        yield of({n: known(v if n in _ACCOUNTS else nearest.get(n, v)) for n, v in _THEIRS.items()}), None
     if who in EVERYBODY:
         yield of(dict.fromkeys(_THEIRS, ABSENT)), None
     own = assembly.text(statement.resource.stack.pseudo("AWS::AccountId"))
-    tests = [test for tests in statement.conditions.values() for test in tests.items()]
     named = {value for name, values in tests if name.lower() in _THEIRS for value in values}
     for value in sorted(named):
         # `arn:aws:s3:::data-*` names no account: a bucket of that name may be anybody's.
@@ -133,6 +136,14 @@ def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tu
             why = None if (own or "").isdigit() else f"whether {account} is this account is not known"
             for arn in arns:
                 yield of({n: known(account if n in _ACCOUNTS else arn) for n in _THEIRS}), why
+
+
+def _as_theirs(arn: str) -> str:
+    """An ARN of a stranger that is the most like one that a condition names."""
+    fields = re.sub(r"\$\{AWS::", "${AWS\0", arn).split(":", 5)
+    if len(fields) < 6:
+        return f"arn:*:*:*:{STRANGER}:*"
+    return ":".join([*fields[:4], STRANGER, fields[5]]).replace("${AWS\0", "${AWS::")
 
 
 EVERYBODY = ("everybody", "everybody but some")

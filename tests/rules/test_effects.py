@@ -212,6 +212,15 @@ HARMLESS: dict[str, Change] = {
     "suppressed by another": by_composite(ActionsSuppressor="another"),
     "a subscription in this region": put("subscription.Region", {"Ref": "AWS::Region"}),
     "a key for logs by the service's other name": logs_may(Principal={"Service": "logs.amazonaws.com"}),
+    "a key for logs by a pattern of texts": logs_may(
+        Condition={
+            "StringLike": {
+                "kms:EncryptionContext:aws:logs:arn": {
+                    "Fn::Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/*"
+                }
+            }
+        }
+    ),
     "a key for all logs": logs_may(Condition={"StringEquals": {"aws:SourceAccount": HERE}}),
     "the runtime's certificates": put(f"{VARIABLES}.NODE_EXTRA_CA_CERTS", "/var/runtime/ca-cert.pem"),
     "a DLQ for whole messages": put("dlq.MaximumMessageSize", "262144"),
