@@ -37,12 +37,13 @@ def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
 # fmt: off
 LONGEST = (
     "test_mutation", "test_emulator_nodejs", "test_emulator_python", "test_laws", "test_handlers",
-    "test_rules", "test_documents", "test_finding_status", "test_load", "test_attestation", "test_spellings",
-    "test_scanners", "test_fleet", "test_init", "test_sandbox", "test_deploy", "test_any_source",
-    "test_sandbox_limits", "test_synth", "test_real_sdk", "test_foreign_apps", "test_unknown", "test_cli",
-    "test_pytest_plugin", "test_cdk_synth", "test_watch", "test_code_mutants", "test_compliance",
-    "test_mutants", "test_hostile", "test_wheel", "test_scale", "test_docs", "test_examples",
-    "test_node_apps", "test_batched_calls", "test_handlers_late", "test_confined",
+    "test_rules", "test_load", "test_documents", "test_finding_status", "test_spellings", "test_cdk_synth",
+    "test_attestation", "test_html", "test_scanners", "test_init", "test_fixtures", "test_fleet",
+    "test_sandbox", "test_any_source", "test_real_sdk", "test_sandbox_limits", "test_pytest_plugin",
+    "test_unknown", "test_faults", "test_deploy", "test_synth", "test_mutants", "test_compliance",
+    "test_foreign_apps", "test_scale", "test_docs", "test_hostile", "test_wheel", "test_examples",
+    "test_stack", "test_node_apps", "test_patterns", "test_cli", "test_handlers_late", "test_batched_calls",
+    "test_code_mutants", "test_confined", "test_watch",
 )
 # fmt: on
 
