@@ -24,8 +24,11 @@ from compliance.model import Undecided
 from compliance.template.addresses import Range, range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
+    NO_VALUE,
     Ref,
+    Unknown,
     Value,
+    parts_of,
     refs_in,
     show,
     to_number,
@@ -98,17 +101,23 @@ def _values(value: Any) -> Iterator[tuple[World, Value]]:
             yield from _values(item)
 
 
-def _refs(value: Any) -> list[Thing]:
-    """Every resource that a resource or a value refers to, also within a text."""
+def _refs(value: Any) -> list[Any]:
+    """Every resource that a resource or a value refers to, also within a text.
+
+    What of a value is unknown may be one more; of a whole resource, what it refers to by reference counts.
+    """
     found: dict[Resource, Thing] = {}
+    doubts: list[Undecided] = []
     for world, leaf in _values(value):
+        if not isinstance(value, Thing) and not isinstance(leaf, Ref) and (why := why_unknown(leaf)):
+            doubts.append(Undecided(why))
         for part in (leaf, *refs_in(leaf)):
             resource = world.identified(part)
             if resource is not None:
                 found[resource] = world.thing(resource)
-    if not found and isinstance(value, Scalar) and (named := _target(value)):
+    if not found and not doubts and isinstance(value, Scalar) and (named := _target(value)):
         return [named]
-    return list(found.values())
+    return [*found.values(), *doubts[:1]]
 
 
 def _refers(value: Any, target: Any) -> bool:
@@ -361,7 +370,7 @@ def _may(caller: Any, action: Any, on: Any) -> Any:
     return thing.world.fact(answer.allowed, thing.resource)
 
 
-def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
+def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undecided]:
     """The log groups that a resource writes to: those it names, and those that its service names after it."""
     named = [
         denoted(assembly, part, LOG_GROUP)
@@ -369,16 +378,27 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource]:
         for part in (leaf, *refs_in(leaf))
     ]
     text = assembly.text(resource.ref)
-    own = assembly.text(resource.get(name_of(resource.type)))
+    own = _as_written(assembly, resource.get(name_of(resource.type)))
+    doubts: list[Undecided] = []
     for group in assembly.resources(LOG_GROUP):
         if region_of(group) != region_of(resource):
             continue
-        steps = re.split("[/:]", assembly.text(group.get("LogGroupName")) or "")
-        if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None}) & set(steps) or any(
+        if why := why_unknown(group.get("LogGroupName")):
+            doubts.append(Undecided(f"the name of {group.logical_id}: {why}"))
+        steps = re.split("[/:]", _as_written(assembly, group.get("LogGroupName")))
+        if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None, ""}) & set(steps) or any(
             assembly.resource(ref) is resource for ref in refs_in(group.get("LogGroupName"))
         ):
             named.append(group)
-    return list(dict.fromkeys(group for group in named if group))
+    return list(dict.fromkeys(group for group in named if group)) or [*doubts]
+
+
+def _as_written(assembly: Assembly, name: Value) -> str:
+    """A name's text, in which one and the same unknown is one text: `f-${Later}` is `f-${Later}`."""
+    if name is NO_VALUE:
+        return ""
+    marks = [f"\0{hash(p)}" if isinstance(p, Unknown) else assembly.text(p) or "" for p in parts_of(name)]
+    return "".join(marks)
 
 
 def _key(assembly: Assembly, resource: Resource) -> Value:

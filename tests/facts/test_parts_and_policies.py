@@ -51,6 +51,9 @@ Resources:
   SubnetA: {Type: AWS::EC2::Subnet, Properties: {VpcId: vpc-1, AvailabilityZone: !Select [1, !GetAZs ""]}}
   Nat: {Type: AWS::EC2::NatGateway, Properties: {SubnetId: !Ref SubnetA}}
   Database: {Type: AWS::RDS::DBInstance, Properties: {AvailabilityZone: !Select [1, !GetAZs ""], DBInstanceClass: db.r7g.large}}
+  Worker: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub "worker-${Document}", Environment: {Variables: {A: !Ref Document, B: !Ref Bucket}}}}
+  WorkerLogs: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: !Sub "/aws/lambda/worker-${Document}"}}
+  Named: {Type: AWS::Lambda::Function, Properties: {FunctionName: named}}
   Mail: {Type: AWS::SES::EmailIdentity, Properties: {EmailIdentity: example.com}}
   Sender: {Type: AWS::IAM::Policy, Properties: {PolicyName: s, Roles: [!Ref Role], PolicyDocument: {Statement: {Effect: Allow, Action: ses:SendEmail, Resource: !Join ["", ["arn:aws:ses:", !Ref "AWS::Region", ":", !Ref "AWS::AccountId", ":identity/example.com"]]}}}}
   User: {Type: AWS::IAM::User, Properties: {Policies: [{PolicyName: a, PolicyDocument: {Statement: {Effect: Allow, Action: s3:Get*, Resource: "*"}}}]}}
@@ -116,6 +119,8 @@ def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
         ),
         ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceArn') == ['arn:aws:s3:::mine'])", None),
         ("AWS::SES::EmailIdentity", "referrers(self).exists(p, p.logical_id == 'Sender')", None),
+        ("AWS::Lambda::Function", "log_groups_of(self).exists(g, g.logical_id == 'WorkerLogs')", "Worker"),
+        ("AWS::Lambda::Function", "refs(self).all(r, r.type == 'AWS::S3::Bucket')", "Worker"),
         ("AWS::IAM::User", "size(statements(self)) == 2", None),
         ("AWS::IAM::Group", "statements(self).exists(s, s.allows('iam:PassRole'))", "Group"),
         ("AWS::IAM::Group", "size(statements(self)) == 0", "Strangers"),
@@ -135,6 +140,8 @@ def test_what_holds_and_its_opposite(tmp_path: Path, type_: str, that: str, name
     ("type_", "that", "name"),
     [
         ("AWS::Route53::RecordSet", "self.AliasTarget.HostedZoneId == 'Z2'", None),
+        ("AWS::Lambda::Function", "log_groups_of(self).all(g, g.logical_id == 'Logs')", "Named"),
+        ("AWS::Lambda::Function", "!refs(self.Environment.Variables).exists(r, r == one)", "Worker"),
         ("AWS::Backup::BackupVault", "statements(self).all(s, !s.allow)", "Unseen"),
         ("AWS::S3::Bucket", "statements(self).all(s, !s.allow)", None),
         ("AWS::IAM::Role", "trust(self).exists(s, s.limits('aws:SourceAccount') == ['999999999999'])", None),
