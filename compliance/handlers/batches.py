@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -166,6 +166,13 @@ class Batch(msgspec.Struct, frozen=True):
         return Batch({**self.event, "Records": [own.raw]}, (own,), self.at)
 
 
+class _Usual(msgspec.Struct, frozen=True):
+    """What records of a kind have in common: places with one value in all, and words in other places."""
+
+    places: frozenset[str]
+    words: frozenset[str]
+
+
 class Maker:
     """Draws batches of one source. `templates` are records as data (`events.template`), one for each kind."""
 
@@ -173,6 +180,7 @@ class Maker:
         self.source, self._draw = source, draw
         self._templates = templates or (() if source.failures else _usual(source))
         self._letters = DeadLetters(draw)
+        self._in_common: dict[int, _Usual] = {}
 
     @property
     def kinds(self) -> int:
@@ -189,34 +197,50 @@ class Maker:
         at: datetime,
         *,
         kinds: Sequence[int] = (),
-        values: Values | None = None,
+        values: Callable[[], Values] | None = None,
         **more: JSON,
     ) -> Batch:
         """Records of every kind in turn, or of these kinds; `more` are further members of each.
 
-        `values` fills in the first record instead of fresh ones.
+        `values` makes what fills in each record, instead of plain values.
         """
         turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
-        decoys = list(dict.fromkeys(turns))
-        data = [{**self._data(kind, at), **more} for kind in (*turns, *decoys)]
-        if values:
-            data[0] = {**values.fill(self._template(turns[0], at)), **self._of_source, **more}
+        # Beside a record that is alone another is made: what both hold is no mark of one of them.
+        drawn = turns if size > 1 else turns * 2
+        data = [{**self._data(kind, at, values), **more} for kind in drawn]
         event = event_of({self.source.trigger: data}, self._draw, at)
-        raws = event["Records"]
-        flat = [leaves(raw) for raw in raws]
-        words = [frozenset(word for text in own.values() for word in WORD.findall(text)) for own in flat]
-        seen = Counter(word for own in words for word in own)
-        others = {kind: set(own.values()) for kind, own in zip(decoys, flat[size:], strict=True)}
+        found = [self._own(raw, kind, at) for raw, kind in zip(event["Records"], drawn, strict=True)]
+        seen = Counter(word for _, words in found for word in words)
         made = [
-            self._record(raws[i], kind, flat[i], others[kind], frozenset(w for w in words[i] if seen[w] == 1))
-            for i, kind in enumerate(turns)
+            self._record(raw, kind, own, frozenset(word for word in words if seen[word] == 1))
+            for raw, kind, (own, words) in zip(event["Records"], turns, found, strict=False)
         ]
-        return Batch({**event, "Records": raws[:size]}, tuple(made), at)
+        return Batch({**event, "Records": [record.raw for record in made]}, tuple(made), at)
 
-    def _record(
-        self, raw: JSON, kind: int, flat: Mapping[str, str], others: set[str], marks: frozenset[str]
-    ) -> Record:
-        own = {place: text for place, text in flat.items() if text not in others}
+    def _own(self, raw: JSON, kind: int, at: datetime) -> tuple[dict[str, str], set[str]]:
+        """The values of a record that others of its kind do not hold, by their place, and their words."""
+        usual = self._usual_of(kind, at)
+        found, texts = _read(raw)
+        own = {place: text for place, text in found.items() if place not in usual.places}
+        return own, {
+            word for place in own if place not in texts for word in WORD.findall(own[place])
+        } - usual.words
+
+    def _usual_of(self, kind: int, at: datetime) -> _Usual:
+        """Two records of one moment show what does not differ."""
+        if kind not in self._in_common:
+            data = [self._data(kind, at) for _ in range(2)]
+            event = event_of({self.source.trigger: data}, self._draw, at)
+            one, other = (_read(raw)[0] for raw in event["Records"])
+            places = frozenset(place for place, text in one.items() if other.get(place) == text)
+            words = [
+                {word for place, text in each.items() for word in WORD.findall(text) if place not in places}
+                for each in (one, other)
+            ]
+            self._in_common[kind] = _Usual(places, frozenset(words[0] & words[1]))
+        return self._in_common[kind]
+
+    def _record(self, raw: JSON, kind: int, own: Mapping[str, str], marks: frozenset[str]) -> Record:
         keys = set(self.source.keys)
         contents = [
             text
@@ -232,8 +256,9 @@ class Maker:
         """What every record of the source has."""
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
-    def _data(self, kind: int, at: datetime) -> JSON:
-        return Values(self._draw).fill(self._template(kind, at)) | self._of_source
+    def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> JSON:
+        filled = (values() if values else Values(self._draw)).fill(self._template(kind, at))
+        return {**filled, **self._of_source}
 
     def _template(self, kind: int, at: datetime) -> JSON:
         return self._templates[kind] if self._templates else self._failure(kind, at)
@@ -331,26 +356,41 @@ def identifies(place: str, keys: set[str]) -> bool:
     return parts[-1].lower().endswith(("id", "key")) or (len(parts) == 3 and parts[-1] in keys)
 
 
-def leaves(value: JSON, place: str = "") -> dict[str, str]:
+def leaves(value: JSON) -> dict[str, str]:
     """Every scalar as text, by its place; of JSON in a text and of base64 what is in it."""
+    return _read(value)[0]
+
+
+def _read(value: JSON) -> tuple[dict[str, str], set[str]]:
+    """The leaves of a value, and the places of texts that are JSON, whose own leaves follow them."""
     found: dict[str, str] = {}
-    _add_leaves(found, value, place)
-    return found
+    texts: set[str] = set()
+    _add_leaves(found, texts, value, "")
+    return found, texts
 
 
-def _add_leaves(found: dict[str, str], value: JSON, place: str) -> None:
+def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str) -> None:
     if isinstance(value, str):
         found[place] = value
+        if value[:1] not in ("{", "[") and not place.endswith("kinesis.data"):
+            return
         inner = _inner(value, place)
         if isinstance(inner, dict | list):
-            _add_leaves(found, inner, place)
+            if value[:1] in ("{", "["):
+                texts.add(place)
+            _add_leaves(found, texts, inner, place)
         elif inner is not None:
             found[f"{place}."] = inner
-    elif isinstance(value, dict | list):
-        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
-            _add_leaves(found, child, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, dict):
+        start = f"{place}." if place else ""
+        for name, child in value.items():
+            _add_leaves(found, texts, child, f"{start}{name}")
+    elif isinstance(value, list):
+        start = f"{place}." if place else ""
+        for index, child in enumerate(value):
+            _add_leaves(found, texts, child, f"{start}{index}")
     elif value is not None and not isinstance(value, bool):
-        found[place] = json.dumps(value)
+        found[place] = str(value) if isinstance(value, int) else json.dumps(value)
 
 
 def _inner(text: str, place: str) -> JSON:

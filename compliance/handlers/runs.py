@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -90,16 +90,29 @@ class Play(msgspec.Struct, frozen=True):
     container: int = 0
 
 
+T = TypeVar("T")
 Outcomes = Sequence[Outcome | None]
 Task = Generator[Sequence[Play], Sequence[Outcomes], Sequence[Finding]]
 Begin = Callable[["Stage"], Task]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What a task has to work with: the function, and values of its own to draw."""
+    """What a task has to work with: the function, and values of its own to draw.
+
+    A play that several tasks ask for is run once: they get it by `shared`.
+    """
 
     target: Target
     draw: Draw
+    seed: str
+    common: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def shared(self, key: str, make: Callable[[Draw], T]) -> T:
+        """What `make` made of draws of its own when the first task of the function asked for `key`."""
+        if key not in self.common:
+            self.common[key] = make(Draw(f"{self.seed} {key}"))
+        found: T = self.common[key]
+        return found
 
 
 class Supplied(msgspec.Struct, frozen=True):
@@ -224,14 +237,18 @@ class _Open(msgspec.Struct):
 def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | None = None) -> Ran:
     """All tasks of a function, from begin to end. Raises CheckerError where the sandbox is broken."""
     findings: dict[str, tuple[Finding, ...]] = {}
-    open_ = [_Open(name, begin(Stage(target, Draw(f"{seed} {name}")))) for name, begin in tasks.items()]
+    common: dict[str, Any] = {}
+    open_ = [
+        _Open(name, begin(Stage(target, Draw(f"{seed} {name}"), seed, common)))
+        for name, begin in tasks.items()
+    ]
     _advance(open_, None, findings)
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
     began = time.monotonic()
     while open_ or plain is None:
-        order = _ordered([play for each in open_ for play in each.plays])
+        order = _ordered(list({id(play): play for each in open_ for play in each.plays}.values()))
         if time.monotonic() - began < MOST_SECONDS:
             execution = execute_plays(target, order, supplied, cache)
         else:
@@ -312,15 +329,6 @@ def execute_plays(
 ) -> Execution:
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
-    played = [
-        (
-            p.container,
-            repr(p.given),
-            [(s.event, str(s.now), repr(s.faults), s.fresh, s.timed) for s in p.steps],
-        )
-        for p in plays
-    ]
-    key = hashlib.sha256(json.dumps([target.timeout, played], default=repr).encode()).hexdigest()
     supplies = Supplies(
         modules=tuple(s.name for s in supplied if s.what == "module"),
         names=tuple(s.name for s in supplied if s.what == "name"),
@@ -332,8 +340,20 @@ def execute_plays(
         msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
         cache=cache,
         tables=target.tables,
-        cache_key=key,
+        cache_key=_key(target, plays) if cache else None,
     )
+
+
+def _key(target: Target, plays: Sequence[Play]) -> str:
+    played = [
+        (
+            p.container,
+            repr(p.given),
+            [(s.event, str(s.now), repr(s.faults), s.fresh, s.timed) for s in p.steps],
+        )
+        for p in plays
+    ]
+    return hashlib.sha256(json.dumps([target.timeout, played], default=repr).encode()).hexdigest()
 
 
 # Finding out what is lacking

@@ -114,11 +114,14 @@ def begin(scenario: Scenario) -> Callable[[Stage], Task]:
 
 
 def _task(scenario: Scenario, stage: Stage) -> Task:
-    played = [
-        _played(scenario, data, at, stage.draw)
-        for data in scenario.events
-        for at in _moments(scenario, stage.draw)
-    ]
+    # Requirements that expect something else of the same events share the runs.
+    what = replace(scenario, expect=(), let={}, assuming=())
+    played = stage.shared(
+        repr(what),
+        lambda draw: [
+            _played(scenario, data, at, draw) for data in scenario.events for at in _moments(scenario, draw)
+        ],
+    )
     outcomes = yield [one.play for one in played]
     findings = [f for one, own in zip(played, outcomes, strict=True) for f in _judged(scenario, one, own)]
     # An event that shows nothing is no matter where others show something.

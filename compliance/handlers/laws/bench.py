@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Maker, Record, Source, failed, named
 from compliance.handlers.effects import Unit, units
+from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
 from compliance.text import one_line, truncated
 
 JSON = Any
+T = TypeVar("T")
 
 
 class Bench:
@@ -34,6 +36,7 @@ class Bench:
         self.source, self.only = source, only
         self.draw = stage.draw
         self.maker = Maker(source, stage.draw, templates)
+        self._stage, self._templates = stage, templates
         self._given = given or Given()
         self._tables = stage.target.tables
         self.timeout = stage.target.timeout
@@ -41,6 +44,38 @@ class Bench:
     @property
     def tables(self) -> Mapping[str, Table]:
         return self._tables
+
+    # What laws have in common
+
+    def shared(self, what: str, make: Callable[[Bench], T]) -> T:
+        """What laws about the same records share: it is drawn once, and its plays are run once."""
+
+        def drawn(draw: Draw) -> T:
+            stage = replace(self._stage, draw=draw)
+            return make(Bench(stage, self.source, self._templates, self._given))
+
+        return self._stage.shared(repr((what, self.source, self._templates, self._given)), drawn)
+
+    @property
+    def singles(self) -> Sequence[tuple[Batch, Play]]:
+        """A record of each kind, alone."""
+
+        def make(bench: Bench) -> Sequence[tuple[Batch, Play]]:
+            batches = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
+            return [(batch, bench.play(batch)) for batch in batches]
+
+        return self.shared("singles", make)
+
+    @property
+    def together(self) -> tuple[Batch, Play]:
+        """A record of each kind that every handler takes, in one batch."""
+
+        def make(bench: Bench) -> tuple[Batch, Play]:
+            kinds = bench.maker.ordinary
+            batch = bench.batch(max(2, len(kinds)), kinds=kinds)
+            return batch, bench.play(batch)
+
+        return self.shared("together", make)
 
     # Drawing
 
@@ -54,9 +89,9 @@ class Bench:
     ) -> Batch:
         return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
 
-    def odd(self, values: Values, kind: int) -> Batch:
-        """One record of a kind with other values than plain ones."""
-        return self.maker.batch(1, self.moment(), kinds=[kind], values=values)
+    def odd(self, values: Callable[[], Values], kinds: Sequence[int]) -> Batch:
+        """A record of each kind with other values than plain ones."""
+        return self.maker.batch(len(kinds), self.moment(), kinds=kinds, values=values)
 
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
         return Step(batch.event, batch.at + timedelta(minutes=4) + later, faults, fresh)

@@ -79,11 +79,10 @@ def undeclared(ran: Ran) -> Iterator[Finding]:
 
 
 def runs(bench: Bench) -> Task:
-    """Records of every kind, each alone and all together, days later too."""
-    kinds = bench.maker.ordinary
-    together = bench.batch(max(2, len(kinds)), kinds=kinds)
-    batches = [*(together.alone(i) for i in range(len(together.records))), together]
-    outcomes = yield [bench.play(batch) for batch in batches]
+    """Records of every kind, each alone and all together."""
+    asked = [*(bench.singles[kind] for kind in bench.maker.ordinary), bench.together]
+    batches = [batch for batch, _ in asked]
+    outcomes = yield [play for _, play in asked]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     findings = []

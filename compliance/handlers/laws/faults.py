@@ -62,8 +62,8 @@ class Learnt(msgspec.Struct):
 
 
 def learn(bench: Bench) -> Any:
-    singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
-    outcomes = yield [bench.play(single) for single in singles]
+    singles = [batch for batch, _ in bench.singles]
+    outcomes = yield [play for _, play in bench.singles]
     learnt = Learnt(findings=bench.unanswered(outcomes))
     troubles = []
     for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True)):

@@ -12,17 +12,19 @@ import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
+from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record, identifies, leaves, of_senders
 from compliance.handlers.effects import Unit, of_record
 from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
-from compliance.handlers.runs import Finding, Task
+from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Outcome
 
 JSON = Any
@@ -44,7 +46,7 @@ WORDS: Mapping[str, Any] = {
 }
 
 
-class _Odd(Values):
+class _OddValues(Values):
     """Words of one kind instead of plain ones."""
 
     def __init__(self, draw: Draw, kind: str) -> None:
@@ -67,15 +69,32 @@ class _Place(msgspec.Struct, frozen=True):
     whole: bool
 
 
+class _Odd(msgspec.Struct, frozen=True):
+    """Records with other values than plain ones: with words of a kind, or with attributes of some types."""
+
+    what: str
+    batch: Batch
+    play: Play
+    typed: bool = False
+
+    def alone(self, bench: Bench) -> list[_Odd]:
+        """Each of its records by itself."""
+        batches = [self.batch.alone(index) for index in range(len(self.batch.records))]
+        return [replace(self, batch=batch, play=bench.play(batch)) for batch in batches]
+
+
 def kept_as_is(bench: Bench) -> Task:
-    """Plain records to learn from; each kind of word; and every type that there is."""
-    singles = [bench.batch(1, kinds=[kind]) for kind in range(bench.maker.kinds)]
-    outcomes = yield [bench.play(single) for single in singles]
+    """Plain records to learn from; records of all kinds with each kind of word; and every type that there is.
+
+    A record that does not arrive among others is tried alone, and judged by that: what becomes of it is
+    another law's matter where they are together (`as_alone`).
+    """
+    outcomes = yield [play for _, play in bench.singles]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     places = {
         kind: list(_places(bench, bench.units(outcome), single.records[0]))
-        for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True))
+        for kind, ((single, _), [outcome]) in enumerate(zip(bench.singles, outcomes, strict=True))
     }
     if rounded := [
         finding
@@ -90,28 +109,50 @@ def kept_as_is(bench: Bench) -> Task:
             "no value of a record is in what it writes",
         )
         return [unknown(why, UNCHANGED)]
-    odd: list[tuple[str, int, Batch]] = [
-        (word, kind, bench.odd(_Odd(bench.draw, word), kind)) for word in WORDS for kind in kinds
-    ]
-    typed: list[tuple[int, Batch]] = [
-        (kind, batch)
-        for kind in kinds
-        if bench.only != "keys"
-        for some in (COMMON, RARE)
-        if (batch := _typed(bench, singles[kind], some))
-    ]
-    outcomes = yield [*(bench.play(one[2]) for one in odd), *(bench.play(one[1]) for one in typed)]
+    odd = bench.shared(f"odd {kinds}", lambda own: list(_odd(own, kinds)))
+    asked = [one for one in odd if not (one.typed and bench.only == "keys")]
+    outcomes = yield [one.play for one in asked]
     findings: list[Finding] = []
-    for (word, kind, batch), [outcome] in zip(odd, outcomes, strict=False):
-        findings += _changed(bench, places[kind], batch, outcome, word)
-    for (kind, batch), [outcome] in zip(typed, outcomes[len(odd) :], strict=True):
-        findings += _types(bench, places[kind], batch, outcome)
+    again: list[_Odd] = []
+    for one, [outcome] in zip(asked, outcomes, strict=True):
+        found = list(_differences(bench, places, one, outcome))
+        if len(one.batch.records) == 1:
+            findings += found
+        elif found or bench.failure_reason(outcome):
+            again += one.alone(bench)
+    if again:
+        outcomes = yield [one.play for one in again]
+        for one, [outcome] in zip(again, outcomes, strict=True):
+            findings += _differences(bench, places, one, outcome)
     if findings:
         return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
     known = {place.value for found in places.values() for place in found}
     return [
         good(f"{len(known)} values arrive unchanged, with {', '.join(WORDS)}, and of every type", UNCHANGED)
     ]
+
+
+def _odd(bench: Bench, kinds: Sequence[int]) -> Iterator[_Odd]:
+    """Batches in which every kind comes first once in a while."""
+    size = bench.source.size
+    for turn, word in enumerate(WORDS):
+        order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
+        for start in range(0, len(order), size):
+            batch = bench.odd(partial(_OddValues, bench.draw, word), order[start : start + size])
+            yield _Odd(word, batch, bench.play(batch))
+    if bench.source.trigger == "dynamodb":
+        for some in (COMMON, RARE):
+            for kind in kinds:
+                batch = _typed(bench, bench.batch(1, kinds=[kind]), some)
+                yield _Odd(some, batch, bench.play(batch), typed=True)
+
+
+def _differences(
+    bench: Bench, places: Mapping[int, Sequence[_Place]], one: _Odd, outcome: Outcome | None
+) -> Iterator[Finding]:
+    for record in one.batch.records:
+        judge = _types if one.typed else _changed
+        yield from judge(bench, places[record.kind], record, outcome, one.what)
 
 
 def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Place]:
@@ -166,7 +207,7 @@ def _meant(bench: Bench, value: str) -> bool:
 
 
 def _changed(
-    bench: Bench, places: Sequence[_Place], batch: Batch, outcome: Outcome | None, word: str
+    bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, word: str
 ) -> Iterator[Finding]:
     why = bench.failure_reason(outcome)
     if why and not bench.units(outcome):
@@ -174,7 +215,7 @@ def _changed(
             return  # refused aloud: there are limits of length, as that of a topic's subject
         yield bad(f"a record with {word}: {why}", UNCHANGED)
         return
-    sent = leaves(batch.records[0].raw)
+    sent = leaves(record.raw)
     made = [(unit, leaves(unit.value)) for unit in bench.units(outcome)]
     for place in places:
         wanted = sent.get(place.value, "")
@@ -230,15 +271,13 @@ def _short(value: str) -> str:
 # Every type of DynamoDB
 
 
-def _typed(bench: Bench, single: Batch, some: str) -> Batch | None:
-    """The change of an item that also has attributes of some types; None for other sources."""
-    if bench.source.trigger != "dynamodb":
-        return None
+def _typed(bench: Bench, single: Batch, some: str) -> Batch:
+    """The change of an item that also has attributes of some types."""
     raw = json.loads(json.dumps(single.records[0].raw))
     for image in ("NewImage", "OldImage"):
         if image in raw["dynamodb"]:
             raw["dynamodb"][image] |= types(bench.draw, some)
-    record = msgspec.structs.replace(single.records[0], raw=raw)
+    record = replace(single.records[0], raw=raw)
     return Batch({**single.event, "Records": [raw]}, (record,), single.at)
 
 
@@ -272,10 +311,10 @@ def types(draw: Draw, some: str) -> dict[str, JSON]:
 
 
 def _types(
-    bench: Bench, places: Sequence[_Place], batch: Batch, outcome: Outcome | None
+    bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, _some: str
 ) -> Iterator[Finding]:
     """Where an image is kept as a whole, its attributes of every type are."""
-    changes = batch.records[0].raw["dynamodb"]
+    changes = record.raw["dynamodb"]
     copies = {
         (p.kind, p.target, *copy) for p in places if p.whole and (copy := _copy(p)) and copy[0] in changes
     }

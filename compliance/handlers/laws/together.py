@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Alike, Profile, Unit, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
-from compliance.handlers.runs import Finding, Task
+from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
 JSON = Any
@@ -22,25 +24,27 @@ AS_ALONE = "exactly what its records do alone"
 
 def as_alone(bench: Bench) -> Task:
     """Few records of every kind, as many as the mapping hands over, and each of them alone elsewhere."""
-    kinds = bench.maker.ordinary
-    few = bench.batch(max(2, len(kinds)), kinds=kinds)
-    many = bench.batch(min(bench.source.size, MOST), kinds=kinds)
+    few, small = bench.together
+    many = bench.batch(min(bench.source.size, MOST), kinds=bench.maker.ordinary)
     sizes = [few] if len(few.records) == len(many.records) else [few, many]
-    singles = [[(i, batch.alone(i)) for i in _sample(batch, few)] for batch in sizes]
-    plays = [bench.play(batch) for batch in sizes]
-    alone = [bench.play(single, container=1) for each in singles for _, single in each]
-    outcomes = yield [*plays, *alone]
+    outcomes = yield [small, *(bench.play(batch) for batch in sizes[1:])]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    each_alone = iter([outcome for [outcome] in outcomes[len(plays) :]])
-    by_batch = [[(i, next(each_alone)) for i, _ in each] for each in singles]
+    together = [outcome for [outcome] in outcomes]
+    singles = [[(i, batch.alone(i)) for i in _sample(batch, few)] for batch in sizes]
+    plays = [bench.play(single, container=1) for each in singles for _, single in each]
+    after = _after_a_failure(bench, few, together)
+    [*outcomes, again] = yield [*plays, after.play]
+    if unanswered := bench.unanswered(outcomes):
+        return unanswered
+    each_alone = iter([outcome for [outcome] in outcomes])
     findings: list[Finding] = []
     usual: dict[int, Profile] = {}
-    for batch, [outcome], ones in zip(sizes, outcomes, by_batch, strict=False):
+    for batch, outcome, each in zip(sizes, together, singles, strict=True):
+        ones = [(i, next(each_alone)) for i, _ in each]
         findings += _compared(bench, batch, outcome, ones, usual)
     if all(finding.holds for finding in findings):
-        writes = {(u.call.service, u.call.operation) for [outcome] in outcomes for u in bench.units(outcome)}
-        findings += yield from _after_a_failure(bench, usual, writes)
+        findings += after.findings(bench, usual, again[1])
     return findings
 
 
@@ -153,37 +157,43 @@ def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile])
             yield bad(found, AS_ALONE, together[0].call.at if together else None)
 
 
-def _after_a_failure(bench: Bench, usual: dict[int, Profile], writes: set[tuple[str, str]]) -> Task:
-    """A batch after one that failed, in the same container, is like any other."""
-    kinds = [kind for kind, done in usual.items() if done]
-    if not kinds:
-        return []
-    first, second = (bench.batch(2, kinds=kinds[:1]) for _ in range(2))
-    faults = [Fault(*call, errors_of(*call, {})[0]) for call in sorted(writes)]
-    steps = [bench.step(first, *faults), bench.step(second)]
-    [[_, after]] = yield [bench.steps(steps, [first, second])]
-    operation = " and ".join(name for _, name in sorted(writes))
-    wanted = "what a batch does, whatever became of the one before"
-    if why := bench.failure_reason(after):
-        return [
-            bad(
-                f"after a batch whose {operation} failed, a good one: {why}; {ended(after)}",
-                wanted,
-            )
+class _After(msgspec.Struct, frozen=True):
+    """A batch whose calls of `failed` fail, and another behind it in the same container."""
+
+    first: Batch
+    second: Batch
+    failed: Sequence[tuple[str, str]]
+    play: Play
+
+    def findings(self, bench: Bench, usual: dict[int, Profile], outcome: Outcome | None) -> Sequence[Finding]:
+        """A batch after one that failed is like any other."""
+        if not usual.get(self.first.records[0].kind):
+            return []
+        operation = " and ".join(name for _, name in self.failed)
+        wanted = "what a batch does, whatever became of the one before"
+        if why := bench.failure_reason(outcome):
+            found = f"after a batch whose {operation} failed, a good one: {why}; {ended(outcome)}"
+            return [bad(found, wanted)]
+        made = bench.units(outcome)
+        for unit in made:
+            if any(mentions(unit.text, record) for record in self.first.records):
+                found = f"after a batch that failed, {unit.kind} tells of one of its records again"
+                return [bad(found, wanted, unit.call.at)]
+        return list(_left_out(self.second, made, usual)) or [
+            good("a good batch after one that failed is like any other", wanted)
         ]
-    made = bench.units(after)
-    for unit in made:
-        if any(mentions(unit.text, record) for record in first.records):
-            return [
-                bad(
-                    f"after a batch that failed, {unit.kind} tells of one of its records again",
-                    wanted,
-                    unit.call.at,
-                )
-            ]
-    return list(_left_out(second, made, usual)) or [
-        good("a good batch after one that failed is like any other", wanted)
-    ]
+
+
+def _after_a_failure(bench: Bench, few: Batch, together: Sequence[Outcome | None]) -> _After:
+    made = bench.units(together[0])
+    done = (record.kind for record in few.records if of_record(made, record))
+    first, second = (bench.batch(2, kinds=[next(done, few.records[0].kind)]) for _ in range(2))
+    writes = sorted(
+        {(u.call.service, u.call.operation) for outcome in together for u in bench.units(outcome)}
+    )
+    faults = [Fault(*call, errors_of(*call, {})[0]) for call in writes]
+    steps = [bench.step(first, *faults), bench.step(second)]
+    return _After(first, second, writes, bench.steps(steps, [first, second]))
 
 
 # The same again
@@ -198,11 +208,12 @@ def replay(bench: Bench) -> Task:
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    # A container that stored the batch may remember it, so each of these starts in one that never saw it.
+    # A container that stored the batch may remember it, so each of these starts in one that never saw it:
+    # the next round's, and another one.
     again = bench.steps(
-        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch], container=1
+        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch]
     )
-    outcomes = yield [twice, again]
+    outcomes = [*(yield [twice]), *(yield [again])]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     [first, warm], [cold, after] = outcomes

@@ -9,7 +9,6 @@ mistake. It is no proof: the handler shares its process with the harness, and ca
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -296,7 +295,7 @@ class Child:
 
     def _send(self, message: Mapping[str, JSON], deadline: float) -> None:
         """Never blocks for good: a child that does not read its answers is stopped like any other."""
-        data = memoryview(json.dumps(message).encode() + b"\n")
+        data = memoryview(messages.written(message) + b"\n")
         while data:
             try:
                 data = data[os.write(self.answers, data) :]

@@ -29,6 +29,7 @@ from compliance.handlers.sandbox import (
     Program,
     Supplies,
     Table,
+    messages,
 )
 from compliance.handlers.sandbox.key import key_of
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
@@ -36,7 +37,7 @@ from compliance.handlers.sandbox.warden import HERE, MORE_SECONDS, Request, vers
 from compliance.model import CheckerError
 from compliance.template import cache as remembered
 from compliance.template import host
-from compliance.template.source import converted
+from compliance.template.source import converted, decoded
 
 JSON = Any
 NOTHING, USUAL = Supplies(), Limits()
@@ -106,14 +107,15 @@ def _execute(
         root=str(root),
         opt=str(opt) if opt else None,
         interpreter=str(interpreter),
-        invocations=tuple(invocations),
+        invocations=tuple(msgspec.structs.replace(one, event=None) for one in invocations),
         supplies=supplies,
         limits=limits,
         tables=tables,
         real=real_modules() if program.runtime.startswith("python") else {},
     )
-    asked = json.dumps(msgspec.to_builtins(request)).encode()
-    output, errors = _ask(asked, limits.seconds + MORE_SECONDS)
+    asked = [json.dumps(msgspec.to_builtins(request)).encode()]
+    asked += [messages.written(one.event) for one in invocations]
+    output, errors = _ask(b"\n".join(asked), limits.seconds + MORE_SECONDS)
     return _read(output, errors, limits)
 
 
@@ -179,18 +181,32 @@ def _read(output: bytes, errors: bytes, limits: Limits) -> Execution:
     for line in output.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
-        ((kind, value),) = json.loads(line).items()
-        if kind == "broken":
-            raise CheckerError(f"sandbox: {value}")
-        if kind == "outcome":
-            outcomes.append(converted(value, Outcome))
-        else:
-            rest = converted(value, Execution)
+        told = _told(line)
+        if told.broken is not None:
+            raise CheckerError(f"sandbox: {told.broken}")
+        if told.outcome:
+            outcomes.append(told.outcome)
+        rest = told.rest or rest
     if rest is None and errors.strip():
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1]
         raise CheckerError(f"sandbox: the warden broke: {last}")
     stopped = f"time: what it asked of AWS takes more than {limits.seconds:g} s"
     return msgspec.structs.replace(rest or Execution(stopped=stopped), outcomes=tuple(outcomes))
+
+
+class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the warden's."""
+
+    outcome: Outcome | None = None
+    rest: Execution | None = None
+    broken: str | None = None
+
+
+def _told(line: bytes) -> _Told:
+    try:
+        return decoded(line, _Told)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # written by Python's own writer
+        return converted(json.loads(line), _Told)
 
 
 def _other_version(runtime: str, language: str) -> tuple[str, ...]:

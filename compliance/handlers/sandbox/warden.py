@@ -1,8 +1,9 @@
 """The process between the audit and a handler's: it has the stand-in of AWS, and limits of its own.
 
-The audit starts it (`run.execute`), writes a `Request` to its standard input and reads its standard output: a
-line of JSON for each outcome, and one for the rest. Whatever a handler asks of the stand-in costs this
-process time and memory, not the audit. Before it starts a handler it gives up what neither needs.
+The audit starts it (`run.execute`), writes a `Request` and the events of its invocations to its standard
+input, each on a line, and reads its standard output: a line of JSON for each outcome, and one for the rest.
+Whatever a handler asks of the stand-in costs this process time and memory, not the audit. Before it starts a
+handler it gives up what neither needs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from compliance.confinement import privileges
-from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Supplies, Table
+from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Supplies, Table, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
 from compliance.handlers.sandbox.lock import Lock
@@ -82,7 +83,7 @@ class _Channel:
         self.line("outcome", outcome)
 
     def line(self, kind: str, value: JSON) -> None:
-        data = memoryview(json.dumps({kind: msgspec.to_builtins(value)}).encode() + b"\n")
+        data = memoryview(messages.written({kind: value}) + b"\n")
         self._left -= len(data)
         if kind == "outcome" and self._left < 0:
             raise Stopped(f"output: more than {MOST_RECORD} MiB of record")
@@ -122,12 +123,13 @@ def main() -> NoReturn:
     channel = _Channel(os.dup(1))
     os.dup2(2, 1)
     os.write(channel.handle, f"{os.getpid()}\n".encode())
-    request = msgspec.convert(json.load(sys.stdin.buffer), Request)
+    asked, *events = sys.stdin.buffer.read().split(b"\n")
+    request = msgspec.convert(json.loads(asked), Request)
     record = Record(channel)
     try:
         _bound(request.limits)
         _give_up(request, record)
-        _run(request, record)
+        _run(request, events, record)
     except Broken as broken:
         channel.line("broken", str(broken))
         os._exit(0)
@@ -182,18 +184,19 @@ def _give_up(request: Request, record: Record) -> None:
 # Running
 
 
-def _run(request: Request, record: Record) -> None:
+def _run(request: Request, events: Sequence[bytes], record: Record) -> None:
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
     deadline = time.monotonic() + request.limits.seconds
-    aws, left = Aws(request.tables, request.language), list(request.invocations)
-    while left:
-        cold = next((i for i, one in enumerate(left) if one.fresh and i), len(left))
-        together, later = left[:cold], left[cold:]
-        begun = record.outcomes
+    aws, invocations, first = Aws(request.tables, request.language), request.invocations, 0
+    while first < len(invocations):
+        cold = (i for i in range(first + 1, len(invocations)) if invocations[i].fresh)
+        last = next(cold, len(invocations))
+        together, begun = invocations[first:last], record.outcomes
         aws.prepare(together[0].given)
-        _start(request, record, aws).converse(_job(request, together), together, deadline)
+        job = _job(request, together, events[first:last])
+        _start(request, record, aws).converse(job, together, deadline)
         done = record.outcomes - begun
-        left = [*together[done:], *later]
+        first += done
         if not done or record.stopped or record.load_error or record.missing:
             return
 
@@ -240,7 +243,7 @@ def _options(request: Request) -> list[str]:
     ]
 
 
-def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
+def _job(request: Request, invocations: Sequence[Invocation], events: Sequence[bytes]) -> JSON:
     return {
         "root": request.root,
         "opt": request.opt,
@@ -249,14 +252,14 @@ def _job(request: Request, invocations: Sequence[Invocation]) -> JSON:
         "environment": _environment(request),
         "invocations": [
             {
-                "event": i.event,
+                "event": msgspec.Raw(event),
                 "clock": i.clock,
                 "pause": i.pause,
                 "timeout": i.timeout,
                 "remaining": REMAINING if i.timeout is None else i.timeout * 1000,
                 "id": _uuid(),
             }
-            for i in invocations
+            for i, event in zip(invocations, events, strict=True)
         ],
         "supplies": msgspec.structs.asdict(request.supplies),
         "clocked": any(i.clock or i.timeout for i in invocations),

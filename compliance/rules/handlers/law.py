@@ -84,7 +84,9 @@ def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) ->
     law = LAWS[check.law]
 
     def begin(stage: Stage) -> Task:
-        given = given_of(check.given, known, stage.draw) if check.given else None
+        own = check.given
+        # Laws that are given the same share it, and the plays in which it is.
+        given = stage.shared(f"given {own!r}", lambda draw: given_of(own, known, draw)) if own else None
         return law.begin(Bench(stage, source, check.records, given, check.only))
 
     return begin

@@ -64,8 +64,8 @@ function bytes(array) {
 
 // Reads one line, blocking: the audit answers at once, and nothing else may happen meanwhile.
 let rest = BufferFrom('');
+const chunk = BufferFrom(new ArrayBuffer(65536));
 function readLine(fd) {
-  const chunk = BufferFrom(new ArrayBuffer(65536));
   for (;;) {
     const end = indexOf(rest, 10);
     if (end >= 0) {
