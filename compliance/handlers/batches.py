@@ -22,7 +22,7 @@ from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
 from compliance.handlers.events import Draw
 from compliance.handlers.events.failures import DeadLetters
 from compliance.handlers.events.template import event as event_of
-from compliance.handlers.events.values import Values
+from compliance.handlers.events.values import Form, Values
 from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
 from compliance.template.assembly import Resource
@@ -179,6 +179,7 @@ class Maker:
     def __init__(self, source: Source, draw: Draw, templates: Sequence[JSON] = ()) -> None:
         self.source, self._draw = source, draw
         self._templates = templates or (() if source.failures else _usual(source))
+        self._forms = [Form(template) for template in self._templates]
         self._letters = DeadLetters(draw)
         self._in_common: dict[int, _Usual] = {}
 
@@ -257,20 +258,15 @@ class Maker:
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
     def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> JSON:
-        filled = (values() if values else Values(self._draw)).fill(self._template(kind, at))
-        return {**filled, **self._of_source}
-
-    def _template(self, kind: int, at: datetime) -> JSON:
-        return self._templates[kind] if self._templates else self._failure(kind, at)
-
-    def _failure(self, kind: int, at: datetime) -> JSON:
-        """A failure record, whole or without one of its parts; the last is a text that is cut off."""
-        if kind == len(ABSENT):
-            return {"body": '{"{{mark}}": "{{name}}'}
-        return {"body": self._letters.failure(at, without=ABSENT[kind]).failed}
+        if not self._forms and kind < len(ABSENT):
+            return {"body": self._letters.failure(at, without=ABSENT[kind]).failed}
+        form = self._forms[kind] if self._forms else CUT_OFF
+        return {**form.filled(values() if values else Values(self._draw)), **self._of_source}
 
 
+# Failure records are whole, or without one of their parts; the last kind is a text that is cut off.
 ABSENT = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
+CUT_OFF = Form({"body": '{"{{mark}}": "{{name}}'})
 
 
 def _usual(source: Source) -> Sequence[JSON]:
@@ -381,14 +377,13 @@ def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str)
             _add_leaves(found, texts, inner, place)
         elif inner is not None:
             found[f"{place}."] = inner
-    elif isinstance(value, dict):
+    elif isinstance(value, dict | list):
         start = f"{place}." if place else ""
-        for name, child in value.items():
-            _add_leaves(found, texts, child, f"{start}{name}")
-    elif isinstance(value, list):
-        start = f"{place}." if place else ""
-        for index, child in enumerate(value):
-            _add_leaves(found, texts, child, f"{start}{index}")
+        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(child, str) and child[:1] not in ("{", "[") and name != "data":
+                found[f"{start}{name}"] = child  # as below: most leaves are such texts
+            else:
+                _add_leaves(found, texts, child, f"{start}{name}")
     elif value is not None and not isinstance(value, bool):
         found[place] = str(value) if isinstance(value, int) else json.dumps(value)
 

@@ -158,6 +158,19 @@ def profile(made: Iterable[Unit], record: Record) -> Profile:
     return Counter((unit.kind, unit.target) for unit in of_record(made, record))
 
 
+def lacking(usual: Profile, made: Sequence[Unit], record: Record, index: int = 0) -> Profile:
+    """What is usually done for a record and was not. What was made first at `index` is looked at first."""
+    left = Counter(usual)
+    for unit in (*made[index:], *made[:index]):
+        if not left:
+            break
+        what = unit.kind, unit.target
+        if what in left and mentions(unit.text, record):
+            left[what] -= 1
+            left += Counter()  # without what is there
+    return left
+
+
 # Comparing
 
 

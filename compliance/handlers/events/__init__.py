@@ -17,6 +17,14 @@ ACCOUNT = "123456789012"
 REGIONS = ("eu-west-1", "eu-central-1", "ap-southeast-2", "us-west-2", "sa-east-1")
 
 
+def _table(characters: bytes) -> bytes:
+    """One of the characters for each byte."""
+    return bytes(characters[i % len(characters)] for i in range(256))
+
+
+_WORD, _DIGITS = _table(b"bcdfghjkmnpqrstvwxz23456789"), _table(b"0123456789")
+
+
 class Draw:
     """A source of fresh values. The same seed draws the same ones."""
 
@@ -26,11 +34,11 @@ class Draw:
 
     def word(self, size: int = 10) -> str:
         """Consonants and digits: no word of any language, and no other value holds it by chance."""
-        return "".join(self._random.choices("bcdfghjkmnpqrstvwxz23456789", k=size))
+        return self._random.randbytes(size).translate(_WORD).decode()
 
     def digits(self, size: int) -> str:
         """A number of that many digits that neither starts nor ends with a zero."""
-        middle = "".join(self._random.choices("0123456789", k=size - 2))
+        middle = self._random.randbytes(size - 2).translate(_DIGITS).decode()
         return f"{self.number(1, 9)}{middle}{self.number(1, 9)}"
 
     def number(self, low: int, high: int) -> int:

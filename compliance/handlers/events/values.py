@@ -44,28 +44,14 @@ class Values:
         self._kinds: dict[str, str] = {}
 
     def fill(self, node: JSON) -> JSON:
-        """A copy of scenario data with every drawn value in its place.
+        """Scenario data with every drawn value in its place. Nothing of it may be changed.
 
         Raises UnknownDraw.
         """
-        self._declare(node)
-        return self._filled(node)
+        return Form(node).filled(self)
 
-    def _declare(self, node: JSON) -> None:
-        """Kinds first: a text may name a value that is declared further down."""
-        if isinstance(node, dict):
-            if "draw" in node and set(node) <= {"draw", "as"}:
-                self._kind(str(node["draw"]), node.get("as"))
-                return
-            for child in node.values():
-                self._declare(child)
-        elif isinstance(node, list | tuple):
-            for child in node:
-                self._declare(child)
-
-    def _kind(self, name: str, kind: str | None) -> None:
-        if kind is None:
-            return
+    def declare(self, name: str, kind: str) -> None:
+        """Says of which kind the values with a name are. Raises UnknownDraw."""
         if kind not in KINDS:
             raise UnknownDraw(f"no values of kind {kind!r} can be drawn; there are {', '.join(KINDS)}")
         if self._kinds.setdefault(name, kind) != kind:
@@ -76,13 +62,47 @@ class Values:
             self.drawn[name] = KINDS[self._kinds.get(name, "word")](self._draw)
         return self.drawn[name]
 
-    def _filled(self, node: JSON) -> JSON:
-        if isinstance(node, str):  # first, and most often without a name: thousands of events are filled
-            return IN_TEXT.sub(lambda match: str(self.value(match[1])), node) if "{{" in node else node
+
+Make = Callable[[Values], JSON]
+
+
+class Form:
+    """Scenario data to be filled in many times: what has no drawn value in it is not looked at again."""
+
+    def __init__(self, node: JSON) -> None:
+        self._kinds: list[tuple[str, str]] = []
+        self._node, self._make = self._read(node)
+
+    def filled(self, values: Values) -> JSON:
+        """The data with drawn values. Raises UnknownDraw."""
+        for name, kind in self._kinds:  # first: a text may name a value that is declared further down
+            values.declare(name, kind)
+        return self._make(values) if self._make else self._node
+
+    def _read(self, node: JSON) -> tuple[JSON, Make | None]:
+        """A node without drawn values as it is; else what makes it."""
+        if isinstance(node, str):
+            return node, (lambda values: _text(node, values)) if "{{" in node else None
         if isinstance(node, dict):
             if "draw" in node and set(node) <= {"draw", "as"}:
-                return self.value(str(node["draw"]))
-            return {self._filled(name): self._filled(child) for name, child in node.items()}
+                name = str(node["draw"])
+                if node.get("as") is not None:
+                    self._kinds.append((name, node["as"]))
+                return node, lambda values: values.value(name)
+            pairs = [(self._read(name), self._read(child)) for name, child in node.items()]
+            if not any(make for pair in pairs for _, make in pair):
+                return node, None
+            return node, lambda values: {
+                (name_of(values) if name_of else name): (make(values) if make else child)
+                for (name, name_of), (child, make) in pairs
+            }
         if isinstance(node, list | tuple):
-            return [self._filled(child) for child in node]
-        return node
+            members = [self._read(child) for child in node]
+            if not any(make for _, make in members):
+                return [child for child, _ in members], None
+            return node, lambda values: [make(values) if make else child for child, make in members]
+        return node, None
+
+
+def _text(text: str, values: Values) -> str:
+    return IN_TEXT.sub(lambda match: str(values.value(match[1])), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.handlers.batches import Batch, Record, acknowledged
-from compliance.handlers.effects import Profile, profile
+from compliance.handlers.effects import Profile, lacking
 from compliance.handlers.laws.bench import Bench, bad, ended, good, record_text, unknown
 from compliance.handlers.laws.faults import Learnt, learn
 from compliance.handlers.runs import Finding, Task
@@ -85,4 +85,4 @@ def _lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: dict[int, 
     """
     made = bench.units(outcome)
     gone = acknowledged(bench.source, batch, outcome)
-    return [record for record in gone if usual.get(record.kind, Profile()) - profile(made, record)]
+    return [record for record in gone if lacking(usual.get(record.kind, Profile()), made, record)]

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
-from compliance.handlers.effects import Profile, aside, profile
+from compliance.handlers.effects import Profile, aside, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of, gone
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
@@ -189,8 +189,7 @@ def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) 
     size = len(one.batch.records)
     line = next((call.at for call in outcome.calls if (call.error or call.refused) and call.at), None)
     for record in acknowledged(bench.source, one.batch, outcome):
-        lacking = usual.get(record.kind, Profile()) - profile(made, record)
-        if not lacking:
+        if not lacking(usual.get(record.kind, Profile()), made, record):
             continue
         index = one.batch.records.index(record)
         of = " and ".join(str(i + 1) for i in one.positions)
@@ -228,7 +227,7 @@ def _never_made_good(
     for outcome in later:
         made = [*bench.units(first), *bench.units(outcome)]
         for record in acknowledged(bench.source, one.batch, outcome):
-            if usual.get(record.kind, Profile()) - profile(made, record):
+            if lacking(usual.get(record.kind, Profile()), made, record):
                 index, size = one.batch.records.index(record), len(one.batch.records)
                 line = next((call.at for call in first.calls if call.error and call.at), None)
                 what = f"{one.failing.name} fails with {one.error}; the batch comes again, and nothing fails"
@@ -302,7 +301,7 @@ def _dragged(
     at = one.failing.call.at
     if outcome is None or not _hit(outcome):
         yield unknown(f"{what}: nothing was refused", ALONE)
-    elif one.entry and not usual.get(broken.kind, Profile()) - profile(bench.units(outcome), broken):
+    elif one.entry and not lacking(usual.get(broken.kind, Profile()), bench.units(outcome), broken):
         yield good(f"{what}: its entry is made good", ALONE, at)
     elif outcome.error or not outcome.finished:
         finding = good if bench.source.bisects else bad

@@ -150,9 +150,14 @@ def _odd(bench: Bench, kinds: Sequence[int]) -> Iterator[_Odd]:
 def _differences(
     bench: Bench, places: Mapping[int, Sequence[_Place]], one: _Odd, outcome: Outcome | None
 ) -> Iterator[Finding]:
+    made = bench.units(outcome)
+    if one.typed:
+        [record] = one.batch.records
+        yield from _types(bench, places[record.kind], record, outcome, made)
+        return
+    held = [(unit, leaves(unit.value)) for unit in made]
     for record in one.batch.records:
-        judge = _types if one.typed else _changed
-        yield from judge(bench, places[record.kind], record, outcome, one.what)
+        yield from _changed(bench, places[record.kind], record, outcome, held, one.what)
 
 
 def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Place]:
@@ -207,16 +212,20 @@ def _meant(bench: Bench, value: str) -> bool:
 
 
 def _changed(
-    bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, word: str
+    bench: Bench,
+    places: Sequence[_Place],
+    record: Record,
+    outcome: Outcome | None,
+    made: Sequence[tuple[Unit, Mapping[str, str]]],
+    word: str,
 ) -> Iterator[Finding]:
     why = bench.failure_reason(outcome)
-    if why and not bench.units(outcome):
+    if why and not made:
         if word == "great length":
             return  # refused aloud: there are limits of length, as that of a topic's subject
         yield bad(f"a record with {word}: {why}", UNCHANGED)
         return
     sent = leaves(record.raw)
-    made = [(unit, leaves(unit.value)) for unit in bench.units(outcome)]
     for place in places:
         wanted = sent.get(place.value, "")
         if place.value == "s3.object.key":  # which the event has encoded
@@ -311,7 +320,7 @@ def types(draw: Draw, some: str) -> dict[str, JSON]:
 
 
 def _types(
-    bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, _some: str
+    bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, made: Sequence[Unit]
 ) -> Iterator[Finding]:
     """Where an image is kept as a whole, its attributes of every type are."""
     changes = record.raw["dynamodb"]
@@ -320,11 +329,11 @@ def _types(
     }
     for kind, target, image, where, typed in sorted(copies):
         rare = any(next(iter(value)) in RARE.split() for value in changes[image].values())
-        if (why := bench.failure_reason(outcome)) and not bench.units(outcome):
+        if (why := bench.failure_reason(outcome)) and not made:
             if typed or not rare:
                 yield bad(f"an item with {'rare' if rare else 'common'} types: {why}", UNCHANGED)
             continue
-        for unit in bench.units(outcome):
+        for unit in made:
             if (unit.kind, unit.target) == (kind, target):
                 held = _dug(unit.value, where)
                 for name, value in changes[image].items():

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from compliance.handlers.batches import Batch, Record
-from compliance.handlers.effects import Alike, Profile, Unit, mentions, of_record, profile
+from compliance.handlers.effects import Alike, Profile, Unit, lacking, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
@@ -111,9 +111,9 @@ def _missing(
     for unit in alone:
         same = [u for u in together if (u.kind, u.target) == (unit.kind, unit.target)]
         wanted = alike.normal(unit.value)
-        if any(alike.differ(wanted, alike.normal(u.value)) is None for u in same):
-            continue
         near = of_record(same, record) or ([u for u in same if u.place == unit.place] if unit.place else [])
+        if any(alike.differ(wanted, alike.normal(u.value)) is None for u in (*near, *same)):
+            continue
         if not near:
             yield bad(
                 f"{name}: {unit.kind} on {brief(unit.target, 40)} alone, and not together",
@@ -151,8 +151,7 @@ def _beyond(alike: Alike, together: Sequence[Unit], alone: Sequence[Unit], size:
 def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile]) -> Iterator[Finding]:
     size = len(batch.records)
     for index, record in enumerate(batch.records):
-        lacking = usual.get(record.kind, Profile()) - profile(together, record)
-        for kind, target in lacking:
+        for kind, target in lacking(usual.get(record.kind, Profile()), together, record, index):
             found = f"{record_text(record, index, size)}: no {kind} on {brief(target, 40)} for it"
             yield bad(found, AS_ALONE, together[0].call.at if together else None)
 
