@@ -148,6 +148,7 @@ def audit(
     """
     progress("reading the requirements")
     terms = _read_terms(options, load_document)
+    _prepare_handlers(terms)
     with ExitStack() as resources:
         scanners = scanners or start_scanners(options)
         if scanners:
@@ -360,6 +361,17 @@ def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
         return Case(rule.requirement, terms.document, wiring, as_of, environment, "", nothing)
 
     return start(planned(terms.rules, case_of), cache=options.cache)
+
+
+def _prepare_handlers(terms: Terms) -> None:
+    """What runs handlers is started, where nothing that was run before can be remembered."""
+    options = terms.options
+    if options.skip_handlers or options.template or (options.cache and options.cache.is_dir()):
+        return
+    if any(rule.kind.plan for rule in terms.rules):
+        from compliance.handlers.sandbox.run import prepare
+
+        prepare()
 
 
 # The scanners

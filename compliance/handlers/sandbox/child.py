@@ -225,7 +225,6 @@ class Child:
             case messages.Settled() if current and current.answered is not None and not current.settled:
                 current.settled, current.idle = True, message.idle
                 current.late_error = _error(message.error)
-                self._send({}, deadline)
             case messages.Done() if self._may_go_on() and self.begun == len(invocations):
                 self.said_all = True
             case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -83,7 +84,7 @@ class End(msgspec.Struct, tag_field="t", tag="end"):
 
 
 class Settled(msgspec.Struct, tag_field="t", tag="settled"):
-    """Nothing goes on any more, or (not `idle`) it was waited for long enough. Waits for an answer.
+    """Nothing goes on any more, or (not `idle`) it was waited for long enough.
 
     `error` is what was thrown after the handler had answered, and by nobody caught.
     """
@@ -99,19 +100,20 @@ class Done(msgspec.Struct, tag_field="t", tag="done"):
 Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | Service | End | Settled | Done
 
 
-_decoder = msgspec.json.Decoder(Message)
+@lru_cache(maxsize=1)
+def _decoder() -> msgspec.json.Decoder[Message]:
+    return msgspec.json.Decoder(Message)
 
 
 def read(line: bytes) -> Message:
     """A message of the harness. Raises Refused."""
     try:
         if line.count(b"{") + line.count(b"[") <= MOST_DEEP:
-            message: Message = _decoder.decode(line)
-            return message
+            return _decoder().decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # what only Python's own reader takes, such as half a character
     try:
-        message = converted(parsed(line), Message)  # type: ignore[arg-type]
+        message: Message = converted(parsed(line), Message)  # type: ignore[arg-type]  # a union of types
     except msgspec.ValidationError as error:
         raise Refused(str(error)) from None
     return message

@@ -32,8 +32,8 @@ from compliance.handlers.sandbox import (
     messages,
 )
 from compliance.handlers.sandbox.key import key_of
+from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
-from compliance.handlers.sandbox.warden import HERE, MORE_SECONDS, Request, version
 from compliance.model import CheckerError
 from compliance.template import cache as remembered
 from compliance.template import host
@@ -134,6 +134,12 @@ def warden_server(_start: str) -> socket.socket:
             start_new_session=True,
         )
     return ours
+
+
+def prepare() -> None:
+    """Starts the process that forks wardens, while what is to be run is still read."""
+    with _starting:
+        warden_server(WARDEN)
 
 
 def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:

@@ -10,26 +10,25 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
 from compliance.confinement import privileges
-from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Supplies, Table, messages
+from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
 from compliance.handlers.sandbox.lock import Lock
+from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
 
 JSON = Any
-HERE = Path(__file__).parent.resolve()
 
 # What an interpreter reads of a system, and where it loads libraries from.
 # Of /proc what is counted there alone: how many processors and how much memory there are.
@@ -46,31 +45,8 @@ LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 # How much longer the handler is told it has: enough for none to give up early.
 REMAINING = 60_000
-# What the warden itself may use: MiB of memory, MiB of record, and seconds beyond the handlers' own.
-MOST_MEMORY, MOST_RECORD, MORE_SECONDS = 1536, 64, 2
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What is to be run: a program, whose code lies in `root` and its layers in `opt`, on invocations.
-
-    `real` are modules that Lambda's runtime ships, with their folders or files.
-    """
-
-    runtime: str
-    handler: str
-    environment: Mapping[str, str]
-    root: str
-    opt: str | None
-    interpreter: str
-    invocations: tuple[Invocation, ...]
-    supplies: Supplies
-    limits: Limits
-    tables: Mapping[str, Table]
-    real: Mapping[str, str]
-
-    @property
-    def language(self) -> str:
-        return "python" if self.runtime.startswith("python") else "node"
+# What the warden itself may use: MiB of memory, and of record.
+MOST_MEMORY, MOST_RECORD = 1536, 64
 
 
 class _Channel:
@@ -272,12 +248,6 @@ def _job(request: Request, invocations: Sequence[Invocation], events: Sequence[b
 def _uuid() -> str:
     digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def version(runtime: str) -> int:
-    """24 of nodejs24.x, 14 of python3.14."""
-    numbers = re.findall(r"\d+", runtime)
-    return int(numbers[-1]) if numbers else 0
 
 
 def _environment(request: Request) -> dict[str, str]:

@@ -62,8 +62,8 @@ async function run(job, send, ask) {
   }
   send('loaded', {});
   for (let i = 0; i < job.invocations.length; i++) {
-    await invoke(job, job.invocations[i], handler, state, ask);
-    await settle(job, i === job.invocations.length - 1, ask);
+    await invoke(job, job.invocations[i], handler, state, send, ask);
+    await settle(job, i === job.invocations.length - 1, send);
   }
   send('done', {});
   exit(0);
@@ -136,7 +136,7 @@ async function load(job, send) {
 // -- one invocation -----------------------------------------------------------------------------
 
 // Both ends of an invocation wait for the audit, which so can tell whose log it reads.
-function invoke(job, invocation, handler, state, ask) {
+function invoke(job, invocation, handler, state, send, ask) {
   return new Promise((next) => {
     let answered = false;
     ask('begin', {});
@@ -154,7 +154,7 @@ function invoke(job, invocation, handler, state, ask) {
       virtual.answer();
       ask('end', { ...fields, pending: awaited.pending(), elapsed: ((timeout ? virtual.passed() : now()) - began) / 1000 });
       if (kind === 'fatal') {
-        ask('settled', { idle: true });
+        send('settled', { idle: true });
         exit(129);
       }
       next();
@@ -185,7 +185,7 @@ function invoke(job, invocation, handler, state, ask) {
 
 // After the answer Lambda freezes the process, and lets it go on when the next event comes. Here it goes on
 // at once, so that nothing of it is taken for the next invocation's.
-function settle(job, last, ask) {
+function settle(job, last, send) {
   return new Promise((next) => {
     const began = hrtime();
     let timer;
@@ -194,7 +194,7 @@ function settle(job, last, ask) {
       [whenIdle, whenThrown] = [() => {}, () => {}];
       const [seconds, nanoseconds] = hrtime(began);
       if (!fields.idle) patience -= seconds * 1e3 + nanoseconds / 1e6;
-      ask('settled', fields);
+      send('settled', fields);
       if (fields.error) exit(129);
       clearTimeout(timer);
       setImmediate(next);

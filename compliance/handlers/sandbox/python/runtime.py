@@ -42,8 +42,8 @@ def run(job: Any, send: Any, ask: Any) -> None:
         os._exit(0)
     send("loaded")
     for number, invocation in enumerate(job["invocations"], 1):
-        _invoke(job, invocation, handler, ask)
-        _settle(LAST_GRACE if number == len(job["invocations"]) else GRACE, ask)
+        _invoke(job, invocation, handler, send, ask)
+        _settle(LAST_GRACE if number == len(job["invocations"]) else GRACE, send)
     send("done")
     os._exit(0)
 
@@ -81,7 +81,7 @@ def _load(job: Any, send: Any) -> Any:
     return handler
 
 
-def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
+def _invoke(job: Any, invocation: Any, handler: Any, send: Any, ask: Any) -> None:
     ask("begin")
     clock.shift(invocation["clock"])
     boto.pause = invocation["pause"]
@@ -89,7 +89,7 @@ def _invoke(job: Any, invocation: Any, handler: Any, ask: Any) -> None:
     timeout = invocation["timeout"]
     began = _now(timeout)
     if timeout:
-        virtual.begin(timeout, lambda: _timed_out(timeout, ask))
+        virtual.begin(timeout, lambda: _timed_out(timeout, send, ask))
     if "context" in job["supplies"]["names"]:
         setattr(builtins, "context", context)  # noqa: B010
     try:
@@ -114,11 +114,11 @@ def _now(timeout: Any) -> Any:
     return virtual.passed if timeout else time.monotonic()
 
 
-def _timed_out(seconds: Any, ask: Any) -> None:
+def _timed_out(seconds: Any, send: Any, ask: Any) -> None:
     """As Lambda ends a function whose time is over."""
     message = f"Task timed out after {seconds:.2f} seconds"
     ask("end", error={"kind": "Sandbox.Timedout", "message": message, "at": None}, elapsed=seconds)
-    ask("settled", idle=True)
+    send("settled", idle=True)
     os._exit(129)
 
 
@@ -126,7 +126,7 @@ def _timed_out(seconds: Any, ask: Any) -> None:
 _threads = _thread._count
 
 
-def _settle(grace: Any, ask: Any, monotonic: Any = time.monotonic, sleep: Any = time.sleep) -> None:
+def _settle(grace: Any, send: Any, monotonic: Any = time.monotonic, sleep: Any = time.sleep) -> None:
     """After the answer Lambda freezes the process, and lets it go on when the next event comes.
 
     Here it goes on at once, so that nothing of it is taken for the next invocation's.
@@ -139,7 +139,7 @@ def _settle(grace: Any, ask: Any, monotonic: Any = time.monotonic, sleep: Any = 
     idle = not _threads()
     if not idle:
         patience -= monotonic() - began
-    ask("settled", idle=idle)
+    send("settled", idle=idle)
 
 
 def _leave_if_asked(error: Any) -> None:
