@@ -77,6 +77,11 @@ class Bench:
 
         return self.shared("together", make)
 
+    def largest(self, most: int, kinds: Sequence[int], number: int = 0) -> Batch:
+        """As many records as the mapping hands over, but no more than `most`."""
+        size = min(most, self.source.size)
+        return self.shared(f"{size} of {[*kinds]}, {number}", lambda bench: bench.batch(size, kinds=kinds))
+
     # Drawing
 
     def moment(self) -> datetime:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import msgspec
 
 from compliance.handlers.batches import Batch, Record, acknowledged
 from compliance.handlers.effects import Profile, lacking
 from compliance.handlers.laws.bench import Bench, bad, ended, good, record_text, unknown
 from compliance.handlers.laws.faults import Learnt, learn
-from compliance.handlers.runs import Finding, Task
+from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import NO_ANSWER, TIMED_OUT, Fault, Outcome
 
 IN_TIME = "the batch is answered before the function's time is over, and what is not done comes again"
@@ -27,55 +27,71 @@ def in_time(bench: Bench) -> Task:
     kinds = [kind for kind, done in learnt.usual.items() if done]
     calls = dict.fromkeys((failing.service, failing.operation) for failing in learnt.failing)
     silent = [("*", "*"), *(calls if len(calls) > 1 else ())]
-    batches = [bench.batch(min(bench.source.size, MOST), kinds=kinds) for _ in silent]
-    outcomes = yield [
-        bench.play(batch, Fault(service, operation, error))
-        for batch, (service, operation) in zip(batches, silent, strict=True)
-        for error in (NO_ANSWER, AT_ONCE)
+    tries = [
+        _Silent(service, operation, bench.largest(MOST, kinds, number))
+        for number, (service, operation) in enumerate(silent)
     ]
+    outcomes = yield [one.play(bench, NO_ANSWER) for one in tries]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    findings = [
-        finding
-        for which, batch, [late], [early] in zip(silent, batches, outcomes[::2], outcomes[1::2], strict=True)
-        for finding in _judged(bench, ":".join(which), batch, (late, early), learnt.usual)
-    ]
+    findings: list[Finding] = []
+    for one, [outcome] in zip(tries, outcomes, strict=True):
+        found, losing = _judged(bench, one, outcome, learnt.usual)
+        if losing:
+            [[early]] = yield [one.play(bench, AT_ONCE)]
+            anyway = _lost(bench, one.batch, early, learnt.usual)
+            found = [finding for record, finding in losing if record not in anyway][:1] or found
+        findings += found
     return [f for f in findings if not f.holds] or findings[:2] or [unknown("no call was made", IN_TIME)]
 
 
+class _Silent(msgspec.Struct, frozen=True):
+    """A batch, and the calls that are never answered."""
+
+    service: str
+    operation: str
+    batch: Batch
+
+    @property
+    def name(self) -> str:
+        size = len(self.batch.records)
+        which = "AWS" if self.operation == "*" else f"{self.service}:{self.operation}"
+        return f"{size} record{'s'[: size > 1]}, and {which} never answers"
+
+    def play(self, bench: Bench, error: str) -> Play:
+        return bench.play(self.batch, Fault(self.service, self.operation, error))
+
+
 def _judged(
-    bench: Bench,
-    which: str,
-    batch: Batch,
-    outcomes: tuple[Outcome | None, Outcome | None],
-    usual: dict[int, Profile],
-) -> Iterator[Finding]:
-    """`outcomes` are with calls that are never answered, and with those that fail at once."""
-    outcome, early = outcomes
-    size = len(batch.records)
-    what = f"{size} record{'s'[: size > 1]}, and {'AWS' if which == '*:*' else which} never answers"
+    bench: Bench, one: _Silent, outcome: Outcome | None, usual: dict[int, Profile]
+) -> tuple[list[Finding], list[tuple[Record, Finding]]]:
+    """What is found; and by the record what is if it is not lost as well where calls fail at once."""
     if outcome is None:
-        yield unknown(f"{what}: {bench.failure_reason(outcome)}", IN_TIME)
-        return
+        return [unknown(f"{one.name}: {bench.failure_reason(outcome)}", IN_TIME)], []
     silent = [call for call in outcome.calls if call.error == NO_ANSWER]
     if not silent:
-        return
+        return [], []
     at = next((call.at for call in silent if call.at), None)
     if outcome.error and outcome.error.kind == TIMED_OUT:
-        yield bad(f"{what}: {outcome.error.message}", IN_TIME, at)
-        return
-    anyway = _lost(bench, batch, early, usual)
-    forgotten = [record for record in _lost(bench, batch, outcome, usual) if record not in anyway]
-    if forgotten:
-        lost = record_text(forgotten[0], batch.records.index(forgotten[0]), size)
-        yield bad(f"{what}; {ended(outcome)}: {lost} is lost", IN_TIME, at)
-        return
-    if which == "*:*" and outcome.duration < LEAST:
-        yield bad(
-            f"{what}: given up after {outcome.duration:.2f} s, in which AWS answers no call", IN_TIME, at
+        return [bad(f"{one.name}: {outcome.error.message}", IN_TIME, at)], []
+    records = one.batch.records
+    losing = [
+        (
+            record,
+            bad(
+                f"{one.name}; {ended(outcome)}: "
+                f"{record_text(record, records.index(record), len(records))} is lost",
+                IN_TIME,
+                at,
+            ),
         )
-        return
-    yield good(f"{what}: answered after {outcome.duration:.0f} of {bench.timeout:g} s", IN_TIME, at)
+        for record in _lost(bench, one.batch, outcome, usual)
+    ]
+    if one.operation == "*" and outcome.duration < LEAST:
+        what = f"{one.name}: given up after {outcome.duration:.2f} s, in which AWS answers no call"
+        return [bad(what, IN_TIME, at)], losing
+    what = f"{one.name}: answered after {outcome.duration:.0f} of {bench.timeout:g} s"
+    return [good(what, IN_TIME, at)], losing
 
 
 def _lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: dict[int, Profile]) -> list[Record]:

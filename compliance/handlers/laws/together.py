@@ -25,7 +25,7 @@ AS_ALONE = "exactly what its records do alone"
 def as_alone(bench: Bench) -> Task:
     """Few records of every kind, as many as the mapping hands over, and each of them alone elsewhere."""
     few, small = bench.together
-    many = bench.batch(min(bench.source.size, MOST), kinds=bench.maker.ordinary)
+    many = bench.largest(MOST, bench.maker.ordinary)
     sizes = [few] if len(few.records) == len(many.records) else [few, many]
     outcomes = yield [small, *(bench.play(batch) for batch in sizes[1:])]
     if unanswered := bench.unanswered(outcomes):
