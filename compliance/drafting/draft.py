@@ -136,11 +136,13 @@ def _judged(
             observations=NOT_RUN,
         )
         passes = [r.verdict.status is Status.PASS for r in results]
-        kept = [p for p, holds in zip(met, passes, strict=True) if holds]
-        unmet += [p for p, holds in zip(met, passes, strict=True) if not holds]
-        if len(kept) == len(met):
+        gone = [p for p, holds in zip(met, passes, strict=True) if not holds]
+        met = [p for p, holds in zip(met, passes, strict=True) if holds]
+        unmet += gone
+        # Where the same resources still fill the same subjects, the others' verdicts stay what they are.
+        named = any(p.kind == "name" for p in gone)
+        if not named and _specs_in_use(subjects.specs, met) == data["subjects"]:
             break
-        met = kept
     return met, unmet
 
 
