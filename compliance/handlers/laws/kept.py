@@ -98,7 +98,7 @@ def kept_as_is(bench: Bench) -> Task:
     }
     if rounded := [
         finding
-        for single, [outcome] in zip(singles, outcomes, strict=True)
+        for (single, _), [outcome] in zip(bench.singles, outcomes, strict=True)
         for finding in _rounded(bench, bench.units(outcome), single.records[0])
     ]:
         return rounded[:4]
