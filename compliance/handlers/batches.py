@@ -142,17 +142,22 @@ class Record(msgspec.Struct, frozen=True):
     """One record of a batch.
 
     `id` is what a partial batch response calls it. `kind` numbers the template that it was made from.
-    `own` are values that another of its kind does not hold, by their place; `contents` those of them that
-    are no ids: no log may hold them. `marks` are words that only this record holds: whoever says one of
-    them, speaks of this record.
+    `own` are values that another of its kind does not hold, by their place. `marks` are words that only this
+    record holds: whoever says one of them, speaks of this record.
     """
 
     id: str
     kind: int
     raw: JSON
     own: Mapping[str, str]
-    contents: tuple[str, ...]
     marks: frozenset[str]
+
+    def contents(self, source: Source) -> Iterator[str]:
+        """What its sender wrote, and is no id: no log may hold it."""
+        keys = set(source.keys)
+        for place, text in self.own.items():
+            if len(text) >= 5 and of_senders(place) and not identifies(place, keys):
+                yield text
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -212,11 +217,12 @@ class Maker:
         event = event_of({self.source.trigger: data}, self._draw, at)
         found = [self._own(raw, kind, at) for raw, kind in zip(event["Records"], drawn, strict=True)]
         seen = Counter(word for _, words in found for word in words)
-        made = [
-            self._record(raw, kind, own, frozenset(word for word in words if seen[word] == 1))
-            for raw, kind, (own, words) in zip(event["Records"], turns, found, strict=False)
-        ]
-        return Batch({**event, "Records": [record.raw for record in made]}, tuple(made), at)
+        marks = (frozenset(word for word in words if seen[word] == 1) for _, words in found)
+        made = tuple(
+            Record(identifier(self.source.trigger, raw), kind, raw, own, words)
+            for raw, kind, (own, _), words in zip(event["Records"], turns, found, marks, strict=False)
+        )
+        return Batch({**event, "Records": [record.raw for record in made]}, made, at)
 
     def _own(self, raw: JSON, kind: int, at: datetime) -> tuple[dict[str, str], set[str]]:
         """The values of a record that others of its kind do not hold, by their place, and their words."""
@@ -240,17 +246,6 @@ class Maker:
             ]
             self._in_common[kind] = _Usual(places, frozenset(words[0] & words[1]))
         return self._in_common[kind]
-
-    def _record(self, raw: JSON, kind: int, own: Mapping[str, str], marks: frozenset[str]) -> Record:
-        keys = set(self.source.keys)
-        contents = [
-            text
-            for place, text in own.items()
-            if len(text) >= 5 and of_senders(place) and not identifies(place, keys)
-        ]
-        return Record(
-            identifier(self.source.trigger, raw), kind, raw, own, tuple(dict.fromkeys(contents)), marks
-        )
 
     @property
     def _of_source(self) -> JSON:

@@ -36,7 +36,7 @@ def quiet(bench: Bench) -> Task:
     findings = []
     contents: dict[str, None] = {}  # of all events so far: what is kept may be logged by a later one
     for batch, [outcome] in zip([*batches, *spoilt], outcomes, strict=True):
-        contents |= dict.fromkeys(text for record in batch.records for text in record.contents)
+        contents |= dict.fromkeys(text for record in batch.records for text in record.contents(bench.source))
         if outcome and (found := leaked(contents, outcome)):
             late = " after it had answered" if found[1] in outcome.late_log else ""
             findings.append(bad(f"logged {found[0]!r} of the event{late}: {brief(found[1])}", QUIET))
