@@ -113,6 +113,9 @@ def _stacks(assembly: Assembly) -> str:
 # What of it holds
 
 
+LINKS = {"refers_to", "referred_by", "links"}  # of a subject to others
+
+
 def _judged(
     assembly: Assembly,
     subjects: Discovery,
@@ -139,9 +142,11 @@ def _judged(
         gone = [p for p, holds in zip(met, passes, strict=True) if not holds]
         met = [p for p, holds in zip(met, passes, strict=True) if holds]
         unmet += gone
-        # Where the same resources still fill the same subjects, the others' verdicts stay what they are.
+        # The others' verdicts stay what they are where the same resources fill their subjects: no name went
+        # that told some apart, and no subject that links join to others.
         named = any(p.kind == "name" for p in gone)
-        if not named and _specs_in_use(subjects.specs, met) == data["subjects"]:
+        without = data["subjects"].keys() - _specs_in_use(subjects.specs, met).keys()
+        if not named and not any(LINKS & data["subjects"][name].keys() for name in without):
             break
     return met, unmet
 

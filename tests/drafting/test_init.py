@@ -20,6 +20,7 @@ from compliance.document.requirements import load
 from compliance.drafting.draft import draft, read
 from compliance.model import InputError, Status
 from compliance.rules import bind
+from compliance.rules.judging import judge
 from compliance.template.loading import load_template
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,21 @@ def test_what_does_not_hold_is_a_comment(tmp_path: Path) -> None:
     found = drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName="q")})
     assert "# - the queue refuses plain HTTP (queue): {kind: tls_only}" in found["#"]["text"]
     assert not any(check.get("kind") == "tls_only" for check in found.values())
+
+
+def test_what_does_not_hold_has_nothing_judged_anew_that_it_does_not_touch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = []
+
+    def counted(rules: Any, *rest: Any, **more: Any) -> Any:
+        rounds.append(len(rules))
+        return judge(rules, *rest, **more)
+
+    monkeypatch.setattr("compliance.drafting.draft.judge", counted)
+    found = drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName="q")})
+    assert "# - the queue refuses plain HTTP (queue): {kind: tls_only}" in found["#"]["text"]
+    assert len(rounds) == 1
 
 
 def test_a_runtime_out_of_support_is_no_requirement(tmp_path: Path) -> None:
