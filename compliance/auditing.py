@@ -386,7 +386,12 @@ def start_scanners(options: Options, *, early: bool = False) -> Scanners | None:
         return None
     from compliance.scanners import PACKS, Scanners
 
-    return Scanners(packs=(*PACKS, *options.packs), cache=options.cache, early=early or options.of_app)
+    return Scanners(
+        packs=(*PACKS, *options.packs),
+        cache=options.cache,
+        early=early or options.of_app,
+        subject=f"{options.path} in {options.folder.resolve()}",
+    )
 
 
 def _findings(

@@ -88,7 +88,9 @@ class Scanners:
         timeout: seconds for a scan; None: what the environment allows.
         cache: where results are remembered; None: nowhere.
         early: whether the processes start before it is known whether they are needed. That pays where
-            the templates take longer than the processes.
+            the templates take longer than the processes; a process whose results were all remembered when
+            `subject` was last scanned waits all the same.
+        subject: what is scanned, by a name that lasts from audit to audit.
     """
 
     def __init__(
@@ -98,15 +100,16 @@ class Scanners:
         timeout: float | None = None,
         cache: Path | None = None,
         early: bool = True,
+        subject: str = "",
     ) -> None:
         check_installed(names)
         self._timeout = limits.seconds(limits.SCANNER) if timeout is None else timeout
         self._folder = Scratch("scanners")
         self._templates: dict[str, Template] = {}
         self._packs, self._deadline = tuple(packs), 0.0
-        self._scans = [_Scan(name, Path(self._folder.name), cache) for name in names]
-        if early or cache is None:
-            for scan in self._scans:
+        self._scans = [_Scan(name, Path(self._folder.name), cache, subject) for name in names]
+        for scan in self._scans:
+            if cache is None or (early and scan.missed_last):
                 scan.start()
 
     def scan(self, templates: Iterable[Template], as_of: date | None = None) -> None:
@@ -177,15 +180,28 @@ class Scanners:
         )
 
 
+class _Last(msgspec.Struct, frozen=True):
+    """Whether the last audit had something to scan."""
+
+    missed: bool
+
+
 class _Scan:
     """One scanner's results by stack: from its process, or remembered."""
 
-    def __init__(self, name: str, folder: Path, cache: Path | None) -> None:
+    def __init__(self, name: str, folder: Path, cache: Path | None, subject: str) -> None:
         self.name, self._folder, self._cache = name, folder, cache
+        self._place = cached.key_of({"last scan": subject, "scanner": name})
         self.known: dict[str, Scanned] = {}
         self._fresh: dict[str, Scanned] = {}
         self._keys: dict[str, str] = {}
         self._worker: _Worker | None = None
+
+    @property
+    def missed_last(self) -> bool:
+        """Whether something was left to scan when its subject was last scanned, or nobody knows."""
+        last = cached.load(self._cache, self._place, _Last) if self._cache else None
+        return last is None or last.missed
 
     def start(self) -> _Worker:
         self._worker = self._worker or _Worker(self.name, self._folder)
@@ -205,6 +221,8 @@ class _Scan:
                 if known := cached.load(self._cache, key, Scanned):
                     self.known[stack] = known
         left = [{"stack": stack, "path": str(files[stack])} for stack in texts if stack not in self.known]
+        if self._cache and self.missed_last is not bool(left):
+            cached.store(self._cache, self._place, _Last(bool(left)))
         if left:
             self.start().send(json.dumps({**request, "templates": left}))
         else:

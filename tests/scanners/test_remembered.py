@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -92,6 +93,35 @@ def test_of_several_templates_only_the_changed_one_is_scanned(world: World) -> N
     assert world.scanned() == ["A B", "B"], "C is A under another name"
     assert run.remembered == 2
     assert [finding.stack for finding in run.findings] == ["A", "B", "C"]
+
+
+def test_a_process_starts_early_where_the_last_audit_of_the_same_needed_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[Any] = []
+    popen = subprocess.Popen
+
+    def counted(*args: Any, **options: Any) -> Any:
+        starts.append(args)
+        return popen(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+
+    def needed(of: str, *, wait: int = 1) -> list[str]:
+        """The processes that start at once, and those that start for a template."""
+        starts.clear()
+        with Scanners(["checkov"], cache=world.cache, subject=of) as running:
+            early = list(starts)
+            running.scan([template(DelaySeconds=wait)], DAY)
+            running.runs()
+        return ["early"] * len(early) + ["late"] * (len(starts) - len(early))
+
+    assert needed("app") == ["early"]  # the first time nobody knows
+    assert needed("app") == ["early"]  # there was something to scan last time
+    assert needed("app") == []
+    assert needed("app", wait=2) == ["late"]
+    assert needed("app", wait=3) == ["early"]
+    assert needed("another app", wait=3) == ["early"]
 
 
 CHANGES: Mapping[str, Callable[[World], dict[str, Any]]] = {
