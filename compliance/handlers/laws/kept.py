@@ -109,6 +109,17 @@ def kept_as_is(bench: Bench) -> Task:
             "no value of a record is in what it writes",
         )
         return [unknown(why, UNCHANGED)]
+    findings: Sequence[Finding] = yield from _tried(bench, places, kinds)
+    if findings:
+        return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
+    known = {place.value for found in places.values() for place in found}
+    return [
+        good(f"{len(known)} values arrive unchanged, with {', '.join(WORDS)}, and of every type", UNCHANGED)
+    ]
+
+
+def _tried(bench: Bench, places: Mapping[int, Sequence[_Place]], kinds: Sequence[int]) -> Any:
+    """What is found of odd values: of a batch in which something does not arrive, by each record alone."""
     odd = bench.shared(f"odd {kinds}", lambda own: list(_odd(own, kinds)))
     asked = [one for one in odd if not (one.typed and bench.only == "keys")]
     outcomes = yield [one.play for one in asked]
@@ -124,12 +135,7 @@ def kept_as_is(bench: Bench) -> Task:
         outcomes = yield [one.play for one in again]
         for one, [outcome] in zip(again, outcomes, strict=True):
             findings += _differences(bench, places, one, outcome)
-    if findings:
-        return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
-    known = {place.value for found in places.values() for place in found}
-    return [
-        good(f"{len(known)} values arrive unchanged, with {', '.join(WORDS)}, and of every type", UNCHANGED)
-    ]
+    return findings
 
 
 def _odd(bench: Bench, kinds: Sequence[int]) -> Iterator[_Odd]:
