@@ -125,8 +125,8 @@ def _judged(
 ) -> tuple[list[Proposal], list[Proposal]]:
     """What is met and what is not. Without one, another may not be: a name may have told subjects apart."""
     met, unmet = _readable(assembly, subjects, proposals, environment), list[Proposal]()
-    # What names no resource of this stack is no requirement of it alone.
-    while met := met if _specs_in_use(subjects.specs, met) else []:
+    used = _specs_in_use(subjects.specs, met)
+    while used:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
         document, rules = _bound(assembly, subjects, met, environment)
         results = judge(
@@ -142,13 +142,15 @@ def _judged(
         gone = [p for p, holds in zip(met, passes, strict=True) if not holds]
         met = [p for p, holds in zip(met, passes, strict=True) if holds]
         unmet += gone
+        left = _specs_in_use(subjects.specs, met)
+        without, used = used.keys() - left.keys(), left
         # The others' verdicts stay what they are where the same resources fill their subjects: no name went
         # that told some apart, and no subject that links join to others.
         named = any(p.kind == "name" for p in gone)
-        without = data["subjects"].keys() - _specs_in_use(subjects.specs, met).keys()
-        if not named and not any(LINKS & data["subjects"][name].keys() for name in without):
+        if not named and not any(LINKS & subjects.specs[name].keys() for name in without):
             break
-    return met, unmet
+    # What names no resource of this stack is no requirement of it alone.
+    return met if used else [], unmet
 
 
 def _bound(
