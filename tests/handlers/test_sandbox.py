@@ -294,6 +294,20 @@ def test_errors_calls_and_logs_say_where(language: str) -> None:
         )
 
 
+@pytest.mark.parametrize("language", ["node", "python"])
+def test_values_at_the_edge_of_json_come_and_go_as_they_are(language: str) -> None:
+    """Half a character, a large number, NaN: not every reader and writer of JSON takes them."""
+    code = {
+        "node": "exports.handler = async (event) => ({ event, half: '\\ud83d' });",
+        "python": "def handler(event, _):\n    return {'event': event, 'half': '\\ud83d', 'nan': float('nan')}\n",
+    }[language]
+    event = {"half": "\ud800", "line": "\u2028\n", "large": 2**53 + 2, "nothing": None}
+    program = Program(RUNTIME[language], "index.handler", code)
+    result = only(execute(program, [Invocation("1", event)])).result
+    assert (result["event"], result["half"]) == (event, "\ud83d")
+    assert language == "node" or result["nan"] != result["nan"]
+
+
 def test_an_environment_of_its_own() -> None:
     code = "exports.handler = async (e, c) => ({ ...process.env, id: c.awsRequestId, cwd: process.cwd() });"
     environment = only(

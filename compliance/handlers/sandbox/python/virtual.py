@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any
 
+from . import wire
+
 _sleep, _monotonic, _monotonic_ns = time.sleep, time.monotonic, time.monotonic_ns
 _counter, _counter_ns = time.perf_counter, time.perf_counter_ns
 _process, _own = time.process_time, time.thread_time
@@ -99,7 +101,7 @@ def _tick(timed_out: Any) -> None:
         _sleep(TICK)
         others = _process() - _own()
         prompt = _monotonic() - began < 4 * TICK  # or the machine is busy, and others may wait for it
-        quiet = quiet + 1 if prompt and others - before < LITTLE else 0
+        quiet = quiet + 1 if prompt and not wire.asking and others - before < LITTLE else 0
         before = others
         all_wait = _running == 0 and (not _polling or quiet > LOOKS // 8)
         if all_wait or quiet >= LOOKS:

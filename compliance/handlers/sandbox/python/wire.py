@@ -11,6 +11,8 @@ import json
 import os
 from typing import Any
 
+asking = False  # whether a thread waits for the audit's answer, which may take its time on a busy machine
+
 
 def plain(value: Any, depth: Any = 0) -> Any:
     """A copy that JSON can hold. Bytes become {"$b": base64}; of what no request holds, the type is left."""
@@ -71,8 +73,12 @@ def connect(read_fd: Any, write_fd: Any) -> Any:
                 text = text[write(write_fd, text) :]
 
     def ask(kind: Any, /, **fields: Any) -> Any:
+        global asking
         with turn:
+            asking = True
             send(kind, **fields)
-            return line()
+            answer = line()
+            asking = False
+            return answer
 
     return job, send, ask
