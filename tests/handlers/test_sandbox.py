@@ -299,7 +299,8 @@ def test_values_at_the_edge_of_json_come_and_go_as_they_are(language: str) -> No
     """Half a character, a large number, NaN: not every reader and writer of JSON takes them."""
     code = {
         "node": "exports.handler = async (event) => ({ event, half: '\\ud83d' });",
-        "python": "def handler(event, _):\n    return {'event': event, 'half': '\\ud83d', 'nan': float('nan')}\n",
+        "python": "def handler(event, _):\n"
+        "    return {'event': event, 'half': '\\ud83d', 'nan': float('nan')}\n",
     }[language]
     event = {"half": "\ud800", "line": "\u2028\n", "large": 2**53 + 2, "nothing": None}
     program = Program(RUNTIME[language], "index.handler", code)
