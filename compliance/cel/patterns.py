@@ -52,8 +52,13 @@ class TooHardError(ValueError):
 
 def check(pattern: str) -> None:
     """Raises ValueError on what is no regular expression."""
+    _compiled(pattern, False)
+
+
+@lru_cache(4096)  # a document may have more patterns than `re` keeps
+def _compiled(pattern: str, dotall: bool) -> re.Pattern[str]:
     try:
-        re.compile(pattern)
+        return re.compile(pattern, re.DOTALL if dotall else 0)
     except (re.error, RecursionError, OverflowError, TypeError) as error:
         raise ValueError(f"no regular expression: {error}") from None
 
@@ -69,11 +74,11 @@ def fullmatch(pattern: str, text: str, *, dotall: bool = False) -> tuple[str | N
 
 
 def _groups(pattern: str, text: str, *, whole: bool, dotall: bool) -> tuple[str | None, ...] | None:
-    check(pattern)
+    found = _compiled(pattern, dotall)
     repeats = len(_REPEATS.findall(pattern))
     compiled: Any = None
     if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _OF_A_GROUP.search(pattern)):
-        compiled = re.compile(pattern, re.DOTALL if dotall else 0)
+        compiled = found
     elif _alike(pattern, text):
         compiled = _linear(f"(?s){pattern}" if dotall else pattern)
     if compiled is None:

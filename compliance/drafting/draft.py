@@ -124,11 +124,13 @@ def _judged(
     as_of: date,
 ) -> tuple[list[Proposal], list[Proposal]]:
     """What is met and what is not. Without one, another may not be: a name may have told subjects apart."""
-    met, unmet = _readable(assembly, subjects, proposals, environment), list[Proposal]()
+    met, bound = _readable(assembly, subjects, proposals, environment)
+    unmet: list[Proposal] = []
     used = _specs_in_use(subjects.specs, met)
     while used:
         met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
-        document, rules = _bound(assembly, subjects, met, environment)
+        document, rules = bound or _bound(assembly, subjects, met, environment)
+        bound = None
         results = judge(
             rules,
             document,
@@ -153,9 +155,10 @@ def _judged(
     return met if used else [], unmet
 
 
-def _bound(
-    assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str
-) -> tuple[Document, tuple[Rule, ...]]:
+Bound = tuple[Document, tuple[Rule, ...]]
+
+
+def _bound(assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str) -> Bound:
     data = _data(assembly, subjects, proposals, environment)
     document = Document(Path("requirements.yaml"), converted(data, File), Lines())
     return document, bind(document)
@@ -163,17 +166,20 @@ def _bound(
 
 def _readable(
     assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str
-) -> list[Proposal]:
-    """Those that a document may hold: types and properties that no schema has are refused when it is read."""
+) -> tuple[list[Proposal], Bound | None]:
+    """Those that a document may hold: types and properties that no schema has are refused when it is read.
 
-    def reads(some: Sequence[Proposal]) -> bool:
+    Where it may hold all, the document is given too.
+    """
+
+    def read(some: Sequence[Proposal]) -> Bound | None:
         try:
-            _bound(assembly, subjects, some, environment)
+            return _bound(assembly, subjects, some, environment)
         except (InputError, ValidationError):
-            return False
-        return True
+            return None
 
-    return list(proposals) if reads(proposals) else [p for p in proposals if reads([p])]
+    whole = read(proposals)
+    return [p for p in proposals if whole or read([p])], whole
 
 
 def _data(
