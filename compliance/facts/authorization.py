@@ -54,6 +54,7 @@ POLICIES_OF: Mapping[str, Mapping[str, str]] = {
         "AWS::EventsV2::ResourcePolicy": "EventBusArn",
     },
     "AWS::Lambda::Function": {"AWS::Lambda::ResourcePolicy": "ResourceArn"},
+    "AWS::Lambda::LayerVersion": {"AWS::Lambda::LayerVersionPermission": "LayerVersionArn"},
     "AWS::MSK::Cluster": {"AWS::MSK::ClusterPolicy": "ClusterArn"},
     "AWS::S3Express::DirectoryBucket": {"AWS::S3Express::BucketPolicy": "Bucket"},
     "AWS::S3Tables::TableBucket": {"AWS::S3Tables::TableBucketPolicy": "TableBucketARN"},

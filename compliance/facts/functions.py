@@ -121,11 +121,14 @@ def _refs(value: Any) -> list[Any]:
 
 
 def _refers(value: Any, target: Any) -> bool:
-    """Whether a resource or a value refers to another resource: it is it, or has it as a part."""
+    """Whether a resource or a value refers to another resource: it is it, or has it as a part.
+
+    An alias of a key is the key.
+    """
     wanted = thing_of(target).resource
     why = None
     for world, leaf in _values(value):
-        if denotes(world.assembly, leaf, wanted):
+        if denotes(world.assembly, leaf, wanted) or keys.key_of(world.assembly, leaf) is wanted:
             return True
         # What an attribute says, nobody knows; of which resource it is, the template says.
         settled = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)

@@ -9,6 +9,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -242,18 +243,26 @@ def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Ite
 
 
 def _with_statement(resource: Resource) -> Mapping[str, Value]:
-    """A resource's properties; an event bus's policy may say by some of them what its statement says.
+    """A resource's properties; some say by properties of their own what a statement says.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-layerversionpermission.html
     """
     stated = resource.properties
-    if resource.type != "AWS::Events::EventBusPolicy" or "Statement" in stated:
+    if resource.type not in ("AWS::Events::EventBusPolicy", "AWS::Lambda::LayerVersionPermission"):
         return stated
-    said = {name: stated[name] for name in ("Action", "Principal") if name in stated}
+    if "Statement" in stated:
+        statement = stated["Statement"]
+        with suppress(TypeError, ValueError):  # what is no JSON text is a statement, or an unknown one
+            statement = json.loads(statement)
+        return {"Statement": statement}
+    own = {name: stated[name] for name in ("Action", "Principal") if name in stated}
     test = stated.get("Condition", {})
     if isinstance(test, dict) and test:
         test = {show(test.get("Type")): {show(test.get("Key")): test.get("Value")}}
-    return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **said}}
+    if "OrganizationId" in stated:
+        test = {"StringEquals": {"aws:PrincipalOrgID": stated["OrganizationId"]}}
+    return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **own}}
 
 
 def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:

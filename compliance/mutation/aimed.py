@@ -220,7 +220,8 @@ def _wrong(test: Test) -> Iterator[Any]:
     elif isinstance(test.equals, int | float):
         yield from (test.equals + 1, test.equals - 1, str(test.equals + 1))
     elif test.equals is not None:
-        yield from (f"{test.equals}-not", "", {"Fn::Sub": f"not-{test.equals}"})
+        yield from (f"{test.equals}-not", {"Fn::Sub": f"not-{test.equals}"})
+        yield from () if test.where_present else ("",)  # which is not set
     if test.one_of is not None:
         yield from ("none of these", "")
     if test.at_least is not None:

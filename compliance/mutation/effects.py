@@ -387,16 +387,18 @@ def retained(check: Retained, case: Case) -> Iterator[Aim]:
 def confined(check: Confined, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
         for policy_type, target in POLICIES_OF.get(resource.type, {}).items():
-            if policy_type.endswith("InlinePolicy"):
+            if policy_type.endswith(("InlinePolicy", "LayerVersionPermission")):
                 continue
             arn: Any = {"Ref": resource.logical_id}
             if resource.type != TOPIC:
                 arn = {"Fn::GetAtt": [resource.logical_id, "Arn"]}
-            value: Any = {"Ref": resource.logical_id}
+            value: Any = arn if target.lower().endswith("arn") else {"Ref": resource.logical_id}
             value = [value] if target in ("Queues", "Topics") else value
             for what, more in _openings():
                 statement = {"Effect": "Allow", "Action": f"{_service(resource)}:*", "Resource": arn, **more}
                 policy = {target: value, "PolicyDocument": {"Statement": [statement]}}
+                if policy_type == "AWS::Events::EventBusPolicy":
+                    policy = {target: value, "StatementId": "open", "Statement": statement}
                 yield Aim(f"open {what}", resource, add(resource, "Open", policy_type, policy))
         if resource.type == KEY:
             own = to_list(resource.raw["Properties"]["KeyPolicy"]["Statement"])

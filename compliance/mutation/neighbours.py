@@ -126,7 +126,11 @@ def filled(own: dict[str, Any]) -> None:
 
 def under_a_composite(draft: Draft) -> None:
     """One alarm says nothing itself, and sets off another that does."""
-    found = [(key, raw) for key, raw in draft.resources.items() if raw["Type"] == ALARM]
+    found = [
+        (key, raw)
+        for key, raw in draft.resources.items()
+        if raw["Type"] == ALARM and "AlarmActions" in raw["Properties"]
+    ]
     if not found:
         return
     key, raw = found[0]

@@ -216,3 +216,19 @@ def test_metrics_of_a_service_that_nobody_listed_are_not_taken_for_there(
     subjects = {"alarm": {"type": "AWS::CloudWatch::Alarm", "about": "the alarm"}}
     check = {"kind": "metrics_exist", "subject": "alarm"}
     assert verdict(tmp_path, {"Resources": {"A": alarm}}, check, subjects=subjects) == wanted
+
+
+def test_an_alias_of_a_key_is_the_key(tmp_path: Path) -> None:
+    alias = {"AliasName": "alias/own", "TargetKeyId": {"Ref": "K"}}
+    resources = {
+        "K": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {}}},
+        "A": {"Type": "AWS::KMS::Alias", "Properties": alias},
+        "Q": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": {"Ref": "A"}}},
+        "P": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": "alias/other"}},
+    }
+    key = {"type": "AWS::KMS::Key", "about": "the key"}
+    for name, status in {"Q": "pass", "P": "fail"}.items():
+        queue = {"type": "AWS::SQS::Queue", "about": "the queue", "where": f"self.logical_id == '{name}'"}
+        check = {"each": "queue", "that": "refers(self.KmsMasterKeyId, key)"}
+        subjects = {"queue": queue, "key": key}
+        assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == status
