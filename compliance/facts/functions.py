@@ -19,7 +19,7 @@ from compliance.facts.elements import elements
 from compliance.facts.json_text import parsed
 from compliance.facts.objects import Absent, Node, Scalar, Thing, World
 from compliance.facts.records import Record
-from compliance.facts.references import denoted, denotes, leaves, region_of
+from compliance.facts.references import denoted, denotes, key_of, leaves, region_of
 from compliance.model import Undecided
 from compliance.template.addresses import Range, range_of, within
 from compliance.template.assembly import Assembly, Resource
@@ -128,7 +128,7 @@ def _refers(value: Any, target: Any) -> bool:
     wanted = thing_of(target).resource
     why = None
     for world, leaf in _values(value):
-        if denotes(world.assembly, leaf, wanted) or keys.key_of(world.assembly, leaf) is wanted:
+        if denotes(world.assembly, leaf, wanted):
             return True
         # What an attribute says, nobody knows; of which resource it is, the template says.
         settled = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
@@ -407,7 +407,7 @@ def _as_written(assembly: Assembly, name: Value) -> str:
 def _key(assembly: Assembly, resource: Resource) -> Value:
     """The key that a resource is encrypted with: of these stacks, or as it is named; null for AWS's own."""
     for _, value in keys.key_values(resource):
-        if (found := keys.key_of(assembly, value)) and found is not resource:
+        if (found := key_of(assembly, value)) and found is not resource:
             return found
         if why := why_unknown(value):
             raise Undecided(why)

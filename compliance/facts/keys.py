@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from compliance.facts.references import arn_of, denoted
+from compliance.facts.references import arn_of, key_of
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, is_unknown, show, to_bool
 
-KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 _PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
 # Within what is about encryption: a stream's `StreamEncryption.KeyId`, a pipeline's `EncryptionKey.Id`.
 _WITHIN = re.compile(r"(?i)id|key(id|arn)")
@@ -55,16 +54,6 @@ def _walk(value: Value, path: str, *, of_encryption: bool = False) -> Iterator[t
                 yield from _walk(item, below, of_encryption=within)
         elif _PROPERTY.fullmatch(name) or (of_encryption and _WITHIN.fullmatch(name)):
             yield below, item
-
-
-def key_of(assembly: Assembly, value: Value) -> Resource | None:
-    """The key of the stacks that a value denotes, itself or by an alias."""
-    found = denoted(assembly, value, KEY, ALIAS)
-    if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", assembly.text(value) or "")):
-        found = denoted(assembly, alias[1], ALIAS)
-    if found is not None and found.type != KEY:
-        return denoted(assembly, found.get("TargetKeyId"), KEY)
-    return found
 
 
 def is_of_aws(assembly: Assembly, value: Value) -> bool:

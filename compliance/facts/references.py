@@ -19,6 +19,7 @@ from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_of, name_places
 
 FUNCTION = "AWS::Lambda::Function"
+KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
 MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
 
@@ -343,6 +344,16 @@ def leaves(value: Value, path: str = "") -> Iterator[Value]:
         yield from scalars_in(item)
 
 
+def key_of(assembly: Assembly, value: Value) -> Resource | None:
+    """The key of the stacks that a value denotes, itself or by an alias."""
+    found = denoted(assembly, value, KEY, ALIAS)
+    if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", assembly.text(value) or "")):
+        found = denoted(assembly, alias[1], ALIAS)
+    if found is not None and found.type != KEY:
+        return denoted(assembly, found.get("TargetKeyId"), KEY)
+    return found
+
+
 def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
     """Whether a value refers to a resource: is it, or has it as a part (`.../functions/${Arn}/invocations`).
 
@@ -350,6 +361,8 @@ def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
     and the text is no ARN, which would be another's.
     """
     if any(denoted(assembly, item, target.type) is target for item in (value, *refs_in(value))):
+        return True
+    if target.type == KEY and key_of(assembly, value) is target:
         return True
     text = assembly.text(value)
     if not text:

@@ -41,7 +41,7 @@ from compliance.facts.expressions import (
     spread,
 )
 from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
-from compliance.facts.references import denotes, leaves
+from compliance.facts.references import denotes, key_of, leaves
 from compliance.facts.wiring import FUNCTION, Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
@@ -545,13 +545,13 @@ class Declared(Wiring):
         return {}
 
     def _meant(self, value: Value) -> Iterator[Resource]:
-        """What a plain reference stands for: the resource; a function, too, by its version or alias."""
+        """What a plain reference stands for: the resource; and what it is a version or an alias of."""
         resource = self.assembly.resource(value) if isinstance(value, Ref) else None
         if resource:
             yield resource
-            function = self.identify(value, FUNCTION)
-            if function:
-                yield function
+            for behind in (self.identify(value, FUNCTION), key_of(self.assembly, value)):
+                if behind:
+                    yield behind
 
     def _linked(self, name: str, link: Link) -> tuple[Resource, ...]:
         try:

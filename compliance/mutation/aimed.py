@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from compliance.facts.alarms import metrics_of
 from compliance.facts.authorization import POLICIES_OF
-from compliance.facts.keys import key_of
 from compliance.facts.references import arn_of as arn
+from compliance.facts.references import key_of
 from compliance.facts.wiring import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TABLES, TOPIC
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN

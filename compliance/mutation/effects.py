@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compliance.facts.authorization import POLICIES_OF
-from compliance.facts.keys import KEY, key_of, key_values
-from compliance.facts.references import arn_of, wanted
+from compliance.facts.keys import key_values
+from compliance.facts.references import KEY, arn_of, key_of, wanted
 from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, drop, put

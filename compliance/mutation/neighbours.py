@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compliance.mutation.draft import Change, Draft, add, add_statement, put
+from compliance.template.intrinsics import to_list
 from compliance.template.physical_names import name_of
 from compliance.template.schemas import takes_tags
 
@@ -107,7 +108,7 @@ def in_its_unit(own: dict[str, Any]) -> None:
 
 
 def told_twice(own: dict[str, Any]) -> None:
-    own["AlarmActions"] = 2 * own.get("AlarmActions", [])
+    own["AlarmActions"] = 2 * to_list(own.get("AlarmActions", []))
 
 
 def told_of(state: str) -> Callable[[dict[str, Any]], None]:

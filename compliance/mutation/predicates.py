@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.facts.expressions import BUILT_IN
-from compliance.facts.keys import key_of, key_values
+from compliance.facts.keys import key_values
+from compliance.facts.references import key_of
 from compliance.mutation import GONE
 from compliance.mutation.aimed import Aim, aims, attribute, drop, put
 from compliance.rules import Case

@@ -24,10 +24,9 @@ from compliance.facts.iam import (
     managed_statements,
     service_actions,
 )
-from compliance.facts.keys import key_of
 from compliance.facts.keys import needs as needs_of_key
 from compliance.facts.references import arn_of as arn
-from compliance.facts.references import holder_of
+from compliance.facts.references import holder_of, key_of
 from compliance.facts.wiring import BUCKET, QUEUE, TABLES, TOPIC, stream
 from compliance.handlers import batches
 from compliance.handlers.actions import actions_of

@@ -14,9 +14,18 @@ from compliance.facts.callers import Caller, of_service
 from compliance.facts.conditions import Key, known, perhaps
 from compliance.facts.filters import notification, parsed, passes
 from compliance.facts.iam import Statement
-from compliance.facts.keys import key_of, unusable
+from compliance.facts.keys import unusable
 from compliance.facts.metric_math import Unclear
-from compliance.facts.references import arn_of, denoted, denoted_at, in_words, misfit, region_of, wanted
+from compliance.facts.references import (
+    arn_of,
+    denoted,
+    denoted_at,
+    in_words,
+    key_of,
+    misfit,
+    region_of,
+    wanted,
+)
 from compliance.facts.truth import Truth
 from compliance.facts.wiring import FUNCTION, QUEUE
 from compliance.model import Evidence, Verdict

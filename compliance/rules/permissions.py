@@ -21,8 +21,9 @@ from compliance.facts.iam import (
     resource_statements,
     role_statements,
 )
-from compliance.facts.keys import key_of, key_values
+from compliance.facts.keys import key_values
 from compliance.facts.references import arn_of as arn
+from compliance.facts.references import key_of
 from compliance.facts.wiring import BUCKET, KEY, ROLE, TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, for_each, kind

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from compliance.facts.authorization import may
 from compliance.facts.callers import of_role, of_service
 from compliance.facts.conditions import known
-from compliance.facts.keys import key_of, key_values, unusable
-from compliance.facts.references import arn_of, denoted, denoted_at
+from compliance.facts.keys import key_values, unusable
+from compliance.facts.references import arn_of, denoted, denoted_at, key_of
 from compliance.facts.wiring import BUCKET, LOG_GROUP, QUEUE, ROLE, TABLES, TOPIC
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
