@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -150,12 +151,24 @@ def _read(statement: iam.Statement) -> PolicyStatement:
         texts("NotAction", statement.not_actions),
         texts("Resource", statement.resources),
         texts("NotResource", statement.not_resources),
-        texts("Principal", tuple(name for _, name in statement.principals)),
-        texts("NotPrincipal", tuple(name for _, name in statement.not_principals)),
+        texts("Principal", _names(statement.resource, statement.principals)),
+        texts("NotPrincipal", _names(statement.resource, statement.not_principals)),
         unknown if "Condition" in statement.open else conditions,
         statement.resource,
         statement.property,
         statement.unknown if "Principal" in statement.open and not statement.principals else None,
+    )
+
+
+_ACCOUNT = re.compile(r"\d{12}|\$\{AWS::AccountId\}")
+
+
+def _names(holder: Resource, principals: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The names of principals; an account's number is the ARN of its root, as which AWS keeps it."""
+    partition = holder.stack.assembly.text(holder.stack.pseudo("AWS::Partition"))
+    return tuple(
+        f"arn:{partition}:iam::{name}:root" if kind == "AWS" and _ACCOUNT.fullmatch(name) else name
+        for kind, name in principals
     )
 
 

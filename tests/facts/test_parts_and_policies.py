@@ -45,6 +45,7 @@ Resources:
           - {Effect: Allow, Principal: {Service: a.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringLike: {"AWS:sourceaccount": "111122223333"}}}
           - {Effect: Allow, Principal: {Service: b.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEqualsIfExists: {"aws:SourceAccount": "111122223333"}}}
           - {Effect: Allow, Principal: {Service: c.amazonaws.com}, Action: "sts:AssumeRole", Condition: {ArnLike: {"aws:SourceArn": "arn:aws:s3:::*"}, ArnEquals: {"aws:SourceArn": "arn:aws:s3:::mine"}}}
+          - {Effect: Allow, Principal: {AWS: "111122223333"}, Action: "sts:AssumeRole"}
           - {Effect: Allow, Principal: {Service: d.amazonaws.com}, Action: "sts:AssumeRole", Condition: {StringEquals: {"aws:SourceAccount": !Ref Document}}}
   Lake: {Type: AWS::Glue::Database, Properties: {CatalogId: "1", DatabaseInput: {Name: lake}}}
   Visits: {Type: AWS::Glue::Table, Properties: {CatalogId: "1", DatabaseName: lake, TableInput: {Name: visits}}}
@@ -121,6 +122,7 @@ def status(folder: Path, type_: str, that: str, name: str | None = None) -> str:
         ("AWS::SES::EmailIdentity", "referrers(self).exists(p, p.logical_id == 'Sender')", None),
         ("AWS::Lambda::Function", "log_groups_of(self).exists(g, g.logical_id == 'WorkerLogs')", "Worker"),
         ("AWS::Lambda::Function", "refs(self).all(r, r.type == 'AWS::S3::Bucket')", "Worker"),
+        ("AWS::IAM::Role", "trust(self).exists(s, s.principals == ['arn:aws:iam::111122223333:root'])", None),
         ("AWS::IAM::User", "size(statements(self)) == 2", None),
         ("AWS::IAM::Group", "statements(self).exists(s, s.allows('iam:PassRole'))", "Group"),
         ("AWS::IAM::Group", "size(statements(self)) == 0", "Strangers"),
