@@ -262,6 +262,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"each": "role", "that": "functions.Timeout == 3"},
         "a list has no Timeout; did you mean all(...)",
     ),
+    "one of a group": (
+        {"each": "role", "that": "functions[0].Timeot == 3"},
+        "AWS::Lambda::Function has no property Timeot; did you mean Timeout?",
+    ),
     "enumeration": (
         {"each": "functions", "that": "self.TracingConfig.Mode == 'Activ'"},
         "TracingConfig.Mode is never 'Activ'; did you mean 'Active'?",
