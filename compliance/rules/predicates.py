@@ -24,7 +24,7 @@ from compliance.facts.objects import Read
 from compliance.facts.subjects import read, scope
 from compliance.facts.wiring import Unfilled
 from compliance.model import Evidence, Verdict
-from compliance.rules import Case, Check, Undecided, evidence, kind
+from compliance.rules import PREDICATE, Case, Check, Undecided, evidence, kind
 from compliance.rules.environments import elsewhere
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, show
@@ -156,12 +156,13 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
 
     that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
+    tells = requirement.kind in (PREDICATE, "present")  # of other short forms a lack is nobody's to say
     optional = all(name in subjects and subjects[name].optional for name in check.subjects)
     return Compiled(
         check,
         that,
         when,
-        document.cached(_reported).get(requirement.id, frozenset()),
+        document.cached(_reported).get(requirement.id, frozenset()) if tells else frozenset(),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
 
