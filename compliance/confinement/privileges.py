@@ -123,14 +123,17 @@ def new_namespaces() -> bool:
 def start_init() -> None:
     """The first process of a new PID namespace, which does nothing: with it all others there end.
 
-    It ends with the process that calls this.
+    It ends with the process that calls this, which holds the other end of a pipe: a signal at its death
+    alone would be missed if it died before this one could ask for it.
     """
+    alive, _held = os.pipe()
     if os.fork():
+        os.close(alive)
         return
     try:
         die_with_parent()
-        os.closerange(0, 256)
-        while True:
-            signal.pause()
+        os.closerange(0, alive)
+        os.closerange(alive + 1, 256)
+        os.read(alive, 1)
     finally:
         os._exit(0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typing_extensions
-from patience import limit
+from patience import limit, until
 from test_sandbox import HOSTILE, RUNTIME, check, only, run
 
 from compliance.confinement import app, seccomp
@@ -310,6 +310,21 @@ def test_without_the_systems_locks(language: str, tmp_path: Path, monkeypatch: p
         execution = run(attempt[language], RUNTIME[language])
         assert len(execution.unheld) >= 2
         check(attempt, execution)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no namespaces")
+def test_the_first_process_of_a_namespace_ends_with_its_warden() -> None:
+    """Also where the warden died before this process could ask for a signal at its death."""
+    code = """
+import os
+from compliance.confinement import privileges
+privileges.die_with_parent = lambda: None
+privileges.start_init()
+print(open(f"/proc/self/task/{os.getpid()}/children").read())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first = int(done.stdout)
+    until(lambda: not Path(f"/proc/{first}/exe").exists(), what=f"the end of {first}")
 
 
 # -- what goes on after the answer
