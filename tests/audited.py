@@ -68,7 +68,7 @@ class Scanners:
 
     caches: ClassVar[list[Path | None]] = []
 
-    def __init__(self, packs: Sequence[str], cache: Path | None, early: bool) -> None:
+    def __init__(self, packs: Sequence[str], cache: Path | None, early: bool, subject: str) -> None:
         Scanners.caches.append(cache)
 
     def __enter__(self) -> Scanners:
