@@ -25,11 +25,11 @@ from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Form, Values
 from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
+from compliance.model import JSON
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
 from compliance.template.properties import Undecided, decided
 
-JSON = Any
 Trigger = Literal["dynamodb", "kinesis", "sqs", "sns", "s3"]
 STREAMS = ("dynamodb", "kinesis")
 # What a mapping hands over at once where it does not say.

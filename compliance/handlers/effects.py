@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from compliance.handlers.batches import Record
 from compliance.handlers.sandbox import Call, Outcome, Table
+from compliance.model import JSON
 
-JSON = Any
 T = TypeVar("T")
 # A handler's run may take a while; its clock goes on.
 TOLERANCE = timedelta(minutes=15)

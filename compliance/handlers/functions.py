@@ -13,8 +13,7 @@ from urllib.parse import unquote
 from compliance.cel import Failed, Function, patterns
 from compliance.handlers.effects import TOLERANCE, moment
 from compliance.handlers.sandbox.values import plain_value
-
-JSON = Any
+from compliance.model import JSON
 
 
 def _json(text: JSON) -> JSON:

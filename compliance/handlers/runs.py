@@ -37,11 +37,11 @@ from compliance.handlers.sandbox import (
     Supplies,
 )
 from compliance.handlers.targets import TIMEOUT, NotRun, Target
+from compliance.model import JSON
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
 
-JSON = Any
 MOST_SUPPLIES = 6
 # For all plays of a round: many plays, in which a handler may end its process each time, take longer.
 LIMITS, PLAYS_A_SECOND = Limits(), 20

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -24,10 +23,9 @@ from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Call, Fault, Given, Outcome
-from compliance.model import Undecided
+from compliance.model import JSON, Undecided
 from compliance.template.source import converted
 
-JSON = Any
 ASSUMED = "\0"  # marks a finding about what was assumed
 # What predicates may name.
 NAMES: Mapping[str, str] = {

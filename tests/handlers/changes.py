@@ -11,7 +11,8 @@ from itertools import cycle
 
 import msgspec
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw
+from compliance.model import JSON
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -7,9 +7,10 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
-JSON = Any
+from compliance.model import JSON
+
 T = TypeVar("T")
 
 ACCOUNT = "123456789012"

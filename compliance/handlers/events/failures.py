@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, iso, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, iso, milliseconds
+from compliance.model import JSON
 
 
 class Message(msgspec.Struct, frozen=True):

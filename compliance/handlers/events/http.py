@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, as_text, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, known, milliseconds
+from compliance.model import JSON
 
 
 class _Request:

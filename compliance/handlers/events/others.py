@@ -14,7 +14,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, as_text, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, known, milliseconds
+from compliance.model import JSON
 
 
 def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:

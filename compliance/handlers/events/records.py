@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote_plus
 
-from compliance.handlers.events import ACCOUNT, JSON, REGIONS, Draw, as_text, iso, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, iso, known, milliseconds
 from compliance.handlers.sandbox.values import attributes
+from compliance.model import JSON
 
 Data = Sequence[Mapping[str, JSON]]
 

@@ -48,7 +48,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from compliance.handlers.events import JSON, Draw, http, others, records
+from compliance.handlers.events import Draw, http, others, records
+from compliance.model import JSON
 
 TEMPLATES: Mapping[str, Callable[[JSON, Draw, datetime], JSON]] = {
     "rest_api": http.rest_api,

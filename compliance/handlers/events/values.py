@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from compliance.handlers.events import JSON, Draw
+from compliance.handlers.events import Draw
+from compliance.model import JSON
 
 KINDS: Mapping[str, Callable[[Draw], JSON]] = {
     "word": lambda draw: draw.word(),

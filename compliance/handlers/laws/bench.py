@@ -16,9 +16,9 @@ from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
+from compliance.model import JSON
 from compliance.text import one_line, truncated
 
-JSON = Any
 T = TypeVar("T")
 
 

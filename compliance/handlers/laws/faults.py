@@ -16,7 +16,6 @@ from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, recor
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 
-JSON = Any
 SOON = timedelta(minutes=6)  # until what failed comes again
 TOGETHER = 3  # records in a batch, one of which fails
 WIDE, PAUSE = 30, 0.004  # records in a larger one, and how many seconds each call takes there

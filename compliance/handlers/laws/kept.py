@@ -26,8 +26,8 @@ from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Outcome
+from compliance.model import JSON
 
-JSON = Any
 UNCHANGED = "ids and values as they were sent"
 
 # Words that careless code changes: what it does to them, in words.

@@ -17,7 +17,6 @@ from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
 from compliance.handlers.runs import Finding, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
-JSON = Any
 QUIET = "no content of an event in the log"
 FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", "TimeoutError")
 

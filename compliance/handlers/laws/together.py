@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,6 @@ from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, recor
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
-JSON = Any
 # Records in the largest batch that is tried: more than any handler would have a limit for by accident.
 MOST = 250
 SAMPLE = 3  # records of the largest batch that are run alone besides

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from compliance.handlers.sandbox.refusal import Refusal
-
-JSON = Any
+from compliance.model import JSON
 
 # What names a resource in a call, the form that AWS takes, and what it answers to another. In a text of
 # which a deployment decides parts, these count as letters.

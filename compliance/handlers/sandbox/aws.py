@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -35,8 +34,8 @@ from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
 from compliance.handlers.sandbox.values import attributes
 from compliance.handlers.sandbox.wire import decoded, encoded, service_of
+from compliance.model import JSON
 
-JSON = Any
 HTTP = "http"  # what a bundled SDK's requests come as
 
 # Where IAM's prefix is not the name that the SDKs have for a service.

@@ -18,7 +18,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,8 +25,7 @@ from compliance.handlers.sandbox import Call, HandlerError, Invocation, Limits, 
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.models import model_of
-
-JSON = Any
+from compliance.model import JSON
 
 # Room for what the harness itself asks: calls with their bodies. The handler's log has its own limit.
 MOST_MESSAGES = 16 * 1024 * 1024

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -27,8 +26,8 @@ from compliance.handlers.sandbox.expressions import (
 )
 from compliance.handlers.sandbox.numbers import rank, stored, weight
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
+from compliance.model import JSON
 
-JSON = Any
 Item = dict[str, JSON]
 Request = Mapping[str, JSON]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from compliance.handlers.sandbox.numbers import added, compared, plain, stored
 from compliance.handlers.sandbox.refusal import Refusal
+from compliance.model import JSON
 
-JSON = Any
 Item = dict[str, JSON]
 Steps = tuple[str | int, ...]
 TOKEN = re.compile(r"\s*(<>|<=|>=|[=<>(),+\-.\[\]]|[:#]?\w+)")

@@ -21,7 +21,6 @@ from compliance.handlers.sandbox import (
 from compliance.template import cache
 from compliance.template.digest import digest_of
 
-JSON = Any
 HERE = Path(__file__).parent
 
 

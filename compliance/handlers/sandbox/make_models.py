@@ -12,9 +12,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-JSON = Any
+from compliance.model import JSON
+
 MODELS = Path(__file__).parent / "service_models"
 
 # By the SDK for Python's name: which operations a handler may call (all names are kept, these in full).

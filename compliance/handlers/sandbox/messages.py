@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from compliance.model import JSON
 from compliance.template.source import converted
 
-JSON = Any
 # Deeper than any request to AWS and any answer of Lambda that programs make.
 MOST_DEEP = 200
 

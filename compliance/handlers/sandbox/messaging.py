@@ -15,13 +15,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from compliance.handlers.sandbox import BATCHES
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal
 from compliance.handlers.sandbox.s3 import as_bytes
+from compliance.model import JSON
 
-JSON = Any
 Request = Mapping[str, JSON]
 KIB = 1024
 LARGEST_QUEUED = 1024 * KIB  # a message and a batch of them; 256 KiB until August 2025

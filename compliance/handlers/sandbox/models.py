@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from compliance.handlers.sandbox.refusal import Refusal
+from compliance.model import JSON
 from compliance.template.source import converted
 
-JSON = Any
 FOLDER = Path(__file__).parent / "service_models"
 # What else the SDKs call a service, and its endpoint.
 OTHER_NAMES = {

@@ -10,8 +10,8 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from compliance.handlers.sandbox.refusal import Refusal
+from compliance.model import JSON
 
-JSON = Any
 EXACT = Context(prec=80)
 DEEPEST = 32
 SETS = ("SS", "NS", "BS")

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal
+from compliance.model import JSON
 
-JSON = Any
 Request = Mapping[str, JSON]
 LARGEST_PARAMETER = 4 * 1024
 PREFIX = "arn:aws:ssm:us-east-1:123456789012:parameter/"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
@@ -39,7 +39,6 @@ from compliance.template import cache as remembered
 from compliance.template import host
 from compliance.template.source import converted, decoded
 
-JSON = Any
 NOTHING, USUAL = Supplies(), Limits()
 OLDEST_NODE = 24
 _starting = threading.Lock()

@@ -10,14 +10,13 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
+from compliance.model import JSON
 
-JSON = Any
 Request = Mapping[str, JSON]
 LONGEST_KEY = 1024
 SMALLEST_PART = 5 * 1024 * 1024

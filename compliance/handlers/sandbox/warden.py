@@ -27,8 +27,7 @@ from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
 from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
-
-JSON = Any
+from compliance.model import JSON
 
 # What an interpreter reads of a system, and where it loads libraries from.
 # Of /proc what is counted there alone: how many processors and how much memory there are.

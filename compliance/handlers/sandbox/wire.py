@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
 from html import escape as escape_html
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
 
 from compliance.handlers.sandbox.models import NUMBERS, Model, model_of
 from compliance.handlers.sandbox.refusal import NotStoodIn
+from compliance.model import JSON
 
-JSON = Any
 escape = partial(escape_html, quote=False)  # xml.sax has one too, and imports all of urllib for it
 HOST = re.compile(
     r"(?:(?P<bucket>.+)\.)?(?P<s3>s3)[.-](?:[\w-]+\.)?amazonaws\.com"

@@ -9,13 +9,13 @@ import msgspec
 from compliance.document.requirements import Document
 from compliance.facts.subjects import known
 from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
-from compliance.handlers.events import JSON, Draw
+from compliance.handlers.events import Draw
 from compliance.handlers.events.template import event
 from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target
-from compliance.model import Evidence, Verdict
+from compliance.model import JSON, Evidence, Verdict
 from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
 

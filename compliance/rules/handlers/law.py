@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import batches
@@ -14,12 +14,11 @@ from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
 from compliance.handlers.sandbox import Given
 from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
-from compliance.model import Verdict
+from compliance.model import JSON, Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
 
-JSON = Any
 Name = Literal[
     "as_alone",
     "found",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -17,12 +16,10 @@ from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Fault, Given
 from compliance.handlers.scenarios import Again, Scenario
 from compliance.handlers.targets import NotRun
-from compliance.model import Verdict
+from compliance.model import JSON, Verdict
 from compliance.rules import Case, Check, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
-
-JSON = Any
 
 
 class ScenarioCheck(Check, frozen=True):
