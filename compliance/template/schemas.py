@@ -65,10 +65,15 @@ def types(pattern: str = "*") -> tuple[str, ...]:
 
 def is_known(type_: str) -> bool:
     """Whether the schemas describe a resource type. Custom resources are of no known type."""
-    if type_ in _index("us-east-1"):
-        return True
-    named = "::" in type_ and not type_.startswith("Custom::")  # else no list of any region has it
-    return named and type_ in _everywhere()
+    return _file_of(type_) is not None
+
+
+def _file_of(type_: str) -> str | None:
+    """The name of a type's file. The lists of all regions are read only for what one of them may have."""
+    own = _index("us-east-1").get(type_)
+    if own is None and "::" in type_ and not type_.startswith("Custom::"):
+        return _everywhere().get(type_)
+    return own
 
 
 def similar_type(type_: str) -> str | None:
@@ -79,7 +84,7 @@ def similar_type(type_: str) -> str | None:
 @lru_cache(256)
 def schema(type_: str) -> Schema | None:
     """The schema of a resource type as cfn-lint packages it; None where the type is not known."""
-    name = _index("us-east-1").get(type_) or _everywhere().get(type_)
+    name = _file_of(type_)
     if name is None:
         return None
     found: Schema = msgspec.json.decode(cfn_data("schemas", "resources", f"{name}.json").read_bytes())
