@@ -45,6 +45,7 @@ def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
         patterns.search(pattern, text)
 
 
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 @pytest.mark.parametrize(
     ("pattern", "text", "found"),
     [
