@@ -56,9 +56,13 @@ quick: $(READY) lint
 	@$(BIN)/python -m tools.quick $(ARGS)
 
 # ARGS names tests, as for pytest; without it the whole suite is measured.
+# What is measured runs slower, and writes a file that a confined app may not write.
+UNMEASURED := tests/plugins/test_cdk_synth.py::test_it_is_quick tests/template/test_hostile.py \
+	tests/template/test_synth.py::test_our_own_app_says_what_is_wrong_with_its_environment
+
 coverage: $(READY) $(EMULATOR_READY)
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q $(ARGS)
+	$(BIN)/coverage run -m pytest -q $(UNMEASURED:%=--deselect=%) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage json --quiet --fail-under=0 -o - | $(BIN)/python -m tools.coverage_page $(ARGS)
 	$(BIN)/coverage report --format=total
