@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from compliance.facts.iam import covers_action, covers_resource, is_pattern, role_statements
-from compliance.facts.references import KEY, arn_of, denoted, key_of, leaves
+from compliance.facts.references import arn_of, denoted, leaves
 from compliance.facts.wiring import TABLES, Wiring, stream
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import refs_in
@@ -169,8 +169,6 @@ def referring(
         for value in leaves(holder.properties, path):
             for item in (value, *refs_in(value)):
                 found = denoted(wiring.assembly, item, *types)
-                if found is None and KEY in types:  # by an alias
-                    found = key_of(wiring.assembly, item)
                 if found in wanted:
                     yield holder, found
 

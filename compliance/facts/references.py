@@ -130,6 +130,8 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
     text = assembly.text(value)
     if not text:
         return None
+    if KEY in types and ALIAS not in types and (key := _behind_alias(assembly, value, text)):
+        return key, "name"
     found = [entry for entry in assembly.cached(_by_text).get(text, ()) if entry[0].type in types]
     if found:
         same = {form for resource, form in found if resource is found[0][0]}
@@ -346,12 +348,16 @@ def leaves(value: Value, path: str = "") -> Iterator[Value]:
 
 def key_of(assembly: Assembly, value: Value) -> Resource | None:
     """The key of the stacks that a value denotes, itself or by an alias."""
-    found = denoted(assembly, value, KEY, ALIAS)
-    if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", assembly.text(value) or "")):
+    return denoted(assembly, value, KEY)
+
+
+def _behind_alias(assembly: Assembly, value: Value, text: str) -> Resource | None:
+    """The key that an alias stands for: by reference, by its name, or by its ARN."""
+    found = denoted(assembly, value, ALIAS)
+    if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", text)):
         found = denoted(assembly, alias[1], ALIAS)
-    if found is not None and found.type != KEY:
-        return denoted(assembly, found.get("TargetKeyId"), KEY)
-    return found
+    key = denoted(assembly, found.get("TargetKeyId"), KEY, ALIAS) if found else None
+    return key if key and key.type == KEY else None  # an alias of an alias there is none
 
 
 def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
@@ -361,8 +367,6 @@ def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
     and the text is no ARN, which would be another's.
     """
     if any(denoted(assembly, item, target.type) is target for item in (value, *refs_in(value))):
-        return True
-    if target.type == KEY and key_of(assembly, value) is target:
         return True
     text = assembly.text(value)
     if not text:

@@ -41,7 +41,7 @@ from compliance.facts.expressions import (
     spread,
 )
 from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
-from compliance.facts.references import denotes, key_of, leaves
+from compliance.facts.references import KEY, denotes, leaves
 from compliance.facts.wiring import FUNCTION, Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
@@ -549,9 +549,8 @@ class Declared(Wiring):
         resource = self.assembly.resource(value) if isinstance(value, Ref) else None
         if resource:
             yield resource
-            for behind in (self.identify(value, FUNCTION), key_of(self.assembly, value)):
-                if behind:
-                    yield behind
+            if behind := self.identify(value, FUNCTION, KEY):
+                yield behind
 
     def _linked(self, name: str, link: Link) -> tuple[Resource, ...]:
         try:
