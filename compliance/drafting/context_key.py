@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -43,12 +44,14 @@ def candidates(app: App) -> list[str]:
 
 
 def _in_sources(folder: Path) -> Iterator[str]:
-    left = MOST_FILES
+    for file in islice(_sources(folder), MOST_FILES):
+        yield from READ.findall(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _sources(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not OF_OTHERS.fullmatch(name))
-        for file in sorted(name for name in files if name.endswith(SOURCES))[:left]:
-            left -= 1
-            yield from READ.findall(Path(place, file).read_text(encoding="utf-8", errors="replace"))
+        yield from (Path(place, name) for name in sorted(files) if name.endswith(SOURCES))
 
 
 def read_by(app: App, own: Assembly, probed: Mapping[str, Assembly | None]) -> ContextKey | None:
