@@ -355,7 +355,8 @@ def _behind_alias(assembly: Assembly, value: Value, text: str) -> Resource | Non
     """The key that an alias stands for: by reference, by its name, or by its ARN."""
     found = denoted(assembly, value, ALIAS)
     if found is None and (alias := re.fullmatch(r"arn:.*:(alias/.+)", text)):
-        found = denoted(assembly, alias[1], ALIAS)
+        named = denoted(assembly, alias[1], ALIAS)
+        found = named if named and _is_of(text, named, by_ref=False) else None
     key = denoted(assembly, found.get("TargetKeyId"), KEY, ALIAS) if found else None
     return key if key and key.type == KEY else None  # an alias of an alias there is none
 

@@ -218,6 +218,9 @@ def test_metrics_of_a_service_that_nobody_listed_are_not_taken_for_there(
     assert verdict(tmp_path, {"Resources": {"A": alarm}}, check, subjects=subjects) == wanted
 
 
+OF_A_STRANGER = "arn:aws:kms:us-east-1:999999999999:alias/own"
+
+
 def test_an_alias_of_a_key_is_the_key(tmp_path: Path) -> None:
     alias = {"AliasName": "alias/own", "TargetKeyId": {"Ref": "K"}}
     resources = {
@@ -225,9 +228,10 @@ def test_an_alias_of_a_key_is_the_key(tmp_path: Path) -> None:
         "A": {"Type": "AWS::KMS::Alias", "Properties": alias},
         "Q": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": {"Ref": "A"}}},
         "P": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": "alias/other"}},
+        "S": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": OF_A_STRANGER}},
     }
     key = {"type": "AWS::KMS::Key", "about": "the key"}
-    for name, status in {"Q": "pass", "P": "fail"}.items():
+    for name, status in {"Q": "pass", "P": "fail", "S": "fail"}.items():
         queue = {"type": "AWS::SQS::Queue", "about": "the queue", "where": f"self.logical_id == '{name}'"}
         check = {"each": "queue", "that": "refers(self.KmsMasterKeyId, key)"}
         subjects = {"queue": queue, "key": key}
