@@ -71,7 +71,8 @@ class Options(msgspec.Struct, frozen=True):
     where a new one is made. `snapshot_into` is given the folder that the app was synthesised into, before
     anything of it is read, and returns the folder that is judged in its place: a copy that outlives the
     audit. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`. `base` is where the
-    document comes from, if it is not the change's own.
+    document comes from, if it is not the change's own. `require_confinement`: no foreign code is run where
+    this system cannot keep it from all that it should be kept from.
     """
 
     app: str | None = None
@@ -95,6 +96,7 @@ class Options(msgspec.Struct, frozen=True):
     history: Path | None = None
     snapshot_into: Callable[[Path], Path] | None = None
     app_may: tuple[str, ...] = ()
+    require_confinement: bool = False
     waive_cdk_made: str | None = None
     ignore: Mapping[str, str] = msgspec.field(default_factory=dict)
     select: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -296,10 +298,13 @@ def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
 
 
 def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
+    from compliance.confinement.app import lacks
     from compliance.template.environments import Environments
     from compliance.template.synth import find_app
 
     options, environment = terms.options, terms.document.environment
+    if options.require_confinement and (lacking := lacks()):
+        raise InputError(f"the app is not run, for --require-confinement: {'; '.join(lacking)}")
     compared = environment.besides(terms.environment) if any(rule.compares for rule in terms.rules) else ()
 
     environments = Environments(
@@ -360,7 +365,8 @@ def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
         environment, as_of = terms.environment, options.as_of
         return Case(rule.requirement, terms.document, wiring, as_of, environment, "", nothing)
 
-    return start(planned(terms.rules, case_of), cache=options.cache)
+    plans = planned(terms.rules, case_of)
+    return start(plans, cache=options.cache, confined=options.require_confinement)
 
 
 def _prepare_handlers(terms: Terms) -> None:

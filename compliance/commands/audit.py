@@ -31,6 +31,7 @@ from compliance.commands.options import (
     PACK,
     PARAMETER,
     QUIET,
+    REQUIRE_CONFINEMENT,
     REQUIREMENTS,
     SKIP_HANDLERS,
     SKIP_SCANNERS,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 @SKIP_SCANNERS
 @SKIP_HANDLERS
 @APP_MAY
+@REQUIRE_CONFINEMENT
 @PACK
 @class_options
 @click.option(

@@ -21,6 +21,7 @@ from compliance.commands.options import (
     EXISTING,
     PACK,
     QUIET,
+    REQUIRE_CONFINEMENT,
     REQUIREMENTS,
     TRUST_CONFIG,
     WAIVERS,
@@ -40,6 +41,7 @@ PlanLines = list[tuple[str, str]]  # label and text of a line
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
 @APP
 @APP_MAY
+@REQUIRE_CONFINEMENT
 @CONTEXT
 @click.option("--env", "environment", metavar="NAME", help="Environment to deploy.")
 @REQUIREMENTS

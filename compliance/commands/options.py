@@ -118,6 +118,11 @@ APP_MAY = click.option(
     metavar="WHAT",
     help="Give the app what is kept from it: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
 )
+REQUIRE_CONFINEMENT = click.option(
+    "--require-confinement",
+    is_flag=True,
+    help="Run no app and no handler where this system cannot keep them from all that they should not do.",
+)
 PACK = click.option(
     "--pack",
     "packs",

@@ -48,6 +48,10 @@ def lacks() -> tuple[str, ...]:
         found.append(
             "it may write wherever you may, the gate's own files among them, and read yours: no Landlock here"
         )
+    elif landlock.version() < 3:
+        found.append("it may cut short any file that you may write to: no Landlock of Linux 6.2 here")
+    if landlock.version() < 6:
+        found.append("it may end or stop any process of yours: no Landlock of Linux 6.12 here")
     if not seccomp.available():
         found.append("it may ask the daemons of this machine, such as docker: no seccomp here")
     return tuple(found)

@@ -24,7 +24,10 @@ from compliance.template.host import git, git_bytes
 from compliance.template.source import MAX_BYTES
 
 READ = (".yaml", ".yml", ".json", ".toml")  # what is taken of a git ref
-TOLD = ("waive_cdk_made", "ignore", "select", "fail_on", "skip_scanners", "skip_handlers", "no_cache")
+TOLD = (
+    *("waive_cdk_made", "ignore", "select", "fail_on", "skip_scanners", "skip_handlers", "no_cache"),
+    "require_confinement",
+)
 
 
 class Base(msgspec.Struct, frozen=True):

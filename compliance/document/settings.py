@@ -47,6 +47,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     as_of: date | None = None
     skip_scanners: bool = False
     skip_handlers: bool = False
+    require_confinement: bool = False
     packs: tuple[Pack, ...] = ()
     waive_cdk_made: Text | None = None
     ignore: dict[str, str] = {}

@@ -209,18 +209,29 @@ def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
     return run.result() if isinstance(run, Future) else run
 
 
-def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None) -> Handlers:
-    """Runs functions side by side, in the background. With a cache, what was run before is known."""
+def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined: bool = False) -> Handlers:
+    """Runs functions side by side, in the background. With a cache, what was run before is known.
+
+    `confined`: none is run where this system cannot keep it from all that it should be kept from.
+    """
     seed = remembered.seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
     pool = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="handler")
     for function, plan in plans.items():
         if isinstance(plan.target, NotRun):
             runs[function] = plan.target
+        elif confined and (lacking := unheld(plan.target.program.runtime)):
+            runs[function] = NotRun(f"it is not run, for --require-confinement: {'; '.join(lacking)}")
         else:
             runs[function] = pool.submit(run, plan.target, plan.tasks, seed, cache)
     pool.shutdown(wait=False)
     return Handlers(runs)
+
+
+def unheld(runtime: str) -> tuple[str, ...]:
+    from compliance.handlers.sandbox import run as sandbox
+
+    return sandbox.unheld(runtime)
 
 
 # One function's tasks, round by round

@@ -157,6 +157,7 @@ def options_of(pyproject: Path) -> Options:
         as_of=table.as_of or date.today(),  # noqa: DTZ011 -- the user's own calendar
         skip_scanners=table.skip_scanners,
         skip_handlers=table.skip_handlers,
+        require_confinement=table.require_confinement,
         packs=table.packs,
         waive_cdk_made=table.waive_cdk_made,
         ignore=table.ignore,

@@ -19,6 +19,27 @@ MIB = 1024 * 1024
 MOST_THREADS = 256
 
 
+def lacks() -> tuple[str, ...]:
+    """What this system cannot be made to hold of a handler, a line each."""
+    if sys.platform != "linux":
+        return (
+            "the network, files and other processes are closed by the interpreter alone",
+            "memory is limited by the interpreter alone, if at all",
+        )
+    found = []
+    if not landlock.version():
+        found.append("reading of files is kept by the interpreter alone: no Landlock here")
+    if not seccomp.available():
+        found.append("the network and other processes are closed by the interpreter alone: no seccomp here")
+    return tuple(found)
+
+
+def still_root(places: Iterable[Path]) -> str | None:
+    """Why handlers run as root, where root cannot become another user to run what is at these places."""
+    why = privileges.why_still_root(places)
+    return f"handlers run as root, though without capabilities: {why}" if why else None
+
+
 class Lock:
     """`readable` and `runnable` are the only places left. Nothing can be written to but open pipes.
 
@@ -36,13 +57,11 @@ class Lock:
     ) -> None:
         self.limits = limits
         self.language = language
-        self.unheld: tuple[str, ...] = ()
+        self.unheld = lacks()
         self._limits = self._wanted(own_namespace)
         self._steps: list[Callable[[], None]] = [self._resources]
         self._ruleset: landlock.Ruleset | None = None
         if sys.platform != "linux":
-            self._lacks("the network, files and other processes are closed by the interpreter alone")
-            self._lacks("memory is limited by the interpreter alone, if at all")
             return
         self._steps += [privileges.die_with_parent, privileges.no_new_privileges]
         self._prepare_landlock(readable, runnable)
@@ -50,10 +69,6 @@ class Lock:
         if seccomp.available():
             # The limit of a Node process is on its data, in which shared memory is not counted.
             self._steps.append(seccomp.Filter(shared_memory=language == "python").apply)
-        else:
-            self._lacks(
-                "the network and other processes are closed by the interpreter alone: no seccomp here"
-            )
 
     def apply(self) -> None:
         """Runs in the child between fork and exec: nothing but system calls, no imports, no locks."""
@@ -64,12 +79,8 @@ class Lock:
         if self._ruleset:
             self._ruleset.close()
 
-    def _lacks(self, what: str) -> None:
-        self.unheld = (*self.unheld, what)
-
     def _prepare_landlock(self, readable: Iterable[Path], runnable: Iterable[Path]) -> None:
         if not landlock.version():
-            self._lacks("reading of files is kept by the interpreter alone: no Landlock here")
             return
         everything = landlock.EXECUTE | landlock.READS | landlock.WRITES | landlock.DEVICES
         self._ruleset = landlock.Ruleset(everything, tcp=True)

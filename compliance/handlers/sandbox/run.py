@@ -32,6 +32,7 @@ from compliance.handlers.sandbox import (
     messages,
 )
 from compliance.handlers.sandbox.key import key_of
+from compliance.handlers.sandbox.lock import lacks, still_root
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.model import CheckerError
@@ -133,6 +134,16 @@ def warden_server(_start: str) -> socket.socket:
             start_new_session=True,
         )
     return ours
+
+
+def unheld(runtime: str) -> tuple[str, ...]:
+    """What this system cannot be made to hold of a handler of a runtime, a line each."""
+    language = _language(runtime)
+    places = [HERE, _interpreter(language).resolve()]
+    if language == "python":
+        places.append(Path(sys.base_prefix, "lib"))
+    root = still_root(places) if sys.platform == "linux" and os.geteuid() == 0 else None
+    return (*lacks(), *([root] if root else []))
 
 
 def prepare() -> None:

@@ -25,7 +25,7 @@ from compliance.confinement import privileges
 from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
-from compliance.handlers.sandbox.lock import Lock
+from compliance.handlers.sandbox.lock import Lock, still_root
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
 from compliance.model import JSON
 
@@ -147,8 +147,8 @@ def _give_up(request: Request, record: Record) -> None:
         return
     if os.geteuid() == 0:
         readable, runnable = _places(request)
-        if why := privileges.why_still_root([*readable, *runnable]):
-            record.unheld.append(f"handlers run as root, though without capabilities: {why}")
+        if why := still_root([*readable, *runnable]):
+            record.unheld.append(why)
         else:
             privileges.become_nobody()
     if privileges.new_namespaces():

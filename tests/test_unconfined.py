@@ -1,0 +1,112 @@
+"""Audits on a system that lacks what confines: a filter of system calls answers as such a system does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inputs import DOCUMENT, write
+
+from compliance.confinement import landlock, privileges, seccomp
+
+ROOT = Path(__file__).parents[1]
+UPLOADS = ROOT / "examples" / "s3_uploads"
+EINVAL = 0x50016
+# What each lacks: the call, what it is answered with, and for which first arguments alone.
+ABSENT: dict[str, tuple[seccomp.Numbers, int, tuple[int, ...]]] = {
+    "Landlock": ((landlock.CREATE_RULESET,) * 2, seccomp.ENOSYS, ()),
+    "seccomp": (seccomp.PRCTL, EINVAL, (seccomp.GET_SECCOMP, seccomp.SET_SECCOMP)),
+    "namespaces": ((272, 97), seccomp.EPERM, ()),
+}
+REQUIRED = "--require-confinement"
+
+pytestmark = pytest.mark.skipif(not seccomp.available(), reason="no seccomp here, by which to simulate")
+
+
+def without(what: str) -> Callable[[], None]:
+    """Takes something from the process that calls it, and from all that it starts."""
+    numbers, answer, first = ABSENT[what]
+    refused: list[seccomp.Line] = [(seccomp.RETURN, 0, 0, answer)]
+    program = seccomp.Program(beyond=seccomp.ALLOW)
+    body = [line for value in first for line in ((seccomp.EQUAL, 0, 1, value), refused[0])]
+    program.add(
+        numbers, [seccomp.load(0), *body, (seccomp.RETURN, 0, 0, seccomp.ALLOW)] if first else refused
+    )
+    program.lines.append((seccomp.RETURN, 0, 0, seccomp.ALLOW))
+
+    def apply() -> None:
+        privileges.no_new_privileges()
+        program.apply()
+
+    return apply
+
+
+def audit(what: str, *arguments: str, folder: Path = ROOT) -> tuple[int, dict[str, Any], str]:
+    command = [sys.executable, "-m", "compliance", "audit", "--skip-scanners", "--no-cache"]
+    done = subprocess.run(
+        [*command, "--format", "json", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=without(what),
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def uploads(what: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    named = (
+        "--template",
+        str(UPLOADS / "template.yaml"),
+        "--requirements",
+        str(UPLOADS / "requirements.yaml"),
+    )
+    return audit(what, *named, *arguments)
+
+
+def notes(report: dict[str, Any], start: str) -> list[str]:
+    return [note for note in report["notes"] if note.startswith(start)]
+
+
+@pytest.mark.parametrize("what", ["Landlock", "seccomp"])
+def test_handlers_are_run_with_a_note_or_not_at_all(what: str) -> None:
+    code, report, _ = uploads(what)
+    assert code == 0
+    assert any(note.endswith(f"no {what} here") for note in notes(report, "sandbox: "))
+    code, report, _ = uploads(what, REQUIRED)
+    assert code == 1
+    unmet = [entry for entry in report["requirements"] if entry["status"] != "pass"]
+    assert {entry["status"] for entry in unmet} == {"not_assessed"}
+    assert all(f"no {what} here" in json.dumps(entry) for entry in unmet)
+
+
+@pytest.mark.parametrize("arguments", [(), (REQUIRED,)])
+def test_nothing_depends_on_namespaces(arguments: tuple[str, ...]) -> None:
+    code, report, _ = uploads("namespaces", *arguments)
+    assert (code, notes(report, "sandbox: ")) == (0, [])
+
+
+@pytest.mark.parametrize("what", ["Landlock", "seccomp"])
+def test_an_app_is_run_with_a_note_or_not_at_all(what: str, tmp_path: Path) -> None:
+    write(tmp_path, {"requirements.yaml": DOCUMENT})
+    manifest = (
+        '{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t"}}}}'
+    )
+    ran = tmp_path / "out" / "ran"
+    ran.parent.mkdir()
+    app = f"touch {ran}; echo '{manifest}' > $CDK_OUTDIR/manifest.json; echo '{{\"Resources\": {{}}}}' > $CDK_OUTDIR/t"
+    given = ("--app", app, "--app-may", f"write={ran.parent}")
+    _, report, _ = audit(what, *given, folder=tmp_path)
+    assert any(note.endswith(f"no {what} here") for note in notes(report, "app: "))
+    assert ran.exists()
+    ran.unlink()
+    code, report, said = audit(what, *given, REQUIRED, folder=tmp_path)
+    assert (code, report) == (2, {})
+    assert f"the app is not run, for {REQUIRED}" in said
+    assert f"no {what} here" in said
+    assert not ran.exists()
