@@ -94,12 +94,11 @@ def test_nothing_depends_on_namespaces(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("what", ["Landlock", "seccomp"])
 def test_an_app_is_run_with_a_note_or_not_at_all(what: str, tmp_path: Path) -> None:
     write(tmp_path, {"requirements.yaml": DOCUMENT})
-    manifest = (
-        '{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t"}}}}'
-    )
+    stack = {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t"}}
+    write(tmp_path / "made", {"manifest.json": {"artifacts": {"S": stack}}, "t": {"Resources": {}}})
     ran = tmp_path / "out" / "ran"
     ran.parent.mkdir()
-    app = f"touch {ran}; echo '{manifest}' > $CDK_OUTDIR/manifest.json; echo '{{\"Resources\": {{}}}}' > $CDK_OUTDIR/t"
+    app = f"touch {ran}; cp {tmp_path}/made/* $CDK_OUTDIR"
     given = ("--app", app, "--app-may", f"write={ran.parent}")
     _, report, _ = audit(what, *given, folder=tmp_path)
     assert any(note.endswith(f"no {what} here") for note in notes(report, "app: "))
