@@ -201,14 +201,21 @@ def can_fire(metric: Metric, target: Resource) -> bool:
     return fires(metric, highest(metric, target)) and not fires(metric, 0)
 
 
-def fires_at_once(metric: Metric, value: float) -> bool:
-    """Whether a value that a metric has in a single period sets its alarm off. Raises: Unclear."""
+def fires_in_time(metric: Metric, target: Resource, value: float, within: int | None) -> bool:
+    """Whether a value sets an alarm off that a metric of a resource has for so many seconds.
+
+    None: that it has in a single period. Raises: Unclear.
+    """
     alarm = metric.resource
     datapoints = alarm.get("DatapointsToAlarm")
-    needed = alarm.get("EvaluationPeriods") if datapoints is NO_VALUE else datapoints
-    if alarm.get("ThresholdMetricId") is not NO_VALUE or to_number(needed) != 1:
+    needed = to_number(alarm.get("EvaluationPeriods") if datapoints is NO_VALUE else datapoints) or 0
+    expected = alarm.get("ThresholdMetricId") is not NO_VALUE  # a band, which is learned
+    if within is None:
+        at_once = needed == 1 and not expected and show(metric.statistic) in ("Sum", "Maximum")
+        return at_once and fires(metric, value)
+    if needed * (to_number(metric.period) or 0) > within:
         return False
-    return show(metric.statistic) in ("Sum", "Maximum") and fires(metric, value)
+    return expected or fires(metric, min(value, highest(metric, target)))
 
 
 def fires(metric: Metric, value: float) -> bool:
@@ -365,7 +372,24 @@ def highest(metric: Metric, target: Resource) -> float:
         return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]
     if metric.namespace == "AWS/Lambda" and metric.name in BINARY and metric.statistic != "Sum":
         return 1
+    if metric.namespace == "AWS/Lambda" and metric.name == "IteratorAge":
+        return max(_oldest_ages(target), default=HIGHEST["IteratorAge"])
     return HIGHEST.get(show(metric.name), HIGH)
+
+
+def _oldest_ages(function: Resource) -> Iterator[float]:
+    """How old, in milliseconds, the records can be that each mapping hands to a function.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
+    """
+    assembly = function.stack.assembly
+    for mapping in assembly.resources("AWS::Lambda::EventSourceMapping"):
+        if denotes(assembly, mapping.get("FunctionName"), function):
+            age = mapping.get("MaximumRecordAgeInSeconds")
+            if why := why_unknown(age):
+                raise Unclear(why)
+            seconds = to_number(age) or -1  # -1: as long as the stream keeps them
+            yield seconds * 1000 if seconds > 0 else HIGHEST["IteratorAge"]
 
 
 # For expressions

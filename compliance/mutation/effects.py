@@ -29,7 +29,7 @@ from compliance.rules.runnable import Runnable
 from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import to_list
+from compliance.template.intrinsics import to_list, to_number
 from compliance.template.physical_names import FORMS, name_of
 from compliance.template.schemas import gives
 
@@ -296,8 +296,9 @@ def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
             if watch.metric != "ApproximateAgeOfOldestMessage":
                 yield Aim("the least", own, put(own, "Statistic", "Minimum"))
             if watch.at is not None:
+                late = (watch.within or 0) // int(to_number(metric.period) or 60) + 2
                 yield Aim("not at once", own, put(own, "Threshold", 10 * watch.at))
-                yield Aim("not for long", own, put(own, "EvaluationPeriods", 12))
+                yield Aim("not for long", own, put(own, "EvaluationPeriods", late))
             queries = _ratio(own)
             theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
             gone = [

@@ -11,7 +11,7 @@ from compliance.facts.alarms import (
     Metric,
     can_fire,
     fires_at,
-    fires_at_once,
+    fires_in_time,
     forms_of,
     metrics_of,
 )
@@ -30,15 +30,17 @@ def watching(case: Case, target: Resource, name: str) -> list[Metric]:
     return alarms.watching(case.assembly, target, name)
 
 
-def set_off(case: Case, target: Resource, name: str, at: int | None = None) -> list[Metric]:
-    """The alarms that high values of a resource's metric set off, and a single `at`, where one is given.
+def set_off(
+    case: Case, target: Resource, name: str, at: int | None = None, within: int | None = None
+) -> list[Metric]:
+    """The alarms that high values of a resource's metric set off, and `at`, where one is given, in time.
 
     Raises Undecided where only some may be.
     """
     found, doubt = [], None
     for metric in watching(case, target, name):
         try:
-            if can_fire(metric, target) and (at is None or fires_at_once(metric, at)):
+            if can_fire(metric, target) and (at is None or fires_in_time(metric, target, at, within)):
                 found.append(metric)
         except Unclear as error:
             doubt = doubt or error
@@ -171,11 +173,21 @@ def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
 
 
 class Watch(Check, frozen=True):
-    """A metric of a subject. `at` is a value that sets its alarm off as soon as the metric has it."""
+    """A metric of a subject. `at` is a value that sets its alarm off.
+
+    It does as soon as the metric has that value in a period; `within`, at the latest once the metric has had
+    it for so many seconds.
+    """
 
     of: SubjectName
     metric: str
     at: int | None = None
+    within: int | None = None
+
+    def __post_init__(self) -> None:
+        """How long is said of a value alone."""
+        if self.within is not None and self.at is None:
+            raise ValueError("within says for how long a metric has a value: give at, too")
 
 
 # Missing data leaves the alarm as it is, or without enough data: neither is a breach.
@@ -200,10 +212,11 @@ def judge_coverage(check: Coverage, case: Case) -> Verdict:
     tally = Tally()
     for watch in check.alarms:
         target = case.subject(watch.of)
-        at_once = "" if watch.at is None else f" that {watch.at} in one period sets off"
+        how = "in one period" if watch.within is None else f"for {watch.within} seconds"
+        at_once = "" if watch.at is None else f" that {watch.at} {how} sets off"
         wanted = f"an alarm on {watch.metric} of {target.logical_id}{at_once}"
         with tally.doubting():
-            found = set_off(case, target, watch.metric, watch.at)
+            found = set_off(case, target, watch.metric, watch.at, watch.within)
             if found:
                 tally.add(True, *(evidence(m.resource, m.describe(), wanted, m.path) for m in found))
             else:

@@ -392,7 +392,9 @@ def _covers(statement: Statement, action: str) -> bool:
 
 
 class Redrive(Check, frozen=True):
-    """What the subject's consumer can't process ends in a queue of its own, under an alarm.
+    """What the subject's consumer can't process ends in a queue of its own, under an alarm on its depth.
+
+    `alarm_at` messages that wait there for `alarm_within` seconds set it off, at the latest.
 
     A message is received `at_least` and `at_most` so often before it moves. AWS asks for 5 at least, so that
     throttling alone does not use up the tries. Source:
@@ -403,6 +405,8 @@ class Redrive(Check, frozen=True):
 
     at_least: int = 1
     at_most: int = 10
+    alarm_at: int | None = None
+    alarm_within: int | None = None
 
 
 @kind("redrive", Redrive, types=(QUEUE,))
@@ -433,10 +437,10 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
     if not _accepts(target, queue, case):
         path = "RedriveAllowPolicy"
         tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
-    alarms = [
-        alarm.resource.logical_id for alarm in set_off(case, target, "ApproximateNumberOfMessagesVisible")
-    ]
-    item = evidence(target, ", ".join(alarms) or "no alarm on it", "an alarm on its depth")
+    depth, at, within = "ApproximateNumberOfMessagesVisible", check.alarm_at, check.alarm_within
+    alarms = [alarm.resource.logical_id for alarm in set_off(case, target, depth, at, within)]
+    wanted = "an alarm on its depth" + (f" that {at} messages set off" if at is not None else "")
+    item = evidence(target, ", ".join(alarms) or "no such alarm on it", wanted)
     tally.add(bool(alarms), item)
     return tally.verdict()
 

@@ -96,7 +96,9 @@ def permission(**bound: Any) -> Change:
 
 
 DROPPED, MAPPING = ("stream_mapping", "DroppedEventCount"), {"Ref": "@stream_mapping"}
-DEPTH = ("dlq", "ApproximateNumberOfMessagesVisible")
+DEPTH, AGE = ("dlq", "ApproximateNumberOfMessagesVisible"), "ApproximateAgeOfOldestMessage"
+WATCHES = (DEPTH, ("dlq", AGE), ("processor", "IteratorAge"), ("processor", "Throttles"))
+WATCHES += (("audit_function", "Throttles"), ("audit_function", "Errors"))
 QUALIFIED = {"Fn::Sub": "${@processor}:live"}
 OF_MAPPING = {"Fn::GetAtt": ["@stream_mapping", "EventSourceMappingArn"]}
 EXPIRING = {"AttributeName": "expires", "Enabled": True}
@@ -118,6 +120,23 @@ SEEN: dict[str, tuple[str, Change]] = {
         "HRD-05",
         alarm("processor", "Throttles", Statistic="Average", Threshold=100),
     ),
+    # Alarms that nobody hears in time
+    **{
+        f"{metric}: {what}": ("HRD-05", alarm(role, metric, **settings))
+        for role, metric in WATCHES
+        for what, settings in {
+            "a billion": {"Threshold": 1e9},
+            "a week": {"Period": 86400, "EvaluationPeriods": 7},
+            "a day, by periods": {"EvaluationPeriods": 288},
+            "a day, by datapoints": {"Period": 3600, "EvaluationPeriods": 24, "DatapointsToAlarm": 20},
+        }.items()
+    },
+    "a thousand messages": ("HRD-05", alarm(*DEPTH, Threshold=1000)),
+    "a message about to expire": ("HRD-05", alarm("dlq", AGE, Threshold=1209600)),
+    "a stream about to lose records": ("HRD-05", alarm("processor", "IteratorAge", Threshold=86_000_000)),
+    "older than records are read": ("HRD-05", alarm("processor", "IteratorAge", Threshold=25_200_000)),
+    "a billion in the last queue": ("HRD-15", alarm("second_queue", DEPTH[1], Threshold=1e9)),
+    "the last queue for a week": ("HRD-15", alarm("second_queue", DEPTH[1], Period=86400, EvaluationPeriods=7)),
     "the least of dropped orders": ("HRD-20", alarm(*DROPPED, Statistic="Minimum")),
     "a thousand dropped orders": ("HRD-20", alarm(*DROPPED, Threshold=1000)),
     "dropped orders for two hours": ("HRD-20", alarm(*DROPPED, EvaluationPeriods=24)),
@@ -207,6 +226,15 @@ HARMLESS: dict[str, Change] = {
     "the most of dropped orders": alarm(*DROPPED, Statistic="Maximum"),
     "one of several periods": alarm(*DROPPED, EvaluationPeriods=3, DatapointsToAlarm=1),
     "above none": alarm(*DROPPED, Threshold=0, ComparisonOperator="GreaterThanThreshold"),
+    "a hundred messages": alarm(*DEPTH, Threshold=100),
+    "messages for three hours": alarm(*DEPTH, Period=3600, EvaluationPeriods=3),
+    "two of a day's hours": alarm(*DEPTH, Period=3600, EvaluationPeriods=24, DatapointsToAlarm=2),
+    "the mean of a depth": alarm(*DEPTH, Statistic="Average"),
+    "a message of a day": alarm("dlq", AGE, Threshold=86400),
+    "half a day, where records are read as long": all_of(
+        put("stream_mapping.MaximumRecordAgeInSeconds", 86400),
+        alarm("processor", "IteratorAge", Threshold=43_200_000),
+    ),
     "the least of an age": alarm("dlq", "ApproximateAgeOfOldestMessage", Statistic="Minimum"),
     "the mean of what is 0 or 1, at one": alarm("processor", "Throttles", Statistic="Average", Threshold=1),
     "suppressed by another": by_composite(ActionsSuppressor="another"),
