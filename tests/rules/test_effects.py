@@ -136,7 +136,10 @@ SEEN: dict[str, tuple[str, Change]] = {
     "a stream about to lose records": ("HRD-05", alarm("processor", "IteratorAge", Threshold=86_000_000)),
     "older than records are read": ("HRD-05", alarm("processor", "IteratorAge", Threshold=25_200_000)),
     "a billion in the last queue": ("HRD-15", alarm("second_queue", DEPTH[1], Threshold=1e9)),
-    "the last queue for a week": ("HRD-15", alarm("second_queue", DEPTH[1], Period=86400, EvaluationPeriods=7)),
+    "the last queue for a week": (
+        "HRD-15",
+        alarm("second_queue", DEPTH[1], Period=86400, EvaluationPeriods=7),
+    ),
     "the least of dropped orders": ("HRD-20", alarm(*DROPPED, Statistic="Minimum")),
     "a thousand dropped orders": ("HRD-20", alarm(*DROPPED, Threshold=1000)),
     "dropped orders for two hours": ("HRD-20", alarm(*DROPPED, EvaluationPeriods=24)),
