@@ -72,8 +72,8 @@ demo: $(READY) $(EMULATOR_READY)
 
 # Both languages of handlers; the templates are the same but for the runtime.
 mutants: $(READY)
-	@$(BIN)/python -m compliance.mutation $(ARGS)
-	@$(BIN)/python -m compliance.mutation -c handlers=python --handlers-only $(ARGS)
+	@$(BIN)/python -m tools.mutants $(ARGS)
+	@$(BIN)/python -m tools.mutants -c handlers=python --handlers-only $(ARGS)
 
 # A sample, by seed: ARGS='rules --per-room 20 --seed 7' changes 20 places of one room.
 mutants-code: $(READY) $(MUTANTS_READY)

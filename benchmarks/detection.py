@@ -32,7 +32,9 @@ sys.path.insert(0, str(HERE.parent))
 from compliance.document.requirements import OWN  # noqa: E402
 from compliance.mutation import Mutant, inputs, run  # noqa: E402
 from compliance.mutation.ground import Ground, applied  # noqa: E402
+from compliance.mutation.sources import load as load_aims  # noqa: E402
 from compliance.scanners import PACKS, command, strip  # noqa: E402
+from tools.mutants import AIMS, ALL  # noqa: E402
 
 PEERS = ("cdk-nag", "checkov", "cfn-lint")
 UNREADABLE = "unreadable"
@@ -63,8 +65,8 @@ def main() -> None:
         templates = [m for m in run.all_mutants(ground) if not m.source]
         aimed = run.sample([m for m in templates if m.breaks], given.one_in)
         generic = run.sample([m for m in templates if not m.breaks], given.generic_one_in)
-        handlers = run.all_mutants(ground, templates=False)
-        equals = run.equivalents(ground)
+        handlers = run.all_mutants(ground, templates=False, aims=load_aims(AIMS))
+        equals = run.equivalents(ground, ALL)
         ours = run.judge(ground, [*aimed, *generic, *handlers], equals, progress=told("ours"))
         cases = [
             *(Case(row_of(m, ground), m.name, changed(ground, m)) for m in (*aimed, *generic)),
@@ -246,7 +248,7 @@ They do not look at handlers' code, so that a handler's mutant is the same templ
 
 A mutant is killed by a scanner if it reports anything (rule and resource) that it does not report on the
 unchanged template, or cannot read it. A generic mutant need not break any requirement: those that survive
-ours are each in a class with a reason, in `compliance/mutation/survivors.yaml`; a scanner that reports one
+ours are each in a class with a reason, in `tools/mutants/survivors.yaml`; a scanner that reports one
 may be right about something that the document does not ask for. An equivalent changes nothing but the
 spelling, or adds what does not concern the pipeline; a scanner that cannot read it is not quiet. The
 unrelated resources among them have flaws of their own, which a scanner rightly reports.

@@ -47,7 +47,6 @@ LONG_FILES = {
     "facts/subjects.py": "what fills a subject is decided by all of its links together",
     "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
     "mutation/aimed.py": "a list of mutants: one function each",
-    "mutation/equivalents.py": "a list of equivalent templates: one function each",
 }
 # Longer functions. Click wants a parameter for each option of a command.
 LONG_FUNCTIONS = {

@@ -18,12 +18,11 @@ import click
 from compliance.cli import Trusted
 from compliance.commands.common import check_input, document_of, progress
 from compliance.commands.options import AS_OF, EXISTING, REQUIREMENTS, input_options
-from compliance.document.requirements import OWN
 from compliance.mutation import Mutant, survivors
 from compliance.mutation.ground import Ground
-from compliance.mutation.survivors import Class
 
 if TYPE_CHECKING:
+    from compliance.mutation.equivalents import Equivalent
     from compliance.mutation.run import Results
 
 MOST = 20  # lines of each list that is shown
@@ -45,6 +44,13 @@ ONE_IN = 5  # of the generic mutants: so a run takes three minutes on two cores
     metavar="FILE",
     help="Why mutants may survive, by class [default: survivors.yaml beside the requirements].",
 )
+@click.option(
+    "--aims",
+    "aims_file",
+    type=EXISTING,
+    metavar="FILE",
+    help="What of handlers breaks which requirement [default: handlers.yaml beside the requirements].",
+)
 @AS_OF
 @click.option("--skip-handlers", is_flag=True, help="Run no handler: mutants of templates alone.")
 @click.option("--handlers-only", is_flag=True, help="Mutants of handlers alone.")
@@ -62,7 +68,9 @@ ONE_IN = 5  # of the generic mutants: so a run takes three minutes on two cores
 @click.option("--only", metavar="REGEX", help="Judge mutants by their names, and list what sees each.")
 @click.option("--json", "as_json", is_flag=True, help="Print what became of each, a line of JSON each.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.pass_obj
 def main(
+    own_equivalents: Sequence[Equivalent] | None,
     app: str | None,
     assembly: Path | None,
     template: Path | None,
@@ -70,6 +78,7 @@ def main(
     environment: str | None,
     requirements: Path | None,
     classes_file: Path | None,
+    aims_file: Path | None,
     as_of: date,
     skip_handlers: bool,
     handlers_only: bool,
@@ -105,7 +114,8 @@ def main(
     with ExitStack() as stack:
         tell = stack.enter_context(progress(quiet, False))
         tell("reading the input")
-        from compliance.mutation import inputs, run
+        from compliance.mutation import inputs, run, sources
+        from compliance.mutation.equivalents import EQUIVALENTS
 
         document = document_of(requirements, assembly, template)
         ground = inputs.read(
@@ -120,11 +130,13 @@ def main(
             stack=stack,
         )
         inputs.check_green(ground)
-        mutants = run.all_mutants(ground, templates=not handlers_only)
+        beside = _given_or_beside(aims_file, document, "handlers.yaml")
+        aims = sources.load(beside) if beside else ()
+        mutants = run.all_mutants(ground, templates=not handlers_only, aims=aims)
         if not every and not only:
             drawn = run.sample((m for m in mutants if not m.breaks), one_in, seed)
             mutants = sorted((*(m for m in mutants if m.breaks), *drawn), key=lambda m: bool(m.source))
-        equals = [] if handlers_only or only else run.equivalents(ground)
+        equals = [] if handlers_only or only else run.equivalents(ground, own_equivalents or EQUIVALENTS)
         if only:
             _show(ground, [m for m in mutants if re.search(only, m.name)])
             return
@@ -135,7 +147,8 @@ def main(
             processes=processes,
             progress=lambda done, total: tell(f"judged {done:,} of {total:,}"),
         )
-    classes = _classes(document, classes_file)
+    reasons = _given_or_beside(classes_file, document, "survivors.yaml")
+    classes = survivors.load(reasons) if reasons else ()
     by_class, holes = survivors.sort(results.alive, classes, ground.subjects)
     whole = every or one_in == 1  # a sample leaves some classes without mutants
     types = {mutant.type for mutant in mutants} if whole else set()
@@ -174,12 +187,10 @@ def _lines(results: Results) -> None:
         click.echo(json.dumps({"name": name, "broken": judged.broken, "refused": judged.refused}))
 
 
-def _classes(document: Path, file: Path | None) -> tuple[Class, ...]:
-    """The classes that were named, those beside the document, or none."""
-    beside = document.with_name("survivors.yaml")
-    if document == OWN:
-        beside = survivors.OWN
-    return survivors.load(file or beside) if file or beside.is_file() else ()
+def _given_or_beside(given: Path | None, document: Path, name: str) -> Path | None:
+    """The file that was named, the one of this name beside the document, or none."""
+    beside = document.with_name(name)
+    return given or (beside if beside.is_file() else None)
 
 
 def _show(ground: Ground, mutants: Sequence[Mutant]) -> None:

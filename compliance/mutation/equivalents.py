@@ -1,28 +1,24 @@
 """Changes that change nothing: other spellings of the same facts, and more beside them. No rule may mind.
 
-Each is a change of a `Draft`. Most serve every document; some are about the order pipeline's subjects, and
-`needs` names those.
+Each is a change of a `Draft`, and serves every document. An equivalent that is about subjects of one document
+names them in `needs`; those of the order pipeline are in `tools/mutants`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from compliance.mutation.draft import Change, Draft, Unit, add, all_of, copy_of, section
+from compliance.mutation.draft import Change, Draft, Unit, all_of, copy_of, section
 from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
-from compliance.mutation.neighbours import NEIGHBOURS
+from compliance.mutation.placing import bound, in_two_stacks, stands_alone, unbound
+from compliance.mutation.rewriting import get, in_functions, is_scalar, rewritten, throughout
 from compliance.template.assembly import Assembly, Stack
-from compliance.template.intrinsics import to_list
 from compliance.template.resolver import SUB_VARIABLE
-
-Rewrite = Callable[[Any], Any]
 
 
 class Equivalent(msgspec.Struct, frozen=True):
@@ -35,29 +31,6 @@ class Equivalent(msgspec.Struct, frozen=True):
 
 
 # Rewriting a template throughout
-
-
-def rewritten(node: Any, rewrite: Rewrite) -> Any:
-    """A part of a template, every node of it replaced from the leaves up; functions are left whole."""
-    if isinstance(node, dict) and not is_function(node):
-        node = {key: rewritten(item, rewrite) for key, item in node.items()}
-    elif isinstance(node, list):
-        node = [rewritten(item, rewrite) for item in node]
-    return rewrite(node)
-
-
-def throughout(rewrite: Rewrite) -> Change:
-    """Rewrites the properties of every resource."""
-
-    def change(draft: Draft) -> None:
-        for raw in draft.resources.values():
-            raw["Properties"] = rewritten(raw.get("Properties", {}), rewrite)
-
-    return change
-
-
-def is_scalar(node: Any) -> bool:
-    return isinstance(node, str | int | float | bool)
 
 
 def through_parameters(draft: Draft) -> None:
@@ -184,23 +157,6 @@ def sub_as_join(node: Any) -> Any:
     return node
 
 
-def get(name: str) -> Any:
-    return {"Fn::GetAtt": name.split(".", 1)} if "." in name else {"Ref": name}
-
-
-def in_functions(rewrite: Rewrite) -> Rewrite:
-    """A rewrite of functions that also reaches into the arguments of others."""
-
-    def whole(node: Any) -> Any:
-        if is_function(node):
-            key, argument = next(iter(node.items()))
-            if key in ("Fn::Join", "Fn::If", "Fn::Select", "Fn::Split", "Fn::Base64", "Fn::Cidr"):
-                node = {key: rewritten(argument, whole)}
-        return rewrite(node)
-
-    return whole
-
-
 # Lists and their order
 
 
@@ -277,136 +233,7 @@ def renamed_in(name: str, ids: dict[str, str]) -> str:
     return ids.get(first, first) + dot + attribute
 
 
-# Permissions
-
-
-def other_case(draft: Draft) -> None:
-    for role in ("processor_role", "audit_role"):
-        for statement in draft.statements(role):
-            actions = statement["Action"]
-            given = actions if isinstance(actions, list) else [actions]
-            statement["Action"] = [action.upper() for action in given]
-
-
-def attached(type_: str) -> Change:
-    """Takes inline policies out into policies of the stack, attached from their own side."""
-
-    def change(draft: Draft) -> None:
-        for role in ("processor_role", "audit_role"):
-            for number, document in enumerate(pulled_out(draft, role)):
-                own = {"PolicyDocument": document}
-                own |= (
-                    {"RoleName": {"Ref": f"@{role}"}}
-                    if "RolePolicy" in type_
-                    else {"Roles": [{"Ref": f"@{role}"}]}
-                )
-                own |= {} if "Managed" in type_ else {"PolicyName": f"more-{number}"}
-                draft.add(f"{role.replace('_', '')}Policy{number}", type_, own)
-
-    return change
-
-
-def pulled_out(draft: Draft, role: str) -> list[Any]:
-    """The policies that are attached to a role, which they are taken from."""
-    documents = [copy_of(document) for document in draft.policies(role)]
-    draft.resources[draft.id(role)]["Properties"].pop("Policies", None)
-    for key, raw in list(draft.resources.items()):
-        if {"Ref": draft.id(role)} in raw.get("Properties", {}).get("Roles", []):
-            del draft.resources[key]
-    for raw in draft.resources.values():
-        depends = raw.pop("DependsOn", [])
-        kept = [k for k in (depends if isinstance(depends, list) else [depends]) if k in draft.resources]
-        if kept:
-            raw["DependsOn"] = kept
-    return documents
-
-
-def managed_by_reference(draft: Draft) -> None:
-    """Managed policies of the stack that the roles name."""
-    for role in ("processor_role", "audit_role"):
-        names = []
-        for number, document in enumerate(pulled_out(draft, role)):
-            name = f"{role.replace('_', '')}Policy{number}"
-            draft.add(name, "AWS::IAM::ManagedPolicy", {"PolicyDocument": document})
-            names.append({"Ref": name})
-        arns = draft.resources[draft.id(role)]["Properties"].setdefault("ManagedPolicyArns", [])
-        arns += names
-
-
-def inline(draft: Draft) -> None:
-    for role in ("processor_role", "audit_role"):
-        documents = pulled_out(draft, role)
-        draft[f"{role}.Policies"] = [
-            {"PolicyName": f"p{number}", "PolicyDocument": document}
-            for number, document in enumerate(documents)
-        ]
-
-
-def one_by_one(draft: Draft) -> None:
-    """A statement for each action on each resource."""
-    for role in ("processor_role", "audit_role"):
-        for document in draft.policies(role):
-            statements = document["Statement"]
-            document["Statement"] = [
-                {**statement, "Action": action, "Resource": resource}
-                for statement in (statements if isinstance(statements, list) else [statements])
-                for action in listed(statement)["Action"]
-                for resource in listed(statement)["Resource"]
-            ]
-
-
 # The same function, the same key, the same table
-
-
-def function_named(form: str) -> Change:
-    def change(draft: Draft) -> None:
-        for mapping, function in (("stream_mapping", "processor"), ("audit_mapping", "audit_function")):
-            name = draft[f"{function}.FunctionName"]
-            account = "arn:aws:lambda:us-east-1:${AWS::AccountId}:function:"
-            draft[f"{mapping}.FunctionName"] = {
-                "arn": {"Fn::GetAtt": [f"@{function}", "Arn"]},
-                "name": {"Ref": f"@{function}"},
-                "literal name": name,
-                "literal arn": {"Fn::Sub": [account + "${name}", {"name": name}]},
-                "partial arn": {"Fn::Sub": ["${AWS::AccountId}:function:${name}", {"name": name}]},
-                "qualified": {"Fn::Sub": f"${{@{function}.Arn}}:$LATEST"},
-                "qualified name": {"Fn::Sub": f"${{@{function}}}:$LATEST"},
-            }[form]
-
-    return change
-
-
-def through(type_: str) -> Change:
-    """The mappings invoke an alias or a version of the functions."""
-
-    def change(draft: Draft) -> None:
-        for mapping, function in (("stream_mapping", "processor"), ("audit_mapping", "audit_function")):
-            name = f"{function.title().replace('_', '')}Live"
-            draft.add(f"{name}Version", "AWS::Lambda::Version", {"FunctionName": {"Ref": f"@{function}"}})
-            if "Alias" in type_:
-                alias = {
-                    "Name": "live",
-                    "FunctionName": {"Ref": f"@{function}"},
-                    "FunctionVersion": {"Fn::GetAtt": [f"{name}Version", "Version"]},
-                }
-                draft.add(name, type_, alias)
-            draft[f"{mapping}.FunctionName"] = {"Ref": name if "Alias" in type_ else f"{name}Version"}
-
-    return change
-
-
-def global_tables(draft: Draft) -> None:
-    """CDK's TableV2: what a table keeps of its own stands in its replica."""
-    of_replicas = ("PointInTimeRecoverySpecification", "Tags", "DeletionProtectionEnabled", "ResourcePolicy")
-    for role in ("orders_table", "audit_table"):
-        raw = draft.resources[draft.id(role)]
-        properties = raw["Properties"]
-        replica = {key: properties.pop(key) for key in of_replicas if key in properties}
-        encryption = properties.get("SSESpecification")
-        if encryption:
-            replica["SSESpecification"] = {"KMSMasterKeyId": encryption.pop("KMSMasterKeyId")}
-        raw["Type"] = "AWS::DynamoDB::GlobalTable"
-        properties["Replicas"] = [{"Region": "us-east-1", **replica}]
 
 
 def alarms_as_queries(draft: Draft) -> None:
@@ -456,232 +283,6 @@ def secure_transport(operator: str, value: Any) -> Change:
         return node
 
     return throughout(rewrite)
-
-
-def literal_logs(draft: Draft) -> None:
-    """Log groups by their name, written out, in the functions and in the roles."""
-    for role, function in (("processor_role", "processor"), ("audit_role", "audit_function")):
-        named = {"name": draft[f"{function}.FunctionName"]}
-        name = {"Fn::Sub": ["/aws/lambda/${name}", named]}
-        if "LoggingConfig" in draft.resources[draft.id(function)]["Properties"]:
-            draft[f"{function}.LoggingConfig.LogGroup"] = name
-        for statement in draft.statements(role):
-            if "logs:PutLogEvents" in statement["Action"]:
-                arn = "arn:aws:logs:us-east-1:${AWS::AccountId}:log-group:/aws/lambda/${name}:*"
-                statement["Resource"] = {"Fn::Sub": [arn, named]}
-
-
-# Where it stands
-
-
-def bound(draft: Draft) -> None:
-    """The manifest binds the account, and the template says it literally."""
-    draft.unit = replace(draft.unit, account="111122223333")
-    text_of = {"Ref": "AWS::AccountId"}
-
-    def rewrite(node: Any) -> Any:
-        if node == text_of:
-            return "111122223333"
-        match node:
-            case {"Fn::Sub": str(text)}:
-                return {"Fn::Sub": text.replace("${AWS::AccountId}", "111122223333")}
-        return node
-
-    throughout(in_functions(rewrite))(draft)
-
-
-def unbound(draft: Draft) -> None:
-    draft.unit = replace(draft.unit, account=None)
-    literal = re.compile("111122223333")
-
-    def rewrite(node: Any) -> Any:
-        if isinstance(node, str) and literal.search(node):
-            return {"Fn::Sub": literal.sub("${AWS::AccountId}", node)}
-        match node:
-            case {"Fn::Sub": str(text)}:
-                return {"Fn::Sub": literal.sub("${AWS::AccountId}", text)}
-        return node
-
-    throughout(in_functions(rewrite))(draft)
-
-
-DATA = (
-    *("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::KMS::Alias"),
-    *("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"),
-)
-
-
-def stands_alone(draft: Draft) -> bool:
-    """Whether the data names nothing of the rest, and nothing waits for it."""
-    kept = {key for key, raw in draft.resources.items() if raw["Type"] not in DATA}
-    data = json.dumps([raw for key, raw in draft.resources.items() if key not in kept])
-    waited_for = {key for raw in draft.resources.values() for key in to_list(raw.get("DependsOn", []))}
-    named = any(f'"{key}"' in data or f"${{{key}" in data for key in kept)
-    return not named and waited_for <= kept
-
-
-def in_two_stacks(spelling: str) -> Change:
-    """The data stands in a stack of its own, which the rest refers to by its exports or outputs."""
-
-    def change(draft: Draft) -> None:
-        gone = {key for key, raw in draft.resources.items() if raw["Type"] in DATA}
-        data = copy_of({**draft.template, "Outputs": {}})
-        data["Resources"] = {key: raw for key, raw in data["Resources"].items() if key in gone}
-        draft.template["Resources"] = {k: raw for k, raw in draft.resources.items() if k not in gone}
-        rewrite = in_functions(lambda node: imported(node, gone, data["Outputs"], draft, spelling))
-        for name in ("Resources", "Outputs"):
-            draft.template[name] = rewritten(draft.template[name], rewrite)
-        name = f"{draft.unit.name}Data"
-        unit = replace(draft.unit, name=name, stack_name=name, template=data)
-        draft.others.append(unit)
-
-    return change
-
-
-def imported(node: Any, gone: set[str], outputs: dict[str, Any], draft: Draft, spelling: str) -> Any:
-    match node:
-        case {"Ref": str(name)}:
-            attribute = ""
-        case {"Fn::GetAtt": [str(name), str(attribute)]}:
-            pass
-        case {"Fn::GetAtt": str(text)}:
-            name, _, attribute = text.partition(".")
-        case {"Fn::Sub": str(text)}:
-            names = {found[2] for found in SUB_VARIABLE.finditer(text) if found[2].split(".")[0] in gone}
-            variables = {}
-            for index, found in enumerate(sorted(names)):
-                text = text.replace(f"${{{found}}}", f"${{v{index}}}")
-                variables[f"v{index}"] = imported(get(found), gone, outputs, draft, spelling)
-            return {"Fn::Sub": [text, variables]} if variables else node
-        case _:
-            return node
-    if name not in gone:
-        return node
-    output = f"Out{name}{attribute}"
-    export = {"Fn::Sub": f"${{AWS::StackName}}:{output}"}
-    outputs[output] = {"Value": get(f"{name}.{attribute}" if attribute else name), "Export": {"Name": export}}
-    if spelling == "Fn::GetStackOutput":
-        return {spelling: {"StackName": f"{draft.unit.name}Data", "OutputName": output}}
-    return {spelling: f"{draft.unit.name}Data:{output}"}
-
-
-# More beside it
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
-    ],
-}
-CODE = {"ZipFile": "exports.handler = async () => {};"}
-
-
-def function(logical_id: str, role: str, **more: Any) -> Change:
-    own = {
-        "Runtime": "nodejs24.x",
-        "Handler": "index.handler",
-        "Code": CODE,
-        "Role": {"Fn::GetAtt": [role, "Arn"]},
-    }
-    return add(logical_id, "AWS::Lambda::Function", {**own, **more})
-
-
-def role(logical_id: str, *statements: Any) -> Change:
-    policy = {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": list(statements)}}
-    return add(
-        logical_id,
-        "AWS::IAM::Role",
-        {"AssumeRolePolicyDocument": TRUST, "Policies": [policy] if statements else []},
-    )
-
-
-def let(action: Any, resource: Any) -> Any:
-    return {"Effect": "Allow", "Action": action, "Resource": resource}
-
-
-def table(logical_id: str, **more: Any) -> Change:
-    key = {"AttributeName": "id", "KeyType": "HASH"}
-    own = {"KeySchema": [key], "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}]}
-    return add(logical_id, "AWS::DynamoDB::Table", {**own, **more})
-
-
-def mapping(logical_id: str, source: Any, target: str, **more: Any) -> Change:
-    own = {"EventSourceArn": source, "FunctionName": {"Ref": target}, "StartingPosition": "LATEST"}
-    return add(logical_id, "AWS::Lambda::EventSourceMapping", {**own, **more})
-
-
-STREAM = {"Fn::GetAtt": ["CartTable", "StreamArn"]}
-SECOND_PIPELINE = all_of(
-    table("CartTable", StreamSpecification={"StreamViewType": "KEYS_ONLY"}),
-    add("CartQueue", "AWS::SQS::Queue"),
-    add("CartBucket", "AWS::S3::Bucket"),
-    role(
-        "CartRole",
-        let(["dynamodb:DescribeStream", "dynamodb:GetRecords"], STREAM),
-        let("s3:PutObject", {"Fn::Sub": "${CartBucket.Arn}/*"}),
-        let("sqs:SendMessage", {"Fn::GetAtt": ["CartQueue", "Arn"]}),
-    ),
-    function("Cart", "CartRole", Environment={"Variables": {"BUCKET": {"Ref": "CartBucket"}}}),
-    mapping(
-        "CartMapping",
-        STREAM,
-        "Cart",
-        DestinationConfig={"OnFailure": {"Destination": {"Fn::GetAtt": ["CartQueue", "Arn"]}}},
-    ),
-    table("CartFailures"),
-    role(
-        "CartAuditRole",
-        let(["sqs:ReceiveMessage", "sqs:DeleteMessage"], {"Fn::GetAtt": ["CartQueue", "Arn"]}),
-        let("dynamodb:PutItem", {"Fn::GetAtt": ["CartFailures", "Arn"]}),
-    ),
-    function("CartAudit", "CartAuditRole", Environment={"Variables": {"TABLE": {"Ref": "CartFailures"}}}),
-    mapping("CartAuditMapping", {"Fn::GetAtt": ["CartQueue", "Arn"]}, "CartAudit"),
-)
-
-
-def as_another_stack(change: Change) -> Change:
-    """What a change adds stands in a stack of its own, before the others."""
-
-    def made(draft: Draft) -> None:
-        beside = Draft({"Resources": {}}, {}, draft.environment, draft.unit, draft.base)
-        change(beside)
-        protected = draft.unit.protected
-        draft.others.append(Unit(f"{draft.unit.name}Beside", beside.template, protected=protected))
-
-    return made
-
-
-UNRELATED = all_of(
-    add("Bucket2", "AWS::S3::Bucket"),
-    add("Queue2", "AWS::SQS::Queue"),
-    add("Topic2", "AWS::SNS::Topic"),
-    add("Logs2", "AWS::Logs::LogGroup"),
-    add("Key2", "AWS::KMS::Key", {"KeyPolicy": {"Statement": []}}),
-    table("Table2"),
-    table("Table3", StreamSpecification={"StreamViewType": "KEYS_ONLY"}),
-    role("Role2", let("*", "*")),
-    function("Function2", "Role2"),
-    add(
-        "Alarm2",
-        "AWS::CloudWatch::Alarm",
-        {
-            "Namespace": "AWS/Lambda",
-            "MetricName": "Errors",
-            "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function2"}}],
-            "Statistic": "Average",
-            "Period": 60,
-            "EvaluationPeriods": 3,
-            "Threshold": 1,
-            "ComparisonOperator": "GreaterThanThreshold",
-        },
-    ),
-    section("Outputs", Another={"Value": "a value"}),
-)
-
-
-BOTH_ROLES = ("processor_role", "audit_role")
-BOTH_TABLES = ("orders_table", "audit_table")
-MAPPED = ("stream_mapping", "processor", "audit_mapping", "audit_function")
 
 
 def has_thresholds(draft: Draft) -> bool:
@@ -786,7 +387,7 @@ def by_a_parameter(draft: Draft, function: str, bucket: str) -> Any:
     return {"Fn::GetAtt": ["Kept", "Value"]}
 
 
-EQUIVALENTS: Sequence[Equivalent] = [
+EQUIVALENTS: Sequence[Equivalent] = (
     Equivalent("every scalar a parameter's default", through_parameters),
     Equivalent("every scalar from a mapping", through_a_mapping),
     Equivalent("everything under a true condition", all_of(TRUE_CONDITION, throughout(under_a_condition))),
@@ -808,28 +409,6 @@ EQUIVALENTS: Sequence[Equivalent] = [
     Equivalent("lists for single values", throughout(listed)),
     Equivalent("everything in the opposite order", backwards),
     Equivalent("logical ids that say nothing", renamed),
-    Equivalent("actions in capitals", other_case, BOTH_ROLES),
-    Equivalent("inline policies", inline, BOTH_ROLES),
-    Equivalent("policies attached", attached("AWS::IAM::Policy"), BOTH_ROLES),
-    Equivalent("policies managed", attached("AWS::IAM::ManagedPolicy"), BOTH_ROLES),
-    Equivalent("policies of AWS::IAM::RolePolicy", attached("AWS::IAM::RolePolicy"), BOTH_ROLES),
-    Equivalent("managed policies by reference", managed_by_reference, BOTH_ROLES),
-    Equivalent("a statement for each action", one_by_one, BOTH_ROLES),
-    *(
-        Equivalent(f"functions by {form}", function_named(form), MAPPED)
-        for form in (
-            "arn",
-            "name",
-            "literal name",
-            "literal arn",
-            "partial arn",
-            "qualified",
-            "qualified name",
-        )
-    ),
-    Equivalent("functions by alias", through("AWS::Lambda::Alias"), MAPPED),
-    Equivalent("functions by version", through("AWS::Lambda::Version"), MAPPED),
-    Equivalent("global tables", global_tables, BOTH_TABLES),
     Equivalent("alarms as queries", alarms_as_queries),
     Equivalent("thresholds from above", thresholds_from_above, when=has_thresholds),
     Equivalent("keys by alias", key_aliases),
@@ -849,25 +428,21 @@ EQUIVALENTS: Sequence[Equivalent] = [
             ("Bool", "False"),
         )
     ),
-    Equivalent("log groups by name", literal_logs, (*BOTH_ROLES, *MAPPED)),
     Equivalent("a bound account", bound),
     Equivalent("an unbound account", unbound),
     Equivalent("two stacks, by exports", in_two_stacks("Fn::ImportValue"), when=stands_alone),
     Equivalent("two stacks, by outputs", in_two_stacks("Fn::GetStackOutput"), when=stands_alone),
-    Equivalent("a second pipeline beside it", SECOND_PIPELINE, MAPPED),
-    Equivalent("a second pipeline in another stack", as_another_stack(SECOND_PIPELINE), MAPPED),
-    Equivalent("unrelated resources", UNRELATED, MAPPED),
-    Equivalent("unrelated resources in another stack", as_another_stack(UNRELATED), MAPPED),
-    *(Equivalent(*each) for of_kind in NEIGHBOURS.values() for each in of_kind),
-]
+)
 
 
-def of_ground(ground: Ground) -> Iterator[tuple[Equivalent, dict[str, list[Unit]]]]:
+def of_ground(
+    ground: Ground, equivalents: Iterable[Equivalent] = EQUIVALENTS
+) -> Iterator[tuple[Equivalent, dict[str, list[Unit]]]]:
     """Every equivalent that an input has, with each environment's stacks. Nested stacks have none."""
     inputs = ground.inputs
     if any(stack.parent for assembly in inputs.values() for stack in assembly.stacks):
         return
-    for equivalent in EQUIVALENTS:
+    for equivalent in equivalents:
         drafts = {name: list(_drafts(ground, name, assembly)) for name, assembly in inputs.items()}
         units: dict[str, list[Unit]] = {}
         for name, of_environment in drafts.items():

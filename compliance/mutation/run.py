@@ -21,7 +21,7 @@ from compliance.mutation import (  # noqa: F401  effects and predicates register
     sources,
 )
 from compliance.mutation.draft import Unit
-from compliance.mutation.equivalents import of_ground
+from compliance.mutation.equivalents import EQUIVALENTS, Equivalent, of_ground
 from compliance.mutation.ground import Ground, Judged
 from compliance.template.host import processors
 
@@ -53,19 +53,19 @@ class Results(msgspec.Struct, frozen=True):
         return [(name, judged) for name, judged in self.equivalents if judged.killed]
 
 
-def all_mutants(ground: Ground, *, templates: bool = True) -> list[Mutant]:
-    """Every mutant of an input; without `templates`, of its handlers alone."""
+def all_mutants(ground: Ground, *, templates: bool = True, aims: Sequence[sources.Aim] = ()) -> list[Mutant]:
+    """Every mutant of an input; without `templates`, of its handlers alone. `aims` are of handlers."""
     found: list[Mutant] = []
     if templates:
         found += aimed.mutants(ground.met, ground.case)
         found += generic.mutants(ground.assembly)
     if ground.handlers:
-        found += sources.mutants(ground.functions, ground.met)
+        found += sources.mutants(ground.functions, ground.met, aims)
     return found
 
 
-def equivalents(ground: Ground) -> list[Equal]:
-    return [(equivalent.what, units) for equivalent, units in of_ground(ground)]
+def equivalents(ground: Ground, made: Iterable[Equivalent] = EQUIVALENTS) -> list[Equal]:
+    return [(equivalent.what, units) for equivalent, units in of_ground(ground, made)]
 
 
 def sample(mutants: Iterable[Mutant], one_in: int, seed: str = "") -> list[Mutant]:

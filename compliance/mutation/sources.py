@@ -1,7 +1,7 @@
 """Mutants of handlers: a dozen operators on the syntax tree of each file, for JavaScript and for Python.
 
-Most know nothing of requirements. Some are aimed at one by handlers.yaml: a record without its `recordId`
-breaks the requirement that wants it.
+Most know nothing of requirements. A file of aims says which of them break one: a record without its
+`recordId` breaks the requirement that wants it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import msgspec
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
-from compliance.document.requirements import OWN, load
 from compliance.handlers.runs import Ran
 from compliance.handlers.static_analysis import files
+from compliance.model import InputError
 from compliance.mutation import Mutant, Source
 from compliance.rules import Rule
 from compliance.template.source import converted, read_yaml
 
 MUTATED = "mutated"
-AIMED = Path(__file__).with_name("handlers.yaml")
 
 
 class Aim(msgspec.Struct, frozen=True):
@@ -50,9 +49,10 @@ class Change(msgspec.Struct, frozen=True):
     text: str
 
 
-def mutants(functions: Mapping[str, Ran], rules: Sequence[Rule]) -> Iterator[Mutant]:
-    """Every mutant of the handlers that were run, by the subject that each is."""
-    aims = _aims(rules)
+def mutants(functions: Mapping[str, Ran], rules: Sequence[Rule], aims: Sequence[Aim]) -> Iterator[Mutant]:
+    """Every mutant of the handlers that were run, by the subject that each is. Aims serve the rules given."""
+    judged = {rule.requirement.id for rule in rules}
+    aims = [aim for aim in aims if aim.breaks in judged]
     for subject, ran in functions.items():
         for file, text in files(ran.target.program):
             for change in changes(text, ran):
@@ -79,12 +79,12 @@ def _language(seen: Ran) -> str:
     return "JavaScript" if seen.target.program.runtime.startswith("nodejs") else "Python"
 
 
-def _aims(rules: Sequence[Rule]) -> list[Aim]:
-    """What breaks these rules, as far as they check what the order pipeline's requirements do."""
-    own = load(OWN).by_id
-    aims = converted(read_yaml(AIMED)[0], list[Aim])
-    checks = {rule.requirement.id: rule.requirement.check for rule in rules}
-    return [aim for aim in aims if checks.get(aim.breaks) == own[aim.breaks].check]
+def load(path: Path) -> list[Aim]:
+    """The aims of a file. Raises InputError naming the file and the field."""
+    try:
+        return converted(read_yaml(path)[0], list[Aim])
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 # JavaScript

@@ -1,8 +1,8 @@
 """Why mutants survive: classes, each with a reason. What no class explains is a hole in the rules.
 
-A document's classes stand in a YAML file; those of the order pipeline's are `survivors.yaml` here. A class
-is told by regular expressions on a mutant's type, place and operator, and on what it is about (`of`): a
-subject of the document, or a resource's logical id. An absent one is met by anything.
+A document's classes stand in a YAML file. A class is told by regular expressions on a mutant's type, place
+and operator, and on what it is about (`of`): a subject of the document, or a resource's logical id. An absent
+one is met by anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from compliance.model import InputError
 from compliance.mutation import Mutant
 from compliance.template.source import converted, read_yaml
 
-OWN = Path(__file__).with_name("survivors.yaml")
 Pattern = str | list[str]
 
 

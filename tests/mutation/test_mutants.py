@@ -29,8 +29,8 @@ from witness import (
 
 from compliance.model import InputError, Status
 from compliance.mutation import edited
-from compliance.mutation.equivalents import function, let, mapping, role
 from compliance.mutation.generic import LEFT_OPEN, OPEN, walk
+from tools.mutants.spellings import function, let, mapping, role
 
 EVERY = ("app", "typescript", "handwritten")
 FUNCTION = "AWS::Lambda::Function"

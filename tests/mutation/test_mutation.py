@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from compliance.model import InputError
 from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survivors
 from compliance.mutation.__main__ import main
 from compliance.mutation.ground import Ground, Judged
-from compliance.mutation.neighbours import NEIGHBOURS
 from compliance.mutation.sources import javascript, python
+from compliance.mutation.sources import load as load_aims
 from compliance.template.loading import load_assembly
+from tools.mutants import AIMS, ALL, SURVIVORS
+from tools.mutants.neighbours import NEIGHBOURS
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ONE_IN = 40
+
+all_mutants = partial(run.all_mutants, aims=load_aims(AIMS))
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +59,10 @@ def grounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ground]:
 def test_a_sample_of_all_mutants(language: str, grounds: dict[str, Ground]) -> None:
     """`make mutants` judges more, and all with `--all`."""
     ground = grounds[language]
-    mutants = run.sample(run.all_mutants(ground, templates=language == "nodejs"), ONE_IN)
+    mutants = run.sample(all_mutants(ground, templates=language == "nodejs"), ONE_IN)
     results = run.judge(ground, mutants, processes=1)
     assert [mutant.name for mutant, _ in results.missed] == []
-    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), ground.subjects)
+    _, holes = survivors.sort(results.alive, survivors.load(SURVIVORS), ground.subjects)
     assert [mutant.name for mutant in holes] == []
 
 
@@ -73,10 +78,10 @@ def test_a_handler_that_is_as_it_was_breaks_nothing(language: str, grounds: dict
 
 def test_every_class_of_survivors_explains_some(grounds: dict[str, Ground]) -> None:
     """Of a class about templates a mutant survives; of one about handlers, one is made."""
-    classes = survivors.load(survivors.OWN)
+    classes = survivors.load(SURVIVORS)
     found: dict[survivors.Class, bool] = {}
     for language, ground in grounds.items():
-        generic = [m for m in run.all_mutants(ground, templates=language == "nodejs") if not m.breaks]
+        generic = [m for m in all_mutants(ground, templates=language == "nodejs") if not m.breaks]
         by_class, _ = survivors.sort(generic, classes, ground.subjects)
         for each, mutants in by_class.items():
             found[each] = found.get(each, False) or any(
@@ -87,7 +92,7 @@ def test_every_class_of_survivors_explains_some(grounds: dict[str, Ground]) -> N
 
 def test_names_tell_mutants_apart_and_stay(grounds: dict[str, Ground]) -> None:
     ground = grounds["nodejs"]
-    mutants = [m for m in run.all_mutants(ground) if not m.source]
+    mutants = [m for m in all_mutants(ground) if not m.source]
     names = [mutant.name for mutant in mutants if not mutant.breaks]
     assert len(set(names)) == len(names) > 3_000
     assert run.sample(mutants, 50) == run.sample(list(mutants), 50)
@@ -95,7 +100,7 @@ def test_names_tell_mutants_apart_and_stay(grounds: dict[str, Ground]) -> None:
 
 def test_every_requirement_is_aimed_at(grounds: dict[str, Ground]) -> None:
     """All but the region and the stack's own protection, which no template states."""
-    aimed_at = [mutant.breaks for mutant in run.all_mutants(grounds["nodejs"])]
+    aimed_at = [mutant.breaks for mutant in all_mutants(grounds["nodejs"])]
     assert {rule.requirement.id for rule in RULES} - set(aimed_at) == {"ARC-09", "HRD-25"}
     several = [id_ for id_ in dict.fromkeys(aimed_at) if id_ and aimed_at.count(id_) > 1]
     assert len(several) >= 59
@@ -119,7 +124,7 @@ KINDS = {
 def test_ten_of_each_kind_that_looks_right_are_seen(kind: str, grounds: dict[str, Ground]) -> None:
     """By the requirement that they are aimed at; in `make mutants` all are judged."""
     ground = grounds["nodejs"]
-    of_kind = [m for m in run.all_mutants(ground) if m.breaks and re.search(KINDS[kind], m.name)]
+    of_kind = [m for m in all_mutants(ground) if m.breaks and re.search(KINDS[kind], m.name)]
     several = of_kind[:: max(1, len(of_kind) // 10)]
     assert len(of_kind) >= len(several) >= 10
     assert [m.name for m, _ in run.judge(ground, several, processes=1).missed] == []
@@ -127,7 +132,7 @@ def test_ten_of_each_kind_that_looks_right_are_seen(kind: str, grounds: dict[str
 
 def test_ten_neighbours_of_each_kind_are_at_hand(grounds: dict[str, Ground]) -> None:
     """`make mutants` judges all. Those of other attributes are the references in other words."""
-    made = [name for name, _ in run.equivalents(grounds["nodejs"])]
+    made = [name for name, _ in run.equivalents(grounds["nodejs"], ALL)]
     assert NEIGHBOURS.keys() == KINDS.keys() - {"another attribute"}
     for kind, neighbours in NEIGHBOURS.items():
         assert len({what for what, _, _ in neighbours} & set(made)) >= 10, kind
@@ -136,7 +141,7 @@ def test_ten_neighbours_of_each_kind_are_at_hand(grounds: dict[str, Ground]) -> 
 def test_what_a_rule_does_not_read_it_need_not_be_asked(grounds: dict[str, Ground]) -> None:
     """Asking every rule finds no mutant dead that asking a few found alive."""
     ground = grounds["nodejs"]
-    templates = [m for m in run.all_mutants(ground) if not m.source and not m.breaks]
+    templates = [m for m in all_mutants(ground) if not m.source and not m.breaks]
     alive = [m for m in run.sample(templates, 60) if not ground.judge(m).killed]
     everything = Ground(
         ground.document, ground.rules, ground.assembly, "dev", ground.others, AS_OF, handlers=False
@@ -151,9 +156,9 @@ def test_a_rule_that_is_missing_leaves_a_hole(grounds: dict[str, Ground]) -> Non
     rules = tuple(rule for rule in RULES if rule.requirement.id not in ("NAM-05", "SEC-06"))
     blind = Ground(ground.document, rules, ground.assembly, "dev", ground.others, AS_OF, handlers=False)
     table = ground.pipeline.one("audit_table").logical_id
-    mutants = [m for m in run.all_mutants(blind) if m.name == f"change {table}.TableName"]
+    mutants = [m for m in all_mutants(blind) if m.name == f"change {table}.TableName"]
     results = run.judge(blind, mutants, processes=1)
-    _, holes = survivors.sort(results.alive, survivors.load(survivors.OWN), blind.subjects)
+    _, holes = survivors.sort(results.alive, survivors.load(SURVIVORS), blind.subjects)
     assert holes == mutants != []
 
 
@@ -174,7 +179,7 @@ def ground_of(name: str) -> Ground:
 def test_every_aimed_mutant_of_other_stacks_is_seen(name: str) -> None:
     """By the requirement that it is aimed at, in others' stacks and by another document, too."""
     ground = ground_of(name)
-    aimed = [mutant for mutant in run.all_mutants(ground) if mutant.breaks]
+    aimed = [mutant for mutant in all_mutants(ground) if mutant.breaks]
     results = run.judge(ground, run.sample(aimed, 1 if name == "http_api" else 6), processes=1)
     assert len(aimed) > 50
     assert [mutant.name for mutant, _ in results.missed] == []

@@ -39,9 +39,9 @@ from witness import (
 
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Result, Status
-from compliance.mutation.neighbours import expiring
 from compliance.rules import Case, Rule, judging
 from compliance.rules.handlers import planned
+from tools.mutants.neighbours import expiring
 
 EVERY = ("app", "typescript", "handwritten")
 OPEN = ("HRD-18",)  # whatever lets others in

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from witness import Base, Draft, bases, differences, judge_assemblies, own_app, statuses
 
-from compliance.mutation.equivalents import EQUIVALENTS, Equivalent, in_functions, rewritten
+from compliance.mutation.equivalents import Equivalent
+from compliance.mutation.rewriting import in_functions, rewritten
 from compliance.template.loading import load_assembly
+from tools.mutants import ALL
 
 EVERY = ("app", "typescript", "handwritten")
 
@@ -27,7 +29,7 @@ def within_a_url(draft: Draft) -> None:
 
 
 def cases() -> Iterator[Any]:
-    for equivalent in (*EQUIVALENTS, Equivalent("a bucket within a URL", within_a_url)):
+    for equivalent in (*ALL, Equivalent("a bucket within a URL", within_a_url)):
         for base in EVERY:
             yield pytest.param(equivalent, base, id=f"{equivalent.what} [{base}]")
 
@@ -49,7 +51,7 @@ def test_equivalent(equivalent: Equivalent, name: str, by_name: dict[str, Base])
 
 
 def test_every_equivalent_is_made_somewhere() -> None:
-    assert all(equivalent.when(own_app().draft()) for equivalent in EQUIVALENTS)
+    assert all(equivalent.when(own_app().draft()) for equivalent in ALL)
 
 
 def test_a_nested_stack(tmp_path: Path) -> None:
