@@ -46,7 +46,6 @@ LONG_FILES = {
     "template/assembly.py": "assembly, stack and resource refer to one another",
     "facts/subjects.py": "what fills a subject is decided by all of its links together",
     "handlers/sandbox/python/boto.py": "what stands for boto3 in the sandbox is one module there",
-    "mutation/aimed.py": "a list of mutants: one function each",
 }
 # Longer functions. Click wants a parameter for each option of a command.
 LONG_FUNCTIONS = {

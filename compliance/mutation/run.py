@@ -12,13 +12,15 @@ from concurrent.futures.process import BrokenProcessPool
 import msgspec
 
 from compliance.model import CheckerError
-from compliance.mutation import (  # noqa: F401  effects and predicates register their aims
-    Mutant,
-    aimed,
+from compliance.mutation import Mutant, aimed, generic, sources
+from compliance.mutation.aimed import (  # noqa: F401  each registers its aims
+    alarms,
     effects,
-    generic,
+    names,
+    permissions,
     predicates,
-    sources,
+    properties,
+    wiring,
 )
 from compliance.mutation.draft import Unit
 from compliance.mutation.equivalents import EQUIVALENTS, Equivalent, of_ground

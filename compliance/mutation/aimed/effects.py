@@ -122,11 +122,15 @@ def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
     yield from _wrong(mapping, "DestinationConfig.OnFailure.Destination", dlq)
     if check.consumer:
         other = "arn:aws:lambda:us-east-1:123456789012:function:another"
-        reads = {"EventSourceArn": _arn(dlq), "FunctionName": other}
+        reads = {"EventSourceArn": arn_to(dlq), "FunctionName": other}
         yield Aim(
             "another function reads it", dlq, add(dlq, "Another", "AWS::Lambda::EventSourceMapping", reads)
         )
-        piped = {"Source": _arn(dlq), "Target": other, "RoleArn": "arn:aws:iam::123456789012:role/another"}
+        piped = {
+            "Source": arn_to(dlq),
+            "Target": other,
+            "RoleArn": "arn:aws:iam::123456789012:role/another",
+        }
         yield Aim("a pipe reads it", dlq, add(dlq, "Another", "AWS::Pipes::Pipe", piped))
 
 
@@ -351,7 +355,7 @@ def _unreached(subscription: Resource, case: Case) -> Iterator[Aim]:
     stack = subscription.stack
     for protocol, type_ in (("sqs", QUEUE), ("lambda", FUNCTION)):
         end = next((r for r in case.assembly.resources(type_) if r.stack is stack), None)
-        for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", _arn(end))) if end else ():
+        for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", arn_to(end))) if end else ():
             told = put(subscription, "Endpoint", reference)
             yield Aim(
                 f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *told)
@@ -515,15 +519,26 @@ def no_time(check: LawCheck, case: Case) -> Iterator[Aim]:
 @aims(Names)
 def names(check: Names, case: Case) -> Iterator[Aim]:
     function = next(r for r in case.wiring.members if r.type == FUNCTION)
-    of_function = {"Id": "t", "Arn": _arn(function)}
-    alone = {"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": _arn(function)}}
+    of_function = {"Id": "t", "Arn": arn_to(function)}
+    alone = {
+        "Statement": {
+            "Effect": "Allow",
+            "Action": "lambda:InvokeFunction",
+            "Resource": arn_to(function),
+        }
+    }
     named = {"Fn::Sub": f"${{{function.logical_id}}}"}
     rate = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
     calls = {"Policies": [{"PolicyName": "p", "PolicyDocument": alone}]}
     more: list[tuple[str, Resource, str, dict[str, Any]]] = [
         ("a parameter", function, "AWS::SSM::Parameter", {"Type": "String", "Value": named}),
         ("a rule", function, "AWS::Events::Rule", {"Targets": [of_function]}),
-        ("a schedule", function, "AWS::Scheduler::Schedule", {**rate, "Target": {"Arn": _arn(function)}}),
+        (
+            "a schedule",
+            function,
+            "AWS::Scheduler::Schedule",
+            {**rate, "Target": {"Arn": arn_to(function)}},
+        ),
         ("a dashboard", function, "AWS::CloudWatch::Dashboard", {"DashboardBody": named}),
         (
             "a query",
@@ -532,7 +547,7 @@ def names(check: Names, case: Case) -> Iterator[Aim]:
             {"QueryString": "limit 1", "LogGroupNames": [named]},
         ),
         ("a state machine", function, "AWS::StepFunctions::StateMachine", {"DefinitionString": named}),
-        ("a pipe", function, "AWS::Pipes::Pipe", {"Source": "x", "Target": _arn(function)}),
+        ("a pipe", function, "AWS::Pipes::Pipe", {"Source": "x", "Target": arn_to(function)}),
         ("a group", function, "AWS::IAM::Group", calls),
         ("a user", function, "AWS::IAM::User", calls),
     ]
@@ -545,5 +560,5 @@ def names(check: Names, case: Case) -> Iterator[Aim]:
         yield Aim(f"{what} of another name", beside, wrong)
 
 
-def _arn(resource: Resource) -> dict[str, Any]:
+def arn_to(resource: Resource) -> dict[str, Any]:
     return {"Fn::GetAtt": [resource.logical_id, "Arn"]}
