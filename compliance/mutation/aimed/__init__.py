@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from compliance.facts.references import wanted
 from compliance.facts.wiring import TOPIC
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
 from compliance.rules import Case, Parts, Rule
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
-from compliance.template.physical_names import elsewhere
+from compliance.template.physical_names import FORMS, elsewhere
+from compliance.template.schemas import gives
 
 OTHER_ARN = "arn:aws:sqs:us-east-1:999999999999:another"
 
@@ -164,3 +166,19 @@ def arn_to(resource: Resource, name: str | None = None) -> dict[str, Any]:
 def statements_at(document: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for index, statement in enumerate(document["Statement"]):
         yield f"{path}.{index}", statement
+
+
+def others(resource: Resource, type_: str, path: str) -> Iterator[tuple[str, Any]]:
+    """What of a resource a property does not want: a word, and the reference."""
+    forms = wanted(type_, path)
+    for attribute in (None, *FORMS[resource.type].attributes):
+        kind = gives(resource.type, attribute)
+        if kind and kind.form not in forms:
+            own: Any = {"Ref": resource.logical_id}
+            yield kind.form, own if attribute is None else {"Fn::GetAtt": [resource.logical_id, attribute]}
+
+
+def by_another_attribute(holder: Resource, path: str, resource: Resource | None) -> Iterator[Aim]:
+    if resource and resource.stack is holder.stack:
+        for word, reference in others(resource, holder.type, path):
+            yield Aim(f"{path} by {word} {reference}", holder, put(holder, path, reference))

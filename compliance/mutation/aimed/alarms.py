@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from compliance.facts.alarms import metrics_of
 from compliance.facts.references import key_of
-from compliance.facts.wiring import TOPIC
+from compliance.facts.wiring import FUNCTION, QUEUE, TOPIC
 from compliance.mutation.aimed import (
     OTHER_ARN,
     Aim,
     aims,
+    arn_to,
+    by_another_attribute,
     drop,
     never,
     open_,
+    others,
     put,
     reference_to,
     remove,
     statements_at,
 )
 from compliance.rules import Case
-from compliance.rules.alarms import Alarm, Coverage, MetricsExist, watching
+from compliance.rules.alarms import Alarm, Coverage, MetricsExist, set_off, watching
 from compliance.rules.notifications import Tells
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
+from compliance.template.intrinsics import to_list, to_number
+from compliance.template.physical_names import FORMS
+from compliance.template.schemas import gives
 
 # Alarms
 
@@ -160,3 +167,96 @@ def _closed(policy: Resource, name_: str) -> Iterator[Aim]:
             yield Aim("from any account", policy, drop(policy, f"{path}.Condition"))
             wrong = {"StringEquals": {"aws:SourceAccount": "999999999999"}}
             yield Aim("from another account", policy, put(policy, f"{path}.Condition", wrong))
+
+
+# Alarms that look right
+
+
+@aims(Coverage)
+def coverage_by_effect(check: Coverage, case: Case) -> Iterator[Aim]:
+    for watch in check.alarms:
+        target = case.subject(watch.of)
+        for metric in set_off(case, target, watch.metric):
+            own = metric.resource
+            if metric.path != "MetricName":
+                continue
+            for form in ("Ref", *FORMS[target.type].attributes) if target.type in FORMS else ():
+                value = (
+                    {"Ref": target.logical_id} if form == "Ref" else {"Fn::GetAtt": [target.logical_id, form]}
+                )
+                kind = gives(target.type, None if form == "Ref" else form)
+                if target.stack is own.stack and kind and kind.form != "name":
+                    yield Aim(f"{watch.metric} by {form}", own, put(own, "Dimensions.0.Value", value))
+            for unit in ("Percent", "Bits"):
+                yield Aim(f"in {unit}", own, put(own, "Unit", unit))
+            periods = own.get("EvaluationPeriods")
+            yield Aim("more datapoints than periods", own, put(own, "DatapointsToAlarm", int(periods) + 1))
+            yield Aim("how often it was measured", own, put(own, "Statistic", "SampleCount"))
+            yield Aim("always", own, put(own, "Threshold", 0))
+            yield Aim("no whole period", own, put(own, "Period", 45))
+            yield Aim("no periods", own, put(own, "EvaluationPeriods", 0))
+            if watch.metric != "ApproximateAgeOfOldestMessage":
+                yield Aim("the least", own, put(own, "Statistic", "Minimum"))
+            if watch.at is not None:
+                yield Aim("not at once", own, put(own, "Threshold", 10 * watch.at))
+                yield Aim("not for long", own, put(own, "EvaluationPeriods", 12))
+            queries = _ratio(own)
+            theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
+            gone = [
+                e
+                for p in ("MetricName", "Namespace", "Dimensions", "Statistic", "Period")
+                for e in drop(own, p)
+            ]
+            yield Aim("by a ratio", own, (*gone, *put(own, "Metrics", queries)))
+            yield Aim("of another account", own, (*gone, *put(own, "Metrics", theirs)))
+
+
+def _ratio(alarm: Resource) -> list[dict[str, Any]]:
+    own = alarm.raw["Properties"]
+    metric = {key: own[key] for key in ("Namespace", "MetricName", "Dimensions")}
+    first = {"Id": "m1", "ReturnData": False, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}
+    other = {"Metric": {**metric, "MetricName": "Other"}, "Period": 300, "Stat": "Sum"}
+    second = {"Id": "m2", "ReturnData": False, "MetricStat": other}
+    return [first, second, {"Id": "e1", "Expression": "m1 / m2"}]
+
+
+@aims(Tells)
+def tells_by_effect(check: Tells, case: Case) -> Iterator[Aim]:
+    topics: dict[Resource, None] = {}
+    for own in case.subjects():
+        topics_told = [t for a in to_list(own.get("AlarmActions")) if (t := case.wiring.identify(a, TOPIC))]
+        topics.update(dict.fromkeys(topics_told))
+        for topic in topics_told[:1]:
+            for word, reference in others(topic, own.type, "AlarmActions"):
+                yield Aim(f"told by {word} {reference}", own, put(own, "AlarmActions", [reference]))
+    for topic in topics:
+        for subscription in case.assembly.resources("AWS::SNS::Subscription"):
+            if case.wiring.identify(subscription.get("TopicArn"), TOPIC) is topic:
+                yield from by_another_attribute(subscription, "TopicArn", topic)
+                for policy in ({"severity": ["high"]}, {"NewStateValue": ["ALARM"]}):
+                    edits = put(subscription, "FilterPolicy", policy)
+                    yield Aim(f"a filter for {policy}", subscription, edits)
+                by_body = put(subscription, "FilterPolicyScope", "MessageBody")
+                never = put(subscription, "FilterPolicy", {"NewStateValue": ["OK"]})
+                yield Aim("a filter for good news", subscription, (*by_body, *never))
+                yield from _unreached(subscription, case)
+        key = key_of(case.assembly, topic.get("KmsMasterKeyId"))
+        if key:
+            yield Aim("a key that is off", key, put(key, "Enabled", False))
+            yield Aim("a key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
+            yield Aim("an asymmetric key", key, put(key, "KeySpec", "RSA_2048"))
+
+
+def _unreached(subscription: Resource, case: Case) -> Iterator[Aim]:
+    """Endpoints where SNS reaches nobody: of the wrong kind, or that do not let it in."""
+    stack = subscription.stack
+    for protocol, type_ in (("sqs", QUEUE), ("lambda", FUNCTION)):
+        end = next((r for r in case.assembly.resources(type_) if r.stack is stack), None)
+        for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", arn_to(end))) if end else ():
+            told = put(subscription, "Endpoint", reference)
+            yield Aim(
+                f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *told)
+            )
+    for protocol, text in (("email", "operations"), ("https", "http://example.org/"), ("sqs", "operations")):
+        told = put(subscription, "Endpoint", text)
+        yield Aim(f"{protocol} to {text}", subscription, (*put(subscription, "Protocol", protocol), *told))

@@ -12,26 +12,23 @@ from typing import Any
 
 from compliance.facts.authorization import POLICIES_OF
 from compliance.facts.keys import key_values
-from compliance.facts.references import KEY, arn_of, key_of, wanted
+from compliance.facts.references import KEY, arn_of, key_of
 from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.mutation import Edit
-from compliance.mutation.aimed import Aim, add, aims, drop, put
+from compliance.mutation.aimed import Aim, add, aims, arn_to, by_another_attribute, drop, others, put
 from compliance.rules import Case
-from compliance.rules.alarms import Coverage, set_off
 from compliance.rules.environments import Retained
 from compliance.rules.exposure import Confined
 from compliance.rules.handlers.law import LawCheck
 from compliance.rules.least_privilege import LeastPrivilege
 from compliance.rules.naming import Names
-from compliance.rules.notifications import Tells
 from compliance.rules.policies import TlsOnly
 from compliance.rules.runnable import Runnable
 from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import to_list, to_number
-from compliance.template.physical_names import FORMS, name_of
-from compliance.template.schemas import gives
+from compliance.template.intrinsics import to_list
+from compliance.template.physical_names import name_of
 
 ANOTHER = "arn:aws:iam::999999999999:root"
 EVERYBODY = {"Principal": "*"}
@@ -82,22 +79,6 @@ FILTERS: Mapping[str, Any] = {
 }
 
 
-def others(resource: Resource, type_: str, path: str) -> Iterator[tuple[str, Any]]:
-    """What of a resource a property does not want: a word, and the reference."""
-    forms = wanted(type_, path)
-    for attribute in (None, *FORMS[resource.type].attributes):
-        kind = gives(resource.type, attribute)
-        if kind and kind.form not in forms:
-            own: Any = {"Ref": resource.logical_id}
-            yield kind.form, own if attribute is None else {"Fn::GetAtt": [resource.logical_id, attribute]}
-
-
-def _wrong(holder: Resource, path: str, resource: Resource | None) -> Iterator[Aim]:
-    if resource and resource.stack is holder.stack:
-        for word, reference in others(resource, holder.type, path):
-            yield Aim(f"{path} by {word} {reference}", holder, put(holder, path, reference))
-
-
 # The right resource by the wrong attribute; filters
 
 
@@ -105,7 +86,7 @@ def _wrong(holder: Resource, path: str, resource: Resource | None) -> Iterator[A
 def wire(check: Wire, case: Case) -> Iterator[Aim]:
     [mapping] = case.subjects()
     source = case.subject(check.source)
-    yield from _wrong(mapping, "EventSourceArn", source)
+    yield from by_another_attribute(mapping, "EventSourceArn", source)
     for what, pattern in FILTERS.items():
         filters = {"Filters": [{"Pattern": json.dumps(pattern)}]}
         yield Aim(f"a filter for {what}", mapping, put(mapping, "FilterCriteria", filters))
@@ -119,7 +100,7 @@ def wire(check: Wire, case: Case) -> Iterator[Aim]:
 @aims(FailureTarget)
 def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
     mapping, dlq = case.subject("stream_mapping"), case.subject("dlq")
-    yield from _wrong(mapping, "DestinationConfig.OnFailure.Destination", dlq)
+    yield from by_another_attribute(mapping, "DestinationConfig.OnFailure.Destination", dlq)
     if check.consumer:
         other = "arn:aws:lambda:us-east-1:123456789012:function:another"
         reads = {"EventSourceArn": arn_to(dlq), "FunctionName": other}
@@ -137,7 +118,7 @@ def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
 @aims(OwnRole)
 def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
     for function in case.subjects():
-        yield from _wrong(function, "Role", case.wiring.role_of(function))
+        yield from by_another_attribute(function, "Role", case.wiring.role_of(function))
 
 
 @aims(Redrive)
@@ -146,7 +127,7 @@ def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
     path = "RedrivePolicy.deadLetterTargetArn"
     second = case.wiring.identify(queue.get(path), QUEUE)
     assert second
-    yield from _wrong(queue, path, second)
+    yield from by_another_attribute(queue, path, second)
     for seconds in (60, 3600, 345_600):
         kept = put(second, "MessageRetentionPeriod", seconds)
         yield Aim(f"a second queue that keeps messages {seconds} s", second, kept)
@@ -269,100 +250,6 @@ def _data_keys(case: Case) -> list[Resource]:
     """The customer keys of the bucket."""
     values = [value for _, value in key_values(case.subject("bucket"))]
     return [key for value in values if (key := key_of(case.assembly, value))]
-
-
-# Alarms
-
-
-@aims(Coverage)
-def coverage(check: Coverage, case: Case) -> Iterator[Aim]:
-    for watch in check.alarms:
-        target = case.subject(watch.of)
-        for metric in set_off(case, target, watch.metric):
-            own = metric.resource
-            if metric.path != "MetricName":
-                continue
-            for form in ("Ref", *FORMS[target.type].attributes) if target.type in FORMS else ():
-                value = (
-                    {"Ref": target.logical_id} if form == "Ref" else {"Fn::GetAtt": [target.logical_id, form]}
-                )
-                kind = gives(target.type, None if form == "Ref" else form)
-                if target.stack is own.stack and kind and kind.form != "name":
-                    yield Aim(f"{watch.metric} by {form}", own, put(own, "Dimensions.0.Value", value))
-            for unit in ("Percent", "Bits"):
-                yield Aim(f"in {unit}", own, put(own, "Unit", unit))
-            periods = own.get("EvaluationPeriods")
-            yield Aim("more datapoints than periods", own, put(own, "DatapointsToAlarm", int(periods) + 1))
-            yield Aim("how often it was measured", own, put(own, "Statistic", "SampleCount"))
-            yield Aim("always", own, put(own, "Threshold", 0))
-            yield Aim("no whole period", own, put(own, "Period", 45))
-            yield Aim("no periods", own, put(own, "EvaluationPeriods", 0))
-            if watch.metric != "ApproximateAgeOfOldestMessage":
-                yield Aim("the least", own, put(own, "Statistic", "Minimum"))
-            if watch.at is not None:
-                late = (watch.within or 0) // int(to_number(metric.period) or 60) + 2
-                yield Aim("not at once", own, put(own, "Threshold", 10 * watch.at))
-                yield Aim("not for long", own, put(own, "EvaluationPeriods", late))
-            queries = _ratio(own)
-            theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
-            gone = [
-                e
-                for p in ("MetricName", "Namespace", "Dimensions", "Statistic", "Period")
-                for e in drop(own, p)
-            ]
-            yield Aim("by a ratio", own, (*gone, *put(own, "Metrics", queries)))
-            yield Aim("of another account", own, (*gone, *put(own, "Metrics", theirs)))
-
-
-def _ratio(alarm: Resource) -> list[dict[str, Any]]:
-    own = alarm.raw["Properties"]
-    metric = {key: own[key] for key in ("Namespace", "MetricName", "Dimensions")}
-    first = {"Id": "m1", "ReturnData": False, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}
-    other = {"Metric": {**metric, "MetricName": "Other"}, "Period": 300, "Stat": "Sum"}
-    second = {"Id": "m2", "ReturnData": False, "MetricStat": other}
-    return [first, second, {"Id": "e1", "Expression": "m1 / m2"}]
-
-
-@aims(Tells)
-def tells(check: Tells, case: Case) -> Iterator[Aim]:
-    topics: dict[Resource, None] = {}
-    for own in case.subjects():
-        topics_told = [t for a in to_list(own.get("AlarmActions")) if (t := case.wiring.identify(a, TOPIC))]
-        topics.update(dict.fromkeys(topics_told))
-        for topic in topics_told[:1]:
-            for word, reference in others(topic, own.type, "AlarmActions"):
-                yield Aim(f"told by {word} {reference}", own, put(own, "AlarmActions", [reference]))
-    for topic in topics:
-        for subscription in case.assembly.resources("AWS::SNS::Subscription"):
-            if case.wiring.identify(subscription.get("TopicArn"), TOPIC) is topic:
-                yield from _wrong(subscription, "TopicArn", topic)
-                for policy in ({"severity": ["high"]}, {"NewStateValue": ["ALARM"]}):
-                    edits = put(subscription, "FilterPolicy", policy)
-                    yield Aim(f"a filter for {policy}", subscription, edits)
-                by_body = put(subscription, "FilterPolicyScope", "MessageBody")
-                never = put(subscription, "FilterPolicy", {"NewStateValue": ["OK"]})
-                yield Aim("a filter for good news", subscription, (*by_body, *never))
-                yield from _unreached(subscription, case)
-        key = key_of(case.assembly, topic.get("KmsMasterKeyId"))
-        if key:
-            yield Aim("a key that is off", key, put(key, "Enabled", False))
-            yield Aim("a key for signatures", key, put(key, "KeyUsage", "SIGN_VERIFY"))
-            yield Aim("an asymmetric key", key, put(key, "KeySpec", "RSA_2048"))
-
-
-def _unreached(subscription: Resource, case: Case) -> Iterator[Aim]:
-    """Endpoints where SNS reaches nobody: of the wrong kind, or that do not let it in."""
-    stack = subscription.stack
-    for protocol, type_ in (("sqs", QUEUE), ("lambda", FUNCTION)):
-        end = next((r for r in case.assembly.resources(type_) if r.stack is stack), None)
-        for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", arn_to(end))) if end else ():
-            told = put(subscription, "Endpoint", reference)
-            yield Aim(
-                f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *told)
-            )
-    for protocol, text in (("email", "operations"), ("https", "http://example.org/"), ("sqs", "operations")):
-        told = put(subscription, "Endpoint", text)
-        yield Aim(f"{protocol} to {text}", subscription, (*put(subscription, "Protocol", protocol), *told))
 
 
 # What empties, opens, turns off, or bears a wrong name
@@ -558,7 +445,3 @@ def names(check: Names, case: Case) -> Iterator[Aim]:
     for what, beside, type_, properties in more:
         wrong = add(beside, "More", type_, {name_of(type_): "something", **properties})
         yield Aim(f"{what} of another name", beside, wrong)
-
-
-def arn_to(resource: Resource) -> dict[str, Any]:
-    return {"Fn::GetAtt": [resource.logical_id, "Arn"]}
