@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compliance.mutation import inputs, run
+from tools.mutants import ALL
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 STACKS = {
@@ -90,7 +91,7 @@ def test_other_spellings_of_a_stack_stay_quiet(name: str) -> None:
             handlers=False,
             stack=stack,
         )
-        equals = run.equivalents(ground)
+        equals = run.equivalents(ground, ALL)
         judged = run.judge(ground, [], equals, processes=1)
     alarmed = {what: result.broken or result.refused for what, result in judged.alarmed}
     assert len(equals) > 30
