@@ -28,7 +28,6 @@ from compliance.rules.alarms import Alarm, Coverage, MetricsExist, set_off, watc
 from compliance.rules.notifications import Tells
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
-from compliance.template.intrinsics import to_list, to_number
 from compliance.template.physical_names import FORMS
 from compliance.template.schemas import gives
 
