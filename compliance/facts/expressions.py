@@ -17,7 +17,7 @@ from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.functions import FACTS, FUNCTIONS
 from compliance.facts.objects import Read, World
 from compliance.facts.records import fields_of
-from compliance.facts.wiring import Unfilled, Wiring
+from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
@@ -279,6 +279,7 @@ class Outcome(msgspec.Struct, frozen=True):
     why: str | None = None
     undecided: bool = False
     lacks: str | None = None  # the subject that nothing fills
+    loose: bool = False  # see `Loose`
 
     @property
     def failed(self) -> bool:
@@ -334,7 +335,8 @@ class Bound:
             return Outcome(value, _distinct(self.world.trace))
         except Undecided as error:
             lacks = error.name if isinstance(error, Lacking) else None
-            return Outcome(None, _distinct(self.world.trace), error.why, True, lacks)
+            loose = isinstance(error, Loose)
+            return Outcome(None, _distinct(self.world.trace), error.why, True, lacks, loose)
         except cel.Failed as error:
             return Outcome(None, _distinct(self.world.trace), str(error))
         finally:

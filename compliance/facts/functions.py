@@ -20,6 +20,7 @@ from compliance.facts.json_text import parsed
 from compliance.facts.objects import Absent, Node, Scalar, Thing, World
 from compliance.facts.records import Record
 from compliance.facts.references import denoted, denotes, key_of, leaves, region_of
+from compliance.facts.wiring import Loose
 from compliance.model import Undecided
 from compliance.template.addresses import Range, range_of, within
 from compliance.template.assembly import Assembly, Resource
@@ -134,7 +135,8 @@ def _refers(value: Any, target: Any) -> bool:
         settled = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
         why = why or (None if settled else why_unknown(leaf))
     if why:
-        raise Undecided(why)
+        whole = isinstance(value, Thing) or (isinstance(value, Node) and isinstance(value.value, dict))
+        raise (Loose if whole else Undecided)(why)
     return False
 
 

@@ -42,10 +42,12 @@ from compliance.facts.expressions import (
 )
 from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
 from compliance.facts.references import KEY, denotes, leaves
-from compliance.facts.wiring import FUNCTION, Unfilled, Wiring, spoken
+from compliance.facts.truth import Truth
+from compliance.facts.wiring import FUNCTION, Loose, Unfilled, Wiring, spoken
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource, names_of
-from compliance.template.intrinsics import Ref, Value, why_unknown
+from compliance.template.intrinsics import Ref, Unknown, Value, why_unknown
+from compliance.template.paths import values
 from compliance.template.physical_names import name_of
 from compliance.template.properties import Test, Undecided, meets
 
@@ -54,6 +56,8 @@ from compliance.template.properties import Test, Undecided, meets
 AWS_TYPES = ("AWS::", "Alexa::")
 TYPE = re.compile(rf"[A-Za-z0-9*]+(::[A-Za-z0-9@_*-]+)+|\*|{'|'.join(elements.KINDS)}")
 Patterns = Mapping[str, Callable[[str], object]]
+Points = Mapping[str, Mapping[Resource, int]]
+Named = Mapping[str, AbstractSet[Resource]]
 MOST_SHOWN = 6  # logical ids in a message
 NAME = "[a-z][a-z0-9_]*"
 MEMBERS = {"members": "every resource that fills a subject, and what depends on it"}
@@ -379,18 +383,32 @@ class Declared(Wiring):
             return None
 
     def fillers(self) -> Iterator[Resource]:
+        for name in self._filling:
+            try:
+                yield from self.all(name)
+            except Unfilled:
+                continue
+
+    @property
+    def _filling(self) -> Iterator[str]:
+        """The subjects whose fillers are members."""
         for name, subject in self._subjects.items():
             if not subject.apart and "members" not in listed(subject.among):
-                try:
-                    yield from self.all(name)
-                except Unfilled:
-                    continue
+                yield name
 
     def _members(self, needs: Names | None) -> tuple[Resource, ...]:
-        """What belongs to the subjects. Where one that it needs is not there, not all of it can be found."""
+        """What belongs to the subjects.
+
+        Where one that it needs is not there, or another is not decided, not all of it can be found.
+        """
         single = [name for name, s in self._subjects.items() if not s.many and not s.optional]
-        for name in single if needs is None else listed(needs):
-            self.all(name)
+        needed = single if needs is None else listed(needs)
+        for name in dict.fromkeys((*needed, *self._filling)):
+            try:
+                self.all(name)
+            except Unfilled as error:
+                if error.doubt or name in needed:
+                    raise
         return self.members
 
     def _find(self, name: str) -> tuple[Resource, ...]:
@@ -400,20 +418,33 @@ class Declared(Wiring):
         if name in self._together:
             return self._read(name)
         fitting, doubts = self._candidates(name, subject)
-        if doubts and (subject.many or not fitting):
-            raise Unfilled(f"{spoken(name)}: could be {'; or '.join(doubts)}", doubt=True)
-        if not fitting and not (subject.optional and subject.many):
+        if not fitting and not doubts and not (subject.optional and subject.many):
             raise Unfilled(f"{spoken(name)}: nothing is {subject.about} ({self._sought(subject)})")
+        if not subject.many:
+            return (self._single(name, fitting, doubts),)
+        if doubts:
+            sure = dict.fromkeys(fitting) if fitting or subject.optional else None
+            raise Unfilled(_could_be(name, doubts), doubt=True, among=sure and {**sure, **doubts})
         open_ = [resource.doubt for resource in fitting if resource.doubt]
         if open_ and len(open_) == len(fitting) and not subject.optional:
             raise Unfilled(f"{spoken(name)}: {'; '.join(open_[:3])}", doubt=True)
-        if subject.many:
-            return tuple(fitting)
-        if len(fitting) > 1:
-            fitting = [r for r in fitting if self._has_name(name, r)] or fitting
-        if len(fitting) > 1:
-            raise Unfilled(f"{spoken(name)}: several could be {subject.about}: {_ids(fitting)}")
         return tuple(fitting)
+
+    def _single(self, name: str, fitting: Sequence[Resource], doubts: Mapping[Resource, str]) -> Resource:
+        """The one that a subject is, of those that fit and those that may."""
+        subject = self._subjects[name]
+        open_ = {r: r.doubt for r in fitting if r.doubt} | dict(doubts)
+        found = [*fitting, *doubts]
+        if len(found) > 1:
+            called = {r: self._has_name(name, r) for r in found}
+            found = [r for r in found if called[r] is not False] or found
+            open_ |= {r: has.why for r, has in called.items() if isinstance(has, Unknown)}
+        sure = [r for r in found if r not in open_]
+        if len(sure) > 1:
+            raise Unfilled(f"{spoken(name)}: several could be {subject.about}: {_ids(found)}")
+        if len(found) == 1 and (sure or (subject.optional and found[0] not in doubts)):
+            return found[0]
+        raise Unfilled(_could_be(name, {r: open_.get(r) for r in found}), doubt=True)
 
     # Subjects that are found together
 
@@ -428,37 +459,63 @@ class Declared(Wiring):
     def _read(self, name: str) -> tuple[Resource, ...]:
         group, about = self._together[name], self._subjects[name].about
         try:
-            found = [r for r in self._readings(group)[name] if r is not None]
+            found, possible = (reading[name] for reading in self._readings(group))
         except TooMany:
             raise Unfilled(f"{spoken(name)}: the wiring can be read in too many ways to tell") from None
-        if len(found) > 1:
-            more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-            raise Unfilled(f"{spoken(name)}: several could be {about}: {_ids(found[:MOST_SHOWN])}{more}")
-        if not found:
+        if set(found) != set(possible):
+            whys = {r: self._why_open(name, r) for r in possible if r is not None}
+            raise Unfilled(_could_be(name, whys), doubt=True)
+        fitting = [r for r in found if r is not None]
+        if len(fitting) > 1:
+            more = f" and {len(fitting) - MOST_SHOWN} more" if len(fitting) > MOST_SHOWN else ""
+            raise Unfilled(f"{spoken(name)}: several could be {about}: {_ids(fitting[:MOST_SHOWN])}{more}")
+        if not fitting:
             raise Unfilled(f"{spoken(name)}: nothing is {about} ({self._sought(self._subjects[name])})")
-        return tuple(found)
+        return tuple(fitting)
 
-    def _readings(self, group: tuple[str, ...]) -> Mapping[str, Sequence[Resource | None]]:
+    def _readings(self, group: tuple[str, ...]) -> Sequence[Mapping[str, Sequence[Resource | None]]]:
+        """The best readings: by what is certain, and as if what is not decided spoke for each resource."""
         if group not in self._best:
-            fitting = {name: self._candidates(name, self._subjects[name])[0] for name in group}
-            single = {name: {r: self._alone(name, r) for r in fitting[name]} for name in group}
-            self._best[group] = Readings(single, self._pairs(group, fitting), self._has_name).best()
+            sure, most = self._weights(group, most=False), self._weights(group, most=True)
+            found = [self._best_by(*sure)]
+            self._best[group] = [*found, found[0] if most == sure else self._best_by(*most)]
         return self._best[group]
 
     @cached_property
-    def _best(self) -> dict[tuple[str, ...], Mapping[str, Sequence[Resource | None]]]:
+    def _best(self) -> dict[tuple[str, ...], Sequence[Mapping[str, Sequence[Resource | None]]]]:
         return {}
 
-    def _alone(self, name: str, resource: Resource) -> int:
+    def _best_by(self, single: Points, names: Named) -> Mapping[str, Sequence[Resource | None]]:
+        pairs = self._pairs(tuple(single), single)
+        return Readings(single, pairs, lambda name, resource: resource in names[name]).best()
+
+    def _weights(self, group: tuple[str, ...], *, most: bool) -> tuple[Points, Named]:
+        """By subject, how much speaks for each resource alone, and which have the name that is wanted."""
+        points: dict[str, dict[Resource, int]] = {}
+        names: dict[str, frozenset[Resource]] = {}
+        for name in group:
+            sure, doubts = self._candidates(name, self._subjects[name])
+            fitting = [*sure, *(doubts if most else ())]
+            points[name] = {r: self._alone(name, r, most=most) for r in fitting}
+            called = {r: self._has_name(name, r) for r in fitting}
+            names[name] = frozenset(r for r in fitting if called[r] is True or (most and called[r]))
+        return points, names
+
+    def _alone(self, name: str, resource: Resource, *, most: bool) -> int:
         """How much speaks for a resource whatever else there is."""
-        return sum(
-            clue.counts
-            for index, clue in enumerate(self._subjects[name].links)
-            if clue.that and self.bound.outcome(self._clues[name, index], resource).value is True
-        )
+        clues = {index: clue for index, clue in enumerate(self._subjects[name].links) if clue.that}
+        found = {index: self.bound.outcome(self._clues[name, index], resource) for index in clues}
+        held = (index for index, that in found.items() if that.value is True or (most and that.undecided))
+        return sum(clues[index].counts for index in held)
+
+    def _why_open(self, name: str, resource: Resource) -> str | None:
+        """Why it is not decided whether something speaks for a resource."""
+        has = self._has_name(name, resource)
+        named = has.why if isinstance(has, Unknown) else None
+        return self._candidates(name, self._subjects[name])[1].get(resource) or named
 
     def _pairs(
-        self, group: Iterable[str], fitting: Mapping[str, Sequence[Resource]]
+        self, group: Iterable[str], fitting: Mapping[str, Iterable[Resource]]
     ) -> Mapping[tuple[str, str], Mapping[Resource, Mapping[Resource, int]]]:
         """How much the links of two subjects say for each pair of resources."""
         found: dict[tuple[str, str], dict[Resource, dict[Resource, int]]] = {}
@@ -476,12 +533,13 @@ class Declared(Wiring):
                         weights[b] = weights.get(b, 0) + clue.counts
         return found
 
-    def _candidates(self, name: str, subject: Subject) -> tuple[list[Resource], list[str]]:
-        """The resources that fit for certain, and what is to be said of those that may."""
+    def _candidates(self, name: str, subject: Subject) -> tuple[list[Resource], dict[Resource, str]]:
+        """The resources that fit for certain, and those that may, with what that depends on."""
         others = {link.subject: self._linked(name, link) for _, link in subject.selectors()}
         if not (others or subject.where):
-            return list(self._pool(subject)), []
-        fitting, doubts = [], []
+            return list(self._pool(subject)), {}
+        fitting: list[Resource] = []
+        doubts: dict[Resource, Undecided] = {}
         possible = self._possible(subject, others)
         pool = self._pool(subject)
         if possible:
@@ -492,8 +550,10 @@ class Declared(Wiring):
                 if self._fits(name, subject, resource, others):
                     fitting.append(resource)
             except Undecided as error:
-                doubts.append(f"{resource.logical_id} ({error.why})")
-        return fitting, doubts
+                doubts[resource] = error
+        enough = fitting and not subject.many
+        kept = {r: e.why for r, e in doubts.items() if not (enough and isinstance(e, Loose))}
+        return fitting, kept
 
     def _pool(self, subject: Subject) -> Iterable[Resource]:
         """Every resource of a subject's types, or those of them that fill the subjects which it is among."""
@@ -579,7 +639,7 @@ class Declared(Wiring):
                 if not holds():
                     return False
             except Undecided as error:
-                doubt = doubt or error
+                doubt = error if isinstance(error, Loose) else doubt or error
         if doubt:
             raise doubt
         return True
@@ -601,35 +661,51 @@ class Declared(Wiring):
         """Whether a `where` holds; where it has no value, for want of what it reads, it does not."""
         found = self.bound.outcome(expression, resource)
         if found.undecided:
-            raise Undecided(found.why or "")
+            raise (Loose if found.loose else Undecided)(found.why or "")
         return found.value is True
 
     def _refers(self, holders: Iterable[Resource], path: str, targets: tuple[Resource, ...]) -> bool:
         """Whether any of the holders refers to any of the targets. Raises Undecided where it may."""
-        why = None
+        doubt: Undecided | None = None
         for holder in holders:
-            for value in leaves(holder.properties, path):
-                if any(denotes(self.assembly, value, target) for target in targets):
-                    return True
-                why = why or why_unknown(value)
-        if why:
-            raise Undecided(why)
+            for place in values(holder.properties, path) if path else (holder.properties,):
+                kind = Loose if isinstance(place, dict) else Undecided
+                for value in leaves(place):
+                    if any(denotes(self.assembly, value, target) for target in targets):
+                        return True
+                    if why := why_unknown(value):
+                        doubt = doubt if type(doubt) is Undecided else kind(why)
+        if doubt:
+            raise doubt
         return False
 
-    def _has_name(self, name: str, resource: Resource) -> bool:
+    def _has_name(self, name: str, resource: Resource) -> Truth:
+        """Whether it is called what the document calls a subject."""
         pattern = self._names.get(name)
         if pattern is None:
             return False
         if resource not in self._called:
-            self._called[resource] = self.assembly.text(resource.get(name_of(resource.type)))
-        text = self._called[resource]
-        return text is not None and pattern(text) is not None
+            value = resource.get(name_of(resource.type))
+            text = self.assembly.text(value)
+            why = None if text is not None else why_unknown(value)
+            self._called[resource] = Unknown(why) if why else text
+        found = self._called[resource]
+        if isinstance(found, Unknown):
+            return found
+        return found is not None and pattern(found) is not None
 
     @cached_property
-    def _called(self) -> dict[Resource, str | None]:
+    def _called(self) -> dict[Resource, str | Unknown | None]:
         """What resources are called, as it is asked for."""
         return {}
 
 
 def _ids(resources: Iterable[Resource]) -> str:
     return " and ".join(names_of(resources))
+
+
+def _could_be(name: str, doubts: Mapping[Resource, str | None]) -> str:
+    """What is said of a subject that is not decided; of each resource, what that depends on."""
+    names = names_of(doubts)
+    found = (f"{id_} ({why})" if why else id_ for id_, why in zip(names, doubts.values(), strict=True))
+    return f"{spoken(name)}: could be {'; or '.join(found)}"

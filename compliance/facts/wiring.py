@@ -13,6 +13,7 @@ import msgspec
 
 from compliance.facts.iam import attached_policies
 from compliance.facts.references import ANY, Forms, denoted
+from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Value, refs_in, to_list
 from compliance.template.paths import values
@@ -29,12 +30,22 @@ T = TypeVar("T")
 class Unfilled(Exception):
     """A subject that no resource fills, or that several could: says which, and for want of what.
 
-    `doubt` where only the deployment decides.
+    `doubt` where only the deployment decides. `among` is a group as far as it is known: by each resource, why
+    it may be none of it.
     """
 
-    def __init__(self, why: str, *, doubt: bool = False) -> None:
+    def __init__(
+        self, why: str, *, doubt: bool = False, among: Mapping[Resource, str | None] | None = None
+    ) -> None:
         super().__init__(why)
-        self.doubt = doubt
+        self.doubt, self.among = doubt, among
+
+
+class Loose(Undecided):
+    """Whether an object, such as a function's variables, refers to a resource depends on one of its values.
+
+    Many an object holds such a value. Where it refers to another resource for certain, that one is meant.
+    """
 
 
 class EventSourceMapping(msgspec.Struct, frozen=True):

@@ -253,17 +253,21 @@ def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool], label: str) -> Verdict:
-    found: list[Resource] = []
+    found: dict[Resource, str | None] = {}  # by each, why it may be none of the subject
     for name in predicate.check.subjects:
         try:
-            found += [resource for resource in bound.all(name) if within(resource)]
+            found |= {resource: None for resource in bound.all(name) if within(resource)}
         except Unfilled as error:
+            if error.among is not None:
+                may = {r: why and str(error) for r, why in error.among.items() if within(r)}
+                found |= {r: why for r, why in may.items() if why is None or r not in found}
+                continue
             if error.doubt or name not in predicate.lacks:
                 raise Undecided(str(error)) from None
             tied = "several could be" in str(error)
             hint = "; `where` would tell them apart, `many: true` takes them all" if tied else ""
             return Verdict.of([Evidence(f"{error}{hint}", predicate.wanted)])
-    cases = [_Judged(predicate, bound, resource) for resource in dict.fromkeys(found)]
+    cases = [_Judged(predicate, bound, resource, why) for resource, why in found.items()]
     cases = [judged for judged in cases if judged.concerned is not False]
     if predicate.check.each is not None:
         return _each(predicate, cases, label)
@@ -273,8 +277,8 @@ def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool]
 class _Judged:
     """What a predicate came to for one resource."""
 
-    def __init__(self, predicate: Compiled, bound: Bound, resource: Resource) -> None:
-        self.resource = resource
+    def __init__(self, predicate: Compiled, bound: Bound, resource: Resource, apart: str | None) -> None:
+        self.resource, self.apart = resource, apart
         self.when = bound.outcome(predicate.when, resource) if predicate.when else Outcome(True, ())
         # Where the condition fails for want of something, it does not hold.
         self.concerned = None if self.when.undecided else self.when.value is True
@@ -286,8 +290,8 @@ class _Judged:
 
     @property
     def doubt(self) -> str | None:
-        """Why it may not be concerned at all: a condition leaves open whether it is there, or applies."""
-        return self.resource.doubt or (self.when.why if self.concerned is None else None)
+        """Why it may not be concerned at all: it may be none of the subject, not be there, or not apply."""
+        return self.apart or self.resource.doubt or (self.when.why if self.concerned is None else None)
 
     def evidence(self, wanted: str) -> Evidence:
         """What was read, the resource's own values first."""
