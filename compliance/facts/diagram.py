@@ -30,8 +30,9 @@ from compliance.template.cdk_made import made_by_cdk
 from compliance.template.intrinsics import Ref, refs_in, to_list
 from compliance.template.paths import values
 
-APIS = ("AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi")
-CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method")
+DASHBOARD = "AWS::CloudWatch::Dashboard"
+APIS = ("AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi", "AWS::AppSync::GraphQLApi")
+CONNECTS_API = ("AWS::ApiGatewayV2::Integration", "AWS::ApiGateway::Method", "AWS::AppSync::DataSource")
 # What a network is made of, and what belongs to a database, a cluster or a service.
 PARTS_OF_OTHERS = tuple(
     f"AWS::{type_}"
@@ -55,6 +56,8 @@ PARTS_OF_OTHERS = tuple(
         ),
         *("ElasticLoadBalancingV2::ListenerRule", "ElasticLoadBalancingV2::ListenerCertificate"),
         *("ApiGateway::Stage", "ApiGatewayV2::Stage", "ApiGatewayV2::Route", "ApiGateway::Account"),
+        *("EFS::MountTarget", "EFS::AccessPoint", "Cognito::UserPoolClient", "Cognito::UserPoolDomain"),
+        *("AppSync::GraphQLSchema", "AppSync::ApiKey", "AppSync::Resolver", "AppSync::FunctionConfiguration"),
         *("CloudFront::OriginAccessControl", "CloudFront::CloudFrontOriginAccessIdentity"),
     )
 )
@@ -62,7 +65,7 @@ PARTS_OF_OTHERS = tuple(
 ANNEXES = frozenset(
     {
         *(type_ for type_ in DEPENDS_ON if type_ != ALARM),
-        *PARTS_OF_OTHERS,
+        *(*PARTS_OF_OTHERS, *CONNECTS_API),
         *(ROLE, MAPPING, "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::ApiGateway::Deployment"),
         *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
     }
@@ -254,7 +257,7 @@ class _Drawing:
     def _referring(self) -> Iterator[Found]:
         """What names another in its properties, where nothing else is known of the two."""
         for tail in self.ends:
-            if tail.type != ALARM:
+            if tail.type not in (ALARM, DASHBOARD):  # a dashboard names all that it shows
                 yield from ((tail, head, USES, ()) for head in self._ends_of(refs_in(tail.properties)))
 
     def _ends_of(self, refs: Iterable[Ref]) -> Iterator[Resource]:

@@ -26,12 +26,16 @@ from compliance.reports.picture import Arrow, Box, draw, kind
 from compliance.reports.sarif import own_version
 from compliance.reports.source import Excerpt, Sources
 from compliance.reports.text import (
+    Row,
+    by_rule,
+    cdk_made,
     changes,
     days_left,
     known,
     link,
     neutral,
     open_findings,
+    other_rules,
     resource,
     rows_of,
     scores,
@@ -47,6 +51,7 @@ WORDS = {"fail": "failed", "unsure": "not assessed", "pass": "met", "none": "not
 STATES = {Status.FAIL: "fail", Status.NOT_ASSESSED: "unsure", Status.PASS: "pass"}
 WORST = ("fail", "unsure", "pass", "none")
 FEWEST_CELLS, MOST_CELLS = 24, 200  # that the width of a bar is for
+WIDEST = 1700  # of a picture that is made as small as the page; a wider one is scrolled
 FIRST = 4  # pieces of evidence of a requirement that are shown at once
 
 
@@ -133,6 +138,7 @@ class _Page:
     """What the template asks for."""
 
     first = FIRST
+    widest_picture = WIDEST
 
     def __init__(self, card: Scorecard, sources: Sources) -> None:
         self.card, self.sources = card, sources
@@ -239,8 +245,42 @@ class _Page:
 
     # Findings
 
+    def found(self, status: str, *, made_by_cdk: bool = False) -> int:
+        """How many findings have one fate; each counts, as in every report."""
+        return sum(
+            f.status == status and (not made_by_cdk or bool(f.made_by_cdk)) for f in self.card.findings
+        )
+
+    def by_rule(self, *, made_by_cdk: bool = False) -> list[list[Row]]:
+        return by_rule(self.card, made_by_cdk=made_by_cdk)
+
+    @property
+    def cdk_made(self) -> str:
+        return cdk_made(
+            finding for group in self.by_rule(made_by_cdk=True) for row in group for finding in row
+        )
+
+    @property
+    def findings_first(self) -> bool:
+        """Whether open findings are all that is wrong."""
+        return bool(self.found("open")) and not self.unmet
+
+    def resources(self, group: Sequence[Row]) -> int:
+        return len({resource(row) for row in group})
+
+    def others(self, group: Sequence[Row]) -> str:
+        return other_rules(group)
+
     def rows(self, status: str, requirement: str | None = None) -> list[Any]:
         return rows_of(self.card, FindingStatus(status), requirement)
+
+    def alike(self, status: str) -> list[list[Row]]:
+        """The findings with one fate; those that differ in nothing but the resource stand together."""
+        groups: dict[object, list[Row]] = defaultdict(list)
+        for row in self.rows(status):
+            rules = tuple((finding.scanner, finding.rule) for finding in row)
+            groups[rules, row[0].reason, row[0].expires, row[0].requirement].append(row)
+        return list(groups.values())
 
     def resource(self, row: Any) -> str:
         return resource(row)

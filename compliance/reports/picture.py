@@ -1,21 +1,31 @@
-"""The layout of a diagram: boxes in columns along the arrows, alarms below the resource that they watch."""
+"""The layout of a diagram: boxes in columns along the arrows, alarms below the resource that they watch.
+
+A layered drawing. An arrow that leads back is turned round for the layout; one that passes a column has a
+lane between its boxes. Each column is sorted so that few arrows cross. Every arrow has a place of its own at
+a box's side, and every label one where no other label stands.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from compliance.model import Diagram, Edge, Node
 
-WIDTH, HEIGHT, CHIP = 148, 58, 22
-GAP_X, GAP_Y, MARGIN = 86, 34, 12
-LABEL = 20  # the height of an arrow's label above it
-MOST = 60  # boxes; a larger picture shows nothing
-TITLE, KIND = 15, 21  # letters that a box holds, of two sizes
+WIDTH, HEIGHT, CHIP = 160, 58, 22
+GAP_X, GAP_Y, MARGIN = 56, 30, 12
+LANE = 16  # what an arrow takes that passes a column, and a label's height
+LETTER = 6.6  # of a label
+MOST, MOST_ARROWS = 60, 150  # a larger picture shows nothing
+TITLE, KIND = 10.8, 14.4  # how wide a text may be in a box, of two sizes, in widths of its letter M
+SWEEPS = 8
 ALARM = "AWS::CloudWatch::Alarm"
+USES = "uses"  # says so little that the picture draws it dotted, and without a label
 KINDS: Mapping[str, str] = {
     "AWS::DynamoDB::Table": "DynamoDB table",
     "AWS::DynamoDB::GlobalTable": "DynamoDB table",
@@ -27,9 +37,10 @@ KINDS: Mapping[str, str] = {
     "AWS::ElasticLoadBalancingV2::LoadBalancer": "load balancer",
     "AWS::ElasticLoadBalancingV2::Listener": "listener",
     "AWS::ElasticLoadBalancingV2::TargetGroup": "target group",
-    "AWS::ApiGatewayV2::Api": "HTTP API",
+    "AWS::ApiGatewayV2::Api": "API Gateway API",
     "AWS::ApiGateway::RestApi": "REST API",
 }
+Key = str | tuple[int, int]  # a box, or the lane of an arrow (its number) in a column
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -45,6 +56,8 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Arrow(msgspec.Struct, frozen=True):
+    """A path, and where the middle of its label stands."""
+
     path: str
     x: int
     y: int
@@ -57,8 +70,8 @@ class Picture(msgspec.Struct, frozen=True):
     height: int
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
-    left_out: int
-    top: int = 0  # what leads back above the first row needs room
+    left_out: int  # resources
+    arrows_left_out: int
 
 
 def kind(type_: str) -> str:
@@ -69,25 +82,23 @@ def kind(type_: str) -> str:
 def draw(diagram: Diagram) -> Picture:
     ends = {node.id: node for node in diagram.nodes if node.end}
     alarms = _alarms(diagram, ends)
-    notified = {e.head for e in diagram.edges if e.tail in alarms} - set(alarms)
-    edges = [e for e in diagram.edges if not {e.tail, e.head} & (alarms.keys() | notified)]
-    touched = {id_ for e in edges for id_ in (e.tail, e.head)}
-    rest = [id_ for id_ in ends if id_ not in touched and id_ not in alarms]
-    chosen = set([*(id_ for id_ in ends if id_ in touched), *rest][:MOST])
-    edges = [e for e in edges if e.tail in chosen and e.head in chosen]
-    places = _columns([id_ for id_ in touched_in_order(ends, touched) if id_ in chosen], edges)
-    below = 1 + max((row for _, row in places.values()), default=-1)
-    wide = max(4, 1 + max((column for column, _ in places.values()), default=0))
-    loose = [id_ for id_ in rest if id_ in chosen]
-    last = [*(["alarms"] if notified else []), *sorted(notified & set(loose), key=loose.index)]
-    last += [id_ for id_ in loose if id_ not in last]
-    for index, id_ in enumerate(last):
-        places[id_] = (index % wide, below + index // wide)
-    return _picture(diagram, ends, alarms, places, edges, len(ends) - len(alarms) - len(chosen))
-
-
-def touched_in_order(ends: Mapping[str, Node], touched: set[str]) -> list[str]:
-    return [id_ for id_ in ends if id_ in touched]
+    groups, telling = _groups(diagram, ends)
+    hidden = {*alarms, *(node.id for nodes in groups.values() for node in nodes)}
+    edges = [e for e in diagram.edges if not {e.tail, e.head} & hidden and {e.tail, e.head} <= ends.keys()]
+    shown = [*(id_ for id_ in ends if id_ not in hidden), *groups]
+    touched = {id_ for e in (*edges, *telling) for id_ in (e.tail, e.head)}
+    chosen = sorted(shown, key=lambda id_: id_ not in touched)[:MOST]
+    edges = [e for e in (*edges, *telling) if e.tail != e.head and {e.tail, e.head} <= {*chosen}]
+    watching: dict[str, list[Node]] = defaultdict(list)
+    for alarm, watched in alarms.items():
+        watching[watched].append(ends[alarm])
+    left_out = sum(id_ in ends for id_ in shown) - sum(id_ in ends for id_ in chosen)
+    drawn = sorted(edges, key=lambda e: e.label == USES)[:MOST_ARROWS]
+    layout = _Layout(chosen, drawn, set(watching))
+    boxes = [box for id_ in chosen for box in _boxes(id_, layout, ends, groups, watching[id_])]
+    return Picture(
+        layout.width, layout.height, tuple(boxes), tuple(layout.arrows()), left_out, len(edges) - len(drawn)
+    )
 
 
 def _alarms(diagram: Diagram, ends: Mapping[str, Node]) -> dict[str, str]:
@@ -99,28 +110,251 @@ def _alarms(diagram: Diagram, ends: Mapping[str, Node]) -> dict[str, str]:
     }
 
 
-def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, tuple[int, int]]:
-    """A column and a row for each: right of whatever points to it, beside what it is connected with."""
+def _groups(diagram: Diagram, ends: Mapping[str, Node]) -> tuple[dict[str, list[Node]], list[Edge]]:
+    """The alarms that tell one resource, as one box, and the arrow from it."""
+    groups: dict[str, list[Node]] = defaultdict(list)
+    for edge in diagram.edges:
+        tail, head = ends.get(edge.tail), ends.get(edge.head)
+        if tail and head and tail.type == ALARM != head.type:
+            groups[edge.head].append(tail)
+    named = {f"alarms of {head}": nodes for head, nodes in groups.items()}
+    return named, [Edge(id_, head, "tell") for id_, head in zip(named, groups, strict=True)]
+
+
+def _boxes(
+    id_: str,
+    layout: _Layout,
+    ends: Mapping[str, Node],
+    groups: Mapping[str, Sequence[Node]],
+    watching: Sequence[Node],
+) -> Iterator[Box]:
+    """A resource's box, and its alarms' below it; or the box of a group of alarms."""
+    x, y = layout.x[layout.column[id_]], layout.y[id_]
+    nodes = tuple(groups.get(id_) or (ends[id_],))
+    title = nodes[0].label if len(nodes) == 1 else _count(nodes)
+    kind_ = kind(nodes[0].type) if id_ in ends else "CloudWatch alarm" + "s" * (len(nodes) > 1)
+    yield Box(x, y, HEIGHT, short(title, TITLE), short(kind_, KIND), nodes)
+    if watching:
+        yield Box(x, y + HEIGHT, CHIP, _count(watching), "", tuple(watching))
+
+
+def _count(alarms: Sequence[Node]) -> str:
+    return f"{len(alarms)} alarm{'s' * (len(alarms) != 1)}"
+
+
+def short(text: str, room: float) -> str:
+    """As much of a text as fits into a width, which is counted in widths of a capital M."""
+    used = [0.0]
+    for letter in text:
+        used.append(used[-1] + _width(letter))
+    if used[-1] <= room:
+        return text
+    return text[: max(n for n, width in enumerate(used) if width <= room - _width("…") or not n)] + "…"
+
+
+def _width(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.2
+    if letter in "fijlrtI.,:;'|!()[]- /":
+        return 0.42
+    return 1.0 if letter in "mwMW@%…" else 0.8 if letter.isupper() else 0.68
+
+
+class _Layout:
+    """Where boxes and arrows stand: `column` and `y` of each box, `x` of each column."""
+
+    def __init__(self, ids: Sequence[str], edges: Sequence[Edge], taller: set[str]) -> None:
+        self.edges, self._taller = edges, taller
+        touched = {id_ for edge in edges for id_ in (edge.tail, edge.head)}
+        joined = [id_ for id_ in ids if id_ in touched]
+        self.column = _columns(joined, edges)
+        self._ways = [self._way(number, edge) for number, edge in enumerate(edges)]
+        self._left, self._right = self._neighbours()
+        self.x = self._columns_x()
+        layers = self._sorted(joined)
+        self.y: dict[Key, int] = dict.fromkeys((key for layer in layers for key in layer), 0)
+        for _ in range(SWEEPS):
+            self._place(layers, self._left)
+            self._place(layers[::-1], self._right)
+        least = min(self.y.values(), default=MARGIN) - MARGIN
+        self.y = {key: y - least for key, y in self.y.items()}
+        self._add_loose([id_ for id_ in ids if id_ not in touched])
+        self.width = max((self.x[c] + WIDTH for c in self.column.values()), default=0) + MARGIN
+        self.height = max((y + self._height(key) for key, y in self.y.items()), default=0) + MARGIN
+
+    def _way(self, number: int, edge: Edge) -> list[Key]:
+        """What an arrow passes from left to right: a box, a lane in each column between, a box."""
+        first, last = sorted((edge.tail, edge.head), key=lambda id_: self.column[id_])
+        between = range(self.column[first] + 1, self.column[last])
+        return [first, *((number, column) for column in between), last]
+
+    def _neighbours(self) -> tuple[dict[Key, list[Key]], dict[Key, list[Key]]]:
+        left: dict[Key, list[Key]] = defaultdict(list)
+        right: dict[Key, list[Key]] = defaultdict(list)
+        for way in self._ways:
+            for one, other in pairwise(way):
+                right[one].append(other)
+                left[other].append(one)
+        return left, right
+
+    def _columns_x(self) -> list[int]:
+        """Each column's left side; before it, room for the widest label of an arrow that ends there."""
+        room: dict[int, float] = defaultdict(float)
+        for edge, way in zip(self.edges, self._ways, strict=True):
+            wide = 0 if edge.label == USES else (len(edge.label) + 5) * LETTER
+            room[self._column(way[-1])] = max(room[self._column(way[-1])], wide)
+        x = [MARGIN]
+        for column in range(1, 1 + max(4, *self.column.values(), 0)):
+            x.append(x[-1] + WIDTH + max(GAP_X, round(room[column]) + 16))
+        return x
+
+    def _column(self, key: Key) -> int:
+        return self.column[key] if isinstance(key, str) else key[1]
+
+    def _sorted(self, joined: Sequence[str]) -> list[list[Key]]:
+        """The columns, each from top to bottom, with as few arrows that cross as a few sweeps find."""
+        layers: list[list[Key]] = [[] for _ in range(1 + max(self.column.values(), default=-1))]
+        for key in (*joined, *(key for way in self._ways for key in way[1:-1])):
+            layers[self._column(key)].append(key)
+        best, fewest = layers, self._crossings(layers)
+        for sweep in range(SWEEPS):
+            order = list(range(len(layers)))[:: -1 if sweep % 2 else 1]
+            near = self._right if sweep % 2 else self._left
+            layers = [*layers]
+            for number in order:
+                rank = {key: n for layer in layers for n, key in enumerate(layer)}
+                layers[number] = sorted(layers[number], key=_mean_of(rank, near))
+            if (crossings := self._crossings(layers)) < fewest:
+                best, fewest = layers, crossings
+        return best
+
+    def _crossings(self, layers: Sequence[Sequence[Key]]) -> int:
+        rank = {key: n for layer in layers for n, key in enumerate(layer)}
+        count = 0
+        for layer in layers:
+            seen: list[int] = []
+            for _, head in sorted((rank[tail], rank[head]) for tail in layer for head in self._right[tail]):
+                count += len(seen) - bisect_right(seen, head)
+                insort(seen, head)
+        return count
+
+    def _height(self, key: Key) -> int:
+        return LANE if isinstance(key, tuple) else HEIGHT + CHIP * (key in self._taller)
+
+    def _middle(self, key: Key) -> int:
+        return self.y[key] + (LANE if isinstance(key, tuple) else HEIGHT) // 2
+
+    def _place(self, layers: Sequence[Sequence[Key]], near: Mapping[Key, Sequence[Key]]) -> None:
+        """Each as high as what it is joined with, as near as the others of its column leave room.
+
+        What would overlap becomes a block, which stands as high as its parts want on average.
+        """
+        for layer in layers:
+            below, blocks = 0, list[tuple[float, list[tuple[Key, int]]]]()
+            for key in layer:
+                others = [self._middle(other) for other in near[key] if other in self.y]
+                half = self._middle(key) - self.y[key]
+                wanted = sum(others) / len(others) - half if others else self.y[key]
+                top, keys = wanted - below, [(key, below)]
+                while blocks and blocks[-1][0] > top:
+                    before, above = blocks.pop()
+                    top = (before * len(above) + top * len(keys)) / (len(above) + len(keys))
+                    keys = above + keys
+                blocks.append((top, keys))
+                below += self._height(key) + (0 if isinstance(key, tuple) else GAP_Y)
+            self.y |= {key: round(top) + offset for top, keys in blocks for key, offset in keys}
+
+    def _add_loose(self, loose: Sequence[str]) -> None:
+        """What is joined with nothing, in rows below."""
+        below = max((y + self._height(key) + GAP_Y for key, y in self.y.items()), default=MARGIN)
+        wide = 5
+        for index, id_ in enumerate(loose):
+            self.column[id_] = index % wide
+            self.y[id_] = below + index // wide * (HEIGHT + CHIP + GAP_Y)
+
+    def arrows(self) -> Iterator[Arrow]:
+        labels: list[tuple[int, int]] = []
+        ports = self._ports()
+        for number, (edge, way) in enumerate(zip(self.edges, self._ways, strict=True)):
+            turned = edge.head == way[0]
+            points = [self._points(number, key, ports) for key in way]
+            line = [point for pair in points for point in pair][1:-1]
+            label = "" if edge.label == USES else edge.label
+            x, y = _free_place(line[-2:], labels) if label else line[-1]
+            if label:
+                labels.append((x, y))
+            yield Arrow(_path(line[::-1] if turned else line), x, y, label, edge)
+
+    def _points(
+        self, number: int, key: Key, ports: Mapping[tuple[int, Key], tuple[int, int]]
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where an arrow comes to a box or a lane, and where it leaves it."""
+        x = self.x[self._column(key)]
+        if isinstance(key, tuple):
+            return (x, self._middle(key)), (x + WIDTH, self._middle(key))
+        left, right = ports[number, key]
+        return (x, left), (x + WIDTH, right)
+
+    def _ports(self) -> dict[tuple[int, Key], tuple[int, int]]:
+        """At which heights each arrow touches a box's sides: ordered by where it comes from or goes to."""
+        sides: dict[tuple[Key, bool], list[tuple[int, int]]] = defaultdict(list)
+        for number, way in enumerate(self._ways):
+            sides[way[0], True].append((self._middle(way[1]), number))
+            sides[way[-1], False].append((self._middle(way[-2]), number))
+        ports: dict[tuple[int, Key], tuple[int, int]] = {}
+        for (key, _), touching in sides.items():
+            for place, (_, number) in enumerate(sorted(touching), 1):
+                height = self.y[key] + HEIGHT * place // (len(touching) + 1)
+                ports[number, key] = height, height
+        return ports
+
+
+def _mean_of(rank: Mapping[Key, int], near: Mapping[Key, Sequence[Key]]) -> Callable[[Key], float]:
+    def mean(key: Key) -> float:
+        others = [rank[other] for other in near[key]]
+        return sum(others) / len(others) if others else rank[key]
+
+    return mean
+
+
+def _path(points: Sequence[tuple[int, int]]) -> str:
+    """A curve over the gaps between columns, straight through the lanes; its end leaves room for the head."""
+    *_, before, (x, y) = points
+    points = [*points[:-1], (x - 4 if before[0] < x else x + 4, y)]
+    path = f"M{points[0][0]} {points[0][1]}"
+    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
+        middle = (x + to_x) // 2
+        path += f" H{to_x}" if number % 2 else f" C{middle} {y} {middle} {to_y} {to_x} {to_y}"
+    return path
+
+
+def _free_place(line: Sequence[tuple[int, int]], labels: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """A place on an arrow's last curve, or else beside it, that is as far as need be from other labels."""
+    (x, y), (to_x, to_y) = line
+    middle = (x + to_x) // 2
+    others = [label_y for label_x, label_y in labels if abs(label_x - middle) < WIDTH]
+    on_curve = [round(y + (to_y - y) * (3 * t * t - 2 * t**3)) for t in (0.5, 0.62, 0.38, 0.74, 0.26, 0.86)]
+    beside = [(y + to_y) // 2 + side * step * LANE for step in range(1, 9) for side in (1, -1)]
+    free = (p for p in (*on_curve, *beside) if all(abs(p - other) >= LANE for other in others))
+    return middle, next((p for p in free if p >= LANE), on_curve[0])
+
+
+def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
+    """A column for each: right of whatever points to it."""
     heads: dict[str, list[str]] = defaultdict(list)
-    tails: dict[str, list[str]] = defaultdict(list)
+    pointed = set()
     for edge in _without_circles(ids, edges):
         heads[edge.tail].append(edge.head)
-        tails[edge.head].append(edge.tail)
+        pointed.add(edge.head)
     column = dict.fromkeys(ids, 0)
     for _ in ids:
         for id_ in ids:
             for head in heads[id_]:
                 column[head] = max(column[head], column[id_] + 1)
-    for id_ in ids:  # what nothing points to stands beside what it points to, so that no arrow crosses a box
-        if heads[id_] and not tails[id_]:
+    for id_ in ids:  # what nothing points to stands beside what it points to
+        if heads[id_] and id_ not in pointed:
             column[id_] = min(column[head] for head in heads[id_]) - 1
-    places: dict[str, tuple[int, int]] = {}
-    for number in sorted(set(column.values())):
-        own = [id_ for id_ in ids if column[id_] == number]
-        own.sort(key=lambda id_: min((places[tail][1] for tail in tails[id_]), default=0))
-        own.sort(key=lambda id_: not heads[id_])  # the way on stays straight, what ends stands below
-        places |= {id_: (number, row) for row, id_ in enumerate(own)}
-    return places
+    return column
 
 
 def _without_circles(ids: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
@@ -145,70 +379,3 @@ def _without_circles(ids: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
         if id_ not in done:
             visit(id_, ())
     return kept
-
-
-def _picture(
-    diagram: Diagram,
-    ends: Mapping[str, Node],
-    alarms: Mapping[str, str],
-    places: Mapping[str, tuple[int, int]],
-    edges: Sequence[Edge],
-    left_out: int,
-) -> Picture:
-    boxes: dict[str, Box] = {}
-    chips: list[Box] = []
-    for id_, (column, row) in places.items():
-        x = MARGIN + column * (WIDTH + GAP_X)
-        y = MARGIN + row * (HEIGHT + CHIP + GAP_Y)
-        if id_ == "alarms":
-            nodes = tuple(ends[alarm] for alarm in alarms)
-            boxes[id_] = Box(x, y, HEIGHT, _count(nodes), "all of the picture", nodes)
-            continue
-        node = ends[id_]
-        boxes[id_] = Box(x, y, HEIGHT, short(node.label, TITLE), short(kind(node.type), KIND), (node,))
-        own = tuple(ends[alarm] for alarm, watched in alarms.items() if watched == id_)
-        if own:
-            chips.append(Box(x, y + HEIGHT, CHIP, _count(own), "", own))
-    notified = {
-        e.head: e for e in diagram.edges if e.tail in alarms and e.head in boxes and e.head not in alarms
-    }
-    tells = [Edge("alarms", head, "tell") for head in notified] if "alarms" in boxes else []
-    arrows = tuple(_arrow(boxes[e.tail], boxes[e.head], e) for e in (*edges, *tells))
-    everything = (*boxes.values(), *chips)
-    width = max((box.x + WIDTH for box in everything), default=0) + MARGIN
-    height = max((box.y + box.height for box in everything), default=0) + MARGIN
-    top = min((arrow.y - LABEL for arrow in arrows), default=0)
-    return Picture(width, height, everything, arrows, max(left_out, 0), min(top, 0))
-
-
-def _count(alarms: Sequence[Node]) -> str:
-    return f"{len(alarms)} alarm{'s' * (len(alarms) != 1)}"
-
-
-def short(text: str, letters: int) -> str:
-    """As much of a text as fits. Letters of the far East take twice the room."""
-    room = letters
-    for index, letter in enumerate(text):
-        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        if room < (index < len(text) - 1):
-            return f"{text[:index]}…"
-    return text
-
-
-def _arrow(tail: Box, head: Box, edge: Edge) -> Arrow:
-    """From the right side to the left one, or back above both where it leads back."""
-    x, y = tail.x + WIDTH, tail.y + HEIGHT // 2
-    end_x, end_y = head.x - 4, head.y + HEIGHT // 2
-    if end_x <= x:
-        top = min(tail.y, head.y) - GAP_Y // 2
-        middle = (tail.x + head.x + WIDTH) // 2
-        return Arrow(
-            f"M{tail.x + WIDTH // 2} {tail.y} C{tail.x + WIDTH // 2} {top} {head.x + WIDTH // 2} {top}"
-            f" {head.x + WIDTH // 2} {head.y - 4}",
-            *(middle, top, edge.label, edge),
-        )
-    start = end_x - GAP_X + 4
-    straight = f"M{x} {y} H{start}" if start > x else f"M{x} {y}"
-    curve = f"C{start + GAP_X // 2} {y} {start + GAP_X // 2} {end_y} {end_x} {end_y}"
-    middle = (start + end_x) // 2
-    return Arrow(f"{straight} {curve}", middle, (y + end_y) // 2, edge.label, edge)

@@ -12,12 +12,14 @@ from compliance.model import Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import (
     Row,
     by_rule,
+    cdk_made,
     changes,
     fresh,
     is_new,
     known,
     neutral,
     next_step,
+    other_rules,
     place,
     resource,
     rows_of,
@@ -120,7 +122,8 @@ def _line(label: str, text: str, style: str = "") -> RenderableType:
 def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
     """What a rule says, of each resource that it says it of."""
     first = group[0][0]
-    count = f", {len(group)} resources" if len(group) > 1 else ""
+    resources = len({resource(row) for row in group})
+    count = f", {resources} resources" if resources > 1 else ""
     head = Text.assemble(
         (one_line(first.rule if len(group) == 1 else first.rule.partition("[")[0]), "bold red"),
         f" {one_line(shortened(first.text))}",
@@ -131,8 +134,8 @@ def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
     parts += [_line("at", _where(row, len(group) > 1), "bold") for row in shown]
     if len(group) > len(shown):
         parts.append(_line("", f"and {len(group) - len(shown)} more (--verbose shows all)"))
-    if others := sorted({rules((other,)) for row in group for other in row[1:]}):
-        parts.append(_line("also", ", ".join(others)))
+    if others := other_rules(group):
+        parts.append(_line("also", others))
     if first.link:
         parts.append(_line("see", one_line(first.link)))
     return Group(*parts, "")
@@ -147,10 +150,9 @@ def _where(row: Row, one_of_many: bool) -> str:
 def _made_by_cdk(groups: Sequence[Sequence[Row]]) -> RenderableType:
     """The findings on what CDK itself makes, apart from those that the app's authors can mend."""
     found = [finding for group in groups for row in group for finding in row]
-    what = ", ".join(sorted({one_line(finding.made_by_cdk or "") for finding in found}))
     head = Text.assemble(
         ("on what CDK itself makes", "bold red"),
-        f" ({what})",
+        f" ({cdk_made(found)})",
         (f"  {len(found)} open", "dim"),
     )
     every = ", ".join(dict.fromkeys(rules((finding,)).partition("[")[0] for finding in found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
@@ -198,6 +198,16 @@ def rows_of(card: Scorecard, status: FindingStatus, requirement: str | None = No
 def rules(row: Row) -> str:
     """The scanners and rules of a row: `cdk-nag AwsSolutions-DDB3, checkov CKV_AWS_28`."""
     return ", ".join(f"{one_line(f.scanner)} {one_line(f.rule)}" for f in row)
+
+
+def other_rules(group: Sequence[Row]) -> str:
+    """What other rules say alike of resources of one rule."""
+    return ", ".join(sorted({rules((other,)) for row in group for other in row[1:]}))
+
+
+def cdk_made(findings: Iterable[Finding]) -> str:
+    """What CDK itself makes, of which these findings are: `the handler of log retention`."""
+    return ", ".join(sorted({one_line(finding.made_by_cdk or "") for finding in findings}))
 
 
 def resource(row: Row) -> str:

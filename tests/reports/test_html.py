@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import re
 import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from compliance.model import (
     Diagram,
     Edge,
     Evidence,
+    Finding,
     FindingStatus,
     History,
     Judged,
@@ -35,6 +38,7 @@ from compliance.model import (
 from compliance.reports import html
 from compliance.reports.picture import ALARM, MOST, draw
 from compliance.reports.source import Sources
+from compliance.reports.text import open_findings
 
 TABLE, FUNCTION, QUEUE = "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::SQS::Queue"
 MAPPING, TOPIC = "AWS::Lambda::EventSourceMapping", "AWS::SNS::Topic"
@@ -69,7 +73,13 @@ MANY = Diagram(
     tuple(Edge(f"S/R{n}", f"S/R{n + 1}", "messages") for n in range(0, 90, 3)),
 )
 LONG = "A" * 300 + " " + "名" * 300
+# As many as the order pipeline has: each waiver with a paragraph of a reason, most for two resources.
+WAIVERS = tuple(
+    replace(WAIVED, rule=f"CKV_AWS_{n // 2}", construct_path=f"Stack/Part/R{n}", reason=f"{n // 2} " * 120)
+    for n in range(18)
+)
 PAGES = {
+    "waived": replace(card(findings=WAIVERS), diagram=WIRED),
     "green": replace(card(findings=(WAIVED, COVERED)), diagram=WIRED),
     "red": replace(
         card({"naming": FAILED, "data": UNSURE, "core": EXCUSED}, (FINDING, WAIVED, COVERED)),
@@ -221,9 +231,38 @@ def test_what_changed_is_said_with_links() -> None:
     assert "What changed since 2026-01-01 worse NAM-07 ; a problem better NAM-01 as before nothing" in shown
 
 
-def test_an_arrow_that_leads_back_is_within_the_picture() -> None:
-    picture = draw(WIRED)
-    assert picture.top <= min(arrow.y for arrow in picture.arrows) - 12
+def findings(count: int, **fields: Any) -> tuple[Finding, ...]:
+    """Findings of one rule, each of a resource of its own, and each said by checkov too."""
+    both = ((replace(FINDING, **fields), f"Stack/R{n}") for n in range(count))
+    return tuple(
+        replace(one, logical_id=f"R{n}", construct_path=path, scanner=scanner, rule=rule, fact="logs")
+        for n, (one, path) in enumerate(both)
+        for scanner, rule in (("cdk-nag", "AwsSolutions-S1"), ("checkov", "CKV_AWS_18"))
+    )
+
+
+def test_findings_are_counted_as_everywhere_and_stand_by_rule() -> None:
+    """What two scanners say alike of a resource is one row; it is two findings in each count."""
+    theirs = tuple(
+        replace(one, logical_id=f"Made{one.logical_id}", construct_path=f"Made/{one.construct_path}")
+        for one in findings(2, made_by_cdk="the handler that empties buckets")
+    )
+    scorecard = card(findings=(*findings(6), *theirs))
+    page = html.render(scorecard, Path("nowhere"))
+    shown = text(read(scorecard))
+    assert open_findings(scorecard).startswith("16 open findings")
+    for words in (
+        "16 open findings",
+        "Findings (16 open, 0 waived)",
+        "Open: neither met by a requirement nor waived (16)",
+        "4 of them on what CDK itself makes: the handler that empties buckets",
+        "cdk-nag AwsSolutions-S1 medium, 6 resources also checkov CKV_AWS_18",
+        "2 more",
+    ):
+        assert words in shown, words
+    # They are all that is wrong, so they come before what is met.
+    assert page.index('id="findings"') < page.index('id="met"')
+    assert shown.index("Findings (16 open") < shown.index("Met (63)")
 
 
 def test_every_requirement_has_its_place() -> None:
@@ -323,16 +362,84 @@ def test_the_picture_follows_the_arrows() -> None:
     chip = next(box for box in picture.boxes if not box.kind)
     assert (chip.x, chip.y) == (boxes["dlq"].x, boxes["dlq"].y + boxes["dlq"].height)
     assert chip.title == "1 alarm"
-    assert boxes["topic"].x > next(b.x for b in picture.boxes if b.kind == "all of the picture")
+    assert boxes["topic"].x > next(b.x for b in picture.boxes if b.kind == "CloudWatch alarm")
     assert "mapping" not in boxes
     assert {"lonely", "bucket83908e77"} <= {box.nodes[0].label for box in picture.boxes}
     labels = [arrow.label for arrow in picture.arrows]
     assert labels == ["stream", "failures", "writes", "again", "tell"]
-    for one in picture.boxes:
-        assert 0 <= one.x <= picture.width - one.width
-        assert 0 <= one.y <= picture.height - one.height
-    places = [(box.x, box.y) for box in picture.boxes]
-    assert len(set(places)) == len(places)
+
+
+def test_waivers_with_one_reason_stand_together() -> None:
+    shown = text(read(PAGES["waived"]))
+    assert "Waived (18)" in shown
+    assert shown.count("0 " * 120) == 1
+    assert "Stack/Part/R16 " in shown
+
+
+def test_who_is_told_by_alarms_tells_others() -> None:
+    wired = replace(
+        WIRED,
+        nodes=(*WIRED.nodes, node("Mails", QUEUE)),
+        edges=(*WIRED.edges, Edge("S/Topic", "S/Mails", "subscription")),
+    )
+    assert "subscription" in [arrow.label for arrow in draw(wired).arrows]
+
+
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Of two rectangles: left, top, right, bottom."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def points_of(path: str) -> Iterator[tuple[float, float]]:
+    """Points along a path of absolute M, H and C."""
+    x = y = 0.0
+    for command, numbers in re.findall(r"([MHC])([^MHC]*)", path):
+        values = [float(number) for number in numbers.split()]
+        if command == "C":
+            start = x, y
+            for step in range(1, 21):
+                t = step / 20
+                weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+                across, down = (start[0], *values[::2]), (start[1], *values[1::2])
+                x, y = (sum(w * v for w, v in zip(weights, axis, strict=True)) for axis in (across, down))
+                yield x, y
+        else:
+            x, y = (values[0], y) if command == "H" else (values[0], values[1])
+            yield x, y
+
+
+def meshed(size: int, seed: int) -> Diagram:
+    """Resources that are joined at random: over several columns, in circles, many to one."""
+    chance = random.Random(seed)  # noqa: S311 -- no secret
+    ids = [f"R{n}" for n in range(size)]
+    pairs = {tuple(chance.sample(ids, 2)) for _ in range(size + 4)}
+    labels = ("writes", "messages", "subscription", "uses")
+    edges = tuple(Edge(f"S/{a}", f"S/{b}", chance.choice(labels)) for a, b in sorted(pairs))
+    alarms = tuple(Edge(f"S/{id_}", f"S/Alarm{id_}", "watched by") for id_ in ids[::3])
+    watching = tuple(node(f"Alarm{id_}", ALARM) for id_ in ids[::3])
+    return Diagram((*(node(id_, QUEUE) for id_ in ids), *watching), (*edges, *alarms))
+
+
+@pytest.mark.parametrize("diagram", [WIRED, *(meshed(size, size) for size in range(3, 16)), meshed(8, 1008)])
+def test_nothing_is_printed_over_anything(diagram: Diagram) -> None:
+    picture = draw(diagram)
+    boxes = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in picture.boxes]
+    labels = [
+        (arrow.x - 3.1 * len(arrow.label), arrow.y - 16, arrow.x + 3.1 * len(arrow.label), arrow.y - 5)
+        for arrow in picture.arrows
+        if arrow.label
+    ]
+    for place in (*boxes, *labels):
+        assert place[0] >= 0
+        assert place[1] >= 0
+        assert place[2] <= picture.width
+        assert place[3] <= picture.height
+    for one, other in combinations((*boxes, *labels), 2):
+        assert not overlap(one, other), (one, other)
+    for arrow in picture.arrows:
+        for x, y in points_of(arrow.path):
+            inside = (x + 1, y, x - 1, y)
+            assert not any(overlap(box, inside) for box in boxes), arrow.edge
 
 
 def test_a_picture_has_an_end() -> None:
@@ -341,6 +448,10 @@ def test_a_picture_has_an_end() -> None:
     assert picture.left_out == 500 - MOST
     assert "440 more resources are not drawn" in text(read(PAGES["huge"]))
     assert draw(Diagram()).boxes == ()
+    ids = [f"R{n}" for n in range(MOST)]
+    pairs = tuple(Edge(f"S/{a}", f"S/{b}", "writes") for a, b in combinations(ids, 2))
+    dense = draw(Diagram(tuple(node(id_, QUEUE) for id_ in ids), pairs))
+    assert len(dense.arrows) == len(pairs) - dense.arrows_left_out == 150
     assert "Nothing to draw" in text(read(PAGES["empty"]))
 
 
@@ -612,7 +723,7 @@ def test_paper_shows_failures_in_full_and_what_is_met_in_a_line(
         tab.ask("Emulation.setEmulatedMedia", media="")
 
 
-@pytest.mark.parametrize(("name", "most"), [("green", 5), ("red", 6)])
+@pytest.mark.parametrize(("name", "most"), [("green", 5), ("waived", 5), ("red", 6)])
 def test_a_printed_report_is_short(tab: chromium.Tab, pages: dict[str, Path], name: str, most: int) -> None:
     tab.show(pages[name], width=800)
     pdf = base64.b64decode(tab.ask("Page.printToPDF", preferCSSPageSize=True)["data"])
