@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,6 @@ from compliance.rules import Case, Rule, bind
 from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly
-from compliance.template.digest import sha256_of
 from compliance.template.host import checked_out
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from compliance.scanners import Scanners
     from compliance.scanners.classes import Classes
     from compliance.template.environments import Others
+    from compliance.template.sealed import Sealed
 
 Progress = Callable[[str], None]
 
@@ -69,10 +69,10 @@ class Options(msgspec.Struct, frozen=True):
     document's default); `as_of` is the day judged for.
     `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
     where a new one is made. `snapshot_into` is given the folder that the app was synthesised into, before
-    anything of it is read, and returns the folder that is judged in its place: a copy that outlives the
-    audit. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`. `base` is where the
-    document comes from, if it is not the change's own. `require_confinement`: no foreign code is run where
-    this system cannot keep it from all that it should be kept from.
+    anything of it is read, and returns what is judged in its place: a copy that outlives the audit, by the
+    seal that it was copied by. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`.
+    `base` is where the document comes from, if it is not the change's own. `require_confinement`: no foreign
+    code is run where this system cannot keep it from all that it should be kept from.
     """
 
     app: str | None = None
@@ -94,7 +94,7 @@ class Options(msgspec.Struct, frozen=True):
     write_baseline: Path | None = None
     prune_baseline: bool = False
     history: Path | None = None
-    snapshot_into: Callable[[Path], Path] | None = None
+    snapshot_into: Callable[[Path], Sealed] | None = None
     app_may: tuple[str, ...] = ()
     require_confinement: bool = False
     waive_cdk_made: str | None = None
@@ -249,8 +249,7 @@ def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input
     if options.template is not None:
         progress("reading the template")
         region = terms.document.environment.region
-        load = partial(load_template, region=region, parameters=options.parameters)
-        assembly = _read_as_it_is(options.template, load)
+        assembly = load_template(options.template, region=region, parameters=options.parameters)
         return Input(assembly.kind, assembly, _one_environment("a template"))
     if options.assembly is not None:
         progress("reading the assembly")
@@ -259,21 +258,9 @@ def _read_input(terms: Terms, resources: ExitStack, progress: Progress) -> Input
     return _synthesise(terms, resources, progress)
 
 
-def _load(terms: Terms, folder: Path) -> Assembly:
+def _load(terms: Terms, folder: Path | Sealed) -> Assembly:
     options, region = terms.options, terms.document.environment.region
-    load = partial(load_assembly, base=options.folder, region=region, parameters=options.parameters)
-    return _read_as_it_is(folder, load)
-
-
-def _read_as_it_is(path: Path, load: Callable[[Path], Assembly]) -> Assembly:
-    """What a loader reads, with the digest of what was there before."""
-    before = None
-    with suppress(InputError):  # the loader says better what is wrong with it
-        before = Assembly("", path).digest
-    assembly = load(path)
-    if before is not None:
-        assembly.digest = before
-    return assembly
+    return load_assembly(folder, base=options.folder, region=region, parameters=options.parameters)
 
 
 def _changes_meanwhile(assembly: Assembly) -> list[str]:
@@ -452,7 +439,7 @@ def _score(
         problems=(*_changes_meanwhile(given.assembly), *hidden, *given.problems, *broken, *problems),
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
-        document=Judged(document.title, str(document.path), sha256_of(document.path)),
+        document=Judged(document.title, str(document.path), document.sha256),
         stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in given.assembly.stacks)),
         commit=checked_out(options.folder),
     )
@@ -526,7 +513,10 @@ def _apply_baseline(terms: Terms, score: Callable[[Baseline | None], Scorecard])
     if known and options.prune_baseline:
         known = known.pruned(card)
         known.write()
-    return msgspec.structs.replace(card, problems=(*card.problems, *known.problems(card))) if known else card
+    if not known:
+        return card
+    problems = (*card.problems, *known.problems(card))
+    return msgspec.structs.replace(card, problems=problems, baseline=known.sha256)
 
 
 def _remember(terms: Terms, card: Scorecard) -> Scorecard:

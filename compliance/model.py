@@ -293,7 +293,8 @@ class Diagram(msgspec.Struct, frozen=True):
 class Scorecard(msgspec.Struct, frozen=True):
     """A whole audit. Reports are made of this and of nothing else.
 
-    `stacks` are the names of the stacks that were judged, `commit` is the one that was checked out.
+    `stacks` are the names of the stacks that were judged, `commit` is the one that was checked out,
+    `baseline` the sha256 (hex) of the file of what is known.
     """
 
     as_of: str
@@ -311,6 +312,7 @@ class Scorecard(msgspec.Struct, frozen=True):
     document: Judged | None = None
     stacks: tuple[str, ...] = ()
     commit: str | None = None
+    baseline: str | None = None
 
     def total(self, *, hardening: bool) -> tuple[int, int]:
         """How many requirements are met, of how many: of hardening, or of all the others."""

@@ -84,16 +84,16 @@ def attesting(
         def attest(card: Scorecard, options: Options) -> None:
             try:
                 attestation.check_attestable(card)
-                allowed = load(options.requirements).allowed_elsewhere
+                document = load(options.requirements)
+                if card.document is None or document.sha256 != card.document.digest:
+                    raise CheckerError(f"{options.requirements}: changed while it was judged by")
                 found = attestation.statement(
                     card,
                     taken.seal,
                     context=options.context,
                     commit=commit,
-                    document=options.requirements,
-                    stacks=deploy_plan.stacks(copy, taken.seal, allowed),
+                    stacks=deploy_plan.stacks(copy, taken.seal, document.allowed_elsewhere),
                     target=target,
-                    baseline=options.baseline,
                 )
             except signing.RefusedError as error:
                 click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)

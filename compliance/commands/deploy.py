@@ -30,6 +30,7 @@ from compliance.commands.options import (
 from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
+    from compliance.document.requirements import Document
     from compliance.release.attestation import Statement, Trust
     from compliance.release.signing import Signer
     from compliance.release.snapshot import Seal
@@ -166,8 +167,7 @@ def deploy(
             if attestation is not None and assembly is not None:
                 trust = Trust(
                     1 if believed["max_age"] is None else believed["max_age"],
-                    requirements,
-                    frozenset(requirement.id for requirement in document.requirements),
+                    document,
                     environment,
                     allow_baseline,
                     believed["allow_versions"],
@@ -179,6 +179,7 @@ def deploy(
                     plan, seal = _audited(
                         copy,
                         tell,
+                        document,
                         app=app,
                         app_may=app_may,
                         requirements=requirements,
@@ -253,7 +254,9 @@ def _signer(believed: Mapping[str, Any]) -> Signer:
     return Signer(key, identity is not None, identity, issuer, believed["trust_config"])
 
 
-def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[PlanLines, Seal]:
+def _audited(
+    copy: Path, tell: Callable[[str], None], document: Document, **options: Any
+) -> tuple[PlanLines, Seal]:
     """Audits the app, by a copy of what it was synthesised into. Raises RefusedError unless all is green.
 
     Handlers are run anew: a cache is a file that others may have written.
@@ -262,9 +265,11 @@ def _audited(copy: Path, tell: Callable[[str], None], **options: Any) -> tuple[P
     from compliance.release.attestation import check_attestable, today
     from compliance.release.snapshot import Snapshot
     from compliance.reports.text import known, totals
+    from compliance.rules import bind
 
     snapshot = Snapshot(copy)
-    card = audit(Options(as_of=today(), snapshot_into=snapshot.take, **options), tell)
+    wanted = Options(as_of=today(), snapshot_into=snapshot.take, **options)
+    card = audit(wanted, tell, load_document=lambda _: (document, bind(document)))
     if not card.green:
         write(card, "terminal", None, False)
     check_attestable(card)

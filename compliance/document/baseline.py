@@ -11,6 +11,7 @@ is taken out (`compliance audit --baseline FILE --prune-baseline`): so what is m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -31,7 +32,7 @@ from compliance.model import (
     Status,
     resource_name,
 )
-from compliance.template.source import converted, read_json, write_atomically
+from compliance.template.source import converted, read_json, read_source, write_atomically
 
 VERSION = 1
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -85,10 +86,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline:
-    """What is known, and how often, in one environment."""
+    """What is known, and how often, in one environment. `sha256` is of the file as it was read or written."""
 
-    def __init__(self, path: Path, environment: str, known: Mapping[Key, int]) -> None:
-        self.path, self.environment, self.known = path, environment, Counter(known)
+    def __init__(self, path: Path, environment: str, known: Mapping[Key, int], sha256: str = "") -> None:
+        self.path, self.environment, self.known, self.sha256 = path, environment, Counter(known), sha256
 
     def result(self, result: Result) -> Result:
         """A result with what is known of it marked, what is new first."""
@@ -145,16 +146,16 @@ class Baseline:
         lines = ",\n    ".join(entries)
         known = f"[\n    {lines}\n  ]" if entries else "[]"
         environment = json.dumps(self.environment, ensure_ascii=False)
-        write_atomically(
-            self.path,
-            f'{{\n  "version": {VERSION},\n  "environment": {environment},\n  "known": {known}\n}}\n',
-        )
+        text = f'{{\n  "version": {VERSION},\n  "environment": {environment},\n  "known": {known}\n}}\n'
+        write_atomically(self.path, text)
+        self.sha256 = hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(path: Path, environment: str) -> Baseline:
     """The baseline of a file. Raises InputError naming what is wrong with it."""
+    source = read_source(path)
     try:
-        file = converted(read_json(path), _File)
+        file = converted(read_json(path, source.text), _File)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: not a baseline: {error}") from None
     if file.version != VERSION:
@@ -169,7 +170,7 @@ def load(path: Path, environment: str) -> Baseline:
         if key in known:
             raise InputError(f"{path}: known.{index}: {key} stands twice; give it a count")
         known[key] = count
-    return Baseline(path, environment, known)
+    return Baseline(path, environment, known, source.sha256)
 
 
 def create(path: Path, card: Scorecard) -> Baseline:

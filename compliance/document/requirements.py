@@ -14,7 +14,7 @@ import msgspec
 from compliance.cel import patterns
 from compliance.document.meant import explained, hint
 from compliance.model import InputError, Severity
-from compliance.template.source import KeyPath, Lines, converted, read_yaml
+from compliance.template.source import KeyPath, Lines, converted, read_source, read_yaml
 
 OWN = Path(__file__).parents[1] / "requirements.yaml"
 T = TypeVar("T")
@@ -164,10 +164,13 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Document:
-    """A requirements document, checked as far as it can be without knowing the kinds of checks."""
+    """A requirements document, checked as far as it can be without knowing the kinds of checks.
 
-    def __init__(self, path: Path, file: File, lines: Lines) -> None:
-        self.path, self._lines = path, lines
+    `sha256` is of the bytes that it was read from.
+    """
+
+    def __init__(self, path: Path, file: File, lines: Lines, sha256: str = "") -> None:
+        self.path, self._lines, self.sha256 = path, lines, sha256
         self.title, self.environment = file.title, file.environment
         self.requirements = tuple(file.requirements)
         self.categories = tuple(file.categories) or _categories(self.requirements)
@@ -205,9 +208,10 @@ class Document:
 
 def load(path: Path = OWN) -> Document:
     """Reads a requirements document. Raises InputError naming file, line and field."""
-    data, lines = read_yaml(path)
+    source = read_source(path)
+    data, lines = read_yaml(path, text=source.text)
     file = _convert(data, File, path, lines, ())
-    document = Document(path, file, lines)
+    document = Document(path, file, lines, source.sha256)
     if file.version != 1:
         raise document.error(f"version {file.version} is not known; this tool reads version 1", "version")
     _check(document)

@@ -47,7 +47,11 @@ def files(assembly: Assembly, resource: Resource) -> list[File]:
 def _bundled(place: Path) -> Iterator[tuple[str, bytes]]:
     """Each file by its path. Raises RuntimeError where there are too many, or they are too large."""
     if place.is_dir():
-        found = sorted(path for path in place.rglob("*") if path.is_file())
+        everything = sorted(place.rglob("*"))
+        for path in everything:
+            if path.is_symlink() and not path.resolve().is_relative_to(place.resolve()):
+                raise RuntimeError(f"{path.relative_to(place)} is a link out of the code's folder")
+        found = [path for path in everything if path.is_file()]
         _check(len(found), sum(path.stat().st_size for path in found))
         yield from ((path.relative_to(place).as_posix(), path.read_bytes()) for path in found)
         return

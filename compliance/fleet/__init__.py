@@ -45,8 +45,8 @@ from compliance.fleet.rows import (
 from compliance.fleet.workers import by_executor, by_processes, scheduler
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
 from compliance.template.assembly import Assembly
-from compliance.template.digest import sha256_of
 from compliance.template.host import processors
+from compliance.template.source import read_source
 
 __all__ = [
     "BROKE",
@@ -202,12 +202,12 @@ def terms_of(options: Options) -> Terms:
     """The terms of an audit by these options, here and now. Raises InputError."""
     requirements = options.requirements or OWN
     waivers = options.waivers or requirements.with_name("waivers.yaml")
-    sha256 = sha256_of(requirements)
+    sha256 = read_source(requirements).sha256
     document, _ = _document(requirements, sha256)
     return Terms(
         tool=_versions((*PACKAGES, *(() if options.skip_scanners else OF_SCANNERS))),
         requirements=sha256,
-        waivers=sha256_of(waivers) if options.waivers or waivers.is_file() else None,
+        waivers=read_source(waivers).sha256 if options.waivers or waivers.is_file() else None,
         environment=document.environment.default if options.environment is None else options.environment,
         as_of=options.as_of.isoformat(),
         scanners=not options.skip_scanners,
@@ -235,7 +235,10 @@ def _loader(terms: Terms) -> Callable[[Path], auditing.DocumentAndRules]:
 @lru_cache(maxsize=4)
 def _document(path: Path, sha256: str) -> auditing.DocumentAndRules:
     """The document, read once by each worker, and again once it is another."""
-    return auditing.load_document(path)
+    document, rules = auditing.load_document(path)
+    if document.sha256 != sha256:
+        raise InputError(f"{path}: changed while it was read")
+    return document, rules
 
 
 @lru_cache(maxsize=2)

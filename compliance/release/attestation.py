@@ -17,12 +17,12 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from compliance.document.requirements import Document
 from compliance.model import SCANNERS, FindingStatus, InputError, Scorecard, Status
 from compliance.release.deploy_plan import Planned
 from compliance.release.signing import TOOL, Named, Part, RefusedError, Signer, opened, part
 from compliance.release.snapshot import Seal, differences
 from compliance.reports.text import neutral
-from compliance.template.digest import sha256_of
 from compliance.template.host import checked_out, git
 from compliance.template.source import MAX_BYTES, read_json
 
@@ -180,18 +180,17 @@ def statement(
     *,
     context: Mapping[str, str],
     commit: Commit | None,
-    document: Path,
     stacks: Sequence[Planned],
     target: tuple[str, str | None] | None = None,
-    baseline: Path | None = None,
 ) -> Statement:
     """What an audit says of the bytes that it judged. Raises RefusedError where that is not all green.
 
-    `commit` is the app's; `document` holds the requirements. `stacks` are what
-    the CLI would deploy, `target` the account and region of those that leave them to its credentials.
+    `commit` is the app's. `stacks` are what the CLI would deploy, `target` the account and region of those
+    that leave them to its credentials.
     """
     check_attestable(card)
     card = neutral(card)
+    assert card.document
     return Statement(
         type_=STATEMENT,
         predicate_type=PREDICATE,
@@ -204,7 +203,7 @@ def statement(
             environment=card.subject.environment,
             context=dict(sorted(context.items())),
             commit=commit,
-            document=_file_digest(document),
+            document=Digest(sha256=card.document.digest),
             gate=card.gate,
             score=_score(card),
             requirements=list(_judged(card)),
@@ -213,7 +212,7 @@ def statement(
             notes=list(card.notes),
             executables=sorted(seal.executables),
             targets=tuple(_target(stack, target) for stack in stacks),
-            baseline=_baseline(card, baseline) if baseline else None,
+            baseline=_baseline(card, card.baseline) if card.baseline else None,
         ),
     )
 
@@ -254,9 +253,9 @@ def _total(card: Scorecard, *, hardening: bool) -> Total:
     return Total(met=met, total=total)
 
 
-def _baseline(card: Scorecard, path: Path) -> Baseline:
+def _baseline(card: Scorecard, sha256: str) -> Baseline:
     return Baseline(
-        digest=_file_digest(path),
+        digest=Digest(sha256=sha256),
         requirements=sum(result.known for result in card.results),
         findings=sum(finding.status is FindingStatus.KNOWN for finding in card.findings),
     )
@@ -270,10 +269,6 @@ def _waived(card: Scorecard) -> Iterator[Waived]:
             yield Waived(
                 scanner=finding.scanner, rule=finding.rule, resource=resource, reason=reason, expires=expires
             )
-
-
-def _file_digest(path: Path) -> Digest:
-    return Digest(sha256=sha256_of(path))
 
 
 def commit_of(folder: Path) -> Commit | None:
@@ -306,14 +301,13 @@ class Trust(msgspec.Struct, frozen=True):
     """What an attestation has to be to be believed, today.
 
     `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is
-    the requirements document that it has to have judged by, and `ids` its requirements. The others take
-    one that lets failures be that a baseline lists; by other versions of the gate or of a scanner than
-    those here; of a tree with changes or of none; and for any account and region.
+    the requirements document that it has to have judged by. The others take one that lets failures be that a
+    baseline lists; by other versions of the gate or of a scanner than those here; of a tree with changes or
+    of none; and for any account and region.
     """
 
     max_age: int
-    document: Path
-    ids: frozenset[str]
+    document: Document
     environment: str | None = None
     allow_baseline: bool = False
     allow_versions: bool = False
@@ -388,10 +382,11 @@ def check(found: Statement, trust: Trust) -> None:
 
 
 def _check_document(predicate: Predicate, trust: Trust) -> None:
-    if predicate.document != _file_digest(trust.document):
-        raise RefusedError(f"it judges by another document than {trust.document}")
-    if differing := sorted({judged.id for judged in predicate.requirements} ^ trust.ids):
-        raise RefusedError(f"its requirements are not those of {trust.document}: {', '.join(differing)}")
+    document = trust.document
+    if predicate.document != Digest(sha256=document.sha256):
+        raise RefusedError(f"it judges by another document than {document.path}")
+    if differing := sorted({judged.id for judged in predicate.requirements} ^ document.by_id.keys()):
+        raise RefusedError(f"its requirements are not those of {document.path}: {', '.join(differing)}")
 
 
 def _check_versions(predicate: Predicate) -> None:

@@ -19,7 +19,7 @@ from compliance.release.snapshot import CACHE, Seal
 from compliance.template import unseen
 from compliance.template.images import refusal
 from compliance.template.loading import load_assembly, missing_context
-from compliance.template.source import MAX_DEPTH, read_json
+from compliance.template.source import MAX_DEPTH, read_json, read_source
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -95,7 +95,10 @@ class _Reader:
     def _object(self, path: str) -> dict[str, Any]:
         if path not in self.files:
             raise InputError(f"{self.folder}: no {path}: no cloud assembly")
-        return _mapping(read_json(self.folder / path), path)
+        source = read_source(self.folder / path)
+        if source.sha256 != self.files[path]:
+            raise InputError(f"{self.folder / path}: changed since it was copied")
+        return _mapping(read_json(self.folder / path, source.text), path)
 
     def _named(self, artifact: Mapping[str, Any], key: str, below: str, where: str) -> str:
         properties = _mapping(artifact.get("properties", {}), f"{where}.properties")

@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from compliance.model import InputError
+from compliance.template import digest
+from compliance.template.sealed import Sealed
 from compliance.template.source import MAX_DEPTH
 
 CHUNK = 2**20  # bytes that are copied at a time
@@ -49,10 +51,10 @@ class Snapshot:
         self.folder = folder
         self.seal = Seal({})
 
-    def take(self, made: Path) -> Path:
-        """Copies `made`; where the copy is. This is the `snapshot_into` of an audit. Raises InputError."""
+    def take(self, made: Path) -> Sealed:
+        """A copy of `made`. This is the `snapshot_into` of an audit. Raises InputError."""
         self.seal = copy(made, self.folder)
-        return self.folder
+        return Sealed(self.folder, digest.Seal.of_files(self.seal.digests, self.seal.executables))
 
 
 def copy(source: Path, target: Path, executables: frozenset[str] | None = None) -> Seal:

@@ -16,7 +16,6 @@ from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.construct_places import Place
 from compliance.template.cross_region import written
-from compliance.template.digest import digest_of, sha256_of
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -33,6 +32,7 @@ from compliance.template.paths import places
 from compliance.template.physical_names import FORMS, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
 from compliance.template.schemas import gives, identifier, is_known, problem
+from compliance.template.sealed import Sealed
 from compliance.template.source import Lines, read_template
 from compliance.template.substitutions import substituted
 from compliance.template.transforms import expand
@@ -532,17 +532,18 @@ class Assembly:
     def asset(self, key: Value) -> Path | None:
         """Where the assembly keeps the file that is uploaded under this key (of S3)."""
         text = self.text(key)
-        return self.assets.get(text) if text is not None else None
+        place = self.assets.get(text) if text is not None else None
+        return self.sealed.asset(place) if place else None
 
     @cached_property
+    def sealed(self) -> Sealed:
+        """The input as it was when it was first asked for. Raises InputError where it can't be read."""
+        return Sealed(self.path)
+
+    @property
     def digest(self) -> str:
         """A sha256 (hex) over all that the input holds. Raises InputError where something can't be read."""
-        if self.path.is_file():
-            return sha256_of(self.path)
-        try:
-            return digest_of(self.path, without=lambda path: path.suffix == ".lock")
-        except OSError as error:
-            raise InputError(f"{error.filename or self.path}: {error.strerror}") from None
+        return self.sealed.digest
 
     def changed(self, templates: Mapping[str, Mapping[str, Any]]) -> Assembly:
         """The same assembly with other templates for these stacks, by their names. Reads no file.
@@ -551,6 +552,7 @@ class Assembly:
         """
         copy = Assembly(self.kind, self.path, self.parameters)
         copy.assets, copy.places, copy.missing = self.assets, self.places, self.missing
+        copy.sealed = self.sealed
         for stack in self.stacks:
             parent = None
             if stack.parent:
@@ -578,7 +580,7 @@ class Assembly:
             return
         if parent.depth >= MAX_NESTING or len(self.stacks) >= MAX_STACKS:
             raise InputError(f"{parent.path}: Resources.{resource.logical_id}: nested stacks without end")
-        template, lines = read_template(path)
+        template, lines = read_template(path, self.sealed.text(path))
         self.nested[(parent.name, resource.logical_id)] = stack = Stack(
             self,
             f"{parent.name}/{resource.logical_id}",

@@ -1,4 +1,4 @@
-"""One sha256 of a file or folder. Every entry counts, so that equal digests mean equal bytes.
+"""What a file or folder holds, entry by entry, and one sha256 of it. Equal digests mean equal bytes.
 
 An entry counts with its path, its type, whether it is executable, its target (of a link) and its content. Of
 a file's mode only the executable bit counts, because a copy under another umask is the same input.
@@ -9,67 +9,84 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
-from compliance.model import InputError
-from compliance.template.source import read_text
+import msgspec
 
+from compliance.template.source import without_waiting
 
-def sha256_of(file: Path) -> str:
-    """The sha256 (hex) of a file's bytes. Raises InputError if it is not a regular file or cannot be read."""
-    read_text(file)  # refuses a pipe, a folder and what is missing
-    try:
-        return _content(file)
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}") from None
+FILE, PROGRAM, LINK, FOLDER = "file", "program", "link", "folder"
+ITSELF = "."  # the path of what is no folder
 
 
-def digest_of(path: Path, without: Callable[[Path], bool] = lambda path: False) -> str:
-    """The sha256 (hex) of a file or of all that is in a folder.
+class Seal(msgspec.Struct, frozen=True, dict=True):
+    """What was there when a file or folder was read: the type of each entry and what it held, by its path.
 
-    A link inside counts with its target's name, and with what is there where that is outside of the folder.
-
-    Args:
-        path: the file or folder.
-        without: which files of a folder do not count.
-    Returns: of a file the sha256 of its bytes, of a folder one of its entries.
-    Raises: OSError where something cannot be read.
+    A file holds the sha256 (hex) of its bytes, a link its target. What a link leads to outside of the folder
+    is an entry too, by its whole path.
     """
-    if path.is_file():
-        return _content(path)
-    total = _Total(path, without)
-    total.folder(path)
-    return total.hash.hexdigest()
+
+    entries: Mapping[str, tuple[str, str]]
+
+    @staticmethod
+    def of_files(digests: Mapping[str, str], executables: frozenset[str]) -> Seal:
+        """A folder of files alone, with the sha256 of each."""
+        folders = {str(parent) for path in digests for parent in PurePosixPath(path).parents} - {ITSELF}
+        files = {path: (PROGRAM if path in executables else FILE, sha) for path, sha in digests.items()}
+        return Seal({**files, **dict.fromkeys(folders, (FOLDER, ""))})
+
+    @cached_property
+    def digest(self) -> str:
+        """One sha256 (hex): of a file that of its bytes, of a folder that of its entries."""
+        if ITSELF in self.entries:
+            return self.entries[ITSELF][1]
+        total = hashlib.sha256()
+        for path, entry in sorted(self.entries.items()):
+            total.update(os.fsencode("\0".join((path, *entry, ""))))
+        return total.hexdigest()
 
 
-class _Total:
-    """The digest of a folder in the making. `followed` are the places outside that are in it already."""
+def digest_of(path: Path) -> str:
+    """The digest of what a file or folder holds. Raises OSError where something cannot be read."""
+    return seal_of(path).digest
 
-    def __init__(self, root: Path, without: Callable[[Path], bool]) -> None:
-        self.hash, self.root, self.without = hashlib.sha256(), root.resolve(), without
-        self.followed: set[Path] = set()
+
+def seal_of(path: Path) -> Seal:
+    """What a file or a folder holds now. Raises OSError where something cannot be read."""
+    found = _Found(path)
+    if path.is_dir():
+        found.folder(path)
+    else:
+        found.entry(path, ITSELF)
+    return Seal(found.entries)
+
+
+class _Found:
+    """The entries of a folder in the making."""
+
+    def __init__(self, root: Path) -> None:
+        self.path, self.root = root, root.resolve()
+        self.entries: dict[str, tuple[str, str]] = {}
 
     def folder(self, folder: Path) -> None:
-        for entry in sorted(folder.iterdir()):
-            if not (entry.is_file() and self.without(entry)):
-                self.hash.update(b"\0entry\0" + os.fsencode(entry.name) + b"\0")
-                self.entry(entry)
-        self.hash.update(b"\0end\0")
+        for entry in folder.iterdir():
+            inside = entry.is_relative_to(self.path)
+            self.entry(entry, str(entry.relative_to(self.path) if inside else entry))
 
-    def entry(self, entry: Path) -> None:
-        mode = entry.lstat().st_mode
+    def entry(self, entry: Path, name: str) -> None:
+        mode = (entry.stat() if name == ITSELF else entry.lstat()).st_mode
         if stat.S_ISLNK(mode):
-            self.hash.update(b"link\0" + os.fsencode(os.readlink(entry)) + b"\0")
+            self.entries[name] = LINK, os.readlink(entry)
             self.target(entry)
         elif stat.S_ISDIR(mode):
-            self.hash.update(b"folder\0")
+            self.entries[name] = FOLDER, ""
             self.folder(entry)
         elif stat.S_ISREG(mode):
-            self.hash.update(b"program\0" if mode & 0o111 else b"file\0")
-            self.hash.update(_content(entry).encode())
+            self.entries[name] = PROGRAM if mode & 0o111 else FILE, _content(entry)
         else:
-            self.hash.update(f"other {stat.S_IFMT(mode):o}\0".encode())
+            self.entries[name] = f"other {stat.S_IFMT(mode):o}", ""
 
     def target(self, link: Path) -> None:
         """What a link leads to, where the folder itself does not hold it."""
@@ -77,11 +94,10 @@ class _Total:
             target = link.resolve(strict=True)
         except (OSError, RuntimeError):  # it leads nowhere, or in a circle
             return
-        if not target.is_relative_to(self.root) and target not in self.followed:
-            self.followed.add(target)
-            self.entry(target)
+        if not target.is_relative_to(self.root) and str(target) not in self.entries:
+            self.entry(target, str(target))
 
 
 def _content(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open(file, "rb", opener=without_waiting) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from compliance.model import InputError
 from compliance.template.alike import Memory
 from compliance.template.assembly import Assembly
+from compliance.template.sealed import Sealed
 from compliance.template.synth import App, Synths, synthesise
 
 Others = Mapping[str, Assembly | str] | str
@@ -38,7 +39,7 @@ class Environments:
         given: bool,
         others: Sequence[str],
         cache: Path | None,
-        load: Callable[[Path], Assembly],
+        load: Callable[[Path | Sealed], Assembly],
     ) -> None:
         self._app, self._folder, self._key, self._load = app, folder, key, load
         self._environment, self._names = environment, others
@@ -52,7 +53,7 @@ class Environments:
     def close(self) -> None:
         self._synths.close()
 
-    def own(self, snapshot_into: Callable[[Path], Path] | None = None) -> Assembly:
+    def own(self, snapshot_into: Callable[[Path], Sealed] | None = None) -> Assembly:
         """The assembly to judge. `snapshot_into`: see `compliance.Options`. Raises InputError."""
         made = self._synths.result(self._environment)
         self._own = self._load(snapshot_into(made) if snapshot_into else made)

@@ -15,25 +15,30 @@ from compliance.template import construct_places
 from compliance.template.assembly import MAX_NESTING, Assembly, Stack
 from compliance.template.construct_places import Place
 from compliance.template.images import refusal
+from compliance.template.sealed import Sealed
 from compliance.template.source import read_json, read_template
 
 
 def load_assembly(
-    path: Path,
+    source: Path | Sealed,
     *,
     base: Path | None = None,
     region: str | None = None,
     parameters: Mapping[str, str] | None = None,
 ) -> Assembly:
-    """Reads a cloud assembly. `base` is the folder that source lines are relative to.
+    """Reads a cloud assembly: a folder, or one that is sealed already.
 
+    `base` is the folder that source lines are relative to.
     `region` is the one that region-agnostic stacks are read for; `parameters` are as of `Assembly`. Raises
     InputError where the folder is missing, empty, incomplete, or where a template in it is unusable.
     """
+    path = source.path if isinstance(source, Sealed) else source
     if not path.is_dir():
         hint = "not a folder (--template takes a file)" if path.exists() else "no such folder"
         raise InputError(f"{path}: {hint}")
     assembly = Assembly("assembly", path, parameters)
+    if isinstance(source, Sealed):
+        assembly.sealed = source
     _Folder(assembly, path, base or Path.cwd(), region).load()
     if not assembly.stacks:
         raise InputError(f"{path / 'manifest.json'}: the assembly has no stack")
@@ -57,7 +62,7 @@ def load_template(
     if path.is_dir():
         raise InputError(f"{path}: a folder (--assembly takes one)")
     assembly = Assembly("template", path, parameters)
-    template, lines = read_template(path)
+    template, lines = read_template(path, assembly.sealed.text(path))
     name = path.name.split(".")[0]
     places = construct_places.from_template(template, lines, path)
     assembly.add(
@@ -119,7 +124,7 @@ class _Folder:
                 raise InputError(f"{self.folder}: {error.strerror}") from None
             what = "the folder is empty" if empty else "no manifest.json: no cloud assembly"
             raise InputError(f"{self.folder}: {what}")
-        manifest = read_json(self.manifest)
+        manifest = self._read(self.manifest)
         artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
         if isinstance(manifest, dict) and manifest.get("missing"):
             self.assembly.missing.extend(missing_context(self.manifest, manifest["missing"]))
@@ -149,8 +154,11 @@ class _Folder:
             raise InputError(f"{file}: {place} leads out of the assembly: {name!r}")
         return path
 
+    def _read(self, path: Path) -> Any:
+        return read_json(path, self.assembly.sealed.text(path))
+
     def _load_assets(self, path: Path) -> None:
-        data = read_json(path)
+        data = self._read(path)
         files = data.get("files", {}) if isinstance(data, dict) else None
         if not isinstance(files, dict):
             raise InputError(f"{path}: no asset manifest")
@@ -184,7 +192,7 @@ class _Folder:
 
     def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
         path = self._named(name, artifact, "templateFile")
-        template, lines = read_template(path)
+        template, lines = read_template(path, self.assembly.sealed.text(path))
         if isinstance(template, dict):
             template.setdefault("Resources", {})  # CDK's empty stacks have none
         account, bound = _environment(artifact.get("environment"))
@@ -212,7 +220,7 @@ class _Folder:
     def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
         extra = artifact.get("additionalMetadataFile")
         if isinstance(extra, str):
-            entries = read_json(self._inside(extra, self.manifest, f"artifacts.{name}"))
+            entries = self._read(self._inside(extra, self.manifest, f"artifacts.{name}"))
         else:
             entries = artifact.get("metadata")
         return construct_places.from_metadata(entries, self.base) if isinstance(entries, dict) else {}

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import math
 import os
@@ -78,20 +80,44 @@ def decoded(text: bytes | msgspec.Raw, type_: type[T]) -> T:
         return msgspec.json.decode(text, type=type_)
 
 
+def without_waiting(path: str, flags: int) -> int:
+    """An opener that waits for nobody where there is a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The text of a file, and the sha256 (hex) of the bytes that it was made of."""
+
+    text: str
+    sha256: str
+
+
 def read_text(path: Path) -> str:
     """The text of a file. Raises InputError where it is missing, no regular file, too large or no UTF-8."""
+    return read_source(path).text
+
+
+def read_source(path: Path) -> Source:
+    """The text of a file, which is read once. Raises InputError as `read_text` does."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path}: {'a folder' if path.is_dir() else 'not a regular file'}")
-        _check_size(path, found.st_size, MAX_BYTES)
-        return path.read_text(encoding="utf-8-sig")
+        with open(path, "rb", opener=without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f"{path}: not a regular file")
+            _check_size(path, found.st_size, MAX_BYTES)
+            data = file.read(MAX_BYTES + 1)
+        _check_size(path, len(data), MAX_BYTES)
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        return Source(text, hashlib.sha256(data).hexdigest())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        what = "not a regular file" if error.errno in (errno.ENXIO, errno.ENODEV) else error.strerror
+        raise InputError(f"{path}: {what}") from None
     except ValueError:  # a NUL in the name
         raise InputError(f"{str(path)!r}: no name of a file") from None
 
@@ -101,17 +127,17 @@ def _check_size(path: Path, size: int, limit: int) -> None:
         raise InputError(f"{path}: {size / 2**20:.1f} MiB is too large (limit {limit // 2**20} MiB)")
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's data. Raises InputError naming file, line and column."""
-    return _parse_json(read_text(path), path)
+def read_json(path: Path, text: str | None = None) -> Any:
+    """A JSON file's data, or that of its text. Raises InputError naming file, line and column."""
+    return _parse_json(read_text(path) if text is None else text, path)
 
 
-def read_template(path: Path) -> tuple[Any, Lines]:
+def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
     """A template's data, JSON or YAML with CloudFormation's tags, and the line of each resource.
 
     Lines are known for YAML only; JSON templates come from tools, whose own metadata is better.
     """
-    text = read_text(path)
+    text = read_text(path) if text is None else text
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
     if path.suffix == ".json":

@@ -15,6 +15,7 @@ from inputs import QUEUE, assembly_files, stack_artifact, write
 from compliance.model import InputError
 from compliance.template import unseen
 from compliance.template.assembly import Assembly, Stack
+from compliance.template.digest import seal_of
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, is_unknown
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.wellformed import check_template
@@ -283,7 +284,9 @@ def test_reads_all_of_an_assembly(tmp_path: Path) -> None:
     assert (first.account, first.region, first.stack_name) == (None, "eu-west-1", "s")
     function = first.resources["F"]
     assert (function.construct_path, function.source) == ("S/F/Resource", "stacks/pipe.py:12")
-    assert assembly.asset(function.get("Code.S3Key")) == tmp_path / "asset.abc"
+    code = assembly.asset(function.get("Code.S3Key"))
+    assert code
+    assert seal_of(code) == seal_of(tmp_path / "asset.abc")
     # A stage's assets stand beside it, in the assembly's own folder.
     assert assembly.assets["prod.zip"].resolve() == tmp_path / "asset.abc"
     assert "made.zip" not in assembly.assets

@@ -1,0 +1,103 @@
+"""What is judged is what was hashed: an input is sealed before it is read, and each read is compared.
+
+Whoever may write to a folder can put other bytes there, and the old ones back before the next look. So a
+file is read once, and what was read has to be what was sealed; an asset is judged by a copy that nobody
+else writes to.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from compliance.model import InputError
+from compliance.template.digest import FILE, FOLDER, ITSELF, PROGRAM, Seal, seal_of
+from compliance.template.scratch import Scratch
+from compliance.template.source import read_source
+
+LOCKS = ".lock"  # what tools write beside an assembly while others read it
+
+
+class Sealed:
+    """An input, by its seal: the one that it was copied by, or what it holds when this is made.
+
+    Raises InputError where something of it can't be read.
+    """
+
+    def __init__(self, path: Path, seal: Seal | None = None) -> None:
+        self.path, self._root = path, path.resolve()
+        try:
+            self.seal = seal or (seal_of(path) if path.is_dir() else _of_file(path))
+        except OSError as error:
+            raise InputError(f"{error.filename or path}: {error.strerror}") from None
+        self._copies: dict[Path, Path] = {}
+        self._folder: Scratch | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def digest(self) -> str:
+        """A sha256 (hex) over all that the input holds."""
+        kept = {path: entry for path, entry in self.seal.entries.items() if not path.endswith(LOCKS)}
+        return Seal(kept).digest
+
+    def text(self, path: Path) -> str:
+        """The text of a file of the input. Raises InputError, as `read_text` does or where it changed."""
+        source = read_source(path)
+        kind, sha256 = self.seal.entries.get(self._relative(path), ("", ""))
+        if kind not in (FILE, PROGRAM) or sha256 != source.sha256:
+            raise _changed(path)
+        return source.text
+
+    def asset(self, place: Path) -> Path:
+        """A copy of a file or folder of the input for this process alone. Raises InputError if it changed.
+
+        What is not there, or is no part of the input, is given back as it is.
+        """
+        if not place.exists() or not place.resolve().is_relative_to(self._root):
+            return place
+        with self._lock:
+            if place not in self._copies:
+                self._copies[place] = self._copied(place)
+            return self._copies[place]
+
+    def _copied(self, place: Path) -> Path:
+        if self._folder is None:
+            self._folder = Scratch("assets")
+            if os.geteuid() == 0:  # handlers run as another user, who has to read them
+                Path(self._folder.name).chmod(0o755)
+        copy = Path(self._folder.name, str(len(self._copies)), place.name)
+        copy.parent.mkdir()
+        try:
+            if place.is_dir():
+                shutil.copytree(place, copy, symlinks=True)
+            else:
+                shutil.copy2(place, copy)
+            found = _within(seal_of(copy), ITSELF)
+        except (OSError, shutil.Error) as error:
+            raise InputError(f"{place}: cannot be copied: {error}") from None
+        if found != _within(self.seal, self._relative(place)):
+            raise _changed(place)
+        return copy
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path.resolve(), self._root)
+
+
+def _within(seal: Seal, place: str) -> dict[str, tuple[str, str]]:
+    """What of a seal is about a file or folder of it, by paths from there."""
+    entries = seal.entries
+    if place in entries and entries[place][0] != FOLDER:
+        return {ITSELF: entries[place]}
+    start = "" if place == ITSELF else f"{place}/"
+    own = (path for path in entries if path.startswith(start) and not os.path.isabs(path))
+    return {path[len(start) :]: entries[path] for path in own}
+
+
+def _of_file(path: Path) -> Seal:
+    return Seal({ITSELF: (FILE, read_source(path).sha256)})
+
+
+def _changed(path: Path) -> InputError:
+    return InputError(f"{path}: changed while it was judged")
