@@ -405,8 +405,8 @@ def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -
         if region_of(alarm) != region_of(resource):
             continue  # metrics are their region's
         watched = [_watches(assembly, metric, resource, name) for metric in metrics_of(alarm)]
-        if isinstance(alarm.get("Metrics"), Unknown):
-            watched.append(alarm.get("Metrics"))
+        if isinstance(metrics := alarm.get("Metrics"), Unknown):
+            watched.append(metrics)
         if True in watched:
             found.append(alarm)
         elif unknown := next((w for w in watched if isinstance(w, Unknown)), None):

@@ -73,11 +73,12 @@ def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
         return value
     found: dict[str, Any] = {}
     for tag in to_list(value):
-        key = thing.world.assembly.text(tag.get("Key")) if isinstance(tag, dict) else None
+        stated = tag if isinstance(tag, dict) else {}
+        key = thing.world.assembly.text(stated.get("Key"))
         if key is None:
             doubts.append(why_unknown(tag) or "a tag whose key is not known")
         else:
-            found[key] = tag.get("Value", NO_VALUE)
+            found[key] = stated.get("Value", NO_VALUE)
     return found
 
 

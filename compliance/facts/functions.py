@@ -175,7 +175,7 @@ def _written(raw: Any, path: str) -> Iterator[tuple[str, str]]:
 def _raw(value: Any) -> Any:
     """A resource as the template has it, its functions not resolved."""
     thing = thing_of(value)
-    return Node(thing.world, thing.resource, "", thing.resource.raw)
+    return Node(thing.world, thing.resource, "", dict(thing.resource.raw))
 
 
 # Texts
@@ -406,7 +406,7 @@ def _as_written(assembly: Assembly, name: Value) -> str:
     return "".join(marks)
 
 
-def _key(assembly: Assembly, resource: Resource) -> Value:
+def _key(assembly: Assembly, resource: Resource) -> Resource | Value:
     """The key that a resource is encrypted with: of these stacks, or as it is named; null for AWS's own."""
     for _, value in keys.key_values(resource):
         if (found := key_of(assembly, value)) and found is not resource:

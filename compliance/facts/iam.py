@@ -79,11 +79,11 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
             yield _unknown(role, f"Policies.{index}", policy)
     if isinstance(role.get("Policies"), Unknown):
         yield _unknown(role, "Policies", role.get("Policies"))
-    for policy in attached_policies(assembly, role):
-        yield from statements(assembly, policy, policy.get("PolicyDocument"), "PolicyDocument")
-    for policy, name, kind in assembly.cached(_attached_to_unknown):
+    for attached in attached_policies(assembly, role):
+        yield from statements(assembly, attached, attached.get("PolicyDocument"), "PolicyDocument")
+    for attached, name, kind in assembly.cached(_attached_to_unknown):
         if role.type == kind:
-            yield _unknown(policy, f"{kind.rpartition('::')[2]}s", name)
+            yield _unknown(attached, f"{kind.rpartition('::')[2]}s", name)
 
 
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
@@ -253,10 +253,11 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
         return stated
     if "Statement" in stated:
         statement = stated["Statement"]
-        with suppress(TypeError, ValueError):  # what is no JSON text is a statement, or an unknown one
-            statement = json.loads(statement)
+        if isinstance(statement, str):
+            with suppress(ValueError):  # a text that is no JSON is no statement
+                statement = json.loads(statement)
         return {"Statement": statement}
-    own = {name: stated[name] for name in ("Action", "Principal") if name in stated}
+    own: dict[str, Value] = {name: stated[name] for name in ("Action", "Principal") if name in stated}
     test = stated.get("Condition", {})
     if isinstance(test, dict) and test:
         test = {show(test.get("Type")): {show(test.get("Key")): test.get("Value")}}

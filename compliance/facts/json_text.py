@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from compliance.cel import Failed
 from compliance.template.intrinsics import Unknown, Value, join, parts_of, show
@@ -28,7 +27,7 @@ def parsed(value: Value) -> Value:
         return Unknown(unknown)
 
 
-def _unmarked(data: Any, parts: tuple[Any, ...]) -> Value:
+def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:
     if isinstance(data, str):
         pieces = re.split("\ue000(\\d+)\ue001", data)
         return (

@@ -195,7 +195,9 @@ class Absent(_Placed):
 class Node(_Placed):
     """A list or an object."""
 
-    def __init__(self, world: World, resource: Resource, path: str, value: Value) -> None:
+    def __init__(
+        self, world: World, resource: Resource, path: str, value: list[Value] | dict[str, Value]
+    ) -> None:
         super().__init__(world, resource, path)
         self.value = value
 
@@ -242,16 +244,17 @@ class Node(_Placed):
         return len(self.value)
 
     def equals(self, other: Any) -> bool:
-        other = other.value if isinstance(other, Node) else other
-        if not isinstance(other, type(self.value)):
+        own, other = self.value, other.value if isinstance(other, Node) else other
+        of_one_kind = isinstance(other, type(own))
+        if not of_one_kind:
             return False
-        self.world.read(self.resource, self.path, self.value)
-        if isinstance(self.value, dict):
-            return self.value.keys() == other.keys() and all(
-                _same(self._child(key, item), other[key]) for key, item in self.value.items()
+        self.world.read(self.resource, self.path, own)
+        if isinstance(own, dict):
+            return own.keys() == other.keys() and all(
+                _same(self._child(key, item), other[key]) for key, item in own.items()
             )
-        return len(self.value) == len(other) and all(
-            _same(self._child(i, item), other[i]) for i, item in enumerate(self.value)
+        return len(own) == len(other) and all(
+            _same(self._child(i, item), other[i]) for i, item in enumerate(own)
         )
 
     def plain(self) -> Any:

@@ -207,8 +207,8 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
             continue
         own = f"{mapping.resource.logical_id} reads {mapping.source.logical_id}"
         if mapping.source.type in TABLES:
-            target = case.text(stream(mapping.source))
-            yield from (Need(action, target, own) for action in STREAM)
+            read = case.text(stream(mapping.source))
+            yield from (Need(action, read, own) for action in STREAM)
             yield Need("dynamodb:ListStreams", None, own)
         else:
             yield from (Need(action, case.text(arn(mapping.source)), own) for action in CONSUME)

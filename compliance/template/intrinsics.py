@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -73,15 +73,18 @@ class Text(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
-class _NoValue:
+class NoValue:
     def __repr__(self) -> str:
         return "NO_VALUE"
 
 
-NO_VALUE = _NoValue()
+NO_VALUE = NoValue()
 # A zone of the region by its number, as Fn::Select takes it from Fn::GetAZs.
 ZONE = "AWS::AvailabilityZones."
-Value = Any  # str | int | float | bool | None | list | dict | Ref | Pseudo | Text | Unknown | NO_VALUE
+T = TypeVar("T")
+# Resolved values are read, and never changed.
+Scalar = str | int | float | bool | None
+Value: TypeAlias = "Scalar | Sequence[Value] | Mapping[str, Value] | Ref | Pseudo | Text | Unknown | NoValue"
 
 # What each of these may become when it is deployed: a delimiter of other characters does not split it.
 _ALPHABETS = {
@@ -238,7 +241,7 @@ def to_bool(value: Value) -> bool | None:
     return None
 
 
-def to_list(value: Value) -> list[Value]:
+def to_list(value: T | list[T]) -> list[T]:
     """A list, also where a single value stands for one (as IAM allows)."""
     if value is None or value is NO_VALUE:
         return []
@@ -247,7 +250,7 @@ def to_list(value: Value) -> list[Value]:
 
 def show(value: Value) -> str:
     """A value for people: literals as they are, the rest in the spelling of Fn::Sub."""
-    if value is NO_VALUE:
+    if isinstance(value, NoValue):
         return "nothing"
     if isinstance(value, str):
         return value
@@ -259,7 +262,9 @@ def show(value: Value) -> str:
         return "[" + ", ".join(map(show, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
-    return to_string(value) if value is not None else "null"
+    if isinstance(value, int | float):
+        return to_string(value)
+    return "null" if value is None else str(value)
 
 
 def _show_part(part: Part) -> str:

@@ -120,7 +120,8 @@ class Resolver:
                 return self._container(node) if near else TOO_FAR
         if isinstance(node, str) and "{{resolve:" in node:
             return dynamic(node)
-        return node
+        scalar: Value = node
+        return scalar
 
     def _container(self, node: dict[str, Any] | list[Any]) -> Value:
         if isinstance(node, list):
@@ -347,7 +348,7 @@ class Resolver:
         optional = any(value is NO_VALUE for value in found)
         return found[0] if same else Unknown(f"the mapping {name} by {show(first)}", optional)
 
-    def _mapped(self, row: Mapping[str, Any], key: str, default: Any) -> Value:
+    def _mapped(self, row: Mapping[str, Any], key: str, default: Value) -> Value:
         """What a row says for a key, else the default; None where there is neither."""
         if key not in row:
             return default
@@ -450,12 +451,14 @@ class Resolver:
         return (unknown or not parts[0]) if len(parts) == 1 else Unknown("a malformed Fn::Not")
 
     def _equal(self, left: Value, right: Value) -> bool | Unknown:
+        texts: list[str] = []
         for value in (left, right):
             if isinstance(value, Unknown):
                 return value
             if not isinstance(value, str | int | float | bool):
                 return Unknown(f"a condition on {show(value)}")
-        return to_string(left) == to_string(right)
+            texts.append(to_string(value))
+        return texts[0] == texts[1]
 
 
 _RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {

@@ -27,7 +27,7 @@ from compliance.rules import Case
 from compliance.rules.alarms import Alarm, Coverage, MetricsExist, set_off, watching
 from compliance.rules.notifications import Tells
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import to_list
+from compliance.template.intrinsics import to_list, to_number
 from compliance.template.physical_names import FORMS
 from compliance.template.schemas import gives
 
@@ -189,7 +189,11 @@ def coverage_by_effect(check: Coverage, case: Case) -> Iterator[Aim]:
             for unit in ("Percent", "Bits"):
                 yield Aim(f"in {unit}", own, put(own, "Unit", unit))
             periods = own.get("EvaluationPeriods")
-            yield Aim("more datapoints than periods", own, put(own, "DatapointsToAlarm", int(periods) + 1))
+            yield Aim(
+                "more datapoints than periods",
+                own,
+                put(own, "DatapointsToAlarm", int(to_number(periods) or 1) + 1),
+            )
             yield Aim("how often it was measured", own, put(own, "Statistic", "SampleCount"))
             yield Aim("always", own, put(own, "Threshold", 0))
             yield Aim("no whole period", own, put(own, "Period", 45))

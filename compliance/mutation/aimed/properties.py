@@ -112,7 +112,8 @@ def keys(check: Keys, case: Case) -> Iterator[Aim]:
     for table in case.subjects():
         schema = "KeySchema"
         if check.index:
-            names = [i.get("IndexName") for i in to_list(table.get("GlobalSecondaryIndexes"))]
+            indexes: list[Any] = to_list(table.get("GlobalSecondaryIndexes"))
+            names = [index.get("IndexName") for index in indexes]
             here = f"GlobalSecondaryIndexes.{names.index(check.index)}"
             schema = f"{here}.KeySchema"
             yield Aim("no index", table, drop(table, here))
@@ -138,7 +139,8 @@ def _keys(check: Keys, table: Resource, schema: str) -> Iterator[Aim]:
             yield Aim("no RANGE key", table, drop(table, here))
     yield Aim("no key schema", table, drop(table, schema))
     yield Aim("no attributes", table, drop(table, "AttributeDefinitions"))
-    for index, definition in enumerate(to_list(table.get("AttributeDefinitions"))):
+    definitions: list[Any] = to_list(table.get("AttributeDefinitions"))
+    for index, definition in enumerate(definitions):
         if definition.get("AttributeName") in (check.hash, check.range):
             path = f"AttributeDefinitions.{index}.AttributeType"
             name = definition["AttributeName"]
