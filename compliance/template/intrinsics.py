@@ -84,7 +84,9 @@ ZONE = "AWS::AvailabilityZones."
 T = TypeVar("T")
 # Resolved values are read, and never changed.
 Scalar = str | int | float | bool | None
-Value: TypeAlias = "Scalar | Sequence[Value] | Mapping[str, Value] | Ref | Pseudo | Text | Unknown | NoValue"
+Value: TypeAlias = (
+    Scalar | Sequence["Value"] | Mapping[str, "Value"] | Ref | Pseudo | Text | Unknown | NoValue
+)
 
 # What each of these may become when it is deployed: a delimiter of other characters does not split it.
 _ALPHABETS = {
