@@ -152,10 +152,19 @@ def rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
     return map(tuple, groups.values())
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """A resource that no rule of a scanner evaluated: it has none for its type."""
+
+    stack: str
+    logical_id: str
+    type: str
+
+
 class ScannerRun(msgspec.Struct, frozen=True):
     """Proof that a scanner ran: its version and how many rules or checks it evaluated (at least one).
 
-    `remembered` is the number of templates that it looked at in an earlier audit alone.
+    `remembered` is the number of templates that it looked at in an earlier audit alone. Of `resources`, no
+    rule of it evaluated those that are `passed_over`.
     """
 
     name: str
@@ -163,6 +172,8 @@ class ScannerRun(msgspec.Struct, frozen=True):
     evaluated: int
     findings: tuple[Finding, ...] = ()
     remembered: int = 0
+    resources: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -31,14 +31,17 @@ from compliance.reports.text import (
     cdk_made,
     changes,
     days_left,
+    evaluated,
     known,
     link,
     neutral,
     open_findings,
     other_rules,
+    passed_over,
     resource,
     rows_of,
     scores,
+    seen_by_none,
     totals,
     unmet,
     where,
@@ -83,6 +86,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"link": link, "one_line": one_line, "short": shortened}
+    environment.filters |= {"evaluated": evaluated, "passed_over": passed_over}
     return environment.get_template("report.html.j2")
 
 
@@ -161,6 +165,10 @@ class _Page:
     @property
     def open_findings(self) -> str:
         return open_findings(self.card)
+
+    @property
+    def seen_by_none(self) -> str:
+        return seen_by_none(self.card)
 
     @property
     def history(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from compliance.model import Evidence, Finding, History, Result, Scorecard
+from compliance.model import Evidence, Finding, History, Result, ScannerRun, Scorecard
 from compliance.reports.text import days_left, neutral
 
 
@@ -36,13 +36,21 @@ def _card(card: Scorecard) -> dict[str, Any]:
         },
         "requirements": [_result(result) for result in card.results],
         "findings": [_finding(card, finding) for finding in card.findings],
-        "scanners": [
-            {"name": run.name, "version": run.version, "ran": True, "evaluated": run.evaluated}
-            for run in card.scanners
-        ],
+        "scanners": [_scanner(run) for run in card.scanners],
         "history": _history(card.history) if card.history else None,
         "notes": list(card.notes),
         "problems": list(card.problems),
+    }
+
+
+def _scanner(run: ScannerRun) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "version": run.version,
+        "ran": True,
+        "evaluated": run.evaluated,
+        "resources": run.resources,
+        "passed_over": [asdict(resource) for resource in run.passed_over],
     }
 
 

@@ -10,6 +10,7 @@ from compliance.reports.text import (
     Row,
     changes,
     days_left,
+    evaluated,
     is_new,
     known,
     neutral,
@@ -18,6 +19,7 @@ from compliance.reports.text import (
     rows_of,
     rules,
     scores,
+    seen_by_none,
     totals,
     unmet,
     waivers,
@@ -81,7 +83,10 @@ def _lines(card: Scorecard) -> Iterator[str]:
         for row in waived:
             yield _table_row(row, prose(row[0].reason or ""), str(days_left(card, row[0])))
     kept = tuple(filter(None, (known(card), *changes(card))))
-    for title, lines in (("Problems", card.problems), ("Known and new", kept), ("Notes", card.notes)):
+    ran = [f"{run.name} {run.version}: {evaluated(run)}" for run in card.scanners]
+    ran += filter(None, [seen_by_none(card)])
+    sections = {"Problems": card.problems, "Known and new": kept, "Scanners": ran, "Notes": card.notes}
+    for title, lines in sections.items():
         if lines:
             yield ""
             yield f"## {title}"

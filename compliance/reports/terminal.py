@@ -14,6 +14,7 @@ from compliance.reports.text import (
     by_rule,
     cdk_made,
     changes,
+    evaluated,
     fresh,
     is_new,
     known,
@@ -25,6 +26,7 @@ from compliance.reports.text import (
     rows_of,
     rules,
     scores,
+    seen_by_none,
     totals,
     unmet,
     verdict,
@@ -186,9 +188,9 @@ def _summary(card: Scorecard) -> Iterator[RenderableType]:
             for status in FindingStatus
             if any(f.status is status for f in found)
         )
-        text = f"{run.name} {run.version} ran, {run.evaluated} evaluated: {counts or 'no finding'}"
+        text = f"{run.name} {run.version} ran, {evaluated(run)}: {counts or 'no finding'}"
         yield Text(text, "dim")
-    for line in filter(None, (waivers(card), known(card), *changes(card))):
+    for line in filter(None, (seen_by_none(card), waivers(card), known(card), *changes(card))):
         yield Text(line, "dim")
     if not card.green:
         yield Text(verdict(card), "bold red")

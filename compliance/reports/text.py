@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from compliance.model import Evidence, Finding, FindingStatus, Result, Scorecard, Severity, Status, rows
+from compliance.model import (
+    Evidence,
+    Finding,
+    FindingStatus,
+    PassedOver,
+    Result,
+    ScannerRun,
+    Scorecard,
+    Severity,
+    Status,
+    rows,
+)
 from compliance.text import one_line, printable
 
 T = TypeVar("T")
@@ -48,6 +59,35 @@ def totals(card: Scorecard) -> str:
     met, total = card.total(hardening=False)
     hardened, hardening = card.total(hardening=True)
     return f"{met}/{total} requirements" + (f", {hardened}/{hardening} hardening" if hardening else "")
+
+
+def evaluated(run: ScannerRun) -> str:
+    """`14 of 30 resources evaluated, by 213 rules`; checkov counts its checks, one a rule and resource."""
+    done, what = (
+        run.resources - len(run.passed_over),
+        "in {} checks" if run.name == "checkov" else "by {} rules",
+    )
+    return f"{done} of {run.resources} resources evaluated, {what.format(run.evaluated)}"
+
+
+def passed_over(run: ScannerRun) -> Iterator[tuple[str, list[PassedOver]]]:
+    """The resources that no rule of a scanner evaluated, by their types."""
+    found: dict[str, list[PassedOver]] = defaultdict(list)
+    for resource in run.passed_over:
+        found[resource.type].append(resource)
+    yield from sorted(found.items())
+
+
+def seen_by_none(card: Scorecard) -> str:
+    """`no scanner evaluated 3 resources: AWS::SSM::Parameter (2), Custom::Thing`; or nothing."""
+    sets = [{(r.type, r.stack, r.logical_id) for r in run.passed_over} for run in card.scanners]
+    counts = Counter(type_ for type_, *_ in set.intersection(*sets)) if sets else Counter[str]()
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    types = [f"{one_line(t)} ({n})" if n > 1 else one_line(t) for t, n in counts.most_common(FEW)]
+    more = f" and {len(counts) - FEW} more types" if len(counts) > FEW else ""
+    return f"no scanner evaluated {total} resource{'s' * (total != 1)}: {', '.join(types)}{more}"
 
 
 def open_findings(card: Scorecard) -> str:

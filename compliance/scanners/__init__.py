@@ -27,7 +27,7 @@ import site
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +36,15 @@ from typing import Any, Self
 
 import msgspec
 
-from compliance.model import SCANNERS, CheckerError, Finding, InputError, ScannerRun, Severity
+from compliance.model import (
+    SCANNERS,
+    CheckerError,
+    Finding,
+    InputError,
+    PassedOver,
+    ScannerRun,
+    Severity,
+)
 from compliance.scanners import nag
 from compliance.scanners.key import key_of
 from compliance.scanners.worker import Found, Report, Scanned
@@ -163,7 +171,15 @@ class Scanners:
             evaluated=sum(part.evaluated for part in parts.values()),
             findings=tuple(self._finding(name, s, found) for s in wanted for found in parts[s].findings),
             remembered=len(scan.known),
+            resources=sum(wanted.values()),
+            passed_over=tuple(entry for s in wanted for entry in self._passed_over(s, parts[s])),
         )
+
+    def _passed_over(self, stack: str, part: Scanned) -> Iterator[PassedOver]:
+        judged = {*part.judged, *(found.logical_id for found in part.findings)}
+        for logical_id, resource in self._templates[stack].body.get("Resources", {}).items():
+            if logical_id not in judged:
+                yield PassedOver(stack, logical_id, str(resource.get("Type")))
 
     def _finding(self, scanner: str, stack: str, found: Found) -> Finding:
         construct_path, source = self._templates[stack].place(found.logical_id)

@@ -32,16 +32,22 @@ def load() -> tuple[str, Scan]:
     from cfnlint.core import get_rules  # type: ignore[import-untyped]
     from cfnlint.decode import cfn_json  # type: ignore[import-untyped]
     from cfnlint.runner import run_template_by_data  # type: ignore[import-untyped]
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
     from cfnlint.version import __version__  # type: ignore[import-untyped]
 
     rules = get_rules([], sorted(IGNORED), [])
 
-    def scan(file: File, request: dict[str, Any]) -> tuple[int, list[Found]]:
+    def is_judged(resource: Any) -> bool:
+        """Whether it has a schema to judge a resource by, as its own rule E3002 asks."""
+        return any(PROVIDER_SCHEMA_MANAGER.get_resource_schemas_by_regions(resource["Type"], [REGION]))
+
+    def scan(file: File, request: dict[str, Any]) -> tuple[int, set[str], list[Found]]:
         _set_today(rules, request["as_of"])
         config = ConfigMixIn(**ManualArgs(regions=[REGION], ignore_checks=sorted(IGNORED)))
         template = cfn_json.loads(Path(file.path).read_text(encoding="utf-8"))
         found = list(_found(file.stack, run_template_by_data(template, config, rules)))
-        return len(rules.used_rules), found
+        judged = {str(id_) for id_, resource in template.get("Resources", {}).items() if is_judged(resource)}
+        return len(rules.used_rules), judged | {f.logical_id for f in found if f.logical_id}, found
 
     return __version__, scan
 

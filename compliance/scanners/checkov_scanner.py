@@ -27,12 +27,12 @@ def load() -> tuple[str, Scan]:
     from checkov.cloudformation.runner import Runner
     from checkov.runner_filter import RunnerFilter
 
-    def scan(file: File, request: dict[str, Any]) -> tuple[int, Iterator[Found]]:
+    def scan(file: File, request: dict[str, Any]) -> tuple[int, set[str], Iterator[Found]]:
         chosen = RunnerFilter(framework=["cloudformation"], run_image_referencer=False)
         report: Any = Runner().run(root_folder=None, files=[file.path], runner_filter=chosen)
         _expect_all(file, report)
-        records = (report.passed_checks, report.failed_checks, report.skipped_checks)
-        return sum(map(len, records)), _found(report)
+        records = (*report.passed_checks, *report.failed_checks, *report.skipped_checks)
+        return len(records), {_id(record) for record in records}, _found(report)
 
     return importlib.metadata.version("checkov"), scan
 
@@ -64,12 +64,16 @@ def _found(report: Any) -> Iterator[Found]:
     # A skipped check is a waiver without a reason or an end. None should be left; one that is stays open.
     for record in (*report.failed_checks, *report.skipped_checks):
         yield Found(
-            logical_id=record.resource.rsplit(".", 1)[-1],
+            logical_id=_id(record),
             rule=record.check_id,
             text=record.check_name,
             severity=_severity(record.severity),
             link=record.guideline or INDEX,
         )
+
+
+def _id(record: Any) -> str:
+    return str(record.resource).rsplit(".", 1)[-1]
 
 
 def _severity(severity: Any) -> str:

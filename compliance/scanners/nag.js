@@ -38,8 +38,10 @@ const PACKS = {
 const CRASHED = 'Rule threw an error';
 const UNREADABLE = 'CdkNag-UnreadableTemplate';
 
-// The rules of all packs that have been applied to some resource of a template.
+// The rules of all packs that have been applied to some resource of a template, and the resources to which one
+// applies: it is compliant there, or not.
 const applied = new Set();
+const judged = new Set();
 
 // Functions of the AWS::LanguageExtensions transform that CfnInclude does not know. No rule looks into
 // them, so one that CfnInclude lets pass unread stands in for them.
@@ -71,14 +73,23 @@ function include(app, file) {
   }
 }
 
+// The logical id of a construct that CfnInclude has made.
+const id = (constructPath) => constructPath.split('/').at(-1);
+
 // Every violation that one pack finds below a construct.
 function check(name, scope) {
   const run = (props) => {
     const pack = new PACKS[name].make(undefined, props);
     const applyRule = pack.applyRule;
     pack.applyRule = function (params) {
-      applied.add(`${name}-${params.ruleSuffixOverride ?? params.rule.name}`);
-      return applyRule.call(this, params);
+      const { rule, ruleSuffixOverride = rule.name } = params;
+      applied.add(`${name}-${ruleSuffixOverride}`);
+      const noted = (of) => {
+        const result = rule(of);
+        if (result !== nag.NagRuleCompliance.NOT_APPLICABLE && CfnResource.isCfnResource(of)) judged.add(id(of.node.path));
+        return result;
+      };
+      return applyRule.call(this, { ...params, rule: noted, ruleSuffixOverride });
     };
     return pack.validateScope(scope).violations;
   };
@@ -110,7 +121,7 @@ function scan(file, packs) {
   return packs.flatMap((name) =>
     check(name, app).flatMap((violation) =>
       violation.violatingResources.map(({ constructPath }) => ({
-        logical_id: constructPath.split('/').at(-1),
+        logical_id: id(constructPath),
         rule: violation.ruleName,
         text: violation.description,
         severity: violation.severity === 'error' ? 'high' : 'medium',
@@ -123,9 +134,10 @@ function scan(file, packs) {
 // `include` has counted the resources, and a template that is not readable is a finding as a whole.
 function scanned(file, packs) {
   applied.clear();
+  judged.clear();
   const findings = scan(file, packs);
   const resources = Object.keys(JSON.parse(fs.readFileSync(file.path, 'utf8')).Resources).length;
-  return { stack: file.stack, version, evaluated: applied.size, resources, findings };
+  return { stack: file.stack, version, evaluated: applied.size, resources, judged: [...judged], findings };
 }
 
 function prove(packs) {

@@ -29,12 +29,16 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """What a scanner reports of one template: its version, and how much it evaluated, looked at and found."""
+    """What a scanner reports of one template: its version, and how much it evaluated, looked at and found.
+
+    `judged` are the logical ids of the resources that a rule of it evaluated.
+    """
 
     stack: str
     version: str
     evaluated: int
     resources: int
+    judged: tuple[str, ...]
     findings: tuple[Found, ...]
 
 
@@ -42,8 +46,8 @@ class Report(msgspec.Struct, frozen=True):
     templates: tuple[Scanned, ...]
 
 
-Scan = Callable[[File, dict[str, Any]], tuple[int, Iterable[Found]]]
-"""What was evaluated in a template, by number, and what was found."""
+Scan = Callable[[File, dict[str, Any]], tuple[int, Iterable[str], Iterable[Found]]]
+"""What was evaluated in a template, by number; the resources on which anything was; and what was found."""
 
 
 def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) -> None:
@@ -59,7 +63,7 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
         os.nice(5)  # the synth, which everything waits for, comes first
     gc.disable()  # the process is short, and its imports make garbage collection expensive
     version, scan = load()
-    _, warnings = scan(File("canary", str(CANARY)), {"as_of": "2025-01-01", "packs": []})
+    *_, warnings = scan(File("canary", str(CANARY)), {"as_of": "2025-01-01", "packs": []})
     missed = canary_rules - {found.rule for found in warnings}
     if missed:
         raise SystemExit(f"it misses known flaws of its test template: {', '.join(sorted(missed))}")
@@ -72,7 +76,7 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
 
 
 def _scanned(version: str, scan: Scan, file: File, request: dict[str, Any]) -> Scanned:
-    evaluated, findings = scan(file, request)
+    evaluated, judged, findings = scan(file, request)
     # The scan has refused what it could not read: these are those that it looked at.
     resources = len(json.loads(Path(file.path).read_text("utf-8")).get("Resources", {}))
-    return Scanned(file.stack, version, evaluated, resources, tuple(findings))
+    return Scanned(file.stack, version, evaluated, resources, tuple(sorted(judged)), tuple(findings))

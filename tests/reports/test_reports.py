@@ -16,6 +16,7 @@ from compliance.model import (
     Evidence,
     Finding,
     FindingStatus,
+    PassedOver,
     Result,
     ScannerRun,
     Scorecard,
@@ -274,6 +275,26 @@ def test_html_and_terminal_count_alike() -> None:
     counted = "9 open findings (8 cdk-nag, 1 checkov)"
     assert counted in shown(red_card(), 200)
     assert counted in html.render(red_card())
+
+
+def test_what_no_rule_of_a_scanner_evaluated_is_said() -> None:
+    from compliance.reports import html
+
+    nag, lint = PassedOver("S", "Token", "AWS::SSM::Parameter"), PassedOver("S", "Thing", "Acme::A::B")
+    runs = (
+        ScannerRun("cdk-nag", "3.0.2", 150, (), 0, 30, (nag, lint)),
+        ScannerRun("checkov", "3.3.30", 80, (), 0, 30, (lint,)),
+    )
+    told = card(scanners=runs)
+    for text in (shown(told), markdown.render(told), html.render(told)):
+        assert "28 of 30 resources evaluated, by 150 rules" in text
+        assert "29 of 30 resources evaluated, in 80 checks" in text
+        assert "no scanner evaluated 1 resource: Acme::A::B" in text
+    assert "<li>AWS::SSM::Parameter: <code>Token</code></li>" in html.render(told)
+    data = json.loads(json_report.render(told))["scanners"]
+    assert [run["resources"] - len(run["passed_over"]) for run in data] == [28, 29]
+    assert data[1]["passed_over"] == [{"stack": "S", "logical_id": "Thing", "type": "Acme::A::B"}]
+    assert "no scanner evaluated" not in shown(card(scanners=(replace(runs[0], passed_over=()), runs[1])))
 
 
 def test_github_shows_annotations_at_their_lines_and_the_verdict_last() -> None:

@@ -785,6 +785,7 @@ def test_a_scanner_whose_report_is_broken_is_exit_3(
             "version": "1",
             "evaluated": 1,
             "resources": len(json.loads(path.read_text())["Resources"]),
+            "judged": [],
             "findings": [],
         }
         for path in ours.glob("*.template.json")

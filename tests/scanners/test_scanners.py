@@ -131,6 +131,24 @@ def test_cdk_nag_finds_by_whole_id_with_place_severity_and_link(runs):
     assert runs["cdk-nag"].evaluated > 100
 
 
+def test_each_says_of_which_resources_it_evaluated_none():
+    resources = {
+        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": "alias/a"}},
+        "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "a"}},
+        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "Third": {"Type": "Acme::Things::Thing", "Properties": {}},
+        "Bare": {"Type": "AWS::SQS::Queue"},
+    }
+    runs = scan(Template("Five", {"Resources": resources}))
+    passed_over = {name: {entry.logical_id for entry in run.passed_over} for name, run in runs.items()}
+    assert {run.resources for run in runs.values()} == {5}
+    assert passed_over["cdk-nag"] == {"Parameter", "Handle", "Third"}
+    assert passed_over["checkov"] == {"Handle", "Third"}
+    assert passed_over["cfn-lint"] == set()  # that a type is not known is its finding
+    clean = {"Resources": {"Handle": resources["Handle"]}}
+    assert [len(run.passed_over) for run in scan(Template("One", clean)).values()] == [1, 1, 0]
+
+
 def test_what_the_audit_knows_of_a_place_comes_back_with_the_finding(runs):
     for run in runs.values():
         ours = [f for f in run.findings if (f.stack, f.logical_id) == ("Pipe", "Fn")]
@@ -301,9 +319,8 @@ def says(text: str) -> list[str]:
 
 
 def report(stack: str, resources: int) -> str:
-    return json.dumps(
-        {"stack": stack, "version": "1", "evaluated": 3, "resources": resources, "findings": []}
-    )
+    counts = {"evaluated": 3, "resources": resources, "judged": []}
+    return json.dumps({"stack": stack, "version": "1", **counts, "findings": []})
 
 
 @pytest.mark.parametrize(
