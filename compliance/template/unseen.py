@@ -1,6 +1,6 @@
 """What a stack would deploy and the input does not show. It is a problem, so the gate is red.
 
-`TABLE` is the one list of it, a row for a resource type and property. What a property names is seen where the
+`unseen.yaml` is the one list of it, by resource type and property. What a property names is seen where the
 assembly itself holds it (an asset that the CLI uploads to that very place). Else it is a problem, unless the
 requirements document allows the place (`allowed_elsewhere`).
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import yaml
 
 from compliance.template.assembly import object_place
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, show
@@ -21,16 +24,22 @@ from compliance.template.paths import values
 if TYPE_CHECKING:
     from compliance.template.assembly import Assembly, Resource
 
+DATA = Path(__file__).with_name("unseen.yaml")
 # What CloudFormation calls an object of S3: the names of its bucket and its key, by property.
 _PAIRS = (
     ("S3Bucket", "S3Key"),
     ("Bucket", "Key"),
+    ("Bucket", "ObjectKey"),
     ("BucketName", "ObjectKey"),
     ("BucketName", "Key"),
     ("BucketARN", "FileKey"),
+    ("BucketArn", "FileKey"),
+    ("S3BucketName", "S3ObjectKey"),
+    ("S3Bucket", "S3ObjectKey"),
+    ("Bucket", "Prefix"),
     ("SourceArtifactsBucket", "SourceArtifactsObjectKey"),
 )
-_VERSIONS = ("S3ObjectVersion", "Version", "ObjectVersion")
+_VERSIONS = ("S3ObjectVersion", "Version", "ObjectVersion", "VersionId")
 
 
 class Unseen(msgspec.Struct, frozen=True):
@@ -91,7 +100,7 @@ def _object(resource: Resource, value: Value) -> Named:
         place = f"{_bucket(bucket)}/{key}" if bucket is not None and key is not None else None
     else:
         text = assembly.text(value)
-        place = object_place(text) or text
+        place = object_place(text) or (text and _bucket(text))
     if place is None:
         return Unknown(show(value))
     return None if place in resource.stack.held and not version else place
@@ -104,13 +113,22 @@ def _template(resource: Resource, value: Value) -> Named:
 
 
 def _bucket(text: str) -> str:
-    return text.rpartition(":::")[2]  # an ARN's bucket
+    return text.rpartition(":::")[2]  # an ARN's bucket, and the key where it has one
 
 
 def _image(resource: Resource, value: Value) -> Named:
     """A container image; one that the assembly builds lies in the stack's own registry."""
     text = resource.stack.assembly.text(value)
-    return Unknown(show(value)) if text is None else None if text in resource.stack.held else text
+    if text is None:
+        return Unknown(show(value))
+    # CodeBuild's own images are AWS's, as Lambda's runtimes are.
+    return None if text in resource.stack.held or text.startswith("aws/codebuild/") else text
+
+
+def _jar(resource: Resource, value: Value) -> Named:
+    """A program of an EMR step; one without a URL comes with the cluster's release."""
+    text = resource.stack.assembly.text(value)
+    return None if text is not None and "://" not in text else _object(resource, value)
 
 
 def _layer(resource: Resource, value: Value) -> Named:
@@ -125,94 +143,48 @@ def _layer(resource: Resource, value: Value) -> Named:
 def _list(resource: Resource, value: Value) -> Named:
     """The first of several places, written with commas between them, that the assembly does not hold."""
     text = resource.stack.assembly.text(value)
-    if text is None:
-        return Unknown(show(value))
-    named = (_object(resource, part.strip()) for part in text.split(","))
+    return Unknown(show(value)) if text is None else _first(resource, map(str.strip, text.split(",")))
+
+
+def _deployment(resource: Resource, keys: Value) -> Named:
+    """The first source of CDK's BucketDeployment that the assembly does not hold: a bucket beside each key."""
+    buckets = resource.get("SourceBucketNames")
+    if not isinstance(keys, list) or not isinstance(buckets, list) or len(keys) != len(buckets):
+        return Unknown(show(keys))
+    pairs = zip(buckets, keys, strict=True)
+    return _first(resource, ({"Bucket": bucket, "Key": key} for bucket, key in pairs))
+
+
+def _first(resource: Resource, found: Iterable[Value]) -> Named:
+    named = (_object(resource, value) for value in found)
     return next((place for place in named if place is not None), None)
 
 
-_CODE, _SCRIPT, _DEFINITION = "code from elsewhere", "a script from elsewhere", "a definition from elsewhere"
-_IMAGE, _LAYER = "a container image from elsewhere", "a layer from elsewhere"
-_NESTED, _PRODUCT = "a nested stack whose template is not here", "a product's template"
-_STACK_SET = "a stack set, whose template makes resources elsewhere"
-_MACRO = "a macro, which rewrites other templates"
-_MODULE = "a module, which makes resources of its own when it is deployed"
+_READERS = {
+    "deployment": _deployment,
+    "image": _image,
+    "jar": _jar,
+    "layer": _layer,
+    "list": _list,
+    "object": _object,
+    "template": _template,
+}
 
-# The type, the property (None: the resource itself), what it is, how a value there is read, and whether it is
-# code, which a bare template never shows.
-TABLE: tuple[Row, ...] = tuple(
-    Row(*row)
-    for row in (
-        # resources that a template elsewhere holds
-        ("AWS::CloudFormation::Stack", "TemplateURL", _NESTED, _template, False),
-        ("AWS::CloudFormation::StackSet", None, _STACK_SET, None, False),
-        ("AWS::CloudFormation::Macro", None, _MACRO, None, False),
-        ("*::MODULE", None, _MODULE, None, False),
-        ("AWS::ServiceCatalog::CloudFormationProvisionedProduct", None, _PRODUCT, None, False),
-        (
-            "AWS::ServiceCatalog::CloudFormationProduct",
-            "ProvisioningArtifactParameters.*.Info.LoadTemplateFromURL",
-            _PRODUCT,
-            _object,
-            False,
-        ),
-        # code
-        ("AWS::Lambda::Function", "Code", _CODE, _object),
-        ("AWS::Lambda::Function", "Code.ImageUri", _IMAGE, _image),
-        ("AWS::Lambda::Function", "Layers.*", _LAYER, _layer),
-        ("AWS::Lambda::LayerVersion", "Content", _CODE, _object),
-        ("AWS::Synthetics::Canary", "Code", _CODE, _object),
-        ("AWS::Glue::Job", "Command.ScriptLocation", _SCRIPT, _object),
-        ("AWS::Glue::Job", "DefaultArguments.--extra-py-files", _CODE, _list),
-        ("AWS::Glue::Job", "DefaultArguments.--extra-jars", _CODE, _list),
-        ("AWS::Glue::Job", "DefaultArguments.--extra-files", _CODE, _list),
-        (
-            "AWS::KinesisAnalyticsV2::Application",
-            "ApplicationConfiguration.ApplicationCodeConfiguration.CodeContent.S3ContentLocation",
-            _CODE,
-            _object,
-        ),
-        ("AWS::ElasticBeanstalk::ApplicationVersion", "SourceBundle", _CODE, _object),
-        ("AWS::GameLift::Script", "StorageLocation", _SCRIPT, _object),
-        ("AWS::GameLift::Build", "StorageLocation", _CODE, _object),
-        ("AWS::CloudFormation::ModuleVersion", "ModulePackage", _CODE, _object),
-        ("AWS::CloudFormation::ResourceVersion", "SchemaHandlerPackage", _CODE, _object),
-        ("AWS::CloudFormation::HookVersion", "SchemaHandlerPackage", _CODE, _object),
-        ("AWS::KafkaConnect::CustomPlugin", "Location.S3Location", _CODE, _object),
-        ("AWS::MWAA::Environment", "DagS3Path", _CODE, None),
-        ("AWS::Amplify::App", "Repository", _CODE, None),
-        ("AWS::AppRunner::Service", "SourceConfiguration.CodeRepository", _CODE, None),
-        # definitions
-        ("AWS::StepFunctions::StateMachine", "DefinitionS3Location", _DEFINITION, _object),
-        ("AWS::ApiGateway::RestApi", "BodyS3Location", _DEFINITION, _object),
-        ("AWS::ApiGatewayV2::Api", "BodyS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::GraphQLSchema", "DefinitionS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::Resolver", "RequestMappingTemplateS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::Resolver", "ResponseMappingTemplateS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::Resolver", "CodeS3Location", _CODE, _object),
-        ("AWS::AppSync::FunctionConfiguration", "RequestMappingTemplateS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::FunctionConfiguration", "ResponseMappingTemplateS3Location", _DEFINITION, _object),
-        ("AWS::AppSync::FunctionConfiguration", "CodeS3Location", _CODE, _object),
-        ("AWS::SSM::Document", "Attachments.*.Values", _SCRIPT, None),
-        # images
-        ("AWS::ECS::TaskDefinition", "ContainerDefinitions.*.Image", _IMAGE, _image),
-        ("AWS::Batch::JobDefinition", "ContainerProperties.Image", _IMAGE, _image),
-        ("AWS::Batch::JobDefinition", "NodeProperties.NodeRangeProperties.*.Container.Image", _IMAGE, _image),
-        ("AWS::Batch::JobDefinition", "EcsProperties.TaskProperties.*.Containers.*.Image", _IMAGE, _image),
-        ("AWS::Batch::JobDefinition", "EksProperties.PodProperties.Containers.*.Image", _IMAGE, _image),
-        ("AWS::AppRunner::Service", "SourceConfiguration.ImageRepository.ImageIdentifier", _IMAGE, _image),
-        (
-            "AWS::BedrockAgentCore::Runtime",
-            "AgentRuntimeArtifact.ContainerConfiguration.ContainerUri",
-            _IMAGE,
-            _image,
-        ),
-        ("AWS::SageMaker::Model", "PrimaryContainer.Image", _IMAGE, _image),
-        ("AWS::SageMaker::Model", "Containers.*.Image", _IMAGE, _image),
-        ("AWS::SageMaker::Model", "PrimaryContainer.ModelDataUrl", _CODE, _object),
-        ("AWS::SageMaker::Model", "Containers.*.ModelDataUrl", _CODE, _object),
+
+@cache
+def table() -> tuple[Row, ...]:
+    """What is looked for: see `unseen.yaml`."""
+    return tuple(
+        Row(type_, path, entry["what"], _READERS.get(entry.get("read")), not entry.get("resources"))
+        for entry in yaml.load(DATA.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        for type_, paths in entry["at"].items()
+        for path in paths or (None,)
     )
-)
+
+
+@cache
+def _rows(type_: str) -> tuple[Row, ...]:
+    return tuple(row for row in table() if fnmatchcase(type_, row.type))
 
 
 def find(assembly: Assembly, allowed: Iterable[str] = ()) -> Iterator[Unseen]:
@@ -224,11 +196,10 @@ def find(assembly: Assembly, allowed: Iterable[str] = ()) -> Iterator[Unseen]:
     """
     patterns = tuple(re.compile(".*".join(map(re.escape, place.split("*")))) for place in allowed)
     for resource in assembly.resources():
-        for row in TABLE:
-            if fnmatchcase(resource.type, row.type):
-                for found in _of_row(resource, row):
-                    if not any(pattern.fullmatch(found.place or "") for pattern in patterns):
-                        yield found
+        for row in _rows(resource.type):
+            for found in _of_row(resource, row):
+                if not any(pattern.fullmatch(found.place or "") for pattern in patterns):
+                    yield found
 
 
 def _of_row(resource: Resource, row: Row) -> Iterator[Unseen]:

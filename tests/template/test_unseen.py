@@ -12,6 +12,7 @@ from compliance.template.assembly import Assembly
 from compliance.template.digest import digest_of
 from compliance.template.intrinsics import Unknown
 from compliance.template.loading import load_assembly, load_template
+from compliance.template.schemas import is_known, problem
 from tests.inputs import stack_artifact, write
 
 BUCKET = "assets-${AWS::AccountId}-${AWS::Region}"
@@ -70,6 +71,17 @@ def of(type_: str, **properties: Any) -> dict[str, Any]:
     return {"Type": type_, "Properties": properties}
 
 
+def environment_file(place: str) -> dict[str, Any]:
+    files = [{"Type": "s3", "Value": {"Fn::Sub": f"arn:aws:s3:::{place}"}}]
+    return of("AWS::ECS::TaskDefinition", ContainerDefinitions=[{"EnvironmentFiles": files}])
+
+
+def website(*buckets: str) -> dict[str, Any]:
+    named = [{"Fn::Sub": bucket} for bucket in buckets]
+    keys = ["abc.zip"] * len(buckets)
+    return of("Custom::CDKBucketDeployment", SourceBucketNames=named, SourceObjectKeys=keys)
+
+
 LAYER = {"L": of("AWS::Lambda::LayerVersion", Content=code())}
 SEEN: dict[str, dict[str, Any]] = {
     "an asset": {"F": function(Code=code())},
@@ -82,6 +94,10 @@ SEEN: dict[str, dict[str, Any]] = {
     "an asset as a script": {
         "J": of("AWS::Glue::Job", Command={"ScriptLocation": {"Fn::Sub": f"s3://{BUCKET}/abc.zip"}})
     },
+    "an image of CodeBuild": {"P": of("AWS::CodeBuild::Project", Environment={"Image": "aws/codebuild/x:1"})},
+    "a program of the cluster": {"E": of("AWS::EMR::Step", HadoopJarStep={"Jar": "command-runner.jar"})},
+    "variables of the assembly": {"T": environment_file(f"{BUCKET}/abc.zip")},
+    "a website of the assembly": {"D": website(f"{BUCKET}")},
     "an absent stack set": {"S": {**of("AWS::CloudFormation::StackSet"), "Condition": "Never"}},
 }
 HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -117,6 +133,37 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
         "b/a.yaml",
     ),
     "a script": ({"J": of("AWS::Glue::Job", Command={"ScriptLocation": "s3://b/j.py"})}, "b/j.py"),
+    "a program for EMR": (
+        {"E": of("AWS::EMR::Cluster", Steps=[{"HadoopJarStep": {"Jar": "s3://b/x.jar"}}])},
+        "b/x.jar",
+    ),
+    "a bootstrap script": (
+        {"E": of("AWS::EMR::Cluster", BootstrapActions=[{"ScriptBootstrapAction": {"Path": "s3://b/x"}}])},
+        "b/x",
+    ),
+    "variables": ({"T": environment_file("b/x.env")}, "b/x.env"),
+    "a website": ({"D": website(BUCKET, "evil")}, "evil/abc.zip"),
+    "the source of a build": (
+        {"P": of("AWS::CodeBuild::Project", Source={"Type": "GITHUB", "Location": "https://github.com/a/b"})},
+        "https://github.com/a/b",
+    ),
+    "a conformance pack": (
+        {"C": of("AWS::Config::ConformancePack", TemplateS3Uri="s3://b/c.yaml")},
+        "b/c.yaml",
+    ),
+    "a workflow": (
+        {"W": of("AWS::MWAAServerless::Workflow", DefinitionS3Location={"Bucket": "b", "ObjectKey": "w"})},
+        "b/w",
+    ),
+    "an agent's API": (
+        {
+            "A": of(
+                "AWS::Bedrock::Agent",
+                ActionGroups=[{"ApiSchema": {"S3": {"S3BucketName": "b", "S3ObjectKey": "a.json"}}}],
+            )
+        },
+        "b/a.json",
+    ),
     "a module": ({"M": of("My::Own::Thing::MODULE")}, "My::Own::Thing::MODULE"),
     "a stack set": ({"S": of("AWS::CloudFormation::StackSet", TemplateBody="{}")}, "S/S"),
     "a nested template by its key in another bucket": (
@@ -151,6 +198,18 @@ def test_what_comes_from_elsewhere_is_a_problem(tmp_path: Path, name: str) -> No
     assert list(unseen.find(made, [place])) == []
     assert list(unseen.find(made, [f"{place[:3]}*"])) == []
     assert list(unseen.find(made, ["another place"])) == [found]
+
+
+FREE = ("DefaultArguments", "ProvisioningArtifactParameters")  # properties that the registry leaves open
+
+
+@pytest.mark.parametrize("row", unseen.table(), ids=lambda row: f"{row.type} {row.path}")
+def test_every_property_of_the_table_is_one_of_the_registry(row: unseen.Row) -> None:
+    if row.type.startswith(("*", "Custom::")):
+        return
+    assert is_known(row.type)
+    if row.path and not row.path.startswith(FREE):
+        assert problem(row.type, row.path) is None
 
 
 @pytest.mark.parametrize("where", ["Code", "Layers"])
