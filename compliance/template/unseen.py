@@ -147,7 +147,7 @@ def _list(resource: Resource, value: Value) -> Named:
 
 
 def _deployment(resource: Resource, keys: Value) -> Named:
-    """The first source of CDK's BucketDeployment that the assembly does not hold: a bucket beside each key."""
+    """The first source of a BucketDeployment that the assembly does not hold: a bucket beside each key."""
     buckets = resource.get("SourceBucketNames")
     if not isinstance(keys, list) or not isinstance(buckets, list) or len(keys) != len(buckets):
         return Unknown(show(keys))
