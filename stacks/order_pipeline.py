@@ -36,7 +36,6 @@ class OrderPipeline(cdk.Stack):
             "Storage",
             settings=settings,
             dlq_visibility=auditing.VISIBILITY,
-            protect_tables=None if settings.throwaway else self._protect_tables(),
         )
         self.storage.allow_logs(
             *(self._log_group_arn(settings, name) for name in (Name.PROCESSOR, Name.AUDIT))
@@ -49,23 +48,6 @@ class OrderPipeline(cdk.Stack):
         # The stack's own tags reach resources only in a deployment; these stand in the template (SEC-07).
         for key, value in tags.items():
             cdk.Tags.of(self).add(key, value)
-
-    def _protect_tables(self) -> cdk.CfnCondition:
-        """Deletion protection of the tables, on by default.
-
-        `TableProtection=off` is for a first deployment: CloudFormation cannot roll back the creation of a
-        protected table (docs/deploying.md).
-        """
-        parameter = cdk.CfnParameter(
-            self,
-            "TableProtection",
-            description="Deletion protection of the tables; off for a first deployment alone",
-            allowed_values=["on", "off"],
-            default="on",
-        )
-        return cdk.CfnCondition(
-            self, "ProtectTables", expression=cdk.Fn.condition_equals(parameter.value_as_string, "on")
-        )
 
     def _alarm_email(self) -> str:
         """HRD-06. A first deployment asks for the address: an alarm that nobody hears is none."""

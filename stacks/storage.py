@@ -32,7 +32,6 @@ class Storage(Construct):
 
     Args:
         dlq_visibility: how long the DLQ hides a message that the audit function has taken.
-        protect_tables: whether the tables are protected from deletion; None: never.
 
     Attributes:
         data_key: the key under the tables, the data bucket, the queues, the logs and the functions' settings.
@@ -50,11 +49,9 @@ class Storage(Construct):
         *,
         settings: Settings,
         dlq_visibility: cdk.Duration,
-        protect_tables: cdk.CfnCondition | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
-        self._protect_tables = protect_tables
         self.data_key = self._create_data_key()
         self.orders_table = self._create_orders_table()
         self.audit_table = self._create_audit_table()
@@ -144,7 +141,7 @@ class Storage(Construct):
         stream: dynamodb.StreamViewType | None = None,
     ) -> dynamodb.Table:
         """A table that bills per request (SRV-01) and recovers to any second of the last 35 days (HRD-09)."""
-        table = dynamodb.Table(
+        return dynamodb.Table(
             self,
             construct_id,
             table_name=self._settings.name(name),
@@ -157,18 +154,10 @@ class Storage(Construct):
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
+            # No rollback deletes a protected table: `scripts/undo.py` takes a first deployment back.
+            deletion_protection=None if self._settings.throwaway else True,
             removal_policy=self._settings.removal_policy,
         )
-        if self._protect_tables:
-            self._protect(table, self._protect_tables)
-        return table
-
-    def _protect(self, table: dynamodb.Table, condition: cdk.CfnCondition) -> None:
-        """Deletion protection that a parameter can take off: a protected table would block a rollback."""
-        resource = table.node.default_child
-        if not isinstance(resource, dynamodb.CfnTable):
-            raise TypeError(f"{table.node.path} is made by another resource than AWS::DynamoDB::Table")
-        resource.deletion_protection_enabled = cdk.Fn.condition_if(condition.logical_id, True, False)
 
     def _create_access_logs(self) -> s3.Bucket:
         """The log of who reads the data. It has a generated name: nobody looks for it by name."""

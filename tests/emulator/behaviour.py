@@ -197,7 +197,7 @@ class Update:
     other: str
 
     def test_an_update_reaches_the_functions_and_orders_still_pass(
-        self, aws: Emulator, attested: Callable[[str], Attested], pipeline: Pipeline
+        self, aws: Emulator, attested: Callable[..., Attested], pipeline: Pipeline
     ) -> None:
         done = attested(self.other).deploy(aws)
         assert done.returncode == 0, done.stdout + done.stderr

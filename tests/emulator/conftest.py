@@ -30,20 +30,21 @@ def aws(can_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emu
 
 
 @pytest.fixture(scope="module")
-def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Attested]:
+def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Attested]:
     """The app with the handlers of a language, audited and attested: once a run, for all workers of it."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
 
-    def attest(handlers: str) -> Attested:
-        folder, said = shared / f"attested-{handlers}", shared / f"attested-{handlers}.txt"
+    def attest(handlers: str, env: str = "dev") -> Attested:
+        folder = shared / f"attested-{env}-{handlers}"
+        said = folder.with_suffix(".txt")
         made = Attested(folder / "audit.json", folder / "audited")
         try:
             folder.mkdir()
         except FileExistsError:
             until(said.exists, seconds=300, what="the audit in another worker")
         else:
-            context = ("-c", "env=dev", "-c", f"handlers={handlers}")
+            context = ("-c", f"env={env}", "-c", f"handlers={handlers}")
             kept = ("--attest", str(made.attestation), "--keep", str(made.assembly))
             kept += ("--target", f"{ACCOUNT}/{REGION}")
             done = aws.compliance("audit", *context, *kept)
@@ -56,7 +57,7 @@ def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 @pytest.fixture(scope="module")
-def audited(aws: Emulator, attested: Callable[[str], Attested], request: pytest.FixtureRequest) -> Attested:
+def audited(aws: Emulator, attested: Callable[..., Attested], request: pytest.FixtureRequest) -> Attested:
     """The pipeline in the handlers' language that the module names, audited, attested, and deployed."""
     with ThreadPoolExecutor() as both:
         bootstrap = both.submit(aws.bootstrap)

@@ -131,11 +131,11 @@ class Emulator:
     def bootstrap(self) -> subprocess.CompletedProcess[str]:
         return self.cdk("bootstrap", "--app", "", f"aws://{ACCOUNT}/{REGION}")
 
-    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, *arguments: str, cdk: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """`compliance deploy`, which says on stderr what it judged, and then is the CDK's own."""
-        cli = ("--cdk", shlex.join(cdk_cli()))
+        cli = ("--allow-endpoint", "--cdk", shlex.join(cdk_cli()))
         return self.compliance(
-            "deploy", *arguments, "--allow-endpoint", *cli, "--", "--require-approval", "never", *ADDRESS
+            "deploy", *arguments, *cli, "--", "--require-approval", "never", *ADDRESS, *cdk
         )
 
     def run(self, command: Sequence[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -243,11 +243,11 @@ class Attested:
     attestation: Path
     assembly: Path
 
-    def deploy(self, aws: Emulator) -> subprocess.CompletedProcess[str]:
-        """`compliance deploy` of the attested bytes."""
+    def deploy(self, aws: Emulator, *options: str) -> subprocess.CompletedProcess[str]:
+        """`compliance deploy` of the attested bytes, with options of `cdk deploy`."""
         # The suite runs where a developer has changes that are not committed, too.
         given = ("--attestation", str(self.attestation), "--assembly", str(self.assembly))
-        return aws.deploy(*given, "--allow-dirty")
+        return aws.deploy(*given, "--allow-dirty", cdk=options)
 
     def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:
         """`cdk destroy`, which writes locks beside the assembly: of a copy."""

@@ -25,18 +25,19 @@ class Pipeline:
     """Names and identifiers come from the stack's outputs and resources, never from its sources."""
 
     emulator: Emulator
+    stack: str = STACK
 
     # Where things are
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        stack = self._ask("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+        stack = self._ask("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     @cached_property
     def physical(self) -> dict[str, str]:
         """Physical ids by the beginnings of logical ones: `physical["ProcessingProcessorRole"]`."""
-        answer = self._ask("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        answer = self._ask("cloudformation").describe_stack_resources(StackName=self.stack)["StackResources"]
         return {resource["LogicalResourceId"][:-8]: resource["PhysicalResourceId"] for resource in answer}
 
     @cached_property
