@@ -196,7 +196,7 @@ def _given_or_beside(given: Path | None, document: Path, name: str) -> Path | No
 def _show(ground: Ground, mutants: Sequence[Mutant]) -> None:
     """Each mutant with all that sees it."""
     for mutant in mutants:
-        judged = ground.judge(mutant, all_=True)
+        judged = ground.judge(mutant, every_rule=True)
         click.echo(f"{mutant.name}: {', '.join(judged.broken) or judged.refused or 'survives'}")
 
 

@@ -188,12 +188,14 @@ class Ground:
 
     # Judging
 
-    def judge(self, mutant: Mutant, *, all_: bool = False) -> Judged:
+    def judge(self, mutant: Mutant, *, every_rule: bool = False) -> Judged:
         """What a mutant breaks: the first thing that is found to be, or all of it."""
         try:
             with ExitStack() as stack:
                 pipeline, others, code = self._changes(mutant, stack)
-                return self._first(self._asking(pipeline, others, code, alone=not all_), mutant, all_)
+                return self._first(
+                    self._asking(pipeline, others, code, alone=not every_rule), mutant, every_rule
+                )
         except InputError as error:
             return Judged(refused=str(error))
 
@@ -220,12 +222,12 @@ class Ground:
         there = {name: other for name, other in others.items() if isinstance(other, Assembly)}
         return {self.environment: self.assembly, **there}
 
-    def _first(self, case_of: CaseOf, mutant: Mutant | None, all_: bool) -> Judged:
+    def _first(self, case_of: CaseOf, mutant: Mutant | None, every_rule: bool) -> Judged:
         broken: list[str] = []
         for rule in self._in_order(mutant):
             if _status(rule, case_of(rule), mutant) is not Status.PASS:
                 broken.append(rule.requirement.id)
-                if not all_:
+                if not every_rule:
                     self._remember(mutant, rule.requirement.id)
                     break
         return Judged(tuple(broken))

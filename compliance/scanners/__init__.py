@@ -161,9 +161,9 @@ class Scanners:
         looked_at = {stack: part.resources for stack, part in parts.items()}
         # It may have no check for what is there: its canary and the resources it read prove that it ran.
         if looked_at != wanted:
-            some, all_ = sum(looked_at.values()), sum(wanted.values())
+            some, every = sum(looked_at.values()), sum(wanted.values())
             templates = f"{len(looked_at.keys() & wanted.keys())} of {len(wanted)} templates"
-            raise CheckerError(f"{name} looked at {some} of {all_} resources, {templates}")
+            raise CheckerError(f"{name} looked at {some} of {every} resources, {templates}")
         scan.remember()
         return ScannerRun(
             name,

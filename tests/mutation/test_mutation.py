@@ -73,7 +73,7 @@ def test_a_handler_that_is_as_it_was_breaks_nothing(language: str, grounds: dict
     for role, ran in ground.functions.items():
         file, text = next(iter(files(ran.target.program)))
         same = Mutant("leave it", language, "", role, source=Source(role, file, text))
-        assert ground.judge(same, all_=True) == Judged()
+        assert ground.judge(same, every_rule=True) == Judged()
 
 
 def test_every_class_of_survivors_explains_some(grounds: dict[str, Ground]) -> None:

@@ -282,7 +282,7 @@ class Tables:
         return tuple(table.indexes[index])
 
     def _batch_write(self, request: Request) -> JSON:
-        writes = [(n, write) for n, all_ in request["RequestItems"].items() for write in all_]
+        writes = [(n, write) for n, of_table in request["RequestItems"].items() for write in of_table]
         if len(writes) > 25:
             raise _invalid("Too many items requested for the BatchWriteItem call")
         _check_size(request, LARGEST_BATCH)
