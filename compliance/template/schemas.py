@@ -400,6 +400,7 @@ _REFS = {
 _ATTRIBUTE = re.compile(r"\w+(\.\w+)*")
 
 
+@lru_cache(2**14)
 def gives(type_: str, attribute: str | None = None) -> TextKind | None:
     """The kind of text that `Ref` (no attribute) or an attribute of a resource is.
 
