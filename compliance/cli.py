@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 
 import click
 
-from compliance.commands.common import close_stdout, uncommanding
+from compliance.commands.common import close_stdout, say_aside
 from compliance.model import CheckerError, InputError
-from compliance.text import one_line, printable
 
 # Each is a module of compliance.commands, and in it the command of the same name.
 COMMANDS = ("audit", "completion", "deploy", "eval", "fleet", "init", "requirements", "schema", "waive")
@@ -88,7 +87,7 @@ def _meant(name: str) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(uncommanding(one_line(printable(message))), err=True)
+    say_aside(message)
     sys.exit(code)
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from compliance.commands.common import check_output
+from compliance.commands.common import check_output, say_aside
 from compliance.model import CheckerError, InputError, Scorecard
-from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.auditing import Options
@@ -96,7 +95,7 @@ def attesting(
                     target=target,
                 )
             except signing.RefusedError as error:
-                click.echo(f"not attested: {one_line(printable(str(error)))}", err=True)
+                say_aside(f"not attested: {error}")
                 sys.exit(1)
             if changes := list(snapshot.differences(taken.seal, snapshot.measure(copy))):
                 raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")

@@ -19,6 +19,7 @@ from compliance.commands.common import (
     document_of,
     progress,
     rendered,
+    uncommanding,
 )
 from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
@@ -329,7 +330,7 @@ def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> 
     # Machines read UTF-8, whatever the terminal's encoding is.
     encoding = sys.stdout.encoding if format_ == "terminal" else "utf-8"
     try:
-        click.echo(text.encode(encoding, "replace"), nl=False)
+        click.echo(uncommanding(text, format_).encode(encoding, "replace"), nl=False)
     except BrokenPipeError:
         close_stdout()  # the reader has seen enough; the verdict stands
     except OSError as error:

@@ -71,7 +71,7 @@ def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
     if verbose:
         ends = [start for start, _ in phases[1:]] + [time.monotonic()]
         for (start, text), end in zip(phases, ends, strict=True):
-            click.echo(f"{end - start:6.2f} s  {one_line(printable(text))}", err=True)
+            say_aside(f"{end - start:6.2f} s  {text}")
 
 
 @contextmanager
@@ -83,17 +83,13 @@ def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
         # A pipe gets one line where it fails, unless somebody reads along: `make audit`, a job's log.
         start = time.monotonic()
         lines = bool(os.environ.get("COMPLIANCE_PROGRESS"))
-        yield lambda text: click.echo(_phase(start, text), err=True) if lines else None
+        yield lambda text: say_aside(f"{time.monotonic() - start:4.0f} s  {text}") if lines else None
         return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status("starting") as status:
         yield lambda text: status.update(Text(one_line(printable(text))))
-
-
-def _phase(start: float, text: str) -> str:
-    return f"{time.monotonic() - start:4.0f} s  {one_line(printable(text))}"
 
 
 def close_stdout() -> None:
@@ -115,14 +111,26 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def uncommanding(text: str) -> str:
+# How `##` is written before a bracket where a format is data, in which it has to stay what it is.
+HASHES = {"json": "#\\u0023", "sarif": "#\\u0023", "junit": "#&#35;", "html": "#&#35;"}
+
+
+def uncommanding(text: str, format_: str = "terminal") -> str:
     """Text whose lines a CI runner does not take for commands: `::` at a start, `##[` or `##vso[` anywhere.
+
+    What is written as `github` is such commands itself.
 
     https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
     """
-    text = re.sub(r"^((?:\s|\x1b\[[0-9;]*m)*):(?=:)", r"\1: ", text, flags=re.MULTILINE)
-    return re.sub(r"##(?=\w*\[)", "## ", text)
+    if format_ != "github":
+        text = re.sub(r"^((?:\s|\x1b\[[0-9;]*m)*):(?=:)", r"\1: ", text, flags=re.MULTILINE)
+    return re.sub(r"##(?=\w*\[)", lambda _: HASHES.get(format_, "## "), text)
+
+
+def say_aside(text: str) -> None:
+    """A line on stderr, whatever it holds."""
+    click.echo(uncommanding(one_line(printable(text))), err=True)
 
 
 def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:

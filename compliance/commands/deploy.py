@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compliance.commands.audit import write
-from compliance.commands.common import check_input, document_of, progress
+from compliance.commands.common import check_input, document_of, progress, say_aside
 from compliance.commands.configured import Configured, agreed
 from compliance.commands.options import (
     APP,
@@ -27,7 +27,6 @@ from compliance.commands.options import (
     WAIVERS,
     class_options,
 )
-from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
     from compliance.document.requirements import Document
@@ -197,10 +196,10 @@ def deploy(
                 own = cache(lambda: target.own(profile, os.environ, Path.home(), endpoints=allow_endpoint))
                 check_targets(found, stacks, own)
         except RefusedError as error:
-            click.echo(f"refused: {one_line(printable(str(error)))}", err=True)
+            say_aside(f"refused: {error}")
             sys.exit(1)
         for label, text in (*plan, *cdk.plan(stacks, passed)):
-            click.echo(f"{label:>8} {one_line(printable(text))}", err=True)
+            say_aside(f"{label:>8} {text}")
         cdk.check_settings(Path.home())  # where the app could have written meanwhile
         sys.exit(cdk.run(command, copy, seal, passed, empty, endpoints=allow_endpoint))
 

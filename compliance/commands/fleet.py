@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.common import check_output, close_stdout, document_of, rendered
+from compliance.commands.common import check_output, close_stdout, document_of, rendered, uncommanding
 from compliance.commands.configured import Configured
 from compliance.commands.options import (
     AS_OF,
@@ -114,7 +114,7 @@ def fleet(
                 nonlocal seen
                 seen = done, total
                 if to_stdout:
-                    click.echo(line(row), nl=False)
+                    click.echo(uncommanding(line(row), "json"), nl=False)
                 show_row(row, done, total)
 
             file = None if to_stdout else output

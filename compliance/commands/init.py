@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from compliance.commands.common import check_input, check_output, progress
+from compliance.commands.common import check_input, check_output, progress, uncommanding
 from compliance.commands.configured import Configured
 from compliance.commands.options import input_options
 from compliance.model import InputError
@@ -56,7 +56,7 @@ def init(
     with progress(False, False) as tell:
         text = read(options, tell)
     if to_stdout:
-        click.echo(text.encode(), nl=False)
+        click.echo(uncommanding(text).encode(), nl=False)
         return
     write_atomically(output, text)
     beside = output == Path("requirements.yaml")

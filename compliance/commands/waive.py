@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from compliance.commands.common import check_output, document_of, say
+from compliance.commands.common import check_output, document_of, say, say_aside
 from compliance.commands.configured import Configured
 from compliance.commands.options import AS_OF, REQUIREMENTS, WAIVERS
 from compliance.document import waivers as known
@@ -73,7 +73,7 @@ def waive(
         raise InputError(f"{rule} on {resource}: {fault}")
     check_output(path)
     _append(path, {key: str(value) for key, value in values.items()})
-    click.echo(f"{path}: {found} {rule} on {resource} is waived until {expires}", err=True)
+    say_aside(f"{path}: {found} {rule} on {resource} is waived until {expires}")
 
 
 def _append(path: Path, values: dict[str, str]) -> None:

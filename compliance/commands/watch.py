@@ -20,9 +20,8 @@ import click
 from msgspec.structs import replace
 
 from compliance.auditing import Options, audit, start_scanners
-from compliance.commands.common import rendered, uncommanding
+from compliance.commands.common import rendered, say_aside
 from compliance.model import CheckerError, InputError, Scorecard
-from compliance.text import one_line, printable
 
 # What tools write, and no audit reads: folders by name, and files that editors make for a moment.
 SKIPPED = re.compile(r"cdk\.out.*|node_modules|__pycache__|venv|\.(?!env$).*")
@@ -64,7 +63,7 @@ def _show(before: Scorecard | None, found: Found, verbose: bool) -> None:
     from compliance.reports import terminal
 
     if isinstance(found, str):
-        click.echo(uncommanding(one_line(printable(found))), err=True)
+        say_aside(found)
     elif before is None:
         click.echo(rendered(lambda console: terminal.write(found, console, verbose), sys.stdout), nl=False)
     else:

@@ -22,6 +22,7 @@ from inputs import DOCUMENT, assembly_files, running, stack_artifact, write
 from patience import limit, until
 
 from compliance.cli import main
+from compliance.commands.common import uncommanding
 from compliance.document import requirements as document
 from compliance.model import CheckerError
 
@@ -649,16 +650,25 @@ def test_no_line_of_a_report_is_a_command_for_a_ci_runner(command: str, before: 
         assert sum(line.endswith("x") for line in lines) == 2
 
 
-def test_a_name_in_a_template_commands_no_ci_runner(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_", ["terminal", "markdown", "json", "sarif", "junit", "html", "github"])
+def test_a_name_in_a_template_commands_no_ci_runner(format_: str, tmp_path: Path) -> None:
     """As GitHub's runner reads a log: `::` after white space, `##[` anywhere."""
     hostile = "x\n::stop-commands::x ##[set-output name=a]"
     resource = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": hostile, "VisibilityTimeout": hostile}}
     (tmp_path / "t.json").write_text(json.dumps({"Resources": {"Q": resource}}))
     result = CliRunner().invoke(
-        main, ["audit", "--template", str(tmp_path / "t.json"), "--skip-scanners", "-v"]
+        main,
+        ["audit", "--template", str(tmp_path / "t.json"), "--skip-scanners", "-v", "--format", format_],
     )
     assert "##[" not in result.output
-    assert not [line for line in result.output.splitlines() if line.lstrip().startswith("::")]
+    commands = [line for line in result.output.splitlines() if line.lstrip().startswith("::")]
+    assert all(format_ == "github" and "title=" in line for line in commands)
+
+
+def test_data_that_looks_like_a_command_stays_what_it_is() -> None:
+    text = json.dumps("a ##[b] ##vso[c] ## d")
+    assert "##[" not in uncommanding(text, "json")
+    assert json.loads(uncommanding(text, "json")) == json.loads(text)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
