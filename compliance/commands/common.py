@@ -71,7 +71,7 @@ def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
     if verbose:
         ends = [start for start, _ in phases[1:]] + [time.monotonic()]
         for (start, text), end in zip(phases, ends, strict=True):
-            say_aside(f"{end - start:6.2f} s  {text}")
+            say_aside(text, f"{end - start:6.2f} s  ")
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
         # A pipe gets one line where it fails, unless somebody reads along: `make audit`, a job's log.
         start = time.monotonic()
         lines = bool(os.environ.get("COMPLIANCE_PROGRESS"))
-        yield lambda text: say_aside(f"{time.monotonic() - start:4.0f} s  {text}") if lines else None
+        yield lambda text: say_aside(text, f"{time.monotonic() - start:4.0f} s  ") if lines else None
         return
     from rich.console import Console
     from rich.text import Text
@@ -128,9 +128,9 @@ def uncommanding(text: str, format_: str = "terminal") -> str:
     return re.sub(r"##(?=\w*\[)", lambda _: HASHES.get(format_, "## "), text)
 
 
-def say_aside(text: str) -> None:
-    """A line on stderr, whatever it holds."""
-    click.echo(uncommanding(one_line(printable(text))), err=True)
+def say_aside(text: str, head: str = "") -> None:
+    """A line on stderr, whatever the text holds."""
+    click.echo(uncommanding(head + one_line(printable(text))), err=True)
 
 
 def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:

@@ -199,7 +199,7 @@ def deploy(
             say_aside(f"refused: {error}")
             sys.exit(1)
         for label, text in (*plan, *cdk.plan(stacks, passed)):
-            say_aside(f"{label:>8} {text}")
+            say_aside(text, f"{label:>8} ")
         cdk.check_settings(Path.home())  # where the app could have written meanwhile
         sys.exit(cdk.run(command, copy, seal, passed, empty, endpoints=allow_endpoint))
 
