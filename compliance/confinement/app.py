@@ -24,11 +24,15 @@ from compliance.confinement import landlock, privileges, seccomp
 NOT_STARTED, NOT_ENDED = 121, 122
 SECONDS_TO_END = 10.0
 WRITABLE = ("/dev/null", "/dev/zero", "/dev/full")
+# What else is read of /dev: no terminal, on which people type, and no other device.
+READABLE = ("/dev/random", "/dev/urandom", "/dev/shm")  # noqa: S108 -- to read of it
 MAKE_DEVICES = 1 << 6 | 1 << 11  # character and block devices
 # What root keeps of its capabilities: those on files and users, for npm, git and tar. None opens what
 # Landlock closes.
 KEPT = range(8)
-LISTENING = 0x10000
+LISTENING, DATAGRAMS = 0x10000, 2
+# Families of sockets: AF_UNIX, of the machine's own kind; AF_INET, AF_INET6 and AF_NETLINK, of networks.
+OWN_KIND, NETWORKS = (1,), (2, 10, 16)
 
 
 def available() -> bool:
@@ -81,11 +85,10 @@ def main() -> NoReturn:
         if not privileges.adopt_orphans():
             raise OSError("PR_SET_CHILD_SUBREAPER")
         ruleset = _ruleset(asked) if landlock.version() else None
-        closed = seccomp.available() and not asked["daemons"] and _daemons()
-        sockets = Sockets() if closed else None
+        calls = Calls(asked["daemons"], _daemons()) if seccomp.available() else None
         child = os.fork()
         if not child:
-            _become(asked["command"], ruleset, sockets)
+            _become(asked["command"], ruleset, calls)
         code = _wait(child)
     except InterruptedError:
         _end_all()
@@ -104,7 +107,8 @@ def _stop(*_: object) -> NoReturn:
 def _ruleset(asked: dict[str, Any]) -> landlock.Ruleset:
     ruleset = landlock.Ruleset(landlock.READS | landlock.WRITES, tcp=False)
     ruleset.allow(["/"], landlock.READ_DIR)
-    ruleset.allow(around("/", asked["hidden"]), landlock.READS)
+    ruleset.allow(around("/", [*asked["hidden"], "/dev"]), landlock.READS)
+    ruleset.allow(READABLE, landlock.READS)
     ruleset.allow(asked["writable"], landlock.READS | landlock.WRITES & ~MAKE_DEVICES)
     ruleset.allow(WRITABLE, landlock.READ_FILE | landlock.WRITE_FILE)
     return ruleset
@@ -126,7 +130,7 @@ def _around(place: str, spared: list[str]) -> Iterator[str]:
                     yield from _around(entry.path, inside)
 
 
-def _become(line: str, ruleset: landlock.Ruleset | None, sockets: Sockets | None) -> NoReturn:
+def _become(line: str, ruleset: landlock.Ruleset | None, calls: Calls | None) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         privileges.die_with_parent()
@@ -134,22 +138,34 @@ def _become(line: str, ruleset: landlock.Ruleset | None, sockets: Sockets | None
         privileges.drop_capabilities(KEPT)
         if ruleset:
             ruleset.restrict()
-        if sockets:
-            sockets.apply()
+        if calls:
+            calls.apply()
         os.execv("/bin/sh", ["sh", "-c", line])  # noqa: S606 -- cdk.json's app is a shell's command line
     finally:
         os._exit(NOT_STARTED)
 
 
-class Sockets(seccomp.Program):
-    """No sockets of the machine's own kind, by which daemons are asked; nor rings, which get round that."""
+class Calls(seccomp.Program):
+    """No keys that the user's kernel keeps; and no sockets but those of networks, unless it may ask daemons.
 
-    def __init__(self) -> None:
-        refused = (seccomp.RETURN, 0, 0, seccomp.EACCES)
+    `listening`: somebody could be asked. Else sockets of the machine's own kind serve the app itself.
+    """
+
+    def __init__(self, daemons: bool, listening: bool) -> None:
         super().__init__(beyond=seccomp.ALLOW)
-        self.add(seccomp.SOCKET, [seccomp.load(0), (seccomp.EQUAL, 0, 1, seccomp.UNIX), refused])
-        self.add(seccomp.IO_URING_SETUP, [(seccomp.RETURN, 0, 0, seccomp.ENOSYS)])
-        self.lines.append((seccomp.RETURN, 0, 0, seccomp.ALLOW))
+        refused, allowed = (seccomp.RETURN, 0, 0, seccomp.EACCES), (seccomp.RETURN, 0, 0, seccomp.ALLOW)
+        if not daemons:
+            families = NETWORKS if listening else (*NETWORKS, *OWN_KIND)
+            known = [line for family in families for line in ((seccomp.EQUAL, 0, 1, family), allowed)]
+            self.add(seccomp.SOCKET, [seccomp.load(0), *known, refused])
+            kind = [seccomp.load(1), (seccomp.AND, 0, 0, seccomp.KIND_OF_SOCKET)]
+            # one of a pair of datagram sockets could be sent elsewhere
+            pair = [*kind, (seccomp.EQUAL, 0, 1, DATAGRAMS), refused, allowed]
+            self.add(seccomp.SOCKETPAIR, pair if listening else [allowed])
+            self.add(seccomp.IO_URING_SETUP, [(seccomp.RETURN, 0, 0, seccomp.ENOSYS)])  # gets round that
+        for numbers in seccomp.KEYS:
+            self.add(numbers, [refused])
+        self.lines.append(allowed)
 
 
 def _daemons() -> bool:
@@ -159,7 +175,7 @@ def _daemons() -> bool:
     except OSError:
         return True
     for fields in (line.split(None, 7) for line in lines):
-        if len(fields) == 8 and int(fields[3], 16) & LISTENING:
+        if len(fields) == 8 and (int(fields[3], 16) & LISTENING or int(fields[4], 16) == DATAGRAMS):
             abstract = fields[7].startswith("@")
             if landlock.version() < 6 if abstract else os.access(fields[7], os.W_OK):
                 return True

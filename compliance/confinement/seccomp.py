@@ -47,6 +47,7 @@ PRLIMIT, EXECVE = (302, 261), (59, 221)
 # Beyond it are calls of kernels to come; both architectures number them alike from 424 on.
 NEWEST, X32 = 470, 0x40000000
 SOCKET, IO_URING_SETUP = (41, 198), (425, 425)
+KEYS = ((248, 217), (249, 218), (250, 219))  # add_key, request_key, keyctl
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 

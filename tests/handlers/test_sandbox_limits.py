@@ -196,7 +196,9 @@ def test_a_handlers_calls_stay_in_its_own_process() -> None:
 @pytest.mark.parametrize("of", ["a handler", "an app"])
 def test_no_call_has_a_second_number(of: str) -> None:
     """x86-64 takes each call by its x32 number too, which a program that compares numbers does not know."""
-    kernel = Kernel(seccomp.Filter(shared_memory=False) if of == "a handler" else app.Sockets())
+    kernel = Kernel(
+        seccomp.Filter(shared_memory=False) if of == "a handler" else app.Calls(daemons=False, listening=True)
+    )
     kernel.lines.append((seccomp.RETURN, 0, 0, seccomp.EPERM))
     for numbers in (*ELSEWHERE.values(), (0, 63), (1, 64)):
         assert kernel(seccomp.X32 | numbers[COLUMN], seccomp.UNIX) == seccomp.ENOSYS
@@ -204,10 +206,19 @@ def test_no_call_has_a_second_number(of: str) -> None:
 
 @pytest.mark.skipif(not seccomp.available(), reason="no seccomp here")
 def test_an_app_asks_no_daemon() -> None:
-    kernel = Kernel(app.Sockets())
-    assert kernel(seccomp.SOCKET[COLUMN], seccomp.UNIX, seccomp.STREAM) == seccomp.EACCES
-    assert kernel(seccomp.SOCKET[COLUMN], 2, seccomp.STREAM) == seccomp.ALLOW
-    assert kernel(seccomp.IO_URING_SETUP[COLUMN]) == seccomp.ENOSYS
+    socket, pair = seccomp.SOCKET[COLUMN], seccomp.SOCKETPAIR[COLUMN]
+    for listening in (True, False):
+        kernel = Kernel(app.Calls(daemons=False, listening=listening))
+        own = seccomp.EACCES if listening else seccomp.ALLOW
+        assert kernel(socket, seccomp.UNIX, seccomp.STREAM) == own
+        assert kernel(pair, seccomp.UNIX, app.DATAGRAMS | 0x80000) == own
+        assert kernel(pair, seccomp.UNIX, seccomp.STREAM) == seccomp.ALLOW
+        assert {kernel(socket, family, seccomp.STREAM) for family in app.NETWORKS} == {seccomp.ALLOW}
+        assert {kernel(socket, family, seccomp.STREAM) for family in (17, 38, 40)} == {seccomp.EACCES}
+        assert kernel(seccomp.IO_URING_SETUP[COLUMN]) == seccomp.ENOSYS
+    allowed = Kernel(app.Calls(daemons=True, listening=True))
+    assert allowed(socket, seccomp.UNIX, seccomp.STREAM) == seccomp.ALLOW
+    assert {allowed(numbers[COLUMN]) for numbers in seccomp.KEYS} == {seccomp.EACCES}
 
 
 LACKING = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -179,6 +180,22 @@ def test_an_app_reaches_no_daemon(daemon: Path, tmp_path: Path) -> None:
     assert (
         attempt("subprocess.run(['cat'], input=b'x', capture_output=True).stdout.decode()", tmp_path) == "x"
     )
+
+
+def test_an_app_reads_no_terminal_and_no_key(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        assert (
+            attempt(f"os.open({os.ttyname(theirs)!r}, os.O_RDONLY | os.O_NOCTTY)", tmp_path)
+            == "PermissionError"
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    code = "__import__('ctypes').CDLL(None).syscall({}, 0, -3, 0, 0, 0)"
+    assert attempt(code.format(seccomp.KEYS[2][platform.machine() == "aarch64"]), tmp_path) == -1
+    read = "[len(open('/dev/' + name, 'rb').read(1)) for name in ('null', 'zero', 'random', 'urandom')]"
+    assert attempt(read, tmp_path) == [0, 1, 1, 1]
 
 
 DAEMONS = {
