@@ -1,6 +1,6 @@
 """How long an audit takes, beside the peers' command lines, and how that grows: writes speed.md.
 
-    python benchmarks/speed.py [--rounds 5] [--only peers,resources,stacks,fleet,whole]
+    python benchmarks/speed.py [--rounds 5] [--only peers,resources,stacks,fleet,confined,whole]
 
 All of a table's commands are whole processes and take turns, so that whatever else the machine does befalls
 all of them alike; medians and their ratios are the result. One run of each comes first and does not count
@@ -14,6 +14,7 @@ resources  one stack of more and more resources, the pipeline's among them
 stacks     more and more stacks of 100 resources in one assembly
 fleet      200 assemblies of one stack of 100 resources, by `compliance fleet`, without their handlers and
            with them, each with code of its own
+confined   the app of this repo, with all that keeps app and handlers from the machine, and without
 whole      the app of this repo: `compliance audit` with all that it does, and again with what it remembers,
            against `cdk synth` alone, and against `cdk synth && checkov && cfn-lint && pytest`
 """
@@ -47,6 +48,19 @@ GUARD_SHA256 = "660c14562d4c79d524d0623d80d494e41797acae9da23ecb10915d7f66ada80c
 VERDICTS = {"compliance": (0, 1), "cfn-lint": range(16), "checkov": (0, 1), "cfn-guard": (0, 19)}
 RULES, HANDLERS = "compliance audit, rules only", "compliance audit, rules and both handlers"
 CHECKOV = ["--framework", "cloudformation", "--skip-download", "--quiet", "--compact"]
+
+# An audit as it would be without any confinement: what it asks of the system is not there.
+ABSENT = (
+    "from compliance.confinement import app, landlock, privileges, seccomp; landlock.version = lambda: 0; "
+    "app.available = seccomp.available = privileges.new_namespaces = lambda: False"
+)
+UNCONFINED = f"""
+{ABSENT}
+from compliance.handlers.sandbox import run
+run.WARDEN = run.WARDEN.replace("from compliance.handlers", {ABSENT + "; from compliance.handlers"!r})
+from compliance.cli import main
+main()
+"""
 
 Commands = Mapping[str, Sequence[Sequence[str]]]  # by name: what runs one after the other
 
@@ -213,6 +227,20 @@ def fleet(bench: Bench, number: int = 200, each: int = 100) -> Iterator[str]:
     yield "\nWanted: rules only at least 2,000 resources a second, and less than 400 MiB."
 
 
+def confined(bench: Bench) -> Iterator[str]:
+    rest = ["audit", "--quiet", "--no-cache", "--skip-scanners"]
+    names = "without", "with all of it"
+    runs = ([[str(BIN / "python"), "-c", UNCONFINED, *rest]], [[str(BIN / "compliance"), *rest]])
+    taken = measure(dict(zip(names, runs, strict=True)), bench.rounds)
+    yield "## Confinement\n"
+    yield "The app of this repo and both its handlers, without scanners, in turns.\n"
+    yield "| confinement | s | processors, s | MiB | of the processors' time without |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, figures in taken.items():
+        yield f"| {name} | {_figures(figures)} | {figures.cpu / taken[names[0]].cpu:.3f} |"
+    yield "\nWanted: at most 1.05."
+
+
 def whole(bench: Bench) -> Iterator[str]:
     out = bench.folder / "synth"
     synth = commands(out)[SYNTH]
@@ -254,6 +282,7 @@ TABLES: Mapping[str, Callable[[Bench], Iterator[str]]] = {
     "resources": resources,
     "stacks": stacks,
     "fleet": fleet,
+    "confined": confined,
     "whole": whole,
 }
 
