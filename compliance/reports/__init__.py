@@ -1,10 +1,10 @@
-"""Reports, a file a format: each makes a text of a scorecard. HTML also shows lines of the app's source.
+"""Reports: one module for each format, with `render(card: Scorecard) -> str`.
 
-A new format is a module here with `render(card: Scorecard) -> str`, its name in `Format` of model.py, and
-the end of its files in this table.
+The command line imports the module that has the format's name. docs/architecture.md lists what else a new
+format needs; `github.py` is the shortest example.
 """
 
-# What the name of a report's file says of its format; the first that fits.
+# The format of a report by the end of its file's name; the first that fits counts.
 SUFFIXES = {
     ".sarif.json": "sarif",
     ".sarif": "sarif",

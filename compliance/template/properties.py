@@ -1,4 +1,4 @@
-"""A resource's properties put to the test, and what keeps a test from an answer."""
+"""Tests of a resource's properties: what a test asks of a value, and whether the value meets it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Scalar = str | int | float | bool
 
 
 def decided(value: Value) -> Value:
-    """The value, if all of it is known. Raises Undecided else."""
+    """The value itself. Raises Undecided if anything in it is unknown."""
     why = why_unknown(value)
     if why is not None:
         raise Undecided(why)
@@ -46,10 +46,10 @@ def decided(value: Value) -> Value:
 class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A test of one property: a dotted path (`*` for every item) and what must hold there.
 
-    Each item must pass, one that lacks the property fails. What is tested must be stated: a service's
-    default does not count, nor does an empty text. Numbers and booleans may be written as strings. With
-    `absent`, nothing may be stated. With `where_present`, what does not state it is passed over. A key
-    with dots in it is quoted: `Parameters."rds.force_ssl"`.
+    Each item must pass; an item that lacks the property fails. The template must state the value: a
+    service's default does not count, nor does an empty text. Numbers and booleans may be written as
+    strings. With `absent`, the template must not state the property. With `where_present`, items that do
+    not state it are skipped. A key with dots in it is quoted: `Parameters."rds.force_ssl"`.
     """
 
     path: str
@@ -63,14 +63,15 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def __post_init__(self) -> None:
         paths.steps(self.path)
-        operators = (self.equals, self.one_of, self.at_least, self.at_most, self.contains)
-        stated = any(operator is not None for operator in operators)
+        operators = set(self.__struct_fields__) - {"path", "absent", "where_present"}
+        stated = any(getattr(self, operator) is not None for operator in operators)
         if self.absent and (stated or self.where_present):
             raise ValueError("absent stands alone: what is not set equals nothing")
         if self.where_present and not stated:
             raise ValueError("where_present needs something that must hold where it is present")
 
     def wanted(self) -> str:
+        """What must hold, in words: `at least 3 and at most 7`."""
         parts = []
         if self.absent:
             parts.append("not set")
@@ -88,26 +89,31 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def places(resource: Resource, path: str) -> list[Place]:
-    """The places that a property path of a resource leads to, where its type keeps that setting.
+    """The places that a property path of a resource leads to.
 
-    Each item counts, with NO_VALUE where it lacks the property, and what is unknown on the way.
+    Args:
+        resource: the resource.
+        path: the property's path. Where a type keeps the setting in the items of a list (the replicas of a
+            global table), these are looked at.
+    Returns: one place for each item; its value is NO_VALUE where the item lacks the property, and Unknown
+        where something on the way is unknown.
     """
     is_list = partial(_is_list, resource.type)
     return paths.places(resource.properties, elsewhere(resource.type, path), is_list)
 
 
 def _is_list(type_: str, walked: Sequence[str]) -> bool:
-    """Whether a list is usual at a place of a type, where a single object stands."""
+    """Whether a type takes a list at a place, so that a single object there stands for a list of one."""
     return "array" in schemas.types_at(type_, paths.dotted(walked)) or walked[-1:] == ("Statement",)
 
 
 def values_at(resource: Resource, path: str) -> list[Value]:
-    """The values at a property path of a resource, as far as they are stated or unknown."""
+    """The values at a property path of a resource, without those that the template does not state."""
     return [place.value for place in places(resource, path) if place.value is not NO_VALUE]
 
 
 def meets(test: Test, resource: Resource, assembly: Assembly) -> bool:
-    """Whether a resource passes a test: all its places do. Raises Undecided where none fails, and one may."""
+    """Whether all places of a resource pass a test. Raises Undecided where no place fails, but one may."""
     doubt: Undecided | None = None
     for place in places(resource, test.path):
         try:
@@ -122,7 +128,7 @@ def meets(test: Test, resource: Resource, assembly: Assembly) -> bool:
 
 def passes(test: Test, value: Value, assembly: Assembly) -> bool:
     """Whether the value of one place passes a test. Raises Undecided where only the deployment decides."""
-    if isinstance(value, Unknown | Ref):  # which may be nothing, or an empty text
+    if isinstance(value, Unknown | Ref):  # an unknown value may be missing, or an empty text
         decided(value)
     missing = value is NO_VALUE or (value == "" and test.equals != "")
     if test.absent or missing:
@@ -147,7 +153,7 @@ def passes(test: Test, value: Value, assembly: Assembly) -> bool:
 
 
 def _some(holds: Callable[[T], bool], items: Iterable[T]) -> bool:
-    """Whether something holds of an item. Raises Undecided where it may of one, and of none for certain."""
+    """Whether any item passes. Raises Undecided where none certainly passes, but one may."""
     doubt: Undecided | None = None
     for item in items:
         try:
@@ -161,7 +167,7 @@ def _some(holds: Callable[[T], bool], items: Iterable[T]) -> bool:
 
 
 def same(value: Value, wanted: Scalar, assembly: Assembly) -> bool:
-    """Whether a value is the wanted one, in whatever spelling.
+    """Whether a value is the wanted one, however the template writes it (`"5"` or 5, Fn::Sub or Fn::Join).
 
     Raises Undecided where only the deployment decides.
     """
@@ -173,7 +179,7 @@ def same(value: Value, wanted: Scalar, assembly: Assembly) -> bool:
 
 
 def _literal(value: Value, assembly: Assembly) -> Value:
-    """A value with its references written out. Raises Undecided where the deployment decides what it is."""
+    """A value with its references written out. Raises Undecided where only the deployment decides it."""
     written = assembly.written_out(decided(value))
     decided(written)
     if isinstance(written, list | dict):
@@ -185,10 +191,12 @@ def _literal(value: Value, assembly: Assembly) -> Value:
 
 
 def text_is(value: Value, wanted: str, assembly: Assembly) -> bool:
-    """Whether a value is a text, in whatever spelling.
+    """Whether a value is the wanted text, however the template writes it.
 
-    A text that only the deployment completes is not the wanted one where its literal parts, or what may
-    stand in the others, rule that out. Else this raises Undecided.
+    A text with parts that only the deployment decides is another text where its literal parts, or what its
+    other parts may become, rule the wanted one out.
+
+    Raises: Undecided where it may be the wanted text.
     """
     if isinstance(value, list | dict) or value is None:
         decided(value)
@@ -209,6 +217,6 @@ def text_is(value: Value, wanted: str, assembly: Assembly) -> bool:
 
 
 def _is_generated(part: Value, assembly: Assembly) -> bool:
-    """Whether a part is a name that CloudFormation makes up: no text that is written down equals it."""
+    """Whether a part is a name that CloudFormation generates, which no text in a document can equal."""
     resource = assembly.resource(part) if isinstance(part, Ref) and part.attribute is None else None
     return resource is not None and resource.type in FORMS
