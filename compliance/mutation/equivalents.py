@@ -16,7 +16,7 @@ from compliance.mutation.draft import Change, Draft, Unit, all_of, copy_of, sect
 from compliance.mutation.generic import is_function
 from compliance.mutation.ground import Ground
 from compliance.mutation.placing import bound, in_two_stacks, stands_alone, unbound
-from compliance.mutation.rewriting import get, in_functions, is_scalar, rewritten, throughout
+from compliance.mutation.rewriting import Rewrite, get, in_functions, is_scalar, rewritten, throughout
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.resolver import SUB_VARIABLE
 
@@ -160,20 +160,39 @@ def sub_as_join(node: Any) -> Any:
 # Lists and their order
 
 
-def lone(node: Any) -> Any:
-    """Policies with single values in place of lists."""
-    if not isinstance(node, dict):
+def in_policies(change: Rewrite) -> Rewrite:
+    """Changes the values of a policy: those of its statements, and the statements as a whole."""
+
+    def rewrite(node: Any) -> Any:
+        match node:
+            case {"Effect": _, **rest}:
+                within = {k: changed_values(v, change) for k, v in rest.items() if k in NESTED}
+                return {k: within.get(k, change(v) if k in LISTS else v) for k, v in node.items()}
+            case {"Statement": {"Effect": _} | [{"Effect": _}, *_] as statements}:
+                return {**node, "Statement": change(statements)}
         return node
-    short = ("Action", "Resource", "Statement", "Service", "AWS")
-    return {k: v[0] if k in short and isinstance(v, list) and len(v) == 1 else v for k, v in node.items()}
+
+    return rewrite
+
+
+LISTS, NESTED = ("Action", "NotAction", "Resource", "NotResource"), ("Principal", "NotPrincipal", "Condition")
+
+
+def changed_values(node: Any, change: Rewrite) -> Any:
+    """Who is meant, and what conditions compare with: values of maps, at the last level."""
+    if isinstance(node, dict) and not is_function(node):
+        return {key: changed_values(item, change) for key, item in node.items()}
+    return change(node)
+
+
+def lone(node: Any) -> Any:
+    """A single value in place of a list of one."""
+    return node[0] if isinstance(node, list) and len(node) == 1 else node
 
 
 def listed(node: Any) -> Any:
-    """Policies with lists in place of single values."""
-    if not isinstance(node, dict) or is_function(node):
-        return node
-    long = ("Action", "Resource", "Statement", "Service", "AWS", "aws:SecureTransport", "aws:SourceAccount")
-    return {k: [v] if k in long and not isinstance(v, list) else v for k, v in node.items()}
+    """A list in place of a single value."""
+    return node if isinstance(node, list) else [node]
 
 
 def reversed_lists(node: Any) -> Any:
@@ -405,8 +424,8 @@ EQUIVALENTS: Sequence[Equivalent] = (
     Equivalent("references in the variables of Fn::Sub", throughout(in_functions(references_within_sub))),
     Equivalent("Fn::GetAtt with a dot", throughout(in_functions(dotted))),
     Equivalent("Fn::Sub as Fn::Join", throughout(in_functions(sub_as_join))),
-    Equivalent("single values for lists", throughout(lone)),
-    Equivalent("lists for single values", throughout(listed)),
+    Equivalent("single values for lists", throughout(in_policies(lone))),
+    Equivalent("lists for single values", throughout(in_policies(listed))),
     Equivalent("everything in the opposite order", backwards),
     Equivalent("logical ids that say nothing", renamed),
     Equivalent("alarms as queries", alarms_as_queries),

@@ -64,10 +64,7 @@ CHANGES: dict[str, dict[str, str]] = {
         "two stacks, by outputs": "a parameter is used in one of them alone",
         "an alarm under a composite alarm": NAMES,
     },
-    "static_site": {
-        "lists for single values": OBJECT,
-        "aws:SecureTransport by BoolIfExists false": SHAPE,
-    },
+    "static_site": {"aws:SecureTransport by BoolIfExists false": SHAPE},
     "telemetry": {"everything in the opposite order": ORDER, "thresholds from above": ALARM},
     "web_infra": {
         "everything under a true condition": "the document asks for Fn::GetAZs itself",

@@ -80,8 +80,8 @@ def one_by_one(draft: Draft) -> None:
             document["Statement"] = [
                 {**statement, "Action": action, "Resource": resource}
                 for statement in (statements if isinstance(statements, list) else [statements])
-                for action in listed(statement)["Action"]
-                for resource in listed(statement)["Resource"]
+                for action in listed(statement["Action"])
+                for resource in listed(statement["Resource"])
             ]
 
 
