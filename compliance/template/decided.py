@@ -1,4 +1,4 @@
-"""A stack's template with the conditions resolved that its parameters decide, for the scanners."""
+"""A stack's template for the scanners: with those conditions resolved that the parameters decide."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from compliance.template.resolver import names_in_sub
+from compliance.template.wellformed import conditions_in
 
 if TYPE_CHECKING:
     from compliance.template.assembly import Stack
@@ -14,11 +15,11 @@ _GONE = object()
 
 
 def decided(stack: Stack) -> Mapping[str, Any]:
-    """The template by the values that it is judged by, for scanners, which know defaults at most.
+    """A stack's template with its parameters' values filled in, because scanners know defaults at most.
 
-    What a false condition takes out is gone, `Fn::If` of a decided one is its branch, and the default of a
-    parameter is the value that the manifest passes. Conditions and parameters that nothing uses any more go
-    with them: a linter would complain of them. What is undecided stays as it is.
+    What a false condition excludes is removed, `Fn::If` of a decided condition is replaced by its branch, and
+    the default of a parameter is the value that the manifest passes. Conditions and parameters that nothing
+    uses any more are removed too, because a linter would report them. Undecided conditions stay.
     """
     template = stack.template
     holds = {name: stack.resolver.condition(name) for name in template.get("Conditions", {})}
@@ -30,7 +31,7 @@ def decided(stack: Stack) -> Mapping[str, Any]:
     made["Resources"] = {key: _without(raw, made["Resources"]) for key, raw in made["Resources"].items()}
     if known:
         left = {name: raw for name, raw in template["Conditions"].items() if name not in known}
-        needed = set(_conditions(left))
+        needed = set(conditions_in(left))
         left = {name: raw for name, raw in template["Conditions"].items() if name in {*left, *needed}}
         made.pop("Conditions")
         made |= {"Conditions": left} if left else {}
@@ -68,7 +69,7 @@ def _walked(node: Any, known: Mapping[str, bool]) -> Any:
 
 
 def _without(raw: Any, resources: Mapping[str, Any]) -> Any:
-    """A resource that depends on none that is gone."""
+    """A resource without those names in its DependsOn that are not in `resources`."""
     depends = raw.get("DependsOn", [])
     left = [name for name in (depends if isinstance(depends, list) else [depends]) if name in resources]
     if "DependsOn" not in raw or left == depends or depends in left:
@@ -78,21 +79,13 @@ def _without(raw: Any, resources: Mapping[str, Any]) -> Any:
 
 
 def _valued(stack: Stack, name: str, raw: Any) -> Any:
-    """A parameter whose default is what is passed for it."""
+    """A parameter's declaration, with the value that is passed for it as its default."""
     value = stack.argument(name)
     return {**raw, "Default": value} if isinstance(value, str | int | float) else raw
 
 
-def _conditions(node: Any) -> Iterator[str]:
-    """The conditions that are named anywhere in some conditions."""
-    if isinstance(node, dict) and len(node) == 1 and isinstance(node.get("Condition"), str):
-        yield node["Condition"]
-    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _conditions(item)
-
-
 def _names(node: Any) -> Iterator[str]:
-    """What Ref and Fn::Sub name, at any depth."""
+    """The names in Ref and Fn::Sub, at any depth."""
     if isinstance(node, dict):
         if isinstance(node.get("Ref"), str):
             yield node["Ref"]

@@ -23,7 +23,8 @@ def _any(argument: Any) -> bool:
     return argument is not None
 
 
-# Whether an argument has the form that CloudFormation wants, before anything in it is resolved.
+# For each function, a test whether its argument has the form that CloudFormation wants. It is applied
+# before anything in the argument is resolved: to refuse a template, and before a function is resolved.
 SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "Ref": lambda a: isinstance(a, str),
     "Fn::And": _items(*range(1, 11)),

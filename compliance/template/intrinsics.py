@@ -1,8 +1,8 @@
 """The values that CloudFormation's intrinsic functions resolve to; `resolver` resolves them.
 
-A resolved value is plain data, with four kinds of its own where plain data ends: `Ref` (a resource,
-or one of its attributes), `Pseudo` (a pseudo parameter that nothing binds), `Text` (a string made of
-these and literals) and `Unknown`, which says why. Nothing unknown ever turns into a plain value.
+A resolved value is plain data, or one of four kinds beside it: `Ref` (a resource, or one of its
+attributes), `Pseudo` (a pseudo parameter that the input does not bind), `Text` (a string made of these and
+literals) and `Unknown`, which says why. No function here makes a plain value of an unknown one.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,10 +20,10 @@ from compliance.text import truncated
 
 
 class Ref(msgspec.Struct, frozen=True):
-    """A resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute of it.
+    """A reference to a resource of the stack `stack`: what `Ref` gives (attribute None), or an attribute.
 
-    `opaque` marks an attribute that does not denote the resource (a custom resource's `Scheme`): what it
-    says is only known once it is deployed. That it comes from this resource is known all the same.
+    `opaque` marks an attribute that does not identify the resource, such as a custom resource's `Scheme`:
+    only the deployment decides its value, though it certainly comes from this resource.
     """
 
     stack: str
@@ -41,7 +41,7 @@ class Pseudo(msgspec.Struct, frozen=True):
 class Unknown(msgspec.Struct, frozen=True):
     """A value that the template does not decide, and why.
 
-    `optional`: it may be no value at all. `blank`: it may be an empty text.
+    `optional`: it may turn out to be AWS::NoValue. `blank`: it may turn out to be an empty text.
     """
 
     why: str
@@ -50,18 +50,15 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Dynamic(Unknown, frozen=True):
-    """A value that is read when the stack is deployed (`{{resolve:ssm:/name}}`): `text` as written.
+    """A value that the deployment reads (`{{resolve:ssm:/name}}`): `text` as written, a str or a `Text`."""
 
-    It is made of literals, references and so on, as a text is.
-    """
-
-    text: Any = ""
+    text: str | Text = ""
 
 
 class Pieces(Unknown, frozen=True):
-    """The pieces of an attribute, which only the deployment splits: `of` is it, as one text."""
+    """A list that only the deployment knows, made by splitting the text of a `Ref`, `reference`."""
 
-    of: Any = None
+    reference: Ref | None = None
 
 
 Part = str | Ref | Pseudo | Unknown
@@ -88,7 +85,7 @@ Value: TypeAlias = (
     Scalar | Sequence["Value"] | Mapping[str, "Value"] | Ref | Pseudo | Text | Unknown | NoValue
 )
 
-# What each of these may become when it is deployed: a delimiter of other characters does not split it.
+# The characters of each pseudo parameter's value. A delimiter of other characters does not split it.
 _ALPHABETS = {
     "AWS::AccountId": re.compile("[0-9]"),
     "AWS::Partition": re.compile("[a-z-]"),
@@ -113,14 +110,18 @@ def parts_of(value: Value) -> tuple[Part, ...]:
 
 
 def join(values: Iterable[Value]) -> Value:
-    """Values written one after the other: a str where all are literal, else a Text (or its only part)."""
+    """Values written one after the other: a str where all are literal, else a Text (or its only part).
+
+    Unknown where the text is longer than MAX_TEXT; Dynamic where a dynamic reference is in it.
+    """
     parts: list[Part] = []
-    literals: list[str] = []  # that end the text so far
+    literals: list[str] = []  # the last literals, not yet joined into one part
     length = 0
     for value in values:
-        value = value.text if isinstance(value, Dynamic) else value  # a piece of one may stand by itself
+        # Joined texts may complete a dynamic reference, or add to one: `dynamic` below looks at the whole.
+        value = value.text if isinstance(value, Dynamic) else value
         for part in (value,) if isinstance(value, str) else parts_of(value):
-            length += len(part) if isinstance(part, str) else 100  # what a name may be long
+            length += len(part) if isinstance(part, str) else 100  # about as long as a name is
             if length > MAX_TEXT:
                 return Unknown(f"a text of more than {MAX_TEXT:,} characters")
             if isinstance(part, str):
@@ -142,21 +143,21 @@ def dynamic(text: str | Text) -> Dynamic:
 
 
 def alphabet(part: Part) -> re.Pattern[str] | None:
-    """The characters that a part may consist of once it is deployed; None where nobody knows."""
+    """The characters that a part may consist of once it is deployed; None where any may occur."""
     if isinstance(part, Ref):
-        # In a reference that is written out (an ARN), what is left is a name.
+        # `Assembly.expand` has written ARNs and URLs out; a `Ref` that is left in them is a name.
         return _NAME_ALPHABET if part.attribute is None else None
     return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
 
 
 def pattern_of(part: Part) -> str:
-    """What a part that is no literal may become when it is deployed, as a regular expression."""
+    """A regular expression for what a part that is not a literal may become when it is deployed."""
     letters = alphabet(part)
     return f"{letters.pattern}*" if letters and not isinstance(part, Ref) else ".*"
 
 
 def optional(items: Iterable[Value]) -> Unknown | None:
-    """The first value that may turn out to be no value; the positions of the values after it are unknown."""
+    """The first item that may turn out to be AWS::NoValue, so that the positions after it are unknown."""
     return next((item for item in items if isinstance(item, Unknown) and item.optional), None)
 
 
@@ -244,7 +245,7 @@ def to_bool(value: Value) -> bool | None:
 
 
 def to_list(value: T | list[T]) -> list[T]:
-    """A list, also where a single value stands for one (as IAM allows)."""
+    """A list: the value itself where it is one, else a list of it alone (IAM allows both forms)."""
     if value is None or value is NO_VALUE:
         return []
     return value if isinstance(value, list) else [value]

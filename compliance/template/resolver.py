@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from compliance.cel import patterns
 from compliance.template.addresses import range_of
+from compliance.template.function_forms import SHAPES
 from compliance.template.intrinsics import (
     NO_VALUE,
     ZONE,
@@ -46,8 +47,8 @@ PSEUDO_PARAMETERS = frozenset(
         *("Region", "StackId", "StackName", "URLSuffix"),
     )
 )
-# Conditions that depend on conditions, exports on exports: what leads further than this is no template
-# that people write, and would exhaust the stack.
+# Conditions depend on conditions, exports on exports. Nobody writes a template with longer chains than this,
+# and following one would exhaust Python's stack.
 MAX_STEPS = 80
 DEPLOYED = "{} is decided when the stack is deployed"
 SUB_VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
@@ -69,7 +70,7 @@ class Scope(Protocol):
         """A reference as text, as far as the resource's physical name is known."""
 
     def pieces(self, ref: Ref, delimiter: str) -> list[Value] | None:
-        """What stands between the delimiters of a reference, as far as its resource tells; None elsewhere."""
+        """A reference's text, split at a delimiter; None where the resource's type does not decide that."""
 
     def attribute(self, logical_id: str, attribute: str) -> Value:
         """An attribute of a resource: a Ref, or a nested stack's output."""
@@ -88,8 +89,8 @@ class _Steps(threading.local):
 _STEPS = _Steps()
 
 
-class step:  # a generator's context would take as long as what is done within
-    """A step further down in what is resolved, over all stacks; gives False where it leads too far."""
+class step:  # `contextmanager` with a generator would take as long as the step itself
+    """Counts a step from one value into another, over all stacks; False where MAX_STEPS are exceeded."""
 
     def __enter__(self) -> bool:
         _STEPS.taken += 1
@@ -114,7 +115,7 @@ class Resolver:
         self._open_parameters: set[str] = set()
 
     def resolve(self, node: Any) -> Value:
-        """The value a node of the template stands for. Raises nothing: what is amiss is `Unknown`."""
+        """The value that a node of the template stands for. Raises nothing: a malformed node is `Unknown`."""
         if isinstance(node, dict | list):
             with step() as near:
                 return self._container(node) if near else TOO_FAR
@@ -136,7 +137,7 @@ class Resolver:
             return Unknown("a function beside other keys")
         resolved = ((key, self.resolve(value)) for key, value in node.items())
         found = {key: value for key, value in resolved if value is not NO_VALUE}
-        if "Ref" in found and len(found) == 1:  # its neighbours are gone: plain data that reads as a function
+        if "Ref" in found and len(found) == 1:  # the other keys were NO_VALUE: it is data, not a function
             return Unknown("a Ref beside other keys")
         return found
 
@@ -184,7 +185,7 @@ class Resolver:
         declared = declared if isinstance(declared, dict) else {}
         kind = str(declared.get("Type", "String"))
         if kind.startswith("AWS::SSM::Parameter::Value"):
-            # Whoever passes one, or the default, names an entry; what it says is read later.
+            # The argument, or the default, names a parameter of SSM; the deployment reads its value.
             return Unknown(f"the parameter {name} is read from SSM when the stack is deployed")
         value = self._scope.argument(name)
         if value is NO_VALUE:
@@ -205,30 +206,23 @@ class Resolver:
         function = _RESOLVERS.get(name)
         if function is None:
             return Unknown(DEPLOYED.format(name))
-        value = function(self, argument)
+        value = function(self, argument) if SHAPES[name](argument) else None
         return Unknown(f"a malformed {name}") if value is None else value
 
-    # Each of these returns None where its argument has not the form that CloudFormation wants.
+    # The argument of each of these has the form that `SHAPES` wants. They return None where a value in it,
+    # once resolved, is of another type than the function takes.
 
     def _get_att(self, argument: Any) -> Value:
-        parts = argument.split(".", 1) if isinstance(argument, str) else argument
-        if not isinstance(parts, list) or len(parts) != 2 or not isinstance(parts[0], str):
-            return None
-        attribute = self.resolve(parts[1])
+        logical_id, name = argument.split(".", 1) if isinstance(argument, str) else argument
+        attribute = self.resolve(name)
         if isinstance(attribute, Unknown):
             return attribute
         return (
-            self._scope.attribute(parts[0], attribute) if isinstance(attribute, str) and attribute else None
+            self._scope.attribute(logical_id, attribute) if isinstance(attribute, str) and attribute else None
         )
 
     def _sub(self, argument: Any) -> Value:
-        template, variables = argument, {}
-        if isinstance(argument, list):
-            if len(argument) != 2 or not isinstance(argument[1], dict):
-                return None
-            template, variables = argument
-        if not isinstance(template, str):
-            return None
+        template, variables = argument if isinstance(argument, list) else (argument, {})
         known: dict[str, Value] = {}
         parts: list[Value] = []
         end = 0
@@ -251,8 +245,6 @@ class Resolver:
         return self._get_att(name) if "." in name else self._ref(name)
 
     def _join(self, argument: Any) -> Value:
-        if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
-            return None
         items = self.resolve(argument[1])
         if isinstance(items, Unknown):
             return items
@@ -266,26 +258,22 @@ class Resolver:
         return join(spaced)
 
     def _split(self, argument: Any) -> Value:
-        if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
-            return None
-        if not argument[0]:
-            return None
-        value = self.resolve(argument[1])
-        if isinstance(value, Dynamic):  # which stands in the text until the stack is deployed
+        delimiter, value = argument[0], self.resolve(argument[1])
+        if isinstance(value, Dynamic):  # CloudFormation splits the text with `{{resolve:...}}` in it
             value = value.text
-        pieces = self._pieces(argument[0], value)
+        pieces = self._pieces(delimiter, value)
         if pieces is None and isinstance(value, Ref):
-            pieces = self._scope.pieces(value, argument[0])
+            pieces = self._scope.pieces(value, delimiter)
             if pieces is None:
-                own = _within(value, f"split({argument[0]!r})")
-                return Pieces(f"the parts of {show(value)}", of=own)
+                reference = _within(value, f"split({delimiter!r})")
+                return Pieces(f"the parts of {show(value)}", reference=reference)
         if pieces is not None:
             return pieces
         unknown = (part for part in parts_of(value) if isinstance(part, Unknown))
         return next(unknown, Unknown(f"the parts of {truncated(show(value), 80)}"))
 
     def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
-        """A text in pieces; None where only the deployment decides where it is split."""
+        """A text, split at a delimiter; None where only the deployment decides where that stands."""
         pieces: list[list[Part]] = [[]]
         for part in self._spelled_out(value):
             if isinstance(part, str):
@@ -299,19 +287,18 @@ class Resolver:
         return [join(piece) for piece in pieces]
 
     def _spelled_out(self, value: Value) -> Iterator[Part]:
+        """The parts of a text, with references written out as far as names are known."""
         for part in parts_of(value):
             if not isinstance(part, Ref):
                 yield part
                 continue
             written = self._scope.expand(part)
-            # What stays a reference may be a name, an ARN or a URL: nobody knows where it would be split.
+            # What stays a reference may be a name, an ARN or a URL, so it may hold the delimiter or not.
             yield from (Unknown("a reference"),) if isinstance(written, Ref) else parts_of(written)
 
     def _select(self, argument: Any) -> Value:
-        if not isinstance(argument, list) or len(argument) != 2:
-            return None
         index, items = self.resolve(argument[0]), self.resolve(argument[1])
-        items = items.of if isinstance(items, Pieces) else items
+        items = items.reference if isinstance(items, Pieces) else items
         number = to_number(index)
         if items == ZONES and isinstance(number, int) and number >= 0:
             return Pseudo(f"{ZONE}{number}")
@@ -327,8 +314,6 @@ class Resolver:
         return items[number] if 0 <= number < len(items) else Unknown("Fn::Select beyond the list's end")
 
     def _find_in_map(self, argument: Any) -> Value:
-        if not isinstance(argument, list) or len(argument) not in (3, 4):
-            return None
         name, first, second = (self.resolve(item) for item in argument[:3])
         options = argument[3] if len(argument) == 4 else {}
         mapping = _section(self._scope.template, "Mappings").get(name) if isinstance(name, str) else None
@@ -338,7 +323,7 @@ class Resolver:
             return None
         if not isinstance(second, str | int):
             return Unknown(f"the key {show(second)} of the mapping {name}")
-        # A key that the deployment decides does not matter where every row says the same.
+        # Where all rows hold the same value, it does not matter that only the deployment decides the key.
         rows = [mapping.get(to_string(first))] if isinstance(first, str | int) else list(mapping.values())
         default = self.resolve(options["DefaultValue"]) if "DefaultValue" in options else None
         found = [self._mapped(row or {}, to_string(second), default) for row in rows]
@@ -349,18 +334,16 @@ class Resolver:
         return found[0] if same else Unknown(f"the mapping {name} by {show(first)}", optional)
 
     def _mapped(self, row: Mapping[str, Any], key: str, default: Value) -> Value:
-        """What a row says for a key, else the default; None where there is neither."""
+        """A row's value of a key, else the default; None where there is neither."""
         if key not in row:
             return default
         value = row[key]
-        # Mappings hold no functions. If they did, one could lead back here.
+        # CloudFormation allows no functions in mappings. One could refer to this mapping, without end.
         if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
             return Unknown("a mapping's value that is not plain")
         return self.resolve(value)
 
     def _if(self, argument: Any) -> Value:
-        if not isinstance(argument, list) or len(argument) != 3:
-            return None
         holds = self.condition(argument[0])
         if isinstance(holds, bool):
             return self.resolve(argument[1] if holds else argument[2])
@@ -373,8 +356,6 @@ class Resolver:
         return self._scope.export(self.resolve(argument))
 
     def _stack_output(self, argument: Any) -> Value:
-        if not isinstance(argument, dict):
-            return None
         if more := argument.keys() - {"StackName", "OutputName", "Region"}:
             return Unknown(f"the output of a stack by its {', '.join(sorted(more))}")
         stack, output = (self.resolve(argument.get(key)) for key in ("StackName", "OutputName"))
@@ -394,20 +375,19 @@ class Resolver:
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-cidr.html
         """
-        given = [self.resolve(item) for item in argument] if isinstance(argument, list) else []
-        block, count, bits = (*given, None, None, None)[:3]
-        if unknown := next((value for value in given if isinstance(value, Unknown)), None):
+        resolved = [self.resolve(item) for item in argument]
+        if unknown := next((value for value in resolved if isinstance(value, Unknown)), None):
             return unknown
-        number, own = to_number(count), to_number(bits)
+        block, count, bits = resolved[0], to_number(resolved[1]), to_number((*resolved, None)[2])
         try:
             network = range_of(block) if isinstance(block, str) else None
-            if not (network and isinstance(number, int) and isinstance(own, int) and 0 < number <= 256):
+            if not (network and isinstance(count, int) and isinstance(bits, int) and 0 < count <= 256):
                 raise ValueError
-            ranges = network.subnets(new_prefix=network.max_prefixlen - own)
-            found = [str(one) for one in islice(ranges, number)]
+            ranges = network.subnets(new_prefix=network.max_prefixlen - bits)
+            found = [str(one) for one in islice(ranges, count)]
         except ValueError:
             return Unknown("Fn::Cidr is decided when the stack is deployed")
-        return found if len(found) == number else Unknown("Fn::Cidr beyond the block's end")
+        return found if len(found) == count else Unknown("Fn::Cidr beyond the block's end")
 
     def _length(self, argument: Any) -> Value:
         value = self.resolve(argument)
@@ -483,7 +463,7 @@ _RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
 
 
 def _within(ref: Ref, part: str) -> Ref:
-    """A part of what a reference gives, of which only the deployment knows what it says."""
+    """A reference to a part of a reference's text, which only the deployment decides."""
     return Ref(ref.stack, ref.logical_id, f"{ref.attribute or 'Ref'}.{part}", opaque=True)
 
 
@@ -493,18 +473,18 @@ def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def names_in_sub(argument: Any) -> Sequence[str]:
-    """The names that an Fn::Sub refers to, apart from those it defines itself."""
-    template, own = argument, {}
+    """The names that an Fn::Sub refers to, apart from the variables that it defines itself."""
+    template, variables = argument, {}
     if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
-        template, own = argument
+        template, variables = argument
     if not isinstance(template, str):
         return ()
     names = [name.strip() for literal, name in SUB_VARIABLE.findall(template) if not literal]
-    return [name for name in names if name not in own]
+    return [name for name in names if name not in variables]
 
 
 def _may_be_empty(declared: Mapping[str, Any]) -> bool:
-    """Whether a parameter takes an empty text, by what its declaration allows."""
+    """Whether the declaration of a parameter allows an empty text as its value."""
     if declared.get("Type", "String") != "String" or str(declared.get("MinLength", 0)) not in ("0", ""):
         return False
     pattern = declared.get("AllowedPattern")

@@ -1,7 +1,6 @@
-"""What CloudFormation itself would refuse in a template: found before anything in it is judged.
+"""Refuses a template that CloudFormation itself would refuse, before anything in it is judged.
 
-A rule may then take for granted that functions are known and of the right form, and that what they
-refer to is there.
+Rules may then assume that functions are known and well-formed, and that the names in them exist.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from compliance.template.source import KeyPath, Lines
 def check_template(template: Any, path: Path, lines: Lines | None = None) -> None:
     """Refuses a file that is not a template, or that CloudFormation could not deploy.
 
-    Raises InputError on: no Resources, a resource without Type, an unknown or malformed function, a
-    reference to nothing, what depends on itself in a circle, a macro that is not expanded.
+    Raises: InputError, with the line where one is known, on: no Resources, a resource without Type, an
+        unknown or malformed function, a name that the template does not have, resources or conditions that
+        depend on each other in a circle, a macro that is not expanded.
     """
     _Check(path, lines or Lines()).template(template)
 
@@ -101,7 +101,7 @@ class _Check:
         for name in ("Conditions", "Outputs"):
             for key, raw in template.get(name, {}).items():
                 self.references_in(raw, (name, key), targets)
-        self.circle("conditions", {key: set(_conditions_in(raw)) for key, raw in conditions.items()})
+        self.circle("conditions", {key: set(conditions_in(raw)) for key, raw in conditions.items()})
 
     def depends_on(self, key: str, raw: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[str]:
         depends = raw.get("DependsOn", [])
@@ -124,20 +124,20 @@ class _Check:
         found: set[str] = set()
         todo: list[tuple[Any, KeyPath]] = [(root, place)]
         while todo:
-            node, here = todo.pop()
+            node, path = todo.pop()
             if isinstance(node, list):
                 items = enumerate(node)
-                todo.extend((item, (*here, index)) for index, item in items if isinstance(item, dict | list))
+                todo.extend((item, (*path, index)) for index, item in items if isinstance(item, dict | list))
             elif isinstance(node, dict):
                 for key, value in node.items():
-                    if node is root and key == "Metadata" and here[0] == "Resources":
+                    if node is root and key == "Metadata" and path[0] == "Resources":
                         continue
                     if (key in ("Ref", "Condition") and len(node) == 1) or key.startswith("Fn::"):
-                        found |= self.function(key, value, here, targets)
+                        found |= self.function(key, value, path, targets)
                     if isinstance(value, dict | list):
-                        todo.append((value, (*here, key)))
-                if node is root and here[0] != "Conditions" and "Condition" in node:
-                    self.condition(node["Condition"], (*here, "Condition"), targets)
+                        todo.append((value, (*path, key)))
+                if node is root and path[0] != "Conditions" and "Condition" in node:
+                    self.condition(node["Condition"], (*path, "Condition"), targets)
         return found
 
     def function(self, name: str, argument: Any, place: KeyPath, targets: _Targets) -> set[str]:
@@ -178,7 +178,7 @@ class _Check:
 
 
 class _Targets:
-    """What may be referred to."""
+    """The names of a template that its functions may use."""
 
     def __init__(
         self, resources: frozenset[str], parameters: frozenset[str], conditions: frozenset[str]
@@ -187,8 +187,8 @@ class _Targets:
         self.refs = resources | parameters | PSEUDO_PARAMETERS
 
 
-def _conditions_in(root: Any) -> Iterator[str]:
-    """The conditions that a condition depends on."""
+def conditions_in(root: Any) -> Iterator[str]:
+    """The conditions that a condition's expression, or several in a mapping, name."""
     todo = [root]
     while todo:
         node = todo.pop()
