@@ -124,10 +124,10 @@ def evidence(
 
 
 def _item(resource: Resource, property: str) -> str | None:
-    """What tells the innermost item that a property leads into from others of its list: its content."""
+    """A hash of the innermost list item on a property path, which tells it from the list's other items."""
     try:
         parts = steps(property)
-    except ValueError:  # words that are no path
+    except ValueError:  # text that is not a property path
         return None
     last = max((index for index, step in enumerate(parts) if step.isdecimal()), default=0)
     if not last:
@@ -149,7 +149,7 @@ class Tally:
 
     @contextmanager
     def doubting(self) -> Iterator[None]:
-        """Takes an Undecided for a doubt, so that what else there is to see is still seen."""
+        """Records an Undecided that the block raises, so that the rule goes on to the other evidence."""
         try:
             yield
         except Undecided as error:
@@ -162,15 +162,15 @@ class Tally:
 
 
 Judge = Callable[[Any, Case], Verdict]
-Said = dict[str, Any]  # a predicate, as a document says it
-Says = Callable[[Any, Requirement], Iterator[Said]]
+PredicateData = dict[str, Any]  # a predicate, as a document writes it
+Expand = Callable[[Any, Requirement], Iterator[PredicateData]]
 About = Literal["none", "one", "some"]
-# What a kind wants run: functions, with tasks by what they say.
+# The functions that a kind wants to run, each with its tasks by key.
 Planner = Callable[[Any, Case], Iterator[tuple[Resource, Mapping[str, Begin]]]]
 
 
 class Waits(IntEnum):
-    """When a kind is judged while the handlers run: the later, the more it depends on them."""
+    """When a kind is judged while the handlers run: kinds that need less of their results come first."""
 
     NOT = 0
     AFTER_ITS_OWN_WORK = 1
@@ -180,12 +180,13 @@ class Waits(IntEnum):
 class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
-    `waits` says whether it has to wait for the handlers, which run in the background. `prepare` makes of a
-    document's parameters what `judge` is given. `compares` tells by that whether it needs the app as
-    synthesised for other environments.
-    `types` are the resource types that it is about: every one of a subject must be; with `selects`, it
-    passes over others. Without any, it is about all. `about` is how many subjects a requirement of it names.
-    `plan` says which functions it wants to be run, and on what. `says` gives a short form's predicates.
+    `waits` says whether it has to wait for the handlers, which run in the background. `prepare` turns a
+    document's parameters into those that `judge` gets. `compares` says, from these, whether the kind needs
+    the app as synthesised for other environments.
+    `types` are the resource types that the kind is about: a subject of another type is an error. With
+    `selects`, the kind skips resources of other types. Without either, it is about every type. `about` is
+    how many subjects a requirement of this kind names. `plan` gives the functions to run, and their tasks.
+    `expand` turns a short form into predicates.
     """
 
     name: str
@@ -198,7 +199,7 @@ class Kind(msgspec.Struct, frozen=True):
     about: About = "some"
     plan: Planner | None = None
     compares: Callable[[Any], bool] = lambda _: False
-    says: Says | None = None
+    expand: Expand | None = None
 
 
 KINDS: dict[str, Kind] = {}
@@ -232,19 +233,20 @@ def short_form(
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,
     about: About = "some",
-) -> Callable[[Says], Says]:
+) -> Callable[[Expand], Expand]:
     """Registers a kind that is a short form of predicates, all of which must hold."""
 
-    def register(says: Says) -> Says:
-        kind(name, parameters, types=types, selects=selects, about=about)(several)
-        KINDS[name] = msgspec.structs.replace(KINDS[name], says=says)
-        return says
+    def register(expand: Expand) -> Expand:
+        KINDS[name] = Kind(
+            name, parameters, several, types=types, selects=selects, about=about, expand=expand
+        )
+        return expand
 
     return register
 
 
 def for_each(judge: Callable[[Any, Case, Resource], Verdict]) -> Judge:
-    """A judge of one resource as one of all that a requirement is about."""
+    """Makes a judge of all of a requirement's subjects from a judge of one resource."""
 
     def judge_all(check: Any, case: Case) -> Verdict:
         tally = Tally()
@@ -290,14 +292,17 @@ def bind(document: Document) -> tuple[Rule, ...]:
         import_module(f"compliance.rules.{module}")
     subjects = known(document)
     check_subjects(document)
-    return tuple(_bind(document, subjects, index, r) for index, r in enumerate(document.requirements))
+    return tuple(
+        _rule(document, subjects, index, requirement, requirement.check, ("requirements", index, "check"))
+        for index, requirement in enumerate(document.requirements)
+    )
 
 
-# A check without a kind, but with one of these, is a predicate.
+# The kind of a check that names no kind and has one of the quantifiers.
 PREDICATE = "predicate"
 QUANTIFIERS = frozenset({"each", "none", "some", "exactly", "at_least", "at_most"})
 
-# A file a family of kinds.
+# The modules that register kinds.
 MODULES = (
     "alarms",
     "environments",
@@ -314,12 +319,6 @@ MODULES = (
     "short_forms",
     "wiring",
 )
-
-
-def _bind(document: Document, subjects: Mapping[str, str], index: int, requirement: Requirement) -> Rule:
-    place = ("requirements", index)
-    check = requirement.check
-    return _rule(document, subjects, index, requirement, check, (*place, "check"))
 
 
 def _kind(
@@ -367,25 +366,25 @@ def _rule(
             for i, part in enumerate(check.checks)
         )
         return _of_parts(requirement, definition, parts)
-    if definition.says:
-        said = definition.says(check, requirement)
-        rules = tuple(_rule(document, subjects, index, requirement, part, place) for part in said)
+    if definition.expand:
+        predicates = definition.expand(check, requirement)
+        rules = tuple(_rule(document, subjects, index, requirement, part, place) for part in predicates)
         judged = msgspec.structs.replace(definition, judge=lambda _, case: several(Parts(rules=rules), case))
         return Rule(requirement, judged, check)
-    made = definition.prepare(check, document, index) if definition.prepare else check
-    return Rule(requirement, definition, made)
+    prepared = definition.prepare(check, document, index) if definition.prepare else check
+    return Rule(requirement, definition, prepared)
 
 
 def _of_parts(requirement: Requirement, definition: Kind, parts: tuple[Rule, ...]) -> Rule:
-    """A rule of several checks: what one of them wants, it wants."""
+    """A rule of several checks, which needs whatever one of them needs."""
     compares = any(part.compares for part in parts)
-    whole = msgspec.structs.replace(
+    combined = msgspec.structs.replace(
         definition,
         waits=max(part.kind.waits for part in parts),
         plan=definition.plan if any(part.kind.plan for part in parts) else None,
         compares=lambda _: compares,
     )
-    return Rule(requirement, whole, Parts(rules=parts))
+    return Rule(requirement, combined, Parts(rules=parts))
 
 
 # Several checks at once

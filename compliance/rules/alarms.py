@@ -1,4 +1,4 @@
-"""Kinds that look at what CloudWatch alarms watch; whom they tell is `compliance.rules.notifications`'."""
+"""Kinds that look at what CloudWatch alarms watch. `compliance.rules.notifications` has whom they notify."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from compliance.template.intrinsics import NO_VALUE, show, to_number
 
 
 def watching(case: Case, target: Resource, name: str) -> list[Metric]:
-    """The alarms that certainly exist and look at a metric of a resource."""
+    """The alarms that certainly exist and watch a metric of a resource.
+
+    Raises Undecided where the metrics of the resource's type are not known.
+    """
     if target.type not in WATCHED:
         raise Undecided(f"which metrics tell of {target.logical_id}, a {target.type}, is not known here")
     return alarms.watching(case.assembly, target, name)
@@ -33,9 +36,10 @@ def watching(case: Case, target: Resource, name: str) -> list[Metric]:
 def set_off(
     case: Case, target: Resource, name: str, at: int | None = None, within: int | None = None
 ) -> list[Metric]:
-    """The alarms that high values of a resource's metric set off, and `at`, where one is given, in time.
+    """The alarms that high values of a resource's metric set off.
 
-    Raises Undecided where only some may be.
+    With `at`, this value must set the alarm off; with `within`, in this many seconds.
+    Raises Undecided where no alarm certainly is, and one may be.
     """
     found, doubt = [], None
     for metric in watching(case, target, name):
@@ -49,15 +53,17 @@ def set_off(
     return found
 
 
-def _of_its_own(case: Case, target: Resource, name: str) -> list[Metric]:
-    """The alarms on a metric itself, and those whose expression over it high values set off."""
+def _alarms_of(case: Case, target: Resource, name: str) -> list[Metric]:
+    """The alarms on a metric itself, and those whose expression over it is set off by high values."""
     found = watching(case, target, name)
-    plain = [metric for metric in found if metric.path == "MetricName"]
-    return plain + [m for m in set_off(case, target, name) if m not in plain] if found != plain else plain
+    direct = [metric for metric in found if metric.path == "MetricName"]
+    if found == direct:
+        return direct
+    return direct + [metric for metric in set_off(case, target, name) if metric not in direct]
 
 
 def undecided_alarms(case: Case) -> None:
-    """An alarm of which the template does not say all may be the one that is missing."""
+    """Raises Undecided where an alarm is not fully known: it may be the one that seems to be missing."""
     for alarm in case.assembly.resources(ALARM):
         case.certain(alarm)
         for path in ("MetricName", "Namespace", "Dimensions", "Metrics", "Unit", "Statistic"):
@@ -65,8 +71,11 @@ def undecided_alarms(case: Case) -> None:
 
 
 def _near(case: Case, target: Resource, name: str) -> str:
-    """What alarms there are instead; first the one that only names the resource otherwise than it must."""
-    shown, there = [], watching(case, target, name)
+    """The alarms that there are instead, for the report.
+
+    An alarm on the right metric that identifies the resource in the wrong form comes first.
+    """
+    shown, watched = [], watching(case, target, name)
     for alarm in case.assembly.resources(ALARM):
         for metric in metrics_of(alarm):
             forms = forms_of(WATCHED[target.type][1])
@@ -74,7 +83,7 @@ def _near(case: Case, target: Resource, name: str) -> str:
             if metric.name == name and any(wrong):
                 found = f"{metric.describe()} of {alarm.logical_id}"
                 return f"{found}: {next(filter(None, wrong))}, not {in_words(forms)}"
-            if metric in there:
+            if metric in watched:
                 value = alarm.get("Threshold")
                 how = f"{show(metric.statistic)} {show(alarm.get('ComparisonOperator'))} {show(value)}"
                 return f"{metric.describe()} of {alarm.logical_id}, by {how}"
@@ -100,7 +109,7 @@ class Alarm(Check, frozen=True):
 @kind("alarm", Alarm)
 @for_each
 def judge_alarm(check: Alarm, case: Case, target: Resource) -> Verdict:
-    metrics = _of_its_own(case, target, check.metric)
+    metrics = _alarms_of(case, target, check.metric)
     watches = f"an alarm on {WATCHED[target.type][0]} {check.metric} of {target.logical_id}"
     further = check != Alarm(metric=check.metric)
     if not metrics:
@@ -175,8 +184,8 @@ def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
 class Watch(Check, frozen=True):
     """A metric of a subject. `at` is a value that sets its alarm off.
 
-    It does as soon as the metric has that value in a period; `within`, at the latest once the metric has had
-    it for so many seconds.
+    Without `within`, one period with that value sets the alarm off. With it, the alarm may wait until the
+    metric has had the value for so many seconds.
     """
 
     of: SubjectName
@@ -185,17 +194,17 @@ class Watch(Check, frozen=True):
     within: int | None = None
 
     def __post_init__(self) -> None:
-        """How long is said of a value alone."""
+        """Refuses a time without a value."""
         if self.within is not None and self.at is None:
-            raise ValueError("within says for how long a metric has a value: give at, too")
+            raise ValueError("`within` says for how long the metric has the value `at`: give `at`, too")
 
 
-# Missing data leaves the alarm as it is, or without enough data: neither is a breach.
+# With these settings, missing data does not count as a breach.
 NO_BREACH = ("notBreaching", "missing", "ignore")
 
 
 class Coverage(Check, frozen=True):
-    """Every metric listed has an alarm that high values set off, and no alarm takes silence for a breach.
+    """Every metric listed has an alarm that high values set off; no alarm treats missing data as breaching.
 
     Example, about `alarms`: `{kind: coverage, alarms: [{of: dlq, metric: ApproximateAgeOfOldestMessage}]}`
     """

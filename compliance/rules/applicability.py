@@ -1,6 +1,7 @@
-"""Whether a check can be about its subject at all: asked when a document is read, of the provider schemas.
+"""Checks, when a document is read, that each check fits the resource types of its subject.
 
-A misspelt property is never set, and a kind passes over types that it is not about: both would judge nothing.
+A misspelt property is never set, and a kind skips types that it is not about: both would judge nothing.
+The provider schemas say which properties a type has.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def check_subjects(document: Document) -> None:
 def check_requirement(
     document: Document, requirement: Requirement, place: Field, kind: Kind, check: Check
 ) -> None:
-    """Checks what a check's kind is about, and its property paths. Raises InputError.
+    """Checks a check's subjects against its kind, and its property paths. Raises InputError.
 
     `place` is where the check stands in the document.
     """
@@ -68,15 +69,15 @@ def types_of(document: Document) -> Mapping[str, Sequence[str]]:
 def _check_types(
     document: Document, requirement: Requirement, place: Field, kind: Kind, subject: str, types: Sequence[str]
 ) -> None:
-    """Each type that is spelled out must be one that the kind is about; of a pattern's, some must be."""
+    """Each type written out must be one that the kind is about; of a pattern's types, one must be."""
     for type_ in types:
-        own = [found for found in spread([type_]) if is_known(found)]
-        if type_ == "*" or not own:
+        known_types = [found for found in spread([type_]) if is_known(found)]
+        if type_ == "*" or not known_types:
             continue
         selects = kind.selects or kind.types.__contains__
         if kind.selects and any(map(selects, spread(types))):
             return
-        if (kind.types or kind.selects) and not any(map(selects, own)):
+        if (kind.types or kind.selects) and not any(map(selects, known_types)):
             about = f", but about {' and '.join(kind.types)}" if kind.types else ""
             message = f"kind {kind.name} is not about {type_}, as which {subject} is defined{about}"
             raise document.error(f"{requirement.id}: {message}", *place[:2], "subject")
@@ -96,10 +97,10 @@ def _check_path(document: Document, types: Sequence[str], path: str, place: Fiel
         steps(path)
     except ValueError as error:
         raise document.error(f"{name}: {error}", *place) from None
-    own = spread(types)
-    if "*" in own or not all(map(is_known, own)):
+    known_types = spread(types)
+    if "*" in known_types or not all(map(is_known, known_types)):
         return
-    problems = [problem(type_, elsewhere(type_, path)) for type_ in own]
+    problems = [problem(type_, elsewhere(type_, path)) for type_ in known_types]
     if problems and None not in problems:
         texts = [text for text in problems if text]
         best = next((text for text in texts if "did you mean" in text), texts[0])

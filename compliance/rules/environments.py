@@ -50,7 +50,7 @@ def other(case: Case, name: str) -> Assembly:
 
 
 def elsewhere(case: Case, name: str) -> Wiring:
-    """Who fills the subjects in another environment. Raises Undecided where there is none."""
+    """The resources that fill the subjects in another environment. Raises Undecided where there is none."""
     names = tie_breakers(case.document.requirements, name)
     return find(case.document, other(case, name), names, name)
 
@@ -84,15 +84,15 @@ def judge_parameterised(check: Parameterised, case: Case) -> Verdict:
     return tally.verdict()
 
 
-class Spelled(str):
-    """A text that references are in, by logical id; `full` has them written out by physical name."""
+class ReferenceText(str):
+    """A text with its references as logical ids; `full` is the same text with physical names."""
 
     __slots__ = ("_of",)
     _of: tuple[Value, Stack]
 
     @staticmethod
-    def of(value: Value, stack: Stack) -> Spelled:
-        text = Spelled(_neutral_account(show(value), stack))
+    def of(value: Value, stack: Stack) -> ReferenceText:
+        text = ReferenceText(_neutral_account(show(value), stack))
         text._of = (value, stack)
         return text
 
@@ -103,34 +103,34 @@ class Spelled(str):
 
 
 def simplified(node: Any, stack: Stack) -> Any:
-    """A part of a template with its functions resolved, where all of their value is known."""
+    """A part of a template with its functions resolved where their whole value is known."""
     if isinstance(node, dict):
         if len(node) == 1 and next(iter(node)) in ("Ref", *FUNCTIONS):
             value = stack.resolver.resolve(node)
-            return node if is_unknown(value) else _spelled(value, stack)
+            return node if is_unknown(value) else _plain(value, stack)
         return {key: item for key, item in _each(node.items(), stack) if item is not NO_VALUE}
     if isinstance(node, list):
         return [item for _, item in _each(enumerate(node), stack) if item is not NO_VALUE]
-    return _spelled(node, stack)
+    return _plain(node, stack)
 
 
 def _each(items: Iterable[tuple[Any, Any]], stack: Stack) -> Iterator[tuple[Any, Any]]:
     return ((key, simplified(item, stack)) for key, item in items)
 
 
-def _spelled(value: Value, stack: Stack) -> Any:
-    """A resolved value as plain data; the account that the manifest binds is no literal."""
+def _plain(value: Value, stack: Stack) -> Any:
+    """A resolved value as plain data, with the manifest's account id written as `${AWS::AccountId}`."""
     if isinstance(value, dict):
-        return {key: _spelled(item, stack) for key, item in value.items()}
+        return {key: _plain(item, stack) for key, item in value.items()}
     if isinstance(value, list):
-        return [_spelled(item, stack) for item in value]
+        return [_plain(item, stack) for item in value]
     if isinstance(value, str):
         return _neutral_account(value, stack)
-    return Spelled.of(value, stack) if isinstance(value, Ref | Pseudo | Text) else value
+    return ReferenceText.of(value, stack) if isinstance(value, Ref | Pseudo | Text) else value
 
 
 def _full(text: str) -> str:
-    return text.full if isinstance(text, Spelled) else text
+    return text.full if isinstance(text, ReferenceText) else text
 
 
 def _neutral_account(text: str, stack: Stack) -> str:
@@ -150,17 +150,18 @@ class Comparison:
         self.names: list[str] = []  # physical names of `a`, which nothing else may repeat literally
         forms = {a: b, a.upper(): b.upper(), a.capitalize(): b.capitalize()}
         self._forms = forms
-        # A word of its own, also within a name in CamelCase.
+        # The environment's name as a whole word, or as a word within a name in CamelCase.
         self._token = re.compile(
             rf"(?<![A-Za-z0-9])(?:{re.escape(a)}(?![a-z0-9])|{re.escape(a.upper())}(?![A-Za-z0-9]))"
             rf"|(?<![A-Z]){re.escape(a.capitalize())}(?![a-z0-9])"
         )
 
     def follows(self, text: str) -> str:
-        """A text of `a` as it should read in `b`."""
+        """A text of `a` with the environment's name replaced, as it should be in `b`."""
         return self._token.sub(lambda match: self._forms[match[0]], text)
 
     def carries(self, text: str) -> bool:
+        """Whether a text contains the name of environment `a`."""
         return self._token.search(text) is not None
 
     def neutral(self, logical_id: str) -> str:
@@ -187,15 +188,21 @@ class Comparison:
                 yield Evidence(found, wanted, key, property=path)
 
     def _values(self, left: Any, right: Any, path: str) -> Iterator[tuple[str, str, str]]:
-        """Path, found and wanted of each difference that should not be, or that should and is not."""
+        """Path, found and wanted of each unexpected difference, and of each expected one that is missing."""
         if isinstance(left, dict) and isinstance(right, dict):
             keys = {self.follows(key): key for key in left}
             if set(keys) != set(right):
-                gone, came = sorted(set(keys) - set(right)), sorted(set(right) - set(keys))
-                yield path, f"{self.b} has {came or 'no more'}, lacks {gone or 'nothing'}", "the same keys"
+                lacking, added = sorted(set(keys) - set(right)), sorted(set(right) - set(keys))
+                yield (
+                    path,
+                    f"{self.b} has {added or 'no more'}, lacks {lacking or 'nothing'}",
+                    "the same keys",
+                )
                 return
-            for key, own in keys.items():
-                yield from self._values(left[own], right[key], f"{path}.{own}" if path else own)
+            for key, left_key in keys.items():
+                yield from self._values(
+                    left[left_key], right[key], f"{path}.{left_key}" if path else left_key
+                )
         elif isinstance(left, list) and isinstance(right, list):
             if path == "DependsOn":  # its order follows the ids
                 left, right = sorted(left, key=self._renamed), sorted(right)
@@ -222,7 +229,7 @@ class Comparison:
             yield path, f"{left!r}, {right!r} in {self.b}", f"{wanted!r} in {self.b}"
 
     def _same(self, left: str, right: str) -> bool:
-        """Whether `right` is what `left` should be in `b`. Either reads with or without the name in ids."""
+        """Whether `right` is what `left` should be in `b`. Logical ids may contain the environment's name."""
         wanted = self.follows(self._renamed(left)), self._renamed(self.follows(left))
         return ASSET.sub("", right) in [ASSET.sub("", text) for text in wanted]
 
@@ -250,21 +257,21 @@ def _outputs(assembly: Assembly) -> Iterator[tuple[str, Any]]:
 def _pairs(
     ours: Assembly, theirs: Assembly, comparison: Comparison, tally: Tally
 ) -> list[tuple[Resource, Resource]]:
-    """The resources of both assemblies, matched once the environment's name is out of stacks and ids."""
+    """The resources of both assemblies, matched by stack and logical id without the environment's name."""
     left, right = _by_place(ours, comparison), _by_place(theirs, comparison)
     pairs: list[tuple[Resource, Resource]] = []
     for place in dict.fromkeys((*left, *right)):
-        own, twins = left.get(place, []), right.get(place, [])
-        pairs += zip(own, twins, strict=False)
-        for resource in (*own[len(twins) :], *twins[len(own) :]):
-            where = comparison.a if resource in own else comparison.b
+        in_a, in_b = left.get(place, []), right.get(place, [])
+        pairs += zip(in_a, in_b, strict=False)
+        for resource in (*in_a[len(in_b) :], *in_b[len(in_a) :]):
+            where = comparison.a if resource in in_a else comparison.b
             tally.add(False, evidence(resource, f"is there for {where} alone", "the same resources in both"))
-    for one, twin in pairs:
-        comparison.ids[one.logical_id] = twin.logical_id
-        for path in filter(None, [name_property(one.type)]):
-            name = one.get(path)
-            if isinstance(name, str) and comparison.carries(name):
-                comparison.names.append(name)
+    for resource, counterpart in pairs:
+        comparison.ids[resource.logical_id] = counterpart.logical_id
+        path = name_property(resource.type)
+        name = resource.get(path) if path else None
+        if isinstance(name, str) and comparison.carries(name):
+            comparison.names.append(name)
     return pairs
 
 
@@ -288,7 +295,7 @@ class Retained(Check, frozen=True):
     of: tuple[SubjectName, ...]
 
     def __post_init__(self) -> None:
-        """What is retained."""
+        """Refuses a check of nothing, which could not fail."""
         if not self.of:
             raise ValueError("`of` names nothing")
 
@@ -327,7 +334,7 @@ def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]
 
 
 def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]:
-    """What deletes a bucket's objects: CDK's helper, its mark on the bucket, a rule for all objects."""
+    """What deletes a bucket's objects: CDK's custom resource, its tag on the bucket, a lifecycle rule."""
     for custom in wiring.assembly.resources():
         if custom.type.startswith(CUSTOM) and any(
             wiring.identify(value, BUCKET) is bucket for value in scalars_in(custom.properties)
@@ -344,7 +351,7 @@ def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]
 
 
 def _expired(rule: dict[str, Value], bucket: Resource, wiring: Wiring) -> Iterator[str]:
-    """What of a bucket's data a lifecycle rule deletes. Noncurrent versions are no data any more."""
+    """What a lifecycle rule deletes of a bucket's data. Noncurrent versions do not count as data."""
     if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")) or rule.get("TagFilters"):
         return
     prefix, least = rule.get("Prefix", ""), to_number(rule.get("ObjectSizeLessThan", math.inf))
@@ -360,14 +367,14 @@ def _expired(rule: dict[str, Value], bucket: Resource, wiring: Wiring) -> Iterat
 
 def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str]:
     """The prefixes under which roles may write objects to a bucket."""
-    own = f"{assembly.text(arn_of(bucket))}/"
+    objects = f"{assembly.text(arn_of(bucket))}/"
     for role in assembly.resources("AWS::IAM::Role"):
         for statement in role_statements(assembly, role):
             if statement.allow and any(
                 covers_action(pattern, "s3:PutObject") for pattern in statement.actions
             ):
                 for pattern in statement.resources:
-                    if pattern.startswith(own):
-                        yield re.split(r"[*?]", pattern.removeprefix(own), maxsplit=1)[0]
-                    elif covers_resource(pattern, f"{own}*"):
+                    if pattern.startswith(objects):
+                        yield re.split(r"[*?]", pattern.removeprefix(objects), maxsplit=1)[0]
+                    elif covers_resource(pattern, f"{objects}*"):
                         yield ""

@@ -1,14 +1,13 @@
-"""The kind that holds a role against what uses it: the calls its handler makes, and its event sources.
+"""The kind that compares a role's permissions with their use: its handler's calls, and its event sources.
 
-Calls are those that runs showed, with the resource they were made on, and those that a reading of the
-code finds besides (`compliance.handlers.static_analysis`), whose resource only the run would show.
+The calls are those seen in runs, with the resource that they name, and those that static analysis finds
+besides (`compliance.handlers.static_analysis`), whose resource is not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from os.path import commonprefix
-from typing import Any
 
 import msgspec
 
@@ -50,31 +49,32 @@ TRACES = ("PutTraceSegments", "PutTelemetryRecords")
 
 
 class LeastPrivilege(Check, frozen=True):
-    """The roles of the subject's functions allow what is used, and no more.
+    """The roles of the subject's functions allow what the functions use, and no more.
 
-    Used is what the code calls, what the event sources and failure targets need, writing logs, tracing
-    where it is on, the customer keys under which all that lies, and network interfaces in a VPC. Denials,
-    conditions, boundaries and the policies of resources count (`compliance.facts.authorization`). Which
-    resources a role may name at all is `permissions`' matter.
+    A function uses what its code calls, what its event sources and failure targets need, its log, tracing
+    where it is on, the customer keys that encrypt these resources, and network interfaces in a VPC. Denials,
+    conditions, boundaries and the policies of resources count (`compliance.facts.authorization`). The kind
+    `permissions` checks which resources a role may name at all.
     Example, about `functions`: `{kind: least_privilege}`
     """
 
 
 class Need(msgspec.Struct, frozen=True):
-    """An action that something uses. `target` is None where any will do; not all that is used is vital.
+    """An action that something uses.
 
-    `more` is what the call has for condition keys.
+    `target` is None where any resource will do. `vital`: the function fails without the action; one that is
+    not vital may be allowed and need not be. `context` are the call's values of condition keys.
     """
 
     action: str
     target: str | None
     why: str
     vital: bool = True
-    more: Mapping[str, Key] = {}
+    context: Mapping[str, Key] = {}
 
 
 def plan(check: LeastPrivilege, case: Case) -> Iterator[tuple[Resource, Mapping[str, Begin]]]:
-    """Each function gets ordinary batches, if that is what invokes it; scenarios show its calls besides."""
+    """Runs each function on ordinary batches, where batches invoke it. Scenarios show further calls."""
     for function in functions_of(case):
         if batches.sources(case.wiring, function):
             yield from law.plan(LawCheck(law="runs"), case)
@@ -101,8 +101,8 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
 
 
 def _distinct(needs: Sequence[Need]) -> list[Need]:
-    """Each need once: a handler that is played a hundred times makes the same call a hundred times."""
-    return list({(n.action, n.target, n.why, n.vital, tuple(n.more.items())): n for n in needs}.values())
+    """Each need once: a handler that runs a hundred times makes the same call a hundred times."""
+    return list({(n.action, n.target, n.why, n.vital, tuple(n.context.items())): n for n in needs}.values())
 
 
 def _warm_up() -> None:
@@ -125,13 +125,13 @@ def _of_code(ran: Ran, case: Case) -> Iterator[Need]:
         for action in _actions(call.service, call.operation, call, call.at):
             found = True
             why = f"{call.at or 'the code'} calls {call.operation}"
-            more = of_parameters(call.service, call.parameters)
-            yield Need(action, _target(call, ran, case), why, more=more)
-    for read in operations(ran.target.program):
-        if (read.service, read.operation) not in seen:
-            for action in _actions(read.service, read.operation, None, read.at):
+            context = of_parameters(call.service, call.parameters)
+            yield Need(action, _target(call, ran, case), why, context=context)
+    for operation in operations(ran.target.program):
+        if (operation.service, operation.operation) not in seen:
+            for action in _actions(operation.service, operation.operation, None, operation.at):
                 found = True
-                yield Need(action, None, f"{read.at} may call {read.operation}")
+                yield Need(action, None, f"{operation.at} may call {operation.operation}")
     if not found:
         raise Undecided("no call to AWS was seen, nor found in the code")
 
@@ -145,7 +145,7 @@ def _actions(service: str, operation: str, call: Call | None, at: str | None) ->
     return actions
 
 
-# The parameter that names what a call is about, and the types that it may name.
+# By service, the parameter that names the resource of a call, and the resource's types.
 NAMED_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "dynamodb": ("TableName", TABLES),
     "s3": ("Bucket", (BUCKET,)),
@@ -155,16 +155,21 @@ NAMED_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 def _target(call: Call, ran: Ran, case: Case) -> str | None:
-    """The ARN that a call is about, as far as its parameters name it."""
+    """The ARN of the resource that a call is about, where its parameters name it."""
     parameter, types = NAMED_BY.get(call.service, ("", ()))
     value = call.parameters.get(parameter)
     value = ran.target.original(value) if isinstance(value, str) else value
-    own = _named(value, case, *types) if types else None
+    arn_of_call = _arn_named(value, case, *types) if types else None
     key = call.parameters.get("Key")
-    return f"{own}/{key}" if own and call.service == "s3" and isinstance(key, str) else own
+    return (
+        f"{arn_of_call}/{key}"
+        if arn_of_call and call.service == "s3" and isinstance(key, str)
+        else arn_of_call
+    )
 
 
-def _named(value: Value, case: Case, *types: str) -> str | None:
+def _arn_named(value: Value, case: Case, *types: str) -> str | None:
+    """The ARN of the resource that a parameter's value names."""
     if not isinstance(value, str):
         return None
     resource = case.wiring.identify(value, *types)
@@ -172,7 +177,7 @@ def _named(value: Value, case: Case, *types: str) -> str | None:
         return case.text(arn(resource))
     if ":" in value or not {BUCKET, *TABLES} & set(types):  # an access point's, or another account's
         return None
-    # Whatever it is, a role that may not touch it is one under which the call fails.
+    # No resource of the assembly: the call fails all the same where the role may not access it.
     stack = case.assembly.stacks[0]
     partition, region, account = (
         case.assembly.text(stack.pseudo(f"AWS::{name}")) for name in ("Partition", "Region", "AccountId")
@@ -183,7 +188,7 @@ def _named(value: Value, case: Case, *types: str) -> str | None:
 
 
 def _of_keys(needs: Sequence[Need], case: Case) -> Iterator[Need]:
-    """What calls need of the customer keys that their resources lie under."""
+    """What calls need of the customer keys that encrypt their resources."""
     holders = {
         (need.action, need.why, holder_of(case.assembly, need.target)): None
         for need in needs
@@ -193,11 +198,11 @@ def _of_keys(needs: Sequence[Need], case: Case) -> Iterator[Need]:
         for action, key, service, _ in needs_of_key(case.assembly, called, resource) if resource else ():
             assert resource
             why = f"{reason}, and {resource.logical_id} is encrypted under a customer key"
-            yield Need(action, key, why, more=via(service, _region(resource, case)))
+            yield Need(action, key, why, context=via(service, _region(resource, case)))
 
 
 def _region(resource: Resource, case: Case) -> str:
-    """Where a resource is, as texts of it are written; empty where nothing says it."""
+    """The resource's region as ARNs contain it; empty where it is not known."""
     return case.assembly.text(resource.stack.pseudo("AWS::Region")) or ""
 
 
@@ -205,13 +210,13 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
     for mapping in case.wiring.mappings:
         if mapping.function is not function or mapping.source is None:
             continue
-        own = f"{mapping.resource.logical_id} reads {mapping.source.logical_id}"
+        why = f"{mapping.resource.logical_id} reads {mapping.source.logical_id}"
         if mapping.source.type in TABLES:
-            read = case.text(stream(mapping.source))
-            yield from (Need(action, read, own) for action in STREAM)
-            yield Need("dynamodb:ListStreams", None, own)
+            stream_arn = case.text(stream(mapping.source))
+            yield from (Need(action, stream_arn, why) for action in STREAM)
+            yield Need("dynamodb:ListStreams", None, why)
         else:
-            yield from (Need(action, case.text(arn(mapping.source)), own) for action in CONSUME)
+            yield from (Need(action, case.text(arn(mapping.source)), why) for action in CONSUME)
         yield from _of_failures(case.wiring.failure_target(mapping.resource), mapping.resource, case)
     for holder, _, target in case.wiring.function_targets(function):
         yield from _of_failures(target, holder, case)
@@ -220,10 +225,10 @@ def _of_wiring(function: Resource, case: Case) -> Iterator[Need]:
 
 
 def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
-    """Lambda decrypts a function's variables in its role's name, where a customer key encrypts them.
+    """What Lambda needs to decrypt a function's variables under its role, where a customer key encrypts them.
 
-    It gives the role a grant when the function is made, which a role that is made anew does not have.
-    Calls of Lambda carry `kms:ViaService`, see
+    Lambda creates a grant for the role with the function. A role that is replaced later has no grant, so the
+    role itself must be allowed. Calls of Lambda carry `kms:ViaService`, see
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service and
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
     """
@@ -231,13 +236,12 @@ def _of_settings(function: Resource, case: Case) -> Iterator[Need]:
     if value is NO_VALUE or not case.wiring.environment(function):
         return
     key = key_of(case.assembly, value)
-    own = known(case.text(arn(function)))
-    more = {
-        "kms:encryptioncontext:aws:lambda:functionarn": own,
+    context = {
+        "kms:encryptioncontext:aws:lambda:functionarn": known(case.text(arn(function))),
         "kms:viaservice": known(f"lambda.{_region(function, case)}.amazonaws.com"),
     }
     target = case.assembly.text(arn(key) if key else value)
-    yield Need("kms:Decrypt", target, "its settings are encrypted under a customer key", more=more)
+    yield Need("kms:Decrypt", target, "its settings are encrypted under a customer key", context=context)
 
 
 def _of_failures(target: Value, holder: Resource, case: Case) -> Iterator[Need]:
@@ -257,7 +261,7 @@ def _of_service(function: Resource) -> Iterator[Need]:
     yield from (Need(action, None, "Lambda itself", vital=False) for action in optional)
 
 
-# What is allowed, beside it
+# What is allowed, compared with it
 
 
 def _compare(case: Case, role: Resource, function: Resource, needs: Sequence[Need], tally: Tally) -> None:
@@ -266,24 +270,24 @@ def _compare(case: Case, role: Resource, function: Resource, needs: Sequence[Nee
     statements = [statement for statement in (*granted(case, role), *managed) if statement.allow]
     for statement in statements:
         tally.add(False, *_beyond(statement, needs))
-    for need in _lacking(case, role, function, needs, tally):
+    for need in _allowed(case, role, function, needs, tally):
         tally.add(True, evidence(role, f"{need.action} is allowed", need.why))
     if unknown := next((s.unknown for s in statements if s.unknown), None):
         raise Undecided(unknown)
 
 
-def _lacking(
+def _allowed(
     case: Case, role: Resource, function: Resource, needs: Sequence[Need], tally: Tally
 ) -> list[Need]:
-    """Says which of the needs are not allowed. Returns those that are, one for each action and reason."""
+    """The needs that are allowed, one for each action and reason. Adds the others to the tally."""
     caller = of_role(case.assembly, role, case.as_of, function)
     allowed: dict[tuple[str, str], Need] = {}
     lacking: dict[tuple[str, str], None] = {}
-    for need in _once_for_all([need for need in needs if need.vital], caller, case):
+    for need in _representatives([need for need in needs if need.vital], caller, case):
         key = (need.action, need.why)
         if key in lacking:
             continue
-        answer = may(case.assembly, caller, need.action, need.target, need.more)
+        answer = may(case.assembly, caller, need.action, need.target, need.context)
         on = f" on {need.target}" if need.target else ""
         found = f"{need.action}{on} is not allowed"
         found += "" if answer.why == NOTHING else f": {answer.why}"
@@ -299,18 +303,25 @@ def _lacking(
     return list(allowed.values())
 
 
-def _once_for_all(needs: Sequence[Need], caller: Caller, case: Case) -> Iterator[Need]:
-    """One of the needs that differ in their targets alone, where whatever begins as these do is allowed."""
-    alike: dict[Any, list[Need]] = {}
+def _representatives(needs: Sequence[Need], caller: Caller, case: Case) -> Iterator[Need]:
+    """The needs, without those that an earlier one stands for.
+
+    Needs that differ only in their target are one where the common prefix of the targets is allowed:
+    a handler that writes a thousand objects is asked about once.
+    """
+    groups: dict[tuple[object, ...], list[Need]] = {}
     for need in needs:
-        alike.setdefault((need.action, need.why, tuple(need.more.items())), []).append(need)
-    for first, *others in alike.values():
+        groups.setdefault((need.action, need.why, tuple(need.context.items())), []).append(need)
+    for first, *others in groups.values():
         targets = [need.target for need in (first, *others) if need.target]
-        whole = f"{commonprefix(targets)}*"  # noqa: RUF071  by characters, as patterns match
-        holders = {holder_of(case.assembly, target) for target in (whole, *targets)}
-        same = others and len(targets) > len(others) and len(holders) == 1
+        prefix = f"{commonprefix(targets)}*"  # noqa: RUF071  by characters, as patterns match
+        holders = {holder_of(case.assembly, target) for target in (prefix, *targets)}
+        one_holder = others and len(targets) > len(others) and len(holders) == 1
         yield first
-        if not same or may(case.assembly, caller, first.action, whole, first.more).allowed is not True:
+        if (
+            not one_holder
+            or may(case.assembly, caller, first.action, prefix, first.context).allowed is not True
+        ):
             yield from others
 
 
@@ -324,27 +335,31 @@ def _beyond(statement: Statement, needs: Sequence[Need]) -> Iterator[Evidence]:
         yield evidence(holder, statement.show(), "actions and resources by name", place)
         return
     for pattern in statement.actions:
-        unused = [a for a in sorted(expand_action(pattern)) if not _whole(a, needs)]
+        unused = [action for action in sorted(expand_action(pattern)) if not _action_needed(action, needs)]
         if unused and is_pattern(pattern):
-            some = ", ".join(unused[:3]) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")
-            yield evidence(holder, f"{pattern}, that is {some}", UNUSED, place)
+            shown = ", ".join(unused[:3]) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")
+            yield evidence(holder, f"{pattern}, that is {shown}", UNUSED, place)
         elif unused:
             yield evidence(holder, f"{pattern} on {', '.join(statement.resources)}", UNUSED, place)
         else:
             for target in statement.resources:
-                if not any(_needed(action, target, needs) for action in expand_action(pattern)):
+                if not any(_action_needed_on(action, target, needs) for action in expand_action(pattern)):
                     yield evidence(holder, f"{pattern} on {target}", f"{UNUSED} there", place)
 
 
-def _whole(action: str, needs: Sequence[Need]) -> bool:
+def _action_needed(action: str, needs: Sequence[Need]) -> bool:
     return any(covers_action(need.action, action) for need in needs)
 
 
-def _needed(action: str, target: str, needs: Sequence[Need]) -> bool:
+def _action_needed_on(action: str, target: str, needs: Sequence[Need]) -> bool:
     """Whether something uses an action on what a statement's resource stands for."""
-    own = target.removesuffix("/index/*")  # a table's indexes are written with the table
+    pattern = target.removesuffix("/index/*")  # grants of a table name its indexes too
     return any(
         covers_action(need.action, action)
-        and (need.target is None or covers_resource(own, need.target) or covers_resource(need.target, own))
+        and (
+            need.target is None
+            or covers_resource(pattern, need.target)
+            or covers_resource(need.target, pattern)
+        )
         for need in needs
     )

@@ -22,10 +22,10 @@ def _is_named(type_: str) -> bool:
     return name_property(type_) is not None
 
 
-def _known(resource: Resource, what: str) -> None:
-    """Raises Undecided where no schema says whether a type has such a thing. Custom resources have none."""
+def _check_known(resource: Resource) -> None:
+    """Raises Undecided where no schema says whether a type has a physical name (custom ones have none)."""
     if not is_known(resource.type) and not resource.type.startswith(CUSTOM):
-        raise Undecided(f"whether a {resource.type} has {what} is not known here")
+        raise Undecided(f"whether a {resource.type} has a physical name is not known here")
 
 
 class Name(Check, frozen=True):
@@ -54,7 +54,7 @@ def judge_name(check: Name, case: Case) -> Verdict:
 
 
 def tie_breakers(requirements: Iterable[Requirement], environment: str) -> Patterns:
-    """What a document calls the resource in each role: where the wiring leaves a choice, that decides."""
+    """By subject, the physical name that the document wants, which decides where several resources fit."""
     found = {}
     for requirement in requirements:
         pattern = requirement.check.get("pattern")
@@ -71,10 +71,10 @@ def _fill(pattern: str, resource: Resource, case: Case) -> str:
 
 
 class Names(Check, frozen=True):
-    """Every subject that bears a physical name has one of the form `pattern`.
+    """Every subject that has a physical name has one of the form `pattern`.
 
-    `{env}` is the environment's name, `{resource}` anything. What a service puts before the last `/`
-    does not count, nor the `.fifo` that SQS and SNS want at the end.
+    `{env}` is the environment's name, `{resource}` is any text. A prefix up to the last `/`, and the suffix
+    `.fifo` that SQS and SNS require, do not count.
     Example, about `others`: `{kind: names, pattern: "{env}-{resource}-backend"}`
     """
 
@@ -89,7 +89,7 @@ def judge_names(check: Names, case: Case) -> Verdict:
     for resource in case.subjects():
         path = name_property(resource.type)
         with tally.doubting():
-            _known(resource, "physical name")
+            _check_known(resource)
         if path is None or resource.get(path) is NO_VALUE:
             continue
         item = evidence(resource, resource.get(path), check.pattern.replace("{env}", case.environment), path)

@@ -1,4 +1,4 @@
-"""The kind that follows an alarm to whoever hears of it: action, topic, policy, key, subscription, filter."""
+"""The kind that follows an alarm to its subscribers: action, topic, policy, key, subscription, filter."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ ENDPOINTS: Mapping[str, str] = {
     **dict.fromkeys(("sqs", "lambda", "firehose"), r"arn:.+"),
     "application": r"arn:.+",
 }
-# What SNS needs to reach it by, where a stack here has it.
+# By protocol, the endpoint's resource type and the action that SNS needs on it.
 REACHED_BY = {"sqs": (QUEUE, "sqs:SendMessage"), "lambda": (FUNCTION, "lambda:InvokeFunction")}
 ARN = frozenset({"arn"})
 ELSEWHERE = "another account"
 
 
 class Tells(Check, frozen=True):
-    """Every subject, an alarm, tells somebody: a topic with a subscription that CloudWatch can publish to.
+    """Every subject, an alarm, notifies somebody through a topic that CloudWatch can publish to.
 
-    By its own actions, or by a composite alarm that it sets off. The topic's policy lets CloudWatch publish
-    from this account only and over TLS only; its customer key can be used, and lets CloudWatch decrypt and
-    generate data keys; the subscription's filter lets the notification through. Sources:
+    The alarm does so by its own actions, or by a composite alarm that it sets off. The topic's policy lets
+    CloudWatch publish from this account only and over TLS only; its customer key can be used, and lets
+    CloudWatch decrypt and generate data keys; the subscription's filter passes the notification. Sources:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html,
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
     Example, about `alarms`: `{kind: tells}`
@@ -66,7 +66,7 @@ class Tells(Check, frozen=True):
 @kind("tells", Tells, types=(ALARM, COMPOSITE))
 def judge_tells(check: Tells, case: Case) -> Verdict:
     tally = Tally()
-    alarms: dict[Resource, list[Resource]] = {}  # by the topic that they tell
+    alarms: dict[Resource, list[Resource]] = {}  # by the topic that they notify
     for alarm in case.subjects():
         with tally.doubting():
             topics = _topics(alarm, case)
@@ -79,9 +79,9 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
                 tally.add(True, item)
             else:
                 tally.add(False, _silent(alarm, case))
-    for topic, own in alarms.items():
+    for topic, alarms_of_topic in alarms.items():
         with tally.doubting():
-            for holds, item in _topic_evidence(check, topic, own, case):
+            for holds, item in _topic_evidence(check, topic, alarms_of_topic, case):
                 tally.add(holds, item)
     if not alarms and not tally.failures:
         tally.add(False, Evidence("no alarm", "alarms that tell somebody"))
@@ -102,7 +102,7 @@ def _topics(alarm: Resource, case: Case) -> list[Resource]:
 
 
 def _silent(alarm: Resource, case: Case) -> Evidence:
-    """Why an alarm tells nobody."""
+    """Evidence of why an alarm notifies nobody."""
     if not is_on(alarm):
         return evidence(alarm, alarm.get("ActionsEnabled"), "true, or not set", "ActionsEnabled")
     path = "AlarmActions"
@@ -128,26 +128,26 @@ def _topic_evidence(
 
 
 def _subscriptions(topic: Resource, alarms: Sequence[Resource], case: Case) -> tuple[bool, Evidence]:
-    """The topic's subscriptions; one that waits for a parameter counts (HRD-06)."""
+    """The topic's subscriptions. One that exists only if a parameter is given counts (HRD-06)."""
     found: list[str] = []
-    unheard: list[str] = []
+    ineffective: list[str] = []
     for name, properties in _all_subscriptions(topic, case):
         if not _has_endpoint(properties):
             continue
         if why := _unreached(properties, topic, case):
-            unheard.append(f"{name}, which reaches nobody: {why}")
+            ineffective.append(f"{name}, which reaches nobody: {why}")
             continue
         passed = [_filter_passes(properties, alarm, case) for alarm in alarms]
-        if all(let is True for let in passed):
+        if all(answer is True for answer in passed):
             found.append(name)
         else:
-            unheard.append(f"{name}, whose filter lets no alarm through")
-        for let in passed:
-            if isinstance(let, Unknown) and not found:
-                raise Undecided(let.why)
+            ineffective.append(f"{name}, whose filter lets no alarm through")
+        for answer in passed:
+            if isinstance(answer, Unknown) and not found:
+                raise Undecided(answer.why)
     if found:
         return True, evidence(topic, ", ".join(found), "a subscription", "Subscription")
-    shown = "; ".join(unheard) or "none"
+    shown = "; ".join(ineffective) or "none"
     return False, evidence(topic, shown, "a subscription that hears of alarms", "Subscription")
 
 
@@ -157,15 +157,15 @@ def _all_subscriptions(topic: Resource, case: Case) -> Iterator[tuple[str, Any]]
     for stack in case.assembly.stacks:
         for resource in stack.declared("AWS::SNS::Subscription"):
             target = denoted_at(case.assembly, resource, "TopicArn", resource.get("TopicArn"), TOPIC)
-            there = resource.exists is not False or _by_parameter(stack, resource.raw.get("Condition"))
+            counts = resource.exists is not False or _by_parameter(stack, resource.raw.get("Condition"))
             region = resource.get("Region")  # that of the topic
-            there &= region is NO_VALUE or case.text(region) == case.assembly.text(region_of(topic))
-            if target is topic and there:
+            counts &= region is NO_VALUE or case.text(region) == case.assembly.text(region_of(topic))
+            if target is topic and counts:
                 yield resource.logical_id, resource.properties
 
 
 def _has_endpoint(subscription: Value) -> bool:
-    """Whether a subscription has somebody to reach, if only by what a deployment says."""
+    """Whether a subscription has an endpoint, also one that only a deployment's parameter gives."""
     if not isinstance(subscription, dict):
         return True
     protocol = subscription.get("Protocol")
@@ -198,31 +198,31 @@ def _unreached(subscription: Value, topic: Resource, case: Case) -> str | None:
 
 
 def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:
-    """Whether a subscription's filter lets an alarm through. CloudWatch sends no message attributes."""
+    """Whether a subscription's filter passes an alarm's message, which has no message attributes."""
     if not isinstance(subscription, dict) or "FilterPolicy" not in subscription:
         return True
     name = case.assembly.text(alarm.get("AlarmName"))
-    body = subscription.get("FilterPolicyScope", "MessageAttributes")
-    event = notification(name) if body == "MessageBody" else {}
+    scope = subscription.get("FilterPolicyScope", "MessageAttributes")
+    event = notification(name) if scope == "MessageBody" else {}
     return passes(parsed(case.assembly, subscription["FilterPolicy"]), event)
 
 
 def _by_parameter(stack: Stack, condition: Any) -> bool:
     """Whether a condition depends on a parameter, and so may hold in another deployment."""
     conditions, parameters = (stack.template.get(name, {}) for name in ("Conditions", "Parameters"))
-    open_, seen = [conditions.get(condition)], {condition}
-    while open_:
-        node = open_.pop()
+    pending, seen = [conditions.get(condition)], {condition}
+    while pending:
+        node = pending.pop()
         if isinstance(node, dict):
             if node.get("Ref") in parameters:
                 return True
             further = node.get("Condition")
             if isinstance(further, str) and further not in seen:
                 seen.add(further)
-                open_.append(conditions.get(further))
-            open_.extend(node.values())
+                pending.append(conditions.get(further))
+            pending.extend(node.values())
         elif isinstance(node, list):
-            open_.extend(node)
+            pending.extend(node)
     return False
 
 
@@ -230,11 +230,12 @@ def _by_parameter(stack: Stack, condition: Any) -> bool:
 
 
 def _callers(check: Tells, near: Resource, alarms: Sequence[Resource], case: Case) -> Iterator[Caller]:
-    """The service as it acts for each alarm, and for each composite alarm beside them."""
-    sources = [*alarms, *case.assembly.resources(COMPOSITE)]
-    for source in sources or [near]:
-        own = [source] if source.type in (ALARM, COMPOSITE) else []
-        yield of_service(case.assembly, check.service, near, own, case.as_of)
+    """The service as it acts for each alarm, and for each composite alarm beside them.
+
+    Without any alarm, the service as it acts for none.
+    """
+    for sources in [[alarm] for alarm in (*alarms, *case.assembly.resources(COMPOSITE))] or [[]]:
+        yield of_service(case.assembly, check.service, near, sources, case.as_of)
 
 
 def _publishing(
@@ -265,8 +266,8 @@ def _elsewhere(caller: Caller) -> Caller:
     """The same service as it acts for an account that is not this one."""
     [region] = caller.context["aws:requestedregion"].values or ("",)
     arn = f"arn:aws:cloudwatch:{region}:{ELSEWHERE}:alarm:{ELSEWHERE}"
-    theirs = {"aws:sourceaccount": known(ELSEWHERE), "aws:sourceowner": known(ELSEWHERE)}
-    return replace(caller, context={**caller.context, **theirs, "aws:sourcearn": Key((arn,))})
+    foreign = {"aws:sourceaccount": known(ELSEWHERE), "aws:sourceowner": known(ELSEWHERE)}
+    return replace(caller, context={**caller.context, **foreign, "aws:sourcearn": Key((arn,))})
 
 
 def _granting(statement: Statement, why: str) -> str:

@@ -1,4 +1,4 @@
-"""The kind that holds a role's permissions against a ceiling."""
+"""The kind that compares a role's permissions with a ceiling."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WITHIN = "within the ceiling"
 
 
 class Grant(Check, frozen=True):
-    """Actions allowed on a thing.
+    """Actions that are allowed on something.
 
     `on` is a subject (a table with its indexes), `subject.stream`, `subject.objects` (of a bucket),
     `subject.logs` (of a function), `keys` (the customer keys of the other grants' subjects) or `*`.
@@ -50,7 +50,7 @@ class Grant(Check, frozen=True):
 
 
 class Permissions(Check, frozen=True):
-    """The subject, a role, allows no more than these grants: by its own policies or by resources' policies.
+    """The subject, a role, allows no more than these grants, by its own policies and by resources' policies.
 
     AWSLambdaBasicExecutionRole counts as writing the function's logs.
     Example, about `audit_role`:
@@ -101,16 +101,16 @@ def _all_known(why: str | None, role: Resource) -> None:
 
 
 def granted(case: Case, role: Resource) -> Iterator[Statement]:
-    """What a role may do: by what is attached to it, and by the policies of resources that let it in."""
+    """The statements on what a role may do: its own policies', and those of resources that name it."""
     yield from role_statements(case.assembly, role)
     caller = of_role(case.assembly, role, case.as_of)
     for statement in (*resource_statements(case.assembly), *invoking(case.assembly)):
-        # That everybody may assume a role is a matter of its own: `own_role`.
+        # The kind `own_role` reports a role that everybody may assume.
         if statement.resource.type == ROLE and ("AWS", "*") in statement.principals:
             continue
-        lets = concerns(statement, caller) if statement.allow else False
-        if lets is not False:
-            why = lets.why if isinstance(lets, Unknown) else statement.unknown
+        applies = concerns(statement, caller) if statement.allow else False
+        if applies is not False:
+            why = applies.why if isinstance(applies, Unknown) else statement.unknown
             yield replace(statement, unknown=why)
 
 
@@ -121,9 +121,9 @@ def _beyond(statement: Statement, ceiling: Ceiling, case: Case) -> Iterator[Evid
         negated = "NotAction" if statement.not_actions else "NotResource"
         yield evidence(holder, statement.show(), "actions and resources by name", f"{place}.{negated}")
         return
-    # A key's policy says `*` for itself, a role's trust policy nothing.
-    itself = bool(statement.principals) and (holder.type == KEY or not statement.resources)
-    targets = (case.assembly.text(arn(holder)) or "*",) if itself else statement.resources
+    # A key's policy writes `*` for the key itself, and a role's trust policy names no resource.
+    about_itself = bool(statement.principals) and (holder.type == KEY or not statement.resources)
+    targets = (case.assembly.text(arn(holder)) or "*",) if about_itself else statement.resources
     for action in statement.actions:
         for target in targets:
             if not _within(action, target, ceiling):
@@ -163,21 +163,21 @@ def _targets(grant: Grant, keys: tuple[str, ...], case: Case) -> Iterator[str]:
         name = log_group_name(resource, case)
         yield from log_patterns(resource, name, case) if name else ()
         return
-    own = case.text(arn(resource))
+    resource_arn = case.text(arn(resource))
     if part == "stream":
-        yield f"{own}/stream/*"
+        yield f"{resource_arn}/stream/*"
     elif part == "objects" and resource.type == BUCKET:
-        yield f"{own}/*"
+        yield f"{resource_arn}/*"
     elif not part:
-        yield own
+        yield resource_arn
         if resource.type in TABLES:
-            yield f"{own}/index/*"
+            yield f"{resource_arn}/index/*"
     else:
         raise case.document.error(f"{case.requirement.id}: {grant.on!r} is nothing to allow", "requirements")
 
 
 def _keys(check: Permissions, case: Case) -> Iterator[str]:
-    """The customer keys under what the grants name: those of the stacks, and those named by ARN."""
+    """The ARNs of the customer keys that encrypt the grants' subjects: the stacks' own, and others."""
     for name in dict.fromkeys(filter(None, (grant.subject() for grant in check.allow))):
         resource = case.subject(name)
         for _, value in key_values(resource):

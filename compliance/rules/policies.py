@@ -23,7 +23,7 @@ from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, to_number
 
-# What must be refused without TLS: everything, but for topics only publishing goes by HTTP at all.
+# By type, the actions that must be denied without TLS. Of a topic's actions, only publishing accepts HTTP.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
 REFUSED = {BUCKET: ("s3:*",), QUEUE: ("sqs:*",), TOPIC: ("sns:Publish",)}
 
@@ -50,12 +50,15 @@ def judge_tls(check: TlsOnly, case: Case) -> Verdict:
 
 
 def refuses_plain_http(case: Case, resource: Resource) -> tuple[bool, str]:
-    """Whether policies deny everybody a resource without TLS, and what they say."""
-    own = case.assembly.text(arn(resource)) or ""
+    """Whether policies deny everybody access to a resource without TLS, and what was found.
+
+    Raises Undecided where a condition of such a policy is not known.
+    """
+    resource_arn = case.assembly.text(arn(resource)) or ""
     plain = anybody(securetransport=known("false"))
     denied: list[tuple[Statement, Truth]] = []
     for action in REFUSED[resource.type]:
-        for target in (own, f"{own}/*") if resource.type == BUCKET else (own,):
+        for target in (resource_arn, f"{resource_arn}/*") if resource.type == BUCKET else (resource_arn,):
             found = list(denials(case.assembly, plain, action, target))
             denied += found
             if any(truth is True for _, truth in found):
@@ -63,24 +66,26 @@ def refuses_plain_http(case: Case, resource: Resource) -> tuple[bool, str]:
             for statement, truth in found:
                 if truth is not False and (why := doubt(statement)):
                     raise Undecided(why)
-            some = next((s.show() for s, _ in denied if "securetransport" in str(s.conditions).lower()), None)
-            return False, f"not denied in full: {some}" if some else "no statement denies it"
+            partial = next(
+                (s.show() for s, _ in denied if "securetransport" in str(s.conditions).lower()), None
+            )
+            return False, f"not denied in full: {partial}" if partial else "no statement denies it"
     return True, "denied without TLS"
 
 
 def log_group_name(function: Resource, case: Case) -> str | None:
-    """The log group that a function writes to."""
-    own = function.get("LoggingConfig.LogGroup")
-    if own is not NO_VALUE:
-        return case.assembly.text(own)
+    """The name of the log group that a function writes to; None where it is not known."""
+    configured = function.get("LoggingConfig.LogGroup")
+    if configured is not NO_VALUE:
+        return case.assembly.text(configured)
     name = case.assembly.text(function.ref)
     return f"/aws/lambda/{name}" if name else None
 
 
 class LogGroups(Check, frozen=True):
-    """Each subject, a function, logs to a group of the stack's own, with a retention, and to it alone.
+    """Each subject, a function, logs only to a log group of the stack, which has a retention.
 
-    `roles` are the functions' roles, in the same order; without it, those that the functions name.
+    `roles` are the functions' roles, in the same order; the default are the roles that the functions name.
     Example, about `functions`: `{kind: log_groups, roles: [processor_role, audit_role]}`
     """
 
@@ -136,8 +141,8 @@ def _judge_writes(role: Resource, name: str, case: Case, tally: Tally) -> None:
             tally.add(True, evidence(role, wanted, wanted))
 
 
-def _other_logs(statement: Statement, own: tuple[str, ...]) -> list[str]:
-    """What a statement lets a role write logs to, apart from its function's own group."""
+def _other_logs(statement: Statement, expected: tuple[str, ...]) -> list[str]:
+    """What a statement lets a role write logs to, apart from the expected group."""
     if statement.unknown:
         raise Undecided(statement.unknown)
     writes = any(
@@ -147,7 +152,7 @@ def _other_logs(statement: Statement, own: tuple[str, ...]) -> list[str]:
     if not statement.allow or not (writes or statement.not_actions):
         return []
     targets = ("everything but some",) if statement.not_resources else statement.resources
-    return [target for target in targets if not any(covers_resource(pattern, target) for pattern in own)]
+    return [target for target in targets if not any(covers_resource(pattern, target) for pattern in expected)]
 
 
 def log_patterns(holder: Resource, name: str, case: Case) -> tuple[str, ...]:

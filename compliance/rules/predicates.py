@@ -1,11 +1,11 @@
-"""Predicates: what must hold of each, none, some or so many of a subject, as an expression.
+"""Predicates: an expression that must hold for each, none, some or a number of a subject's resources.
 
     check: {each: databases, that: "self.StorageEncrypted == true"}
     check: {none: resources, that: "self.deletion_policy == 'Retain'"}
     check: {exactly: 2, of: subnets, that: "subnet_kind(self) == 'public'"}
     check: {each: functions, when: "has(self.VpcConfig)", that: "size(self.VpcConfig.SubnetIds) >= 2"}
 
-`docs/language.md` is the course.
+`docs/language.md` explains the language.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ MOST_SHOWN = 4  # values in a piece of evidence
 
 
 class Predicate(Check, frozen=True):
-    """What must hold of each, none, some or so many of a subject.
+    """An expression that must hold for each, none, some or a number of a subject's resources.
 
-    One of `each`, `none` and `some` names the subject; `exactly`, `at_least` and `at_most` count those `of`
-    it. `that` is an expression about `self`; only `each` needs one. `when` is one about `self` too: what it
-    does not hold of is left out. `per` asks for it in each stack, region or environment by itself.
-    `wanted` says in words what is wanted, for reports.
+    One of `each`, `none` and `some` names the subject; or `of` names it, and `exactly`, `at_least` or
+    `at_most` count its resources. `that` is an expression about `self`; only `each` needs one. `when` is an
+    expression about `self` too: resources for which it does not hold are skipped. `per` asks for the
+    predicate in each stack, region or environment separately. `wanted` describes the predicate in reports.
     Example: `{each: functions, that: "self.Timeout <= 300"}`
     """
 
@@ -71,7 +71,7 @@ class Predicate(Check, frozen=True):
     wanted: str | None = None
 
     def __post_init__(self) -> None:
-        """One quantifier, and what it needs."""
+        """Refuses a check without exactly one quantifier, or that cannot fail. Raises ValueError."""
         named = [name for name in ("each", "none", "some") if getattr(self, name) is not None]
         counted = [name for name in ("exactly", "at_least", "at_most") if getattr(self, name) is not None]
         if len(named) + len(counted) != 1 and counted != ["at_least", "at_most"]:
@@ -99,7 +99,7 @@ class Predicate(Check, frozen=True):
 
     @property
     def bounds(self) -> tuple[int, int | None]:
-        """How many must pass, at least and at most; of `each`, all."""
+        """How many resources must pass, at least and at most. `each` has no bounds."""
         if self.exactly is not None:
             return self.exactly, self.exactly
         if self.none is not None:
@@ -108,12 +108,16 @@ class Predicate(Check, frozen=True):
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A predicate with its expressions. `lacks` are the subjects whose lack is this requirement's to say."""
+    """A predicate with its expressions.
+
+    `reported` are the subjects that this requirement fails for where no resource fills them. `optional` says
+    whether all its subjects may be empty.
+    """
 
     check: Predicate
     that: cel.Expression | None
     when: cel.Expression | None
-    lacks: frozenset[str]
+    reported: frozenset[str]
     optional: bool
 
     @property
@@ -143,49 +147,53 @@ def prepare(check: Predicate, document: Document, index: int) -> Compiled:
     """Compiles a requirement's expressions. Raises InputError with file, line, field and column."""
     names, requirement = scope(document), document.requirements[index]
     shapes = [names[subject] for subject in check.subjects]
-    own = Shape(types=tuple(dict.fromkeys(type_ for shape in shapes for type_ in shape.types)))
+    self_shape = Shape(types=tuple(dict.fromkeys(type_ for shape in shapes for type_ in shape.types)))
 
     def expression(field: str, text: str | None) -> cel.Expression | None:
         if text is None:
             return None
         place, label = ("requirements", index, "check", field), f"{requirement.id}: check.{field}"
-        found = compiled(document, text, ChainMap({"self": own}, names), place, label)
+        found = compiled(document, text, ChainMap({"self": self_shape}, names), place, label)
         if why := _why_always_true(found):
             raise document.error(f"{label}: {why}", *place)
         return found
 
     that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
-    tells = requirement.kind in (PREDICATE, "present")  # of other short forms a lack is nobody's to say
+    # Other short forms do not report an empty subject: they are not assessed there.
+    reports = requirement.kind in (PREDICATE, "present")
     optional = all(name in subjects and subjects[name].optional for name in check.subjects)
     return Compiled(
         check,
         that,
         when,
-        document.cached(_reported).get(requirement.id, frozenset()) if tells else frozenset(),
+        document.cached(_reported).get(requirement.id, frozenset()) if reports else frozenset(),
         optional or all(name in BUILT_IN and name not in subjects for name in check.subjects),
     )
 
 
 def _why_always_true(expression: cel.Expression) -> str | None:
-    """Why an expression is true whatever the input is: a requirement by it could not fail."""
+    """Why an expression holds for every input, so that its requirement could not fail; None if it may not."""
     nodes = list(expression.root.walk())
     if not any(node.kind in ("name", "call", "method") for node in nodes) and expression.holds({}):
         return "it reads nothing, so it cannot fail"
-    same = any(n.kind in COMPARISONS and n.children[0].alike(n.children[1]) for n in nodes)
-    return "it compares a value with itself" if same else None
+    compares_itself = any(n.kind in COMPARISONS and n.children[0].alike(n.children[1]) for n in nodes)
+    return "it compares a value with itself" if compares_itself else None
 
 
 def _reported(document: Document) -> Mapping[str, frozenset[str]]:
-    """By requirement, the subjects of which it is to say that nothing fills them."""
+    """By requirement, the subjects that it fails for where no resource fills them."""
     found: dict[str, set[str]] = {}
-    for name, teller in _tellers(document).items():
-        found.setdefault(teller, set()).add(name)
+    for name, reporter in _reporters(document).items():
+        found.setdefault(reporter, set()).add(name)
     return {id_: frozenset(names) for id_, names in found.items()}
 
 
-def _tellers(document: Document) -> Mapping[str, str]:
-    """By subject, the requirement that fails where nothing fills it: `present`, else the first to name it."""
+def _reporters(document: Document) -> Mapping[str, str]:
+    """By subject, the requirement that fails where nothing fills it.
+
+    That is its `present`; else the first requirement about it; else the first whose expressions name it.
+    """
     present: dict[str, str] = {}
     first: dict[str, str] = {}
     for requirement in document.requirements:
@@ -207,7 +215,7 @@ def _tellers(document: Document) -> Mapping[str, str]:
 def _names_in(text: Any) -> Iterator[str]:
     try:
         yield from names_in(cel.parse(text)) if isinstance(text, str) else ()
-    except cel.SyntaxProblem:  # said where it is compiled
+    except cel.SyntaxProblem:  # `prepare` reports it
         return
 
 
@@ -224,7 +232,7 @@ def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
 
 
 def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resource], bool], str]]:
-    """Where it must hold by itself: the names there, what is within, and its label for reports."""
+    """Where the predicate must hold separately: the names there, which resources count, and a label."""
     bound: Bound = case.wiring.bound
     if per in ("stack", "region"):
         places = {stack: _place(per, stack) for stack in case.assembly.stacks}
@@ -244,7 +252,7 @@ def _place(per: str, stack: Stack) -> str:
 
 
 def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of several parts: it fails where one does, and is undecided where one is."""
+    """One verdict of several parts: a failure comes before an undecided part, which comes before passes."""
     failures = [item for verdict in verdicts if verdict.status == "fail" for item in verdict.evidence]
     unknown = next((verdict for verdict in verdicts if verdict.status == "not_assessed"), None)
     if not failures and unknown:
@@ -253,7 +261,7 @@ def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool], label: str) -> Verdict:
-    found: dict[Resource, str | None] = {}  # by each, why it may be none of the subject
+    found: dict[Resource, str | None] = {}  # by resource, why it may not belong to the subject
     for name in predicate.check.subjects:
         try:
             found |= {resource: None for resource in bound.all(name) if within(resource)}
@@ -262,7 +270,7 @@ def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool]
                 may = {r: why and str(error) for r, why in error.among.items() if within(r)}
                 found |= {r: why for r, why in may.items() if why is None or r not in found}
                 continue
-            if error.doubt or name not in predicate.lacks:
+            if error.doubt or name not in predicate.reported:
                 raise Undecided(str(error)) from None
             tied = "several could be" in str(error)
             hint = "; `where` would tell them apart, `many: true` takes them all" if tied else ""
@@ -275,30 +283,29 @@ def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool]
 
 
 class _Judged:
-    """What a predicate came to for one resource."""
+    """The outcome of a predicate for one resource. `doubtful` says why it may not belong to the subject."""
 
-    def __init__(self, predicate: Compiled, bound: Bound, resource: Resource, apart: str | None) -> None:
-        self.resource, self.apart = resource, apart
+    def __init__(self, predicate: Compiled, bound: Bound, resource: Resource, doubtful: str | None) -> None:
+        self.resource, self.doubtful = resource, doubtful
         self.when = bound.outcome(predicate.when, resource) if predicate.when else Outcome(True, ())
-        # Where the condition fails for want of something, it does not hold.
+        # A condition that fails because it reads something that is not there does not hold.
         self.concerned = None if self.when.undecided else self.when.value is True
         self.that = Outcome(True, ())
         if predicate.that and self.concerned is not False:
             self.that = bound.outcome(predicate.that, resource)
-        if self.that.lacks in predicate.lacks:  # whose lack it is this requirement's to say
+        if self.that.lacks in predicate.reported:
             self.that = msgspec.structs.replace(self.that, undecided=False)
 
     @property
     def doubt(self) -> str | None:
-        """Why it may not be concerned at all: it may be none of the subject, not be there, or not apply."""
-        return self.apart or self.resource.doubt or (self.when.why if self.concerned is None else None)
+        """Why the predicate may not apply: another subject, a resource that may not exist, or `when`."""
+        return self.doubtful or self.resource.doubt or (self.when.why if self.concerned is None else None)
 
     def evidence(self, wanted: str) -> Evidence:
         """What was read, the resource's own values first."""
         reads = sorted(
             self.that.reads or self.when.reads, key=lambda read: read.resource is not self.resource
         )
-        own = reads[0].path if reads and reads[0].resource is self.resource and len(reads) == 1 else None
         shown = [_shown(read, self.resource, alone=len(reads) == 1) for read in reads[:MOST_SHOWN]]
         if len(reads) > MOST_SHOWN:
             shown.append(f"and {len(reads) - MOST_SHOWN} more")
@@ -308,7 +315,7 @@ class _Judged:
             and not any(r.value is NO_VALUE for r in reads)
         ):
             shown.append(self.that.why or "")
-        first = own or (reads[0].path if reads and reads[0].resource is self.resource else None)
+        first = reads[0].path if reads and reads[0].resource is self.resource else None
         found = "; ".join(filter(None, shown)) or (self.that.why or self.resource.type)
         return evidence(self.resource, found, wanted, first)
 
@@ -337,7 +344,7 @@ def _each(predicate: Compiled, cases: Sequence[_Judged], label: str) -> Verdict:
 
 
 def _nothing(predicate: Compiled, wanted: str) -> Verdict:
-    """None of the subject is there, or concerned: that is as it should be, unless each part must have one."""
+    """No resource of the subject is there, or meets `when`. With `per` and without `when`, this fails."""
     found = f"there is none of {_named(predicate.check)}"
     if predicate.check.when:
         found += f" with {predicate.check.when}"

@@ -1,4 +1,4 @@
-"""Kinds that look at what a resource's properties say."""
+"""Kinds that look at resources' properties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compliance.template.properties import Test, meets, passes, places, values_a
 
 
 class Property(Check, frozen=True):
-    """Every subject's properties pass `all` tests, and `any` one of the others.
+    """Every subject's properties pass all tests of `all`, and at least one of `any`.
 
     Example, about `functions`: `{kind: property, all: [{path: Timeout, at_most: 300}]}`
     """
@@ -26,9 +26,9 @@ class Property(Check, frozen=True):
     any: tuple[Test, ...] = ()
 
     def __post_init__(self) -> None:
-        """Without a test it could not fail; what is made of it may have laws instead."""
+        """Refuses a check without a test, which could not fail. A subclass may check something else."""
         if type(self) is Property and not self.all and not self.any:
-            raise ValueError("`all` or `any` is wanted: what the properties have to say")
+            raise ValueError("`all` or `any` is wanted: the tests of the properties")
 
 
 @kind("property", Property)
@@ -44,7 +44,7 @@ def judge_property(check: Property, case: Case) -> Verdict:
 
 
 def _judge_all(test: Test, resource: Resource, case: Case, tally: Tally) -> None:
-    """Each item that fails is named; those that pass are one piece of evidence."""
+    """Adds evidence of each item that fails, and one piece of evidence of all that pass."""
     met: list[Place] = []
     for place in places(resource, test.path):
         with tally.doubting():
@@ -101,7 +101,7 @@ class Ratio(Check, frozen=True):
     of_unit: str | None = None
 
     def __post_init__(self) -> None:
-        """What units are given must be two of one dimension."""
+        """Refuses units that are not two of the same dimension. Raises ValueError."""
         units = {self.left_unit, self.of_unit}
         if units != {None} and not any(units <= set(known) for known in UNITS.values()):
             known = "; ".join(", ".join(of_one) for of_one in UNITS.values())
@@ -114,7 +114,7 @@ class Ratio(Check, frozen=True):
 
     @property
     def factor(self) -> float:
-        """What a number of the right side is in the unit of the left."""
+        """By what to multiply the right side to have it in the unit of the left."""
         sizes = {name: size for known in UNITS.values() for name, size in known.items()}
         return sizes[self.of_unit] / sizes[self.left_unit] if self.of_unit and self.left_unit else 1
 

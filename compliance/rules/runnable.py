@@ -1,4 +1,4 @@
-"""The kind that finds what keeps a function from running, or makes it run something else than was judged.
+"""The kind that finds what stops a function from running, or makes it run other code than was judged.
 
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
@@ -23,7 +23,7 @@ from compliance.rules.policies import log_group_name
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_list, to_number
 
-# Variables that send the SDK elsewhere, or give it other credentials.
+# Variables that redirect the SDK to other endpoints, or give it other credentials.
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 ELSEWHERE = re.compile(
     r"AWS_ENDPOINT_URL(_\w+)?|(HTTP|HTTPS|ALL)_PROXY|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|AWS_PROFILE"
@@ -36,7 +36,7 @@ OTHER_CODE = re.compile(
     r"AWS_LAMBDA_EXEC_WRAPPER|LD_(PRELOAD|LIBRARY_PATH|AUDIT)|NODE_PATH|PYTHON(PATH|HOME|STARTUP|USERBASE)"
     r"|(JAVA|_JAVA|JDK_JAVA)_(TOOL_)?OPTIONS|DOTNET_STARTUP_HOOKS|RUBYOPT|RUBYLIB"
 )
-# Variables with which others can pose as AWS: certificates are not verified, or by another authority's.
+# Variables by which certificates are not verified, or are verified by another authority.
 # https://nodejs.org/api/cli.html#node_tls_reject_unauthorizedvalue, #node_extra_ca_certsfile
 UNVERIFIED = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0"}
 AUTHORITIES = re.compile(
@@ -53,12 +53,12 @@ USED = (BUCKET, QUEUE, TOPIC, LOG_GROUP, *TABLES)
 
 
 class Runnable(Check, frozen=True):
-    """The subjects, functions, can run, and run what was judged.
+    """The subjects, functions, can run, and run the code that was judged.
 
-    Lambda may assume their role; concurrency is not reserved to zero; no variable redirects the SDK's
+    Lambda may assume their role; the reserved concurrency is not zero; no variable redirects the SDK's
     endpoints, gives it other credentials, or loads other code; layers are of these stacks or their account;
-    in a VPC, the role may make network interfaces; the keys of the function and of what it uses are enabled,
-    and CloudWatch Logs may use that of its log group.
+    in a VPC, the role may create network interfaces; the keys of the function and of what it uses are
+    enabled, and CloudWatch Logs may use the key of its log group.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     Example, about `functions`: `{kind: runnable}`
     """
@@ -145,17 +145,14 @@ def _network(function: Resource, case: Case) -> Iterator[Evidence]:
 
 
 def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
-    """What is wrong with the customer keys of a function and of what it uses."""
-    seen: dict[tuple[Resource, Resource], None] = {}
+    """Evidence that a customer key of a function, or of something that it uses, cannot be used."""
+    users_of: dict[Resource, dict[Resource, None]] = {}
     for user in (function, *_used_by(function, case)):
         for _, value in key_values(user):
             key = key_of(case.assembly, value)
             if key:
-                seen[key, user] = None
-    found: dict[Resource, list[Resource]] = {}
-    for key, user in seen:
-        found.setdefault(key, []).append(user)
-    for key, users in found.items():
+                users_of.setdefault(key, {})[user] = None
+    for key, users in users_of.items():
         case.certain(key)
         names = ", ".join(dict.fromkeys(user.logical_id for user in users))
         for path, value, wanted in unusable(key):
@@ -165,7 +162,7 @@ def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
 
 
 def _logs_shut_out(key: Resource, group: Resource, case: Case) -> Iterator[Evidence]:
-    """Evidence that CloudWatch Logs may not use the key of a log group, which then cannot be made.
+    """Evidence that CloudWatch Logs may not use the key of a log group, which then cannot be created.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     """
@@ -188,7 +185,7 @@ def _logs_shut_out(key: Resource, group: Resource, case: Case) -> Iterator[Evide
 
 
 def _used_by(function: Resource, case: Case) -> Iterator[Resource]:
-    """What a function is given, is fed by, writes to, and where its failures go."""
+    """What a function has in its variables, its event sources, its log group and its failure targets."""
     values: list[Value] = [*case.wiring.environment(function).values()]
     values.append(log_group_name(function, case) or NO_VALUE)
     for mapping in case.wiring.mappings:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from typing import Any
 
 from compliance.facts.wiring import FUNCTION
 from compliance.model import Verdict
@@ -18,12 +17,12 @@ from compliance.template.source import read_json
 
 
 class Runtime(Check, frozen=True):
-    """Every subject runs one of these families, at least so new, on a runtime in support on the day.
+    """Every subject's runtime is of one of these families, in this version or newer, and in support.
 
-    A family is what a runtime's name begins with (nodejs, python, java, dotnet, ruby, provided), a version
-    what follows (`"3.12"`, `"17"`, `al2023`). The life cycle is cfn-lint's data, from
-    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html. Its last day in support is the
-    deprecation date itself.
+    A runtime's name is a family (nodejs, python, java, dotnet, ruby, provided) and a version (`"3.12"`,
+    `"17"`, `al2023`). Support is judged on the day of the audit, by the life cycle in cfn-lint's data, from
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html. The deprecation date is the last day
+    in support.
     Example, about `all_functions`: `{kind: runtime, families: {nodejs: "20", python: "3.12"}}`
     """
 
@@ -54,7 +53,7 @@ def judge_runtime(check: Runtime, case: Case) -> Verdict:
 
 
 def _judge(check: Runtime, function: Resource, case: Case) -> tuple[str, str | None]:
-    """The runtime, and what is wrong with it."""
+    """The runtime, and what is wrong with it, None if nothing is. Raises Undecided for a container image."""
     value = decided(function.get("Runtime"))
     if value is NO_VALUE:
         if case.assembly.text(decided(function.get("PackageType"))) == "Image":
@@ -88,9 +87,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 @cache
-def life_cycle() -> Mapping[str, Mapping[str, Any]]:
+def life_cycle() -> Mapping[str, Mapping[str, str]]:
     """Lambda's runtimes with their dates, from cfn-lint's packaged data."""
-    data: Mapping[str, Mapping[str, Any]] = read_json(
+    data: Mapping[str, Mapping[str, str]] = read_json(
         cfn_data("AdditionalSpecs", "LmbdRuntimeLifecycle.json")
     )
     return data

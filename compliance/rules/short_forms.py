@@ -1,4 +1,4 @@
-"""Kinds that are short forms of predicates: what each says is said as these when a document is read."""
+"""Kinds that are short forms of predicates: each is expanded into predicates when a document is read."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import msgspec
 
 from compliance.document.requirements import Requirement
 from compliance.facts.wiring import TABLES
-from compliance.rules import Check, Said, SubjectName, short_form
+from compliance.rules import Check, PredicateData, SubjectName, short_form
 from compliance.template.schemas import takes_tags
 
 
 class Present(Check, frozen=True):
     """Every subject is there: wired as its selectors say, one resource (of a group, at least one).
 
-    Elsewhere a subject that nothing fills is not assessed; here it fails.
+    Other kinds report a subject that nothing fills as not assessed; this kind fails.
     Example, about `dlq`: `{kind: present}`
     """
 
 
 @short_form("present", Present)
-def present(check: Present, requirement: Requirement) -> Iterator[Said]:
+def present(check: Present, requirement: Requirement) -> Iterator[PredicateData]:
     for name in requirement.subjects:
         yield {"some": name, "wanted": f"the {name.replace('_', ' ')}, wired so"}
 
 
 class Tags(Check, frozen=True):
-    """Every taggable subject carries these tags, each with a value. What takes tags: cfn-lint's schemas.
+    """Every taggable subject carries these tags, each with a value. cfn-lint's schemas say what takes tags.
 
     Example, about `members`: `{kind: tags, keys: [Environment, Project]}`
     """
@@ -37,7 +37,7 @@ class Tags(Check, frozen=True):
 
 
 @short_form("tags", Tags, selects=takes_tags)
-def tags(check: Tags, requirement: Requirement) -> Iterator[Said]:
+def tags(check: Tags, requirement: Requirement) -> Iterator[PredicateData]:
     tagged = (f"{text(key)} in self.tags && self.tags[{text(key)}] != ''" for key in check.keys)
     yield {
         "each": list(requirement.subjects),
@@ -63,14 +63,14 @@ class Keys(Check, frozen=True):
 
 
 @short_form("keys", Keys, types=TABLES)
-def keys(check: Keys, requirement: Requirement) -> Iterator[Said]:
+def keys(check: Keys, requirement: Requirement) -> Iterator[PredicateData]:
     index = (
         f"self.GlobalSecondaryIndexes.exists(i, i.IndexName == {text(check.index)} && " if check.index else ""
     )
     holder, end = ("i", ")") if check.index else ("self", "")
     of = f", of an index {check.index}" if check.index else ""
 
-    def said(that: str, wanted: str) -> Said:
+    def each(that: str, wanted: str) -> PredicateData:
         return {"each": list(requirement.subjects), "that": that, "wanted": wanted + of}
 
     for role, name in (("HASH", check.hash), ("RANGE", check.range)):
@@ -78,9 +78,9 @@ def keys(check: Keys, requirement: Requirement) -> Iterator[Said]:
             key = f"{holder}.KeySchema.exists(k, k.KeyType == '{role}' && k.AttributeName == {text(name)})"
             typed = f"a.AttributeName == {text(name)} && a.AttributeType == {text(check.type)}"
             that = f"{index}{key}{end} && self.AttributeDefinitions.exists(a, {typed})"
-            yield said(that, f"{name} ({check.type}) as {role} key")
+            yield each(that, f"{name} ({check.type}) as {role} key")
     if check.projection and check.index:
-        yield said(f"{index}i.Projection.ProjectionType == {text(check.projection)})", check.projection)
+        yield each(f"{index}i.Projection.ProjectionType == {text(check.projection)})", check.projection)
 
 
 class Outputs(Check, frozen=True):
@@ -93,13 +93,13 @@ class Outputs(Check, frozen=True):
     url_of: tuple[SubjectName, ...] = ()
 
     def __post_init__(self) -> None:
-        """One of what is put out, at least."""
+        """Refuses a check of no output, which could not fail."""
         if not self.of and not self.url_of:
-            raise ValueError("`of` or `url_of` is wanted: what is put out")
+            raise ValueError("`of` or `url_of` is wanted: the subjects whose outputs are checked")
 
 
 @short_form("outputs", Outputs, about="none")
-def outputs(check: Outputs, requirement: Requirement) -> Iterator[Said]:
+def outputs(check: Outputs, requirement: Requirement) -> Iterator[PredicateData]:
     for names, what, attribute in (
         (check.of, "name or ARN", "attribute(o.Value) != 'StreamArn'"),
         (check.url_of, "URL", "attribute(o.Value) in ['', 'QueueUrl']"),
@@ -110,5 +110,5 @@ def outputs(check: Outputs, requirement: Requirement) -> Iterator[Said]:
 
 
 def text(value: str) -> str:
-    """A text as an expression writes it."""
+    """A string literal of CEL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -30,16 +30,16 @@ from compliance.template.intrinsics import (
     to_number,
 )
 
-# Of a stream's ARN, the label: the time when it was made, which a template does not know.
+# The label of a stream's ARN: the time when the stream was created, or a placeholder for it.
 STREAM = re.compile(r"/stream/(\*|\$\{|\d{4}-\d\d-\d\dT)")
-# They name a role, and do not run under it; what a nested stack does with one, its own resources show.
+# Types that name a role without running under it. A nested stack's own resources show who runs under one.
 NO_USERS = (*POLICIES, NESTED_STACK)
 
 
 class Mapping(Check, frozen=True):
     """The subject, an enabled event source mapping, feeds `function` from `source`.
 
-    A role that is not filled is a broken wire here, not a thing unknown.
+    A subject that no resource fills fails this check, and is not left unassessed.
     Example, about `stream_mapping`: `{kind: mapping, source: orders_table, function: processor}`
     """
 
@@ -55,14 +55,14 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
             case.wiring.one(name) for name in (*case.requirement.subjects, check.source, check.function)
         )
     except Unfilled as error:
-        _broken(error, case)
-        return Verdict.of([_no_wire(error, wanted, case, check.function, check.source)])
+        _check_missing(error, case)
+        return Verdict.of([_missing_evidence(error, wanted, case, check.function, check.source)])
     tally = Tally()
     ends = (("EventSourceArn", source, (*TABLES, QUEUE)), ("FunctionName", function, (FUNCTION,)))
     for path, end, types in ends:
         value = decided(mapping.get(path))
         holds = denoted_at(case.assembly, mapping, path, value, *types) is end
-        of_table = end.type in TABLES  # whose own ARN feeds nothing
+        of_table = end.type in TABLES  # a mapping needs the ARN of the table's stream
         wanted = f"the stream of {end.logical_id}" if of_table else end.logical_id
         item = evidence(mapping, *as_found(mapping, path, value, wanted, case, *types), path)
         tally.add(holds and (not of_table or STREAM.search(case.text(value)) is not None), item)
@@ -77,7 +77,7 @@ def judge_mapping(check: Mapping, case: Case) -> Verdict:
 
 
 def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case) -> None:
-    """What a filter stops never reaches the function, and a queue deletes it."""
+    """Adds a failure where a filter drops messages: a queue deletes them, and a stream passes over them."""
     path = "FilterCriteria.Filters"
     filters = mapping.get(path)
     events = changes(source) if source.type in TABLES else MESSAGES
@@ -85,39 +85,39 @@ def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case)
         dropped = stopped(case.assembly, filters, events)
         if dropped is None:
             return
-        what, lets = dropped
+        what, passed = dropped
         item = evidence(
             mapping, f"{what} does not pass {show(filters)}", "a filter that lets all through", path
         )
-        if isinstance(lets, Unknown):
-            raise Undecided(lets.why, item)
+        if isinstance(passed, Unknown):
+            raise Undecided(passed.why, item)
         tally.add(False, item)
 
 
 def as_found(
     holder: Resource, path: str, value: Value, wanted: str, case: Case, *types: str
 ) -> tuple[Value, str]:
-    """What was found at a property, and what was wanted; of another kind of text, that it is so."""
+    """The found value and the wanted text of a property. Both say so where the value has the wrong form."""
     forms = wanted_forms(holder.type, path)
     wrong = misfit(case.assembly, value, forms, *types)
     return (f"{wrong}: {show(value)}", f"{wanted}, by {in_words(forms)}") if wrong else (value, wanted)
 
 
-def _no_wire(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
-    """A missing wire, shown at the first of its ends that is there."""
-    there = (case.wiring.filled.get(name) for name in ends)
-    return evidence(next(filter(None, there), None), str(error), wanted)
+def _missing_evidence(error: Unfilled, wanted: str, case: Case, *ends: str) -> Evidence:
+    """Evidence of a missing connection, at the first of its ends that a resource fills."""
+    filled = (case.wiring.filled.get(name) for name in ends)
+    return evidence(next(filter(None, filled), None), str(error), wanted)
 
 
-def _broken(error: Unfilled, case: Case) -> None:
-    """Whether a wire is really missing: raises Undecided where only the deployment decides."""
+def _check_missing(error: Unfilled, case: Case) -> None:
+    """Raises Undecided where a connection that seems to be missing may exist after the deployment."""
     if error.doubt:
         raise Undecided(str(error))
-    _undecided_ends(case)
+    _check_ends_known(case)
 
 
-def _undecided_ends(case: Case) -> None:
-    """A mapping whose ends only the deployment decides may be the one that is missing."""
+def _check_ends_known(case: Case) -> None:
+    """Raises Undecided where a mapping's ends are not known: it may be the one that seems to be missing."""
     for mapping in case.wiring.mappings:
         for path in ("EventSourceArn", "FunctionName"):
             decided(mapping.resource.get(path))
@@ -150,22 +150,23 @@ def judge_reference(check: Reference, case: Case, function: Resource) -> Verdict
 
 
 def _is_taken_from(function: Resource, target: Resource) -> bool:
-    """Whether the variables refer to a resource at all: its name may be cut out of its ARN."""
+    """Whether the variables refer to a resource at all, also where they split its name off its ARN."""
     raw = json.dumps(function.raw.get("Properties", {}).get("Environment"))
     named = rf'"(Ref|Fn::GetAtt)": \[?"{target.logical_id}[".]|\$\{{{target.logical_id}[.}}]'
     return function.stack is target.stack and re.search(named, raw) is not None
 
 
 def _whole_refs(value: Value) -> Iterator[Ref]:
-    """The references in a variable that nothing is glued to: `${Bucket}-copy` is another bucket."""
+    """The references in a variable that are whole words: `${Bucket}-copy` is another bucket's name."""
     parts = parts_of(value)
     for before, part, after in zip(("", *parts), parts, (*parts[1:], ""), strict=False):
-        glued = re.search(r"[\w.-]$", str(before)) or re.match(r"[\w-]", str(after))
-        if isinstance(part, Ref) and not glued:
+        joined = re.search(r"[\w.-]$", str(before)) or re.match(r"[\w-]", str(after))
+        if isinstance(part, Ref) and not joined:
             yield part
 
 
 def decided_variables(function: Resource) -> dict[str, Value]:
+    """A function's environment variables. Raises Undecided where it is not known which there are."""
     for path in ("Environment", "Environment.Variables"):
         if isinstance(value := function.get(path), Unknown):
             decided(value)
@@ -179,13 +180,13 @@ def _variable(function: Resource, name: str, value: Value, target: Resource) -> 
 
 
 class FailureTarget(Check, frozen=True):
-    """What still fails goes to an SQS queue.
+    """Records that still fail after all retries go to an SQS queue.
 
-    With `mapping_only`, the subject (a stream mapping) itself must name the queue; a function's
+    With `mapping_only`, the subject is a stream mapping, which must name the queue itself: a function's
     dead-letter queue serves asynchronous calls only
-    (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Else the subject is the
-    queue, which `mapping` must name or, where it names none, the function that it feeds; and the queue must
-    feed `consumer`. Documents of 0.1 leave `mapping` out: it is as in `requirements.yaml`.
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Without it, the subject is
+    the queue. `mapping`, or the function that it feeds where it names no queue, must name this queue, and
+    the queue must feed `consumer`. Documents of 0.1 leave `mapping` out: it is as in `requirements.yaml`.
     Example, about `stream_mapping`: `{kind: failure_target, mapping_only: true}`
     """
 
@@ -201,18 +202,19 @@ class FailureTarget(Check, frozen=True):
     @property
     def source(self) -> str:
         """The mapping whose failures go to the queue."""
-        return self.mapping or _of_own_document()
+        return self.mapping or _mapping_of_packaged_document()
 
 
 @cache
-def _of_own_document() -> str:
+def _mapping_of_packaged_document() -> str:
+    """The mapping that `requirements.yaml` names for this kind."""
     checks = (r.check for r in load(OWN).requirements if r.kind == "failure_target")
     return next(str(check["mapping"]) for check in checks if "mapping" in check)
 
 
 ON_FAILURE = "DestinationConfig.OnFailure.Destination"
-# A failure record of a stream holds ids, ARNs and sequence numbers, no payload: 900 bytes in AWS's example,
-# and less than this with the longest names.
+# The largest size of a stream's failure record. It holds ids, ARNs and sequence numbers, and no payload:
+# AWS's example has 900 bytes, and records with the longest names stay below this size.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 FAILURE_RECORD = 2048  # bytes
 
@@ -224,13 +226,13 @@ def judge_failure_target(check: FailureTarget, case: Case) -> Verdict:
     try:
         mapping = case.wiring.one(name)
     except Unfilled as error:
-        _broken(error, case)
-        return Verdict.of([_no_wire(error, wanted, case, *case.requirement.subjects)])
+        _check_missing(error, case)
+        return Verdict.of([_missing_evidence(error, wanted, case, *case.requirement.subjects)])
     value = decided(mapping.get(ON_FAILURE))
     if check.mapping_only:
         text = case.assembly.text(value) or ""
-        here = denoted_at(case.assembly, mapping, ON_FAILURE, value, QUEUE)
-        holds = here is not None or text.split(":")[2:3] == ["sqs"]
+        queue = denoted_at(case.assembly, mapping, ON_FAILURE, value, QUEUE)
+        holds = queue is not None or text.split(":")[2:3] == ["sqs"]
         item = evidence(mapping, *as_found(mapping, ON_FAILURE, value, wanted, case, QUEUE), ON_FAILURE)
         return Verdict.of([] if holds else [item], [item])
     return _judge_queue(check, case, mapping, value)
@@ -240,12 +242,12 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     targets: list[tuple[Resource, str, Value]] = [(mapping, ON_FAILURE, value)]
     if value is NO_VALUE:
         function = case.wiring.identify(mapping.get("FunctionName"), FUNCTION)
-        own = case.wiring.function_targets(function) if function else ()
-        targets = [target for target in own if target[2] is not NO_VALUE] or targets
+        of_function = case.wiring.function_targets(function) if function else ()
+        targets = [target for target in of_function if target[2] is not NO_VALUE] or targets
     try:
         queue = case.wiring.one(case.requirement.subjects[0])
     except Unfilled as error:
-        _broken(error, case)
+        _check_missing(error, case)
         wanted = f"one queue that takes the failures of {word(check.source)}"
         return Verdict.of([evidence(mapping, str(error), wanted)])
     tally = Tally()
@@ -261,7 +263,7 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     fed = [m for m in case.wiring.mappings if m.source is queue and m.function is not None]
     consumer = case.wiring.filled.get(check.consumer) if check.consumer else None
     if consumer is None or consumer not in [m.function for m in fed]:
-        _undecided_ends(case)
+        _check_ends_known(case)
         found = ", ".join(m.function.logical_id for m in fed if m.function) or "no function is mapped to it"
         wanted = (
             f"the event source of {word(check.consumer)}" if check.consumer else "a function's event source"
@@ -278,10 +280,10 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
 
 
 def _other_readers(queue: Resource, consumer: Resource, case: Case) -> Iterator[Resource]:
-    """What else takes messages out of a queue: other functions' mappings, and pipes."""
+    """The other readers of a queue's messages: mappings of other functions, and pipes."""
     for mapping in case.wiring.mappings:
-        on = mapping.resource.get("Enabled") is NO_VALUE or to_bool(mapping.resource.get("Enabled"))
-        if mapping.source is queue and mapping.function is not consumer and on is not False:
+        enabled = mapping.resource.get("Enabled") is NO_VALUE or to_bool(mapping.resource.get("Enabled"))
+        if mapping.source is queue and mapping.function is not consumer and enabled is not False:
             yield mapping.resource
     for pipe in case.assembly.resources("AWS::Pipes::Pipe"):
         if denoted_at(case.assembly, pipe, "Source", pipe.get("Source"), QUEUE) is queue:
@@ -312,7 +314,7 @@ def judge_region(check: Region, case: Case) -> Verdict:
 
 
 class OwnRole(Check, frozen=True):
-    """The subjects, functions, have a role each that nothing else uses and only Lambda may assume.
+    """Each subject, a function, has a role that nothing else uses and only Lambda may assume.
 
     Example, about `functions`: `{kind: own_role}`
     """
@@ -351,7 +353,7 @@ def _users(wiring: Wiring) -> dict[Resource, list[Resource]]:
 def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
     if isinstance(value, dict):
         for key, item in value.items():
-            if key not in ("Variables", "Tags"):  # to tell somebody of a role is not to run under it
+            if key not in ("Variables", "Tags"):  # a variable may name a role without running under it
                 yield from _role_values(item, "role" in key.lower())
     elif isinstance(value, list):
         for item in value:
@@ -362,22 +364,22 @@ def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
 
 def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:
     path = "AssumeRolePolicyDocument"
-    lets = False
+    assumable = False
     for statement in statements(case.assembly, role, role.get(path), path):
         if statement.unknown:
             raise Undecided(statement.unknown, evidence(role, statement.unknown, "only Lambda", path))
         if statement.allow and _assumes(statement):
-            lets = lets or _covers(statement, "sts:AssumeRole")
-            who = statement.principals
-            holds = set(who) == {("Service", "lambda.amazonaws.com")} and not statement.not_principals
-            found = ", ".join(name for _, name in who) or "everybody but some"
+            assumable = assumable or _covers(statement, "sts:AssumeRole")
+            principals = statement.principals
+            holds = set(principals) == {("Service", "lambda.amazonaws.com")} and not statement.not_principals
+            found = ", ".join(name for _, name in principals) or "everybody but some"
             yield holds, evidence(role, found, "lambda.amazonaws.com alone", statement.property)
-    if not lets:
+    if not assumable:
         yield False, evidence(role, "nobody may assume it", "lambda.amazonaws.com alone", path)
 
 
 def _assumes(statement: Statement) -> bool:
-    """Whether a statement is about any way to assume a role: by the account, SAML or a web identity."""
+    """Whether a statement is about any action that assumes a role: plain, by SAML or by a web identity."""
     if statement.not_actions:
         return not any(covers_action(action, "sts:AssumeRole*") for action in statement.not_actions)
     return any(
@@ -392,12 +394,12 @@ def _covers(statement: Statement, action: str) -> bool:
 
 
 class Redrive(Check, frozen=True):
-    """What the subject's consumer can't process ends in a queue of its own, under an alarm on its depth.
+    """Messages that the subject's consumer can't process go to a second queue, with an alarm on its depth.
 
-    `alarm_at` messages that wait there for `alarm_within` seconds set it off, at the latest.
+    `alarm_at` messages that wait there for `alarm_within` seconds set the alarm off, at the latest.
 
-    A message is received `at_least` and `at_most` so often before it moves. AWS asks for 5 at least, so that
-    throttling alone does not use up the tries. Source:
+    A message is received at least `at_least` and at most `at_most` times before it moves. AWS recommends 5
+    or more, so that throttling alone does not use up the retries. Source:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     Example, about `dlq`: `{kind: redrive, at_least: 5, at_most: 10}`
@@ -416,8 +418,8 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
 
     path = "RedrivePolicy.deadLetterTargetArn"
     target = denoted_at(case.assembly, queue, path, decided(queue.get(path)), QUEUE)
-    least = f"at least {check.at_least} and " if check.at_least > 1 else ""
-    wanted = f"a second queue, after {least}at most {check.at_most} receives"
+    lower = f"at least {check.at_least} and " if check.at_least > 1 else ""
+    wanted = f"a second queue, after {lower}at most {check.at_most} receives"
     if target is None or target is queue:
         found, wanted = as_found(queue, path, queue.get(path), wanted, case, QUEUE)
         return Verdict.of([evidence(queue, found, wanted, path)])
@@ -427,14 +429,14 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
     count = to_number(decided(queue.get(path)))
     item = evidence(queue, queue.get(path), wanted, path)
     tally.add(count is not None and check.at_least <= count <= check.at_most, item)
-    back = [m.resource.logical_id for m in case.wiring.mappings if m.source is target]
-    if back:
-        tally.add(False, evidence(target, f"read by {', '.join(back)}", "a queue where messages stay"))
+    readers = [m.resource.logical_id for m in case.wiring.mappings if m.source is target]
+    if readers:
+        tally.add(False, evidence(target, f"read by {', '.join(readers)}", "a queue where messages stay"))
     with tally.doubting():
-        _judge_keeping(target, queue, tally)
+        _judge_retention(target, queue, tally)
     with tally.doubting():
-        _judge_end(target, queue, case, tally)
-    if not _accepts(target, queue, case):
+        _judge_no_loop(target, queue, case, tally)
+    if not _allows_redrive(target, queue, case):
         path = "RedriveAllowPolicy"
         tally.add(False, evidence(target, target.get(path), "lets the DLQ redrive", path))
     depth, at, within = "ApproximateNumberOfMessagesVisible", check.alarm_at, check.alarm_within
@@ -445,19 +447,19 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
     return tally.verdict()
 
 
-def _judge_keeping(target: Resource, queue: Resource, tally: Tally) -> None:
-    """A message that moves keeps its age: the last queue must keep it at least as long as the first."""
+def _judge_retention(target: Resource, queue: Resource, tally: Tally) -> None:
+    """A message that moves keeps its age: the second queue must keep it at least as long as the first."""
     path = "MessageRetentionPeriod"
     default = DEFAULTS[(QUEUE, path)]
-    kept = [default if r.get(path) is NO_VALUE else r.get(path) for r in (queue, target)]
-    first, last = (to_number(decided(value)) for value in kept)
-    wanted = f"at least {show(kept[0])} s, as {queue.logical_id}: messages keep their age"
-    item = evidence(target, kept[1], wanted, path)
+    periods = [default if r.get(path) is NO_VALUE else r.get(path) for r in (queue, target)]
+    first, last = (to_number(decided(value)) for value in periods)
+    wanted = f"at least {show(periods[0])} s, as {queue.logical_id}: messages keep their age"
+    item = evidence(target, periods[1], wanted, path)
     tally.add(first is not None and last is not None and last >= first, item)
 
 
-def _judge_end(target: Resource, queue: Resource, case: Case, tally: Tally) -> None:
-    """Messages that move on from the second queue must not come back."""
+def _judge_no_loop(target: Resource, queue: Resource, case: Case, tally: Tally) -> None:
+    """Adds a failure where messages that move on from the second queue come back."""
     path = "RedrivePolicy.deadLetterTargetArn"
     seen = {queue}
     while target not in seen:
@@ -471,7 +473,8 @@ def _judge_end(target: Resource, queue: Resource, case: Case, tally: Tally) -> N
         target = onward
 
 
-def _accepts(target: Resource, queue: Resource, case: Case) -> bool:
+def _allows_redrive(target: Resource, queue: Resource, case: Case) -> bool:
+    """Whether the second queue's RedriveAllowPolicy accepts messages of the first."""
     policy = decided(target.get("RedriveAllowPolicy"))
     if not isinstance(policy, dict):
         return True

@@ -1,6 +1,6 @@
-"""What handlers do when they are run, never what their text looks like: scenarios and laws.
+"""Kinds that judge what handlers do when they run, and not how their code is written: scenarios and laws.
 
-Both are planned before anything is judged, run in the background, and judged by their findings.
+The runs are planned before anything is judged, happen in the background, and are judged by their findings.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,13 +12,15 @@ from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Rule, Waits, bind, kind
+from compliance.rules.handlers.judging import Tasks
+from compliance.template.assembly import Resource
 from compliance.template.source import read_yaml
 
 PROBES: Mapping[str, str] = read_yaml(Path(__file__).with_suffix(".yaml"))[0]
 
 
 class HandlerCheck(Check, frozen=True):
-    """What a probe of 0.1 looked at: the check of the requirement in `requirements.yaml` that says it today.
+    """A probe of 0.1, judged by the check of today's requirement in `requirements.yaml` for the same thing.
 
     Example, about `processor`: `{kind: handler, probe: record_id}`
     """
@@ -27,25 +28,26 @@ class HandlerCheck(Check, frozen=True):
     probe: str
 
     def __post_init__(self) -> None:
-        """Probes are those of 0.1."""
+        """Refuses a probe that 0.1 did not have. Raises ValueError."""
         if self.probe not in PROBES:
             raise ValueError(f"no such probe; {hint(self.probe, PROBES)}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
-        """The subjects that it judges: those of that document, or those of these names."""
+        """The subjects that today's requirement is about: the document must define them."""
         yield from (("kind", name) for name in _rule(self).requirement.subjects)
 
 
 @cache
-def _own() -> Mapping[str, Rule]:
+def _packaged() -> Mapping[str, Rule]:
     return {rule.requirement.id: rule for rule in bind(load(OWN))}
 
 
 def _rule(check: HandlerCheck) -> Rule:
-    return _own()[PROBES[check.probe]]
+    return _packaged()[PROBES[check.probe]]
 
 
-def plan(check: HandlerCheck, case: Case) -> Any:
+def plan(check: HandlerCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
+    """The runs that today's requirement asks for."""
     rule = _rule(check)
     if rule.kind.plan:
         yield from rule.kind.plan(rule.parameters, _about(rule, case))
@@ -53,11 +55,11 @@ def plan(check: HandlerCheck, case: Case) -> Any:
 
 @kind("handler", HandlerCheck, about="none", waits=Waits.FOR_HANDLERS, plan=plan)
 def handler(check: HandlerCheck, case: Case) -> Verdict:
-    """As that requirement's check judges."""
+    """The verdict of today's requirement."""
     rule = _rule(check)
     return rule.kind.judge(rule.parameters, _about(rule, case))
 
 
 def _about(rule: Rule, case: Case) -> Case:
-    """The subjects are those of the requirement, whatever the document's says: so it was."""
+    """The case about the subjects of today's requirement: 0.1 ignored those that the document gave."""
     return replace(case, requirement=rule.requirement)

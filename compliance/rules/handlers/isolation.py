@@ -1,4 +1,4 @@
-"""Kind `isolation`: what a mapping says of records that fail, and the handler's part in it."""
+"""Kind `isolation`: a mapping's settings for records that fail, and what its handler does about them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LAWS = (LawCheck(law="isolated"), LawCheck(law="no_failure_swallowed"))
 
 
 class Isolation(Property, frozen=True):
-    """What the subject's properties say (see kind `property`), and two laws about the handler behind it.
+    """The subject's properties pass tests (see kind `property`), and its handler keeps two laws.
 
-    The properties alone decide where the handler is not run; where it is, it has to play its part: a
-    failure that it names to a mapping which does not ask, or swallows, is lost whatever the mapping says.
-    `probe` is read for documents of 0.1, and means the same.
+    Where the handler is not run, the properties alone decide. Where it is run, it must keep the laws too: a
+    failure that the handler swallows, or reports to a mapping without ReportBatchItemFailures, is lost
+    whatever the mapping's settings are. `probe` is accepted for documents of 0.1, and changes nothing.
     Example, about `stream_mapping`:
     `{kind: isolation, all: [{path: MaximumRecordAgeInSeconds, at_most: 604800}]}`
     """
@@ -36,7 +36,7 @@ def plan(check: Isolation, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 
 @kind("isolation", Isolation, waits=Waits.FOR_HANDLERS, plan=plan)
 def isolation(check: Isolation, case: Case) -> Verdict:
-    """Fails on what the properties lack, or on what the handler was seen to do."""
+    """Fails where the properties do not pass, or where the handler breaks a law."""
     stated = judge_property(check, case)
     if stated.status is not Status.PASS:
         return stated
@@ -45,13 +45,18 @@ def isolation(check: Isolation, case: Case) -> Verdict:
             return stated
     except Undecided:
         return stated
-    seen = [_verdict(each, case) for each in LAWS]
-    failures = [e for v in seen if v and v.status is Status.FAIL for e in v.evidence]
-    return Verdict.of(failures, (*stated.evidence, *(e for v in seen if v for e in v.evidence)))
+    verdicts = [verdict for each in LAWS if (verdict := _verdict(each, case))]
+    failures = [item for verdict in verdicts if verdict.status is Status.FAIL for item in verdict.evidence]
+    return Verdict.of(
+        failures, (*stated.evidence, *(item for verdict in verdicts for item in verdict.evidence))
+    )
 
 
 def _verdict(check: LawCheck, case: Case) -> Verdict | None:
-    """None where nothing can be told of a handler that does no work: other requirements say so."""
+    """A law's verdict; None where it is undecided, for example because the handler does nothing.
+
+    The requirements about what the handler does report that.
+    """
     try:
         return law.law(check, case)
     except Undecided:

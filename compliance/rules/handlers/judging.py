@@ -23,7 +23,7 @@ MOST_EVIDENCE = 6
 
 
 def try_event(data: JSON) -> None:
-    """Makes an event once, so that a typo is found before anything runs. Raises ValueError."""
+    """Builds an event once, so that a typo is reported before anything runs. Raises ValueError."""
     draw = Draw("a try")
     event(Values(draw).fill(data), draw, draw.day())
 
@@ -34,7 +34,7 @@ Tasks = Mapping[str, Begin]
 def functions_of(case: Case) -> tuple[Resource, ...]:
     """The functions that a requirement is about: its subjects, or those that its mappings feed.
 
-    Raises Undecided.
+    Raises Undecided where a subject is another resource, or a mapping's function is not in the assembly.
     """
     found: list[Resource] = []
     for subject in case.subjects():
@@ -51,7 +51,7 @@ def functions_of(case: Case) -> tuple[Resource, ...]:
 
 
 def names(document: Document, wiring: Wiring) -> Mapping[str, str]:
-    """What each subject that one resource fills is called when the function runs."""
+    """By subject that one resource fills, the resource's physical name in the sandbox."""
     found = {}
     for name in known(document):
         try:
@@ -67,17 +67,17 @@ def names(document: Document, wiring: Wiring) -> Mapping[str, str]:
 def planned(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Mapping[Resource, Plan]:
     """What to run for the requirements of a document: by function, the tasks of all of them.
 
-    `case_of` gives a rule's case, of which nothing is looked at that was run.
+    `case_of` gives a rule's case. Its observations are not read, since nothing has run yet.
     """
     tasks: dict[Resource, dict[str, Begin]] = {}
     targets: dict[Resource, Target | NotRun] = {}
     for rule in rules:
         if rule.kind.plan:
             case = case_of(rule)
-            for function, own in _tasks(rule, case):
-                tasks.setdefault(function, {}).update(own)
+            for function, tasks_of_rule in _tasks(rule, case):
+                tasks.setdefault(function, {}).update(tasks_of_rule)
                 targets[function] = targets.get(function) or target(case.wiring, function)
-    return {function: Plan(targets[function], own) for function, own in tasks.items()}
+    return {function: Plan(targets[function], of_function) for function, of_function in tasks.items()}
 
 
 def _tasks(rule: Rule, case: Case) -> Iterator[tuple[Resource, Tasks]]:
@@ -85,11 +85,11 @@ def _tasks(rule: Rule, case: Case) -> Iterator[tuple[Resource, Tasks]]:
         assert rule.kind.plan
         yield from rule.kind.plan(rule.parameters, case)
     except (Undecided, Unfilled):
-        return  # the rule says so itself when it judges
+        return  # the rule raises it again when it judges
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A function and what was found about it."""
+    """A function, its run and the findings about it."""
 
     function: Resource
     ran: Ran
@@ -97,14 +97,17 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def verdict(seen: Sequence[Judged], not_run: Sequence[NotRun]) -> Verdict:
-    """Fails on anything that does not hold; passes only if every function was seen to do right."""
+    """Fails where a finding does not hold; passes where every function was run and all findings hold.
+
+    Raises Undecided where a function was not run, or a finding is neither.
+    """
     if failures := _evidence(seen, False):
         return Verdict.of(failures)
-    open_ = _evidence(seen, None)
-    if not_run or open_:
-        why = [n.why for n in not_run] + [e.found for e in open_]
-        excused = not open_ and all(n.excused for n in not_run)
-        raise Undecided("; ".join(dict.fromkeys(why)), *open_, excused=excused)
+    unknown = _evidence(seen, None)
+    if not_run or unknown:
+        why = [n.why for n in not_run] + [e.found for e in unknown]
+        excused = not unknown and all(n.excused for n in not_run)
+        raise Undecided("; ".join(dict.fromkeys(why)), *unknown, excused=excused)
     return Verdict.of((), _evidence(seen, True))
 
 

@@ -1,4 +1,4 @@
-"""Kind `law`: what holds of every handler that gets batches, and of the code of any function."""
+"""Kind `law`: what must hold for every handler that gets batches, and for the code of every function."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Name = Literal[
 
 
 class LawCheck(Check, frozen=True):
-    """What holds of handlers whatever they are for. The engine draws batches for it: see docs/handlers.md.
+    """A law that holds for every handler, whatever its task. The engine draws batches: see docs/handlers.md.
 
     For functions behind a stream, a queue, a topic or a bucket's notification: `runs`, `as_alone`,
     `no_failure_swallowed`, `isolated`, `in_time`, `replay`, `kept_as_is`, `quiet`, `nothing_late`. For the
-    code of any function: `found` (the export is there), `modules` (and all that it asks for).
-    `records` are records as data, one of each kind, where the function takes no others (`{body: {...}}` of a
-    queue); `given` is what is in AWS before. `only` narrows `kept_as_is` to `keys` or `values`.
+    code of any function: `found` (the export exists), `modules` (and every module that it imports).
+    `records` are records as data, one of each kind, where the function accepts no others (`{body: {...}}` of
+    a queue); `given` is what AWS contains beforehand. `only` narrows `kept_as_is` to `keys` or `values`.
     Example, about `functions`: `{law: quiet}`
     """
 
@@ -52,7 +52,7 @@ class LawCheck(Check, frozen=True):
 
 
 def _unfit(record: dict[str, JSON], trigger: str) -> str | None:
-    """Why a trigger's event can have no such record; None where it can."""
+    """Why a trigger's event cannot have such a record; None where it can."""
     try:
         try_event({trigger: [record]})
     except ValueError as error:
@@ -65,7 +65,7 @@ def _key(check: LawCheck, source: batches.Source | None = None) -> str:
 
 
 def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
-    """Each batch source of a function has its tasks; without any the function is loaded at least."""
+    """A task for each batch source of a function. A law about code has none: the function is only loaded."""
     for function in functions_of(case):
         if check.law in CODE:
             yield function, {}
@@ -83,9 +83,9 @@ def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) ->
     law = LAWS[check.law]
 
     def begin(stage: Stage) -> Task:
-        own = check.given
-        # Laws that are given the same share it, and the plays in which it is.
-        given = stage.shared(f"given {own!r}", lambda draw: given_of(own, known, draw)) if own else None
+        data = check.given
+        # Laws with the same `given` share its drawn values, and so the plays that use them.
+        given = stage.shared(f"given {data!r}", lambda draw: given_of(data, known, draw)) if data else None
         return law.begin(Bench(stage, source, check.records, given, check.only))
 
     return begin
@@ -93,7 +93,7 @@ def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) ->
 
 @kind("law", LawCheck, waits=Waits.FOR_HANDLERS, types=(FUNCTION, MAPPING), plan=plan)
 def law(check: LawCheck, case: Case) -> Verdict:
-    """Fails on anything that does not hold; passes only if every function was seen to do right."""
+    """Fails where a function breaks the law; passes where every function was run and keeps it."""
     seen: list[Judged] = []
     not_run: list[NotRun] = []
     for function in functions_of(case):

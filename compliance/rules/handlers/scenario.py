@@ -1,4 +1,4 @@
-"""Kind `scenario`: an event, what is in AWS, which calls fail, and predicates over what the handler did."""
+"""Kind `scenario`: an event, the contents of AWS, calls that fail, and predicates on what the handler did."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from compliance.template.assembly import Resource
 
 
 class ScenarioCheck(Check, frozen=True):
-    """What a handler does on an event: predicates in CEL over what it returned, called and logged.
+    """What a handler does on an event: predicates in CEL on what it returned, called and logged.
 
-    `scenario` is an event as data, a list of them, or the name of such under the document's `events`:
-    one key, the trigger (`http_api`, `sqs`, `dynamodb` ...), and what matters of it; the rest is drawn.
-    `{draw: id}` is a value drawn afresh for each audit. `given` is in AWS before, `faults` are calls that
-    fail, `again` are further invocations (`{after: 3600}` is the same event an hour later), `clock` is the
-    time (soon after midnight, and before it, where it does not say). `let` names expressions for `expect`,
-    all of which must hold; where a predicate
-    of `assuming` does not, an event shows nothing. See docs/handlers.md.
+    `scenario` is an event as data, a list of events, or the name of one under the document's `events`. An
+    event has one key, the trigger (`http_api`, `sqs`, `dynamodb` ...), and the members that matter; the
+    others are drawn. `{draw: id}` is a value drawn anew for each audit. `given` is what AWS contains
+    beforehand, `faults` are calls that fail, `again` are further invocations (`{after: 3600}` is the same
+    event an hour later), `clock` is the time (the default are two: soon after midnight, and before it).
+    `let` names expressions for `expect`, all of which must hold. An event for which a predicate of
+    `assuming` does not hold is left out. See docs/handlers.md.
     Example, about `processor`:
     `{scenario: {dynamodb: [{keys: {orderId: {draw: id}}, new: {orderId: {draw: id}}}]},
     expect: ["error == null"]}`
@@ -69,7 +69,7 @@ class ScenarioCheck(Check, frozen=True):
 
 
 def prepare(check: ScenarioCheck, document: Document, index: int) -> ScenarioCheck:
-    """The check with the events that its name stands for. Raises InputError."""
+    """The check with the events that `scenario` names. Raises InputError where the document has none."""
     if not isinstance(check.scenario, str):
         return check
     if check.scenario not in document.events:
@@ -103,7 +103,7 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
     "scenario", ScenarioCheck, waits=Waits.FOR_HANDLERS, types=(FUNCTION, MAPPING), prepare=prepare, plan=plan
 )
 def scenario(check: ScenarioCheck, case: Case) -> Verdict:
-    """Fails where a predicate does not hold, for any event; passes where all did for every function."""
+    """Fails where a predicate does not hold for an event; passes where all hold for every function."""
     key, _ = _task(check, case)
     seen: list[Judged] = []
     not_run: list[NotRun] = []
