@@ -240,7 +240,9 @@ def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
     if len(there) < 2:
         return list(proposals)
     everything = tuple(name for p in there for name in p.subject)
-    one = Proposal("wiring", "all of it is there, wired so", everything, {"kind": "present"})
+    one = Proposal(
+        "wiring", "every resource is there, wired as its subject says", everything, {"kind": "present"}
+    )
     return [one, *(p for p in proposals if not p.is_there)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -125,7 +125,7 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
         Setting("data", "RetentionPeriodHours", "at_least", "keeps records {} hours"),
     ),
     KEY: (Setting("security", "EnableKeyRotation", "equals", "rotates"),),
-    ALARM: (Setting("monitoring", "TreatMissingData", "equals", "takes silence for {}"),),
+    ALARM: (Setting("monitoring", "TreatMissingData", "equals", "treats missing data as {}"),),
 }
 
 
@@ -143,7 +143,7 @@ FIXES: Mapping[str, str] = {
     "tells": "Send the alarm to a topic that somebody has subscribed to.",
     "name": "Name it as the pattern says.",
     "tags": "Tag the app, or the resource, with these keys.",
-    "predicate": "Put back what the expression says.",
+    "predicate": "Change the stack so that the expression holds again.",
     "confined": "Name principals of this account, and bind AWS services by aws:SourceAccount.",
     "region": "Bind the stack to the document's region.",
 }
@@ -355,7 +355,7 @@ class Proposals:
             yield Proposal("monitoring", title, ("alarms",), {"kind": "metrics_exist"})
             yield Proposal("monitoring", "every alarm tells somebody", ("alarms",), {"kind": "tells"})
             check = {"each": "alarms", "that": "self.ActionsEnabled && size(self.AlarmActions) > 0"}
-            yield Proposal("monitoring", "every alarm acts", (), check, less_than="tells")
+            yield Proposal("monitoring", "every alarm has an action", (), check, less_than="tells")
 
     def _names(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():
@@ -397,15 +397,9 @@ class Proposals:
                 shared = [test for test in each[0] if all(test in tests for tests in each[1:])]
                 shared = [test for test in shared if test["path"] not in known]
                 if shared:
-                    who = group[0] if len(group[1]) > 1 else f"the {spoken(group[0])}"
-                    yield Proposal(
-                        "operation",
-                        f"{spoken(who)} keep to their settings"
-                        if len(group[1]) > 1
-                        else f"{who} keeps its settings",
-                        (group[0],),
-                        {"kind": "property", "all": shared},
-                    )
+                    title = f"{spoken(group[0])} keep their settings"
+                    check = {"kind": "property", "all": shared}
+                    yield Proposal("operation", title, (group[0],), check)
             for name, resource in self._named(type_):
                 own = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
                 if own:
@@ -424,28 +418,36 @@ class Proposals:
             parts = list(stated.wires(links))
             if parts:
                 others = tuple(dict.fromkeys(other for group in links.values() for other in group))
-                title = f"the {spoken(name)} refers to what it did: {', '.join(map(spoken, others))}"
+                title = f"the {spoken(name)} refers to {_listed(others)}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
         for name, resources in self._crowds():
             common = list(stated.common_wires([self.subjects.links_of(r) for r in resources]))
             if common:
                 check = {"each": name, "that": " && ".join(common)}
-                yield Proposal("wiring", f"{spoken(name)} refer to what all of them did", (), check)
+                yield Proposal("wiring", f"{spoken(name)} refer to what they all need", (), check)
 
     def _policies(self) -> Iterator[Proposal]:
-        """Ceilings of roles, and that nothing is open to others."""
+        """What roles may do at least and at most, and that nothing is open to others."""
+        names = {resource: name for name, resource in self.subjects.by_name.items()}
         for name, role in self._named(ROLE):
+            if needed := stated.floor(self.assembly, role, names):
+                each = [
+                    f"may(self, '{action}', {on})" for on, actions in needed.items() for action in actions
+                ]
+                title = f"the {spoken(name)} may act on {_listed(needed)}"
+                check = {"each": name, "that": " && ".join(each)}
+                yield Proposal("wiring", title, (), check, tuple(needed))
             expression = stated.ceiling(self.assembly, role)
             if expression:
-                title = f"the {spoken(name)} allows no action that it did not"
+                title = f"the {spoken(name)} allows these actions alone"
                 yield Proposal("security", title, (), {"each": name, "that": expression})
             if expression := stated.conditions(self.assembly, role):
-                title = f"the {spoken(name)} is assumed on the conditions that it was"
+                title = f"the {spoken(name)} is assumed on these conditions alone"
                 yield Proposal("security", title, (), {"each": name, "that": expression})
         group = self.subjects.of_type(ROLE)
         if group and (expression := stated.trusted(self.assembly, group[1])):
             check = {"each": group[0], "that": expression}
-            yield Proposal("security", "nobody may assume a role who could not", (), check)
+            yield Proposal("security", "roles are assumed by these principals alone", (), check)
         for name, _ in self._named("AWS::EC2::SecurityGroup"):
             check = {"each": name, "that": "rules_into(self).all(r, !r.world)"}
             yield Proposal("security", f"the {spoken(name)} lets nothing in from everywhere", (), check)
@@ -456,9 +458,9 @@ class Proposals:
         ]
         if closed:
             check = {"kind": "confined"}
-            title = "these are not open to others"
+            title = "these are open to this account alone"
             yield Proposal("security", title, tuple(closed), check, less_than="confined")
-        yield Proposal("security", "nothing is open to others", ("members",), {"kind": "confined"})
+        yield Proposal("security", "nothing is open to other accounts", ("members",), {"kind": "confined"})
 
     @cached_property
     def _known_tests(self) -> dict[Resource, list[dict[str, Any]]]:
@@ -500,3 +502,9 @@ def _test(setting: Setting, values: Sequence[Value]) -> dict[str, Any] | None:
 def region_of(assembly: Assembly) -> str | None:
     regions = {stack.declared_region for stack in assembly.stacks}
     return next(iter(regions)) if len(regions) == 1 else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Subjects in words: `the table, the key and the topic`."""
+    *first, last = (f"the {spoken(name)}" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -11,6 +11,7 @@ from typing import Any
 
 from compliance.facts.iam import Statement, role_statements
 from compliance.facts.policy import trust
+from compliance.facts.references import denoted
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import default
@@ -166,6 +167,21 @@ def ceiling(assembly: Assembly, role: Resource) -> str | None:
         f"size(s.not_actions) == 0 && size(s.not_resources) == 0 && "
         f"(!('*' in s.resources) || s.actions.all(a, a in {everywhere}))))"
     )
+
+
+def floor(assembly: Assembly, role: Resource, names: Mapping[Resource, str]) -> Mapping[str, Sequence[str]]:
+    """What a role may do to resources of the stack, without conditions: actions by the names of these."""
+    types = tuple({resource.type for resource in names})
+    found: dict[str, dict[str, None]] = {}
+    for statement in role_statements(assembly, role):
+        if not statement.allow or statement.unknown or statement.conditions:
+            continue
+        actions = dict.fromkeys(a for a in statement.actions if re.fullmatch(r"[\w-]+:\w+", a))
+        for text in statement.resources:
+            target = denoted(assembly, text, *types)
+            if target and target in names and actions:
+                found.setdefault(names[target], {}).update(actions)
+    return {name: tuple(actions) for name, actions in found.items()}
 
 
 def _distinct(statements: Sequence[Statement]) -> list[str]:
