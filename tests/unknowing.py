@@ -6,7 +6,9 @@ worse, the unknown itself must not pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -21,8 +23,17 @@ from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind, judging
 from compliance.template.assembly import Assembly, Stack
-from compliance.template.loading import load_template
+from compliance.template.loading import load_assembly
+from compliance.template.source import read_template
 
+# The nested stack of the world of every form, and what of that is JSON text.
+INNER = "Inner/"
+TEXTS = (
+    ("OrdersPolicy", "PolicyDocument"),
+    ("Orders", "RedrivePolicy"),
+    ("Inner/FilesPolicy", "PolicyDocument"),
+    ("Role", "AssumeRolePolicyDocument"),
+)
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "http_api"
 NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -35,21 +46,26 @@ Template = dict[str, Any]
 
 @dataclass(frozen=True)
 class World:
-    """A template that a document judges green, apart from what the handlers do."""
+    """A template that a document judges green, apart from what the handlers do.
+
+    `stacks` are made of it. What stands below `Inner/` belongs to the nested stack Inner; `texts` are
+    properties that are written as JSON texts where that can be.
+    """
 
     name: str
     template: Template
     document: Document
     rules: tuple[Rule, ...]
     as_of: date
+    stacks: tuple[Stack, ...]
+    texts: tuple[tuple[str, str], ...] = ()
 
     def judge(self, template: Template) -> Mapping[str, Status] | None:
         """The verdicts on a template; None where it is no template any more."""
         assembly = Assembly("template", EXAMPLE)
         try:
-            assembly.add(
-                Stack(assembly, "S", EXAMPLE, template, region="us-east-1", declared_region="us-east-1")
-            )
+            for stack in self.stacks:
+                _add(assembly, stack, _with_texts(template, self.texts))
         except InputError:
             return None
         environment = self.document.environment.default
@@ -65,18 +81,80 @@ class World:
         return {result.id: result.verdict.status for result in results}
 
 
+def _add(assembly: Assembly, stack: Stack, template: Template) -> None:
+    """Adds what a template is of: a stack, and the one that is nested in it."""
+    resources = template["Resources"]
+    inner = {key.removeprefix(INNER): value for key, value in resources.items() if key.startswith(INNER)}
+    outer = {key: value for key, value in resources.items() if not key.startswith(INNER)}
+    made = stack.changed(assembly, {**template, "Resources": outer}, None)
+    assembly.add(made)
+    holder = made.resources.get("Inner")
+    if inner and holder:
+        more = {key: outer[key] for key in ("SaysLater",) if key in outer}
+        below = {**template, "Resources": inner | more}
+        nested = Stack(assembly, "S/Inner", EXAMPLE, below, region="us-east-1", parent=(made, holder))
+        assembly.nested[made.name, "Inner"] = nested
+        assembly.add(nested)
+
+
+def _with_texts(template: Template, places: Iterable[tuple[str, str]]) -> Template:
+    """A template with these properties of resources as JSON texts, where nothing in them is conditional."""
+    changed = template
+    for name, path in places:
+        properties = template["Resources"].get(name, {}).get("Properties", {})
+        value = properties.get(path) if isinstance(properties, dict) else None
+        if value is not None and not is_function(value) and "Fn::If" not in json.dumps(value):
+            changed = changed if changed is not template else copy_of(template)
+            changed["Resources"][name]["Properties"][path] = _text(value)
+    return changed
+
+
+def _text(value: Any) -> Any:
+    """A value as JSON text, joined from its literals and the functions in it."""
+    found: list[Any] = []
+
+    def marked(node: Any) -> Any:
+        if is_function(node):
+            found.append(node)
+            return f"<{len(found)}>"
+        if isinstance(node, dict):
+            return {key: marked(child) for key, child in node.items()}
+        return [marked(child) for child in node] if isinstance(node, list) else node
+
+    pieces = re.split(r"<(\d+)>", json.dumps(marked(value)))
+    parts = [found[int(piece) - 1] if index % 2 else piece for index, piece in enumerate(pieces)]
+    return {"Fn::Join": ["", parts]}
+
+
 @cache
 def worlds() -> tuple[World, ...]:
-    """The order pipeline's, and those of the examples that are one template."""
-    own = [World(b.name, b.units["dev"].template, DOCUMENT, RULES, AS_OF) for b in bases()]
-    others = sorted((ROOT / "examples" / "documents").glob("*/corrected.yaml"))
-    return *own, *(_world(path) for path in (EXAMPLE / "template.yaml", *others))
+    """The order pipeline's, those of the examples that are one template, and one of every form."""
+    own = [World(b.name, b.units["dev"].template, DOCUMENT, RULES, AS_OF, _shell()) for b in bases()]
+    others = sorted((ROOT / "examples" / "documents").glob("*/corrected*"))
+    return *own, *(_world(path) for path in (EXAMPLE / "template.yaml", *others)), kinds()
 
 
-def _world(path: Path) -> World:
+@cache
+def kinds() -> World:
+    """The one with a requirement of nearly every form."""
+    return _world(ROOT / "tests" / "fixtures" / "kinds" / "template.yaml", TEXTS)
+
+
+def _shell() -> tuple[Stack, ...]:
+    """A stack that a template is still to be put in."""
+    where = {"region": "us-east-1", "declared_region": "us-east-1"}
+    return (Stack(Assembly("template", EXAMPLE), "S", EXAMPLE, {"Resources": {}}, **where),)
+
+
+def _world(path: Path, texts: tuple[tuple[str, str], ...] = ()) -> World:
     document = load(path.parent / "requirements.yaml")
-    [stack] = load_template(path).stacks
-    return World(path.parent.name, dict(stack.template), document, bind(document), AS_OF)
+    if path.is_dir():
+        stacks = tuple(load_assembly(path).stacks)
+        template = stacks[0].template
+    else:
+        template = read_template(path)[0]
+        stacks = _shell()
+    return World(path.parent.name, dict(template), document, bind(document), AS_OF, stacks, texts)
 
 
 def is_function(node: Any) -> bool:
@@ -169,3 +247,14 @@ def wrongly_met(world: World, steps: Steps) -> Iterator[str]:
                 for id_ in sorted(worse):
                     yield f"{world.name} {'.'.join(map(str, steps))} {how}: {id_} passes"
                 met -= worse
+
+
+def wrongly_left_out(world: World, steps: Steps) -> Iterator[str]:
+    """The requirements that pass without an item's property though they fail for every other value of it."""
+    value = at(world.template, steps)
+    gone = world.judge(changed(world.template, steps, NO_VALUE)) or {}
+    others = [world.judge(changed(world.template, steps, v)) for v in outcomes(value) if v != value]
+    for id_, status in gone.items():
+        verdicts = [other[id_] for other in others if other]
+        if status is Status.PASS and verdicts and set(verdicts) == {Status.FAIL}:
+            yield f"{world.name} {'.'.join(map(str, steps))} left out: {id_} passes"

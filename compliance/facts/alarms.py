@@ -117,8 +117,11 @@ def metrics_of(alarm: Resource) -> Iterator[Metric]:
 
 
 def _dimensions(value: Value) -> tuple[tuple[Value, Value], ...]:
-    entries = (d for d in to_list(value) if isinstance(d, dict))
-    return tuple((d.get("Name", NO_VALUE), d.get("Value", NO_VALUE)) for d in entries)
+    return tuple(
+        (d.get("Name", NO_VALUE), d.get("Value", NO_VALUE)) if isinstance(d, dict) else (d, d)
+        for d in to_list(value)
+        if isinstance(d, dict | Unknown)
+    )
 
 
 def _told_of(assembly: Assembly, metric: Metric, type_: str, name: str) -> Resource | None:
@@ -427,10 +430,16 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
         if _misfits(assembly, metric, show(dimension), value, resource):
             continue  # a queue's URL, where CloudWatch has its name
         if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
-            return every((negated(elsewhere), hears(metric)))
+            return every((negated(elsewhere), hears(metric), _is_known(metric)))
         if why := why_unknown(value):
             doubt = Unknown(why)
     return doubt
+
+
+def _is_known(metric: Metric) -> Truth:
+    """Whether it is decided which metric it is."""
+    why = why_unknown([metric.namespace, *(name for name, _ in metric.dimensions)])
+    return Unknown(why) if why else True
 
 
 def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, resource: Resource) -> bool:

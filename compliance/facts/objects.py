@@ -63,8 +63,8 @@ class World:
         return self.wiring.assembly
 
     def doubt(self, resource: Resource) -> str | None:
-        """Why a resource may not be there. Where what is judged is there, so is what has its condition."""
-        if self.about and self.about.condition == resource.condition:
+        """Why a resource may not be there. Where what is judged is there, its conditions hold."""
+        if self.about and all(condition in self.about.conditions for condition in resource.conditions):
             return None
         return resource.doubt
 

@@ -495,7 +495,7 @@ class Declared(Wiring):
         names: dict[str, frozenset[Resource]] = {}
         for name in group:
             sure, doubts = self._candidates(name, self._subjects[name])
-            fitting = [*sure, *(doubts if most else ())]
+            fitting = [*sure, *doubts] if most else [r for r in sure if not r.doubt]
             points[name] = {r: self._alone(name, r, most=most) for r in fitting}
             called = {r: self._has_name(name, r) for r in fitting}
             names[name] = frozenset(r for r in fitting if called[r] is True or (most and called[r]))
@@ -512,7 +512,7 @@ class Declared(Wiring):
         """Why it is not decided whether something speaks for a resource."""
         has = self._has_name(name, resource)
         named = has.why if isinstance(has, Unknown) else None
-        return self._candidates(name, self._subjects[name])[1].get(resource) or named
+        return self._candidates(name, self._subjects[name])[1].get(resource) or resource.doubt or named
 
     def _pairs(
         self, group: Iterable[str], fitting: Mapping[str, Iterable[Resource]]

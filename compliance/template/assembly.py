@@ -81,15 +81,21 @@ class Resource:
 
     @cached_property
     def exists(self) -> bool | Unknown:
-        """Whether the stack has this resource; depends on its Condition."""
-        name = self.raw.get("Condition")
-        return True if name is None else self.stack.resolver.condition(name)
+        """Whether the stack has this resource: depends on its condition, and on those of nested stacks."""
+        found: bool | Unknown = True
+        for stack, name in self.conditions:
+            holds = stack.resolver.condition(name)
+            if holds is False:
+                return False
+            found = holds if isinstance(holds, Unknown) else found
+        return found
 
-    @property
-    def condition(self) -> tuple[Stack, str] | None:
-        """The condition under which the stack has it."""
-        name = self.raw.get("Condition")
-        return None if name is None else (self.stack, name)
+    @cached_property
+    def conditions(self) -> tuple[tuple[Stack, Any], ...]:
+        """The conditions under which it is deployed: its own, and those of the stack that it is nested in."""
+        name, parent = self.raw.get("Condition"), self.stack.parent
+        own = () if name is None else ((self.stack, name),)
+        return own + (parent[1].conditions if parent else ())
 
     @property
     def doubt(self) -> str | None:
