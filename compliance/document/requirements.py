@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import msgspec
 from compliance.cel import patterns
 from compliance.document.meant import explained, hint
 from compliance.model import InputError, Severity
+from compliance.template.memo import Memo
 from compliance.template.source import KeyPath, Lines, converted, read_source, read_yaml
 
 OWN = Path(__file__).parents[1] / "requirements.yaml"
@@ -163,13 +164,14 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     allowed_elsewhere: list[Elsewhere] = []
 
 
-class Document:
+class Document(Memo):
     """A requirements document, checked as far as it can be without knowing the kinds of checks.
 
     `sha256` is of the bytes that it was read from.
     """
 
     def __init__(self, path: Path, file: File, lines: Lines, sha256: str = "") -> None:
+        super().__init__()
         self.path, self._lines, self.sha256 = path, lines, sha256
         self.title, self.environment = file.title, file.environment
         self.requirements = tuple(file.requirements)
@@ -177,14 +179,6 @@ class Document:
         self.events = file.events  # by name, for scenarios
         self.allowed_elsewhere = tuple(file.allowed_elsewhere)  # see `compliance.template.unseen`
         self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
-        self._made: dict[Callable[[Document], Any], Any] = {}
-
-    def cached(self, make: Callable[[Document], T]) -> T:
-        """What a function makes of the document, made once."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        found: T = self._made[make]
-        return found
 
     @cached_property
     def by_id(self) -> Mapping[str, Requirement]:

@@ -124,8 +124,8 @@ def _dimensions(value: Value) -> tuple[tuple[Value, Value], ...]:
     )
 
 
-def _told_of(assembly: Assembly, metric: Metric, type_: str, name: str) -> Resource | None:
-    """The resource of a type that a metric of this name tells of, under its name as dimension."""
+def _measured(assembly: Assembly, metric: Metric, type_: str, name: str) -> Resource | None:
+    """The resource of a type that a metric measures, by its dimension; None for a metric of another name."""
     namespace, wanted = WATCHED[type_]
     if (metric.namespace, metric.name) != (namespace, name) or len(metric.dimensions) != 1:
         return None
@@ -152,24 +152,26 @@ def forms_of(dimension: str) -> Forms:
 
 
 def watching(assembly: Assembly, target: Resource, name: str) -> list[Metric]:
-    """The alarms that certainly exist and are set off by a metric of a resource, whatever else they look at.
+    """The metrics of this name and resource that alarms look at which certainly exist (see `hears`).
 
-    An alarm that nothing sets off watches nothing. One whose expression, threshold and the like are not known
-    is judged by `fires_at` where it is asked for.
+    An alarm may look at other metrics too. Whether a value sets it off is for `fires` and `fires_at`.
+
+    Args:
+        assembly: where alarms are looked up.
+        target: a resource of a type in `WATCHED`.
+        name: the metric's name, such as `Errors`.
     """
-    known = assembly.cached(_watched_before)
-    if (target.type, name) not in known:
-        by_target = known[target.type, name] = {}
-        for metric in assembly.cached(_metrics):
-            resource = _told_of(assembly, metric, target.type, name)
-            if resource is not None and hears(metric):
-                by_target.setdefault(resource, []).append(metric)
-    return list(known[target.type, name].get(target, ()))
+    return list(assembly.cached(_watching, target.type, name).get(target, ()))
 
 
-def _watched_before(assembly: Assembly) -> dict[tuple[str, str], dict[Resource, list[Metric]]]:
-    """By type and metric, what watches each resource. Filled as it is asked for."""
-    return {}
+def _watching(assembly: Assembly, type_: str, name: str) -> Mapping[Resource, list[Metric]]:
+    """By resource of a type, the metrics of a name that alarms look at."""
+    found: dict[Resource, list[Metric]] = {}
+    for metric in assembly.cached(_metrics):
+        resource = _measured(assembly, metric, type_, name)
+        if resource is not None and hears(metric):
+            found.setdefault(resource, []).append(metric)
+    return found
 
 
 def _metrics(assembly: Assembly) -> Sequence[Metric]:

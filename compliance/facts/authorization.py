@@ -119,10 +119,7 @@ def concerns(statement: Statement, caller: Caller) -> Truth:
 
 def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     """The statements of the policies of a resource: its own property, and policies attached to it."""
-    known = assembly.cached(_on_before)
-    if resource not in known:
-        known[resource] = _policies_on(assembly, resource)
-    return known[resource]
+    return assembly.cached(_policies_on, resource)
 
 
 def _policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
@@ -177,7 +174,7 @@ class _Request:
         self.lookup: Lookup = lambda key: caller.key(key, action, more)
 
     def answer(self) -> Answer:
-        own, limits = _of_role(self.assembly, self.caller.role) if self.caller.role else ((), None)
+        own, limits = self.assembly.cached(_of_role, self.caller.role) if self.caller.role else ((), None)
         theirs = policies_on(self.assembly, self.holder) if self.holder else ()
         for statement in (*own, *(limits or ()), *theirs):
             if self.denies(statement, of_resource=statement in theirs) is True:
@@ -364,22 +361,9 @@ _Statements = tuple[Statement, ...]
 
 def _of_role(assembly: Assembly, role: Resource) -> tuple[_Statements, _Statements | None]:
     """The statements of a role's policies, and those of its boundary, where it has one."""
-    known = assembly.cached(_read_before)
-    if role not in known:
-        path = "ManagedPolicyArns"
-        managed = managed_statements(assembly, role, role.get(path), path)
-        known[role] = (*role_statements(assembly, role), *managed), _boundary(assembly, role)
-    return known[role]
-
-
-def _read_before(assembly: Assembly) -> dict[Resource, tuple[_Statements, _Statements | None]]:
-    """Filled as roles are asked for."""
-    return {}
-
-
-def _on_before(assembly: Assembly) -> dict[Resource, _Statements]:
-    """Filled as resources are asked for."""
-    return {}
+    path = "ManagedPolicyArns"
+    managed = managed_statements(assembly, role, role.get(path), path)
+    return (*role_statements(assembly, role), *managed), _boundary(assembly, role)
 
 
 def _boundary(assembly: Assembly, role: Resource) -> tuple[Statement, ...] | None:

@@ -1,6 +1,6 @@
-"""What a template holds beside resources, as subjects: parameters, conditions, outputs, and the stacks.
+"""Parameters, conditions, mappings, outputs and stacks, so that a document can have them as subjects.
 
-Each is a resource of a type of its own, with what the template says of it as properties.
+Each is a resource of a type of its own; its properties are what the template says of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compliance.template.intrinsics import Unknown, Value
 
 
 class Element(Resource):
-    """A part of a template that is no resource: `section` is where it stands."""
+    """A part of a template that is not a resource; `section` is the section that it is in."""
 
     def __init__(
         self, stack: Stack, name: str, kind: str, section: str, properties: Mapping[str, Any]
@@ -102,11 +102,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
 
 def elements(assembly: Assembly, kind: str) -> tuple[Resource, ...]:
     """Every element of a kind, in the order of the templates."""
-    return assembly.cached(_ALL[kind])
+    return assembly.cached(_elements, kind)
 
 
-def _all(kind: str) -> Callable[[Assembly], tuple[Resource, ...]]:
-    return lambda assembly: tuple(element for stack in assembly.stacks for element in KINDS[kind](stack))
-
-
-_ALL = {kind: _all(kind) for kind in KINDS}
+def _elements(assembly: Assembly, kind: str) -> tuple[Resource, ...]:
+    return tuple(element for stack in assembly.stacks for element in KINDS[kind](stack))

@@ -188,7 +188,7 @@ def allowed(
                 named[found].append(target)
     known: dict[str, tuple[Resource, ...]] = {}
     for holder in holders:
-        for granted, resources in _grants(wiring, holder):
+        for granted, resources in wiring.cached(_grants, holder):
             if covers_action(granted, action) or covers_action(action, granted):
                 for pattern in resources:
                     if pattern not in known:
@@ -211,13 +211,6 @@ def _of_arn(pattern: str, named: Mapping[str, Sequence[Resource]]) -> Iterator[R
 
 def _grants(wiring: Wiring, holder: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
     """What a function's role allows: each action with its resources."""
-    known = wiring.cached(_all_grants)
-    if holder not in known:
-        role = wiring.role_of(holder)
-        own = [s for s in role_statements(wiring.assembly, role) if s.allow] if role else []
-        known[holder] = [(action, s.resources) for s in own for action in s.actions]
-    return known[holder]
-
-
-def _all_grants(wiring: Wiring) -> dict[Resource, Sequence[tuple[str, tuple[str, ...]]]]:
-    return {}
+    role = wiring.role_of(holder)
+    allows = [s for s in role_statements(wiring.assembly, role) if s.allow] if role else []
+    return [(action, s.resources) for s in allows for action in s.actions]

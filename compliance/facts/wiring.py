@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from compliance.facts.references import ANY, Forms, denoted
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Value, refs_in, to_list
+from compliance.template.memo import Memo
 from compliance.template.paths import values
 from compliance.template.physical_names import name_property
 
@@ -24,14 +25,15 @@ FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::
 MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
 TOPIC, LOG_GROUP, KEY = "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::KMS::Key"
 
-T = TypeVar("T")
-
 
 class Unfilled(Exception):
-    """A subject that no resource fills, or that several could: says which, and for want of what.
+    """A subject that no resource fills, or that several could fill; the message says why.
 
-    `doubt` where only the deployment decides. `among` is a group as far as it is known: by each resource, why
-    it may be none of it.
+    Args:
+        why: the subject and the reason.
+        doubt: whether only the deployment decides what fills it.
+        among: the resources of a group that are known, each with the reason why it may not belong to it
+            (None: it certainly does).
     """
 
     def __init__(
@@ -42,9 +44,9 @@ class Unfilled(Exception):
 
 
 class Loose(Undecided):
-    """Whether an object, such as a function's variables, refers to a resource depends on one of its values.
+    """An unknown value within an object (a function's variables) decides whether it refers to a resource.
 
-    Many an object holds such a value. Where it refers to another resource for certain, that one is meant.
+    Such values are common. Where the object certainly refers to another candidate, that one is taken.
     """
 
 
@@ -56,20 +58,13 @@ class EventSourceMapping(msgspec.Struct, frozen=True):
     function: Resource | None
 
 
-class Wiring(ABC):
-    """An assembly whose resources fill the subjects that a document names. Rules know no more of it."""
+class Wiring(Memo, ABC):
+    """An assembly whose resources fill the subjects that a document names: all that rules know of it."""
 
     def __init__(self, assembly: Assembly) -> None:
+        super().__init__()
         self.assembly = assembly
-        self._made: dict[Callable[[Wiring], Any], Any] = {}
         self.bound: Any = None  # the names of a document's expressions: see `compliance.facts.expressions`
-
-    def cached(self, make: Callable[[Wiring], T]) -> T:
-        """What a function makes of the whole wiring, made once: where a rule keeps an index."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        found: T = self._made[make]
-        return found
 
     @abstractmethod
     def one(self, name: str) -> Resource:
@@ -77,7 +72,7 @@ class Wiring(ABC):
 
     @abstractmethod
     def all(self, name: str) -> tuple[Resource, ...]:
-        """The resources of a subject or a group. Raises Unfilled where one it rests on is not filled."""
+        """The resources of a subject or a group. Raises Unfilled if nothing fills a subject that it needs."""
 
     @property
     @abstractmethod
@@ -144,14 +139,14 @@ class Wiring(ABC):
         fresh = set(members)
         while fresh:
             used = {found for member in fresh for found in self._used_by(member)}
-            hung = {found for member in fresh for found in self._hung_on(member)}
-            fresh = (used | hung) - members
+            depending = {found for member in fresh for found in self._depending_on(member)}
+            fresh = (used | depending) - members
             members |= fresh
         return tuple(r for r in self.assembly.resources() if r in members)
 
-    def _hung_on(self, member: Resource) -> Iterator[Resource]:
-        """What depends on a member: what names it, and the log groups of a function."""
-        yield from self._hanging.get(member, ())
+    def _depending_on(self, member: Resource) -> Iterator[Resource]:
+        """What depends on a member: the resources that name it, and the log groups of a function."""
+        yield from self._dependents.get(member, ())
         if member.type == FUNCTION:
             yield from self._log_groups.get(f"/aws/lambda/{self.assembly.text(member.ref)}", ())
 
@@ -165,8 +160,8 @@ class Wiring(ABC):
             yield from attached_policies(self.assembly, member)
 
     @cached_property
-    def _hanging(self) -> Mapping[Resource, Sequence[Resource]]:
-        """What depends on each resource by naming it."""
+    def _dependents(self) -> Mapping[Resource, Sequence[Resource]]:
+        """By resource, those that depend on it by naming it."""
         found: dict[Resource, list[Resource]] = defaultdict(list)
         for resource in self.assembly.resources(*DEPENDS_ON):
             for path, types in DEPENDS_ON[resource.type]:
@@ -266,7 +261,7 @@ DEPENDS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
 }
 
 
-# They may use what fills a subject without being part of it.
+# Types whose resources may use one that fills a subject without being part of it.
 WORKLOADS = (FUNCTION, ROLE, QUEUE, TOPIC, BUCKET, *TABLES, LOG_GROUP, KEY)
 
 
@@ -299,12 +294,12 @@ CAPITALS = frozenset(
 
 
 def spoken(subject: str) -> str:
-    """A subject's name as it is spoken of."""
+    """A subject's name in words: `orders_dlq` is `orders DLQ`."""
     return " ".join(part.upper() if part in CAPITALS else part for part in subject.split("_"))
 
 
 def word(subject: str) -> str:
-    """A subject as it is spoken of, in a sentence."""
+    """A subject's name in words with its article, for a sentence."""
     return f"the {spoken(subject)}"
 
 

@@ -7,7 +7,7 @@ looked up in its stack, an import in the other stacks of the assembly. `loading`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.construct_places import Place
-from compliance.template.cross_region import written
+from compliance.template.cross_region import exported_value
 from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
@@ -28,6 +28,7 @@ from compliance.template.intrinsics import (
     show,
     why_unknown,
 )
+from compliance.template.memo import Memo
 from compliance.template.paths import places
 from compliance.template.physical_names import FORMS, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
@@ -38,9 +39,8 @@ from compliance.template.substitutions import substituted
 from compliance.template.transforms import expand
 from compliance.template.wellformed import check_template
 
-ACCOUNT, REGION = Pseudo("AWS::AccountId"), Pseudo("AWS::Region")
-# What stands at a place of a `Form`'s pattern, apart from name and path.
-OF_PATTERNS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
+# The pseudo parameter for each placeholder of a `Form`'s pattern; `name` and `path` are the resource's own.
+PLACEHOLDERS = {"account": "AWS::AccountId", "region": "AWS::Region", "partition": "AWS::Partition"}
 # Services whose ARNs have no region, and some of them no account.
 WITHOUT_REGION = frozenset(
     ("CloudFront", "GlobalAccelerator", "IAM", "NetworkManager", "Organizations", "Route53", "S3", "WAFv2")
@@ -48,12 +48,10 @@ WITHOUT_REGION = frozenset(
 NESTED_STACK = "AWS::CloudFormation::Stack"
 CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
-
-
-OF_PLACES = ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix")
-
-SSM_PARAMETER = "AWS::SSM::Parameter"  # of which `GetAtt Value` is what the template puts there
-# Nested stacks that hold one another, in a hand-made assembly, would never end.
+# The pseudo parameters that a nested stack has from its parent, and that asset places contain.
+OF_ENVIRONMENT = ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix")
+SSM_PARAMETER = "AWS::SSM::Parameter"  # its attribute `Value` is the property that the template states
+# A hand-made assembly may nest a stack in itself, without end.
 MAX_STACKS, MAX_NESTING = 500, 10
 
 Environment = tuple[str | None, str | None]  # account and region, None where the app leaves it open
@@ -62,7 +60,7 @@ T = TypeVar("T")
 
 
 class Resource:
-    """A resource of a template, its properties resolved when they are first looked at."""
+    """A resource of a template. Its properties are resolved when they are first read."""
 
     def __init__(self, stack: Stack, logical_id: str, raw: Mapping[str, Any]) -> None:
         self.stack, self.logical_id, self.raw = stack, logical_id, raw
@@ -73,7 +71,7 @@ class Resource:
 
     @cached_property
     def properties(self) -> dict[str, Value]:
-        # One by one: what can't be resolved is one property's want, never the lack of all of them.
+        # One by one, so that a property that cannot be resolved does not make the others unknown.
         resolve = self.stack.resolver.resolve
         found = {key: resolve(value) for key, value in self.raw.get("Properties", {}).items()}
         found = {key: value for key, value in found.items() if value is not NO_VALUE}
@@ -99,7 +97,7 @@ class Resource:
 
     @property
     def doubt(self) -> str | None:
-        """Why the stack may not have it: its condition is not decided."""
+        """Why the stack may not have this resource: its condition is not decided; None where it has it."""
         exists = self.exists
         return (
             f"{self.logical_id} depends on a condition: {exists.why}" if isinstance(exists, Unknown) else None
@@ -130,7 +128,7 @@ class Resource:
 
 
 def names_of(resources: Iterable[Resource | None]) -> list[str]:
-    """What to call several resources: by their logical ids, after their stacks' names where there are two."""
+    """The logical ids of several resources, with their stacks' names where these differ."""
     listed = list(resources)
     several = len({r.stack.name for r in listed if r}) > 1
     return [
@@ -139,9 +137,24 @@ def names_of(resources: Iterable[Resource | None]) -> list[str]:
 
 
 class Stack:
-    """One template with what the assembly knows of it: account, region, assets, where things were written.
+    """One template with what the assembly says of it: account, region, where its resources were written.
 
-    Also the scope that its own intrinsic functions are resolved in.
+    It is also the `Scope` in which its intrinsic functions are resolved.
+
+    Args:
+        assembly: the assembly that it is part of.
+        name: its name within the assembly; that of a nested stack begins with its parent's.
+        path: the template's file, for messages.
+        template: the template's data.
+        stack_name: the name that CloudFormation gives it.
+        account: the account that it is deployed to; None where the input does not say.
+        region: the region that it is read for.
+        declared_region: the region that the input itself states.
+        metadata: construct path and source line of its resources, by logical id.
+        parent: of a nested stack, the parent and the resource there that makes it.
+        arguments: values that the manifest passes for its parameters.
+        lines: lines of its YAML file.
+    Raises: InputError where CloudFormation would refuse the template.
     """
 
     def __init__(
@@ -161,10 +174,9 @@ class Stack:
         lines: Lines | None = None,
     ) -> None:
         self.assembly, self.name, self.path, self.template = assembly, name, path, template
-        self.written = template  # as it was before its macros were expanded
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
-        # Against its deletion; None: the input does not say. A nested stack is as its root.
+        # Against deletion; None: the input does not say. A nested stack is protected if its root is.
         self.protected: bool | None = parent[0].protected if parent else None
         self.metadata = dict(metadata or {})
         self.lines = lines or Lines()
@@ -179,7 +191,7 @@ class Stack:
         self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
 
     def _expanded(self) -> Mapping[str, Any]:
-        """The template with AWS's own macros expanded. What they make stands where it was made of."""
+        """The template with AWS's own macros expanded. What they make has the source line of its origin."""
         if not isinstance(self.template, dict) or "Transform" not in self.template:
             return self.template
         try:
@@ -212,7 +224,7 @@ class Stack:
 
     @cached_property
     def resources(self) -> dict[str, Resource]:
-        """The resources that this stack has or may have; those whose condition is false are not here."""
+        """The resources that this stack has or may have, without those whose condition is false."""
         return {key: resource for key, resource in self._all.items() if resource.exists is not False}
 
     def declared(self, *types: str) -> Iterator[Resource]:
@@ -238,14 +250,14 @@ class Stack:
         return found
 
     def output(self, key: str) -> Value:
-        """An output's value, resolved when first asked for: outputs may import one another's exports."""
+        """An output's value. Resolved when first read, because outputs may import one another's exports."""
         if key not in self._outputs:
             if key in self._open_outputs:
                 return Unknown(f"the output {key} refers to itself")
             self._open_outputs.add(key)
             try:
-                with step() as near:
-                    self._outputs[key] = self._output(self.template["Outputs"][key]) if near else TOO_FAR
+                with step() as allowed:
+                    self._outputs[key] = self._output(self.template["Outputs"][key]) if allowed else TOO_FAR
             finally:
                 self._open_outputs.discard(key)
         return self._outputs[key]
@@ -257,7 +269,7 @@ class Stack:
     # The scope of the resolver
 
     def pseudo(self, name: str) -> Value:
-        if self.parent and name in ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix"):
+        if self.parent and name in OF_ENVIRONMENT:
             return self.parent[0].pseudo(name)
         partition, suffix = _partition(self.region or "")
         known: dict[str, str | None] = {
@@ -273,9 +285,9 @@ class Stack:
 
     def argument(self, parameter: str) -> Value:
         if self.parent is None:
-            given = self.assembly.parameters
-            own = given.get(f"{self.name}:{parameter}", given.get(parameter, NO_VALUE))
-            return self._arguments.get(parameter, NO_VALUE) if own is NO_VALUE else own
+            values = self.assembly.parameters
+            value = values.get(f"{self.name}:{parameter}", values.get(parameter, NO_VALUE))
+            return self._arguments.get(parameter, NO_VALUE) if value is NO_VALUE else value
         stack, resource = self.parent
         arguments = resource.raw.get("Properties", {}).get("Parameters", {})
         if not isinstance(arguments, dict) or any(key.startswith("Fn::") for key in arguments):
@@ -287,9 +299,8 @@ class Stack:
 
     def pieces(self, ref: Ref, delimiter: str) -> list[Value] | None:
         resource = self.assembly.resource(ref)
-        if (
-            resource and delimiter == "|" and ref.attribute is None
-        ):  # `Ref` of what several properties identify
+        if resource and delimiter == "|" and ref.attribute is None:
+            # Where several properties identify a resource, `Ref` gives their values with `|` between them.
             parts = identifier(resource.type)
             return [resource.stack.attribute(ref.logical_id, p) for p in parts] if len(parts) > 1 else None
         if delimiter != ":":
@@ -299,9 +310,9 @@ class Stack:
             return None
         why = Unknown(f"a part of the ARN of {resource.logical_id}")
         service = resource.type.split("::")[1]
-        places = (REGION.name, ACCOUNT.name) if service not in WITHOUT_REGION else ()
-        bound = [resource.stack.pseudo(name) for name in places] or [why, why]
-        return ["arn", resource.stack.pseudo("AWS::Partition"), why, *bound, why]
+        pseudo = resource.stack.pseudo
+        place = [why, why] if service in WITHOUT_REGION else [pseudo("AWS::Region"), pseudo("AWS::AccountId")]
+        return ["arn", pseudo("AWS::Partition"), why, *place, why]
 
     def attribute(self, logical_id: str, attribute: str) -> Value:
         resource = self._all.get(logical_id)
@@ -315,7 +326,7 @@ class Stack:
             return nested.output(key)
         if resource.type == SSM_PARAMETER and attribute == "Value":
             return resource.get("Value")
-        if (value := written(self, resource, attribute)) is not None:
+        if (value := exported_value(self, resource, attribute)) is not None:
             return value
         properties = resource.raw.get("Properties", {})
         stated = attribute.partition(".")[0] in properties and _is_property(resource.type, attribute)
@@ -330,9 +341,9 @@ class Stack:
         return self.account, self.region
 
     @cached_property
-    def held(self) -> frozenset[str]:
-        """Where this stack finds what the assembly uploads: `bucket/key`, and images by their whole name."""
-        known = {name: self.pseudo(name) for name in OF_PLACES}
+    def uploads(self) -> frozenset[str]:
+        """Where this stack finds the assembly's assets: `bucket/key`, and images by their whole name."""
+        known = {name: self.pseudo(name) for name in OF_ENVIRONMENT}
 
         def filled(place: str) -> str:
             for name, value in known.items():
@@ -341,9 +352,9 @@ class Stack:
             return place
 
         registry = filled("${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/")
-        places = self.assembly.places
+        uploads = self.assembly.uploads
         return frozenset(
-            {*map(filled, places.objects), *(registry + filled(image) for image in places.images)}
+            {*map(filled, uploads.objects), *(registry + filled(image) for image in uploads.images)}
         )
 
     def export(self, name: Value) -> Value:
@@ -361,50 +372,47 @@ class Stack:
         return found[0].output(output) if found else unknown
 
 
-class Places:
-    """Where the CLI puts the assembly's assets: files as `bucket/key`, images as `repository:tag`."""
+class Uploads:
+    """Where the CDK CLI puts the assembly's assets: files as `bucket/key`, images as `repository:tag`."""
 
     def __init__(self) -> None:
         self.objects: set[str] = set()
         self.images: set[str] = set()
 
 
-class Assembly:
+class Assembly(Memo):
     """All stacks that are judged together, nested ones included.
 
-    `parameters` are values for parameters of the stacks, by `NAME`, or `STACK:NAME` for one of them.
+    Args:
+        kind: what was handed in: app, assembly, template or stack.
+        path: the folder or file that it is read from.
+        parameters: values for parameters of the stacks, by `NAME`, or `STACK:NAME` for one of them.
     """
 
     def __init__(self, kind: str, path: Path, parameters: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         self.kind, self.path, self.parameters = kind, path, parameters or {}
         self.stacks: list[Stack] = []
         self.nested: dict[tuple[str, str], Stack] = {}
         self.assets: dict[str, Path] = {}
-        self.places = Places()
+        self.uploads = Uploads()
         self.missing: list[str] = []  # context that was not looked up
         self._by_name: dict[str, Stack] = {}
         self._exports: dict[str, list[tuple[Stack, str]]] | None = None
         self._expanded: dict[Ref, Value] = {}
         self._open: set[tuple[str, str]] = set()
-        self.opened: set[tuple[str, str | None]] = set()  # what is read across regions just now
+        # Values that are being read across regions at the moment, by name and region: see `cross_region`.
+        self.open_exports: set[tuple[str, str | None]] = set()
         self._texts: dict[Ref, str | None] = {}
         self._by_types: dict[tuple[str, ...], tuple[Resource, ...]] = {}
-        self._made: dict[Callable[[Assembly], Any], Any] = {}
 
     def add(self, stack: Stack) -> None:
         self.stacks.append(stack)
         self._by_name[stack.name] = stack
-        # What was looked up before may be found now.
+        # A look-up that found nothing before may find this stack.
         self._exports = None
         for found in (self._expanded, self._texts, self._by_types, self._made):
             found.clear()
-
-    def cached(self, make: Callable[[Assembly], T]) -> T:
-        """What a function makes of the whole assembly, made once: where indexes are kept."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        found: T = self._made[make]
-        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -421,14 +429,14 @@ class Assembly:
         return stack.resources.get(ref.logical_id) if stack else None
 
     def is_free(self, ref: Ref) -> bool:
-        """Whether a reference is to what a custom resource's handler says: any text, also an empty one."""
+        """Whether a custom resource's handler decides what a reference is: any text, also an empty one."""
         resource = self.resource(ref) if ref.opaque else None
         return resource is not None and resource.type.startswith(CUSTOM)
 
     def expand(self, ref: Ref) -> Value:
-        """A reference written out by its resource's physical name; the Ref itself where that is not stated.
+        """A reference written out with its resource's physical name; the Ref itself where there is no name.
 
-        What `Ref` and the attributes of a type look like: `compliance.template.physical_names`.
+        `compliance.template.physical_names` says what `Ref` and the attributes of a type look like.
         """
         if ref not in self._expanded:
             key = (ref.stack, ref.logical_id)
@@ -436,8 +444,8 @@ class Assembly:
                 return Unknown(f"the name of {ref.logical_id} refers to itself")
             self._open.add(key)
             try:
-                with step() as near:
-                    self._expanded[ref] = self._expand(ref) if near else TOO_FAR
+                with step() as allowed:
+                    self._expanded[ref] = self._expand(ref) if allowed else TOO_FAR
             finally:
                 self._open.discard(key)
         return self._expanded[ref]
@@ -453,23 +461,23 @@ class Assembly:
         if pattern is None:
             return self._stated(resource, ref)
         name = resource.get(form.name)
-        # A name that only the deployment decides is the same wherever it is referred to.
+        # A name that only the deployment decides stays a reference: it is the same wherever it is used.
         if name in (NO_VALUE, "") or why_unknown(name) not in (None, TOO_FAR.why):
             name = resource.ref
-        written = name if name == resource.ref else self.written_out(name)
+        written_name = name if name == resource.ref else self.written_out(name)
 
         def filled(place: str) -> Value:
             if place == "name":
-                return written
+                return written_name
             if place == "path":
                 path = resource.get(form.path) if form.path else NO_VALUE
                 return "/" if path is NO_VALUE else self.written_out(path)
-            return resource.stack.pseudo(OF_PATTERNS[place])
+            return resource.stack.pseudo(PLACEHOLDERS[place])
 
         return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
 
     def _stated(self, resource: Resource, ref: Ref) -> Value:
-        """What is a property too, as stated: an attribute (a parameter's `Value`), the name that `Ref` is."""
+        """The stated value of a property that `Ref` or an attribute returns (a parameter's `Value`)."""
         path = ref.attribute or _identifying(resource.type)
         if not path or not _is_property(resource.type, path):
             return ref
@@ -477,7 +485,7 @@ class Assembly:
         return ref if value is NO_VALUE or isinstance(value, list | dict) else self.written_out(value)
 
     def written_out(self, value: Value) -> Value:
-        """A scalar with every reference in it expanded: two spellings of one thing become equal."""
+        """A scalar with every reference in it expanded, so that equal texts compare as equal."""
         if not isinstance(value, Ref | Text):
             return value
         return join(self.expand(part) if isinstance(part, Ref) else part for part in parts_of(value))
@@ -495,7 +503,7 @@ class Assembly:
             return self._text(value)
         if value not in self._texts:
             text = self._text(value)
-            if value not in self._expanded:  # it is being written out, and refers to itself
+            if value not in self._expanded:  # the reference is being expanded now: it refers to itself
                 return text
             self._texts[value] = text
         return self._texts[value]
@@ -520,7 +528,7 @@ class Assembly:
         if wanted is None:
             return Unknown(f"the import of {show(name)}")
         if self._exports is None:
-            self._exports = {}  # an export's name that depends on an import finds nothing, and ends
+            self._exports = {}  # first, so that an export's name that depends on an import does not recur
             for stack in self.stacks:
                 for key, export in stack.exports.items():
                     text = self.text(export)
@@ -536,7 +544,7 @@ class Assembly:
         return Unknown(f"no stack of this account and region exports {wanted}")
 
     def asset(self, key: Value) -> Path | None:
-        """Where the assembly keeps the file that is uploaded under this key (of S3)."""
+        """The file or folder of the assembly that is uploaded under a key of S3; None where there is none."""
         text = self.text(key)
         place = self.assets.get(text) if text is not None else None
         return self.sealed.asset(place) if place else None
@@ -554,10 +562,11 @@ class Assembly:
     def changed(self, templates: Mapping[str, Mapping[str, Any]]) -> Assembly:
         """The same assembly with other templates for these stacks, by their names. Reads no file.
 
-        A nested stack goes with the resource that makes it. Raises InputError as reading a template does.
+        A nested stack whose resource is not in its parent's new template is left out. Raises InputError as
+        reading a template does.
         """
         copy = Assembly(self.kind, self.path, self.parameters)
-        copy.assets, copy.places, copy.missing = self.assets, self.places, self.missing
+        copy.assets, copy.uploads, copy.missing = self.assets, self.uploads, self.missing
         copy.sealed = self.sealed
         for stack in self.stacks:
             parent = None
@@ -574,8 +583,8 @@ class Assembly:
         return copy
 
     def add_nested(self) -> None:
-        """Reads the templates of nested stacks, once all the others are there for them to refer to."""
-        for parent in self.stacks:  # grows meanwhile
+        """Reads the templates of nested stacks. They may refer to all other stacks, which must be there."""
+        for parent in self.stacks:  # `_add_nested` appends to it, so nested stacks of nested ones come too
             for resource in parent.resources.values():
                 if resource.type == NESTED_STACK:
                     self._add_nested(parent, resource)
@@ -603,10 +612,10 @@ class Assembly:
         self.add(stack)
 
     def _nested_template(self, resource: Resource) -> Path | None:
-        # Resolved apart from the other properties, which may refer to stacks that are not read yet.
+        # Resolved alone, because other properties may refer to stacks that are not read yet.
         url = resource.raw.get("Properties", {}).get("TemplateURL")
         place = object_place(self.text(resource.stack.resolver.resolve(url)))
-        if place is None or place not in resource.stack.held:
+        if place is None or place not in resource.stack.uploads:
             return None
         return self.assets.get(place.partition("/")[2])
 
@@ -625,16 +634,16 @@ def _is_property(type_: str, attribute: str) -> bool:
 
 @cache
 def _identifying(type_: str) -> str | None:
-    """The property that `Ref` gives: the name, where that alone identifies a resource of the type."""
-    name = name_property(type_) or type_.rpartition("::")[2]  # an EmailIdentity's is its `EmailIdentity`
+    """The property that `Ref` returns: the name, where the name alone identifies a resource of the type."""
+    name = name_property(type_) or type_.rpartition("::")[2]  # such as `EmailIdentity` of an EmailIdentity
     return name if is_known(type_) and identifier(type_) == (name,) else None
 
 
 @cache
 def _is_opaque(type_: str, attribute: str) -> bool:
-    """Whether an attribute says more than which resource it is of: only the deployment knows what."""
+    """Whether an attribute's value does not identify its resource, so that only the deployment knows it."""
     if not attribute:
-        return type_.startswith(CUSTOM)  # its physical id is what its handler says
+        return type_.startswith(CUSTOM)  # the handler of a custom resource chooses the physical id
     if type_ == NESTED_STACK:
         return False
     form = FORMS.get(type_)
@@ -660,7 +669,7 @@ def _may_be(one: Environment, other: Environment) -> bool:
 
 
 def _nearest(candidates: Sequence[tuple[Stack, T]], wanted: Environment) -> tuple[Stack, T] | None:
-    """The only candidate of an account and region; None where there is none, or more than one may be."""
+    """The candidate of an account and region; None where there is none, or where it may be one of several."""
     possible = [found for found in candidates if _may_be(found[0].environment, wanted)]
     exact = [found for found in possible if found[0].environment == wanted]
     nearest = exact or possible

@@ -26,11 +26,15 @@ def load_assembly(
     region: str | None = None,
     parameters: Mapping[str, str] | None = None,
 ) -> Assembly:
-    """Reads a cloud assembly: a folder, or one that is sealed already.
+    """Reads a cloud assembly.
 
-    `base` is the folder that source lines are relative to.
-    `region` is the one that region-agnostic stacks are read for; `parameters` are as of `Assembly`. Raises
-    InputError where the folder is missing, empty, incomplete, or where a template in it is unusable.
+    Args:
+        source: its folder, or the folder as it was sealed before.
+        base: the folder that source lines are relative to; the working directory without it.
+        region: the one that region-agnostic stacks are read for.
+        parameters: see `Assembly`.
+    Returns: the assembly, with its nested stacks.
+    Raises: InputError where the folder is missing, empty or incomplete, or a template in it is unusable.
     """
     path = source.path if isinstance(source, Sealed) else source
     if not path.is_dir():
@@ -54,10 +58,14 @@ def load_template(
     parameters: Mapping[str, str] | None = None,
     **deployed: Any,
 ) -> Assembly:
-    """Reads one template, JSON or YAML, as an assembly of one stack. Raises InputError.
+    """Reads one template, JSON or YAML, as an assembly of one stack.
 
-    `parameters` are as of `Assembly`.
-    `deployed` is what is known of a stack made of it: `Stack`'s account, stack_name, arguments and so on.
+    Args:
+        path: the template's file.
+        region: the one that it is read for.
+        parameters: see `Assembly`.
+        deployed: further arguments of `Stack` for a stack that is deployed: account, stack_name and so on.
+    Raises: InputError where the file is no template, or CloudFormation would refuse it.
     """
     if path.is_dir():
         raise InputError(f"{path}: a folder (--assembly takes one)")
@@ -171,13 +179,13 @@ class _Folder:
                 raise InputError(
                     f"{path}: files.{key} is no asset: source or destinations are amiss"
                 ) from None
-            if isinstance(name, str):  # else an executable makes it: its bytes are not in the assembly
+            if isinstance(name, str):  # without a path, an executable makes the file when it is deployed
                 source = self._inside(name, path, f"files.{key}")
                 if "executable" in entry["source"]:
                     continue
                 self.assembly.assets.update((key, source) for _, key in places if isinstance(key, str))
                 if source.exists():
-                    self.assembly.places.objects.update(f"{bucket}/{key}" for bucket, key in places)
+                    self.assembly.uploads.objects.update(f"{bucket}/{key}" for bucket, key in places)
 
     def _load_images(self, images: Any) -> None:
         """The images that the CLI builds of folders of the assembly. A malformed entry is none of them."""
@@ -188,7 +196,7 @@ class _Folder:
             if refusal(source) or not (self.folder / source["directory"]).is_dir():
                 continue
             for place in (entry.get("destinations") or {}).values():
-                self.assembly.places.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")
+                self.assembly.uploads.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")
 
     def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
         path = self._named(name, artifact, "templateFile")
@@ -227,7 +235,7 @@ class _Folder:
 
 
 def missing_context(manifest: Path, missing: Any) -> Iterator[str]:
-    """What of a manifest's context was not looked up, a line each: values in its place are made up."""
+    """A line for each context value of a manifest that was not looked up, so that CDK used a dummy value."""
     for entry in missing if isinstance(missing, list) else [missing]:
         key = entry.get("key") if isinstance(entry, dict) else None
         yield (

@@ -1,8 +1,8 @@
-"""What a stack would deploy and the input does not show. It is a problem, so the gate is red.
+"""Code, images and templates that a stack would deploy and that are not part of the input.
 
-`unseen.yaml` is the one list of it, by resource type and property. What a property names is seen where the
-assembly itself holds it (an asset that the CLI uploads to that very place). Else it is a problem, unless the
-requirements document allows the place (`allowed_elsewhere`).
+`unseen.yaml` lists the properties that name such things, by resource type. Where the assembly holds what a
+property names (an asset that the CDK CLI uploads to that place), the audit has seen it. Otherwise it is a
+problem, which makes the gate red, unless the requirements document allows the place (`allowed_elsewhere`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compliance.template.assembly import Assembly, Resource
 
 DATA = Path(__file__).with_name("unseen.yaml")
-# What CloudFormation calls an object of S3: the names of its bucket and its key, by property.
+# The properties by which resource types name an object of S3: its bucket and its key.
 _PAIRS = (
     ("S3Bucket", "S3Key"),
     ("Bucket", "Key"),
@@ -43,11 +43,11 @@ _VERSIONS = ("S3ObjectVersion", "Version", "ObjectVersion", "VersionId")
 
 
 class Unseen(msgspec.Struct, frozen=True):
-    """Something that is deployed and was not looked at.
+    """Something that a stack deploys and that the audit has not seen.
 
-    `property` is None where it is the resource as a whole. `place` says where it comes from, as a document
-    has to write it to allow it; None where that is not known, and `shown` what is. `excused` marks what the
-    kind of input cannot show: the code of a bare template.
+    `property` names it; None where it is the resource as a whole. `place` is where it comes from, in the form
+    that a document writes to allow it; None where that is not known, and then `shown` says what is known.
+    `excused` marks what the kind of input cannot show, such as the code of a single template.
     """
 
     stack: str
@@ -70,10 +70,11 @@ class Unseen(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Where a resource type names what is deployed. `read` says how the value there names it.
+    """A row of `unseen.yaml`: a property of a resource type that names something which is deployed.
 
-    Without a `path` every resource of the type counts. A property that nothing may stand in for the
-    template itself (`code` false) holds resources, which an input without assets hides too.
+    `read` finds the place that the property's value names. Without a `path` each resource of the type counts.
+    `code` is false where the property names a template: its resources must be judged, so it is not excused
+    where the input has no assets.
     """
 
     type: str
@@ -83,13 +84,12 @@ class Row(msgspec.Struct, frozen=True):
     code: bool = True
 
 
-# What a value names: its place, Unknown where that is not written out, None where the assembly holds it
-
+# The place that a value names: Unknown where only the deployment knows it, None where the assembly holds it.
 Named = str | Unknown | None
 
 
 def _object(resource: Resource, value: Value) -> Named:
-    """An object of S3, as a mapping of bucket and key or as a URL. Code that stands there itself is seen."""
+    """An object of S3, as a mapping of bucket and key or as a URL; None where the code itself is there."""
     assembly, version = resource.stack.assembly, False
     if isinstance(value, dict):
         pair = next((pair for pair in _PAIRS if pair[1] in value), None)
@@ -103,11 +103,11 @@ def _object(resource: Resource, value: Value) -> Named:
         place = object_place(text) or (text and _bucket(text))
     if place is None:
         return Unknown(show(value))
-    return None if place in resource.stack.held and not version else place
+    return None if place in resource.stack.uploads and not version else place
 
 
 def _template(resource: Resource, value: Value) -> Named:
-    """A nested template: seen where it was read."""
+    """A nested template; None where it was read."""
     name = resource.stack.name, resource.logical_id
     return None if name in resource.stack.assembly.nested else _object(resource, value)
 
@@ -117,22 +117,22 @@ def _bucket(text: str) -> str:
 
 
 def _image(resource: Resource, value: Value) -> Named:
-    """A container image; one that the assembly builds lies in the stack's own registry."""
+    """A container image; None where the CDK CLI builds it of the assembly."""
     text = resource.stack.assembly.text(value)
     if text is None:
         return Unknown(show(value))
-    # CodeBuild's own images are AWS's, as Lambda's runtimes are.
-    return None if text in resource.stack.held or text.startswith("aws/codebuild/") else text
+    # AWS makes the images of CodeBuild, as it makes Lambda's runtimes.
+    return None if text in resource.stack.uploads or text.startswith("aws/codebuild/") else text
 
 
 def _jar(resource: Resource, value: Value) -> Named:
-    """A program of an EMR step; one without a URL comes with the cluster's release."""
+    """A program of an EMR step; None without a URL, for it comes with the cluster's release."""
     text = resource.stack.assembly.text(value)
     return None if text is not None and "://" not in text else _object(resource, value)
 
 
 def _layer(resource: Resource, value: Value) -> Named:
-    """A layer by its ARN; one that the assembly makes is judged where it is made."""
+    """A layer by its ARN; None where the assembly makes it, for then its content is judged there."""
     assembly = resource.stack.assembly
     made = assembly.resource(value) if isinstance(value, Ref) else None
     if made is not None and made.type == "AWS::Lambda::LayerVersion":
@@ -188,7 +188,7 @@ def _rows(type_: str) -> tuple[Row, ...]:
 
 
 def find(assembly: Assembly, allowed: Iterable[str] = ()) -> Iterator[Unseen]:
-    """All that the stacks deploy and the input does not show, in the order of the templates.
+    """What the stacks deploy and the audit has not seen, in the order of the templates.
 
     Args:
         assembly: the stacks, nested ones included.
@@ -205,7 +205,7 @@ def find(assembly: Assembly, allowed: Iterable[str] = ()) -> Iterator[Unseen]:
 def _of_row(resource: Resource, row: Row) -> Iterator[Unseen]:
     stack, name = resource.stack, resource.logical_id
     excused = row.code and stack.assembly.kind in ("template", "stack")
-    # What names no place that a document could allow is allowed by the resource itself, a module by its type.
+    # Without a place, a document allows the resource by its name, and a module by its type.
     itself = resource.type if row.type.startswith("*") else f"{stack.name}/{name}"
     if row.path is None:
         yield Unseen(stack.name, name, None, row.what, itself, itself, excused)
