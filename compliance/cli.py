@@ -7,10 +7,11 @@ Exit codes: 0 green; 1 red; 2 bad input or usage, one line on stderr; 3 a checke
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
@@ -40,7 +41,7 @@ class Trusted(click.Command):
                 error.show()
                 sys.exit(2)
             command = error.ctx.command_path if error.ctx else "compliance"
-            _fail(f"error: {error.format_message().rstrip('.')} ({command} --help says more)", 2)
+            _fail(f"error: {_usage(error).rstrip('.')} ({command} --help says more)", 2)
         except click.ClickException as error:
             _fail(f"error: {error.format_message()}", 2)
         except click.Abort:
@@ -80,10 +81,18 @@ class Commands(Trusted, click.Group):
         return command
 
 
-def _meant(name: str) -> str:
+def _usage(error: click.UsageError) -> str:
+    """Click's message; of a value that is none of an option's choices, also which one was probably meant."""
+    message, type_ = error.format_message(), getattr(getattr(error, "param", None), "type", None)
+    if isinstance(type_, click.Choice) and (wrong := re.search(r": '(.*)' is not one of ", message)):
+        return f"{message[: wrong.end(1) + 1]} is not a choice; {_meant(wrong[1], map(str, type_.choices))}"
+    return message
+
+
+def _meant(name: str, known: Iterable[str] = COMMANDS) -> str:
     from compliance.document.meant import hint
 
-    return hint(name, COMMANDS)
+    return hint(name, known)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -111,18 +120,18 @@ def main() -> None:
     document that runs.
 
     \b
-    compliance audit                             the app of cdk.json here
-    compliance audit -c env=staging              it, for another environment
+    compliance init                              a first document for the app here
+    compliance audit                             judge the app by the document
+    compliance audit -c env=staging              the same for another environment
     compliance audit --assembly cdk.out          what `cdk synth` left
     compliance audit --template stack.yaml       a template, JSON or YAML
-    compliance fleet accounts/                   all in a folder, in one table
-    compliance requirements                      what it is judged by
-    compliance requirements NAM-02               one of these, and how to meet it
-    compliance eval 'size(resources)'            try an expression
+    compliance requirements                      the document's requirements
+    compliance requirements NAM-02               one of them, and how to meet it
+    compliance eval 'size(resources)'            try a requirement's expression
     compliance schema                            its schema, for editors
-    compliance deploy -c env=staging             audit it, then deploy that
-    compliance init --template stack.yaml        a first document, for any stack
     compliance waive --list-expiring             which waivers end soon
+    compliance deploy -c env=staging             audit, then deploy just that
+    compliance fleet accounts/                   all in a folder, in one table
     compliance completion bash                   for `eval` in ~/.bashrc
     """
 

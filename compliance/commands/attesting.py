@@ -38,13 +38,17 @@ def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any)
         if given[name]:
             raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
     if given["write_baseline"]:
-        raise click.UsageError("--attest says that all is met; --write-baseline knows better")
+        raise click.UsageError(
+            "--attest and --write-baseline exclude each other: what is attested meets all requirements"
+        )
     if given["baseline"] and not given["allow_baseline"]:
         raise click.UsageError(
-            "--attest says that all is met, and --baseline knows better; --allow-baseline attests it as such"
+            "--attest with a --baseline needs --allow-baseline: the attestation says what it lets pass"
         )
     if given["fail_on"] != "low":
-        raise click.UsageError("--attest says that all is met; --fail-on leaves some out")
+        raise click.UsageError(
+            "--attest and --fail-on exclude each other: what is attested meets all requirements"
+        )
     now = attestation.today()
     if ctx.get_parameter_source("as_of") is not ParameterSource.DEFAULT and given["as_of"] != now:
         raise click.UsageError(f"--attest is for today, {now} (UTC), not for --as-of {given['as_of']}")

@@ -210,7 +210,7 @@ def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
         return baseline
     if "baseline" in click.get_current_context().meta.get("compliance.from_table", ()):
         return None
-    raise click.UsageError("--baseline lets failures be; --allow-baseline deploys with them")
+    raise click.UsageError("--baseline allows failures; --allow-baseline deploys with them")
 
 
 # What says which attestation is believed.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.common import check_input, say
-from compliance.commands.options import ASSEMBLY, ENVIRONMENT, PARAMETER, REQUIREMENTS, TEMPLATE
+from compliance.commands.common import check_input, document_of, progress, say
+from compliance.commands.configured import Configured
+from compliance.commands.options import PARAMETER, REQUIREMENTS, input_options
 from compliance.model import InputError, Undecided
 from compliance.text import truncated
 
@@ -19,43 +20,47 @@ if TYPE_CHECKING:
     from compliance.template.assembly import Assembly, Resource
 
 
-@click.command("eval", short_help="Try an expression on a template or an assembly.")
+@click.command("eval", cls=Configured, short_help="Try an expression on an app, an assembly or a template.")
 @click.argument("expression")
 @click.option(
     "--of", metavar="SUBJECT", help="A subject, or a resource type: evaluate it for each as `self`."
 )
-@TEMPLATE
-@ASSEMBLY
+@input_options
 @PARAMETER
-@ENVIRONMENT
 @REQUIREMENTS
 def eval(
     expression: str,
     of: str | None,
+    app: str | None,
     template: Path | None,
     assembly: Path | None,
+    context: dict[str, str],
     parameters: dict[str, str],
     environment: str | None,
     requirements: Path | None,
 ) -> None:
     """Try an expression of a requirement, and see what it reads. It may name the
-    subjects of a document (--requirements), and resources, parameters, outputs,
-    conditions and stacks.
+    subjects of the document, and resources, parameters, outputs, conditions and
+    stacks.
 
     \b
-    compliance eval 'size(resources)' --template stack.yaml
-    compliance eval 'self.Timeout <= 60' --of AWS::Lambda::Function --template stack.yaml
-    compliance eval 'rules_into(self)' --of database --requirements mine.yaml --assembly cdk.out
+    compliance eval 'size(resources)'              of the app of cdk.json here
+    compliance eval 'self.Timeout <= 60' --of AWS::Lambda::Function
+    compliance eval 'rules_into(self)' --of database --assembly cdk.out
+    compliance eval 'parameters' --template stack.yaml
 
     Exits with 1 where it came to false, or to nothing.
     """
-    check_input(None, assembly, template, {}, environment)
-    if template is None and assembly is None:
-        raise click.UsageError("--template or --assembly is wanted")
-    from compliance.document.requirements import bare, load
+    from compliance.template.loading import load_assembly, load_template
 
-    document = load(requirements) if requirements else bare()
-    found = _read(document, template, assembly, parameters)
+    check_input(app, assembly, template, context, environment)
+    document = _document(requirements, assembly, template)
+    region = document.environment.region
+    if template is not None:
+        found = load_template(template, region=region, parameters=parameters)
+    else:
+        made = assembly or _synthesised(document, app, context, environment)
+        found = load_assembly(made, region=region, parameters=parameters)
     failed = False
     for name, good, text, reads in _values(document, found, expression, of, environment):
         say(f"{name}  " if name else "", text)
@@ -65,16 +70,30 @@ def eval(
     sys.exit(1 if failed else 0)
 
 
-def _read(
-    document: Document, template: Path | None, assembly: Path | None, parameters: dict[str, str]
-) -> Assembly:
-    from compliance.template.loading import load_assembly, load_template
+def _document(requirements: Path | None, *inputs: Path | None) -> Document:
+    """The document that was named or is found, or else one without subjects."""
+    from compliance.document.requirements import bare, load
 
-    region = document.environment.region
-    if template is not None:
-        return load_template(template, region=region, parameters=parameters)
-    assert assembly is not None
-    return load_assembly(assembly, region=region, parameters=parameters)
+    try:
+        path = document_of(requirements, *inputs)
+    except InputError:
+        return bare()
+    return load(path)
+
+
+def _synthesised(
+    document: Document, app: str | None, context: dict[str, str], environment: str | None
+) -> Path:
+    """What the app makes; it stays until the command ends."""
+    from compliance.template.scratch import Scratch
+    from compliance.template.synth import find_app, synthesise
+
+    named = {document.environment.context: environment} if environment else {}
+    found = find_app(app, Path.cwd(), {**context, **named})
+    folder = Path(click.get_current_context().with_resource(Scratch("eval")))
+    with progress(False, False) as tell:
+        tell("synthesising")
+        return synthesise(found, folder / "made", {})
 
 
 def _values(

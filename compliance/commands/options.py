@@ -31,7 +31,7 @@ def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> da
 def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         if "=" not in value or value.startswith("="):
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+            raise click.BadParameter(f"{value!r} is not {parameter.metavar or 'KEY=VALUE'}")
     return {key: value for key, _, value in (text.partition("=") for text in values)}
 
 

@@ -23,7 +23,8 @@ def hint(word: str, known: Iterable[str], most: int = 12) -> str:
     lowered = {each.lower(): each for each in reversed(words)}
     wrong = word.lower()
     near = (
-        get_close_matches(wrong.replace("_", "-"), lowered, 1)
+        [each for each in lowered if _number_as(each) == _number_as(wrong)]  # wir-1 for wir-01
+        or get_close_matches(wrong.replace("_", "-"), lowered, 1)
         or get_close_matches(wrong, lowered, 1)
         or [each for each in lowered if len(wrong) > 2 and each.startswith(wrong)]
     )
@@ -31,6 +32,11 @@ def hint(word: str, known: Iterable[str], most: int = 12) -> str:
     if near:
         return f"did you mean {lowered[near[0]]}?" + (f" ({listed})" if listed else "")
     return f"write {listed}" if listed else ""
+
+
+def _number_as(id_: str) -> str:
+    """An id without the zeros and the hyphen before its number."""
+    return re.sub(r"-?0*([1-9]\d*)$", r"-\1", id_)
 
 
 def explained(message: str, type_: Any, place: Sequence[str | int]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from compliance.document.requirements import kind_of
 from compliance.drafting import stated
-from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name, spoken
+from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.authorization import policies_on
 from compliance.facts.exposure import openings
@@ -27,6 +27,7 @@ from compliance.facts.wiring import (
     ROLE,
     TABLES,
     TOPIC,
+    spoken,
 )
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
@@ -130,18 +131,18 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
 
 
 FIXES: Mapping[str, str] = {
-    "present": "Put back the resource, or the reference that it is found by.",
-    "property": "Set the property as the check says.",
+    "present": "Restore the resource, or the reference by which it is found.",
+    "property": "Set the property to the value that is wanted.",
     "reference": "Pass its name or ARN in the environment by reference, not written out.",
     "ratio": "Raise the one, or lower the other.",
     "runtime": "Set a runtime that is in support.",
     "own_role": "Give each function a role of its own, which Lambda alone may assume.",
-    "keys": "Put back the key schema. (A table whose keys change is replaced.)",
+    "keys": "Restore the key schema. (A table whose keys change is replaced.)",
     "tls_only": "Deny what does not come by TLS, in a policy on it (CDK: enforce_ssl=True).",
-    "alarm": "Put back the alarm on this metric.",
+    "alarm": "Restore the alarm on this metric.",
     "metrics_exist": "Make the alarm by the construct's own metric methods.",
     "tells": "Send the alarm to a topic that somebody has subscribed to.",
-    "name": "Name it as the pattern says.",
+    "name": "Give it the name that the pattern says.",
     "tags": "Tag the app, or the resource, with these keys.",
     "predicate": "Change the stack so that the expression holds again.",
     "confined": "Name principals of this account, and bind AWS services by aws:SourceAccount.",
@@ -214,7 +215,7 @@ class Proposals:
             yield Proposal("wiring", f"the {spoken(name)} is there", (name,), {"kind": "present"})
         for name, resources in self._crowds():
             if len(resources) > 1:
-                title = f"there are {len(resources)} {spoken(name)} at least"
+                title = f"there are at least {len(resources)} {spoken(name)}"
                 yield Proposal("wiring", title, (), {"at_least": len(resources), "of": name})
 
     def _crowds(self) -> Iterator[tuple[str, tuple[Resource, ...]]]:

@@ -11,7 +11,7 @@ from typing import Any
 from compliance.cel.syntax import RESERVED as CEL_WORDS
 from compliance.facts.references import denoted, denoted_at
 from compliance.facts.subjects import RESERVED
-from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC
+from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC, spoken
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Value, refs_in
 from compliance.template.physical_names import name_property
@@ -258,6 +258,7 @@ def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
 def _snake(logical_id: str) -> str:
     """A logical id as a subject's name, without the hash that CDK adds."""
     text = re.sub(r"(?<=[a-z0-9])[0-9A-F]{8}$", "", logical_id)
+    text = text.replace("GraphQL", "Graphql")
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text).lower()
     text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
     return text if text[:1].isalpha() else f"the_{text}"
@@ -267,7 +268,3 @@ def own_name(assembly: Assembly, resource: Resource) -> str | None:
     """A resource's physical name, where its type has one, and it is known."""
     path = name_property(resource.type)
     return assembly.text(resource.get(path)) or None if path else None
-
-
-def spoken(name: str) -> str:
-    return name.replace("_", " ")

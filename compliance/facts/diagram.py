@@ -206,6 +206,7 @@ class _Drawing:
                 tail = self.wiring.identify(resource.get(own), TOPIC, BUCKET) if own else resource
                 for value in (value for path in paths for value in values(resource.properties, path)):
                     head = self.wiring.identify(value, FUNCTION, QUEUE, TOPIC)
+                    head = head or next(self._ends_of(refs_in(value)), None)
                     if tail and head:
                         yield tail, head, label, () if tail is resource else (resource,)
 

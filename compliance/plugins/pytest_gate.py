@@ -257,7 +257,7 @@ def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
     if result.verdict.excused:
         return pytest.mark.skip(reason=f"not assessed: {one_line(result.verdict.why or '')}")
     if result.known:
-        return pytest.mark.xfail(reason="known: the baseline lets it be")
+        return pytest.mark.xfail(reason="known: the baseline allows it")
     if not gates:
         return pytest.mark.xfail(reason="its category or severity does not colour the gate")
     return None

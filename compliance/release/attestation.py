@@ -301,7 +301,7 @@ class Trust(msgspec.Struct, frozen=True):
     """What an attestation has to be to be believed, today.
 
     `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is
-    the requirements document that it has to have judged by. The others take one that lets failures be that a
+    the requirements document that it has to have judged by. The others take one that allows failures that a
     baseline lists; by other versions of the gate or of a scanner than those here; of a tree with changes or
     of none; and for any account and region.
     """
@@ -351,7 +351,7 @@ def check(found: Statement, trust: Trust) -> None:
     let_be = predicate.baseline
     if let_be and not trust.allow_baseline:
         counts = f"{let_be.requirements} requirements, {let_be.findings} findings"
-        raise RefusedError(f"it lets be what a baseline knows ({counts}); --allow-baseline takes it")
+        raise RefusedError(f"it allows what a baseline lists ({counts}); --allow-baseline takes it")
     wrong = [r for r in predicate.requirements if r.status is not Status.PASS and not (let_be and r.known)]
     unmet = [r.id for r in wrong if r.category in gating]
     unjudged = [r.id for r in wrong if r.status is Status.NOT_ASSESSED]

@@ -158,13 +158,13 @@ def unmet(card: Scorecard) -> list[Result]:
 
 
 def known(card: Scorecard) -> str | None:
-    """`3 known requirements, 12 known findings: the baseline lets them be`, or None."""
+    """`3 known requirements, 12 known findings, which the baseline allows`, or None."""
     counts = {
         "requirement": sum(result.known for result in card.results),
         "finding": sum(finding.status is FindingStatus.KNOWN for finding in card.findings),
     }
     parts = [f"{count} known {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
-    return f"{', '.join(parts)}: the baseline lets them be" if parts else None
+    return f"{', '.join(parts)}, which the baseline allows" if parts else None
 
 
 def fresh(before: Scorecard, card: Scorecard) -> Scorecard:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ from compliance.template.confined import (
     started,
 )
 from compliance.template.host import bundled_node, named_node
-from compliance.template.source import read_json
+from compliance.template.source import read_json, write_atomically
 
 MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
 # Linux takes no longer text in one environment variable; CDK reads the rest from a file.
@@ -139,9 +140,24 @@ def synthesise(
     where = Place(app.folder, temporary, (output, *others), app.may)
     (processes or Processes()).run(f"the app ({app.command})", app.command, where, variables)
     bytecode.compile_those_of(temporary / BYTECODE)
+    for made in (output, *others):
+        _name_no_temporary_folder(made)
     if not (output / "manifest.json").is_file():
         raise InputError(f"the app ({app.command}) ended well, but wrote no assembly to CDK_OUTDIR")
     return output
+
+
+def _name_no_temporary_folder(assembly: Path) -> None:
+    """Takes jsii's temporary folders out of an assembly's metadata: each synth by Python has others.
+
+    They stand in stack traces alone; without them two synths of one source make the same bytes.
+    """
+    for folder, _, names in os.walk(assembly):
+        for file in (Path(folder, name) for name in names if name.endswith(".metadata.json")):
+            with suppress(OSError, UnicodeDecodeError):
+                text = file.read_text("utf-8") if stat.S_ISREG(file.lstat().st_mode) else ""
+                if (steady := JSII.sub("", text)) != text:
+                    write_atomically(file, steady)
 
 
 def _context_variables(context: Mapping[str, Any], temporary: Path) -> dict[str, str]:
@@ -181,7 +197,8 @@ class Processes:
         if self._closed:
             raise CancelledError
         if code:
-            words = _with_hint(last_words(output.text()))
+            text = output.text()
+            words = _with_hint(last_words(text)) + own_line(text, where.folder)
             raise InputError(f"{what} {_how_it_failed(code)}: {words}{hint(words)}")
 
     def _start(self, command: str, where: Place, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -323,6 +340,12 @@ def _how_it_failed(code: int) -> str:
 SAID = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:|^«\w+»\s*\S")
 # `LockFileDoesnTExist: ...`: an error of any name, where a stack follows.
 NAMED = re.compile(r"^[A-Z]\w+:\s*\S")
+# `/tmp/jsii-kernel-VYNc3j/node_modules/...`, `/tmp/tmpbhxp_3j0/lib/program.js:1:63996`
+JSII = re.compile(r"[^\s\"()]*/(?:jsii-kernel-\w{6}(?=/node_modules/)|tmp\w{8}(?=/lib/program\.js:))")
+# A frame of Python's, whose last is the nearest; and of Node.js's, whose first is.
+PYTHON_FRAME = re.compile(r'^\s*File "([^"\n]+)", line (\d+)', re.M)
+NODE_FRAME = re.compile(r"(?:^|[\s(])(?:file://)?([^\s():]+\.[cm]?[jt]sx?):(\d+)", re.M)
+LIBRARIES = frozenset({"node_modules", "site-packages", ".venv", "venv"})
 # What follows an error and says nothing of it.
 AFTERWARDS = re.compile(
     r"^(Node\.js v\d|at |\.\.\.|\^+$|~+$|File \"|npm (ERR!|error)|[{}]$|Relates to construct:"
@@ -348,6 +371,18 @@ def last_words(text: str) -> str:
             break
         rest.append(line.strip())
     return " ".join([lines[first].strip(), *rest])[:300]
+
+
+def own_line(text: str, folder: Path) -> str:
+    """` (app/stack.py:12)`: of the lines that a stack names, the app's own that is nearest to the error."""
+    folder = folder.resolve()
+    python = [(Path(file), number) for file, number in PYTHON_FRAME.findall(text)]
+    node = [(Path(file), number) for file, number in NODE_FRAME.findall(text)]
+    for file, number in (*reversed(python), *node):
+        own = (folder / file).resolve()
+        if own.is_relative_to(folder) and own.is_file() and not LIBRARIES & {*own.parts}:
+            return f" ({own.relative_to(folder)}:{number})"
+    return ""
 
 
 def _is_error(lines: Sequence[str], number: int) -> bool:

@@ -296,7 +296,11 @@ BAD: dict[str, tuple[Prepare, Sequence[str], str]] = {
     ),
     "empty environment": (nothing, ("--env", "", *TEMPLATE), "--env is empty"),
     "empty app": (nothing, ("--app", " "), "--app is empty"),
-    "unknown format": (nothing, ("--format", "pdf"), "Invalid value for '--format': 'pdf' is not one of"),
+    "unknown format": (
+        nothing,
+        ("--format", "pdf"),
+        "Invalid value for '--format': 'pdf' is not a choice; write one of",
+    ),
     "unknown option": (nothing, ("--nope",), "--nope"),
     "an argument too many": (nothing, ("cdk.out",), "Got unexpected extra argument (cdk.out)"),
     "no app": (nothing, (), "cdk.json: no such file; pass --app, --assembly or --template"),
@@ -509,6 +513,7 @@ def test_explains_a_requirement() -> None:
     [
         ("NAM-2", "did you mean NAM-02?"),
         ("sec06", "did you mean SEC-06?"),
+        ("ARC-9", "did you mean ARC-09?"),
         ("?", "`compliance requirements` lists them"),
     ],
 )

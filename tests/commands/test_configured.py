@@ -151,7 +151,9 @@ def test_a_name_that_says_no_format_is_refused(folder: Path) -> None:
     [
         (("adit",), "no command adit; did you mean audit?"),
         (("audit", "--formt", "json"), "did you mean '--format'"),
-        (("audit", "--format", "htm"), "'htm' is not one of 'terminal'"),
+        (("audit", "--format", "htm"), "'htm' is not a choice; did you mean html? (one of terminal, json"),
+        (("audit", "--fail-on", "hgh"), "did you mean high? (one of high, medium, low)"),
+        (("audit", "--ignore", "CKV_AWS_117"), "'CKV_AWS_117' is not NAME=REASON"),
     ],
 )
 def test_what_was_meant(folder: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -13,6 +13,22 @@ from compliance.cli import main
 from compliance.document.requirements import OWN
 from compliance.template.source import read_yaml
 
+ROOT = Path(__file__).parents[2]
+MAILS = """\
+version: 1
+title: Mails
+subjects:
+  mails: {type: AWS::SQS::Queue, about: every queue, many: true}
+requirements:
+  - id: A-1
+    category: mails
+    severity: low
+    title: mails are there
+    text: Mails are there.
+    check: {at_least: 1, of: mails}
+    fix: Add a queue.
+"""
+
 TEMPLATE = """\
 Resources:
   Fast: {Type: AWS::Lambda::Function, Properties: {Timeout: 3, Role: !GetAtt Role.Arn}}
@@ -70,10 +86,20 @@ def test_eval(template: str, arguments: list[str], code: int, output: str) -> No
         assert output.split("\n")[0] in result.output
 
 
-def test_eval_wants_an_input() -> None:
+def test_eval_takes_the_app_and_the_document_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["eval", "true"])
     assert result.exit_code == 2
-    assert "--template or --assembly is wanted" in result.output
+    assert "cdk.json: no such file; pass --app, --assembly or --template" in result.output
+    made = ROOT / "tests/fixtures/typescript/assembly"
+    (tmp_path / "cdk.json").write_text(json.dumps({"app": f"cp -r {made}/. $CDK_OUTDIR"}))
+    assert CliRunner().invoke(main, ["eval", "size(resources) > 5"]).exit_code == 0
+    assert "there is no mails" in CliRunner().invoke(main, ["eval", "true", "--of", "mails"]).output
+    (tmp_path / "requirements.yaml").write_text(MAILS)
+    result = CliRunner().invoke(main, ["eval", "self.VisibilityTimeout > 0", "--of", "mails"])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.fixture(scope="module")

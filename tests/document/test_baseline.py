@@ -210,7 +210,7 @@ def test_a_malformed_baseline_is_refused(text: str, message: str, tmp_path: Path
 def test_reports_say_how_much_is_known(tmp_path: Path) -> None:
     before = card(OLD, findings=(finding("Bucket"), finding("Table")))
     now = judged(known_of(before, tmp_path), before)
-    said = "1 known requirement, 2 known findings: the baseline lets them be"
+    said = "1 known requirement, 2 known findings, which the baseline allows"
     console = Console(file=io.StringIO(), width=100)
     terminal.write(now, console)
     assert isinstance(console.file, io.StringIO)

@@ -240,7 +240,7 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
     project.makepyprojecttoml(CONFIG + 'baseline = "known.json"\n')
     ran = project.runpytest("--compliance", "-rx")
     assert ran.ret == 0
-    ran.stdout.fnmatch_lines(["XFAIL*NAM-02*known: the baseline lets it be"])
+    ran.stdout.fnmatch_lines(["XFAIL*NAM-02*known: the baseline allows it"])
     assembly(project.path, Good=bucket("dev-good-${AWS::AccountId}"))
     ran = project.runpytest("--compliance")
     assert ran.ret == 1

@@ -283,7 +283,7 @@ def test_known_failures_are_said_and_stay_closed() -> None:
     [row] = [a for _, a in reader.elements if a.get("id") == "r-NAM-07"]
     assert "open" not in row
     assert "Known to the baseline (1)" in text(reader)
-    assert "1 known requirement, 1 known finding: the baseline lets them be" in text(reader)
+    assert "1 known requirement, 1 known finding, which the baseline allows" in text(reader)
 
 
 def test_evidence_beyond_the_first_is_folded() -> None:

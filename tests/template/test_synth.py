@@ -17,7 +17,7 @@ from compliance.cli import main
 from compliance.model import InputError
 from compliance.template import synth
 from compliance.template.confined import May
-from compliance.template.synth import TOGETHER, App, Synths, find_app, last_words, synthesise
+from compliance.template.synth import TOGETHER, App, Synths, find_app, last_words, own_line, synthesise
 
 ROOT = Path(__file__).parents[2]
 # An app that writes down what it was handed.
@@ -255,6 +255,56 @@ def test_processes_that_an_app_leaves_behind_end_with_it(tmp_path: Path) -> None
         )
     assert time.monotonic() - began < limit(5)
     until(lambda: not running(int((tmp_path / "out" / "pid").read_text())))
+
+
+STACK = "{here}/shop/stack.py"
+APP = "{here}/shop/app.js"
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        (f'  File "{{here}}/app.py", line 3, in <module>\n  File "{STACK}", line 7, in __init__\n', 7),
+        (f'  File "{STACK}", line 7, in f\n  File "{{here}}/.venv/lib/jsii/x.py", line 9, in g\n', 7),
+        (f"Error: no\n    at f ({{here}}/node_modules/x/i.js:1:2)\n    at new S ({APP}:7:3)\n", 7),
+        (f"{APP}:7\n  x: y\n   ^\n\nSyntaxError: no\n    at wrap (node:internal/x:1:2)\n", 7),
+        (f"Error: no\n    at new S (file://{APP}:7:3)\n    at {APP}:20:1\n", 7),
+        ('  File "/usr/lib/python3/json.py", line 3, in f\n', 0),
+    ],
+)
+def test_where_an_app_failed(said: str, place: int, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / ".venv" / "lib" / "jsii").mkdir(parents=True)
+    for name in ("app.py", "shop/stack.py", "shop/app.js", ".venv/lib/jsii/x.py"):
+        (tmp_path / name).touch()
+    found = own_line(said.format(here=tmp_path), tmp_path)
+    assert found.endswith(f":{place})") if place else found == ""
+
+
+def test_an_apps_error_says_its_line(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import json\n\njson.loads('{')\n")
+    with pytest.raises(InputError, match=r"JSONDecodeError: .* \(app\.py:3\)$"):
+        synthesise(App("python3 app.py", tmp_path, {}), tmp_path / "out", {})
+
+
+def test_two_synths_of_one_source_make_the_same(tmp_path: Path) -> None:
+    """jsii runs in a temporary folder of another name each time, which its stack traces have."""
+    elsewhere = tmp_path / "elsewhere.json"
+    frames = "f ({0}/jsii-kernel-{1}/node_modules/x.js:1:2) {0}/tmp{1}xy/lib/program.js:1:3"
+    for name in ("VYNc3j", "ffn6PJ"):
+        (tmp_path / "make.sh").write_text(
+            "cd $CDK_OUTDIR; mkdir assembly-a; echo {} > manifest.json\n"
+            f"ln -s {elsewhere} L.metadata.json\n"
+            "for file in S.metadata.json assembly-a/S.metadata.json S.template.json\n"
+            f'do echo "{frames.format("$TMPDIR", name)}" > $file; done\n'
+        )
+        elsewhere.write_text(frames.format("/a", name))
+        output = synthesise(App("sh make.sh", tmp_path, {}), tmp_path / name, {})
+        for folder in (output, output / "assembly-a"):
+            text = (folder / "S.metadata.json").read_text()
+            assert text == "f (/node_modules/x.js:1:2) /lib/program.js:1:3\n"
+        assert name in (output / "S.template.json").read_text()
+        assert elsewhere.read_text() == frames.format("/a", name)
 
 
 def test_of_a_long_log_the_end_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
