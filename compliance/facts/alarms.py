@@ -452,12 +452,15 @@ def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, r
     forms = forms_of(dimension)
     if resource.type in WATCHED:
         return misfit(assembly, value, forms, resource.type) is not None
-    if not isinstance(value, Ref) or assembly.resource(value) is not resource:
+    if not isinstance(value, Ref):
+        text = assembly.text(value)
+        return "arn" in forms and text is not None and not text.startswith(("arn:", "${"))
+    if assembly.resource(value) is not resource:
         return False
     kind = gives(resource.type, value.attribute)
     if kind is None or (kind.form == "arn" and metric.namespace == "AWS/MediaConvert"):
         return False
-    return kind.form == "parts" or (kind.form == "arn" and "arn" not in forms)
+    return kind.form == "parts" or (kind.form == "arn") is not ("arn" in forms)
 
 
 def _is_none(assembly: Assembly, metric: Metric) -> bool:

@@ -302,3 +302,41 @@ def test_alarms_for_expressions(tmp_path: Path, changed: dict[str, Any], status:
         "topic": {"type": "AWS::SNS::Topic", "about": "the topic"},
     }
     assert verdict(tmp_path, template, {"each": "queue", "that": WATCHES}, subjects=subjects) == status
+
+
+WRITTEN_OUT = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:claims"
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ({"Ref": "Flow"}, "pass"),
+        ({"Fn::GetAtt": "Flow.Arn"}, "pass"),
+        ({"Fn::Sub": WRITTEN_OUT}, "pass"),
+        ({"Fn::GetAtt": "Flow.Name"}, "fail"),
+        ("claims", "fail"),
+    ],
+)
+def test_a_dimension_that_holds_an_arn_is_no_name(tmp_path: Path, value: Any, status: str) -> None:
+    template = {
+        "Resources": {
+            "Flow": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "Properties": {
+                    "StateMachineName": "claims",
+                    "RoleArn": "arn:aws:iam::111122223333:role/flow",
+                },
+            },
+            "A": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": alarm(
+                    Namespace="AWS/States",
+                    MetricName="ExecutionsFailed",
+                    Dimensions=[{"Name": "StateMachineArn", "Value": value}],
+                ),
+            },
+        }
+    }
+    subjects = {"flow": {"type": "AWS::StepFunctions::StateMachine", "about": "the workflow"}}
+    check = {"each": "flow", "that": "size(alarms_on(self, 'ExecutionsFailed')) == 1"}
+    assert verdict(tmp_path, template, check, subjects=subjects) == status
