@@ -1,12 +1,12 @@
 """CEL, the Common Expression Language, over values that may be unknown: https://github.com/google/cel-spec.
 
-Why not the library: Google's runtime copies plain dicts and lists, whole, and takes nothing else. A
-requirement reads a model whose values are resolved when they are looked at, may be unknown, and are
-evidence once they were read. The tests hold this module to Google's runtime on plain data.
+Why not the library: Google's runtime takes plain dicts and lists only, and copies all of them. A requirement
+reads a model whose values are resolved when they are read, may be unknown, and become evidence once they
+were read. The tests compare this module with Google's runtime on plain data.
 
-What CEL's logic does with errors is what a verdict does with unknowns: `false && error` is false, `true ||
-error` is true, and `all` and `exists` do likewise over their items. Two errors are told apart. `Undecided`:
-only the deployment knows. `Failed`: there is no such thing; nothing that the deployment does mends it.
+An unknown value is an error of CEL, whose logic does with errors what a verdict needs: `false && error` is
+false, `true || error` is true, and `all` and `exists` do the same over their items. There are two errors.
+`Undecided`: only the deployment knows the value. `Failed`: there is no such value, whatever is deployed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.cel import patterns
-from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, meant, parse
+from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, parse, suggestion
 from compliance.cel.values import (
     OPERATORS,
     STANDARD,
@@ -48,7 +48,7 @@ MAX_STEPS = 1_000_000  # of loops, in one evaluation
 
 
 class Expression:
-    """A compiled expression: `text` as written, `root` its tree."""
+    """A compiled expression: its `text` as written, and the `root` of its syntax tree."""
 
     def __init__(self, text: str, root: Node, functions: Mapping[str, Function]) -> None:
         self.text, self.root = text, root
@@ -56,26 +56,37 @@ class Expression:
         self._names = tuple({node.value for node in root.walk() if node.kind == "name"})
 
     def evaluate(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> Any:
-        """The value. Raises Undecided or Failed.
+        """The value of the expression.
 
-        A binding that is a function without arguments is called when its name is first read. What host
-        values append to `trace` while they are read is cut to what decided the value.
+        Args:
+            bindings: what the names stand for. A function without arguments is called when its name is first
+                read.
+            trace: host values append what is read of them to this list. What did not decide the value is
+                removed from it.
+        Raises: Undecided or Failed.
         """
         return plain(self._run(self._frame(bindings, trace)))
 
     def holds(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> bool:
-        """Whether it is true. Raises Undecided, and Failed also where it is neither true nor false."""
+        """Whether the expression is true; arguments as of `evaluate`.
+
+        Raises: Undecided, or Failed; the latter also where the value is neither true nor false.
+        """
         return truth(self._run(self._frame(bindings, trace)))
 
     def _frame(self, bindings: Mapping[str, Any], trace: list[Any] | None) -> Frame:
-        own = {name: bindings[name] for name in self._names if name in bindings}
-        return Frame(own, [] if trace is None else trace)
+        names = {name: bindings[name] for name in self._names if name in bindings}
+        return Frame(names, [] if trace is None else trace)
 
 
 def compile(text: str, names: Collection[str], functions: Mapping[str, Function] = {}) -> Expression:
-    """An expression that may use these names and functions, beside CEL's own.
+    """Compiles an expression.
 
-    Raises SyntaxProblem, with the column and what was perhaps meant.
+    Args:
+        text: the expression.
+        names: the names that it may read.
+        functions: the functions that it may call, beside CEL's own.
+    Raises: SyntaxProblem, with the column and a suggestion where a word is misspelt.
     """
     root = parse(text)
     known = {**STANDARD, **functions}
@@ -84,43 +95,46 @@ def compile(text: str, names: Collection[str], functions: Mapping[str, Function]
 
 
 def _check(
-    node: Node, own: frozenset[str], names: Collection[str], functions: Mapping[str, Function]
+    node: Node, loop_names: frozenset[str], names: Collection[str], functions: Mapping[str, Function]
 ) -> None:
-    if node.kind == "name" and node.value not in own and node.value not in names:
-        raise SyntaxProblem(f"unknown name {node.value!r}{meant(node.value, {*names, *own})}", node.at)
+    """Raises SyntaxProblem on an unknown name or function, and on a call that cannot succeed."""
+    if node.kind == "name" and node.value not in loop_names and node.value not in names:
+        hint = suggestion(node.value, {*names, *loop_names})
+        raise SyntaxProblem(f"unknown name {node.value!r}{hint}", node.at)
     if node.kind in ("call", "method"):
-        function = functions.get(node.value)
-        if function is None:
-            if node.value in LOOPS and node.kind == "method":
-                message = (
-                    f"{node.value}: a name for the item and what holds of it are wanted, as in all(x, x > 0)"
-                )
-                raise SyntaxProblem(message, node.at)
-            hint = meant(node.value, [*functions, *LOOPS, "has"])
-            raise SyntaxProblem(f"unknown function {node.value!r}{hint}", node.at)
-        if not function.least <= len(node.children) <= function.most:
-            few = function.least - (node.kind == "method")
-            wanted = (
-                str(few)
-                if function.least == function.most
-                else f"{few} to {function.most - (node.kind == 'method')}"
-            )
-            raise SyntaxProblem(f"{node.value}: {wanted} arguments are wanted", node.at)
-        if node.value == "matches" and node.children[1].kind == "const":
-            try:
-                patterns.check(node.children[1].value)
-            except ValueError as error:
-                raise SyntaxProblem(str(error), node.children[1].at) from None
-    inner = own | {node.value[1]} if node.kind == "loop" else own
+        _check_call(node, functions)
+    inner = loop_names | {node.value[1]} if node.kind == "loop" else loop_names
     for index, child in enumerate(node.children):
-        _check(child, inner if index else own, names, functions)
+        _check(child, inner if index else loop_names, names, functions)
+
+
+def _check_call(node: Node, functions: Mapping[str, Function]) -> None:
+    function = functions.get(node.value)
+    if function is None:
+        if node.value in LOOPS and node.kind == "method":
+            message = (
+                f"{node.value}: a name for the item and what holds of it are wanted, as in all(x, x > 0)"
+            )
+            raise SyntaxProblem(message, node.at)
+        hint = suggestion(node.value, [*functions, *LOOPS, "has"])
+        raise SyntaxProblem(f"unknown function {node.value!r}{hint}", node.at)
+    if not function.least <= len(node.children) <= function.most:
+        receiver = node.kind == "method"  # counts as an argument, but does not stand in the parentheses
+        least, most = function.least - receiver, function.most - receiver
+        wanted = str(least) if least == most else f"{least} to {most}"
+        raise SyntaxProblem(f"{node.value}: {wanted} arguments are wanted", node.at)
+    if node.value == "matches" and node.children[1].kind == "const":
+        try:
+            patterns.check(node.children[1].value)
+        except ValueError as error:
+            raise SyntaxProblem(str(error), node.children[1].at) from None
 
 
 # Evaluating
 
 
 class Frame:
-    """One evaluation: what names stand for, what was read, how many steps loops took."""
+    """One evaluation: the values of names, the trace of what was read, the number of steps of loops."""
 
     __slots__ = ("names", "steps", "trace")
 
@@ -138,7 +152,7 @@ _Raised = (Undecided, Failed)
 
 
 class _Compiler:
-    """Makes a function of each node, from a frame to the node's value."""
+    """Makes a function of each node, which takes a frame and returns the node's value."""
 
     def __init__(self, functions: Mapping[str, Function]) -> None:
         self.functions = functions
@@ -181,17 +195,17 @@ class _Compiler:
         return run
 
     def logic(self, node: Node) -> Run:
-        """`&&` and `||`: what decides wins over an error. Only what decided stays in the trace."""
+        """`&&` and `||`: a side that decides wins over an error, and the trace keeps what that side read."""
         left, right = (self.compile(child) for child in node.children)
         decisive = node.kind == "||"
 
         def run(frame: Frame) -> bool:
-            mark, errors = len(frame.trace), []
+            start, errors = len(frame.trace), []
             for part in (left, right):
-                own = len(frame.trace)
+                part_start = len(frame.trace)
                 try:
                     if truth(part(frame)) is decisive:
-                        del frame.trace[mark:own]
+                        del frame.trace[start:part_start]
                         return decisive
                 except _Raised as error:
                     errors.append(error)
@@ -239,13 +253,13 @@ class _Compiler:
 
 
 def _worst(errors: Sequence[Exception], decisive: bool) -> Exception:
-    """Of several errors the one that matters: what can't be mended in `&&`, what may still hold in `||`."""
+    """Of several errors the one that counts: a Failed in `&&`, which stays false; an Undecided in `||`."""
     wanted = Undecided if decisive else Failed
     return next((error for error in errors if isinstance(error, wanted)), errors[0])
 
 
 def _each(frame: Frame, names: dict[str, Any], name: str, over: Any) -> Iterator[Any]:
-    """Binds a loop's variable to each item in turn, and gives the item."""
+    """Binds a loop's variable to each item in turn, and yields the item."""
     for item in items_of(over):
         frame.step()
         names[name] = item
@@ -253,14 +267,16 @@ def _each(frame: Frame, names: dict[str, Any], name: str, over: Any) -> Iterator
 
 
 def _quantified(decisive: bool) -> Callable[[Frame, Iterator[Any], Sequence[Run]], bool]:
+    """`all` and `exists`, which do over items what `&&` and `||` do over two sides."""
+
     def run(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> bool:
-        mark, errors = len(frame.trace), []
+        start, errors = len(frame.trace), []
         for item in items:
-            own = len(frame.trace)
+            item_start = len(frame.trace)
             try:
                 if truth(bodies[0](frame)) is decisive:
                     certain(item)
-                    del frame.trace[mark:own]
+                    del frame.trace[start:item_start]
                     return decisive
             except _Raised as error:
                 errors.append(error)

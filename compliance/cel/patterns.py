@@ -1,9 +1,12 @@
-"""Regular expressions whose search ends: Python's syntax, in linear time or within a limit.
+"""Regular expressions in Python's syntax, matched in linear time or within a time limit.
 
-Python's `re` tries one way after the other, and `(a+)+b` takes years on thirty letters. Here what repeats one
-thing goes to `re`; all else goes to RE2, which is linear, where RE2 means the same by it (`_alike`). What RE2
-does not know (look-around, references back, limits above 1000), or a system without its wheels, gets a
-process that is ended after two seconds of processor time.
+Python's `re` backtracks: on forty letters, `(a+)+b` takes years. So a document's pattern goes
+
+1. to `re`, if it repeats at most one thing, which takes no time on a short text;
+2. to RE2, which is linear, if RE2 gives the pattern the same meaning as Python (`_re2_agrees`);
+3. to `re` in a process that is ended after two seconds of processor time, if RE2 does not know the pattern
+   (look-around, back references, limits above 1000) or is not installed.
+
 https://github.com/google/re2/wiki/Syntax
 """
 
@@ -18,30 +21,30 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-# RE2 knows no sets within sets. Python warns that it may know them one day.
+# Python warns of patterns that it may read as nested sets one day. RE2 has no nested sets.
 warnings.filterwarnings("ignore", "Possible (nested set|set)", FutureWarning)
-SECONDS: Final = 2  # of processor time: how busy the machine is decides nothing
-MOST_SECONDS: Final = 600
+SECONDS: Final = 2  # of processor time, so that the result does not depend on how busy the machine is
+MOST_SECONDS: Final = 600  # by the clock, should a process get no processor time
 SHORT: Final = 2000  # characters of a text on which one repetition takes no time
 _REPEATS = re.compile(r"[*+?{]")
-_OF_A_GROUP = re.compile(r"\)[*+?{]")
-# What RE2 reads otherwise: `{,3}`, and `[[:alpha:]]`, which Python takes for a set of these characters.
-_OTHERWISE = re.compile(r"\{,|\[\[:")
+_REPEATED_GROUP = re.compile(r"\)[*+?{]")
+# `{,3}` and `[[:alpha:]]` mean something else in RE2. Python reads the latter as a set of these characters.
+_OTHER_MEANING = re.compile(r"\{,|\[\[:")
 _ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i")
-# Classes of which RE2 knows the members in ASCII alone, and of white space not all of these.
+# Classes that hold more characters in Python than in RE2, whose classes are ASCII.
 _CLASSES: Mapping[str, Callable[[str], bool]] = {
     r"\w": str.isalnum,
     r"\b": str.isalnum,
     r"\d": str.isdecimal,
     r"\s": str.isspace,
 }
-_RARE_SPACE = frozenset("\v\x1c\x1d\x1e\x1f")
+_RARE_SPACE = frozenset("\v\x1c\x1d\x1e\x1f")  # white space of ASCII in Python, but not in RE2
 _WORK = """\
 import json, re, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-pattern, text, whole, dotall = json.load(sys.stdin)
-found = re.compile(pattern, re.DOTALL if dotall else 0)
-match = found.fullmatch(text) if whole else found.search(text)
+pattern, text, full, dotall = json.load(sys.stdin)
+compiled = re.compile(pattern, re.DOTALL if dotall else 0)
+match = compiled.fullmatch(text) if full else compiled.search(text)
 json.dump(None if match is None else match.groups(), sys.stdout)
 """
 
@@ -51,7 +54,7 @@ class TooHardError(ValueError):
 
 
 def check(pattern: str) -> None:
-    """Raises ValueError on what is no regular expression."""
+    """Raises ValueError if a text is not a regular expression of Python."""
     _compiled(pattern, False)
 
 
@@ -64,45 +67,55 @@ def _compiled(pattern: str, dotall: bool) -> re.Pattern[str]:
 
 
 def search(pattern: str, text: str) -> bool:
-    """Whether a pattern is found in a text. Raises ValueError, and TooHardError where that is not known."""
-    return _groups(pattern, text, whole=False, dotall=False) is not None
+    """Whether a text contains a match of a pattern.
+
+    Raises: ValueError if the pattern is no regular expression; TooHardError if the search takes too long.
+    """
+    return _groups(pattern, text, full=False, dotall=False) is not None
 
 
 def fullmatch(pattern: str, text: str, *, dotall: bool = False) -> tuple[str | None, ...] | None:
-    """The groups of a pattern that a whole text matches, else None. Raises as `search` does."""
-    return _groups(pattern, text, whole=True, dotall=dotall)
+    """The groups of a pattern if the whole text matches it, else None.
+
+    Args:
+        pattern: the pattern.
+        text: the text.
+        dotall: whether `.` matches a line break too.
+    Raises: as `search` does.
+    """
+    return _groups(pattern, text, full=True, dotall=dotall)
 
 
-def _groups(pattern: str, text: str, *, whole: bool, dotall: bool) -> tuple[str | None, ...] | None:
-    found = _compiled(pattern, dotall)
+def _groups(pattern: str, text: str, *, full: bool, dotall: bool) -> tuple[str | None, ...] | None:
+    by_python = _compiled(pattern, dotall)
     repeats = len(_REPEATS.findall(pattern))
     compiled: Any = None
-    if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _OF_A_GROUP.search(pattern)):
-        compiled = found
-    elif _alike(pattern, text):
-        compiled = _linear(f"(?s){pattern}" if dotall else pattern)
+    if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _REPEATED_GROUP.search(pattern)):
+        compiled = by_python
+    elif _re2_agrees(pattern, text):
+        compiled = _re2_compiled(f"(?s){pattern}" if dotall else pattern)
     if compiled is None:
-        return _bounded(pattern, text, whole, dotall)
-    match = compiled.fullmatch(text) if whole else compiled.search(text)
+        return _groups_in_process(pattern, text, full, dotall)
+    match = compiled.fullmatch(text) if full else compiled.search(text)
     return None if match is None else match.groups()
 
 
-def _alike(pattern: str, text: str) -> bool:
-    """Whether RE2 means by a pattern what Python does, on this text."""
-    if text.endswith("\n") or _OTHERWISE.search(pattern):
+def _re2_agrees(pattern: str, text: str) -> bool:
+    """Whether a pattern means the same to RE2 as to Python, on this text."""
+    if text.endswith("\n") or _OTHER_MEANING.search(pattern):  # Python's `$` also matches before the end
         return False
     beyond = {char for char in text if not char.isascii() or char in _RARE_SPACE}
     if any("\ud800" <= char <= "\udfff" for char in beyond):
         return False
     if _ANY_CASE.search(pattern) and (beyond or not pattern.isascii()):
-        return False  # Python takes the dotless i for an i, RE2 does not
+        return False  # Python's `(?i)i` matches the dotless i, RE2's does not
     named = [is_one for name, is_one in _CLASSES.items() if name in pattern or name.upper() in pattern]
     return not any(is_one(char) for is_one in named for char in beyond)
 
 
 @lru_cache(1024)
-def _linear(pattern: str) -> Any:
-    """RE2's, None where it does not know the pattern, or is not here."""
+def _re2_compiled(pattern: str) -> Any:
+    """The pattern as RE2 compiles it; None where RE2 does not know its syntax or is not installed."""
     try:
         import re2  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
@@ -115,19 +128,19 @@ def _linear(pattern: str) -> Any:
         return None
 
 
-_hard: set[str] = set()  # patterns that took too long: once is enough
+_too_hard: set[str] = set()  # patterns that took too long once are not tried again
 
 
-def _bounded(pattern: str, text: str, whole: bool, dotall: bool) -> tuple[str | None, ...] | None:
-    asked = json.dumps([pattern, text, whole, dotall])
+def _groups_in_process(pattern: str, text: str, full: bool, dotall: bool) -> tuple[str | None, ...] | None:
+    request = json.dumps([pattern, text, full, dotall])
     command = [sys.executable, "-I", "-S", "-c", _WORK.replace("SECONDS", str(SECONDS))]
     try:
-        if pattern in _hard:
+        if pattern in _too_hard:
             raise subprocess.SubprocessError
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=MOST_SECONDS)
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=MOST_SECONDS)
         done.check_returncode()
     except (subprocess.SubprocessError, OSError):
-        _hard.add(pattern)
+        _too_hard.add(pattern)
         raise TooHardError(f"the pattern {pattern[:60]!r} takes too long") from None
-    found = json.loads(done.stdout)
-    return None if found is None else tuple(found)
+    groups = json.loads(done.stdout)
+    return None if groups is None else tuple(groups)

@@ -16,7 +16,7 @@ MAX_LENGTH, MAX_DEPTH = 20_000, 60
 
 
 class SyntaxProblem(Exception):
-    """An expression that is none: `column` is 1 for its first character."""
+    """A text that is no valid expression; `column` is that of the error, 1 for the first character."""
 
     def __init__(self, message: str, column: int) -> None:
         super().__init__(message)
@@ -40,21 +40,22 @@ class Node(msgspec.Struct):
             yield from child.walk()
 
     def alike(self, other: Node) -> bool:
-        """Whether another node says the same, wherever it stands."""
+        """Whether another node has the same tree; columns do not matter."""
         same = (self.kind, self.value) == (other.kind, other.value)
         pairs = zip(self.children, other.children, strict=False)
         return same and len(self.children) == len(other.children) and all(a.alike(b) for a, b in pairs)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The known word nearest to a misspelt one, as the end of a message; empty where none is near."""
     from difflib import get_close_matches  # which only errors need
 
     close = get_close_matches(wrong, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-# What other languages write, and CEL.
-_OTHERS = {
+# What other languages write, and what CEL writes for it.
+_OF_OTHER_LANGUAGES = {
     **{
         "and": "&&",
         "or": "||",
@@ -70,9 +71,11 @@ _OTHERS = {
 }
 
 
-def meant(wrong: str, known: Iterable[str] = ()) -> str:
-    """What was perhaps meant by a word or a sign, as the end of a message."""
-    return f"; did you mean {_OTHERS[wrong]!r}?" if wrong in _OTHERS else did_you_mean(wrong, known)
+def suggestion(wrong: str, known: Iterable[str] = ()) -> str:
+    """What to write instead of a word or sign, as the end of a message: CEL's word for it, or a known one."""
+    if wrong in _OF_OTHER_LANGUAGES:
+        return f"; did you mean {_OF_OTHER_LANGUAGES[wrong]!r}?"
+    return did_you_mean(wrong, known)
 
 
 _TOKEN = re.compile(
@@ -113,7 +116,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
-            raise SyntaxProblem(f"unexpected character {text[place]!r}{meant(text[place])}", place + 1)
+            raise SyntaxProblem(f"unexpected character {text[place]!r}{suggestion(text[place])}", place + 1)
         kind = next(key for key, found in match.groupdict().items() if found is not None)
         if kind != "space":
             yield _Token(kind, match[0], place + 1)
@@ -171,8 +174,8 @@ class _Parser:
             return node
         before = self.tokens[self.place - 1]
         if before.text == "not":
-            raise SyntaxProblem(f"unexpected 'not'{meant('not')}", before.at)
-        raise SyntaxProblem(f"unexpected {self.next.text!r}{meant(self.next.text)}", self.next.at)
+            raise SyntaxProblem(f"unexpected 'not'{suggestion('not')}", before.at)
+        raise SyntaxProblem(f"unexpected {self.next.text!r}{suggestion(self.next.text)}", self.next.at)
 
     def expression(self) -> Node:
         self.depth += 1
@@ -298,7 +301,7 @@ class _Parser:
 
 @lru_cache(2**12)
 def parse(text: str) -> Node:
-    """The syntax tree of an expression, which nobody changes. Raises SyntaxProblem."""
+    """The syntax tree of an expression. It is kept, so it must not be changed. Raises SyntaxProblem."""
     if len(text) > MAX_LENGTH:
         raise SyntaxProblem(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     return _Parser(text).whole()

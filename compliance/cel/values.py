@@ -1,4 +1,4 @@
-"""CEL's operators and functions, over plain data and values of the caller's own.
+"""CEL's operators and functions, over plain data and over values that the caller defines (`Host`).
 
 https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-definitions
 """
@@ -18,7 +18,7 @@ class Failed(Exception):
 
 
 class Host:
-    """A value of the caller's own. What it does not know it answers with Undecided."""
+    """A value that the caller defines. Its methods raise Undecided where only the deployment knows."""
 
     def get(self, name: str) -> Any:
         """A field. Raises Failed where there is none of that name."""
@@ -33,9 +33,11 @@ class Host:
         raise Failed(f"{self} is no list")
 
     def size(self) -> int:
+        """The number of items."""
         return sum(1 for _ in self.items())
 
     def equals(self, other: Any) -> bool:
+        """Whether it equals another value, of the caller's or plain."""
         return self is other
 
     def plain(self) -> Any:
@@ -43,21 +45,21 @@ class Host:
         return self
 
     def call(self, name: str, arguments: Sequence[Any]) -> Any:
-        """A method of its own; NotImplemented where the general function of that name serves."""
+        """Calls a method of this value; NotImplemented where CEL's function of that name is to be called."""
         return NotImplemented
 
     @property
     def doubt(self) -> str | None:
-        """Why this item of a list may not be there at all; None where it certainly is."""
+        """Why this item of a list may not exist; None where it certainly does."""
         return None
 
     @property
     def key(self) -> Any:
-        """What values of this class are ordered by; None where they have no order."""
+        """What `<` and its like compare values of this class by; None where they have no order."""
         return None
 
     def required(self) -> None:
-        """Raises Failed where `all` over it proves nothing, because it is not there."""
+        """Raises Failed where the value does not exist, so that `all` over its items would prove nothing."""
 
 
 class Function(NamedTuple):
@@ -69,10 +71,12 @@ class Function(NamedTuple):
 
 
 def plain(value: Any) -> Any:
+    """A value as plain data. Raises Undecided or Failed."""
     return value.plain() if isinstance(value, Host) else value
 
 
 def truth(value: Any) -> bool:
+    """A value as a condition. Raises Undecided, and Failed where it is neither true nor false."""
     if isinstance(value, Host) and (answer := value.call("bool", ())) is not NotImplemented:
         return bool(answer)
     value = plain(value)
@@ -82,13 +86,14 @@ def truth(value: Any) -> bool:
 
 
 def known(item: Any) -> Any:
+    """The item itself; raises it where it is an Undecided, which stands for an unknown item of a list."""
     if isinstance(item, Undecided):
         raise item
     return item
 
 
 def certain(item: Any) -> Any:
-    """An item that is certainly there. Raises Undecided."""
+    """The item itself. Raises Undecided where it is unknown or may not exist."""
     item = known(item)
     if isinstance(item, Host) and item.doubt:
         raise Undecided(item.doubt)
@@ -96,6 +101,7 @@ def certain(item: Any) -> Any:
 
 
 def items_of(value: Any) -> Iterable[Any]:
+    """The items of a list, or the keys of a map. Raises Undecided, and Failed for other values."""
     if isinstance(value, Host):
         return value.items()
     if isinstance(value, list | tuple | dict):
@@ -104,7 +110,7 @@ def items_of(value: Any) -> Iterable[Any]:
 
 
 def select(value: Any, name: str) -> Any:
-    """`value.name`."""
+    """The field that `value.name` reads. Raises Undecided, and Failed where there is none."""
     if isinstance(value, Host):
         return value.get(name)
     if isinstance(value, dict) and name in value:
@@ -116,6 +122,7 @@ def select(value: Any, name: str) -> Any:
 
 
 def has(value: Any, name: str) -> bool:
+    """Whether a value has a field: `has(value.name)`. Raises Undecided, and Failed if it has no fields."""
     if isinstance(value, Host):
         return value.has(name)
     if isinstance(value, dict):
@@ -175,7 +182,7 @@ def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
             return holds(left.key, right.key)
         if isinstance(left, Host) and isinstance(right, Host):
             numbers = left.call("number", ()), right.call("number", ())
-            if NotImplemented not in numbers:  # two texts, where a template writes its numbers so
+            if NotImplemented not in numbers:  # a template may write numbers as texts: both are numbers
                 return holds(*numbers)
         left, right = _ordered(left, right), _ordered(right, left)
         for kinds in ((bool,), (int, float), (str,)):
@@ -187,7 +194,7 @@ def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _ordered(value: Any, other: Any) -> Any:
-    """A value as it compares with another: a host's text that is a number does as a number."""
+    """A value as it is compared with another: a host's text of digits counts as a number beside a number."""
     if isinstance(value, Host):
         found = value.call("number", ()) if type(plain(other)) in (int, float) else NotImplemented
         return plain(value) if found is NotImplemented else found
@@ -216,8 +223,8 @@ def _arithmetic(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _add(left: Any, right: Any) -> Any:
-    for own, other, first in ((left, right, True), (right, left, False)):
-        if isinstance(own, Host) and (found := own.call("plus", (other, first))) is not NotImplemented:
+    for host, other, is_first in ((left, right, True), (right, left, False)):
+        if isinstance(host, Host) and (found := host.call("plus", (other, is_first))) is not NotImplemented:
             return found
     one, other = plain(left), plain(right)
     if isinstance(one, str) and isinstance(other, str):
@@ -258,6 +265,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
 
 
 def show(value: Any) -> str:
+    """A value as CEL writes it, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -265,7 +273,7 @@ def show(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-# Functions: CEL's own, and of its extensions those for texts and lists.
+# Functions: CEL's standard ones, and its extensions for texts and lists.
 
 
 def _text(value: Any) -> str:
@@ -278,7 +286,7 @@ def _text(value: Any) -> str:
 
 
 def _of_texts(work: Callable[..., Any], least: int = 2, most: int | None = None) -> Function:
-    return Function(lambda *given: work(*map(_text, given)), least, most or least)
+    return Function(lambda *arguments: work(*map(_text, arguments)), least, most or least)
 
 
 def _matches(value: Any, pattern: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The account and the region that the CDK CLI would hand to an app, as far as files here know them."""
+"""The account and region that the CDK CLI would pass to an app, as far as local files state them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def defaults(variables: Mapping[str, str], home: Path) -> Iterator[tuple[str, st
     """CDK_DEFAULT_REGION, and CDK_DEFAULT_ACCOUNT where it is known without asking AWS.
 
     Args:
-        variables: the environment's.
-        home: where the AWS CLI and the CDK CLI keep their files.
+        variables: the environment variables.
+        home: the folder in which the AWS CLI and the CDK CLI keep their files.
     Source: https://docs.aws.amazon.com/cdk/v2/guide/configure-env.html
     """
     profile = _profile(variables, home)
@@ -36,7 +36,7 @@ def _profile(variables: Mapping[str, str], home: Path) -> Mapping[str, str]:
 
 
 def _account(variables: Mapping[str, str], home: Path, profile: Mapping[str, str]) -> str | None:
-    """What the CDK CLI remembers of the access key, else the profile's own word."""
+    """The account that the CDK CLI has stored for the access key, else the one that the profile names."""
     if key := variables.get("AWS_ACCESS_KEY_ID"):
         try:
             known = json.loads((home / ".cdk/cache/accounts_partitions.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Ranges of IP addresses: the one place that reads them."""
+"""Ranges of IP addresses, as templates and policies write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ Range: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def range_of(text: str) -> Range | None:
-    """The range that a text is, without bits beyond its length; an address is one of one. None for others."""
+    """The range that a text denotes; a single address is a range too. None for any other text.
+
+    Bits beyond the prefix are ignored, as EC2 and IAM do: `10.0.0.1/8` is `10.0.0.0/8`.
+    """
     try:
         return ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
@@ -17,7 +20,7 @@ def range_of(text: str) -> Range | None:
 
 
 def within(inner: Range | None, outer: Range | None) -> bool:
-    """Whether a range is a part of another; nothing is, or has, where a text is no range."""
+    """Whether a range is a part of another; False where either is None."""
     if inner is None or outer is None or inner.version != outer.version:
         return False
     return inner.subnet_of(outer)  # type: ignore[arg-type]

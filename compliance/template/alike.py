@@ -1,7 +1,7 @@
-"""Apps that make the same for every environment, because they read no context key: synthesised once.
+"""Remembers apps that make the same assembly for every environment, so that one synth serves for all.
 
-That two synths gave the same bytes is remembered by all that went into them: the command, the context, and
-every file of code and settings in the app's folder. Whatever of that changes, all are synthesised again.
+The key is made of all that goes into the synths: the command, the context, and every file of code and
+settings in the app's folder. When any of these changes, the app is synthesised for each environment again.
 """
 
 from __future__ import annotations
@@ -24,23 +24,30 @@ MOST_FILES, MOST_BYTES = 3000, 50_000_000
 
 
 class Memory:
-    """What is remembered of one app. `folder` None remembers nothing."""
+    """What is remembered of one app.
+
+    Args:
+        folder: the cache; None: nothing is remembered.
+        app: the app.
+        names: the context key and the environments.
+    """
 
     def __init__(self, folder: Path | None, app: App, names: Iterable[str]) -> None:
         self._folder = folder
         self._key = _key(app, names) if folder else None
 
-    def holds(self) -> str | None:
-        """The digest of the assembly that was the same for all environments."""
+    def digest(self) -> str | None:
+        """The digest of the assembly that was the same for all environments; None if none is remembered."""
         return cache.load(self._folder, self._key, str) if self._folder and self._key else None
 
     def keep(self, digest: str) -> None:
+        """Remembers the digest of an assembly that was the same for all environments."""
         if self._folder and self._key:
             cache.store(self._folder, self._key, digest)
 
 
 def _key(app: App, names: Iterable[str]) -> str | None:
-    """A sha256 over all that an app is made of; None where that is too much to read."""
+    """A sha256 over all that goes into an app's synths; None where its files are too many or too large."""
     total = hashlib.sha256(json.dumps([app.command, app.build, dict(app.context), *names]).encode())
     count = size = 0
     for path in _files(app.folder):

@@ -1,8 +1,9 @@
-"""Compiled modules of CDK for apps in Python, which may not write them beside the modules.
+"""Compiles the modules of CDK that an app in Python imports, so that the next synth need not.
 
-An installation by uv has none, and compiling anew what an app imports takes longer than the rest of a synth.
-So an app writes them to a folder of its own. Of these the names are taken, not the bytes, which the app could
-have chosen: the gate compiles the modules of its own environment that have these names, once.
+uv installs packages without compiled modules, and compiling takes longer than the rest of a synth. A confined
+app may not write into the environment, so Python writes the compiled modules into the app's temporary folder.
+The app could forge those files. So the gate takes only their names from there, and compiles the modules of
+these names in its own environment.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 
 def missing() -> bool:
-    """Whether this environment has CDK and lacks its compiled modules, which can be written."""
+    """Whether this environment has CDK without compiled modules, and they can be written."""
     spec = find_spec("aws_cdk")
     if spec is None or not spec.origin or not spec.cached or sys.pycache_prefix:
         return False
@@ -24,7 +25,11 @@ def missing() -> bool:
 
 
 def compile_those_of(folder: Path) -> None:
-    """Compiles what an app compiled into a folder (PYTHONPYCACHEPREFIX), if it is of this environment."""
+    """Compiles those modules of this environment that an app compiled into a folder.
+
+    Args:
+        folder: the app's PYTHONPYCACHEPREFIX.
+    """
     environment, ending = os.path.realpath(sys.prefix), f".{sys.implementation.cache_tag}.pyc"
     for made in folder.rglob(f"*{ending}"):
         name = made.name.removesuffix(ending)

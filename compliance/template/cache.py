@@ -1,7 +1,8 @@
-"""What earlier audits found out, by the digest of all that went into it: of handlers, scanners and synths.
+"""Results of earlier audits (of handlers, scanners and synths), by the digest of all that they depend on.
 
-Each file is readable for its owner alone, and carries an HMAC over its key and content by a secret of the
-folder's own: a file that somebody else wrote, that was damaged, or that was made for another key is no entry.
+Only its owner can read a file of the cache. Each file carries an HMAC over its key and content, made with a
+secret of the folder. A file that somebody else wrote, that was damaged, or that belongs to another key has no
+valid HMAC, and is ignored.
 """
 
 from __future__ import annotations
@@ -28,12 +29,19 @@ ENTRY, UNFINISHED = ".json", ".unfinished-"
 
 
 def key_of(ingredients: Mapping[str, Any]) -> str:
-    """The key of what these go into: equal for equal ones alone."""
+    """The key of a result, by all that it depends on. Only equal ingredients have equal keys."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
 def load(folder: Path, key: str, type_: type[T]) -> T | None:
-    """The entry of a key; None where there is none that can be believed."""
+    """The entry of a key.
+
+    Args:
+        folder: the cache.
+        key: see `key_of`.
+        type_: the type of the entry.
+    Returns: the entry; None where there is none, or its HMAC is not valid.
+    """
     try:
         file = folder / f"{key}{ENTRY}"
         signature, _, content = file.read_bytes().partition(b"\n")
@@ -41,25 +49,28 @@ def load(folder: Path, key: str, type_: type[T]) -> T | None:
         if secret is None or not hmac.compare_digest(signature, _signature(secret, key, content)):
             return None
         with suppress(OSError):
-            os.utime(file)  # it was asked for
+            os.utime(file)  # `bound` removes what was not used for the longest time
         return converted(json.loads(content), type_)
     except (OSError, ValueError):
         return None
 
 
 def store(folder: Path, key: str, value: Any) -> None:
-    """Keeps an entry. A cache that cannot be written to is none."""
+    """Keeps an entry. Does nothing where the folder cannot be written to."""
     with suppress(OSError, ValueError):
         content = json.dumps(msgspec.to_builtins(value)).encode()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = _secret(folder) or _new_secret(folder)
         _write(folder / f"{key}{ENTRY}", _signature(secret, key, content) + b"\n" + content)
-        if key.startswith("0"):  # now and then
+        if key.startswith("0"):  # for one entry in sixteen: looking at all files takes time
             bound(folder)
 
 
 def seed(folder: Path | None) -> str:
-    """What random values are drawn from: as old as the cache, which holds nothing by others."""
+    """A seed for random values, which stays the same as long as the cache does; a new one without a cache.
+
+    Results that depend on the random values then stay valid for as long as the cache can hold them.
+    """
     if folder is None:
         return secrets.token_hex(16)
     try:
@@ -70,7 +81,7 @@ def seed(folder: Path | None) -> str:
 
 
 def bound(folder: Path, most: int = MOST_BYTES) -> None:
-    """Beyond `most` bytes, removes what was not asked for the longest, until half of that is left."""
+    """If a cache exceeds `most` bytes, removes the least recently used entries until half of that is left."""
     files = (file for file in folder.iterdir() if file.suffix == ENTRY or file.name.startswith(UNFINISHED))
     entries = [(file.stat(), file) for file in files if file.is_file()]
     total = sum(found.st_size for found, _ in entries)
@@ -88,7 +99,7 @@ def _signature(secret: bytes, key: str, content: bytes) -> bytes:
 
 
 def _secret(folder: Path) -> bytes | None:
-    """The folder's secret; None where there is none, or others could have chosen or read it."""
+    """The folder's secret; None where there is none, or where another user could have written or read it."""
     try:
         handle = os.open(folder / SECRET, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -100,10 +111,10 @@ def _secret(folder: Path) -> bytes | None:
 
 
 def _new_secret(folder: Path) -> bytes:
-    """A new secret in the place of none, or of one that is not to be believed."""
+    """Writes a new secret, in the place of none or of one that is not trusted."""
     made = secrets.token_bytes(SECRET_BYTES)
     _write(folder / SECRET, made)
-    return _secret(folder) or made  # another process may have been faster
+    return _secret(folder) or made  # another process may have replaced it since
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Constructs that CDK itself makes, and that nobody can edit in an app.
+"""Constructs that CDK adds to a stack by itself, and that an app cannot edit.
 
 They are recognised by the construct ids that CDK gives them, constants in its source:
 https://github.com/aws/aws-cdk/tree/main/packages/aws-cdk-lib.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# By the id of the construct, wherever it stands in the path: what CDK makes there.
+# What CDK makes, by a pattern for the id of one of the constructs in its path.
 MADE_BY_CDK: Mapping[str, str] = {
     r"Custom::S3AutoDeleteObjectsCustomResourceProvider": "the handler that empties buckets",
     r"Custom::ECRAutoDeleteImagesCustomResourceProvider": "the handler that empties repositories",
@@ -27,7 +27,7 @@ KINDS = {re.compile(id_): what for id_, what in MADE_BY_CDK.items()}
 
 
 def made_by_cdk(construct_path: str | None) -> str | None:
-    """What of CDK's own a construct is, or belongs to; None for what an app makes itself."""
+    """What a construct is that CDK adds, in words; None for one that the app makes itself."""
     for part in (construct_path or "").split("/"):
         for pattern, what in KINDS.items():
             if pattern.fullmatch(part):

@@ -1,4 +1,4 @@
-"""Where the constructs of an app are made: construct path and source line of each resource."""
+"""Construct path and source line of each resource."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|no
 
 
 def from_metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
-    """Construct path and source line by logical id, from the assembly's metadata."""
+    """Construct path and source line by logical id.
+
+    Args:
+        entries: the metadata of a stack in the assembly, by construct path.
+        base: the folder that source lines are relative to.
+    """
     found: dict[str, tuple[str, list[Frame]]] = {}
     for path, items in entries.items():
         items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
@@ -45,13 +50,13 @@ def _frames(stack: Any) -> list[Frame]:
 
 
 def _root(files: Iterable[str]) -> str:
-    """The folder that all of an app's files are in: the app's own, as far as the frames tell."""
+    """The innermost folder that holds all of an app's files, as far as its stack traces name them."""
     folders = {os.path.dirname(file) for file in files if os.path.isabs(file)}
     return os.path.commonpath(folders) if folders else "/"
 
 
 def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
-    """`file:line` of the innermost frame, relative to the app: never a path of the machine's own."""
+    """`file:line` of the innermost frame, relative to the app: reports must not differ between machines."""
     for root in roots:
         for file, line in frames:
             if not os.path.isabs(file):
@@ -62,19 +67,20 @@ def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
 
 
 def from_template(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
-    """What a template itself says: construct paths (`aws:cdk:path`), and lines where it is YAML."""
+    """Construct paths (`aws:cdk:path`) from a template's metadata, and its lines where it is YAML."""
     resources = template.get("Resources") if isinstance(template, dict) else None
     places: dict[str, Place] = {}
     for key, raw in (resources if isinstance(resources, dict) else {}).items():
         metadata = raw.get("Metadata") if isinstance(raw, dict) else None
-        own = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
+        construct = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
         line = lines.at(("Resources", key))
-        places[key] = (own if isinstance(own, str) else None, f"{_shown(path)}:{line}" if line else None)
+        source = f"{_shown(path)}:{line}" if line else None
+        places[key] = (construct if isinstance(construct, str) else None, source)
     return places
 
 
 def _shown(path: Path) -> str:
-    """A file as reports name it: by its path from here, or else by its name."""
+    """A file as reports name it: relative to the working directory if it is in there, else by its name."""
     try:
         return path.absolute().relative_to(Path.cwd()).as_posix()
     except ValueError:
@@ -82,7 +88,7 @@ def _shown(path: Path) -> str:
 
 
 def of_nested(parent: Mapping[str, Place], template: Any, path: Path) -> dict[str, Place]:
-    """The places of a nested stack's resources: they stand in its parent's metadata."""
+    """The places of a nested stack's resources, which the metadata of its parent holds."""
     by_path = {path: source for path, source in parent.values() if path}
     places = from_template(template, Lines(), path)
     return {key: (path, by_path[path]) for key, (path, _) in places.items() if path in by_path}

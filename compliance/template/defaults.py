@@ -1,7 +1,8 @@
-"""What a service does where a template says nothing of a property.
+"""The value that a service uses where a template does not state a property.
 
-`DEFAULTS` (defaults.yaml) holds what the pages of the types say, whether or not what stands around the
-property is stated; the provider schemas say some more, of what is within something stated.
+`DEFAULTS` (defaults.yaml) holds what AWS's pages of the types say; it applies whether or not the template
+states the object around the property. The provider schemas have more defaults, which apply only within an
+object that the template states.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ DEFAULTS: Mapping[tuple[str, str], Default] = {
 
 @lru_cache(2**12)
 def default(type_: str, path: str, *, within: bool) -> Default | None:
-    """The service's own value of a property that is not stated; None where it is not known.
+    """The value that the service uses for a property that is not stated; None where it is not known.
 
     Args:
         type_: the resource type.
         path: the property's path; numbers stand for list items, as `*` does.
-        within: whether what stands around the property is stated; only then the schemas' word counts.
+        within: whether the template states the object around the property; then the schemas' defaults count.
     """
     plain = ".".join("*" if step.isdigit() else step for step in path.split("."))
     known = DEFAULTS.get((type_, plain))
@@ -42,14 +43,14 @@ def default(type_: str, path: str, *, within: bool) -> Default | None:
 
 
 def _of_schema(type_: str, path: str) -> Iterator[Any]:
-    """What a schema says: truth values, numbers, and texts that it lists among the property's values."""
+    """The defaults in a schema: truth values, numbers, and texts that its enum lists."""
     try:
         places = schemas.find(type_, path).nodes
     except ValueError:
         return
     for node in places:
         for part in node.spread():
-            value = part.here.get("default")
+            value = part.schema.get("default")
             listed = isinstance(value, str) and value in schemas.enum_at(type_, path)
             if isinstance(value, bool | int) or listed:
                 yield value

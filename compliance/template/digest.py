@@ -1,7 +1,7 @@
-"""What a file or folder holds, entry by entry, and one sha256 of it. Equal digests mean equal bytes.
+"""The content of a file or folder, entry by entry, and one sha256 over it. Equal digests mean equal bytes.
 
-An entry counts with its path, its type, whether it is executable, its target (of a link) and its content. Of
-a file's mode only the executable bit counts, because a copy under another umask is the same input.
+The digest covers each entry's path, type, executable bit, content, and the target of a link. Of a file's mode
+only the executable bit counts, because a copy that was made under another umask is the same input.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import msgspec
 from compliance.template.source import without_waiting
 
 FILE, PROGRAM, LINK, FOLDER = "file", "program", "link", "folder"
-ITSELF = "."  # the path of what is no folder
+ITSELF = "."  # the path of the only entry, where a file was sealed instead of a folder
 
 
 class Seal(msgspec.Struct, frozen=True, dict=True):
-    """What was there when a file or folder was read: the type of each entry and what it held, by its path.
+    """The content of a file or folder at one time: by path, each entry's type and what it holds.
 
-    A file holds the sha256 (hex) of its bytes, a link its target. What a link leads to outside of the folder
-    is an entry too, by its whole path.
+    For a file that is the sha256 (hex) of its bytes, for a link its target. What a link outside of the folder
+    points to is an entry too, by its absolute path.
     """
 
     entries: Mapping[str, tuple[str, str]]
@@ -39,7 +39,7 @@ class Seal(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def digest(self) -> str:
-        """One sha256 (hex): of a file that of its bytes, of a folder that of its entries."""
+        """A sha256 (hex): for a file over its bytes, for a folder over its entries."""
         if ITSELF in self.entries:
             return self.entries[ITSELF][1]
         total = hashlib.sha256()
@@ -49,12 +49,12 @@ class Seal(msgspec.Struct, frozen=True, dict=True):
 
 
 def digest_of(path: Path) -> str:
-    """The digest of what a file or folder holds. Raises OSError where something cannot be read."""
+    """The digest of a file or folder. Raises OSError where something cannot be read."""
     return seal_of(path).digest
 
 
 def seal_of(path: Path) -> Seal:
-    """What a file or a folder holds now. Raises OSError where something cannot be read."""
+    """The content of a file or folder now. Raises OSError where something cannot be read."""
     found = _Found(path)
     if path.is_dir():
         found.folder(path)
@@ -64,7 +64,7 @@ def seal_of(path: Path) -> Seal:
 
 
 class _Found:
-    """The entries of a folder in the making."""
+    """Collects the entries of a folder."""
 
     def __init__(self, root: Path) -> None:
         self.path, self.root = root, root.resolve()
@@ -89,7 +89,7 @@ class _Found:
             self.entries[name] = f"other {stat.S_IFMT(mode):o}", ""
 
     def target(self, link: Path) -> None:
-        """What a link leads to, where the folder itself does not hold it."""
+        """Adds the target of a link, where the folder itself does not contain it."""
         try:
             target = link.resolve(strict=True)
         except (OSError, RuntimeError):  # it leads nowhere, or in a circle

@@ -1,4 +1,4 @@
-"""The assemblies that one app makes: for the environment that is judged, and for those compared with it."""
+"""The assemblies of one app: for the environment that is judged, and for those it is compared with."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from compliance.template.sealed import Sealed
 from compliance.template.synth import App, Synths, synthesise
 
 Others = Mapping[str, Assembly | str] | str
-"""Each other environment's assembly, or why there is none; or why there are none at all."""
+"""By other environment, its assembly, or why it has none. A text alone says why there are no others."""
 
 
 class Environments:
-    """One app, synthesised for several environments in the background; where it makes the same for all, once.
+    """One app, synthesised in the background for several environments; once, if it is known to ignore them.
 
     Args:
         app: the app.
         folder: an empty folder for what it makes.
         key: the context key that tells the app its environment.
         environment: the name of the environment that is judged.
-        given: whether the app's context names that environment already.
-        others: the names of those that it is compared with.
-        cache: where it is remembered that the app makes the same for all; None: nowhere.
+        given: whether the app's context states that environment already.
+        others: the names of the environments that it is compared with.
+        cache: the folder that keeps whether the app makes the same assembly for all; None: none.
         load: reads an assembly.
     """
 
@@ -44,13 +44,14 @@ class Environments:
         self._app, self._folder, self._key, self._load = app, folder, key, load
         self._environment, self._names = environment, others
         self._memory = Memory(cache if others else None, app, (key, environment, *others))
-        self._remembered = self._memory.holds()
+        self._remembered = self._memory.digest()
         self.asked = () if self._remembered else tuple(others)
         contexts = {environment: {} if given else {key: environment}}
         self._synths = Synths(app, folder, contexts | {name: {key: name} for name in self.asked})
         self._own: Assembly | None = None
 
     def close(self) -> None:
+        """Ends synths that still run."""
         self._synths.close()
 
     def own(self, snapshot_into: Callable[[Path], Sealed] | None = None) -> Assembly:
@@ -61,7 +62,7 @@ class Environments:
         return self._own
 
     def others(self) -> Others:
-        """The assemblies of the other environments, once `own` was asked for."""
+        """The assemblies of the other environments. `own` must be called before."""
         assert self._own
         digest = self._own.digest
         if self._remembered and self._remembered == digest:
@@ -79,13 +80,13 @@ class Environments:
             return f"synthesised for {name}: {error}"
 
     def _again(self, name: str) -> Path:
-        """One more synth, where what is remembered does not hold any more."""
+        """Synthesises another environment after all, because the app has changed since it was remembered."""
         folder = self._folder / f"again{self._names.index(name)}"
         return synthesise(self._app, folder, {self._key: name})
 
 
 def same_for_all(key: str, environment: str, own: Assembly, others: Others) -> Iterator[str]:
-    """A note that the app makes one assembly for all environments, where that was seen."""
+    """A note that the app makes the same assembly for all environments; nothing where it does not."""
     if isinstance(others, str) or not others:
         return
     if all(isinstance(other, Assembly) and other.digest == own.digest for other in others.values()):

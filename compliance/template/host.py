@@ -1,4 +1,4 @@
-"""What this machine offers: Node.js, processors, and git."""
+"""Programs and processors of this machine: Node.js and git."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def node(least: int = 0) -> str | None:
     """The Node.js to use: the one that JSII_NODE names, else the bundled one, else the one on PATH.
 
     Args:
-        least: the oldest major version that serves; one that is older is passed over.
+        least: the oldest major version that is accepted.
 
     Returns: its path, or None where there is none.
 
@@ -44,7 +44,7 @@ def node(least: int = 0) -> str | None:
 def named_node() -> str | None:
     """The Node.js that JSII_NODE names.
 
-    Raises: InputError where it is not a program: the error that CDK would give says nothing of it.
+    Raises: InputError where it is not a program. CDK's own error would not mention JSII_NODE.
     """
     named = os.environ.get("JSII_NODE")
     if named and not os.access(named, os.X_OK):
@@ -54,7 +54,7 @@ def named_node() -> str | None:
 
 @lru_cache(maxsize=4)
 def major_version(program: str) -> int:
-    """The major version of a Node.js; 0 where it does not say."""
+    """The major version of a Node.js; 0 where it does not print one."""
     try:
         answer = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -70,12 +70,12 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# Git's own settings beside an app run no command here.
+# Without the settings of a repository that would let git run the repository's own commands.
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
 def git_bytes(folder: Path, *arguments: str, seconds: float = 60) -> bytes | None:
-    """What git answers of a folder within so many seconds; None where it fails or is missing."""
+    """The output of a git command in a folder; None where git fails, is missing or exceeds the time."""
     try:
         done = subprocess.run(
             [*GIT, "-C", str(folder), *arguments], capture_output=True, timeout=seconds, check=False
@@ -86,7 +86,7 @@ def git_bytes(folder: Path, *arguments: str, seconds: float = 60) -> bytes | Non
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git answers of a folder as text, without the last line break; None where it gives none."""
+    """The output of a git command in a folder as text, stripped; None as for `git_bytes`, or if not UTF-8."""
     answer = git_bytes(folder, *arguments)
     try:
         return None if answer is None else answer.decode().strip()

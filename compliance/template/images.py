@@ -1,7 +1,7 @@
-"""Container images that the CDK CLI builds of folders of an assembly: whether of those folders alone.
+"""Container images that the CDK CLI builds: whether it builds them of a folder of the assembly alone.
 
-https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html: `DockerImageSource` names what
-`docker build` is told. What leads out of the folder, or to what nobody judged, is no part of the assembly.
+An image that also uses something else was not judged as it is deployed. The options of `docker build` are in
+`DockerImageSource` of https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-# What a source may say of how it is built: each of these is in the assembly's own bytes.
+# The options that use nothing outside of the assembly.
 FIELDS = ("directory", "dockerFile", "dockerBuildTarget", "dockerBuildArgs", "platform", "cacheDisabled")
-# And what it may not: from where else `docker build` takes, or to where else it writes.
+# Options by which `docker build` reads from, or writes to, somewhere else, with the reason for a message.
 REFUSED: Mapping[str, str] = {
     "executable": "a command would make it",
     "dockerBuildContexts": "takes from other build contexts",
@@ -29,7 +29,8 @@ def refusal(source: Mapping[str, Any]) -> str | None:
     """Why an image is not built of the assembly's bytes alone; None where it is.
 
     Args:
-        source: of an asset manifest's `dockerImages`. Whether its directory is there, the caller has to see.
+        source: the `source` of an entry in an asset manifest's `dockerImages`. The caller checks that its
+            directory exists.
     """
     for field, value in source.items():
         if field not in FIELDS and value not in (None, [], {}, False):

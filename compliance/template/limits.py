@@ -1,4 +1,4 @@
-"""Limits of time for other programs. They end what hangs; a slow machine can be given more."""
+"""Time limits for other programs, which environment variables can raise on a slow machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import os
 from compliance.model import InputError
 
 SCANNER, SYNTH = "COMPLIANCE_SCANNER_SECONDS", "COMPLIANCE_SYNTH_SECONDS"
-# A machine under load takes minutes for what a quiet one does in seconds.
+# Far more than usual: a machine under load takes minutes for what a quiet one does in seconds.
 USUAL = {SCANNER: 900.0, SYNTH: 600.0}
 
 
 def seconds(variable: str) -> float:
-    """How long a program may take: what the environment variable says, else the usual limit.
+    """How many seconds a program may take.
 
-    Raises InputError where the variable holds no number of seconds above zero.
+    Args:
+        variable: SCANNER or SYNTH, the environment variable that may state another limit than the usual one.
+    Raises: InputError where the variable is not a number of seconds above zero.
     """
     text = os.environ.get(variable, "").strip()
     if not text:
@@ -30,5 +32,5 @@ def seconds(variable: str) -> float:
 
 
 def exceeded(what: str, limit: float, variable: str) -> str:
-    """The message for what was ended: it names the limit, and where to set it."""
+    """The message for a program that was ended: it names the limit, and the variable that raises it."""
     return f"{what} did not finish within {limit:g} s; set {variable} to allow more"

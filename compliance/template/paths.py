@@ -13,7 +13,17 @@ from typing import Any
 
 import msgspec
 
-from compliance.template.intrinsics import NO_VALUE, Text, Unknown, Value, join, optional, parts_of, show
+from compliance.template.intrinsics import (
+    NO_VALUE,
+    Part,
+    Text,
+    Unknown,
+    Value,
+    join,
+    optional,
+    parts_of,
+    show,
+)
 
 _STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)""")
 
@@ -55,15 +65,15 @@ def dotted(parts: Iterable[str]) -> str:
 
 
 def places(value: Value, path: str, is_list: Callable[[tuple[str, ...]], bool] | None = None) -> list[Place]:
-    """Every place that a path leads to: each item of a list, also where it lacks what the path names.
+    """Every place that a path leads to: one for each item of a list, also for items that lack the property.
 
-    A single value stands for a list of one where a list is usual; a text with JSON for what it says. A
-    name that holds dots is found without quotes too.
+    Where a list is usual, a single value counts as a list of one. A text that is JSON counts as the data in
+    it. A key with dots in it is found without quotes too.
 
     Args:
-        value: what the path starts at, resolved.
+        value: the resolved value that the path starts at.
         path: names, indexes and `*`; see `steps`.
-        is_list: whether a list is usual at a place, by the steps that lead there.
+        is_list: whether a list is usual at a place, by the steps that lead there; without it, at `Statement`.
     Returns: at least one place.
     Raises: ValueError where it is no path.
     """
@@ -71,16 +81,16 @@ def places(value: Value, path: str, is_list: Callable[[tuple[str, ...]], bool] |
 
 
 def values(value: Value, path: str) -> list[Value]:
-    """The values at a path, as far as they are there or unknown; see `places`."""
+    """The values of `places`, without missing ones."""
     return [place.value for place in places(value, path) if place.value is not NO_VALUE]
 
 
 def _is_statement(walked: tuple[str, ...]) -> bool:
-    """Whether a list is usual at a place of which no schema says anything: statements of a policy."""
+    """Whether a list is usual at a place that no schema describes: the statements of a policy."""
     return walked[-1:] == ("Statement",)
 
 
-# Where a step leads: the step as it is there, how many of the path's it takes, and the value.
+# Where a step leads: the key or index there, how many steps of the path it takes, and the value.
 _Found = list[tuple[tuple[str, ...], int, Value]]
 
 
@@ -111,7 +121,7 @@ def _places(
 
 
 def _named(value: Mapping[str, Value], left: tuple[str, ...]) -> _Found:
-    """What an object has under the next name, or under several that are one key with dots in it."""
+    """The entry of an object under the next step, or under several steps that are one key with dots in it."""
     if left[0] == "*":
         return [((key,), 1, item) for key, item in value.items()]
     keys = ((".".join(left[:count]), count) for count in range(1, len(left) + 1))
@@ -119,7 +129,7 @@ def _named(value: Mapping[str, Value], left: tuple[str, ...]) -> _Found:
 
 
 def _indexed(items: Sequence[Value], step: str) -> _Found:
-    """Items of a list: one, or each; each also where the path has a name, as for a single object."""
+    """One item of a list, or each. A name instead of an index is looked up in each item."""
     if not step.isdecimal():
         return [((str(index),), int(step == "*"), item) for index, item in enumerate(items)]
     index = int(step)
@@ -128,32 +138,33 @@ def _indexed(items: Sequence[Value], step: str) -> _Found:
 
 
 def from_json(value: Value) -> Value:
-    """What a text with a JSON object or list says; any other value as it is.
+    """The data of a text that is a JSON object or list; any other value as it is.
 
-    References in it stay references. Where they stand outside of JSON's texts, all of it is unknown.
+    References in JSON's strings stay references. Where one stands outside of a string, the result is unknown.
     """
     if not isinstance(value, str | Text) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
         return value
-    unusual = chr(0xE000)  # stands for what is no literal
+    mark = chr(0xE000)  # a character for private use, in the place of each part that is not a literal
     parts = [part for part in parts_of(value) if not isinstance(part, str)]
-    text = "".join(part if isinstance(part, str) else unusual for part in parts_of(value))
+    text = "".join(part if isinstance(part, str) else mark for part in parts_of(value))
     try:
-        if text.count(unusual) != len(parts):
+        if text.count(mark) != len(parts):
             raise ValueError
-        return _filled(json.loads(text), unusual, iter(parts))
+        return _filled(json.loads(text), mark, iter(parts))
     except (ValueError, RecursionError):
         return Unknown("a text with JSON that only the deployment completes") if parts else value
 
 
-def _filled(value: Any, unusual: str, parts: Iterator[Any]) -> Value:
-    """Data with the parts of a text put back where `unusual` stands for them, in their order."""
-    if isinstance(value, str) and unusual in value:
-        literals = value.split(unusual)
+def _filled(value: Any, mark: str, parts: Iterator[Part]) -> Value:
+    """Data with the marks in its texts replaced by these parts, in their order."""
+    if isinstance(value, str) and mark in value:
+        literals = value.split(mark)
         return join([literals[0], *(x for literal in literals[1:] for x in (next(parts), literal))])
     if isinstance(value, dict):
-        filled = {}
+        filled: dict[str, Value] = {}
         for key, item in value.items():
-            name = _filled(key, unusual, parts)
-            filled[name if isinstance(name, str) else show(name)] = _filled(item, unusual, parts)
+            name = _filled(key, mark, parts)
+            filled[name if isinstance(name, str) else show(name)] = _filled(item, mark, parts)
         return filled
-    return [_filled(item, unusual, parts) for item in value] if isinstance(value, list) else value
+    found: Value = [_filled(item, mark, parts) for item in value] if isinstance(value, list) else value
+    return found

@@ -1,8 +1,8 @@
-"""The CloudFormation provider schemas that cfn-lint packages: what a resource type has, and what it takes.
+"""The CloudFormation provider schemas that cfn-lint packages: the properties of resource types.
 
-A schema describes the properties of a type, says which of them only the service sets (`readOnlyProperties`),
-what identifies a resource (`primaryIdentifier`: what `Ref` gives), and of some texts what they are
-(`format: AWS::SQS::Queue.Arn`).
+A schema describes the properties of a type, says which of them only the service sets (`readOnlyProperties`)
+and which identify a resource (`primaryIdentifier`: what `Ref` returns), and states of some texts what they
+denote (`format: AWS::SQS::Queue.Arn`).
 https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 """
 
@@ -23,7 +23,7 @@ from compliance.template.paths import steps
 
 Schema = Mapping[str, Any]
 _COMBINED = ("anyOf", "oneOf", "allOf")
-# Properties that hold a policy document, of which the provider schemas say no more than that it is JSON.
+# Properties that hold a policy document. The provider schemas say only that they are JSON.
 _POLICY = re.compile(r"Policy(Document|Text)$|^KeyPolicy$")
 
 
@@ -31,7 +31,7 @@ def cfn_data(*parts: str) -> Path:
     """A file of the data that cfn-lint packages.
 
     Args:
-        parts: the names on the way, such as `"AdditionalSpecs", "Policies.json"`.
+        parts: the folders and the file, such as `"AdditionalSpecs", "Policies.json"`.
     Raises: InputError where cfn-lint is not installed.
     """
     spec = find_spec("cfnlint")
@@ -58,18 +58,18 @@ def _everywhere() -> Mapping[str, str]:
 
 
 def types(pattern: str = "*") -> tuple[str, ...]:
-    """The resource types that a pattern such as `AWS::RDS::*` stands for, in alphabetical order."""
+    """The resource types that a pattern such as `AWS::RDS::*` matches, in alphabetical order."""
     form = re.compile(".*".join(map(re.escape, pattern.split("*"))))
     return tuple(sorted(type_ for type_ in _everywhere() if form.fullmatch(type_)))
 
 
 def is_known(type_: str) -> bool:
-    """Whether the schemas describe a resource type. Custom resources are of no known type."""
+    """Whether the schemas describe a resource type. They do not describe custom resources."""
     return _file_of(type_) is not None
 
 
 def _file_of(type_: str) -> str | None:
-    """The name of a type's file. The lists of all regions are read only for what one of them may have."""
+    """The name of a type's file. Other regions' lists, which take time to read, are read only if needed."""
     own = _index("us-east-1").get(type_)
     if own is None and "::" in type_ and not type_.startswith("Custom::"):
         return _everywhere().get(type_)
@@ -99,18 +99,18 @@ def _policy() -> Schema:
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A place in a schema: `root` is the document that its references (`$ref`) point into."""
+    """A place in a schema: `schema` is what stands there, `root` the document that `$ref` points into."""
 
     root: Schema
-    here: Schema
+    schema: Schema
 
     def spread(self) -> Iterator[Node]:
-        """The node itself and all that it is made of: what it refers to, its alternatives and parts."""
+        """The node itself, and those that it combines: its `$ref`, and its `anyOf`, `oneOf` and `allOf`."""
         yield self
-        if reference := self.here.get("$ref"):
+        if reference := self.schema.get("$ref"):
             yield from self.to(reference).spread()
         for word in _COMBINED:
-            for part in self.here.get(word, ()):
+            for part in self.schema.get(word, ()):
                 yield from Node(self.root, part).spread()
 
     def to(self, reference: str) -> Node:
@@ -121,51 +121,52 @@ class Node(msgspec.Struct, frozen=True):
         return Node(self.root, found)
 
     def below(self, step: str) -> Iterator[Node]:
-        """What is one step further down."""
+        """The nodes one step of a property path further down."""
         for part in self.spread():
             for child in part._children(step):
                 yield Node(self.root, child) if isinstance(child, dict) else Node({}, {})
 
     def _children(self, step: str) -> Iterator[Any]:
         """The schemas of the children, or True where anything may stand there."""
-        properties = self.here.get("properties", {})
+        properties = self.schema.get("properties", {})
         if step == "*":
             yield from properties.values()
         elif step in properties:
             yield properties[step]
-        # A pattern says which names are valid. Where there are properties besides, it tells names apart.
-        for form, child in self.here.get("patternProperties", {}).items():
+        # Where a schema has patterns alone, they say which names are valid, and each name counts as one of
+        # them. Beside named properties, a pattern counts only for the names that it matches.
+        for form, child in self.schema.get("patternProperties", {}).items():
             if step not in properties and (step == "*" or not properties or _matches(form, step)):
                 yield child
-        if step not in properties and (rest := self.here.get("additionalProperties")):
+        if step not in properties and (rest := self.schema.get("additionalProperties")):
             yield rest
         if step == "*" or step.isdigit():
-            items = self.here.get("items")
+            items = self.schema.get("items")
             yield from (items if isinstance(items, list) else [items] if items is not None else [])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the properties below, of an object."""
-        return tuple(dict.fromkeys(n for part in self.spread() for n in part.here.get("properties", ())))
+        return tuple(dict.fromkeys(n for part in self.spread() for n in part.schema.get("properties", ())))
 
     @property
     def kinds(self) -> frozenset[str]:
         """The JSON types that a value may have here."""
         found: set[str] = set()
         for part in self.spread():
-            stated = part.here.get("type", ())
+            stated = part.schema.get("type", ())
             found.update([stated] if isinstance(stated, str) else stated)
         return frozenset(found)
 
     @property
     def is_free(self) -> bool:
-        """Whether the schema says nothing of what stands below: a free object, or JSON in a text."""
-        if self.names or any("items" in part.here for part in self.spread()):
+        """Whether the schema does not describe what stands below: a free object, or JSON in a text."""
+        if self.names or any("items" in part.schema for part in self.spread()):
             return False
-        if any(part.here.get("format") == "json" for part in self.spread()):
+        if any(part.schema.get("format") == "json" for part in self.spread()):
             return True
         kinds = self.kinds
-        forms = any(part.here.get("patternProperties") for part in self.spread())
+        forms = any(part.schema.get("patternProperties") for part in self.spread())
         return not kinds or ("object" in kinds and not forms)
 
 
@@ -179,8 +180,8 @@ def _matches(form: str, text: str) -> bool:
 class Found(msgspec.Struct, frozen=True):
     """What the schemas say of a property path.
 
-    `nodes` are the places that it leads to; none, and no `problem`, where they don't say (a type that they
-    do not know, a free object).
+    `nodes` are the places that it leads to. `problem` says why there are none. Neither is set where the
+    schemas do not describe the path: for an unknown type, or within a free object.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -194,8 +195,8 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
     Args:
         type_: the resource type.
         path: a path below `Properties`, with `*` for every item and numbers for list indexes.
-        attributes: whether what only the service sets (`Fn::GetAtt`) counts too.
-    Returns: the places that it leads to, or the `problem`, with what may have been meant.
+        attributes: whether attributes, which only the service sets, count as properties.
+    Returns: the places that it leads to, or the `problem`, with a suggestion.
     Raises: ValueError where it is no path; InputError where cfn-lint is not installed.
     """
     root = schema(type_)
@@ -203,7 +204,7 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
         return Found()
     nodes = [Node(root, root)]
     walked: list[str] = []
-    any_key = False  # on the way: a key that holds dots may be written without quotes
+    any_key = False  # whether the path has led into an object with free keys, which may hold dots
     for step in steps(path):
         below = [child for node in nodes for child in node.below(step)]
         if not below:
@@ -219,7 +220,7 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
 
 
 def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
-    """Why a resource type has no such property path, with what may have been meant; None where it may have.
+    """Why a resource type has no such property path, with a suggestion; None where it has, or may have.
 
     Arguments and errors are those of `find`.
     """
@@ -227,23 +228,23 @@ def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
 
 
 def _grammar(walked: Sequence[str], node: Node) -> Node:
-    """A free object that holds a policy is one of IAM's grammar."""
+    """A node, or the grammar of IAM's policies where it is a free object that holds a policy."""
     name = next((step for step in reversed(walked) if step != "*"), "")
     return Node(_policy(), _policy()) if node.is_free and _POLICY.search(name) else node
 
 
 def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]) -> str:
     place = ".".join(walked)
-    here = f"{type_}: {place}" if place else type_
+    where = f"{type_}: {place}" if place else type_
     lists = [node for node in nodes if "array" in node.kinds]
     if lists and any(True for node in lists for item in node.below("*") for _ in item.below(step)):
-        return f"{here} is a list; did you mean {place}.*.{step}?"
+        return f"{where} is a list; did you mean {place}.*.{step}?"
     names = tuple(dict.fromkeys(name for node in nodes for name in node.names))
     if not names:
-        return f"{here} has nothing below it, so no {step}"
+        return f"{where} has nothing below it, so no {step}"
     near = _nearest(step, names)
     meant = f"; did you mean {'.'.join([*walked, near])}?" if near else ""
-    return f"{here} has no property {step}{meant}"
+    return f"{where} has no property {step}{meant}"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:
@@ -262,7 +263,7 @@ def types_at(type_: str, path: str) -> frozenset[str]:
 def enum_at(type_: str, path: str) -> tuple[Any, ...]:
     """The values that a property may have, as far as the schemas list them; empty where they do not."""
     lists = [
-        next((part.here["enum"] for part in node.spread() if "enum" in part.here), None)
+        next((part.schema["enum"] for part in node.spread() if "enum" in part.schema), None)
         for node in find(type_, path, attributes=True).nodes
     ]
     if not lists or None in lists:
@@ -271,9 +272,9 @@ def enum_at(type_: str, path: str) -> tuple[Any, ...]:
 
 
 def tag_property(type_: str) -> str | None:
-    """The property that holds the tags of a resource type; None where it takes none."""
+    """The property that holds the tags of a resource type; None where it cannot be tagged."""
     if type_ == "AWS::DynamoDB::GlobalTable":
-        return "Tags"  # in its replicas, of which the schema's `tagging` says nothing
+        return "Tags"  # of its replicas; the schema's `tagging` does not mention them
     found = schema(type_) or {}
     tagging = found.get("tagging")
     if tagging and tagging.get("taggable", False):
@@ -282,12 +283,12 @@ def tag_property(type_: str) -> str | None:
 
 
 def takes_tags(type_: str) -> bool:
-    """Whether a resource type takes tags."""
+    """Whether resources of a type can be tagged."""
     return tag_property(type_) is not None
 
 
 def identifier(type_: str) -> tuple[str, ...]:
-    """The properties or attributes that identify a resource: with one alone, what `Ref` gives."""
+    """The properties or attributes that identify a resource. Where it is one, `Ref` returns it."""
     found = schema(type_) or {}
     return tuple(_property(pointer) for pointer in found.get("primaryIdentifier", ()))
 
@@ -314,7 +315,7 @@ def name_property(type_: str) -> str | None:
     ends = [name for name in settable if name.endswith("Name") and last.endswith(name.removesuffix("Name"))]
     wanted = (f"{last}Name", "Name", *sorted(ends, key=len), f"{last}Identifier", f"{last}Id")
     name = next((name for name in wanted if name in settable), None)
-    # What it is within: what identifies it besides, or is asked for and never changes.
+    # Other properties that identify a resource, or that are required and never change, name what contains it.
     fixed = {_property(pointer) for pointer in found.get("createOnlyProperties", ())}
     parents = {other for other in fixed & set(found.get("required", ())) if re.search("(Name|Id)$", other)}
     others = (set(identifier(type_)) | parents) & settable - {name}
@@ -322,7 +323,7 @@ def name_property(type_: str) -> str | None:
 
 
 class TextKind(msgspec.Struct, frozen=True):
-    """What a text denotes: a resource of `type` (None: of any) by its arn, name, url or id (`form`)."""
+    """What a text denotes: a resource of `type` (None: any type), by its arn, name, url or id (`form`)."""
 
     type: str | None
     form: str
@@ -340,10 +341,10 @@ _FORMS = {
 
 
 def form_of(name: str) -> str | None:
-    """What the name of a property or attribute says that its text is: arn, name, url or id; None if nothing.
+    """The kind of text that the name of a property or attribute states: arn, name, url or id; None if none.
 
     Args:
-        name: such as `QueueUrl` or `SecurityGroupIds`. A domain's name is the name of no resource.
+        name: such as `QueueUrl` or `SecurityGroupIds`. `DomainName` states none: it is not a resource's name.
     """
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name.rpartition(".")[2])
     if not words or (len(words) > 1 and words[-2].lower() in ("domain", "dns", "host")):
@@ -360,35 +361,37 @@ def _kind(format_: str) -> TextKind | None:
 
 
 def wants(type_: str, path: str) -> frozenset[TextKind]:
-    """The kinds of text that a property takes.
+    """The kinds of text that a property takes, by the formats in the schemas.
 
-    The schemas' formats say it; where its pattern or its name asks for an ARN, one of any type will do.
-    Several where it takes either; empty where nothing is said, or where an alternative is any text.
+    Where there is no format but the property's pattern or name asks for an ARN, it takes ARNs of any type.
+
+    Returns: several kinds where it takes any of them; none where the schemas do not say, or where an
+        alternative is any text.
     """
     found: set[TextKind | None] = set()
     for node in find(type_, path, attributes=True).nodes:
-        here = list(_stated(node))
+        kinds = list(_stated(node))
         arns = any(
-            str(part.here.get("pattern", "")).removeprefix("^").startswith("arn:") for part in node.spread()
+            str(part.schema.get("pattern", "")).removeprefix("^").startswith("arn:") for part in node.spread()
         )
         named = form_of(next((s for s in reversed(steps(path)) if s != "*" and not s.isdigit()), "")) == "arn"
-        found.update(here or ([TextKind(None, "arn")] if arns or named else [None]))
+        found.update(kinds or ([TextKind(None, "arn")] if arns or named else [None]))
     return frozenset() if None in found else frozenset(kind for kind in found if kind)
 
 
 def _stated(node: Node) -> Iterator[TextKind | None]:
-    """The kinds that a place's formats state: one for each alternative, None for one that states none."""
-    if isinstance(stated := node.here.get("format"), str):
+    """The kinds that a node's formats state: one for each alternative, None for one without a format."""
+    if isinstance(stated := node.schema.get("format"), str):
         yield _kind(stated)
         return
-    choices = [choice for word in ("anyOf", "oneOf") for choice in node.here.get(word, ())]
+    choices = [choice for word in ("anyOf", "oneOf") for choice in node.schema.get(word, ())]
     for choice in choices:
         yield from list(_stated(Node(node.root, choice))) or [None]
-    if not choices and (reference := node.here.get("$ref")):
+    if not choices and (reference := node.schema.get("$ref")):
         yield from _stated(node.to(reference))
 
 
-# What `Ref` gives where it is not what identifies the resource; `parts` are several texts in one: `a|b|c`.
+# What `Ref` returns, where that is not the resource's identifier; `parts` are several texts in one: `a|b|c`.
 _REFS = {
     "AWS::ECS::Service": "arn",
     "AWS::Events::Rule": "name",
@@ -404,8 +407,8 @@ _ATTRIBUTE = re.compile(r"\w+(\.\w+)*")
 def gives(type_: str, attribute: str | None = None) -> TextKind | None:
     """The kind of text that `Ref` (no attribute) or an attribute of a resource is.
 
-    The schemas' formats say it, else the attribute's name. None where they don't: where several
-    properties identify the resource, or the attribute's name says nothing.
+    The schemas' formats state it, else the attribute's name. None where neither does, and for `Ref` where
+    several properties identify the resource.
     """
     if not is_known(type_):
         return None

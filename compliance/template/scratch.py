@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive the gate: what a killed process left is removed by the next one."""
+"""Temporary folders. Those that a killed process left behind are removed by the next process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
     """A temporary folder, locked for as long as this process uses it.
 
     Args:
-        kind: what it is for, in its name.
+        kind: its purpose, which becomes a part of its name.
         parent: where it is made, instead of the system's temporary folder.
     """
 
@@ -30,7 +30,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         super().__init__(prefix=f"{PREFIX}{kind}-", dir=place, ignore_cleanup_errors=True)
         self.lock = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY)
         self._unlock = weakref.finalize(self, os.close, self.lock)
-        with suppress(OSError):  # a file system without locks: nothing is ever swept there
+        with suppress(OSError):  # on a file system without locks, `sweep` removes nothing either
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def cleanup(self) -> None:
@@ -44,7 +44,7 @@ def _swept(place: Path) -> None:
 
 
 def sweep(place: Path) -> None:
-    """Removes this user's folders whose process has ended, which shows by their locks being free."""
+    """Removes this user's folders whose process has ended: those whose lock is free."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):

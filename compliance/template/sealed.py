@@ -1,8 +1,8 @@
-"""What is judged is what was hashed: an input is sealed before it is read, and each read is compared.
+"""Guarantees that the judged bytes are the hashed bytes: an input is hashed first, and each read is compared.
 
-Whoever may write to a folder can put other bytes there, and the old ones back before the next look. So a
-file is read once, and what was read has to be what was sealed; an asset is judged by a copy that nobody
-else writes to.
+Another process could replace a file while it is judged, and restore it afterwards. So each file is read once,
+and the audit fails unless its digest is the one from the start. An asset is copied into a private folder, and
+the copy is judged.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from compliance.template.digest import FILE, FOLDER, ITSELF, PROGRAM, Seal, seal
 from compliance.template.scratch import Scratch
 from compliance.template.source import read_source
 
-LOCKS = ".lock"  # what tools write beside an assembly while others read it
+LOCK_SUFFIX = ".lock"  # of files that tools write into an assembly while others read it
 
 
 class Sealed:
-    """An input, by its seal: the one that it was copied by, or what it holds when this is made.
+    """An input whose content must stay as it was.
 
-    Raises InputError where something of it can't be read.
+    Args:
+        path: the file or folder.
+        seal: its content, where that was taken before; without it, the content at this moment.
+    Raises: InputError where something in it can't be read.
     """
 
     def __init__(self, path: Path, seal: Seal | None = None) -> None:
@@ -38,8 +41,8 @@ class Sealed:
 
     @property
     def digest(self) -> str:
-        """A sha256 (hex) over all that the input holds."""
-        kept = {path: entry for path, entry in self.seal.entries.items() if not path.endswith(LOCKS)}
+        """A sha256 (hex) over the input's content."""
+        kept = {path: entry for path, entry in self.seal.entries.items() if not path.endswith(LOCK_SUFFIX)}
         return Seal(kept).digest
 
     def text(self, path: Path) -> str:
@@ -51,9 +54,10 @@ class Sealed:
         return source.text
 
     def asset(self, place: Path) -> Path:
-        """A copy of a file or folder of the input for this process alone. Raises InputError if it changed.
+        """A private copy of a file or folder of the input.
 
-        What is not there, or is no part of the input, is given back as it is.
+        Returns: the path of the copy; `place` itself where it does not exist or is outside of the input.
+        Raises: InputError where it has changed, or cannot be copied.
         """
         if not place.exists() or not place.resolve().is_relative_to(self._root):
             return place
@@ -86,7 +90,7 @@ class Sealed:
 
 
 def _within(seal: Seal, place: str) -> dict[str, tuple[str, str]]:
-    """What of a seal is about a file or folder of it, by paths from there."""
+    """The entries of a seal at or below a path, by their paths relative to it."""
     entries = seal.entries
     if place in entries and entries[place][0] != FOLDER:
         return {ITSELF: entries[place]}

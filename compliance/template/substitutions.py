@@ -1,4 +1,4 @@
-"""The substitutions of a state machine's definition, which CloudFormation puts in beside `Fn::Sub`.
+"""`DefinitionSubstitutions` of a state machine: values that CloudFormation puts into its definition.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-stepfunctions-statemachine.html
 """
@@ -14,28 +14,33 @@ _NAME = re.compile(r"\$\{([^{}]+)\}")
 
 
 def substituted(properties: Mapping[str, Value]) -> dict[str, Value]:
-    """Properties with the definition's placeholders filled; those of no known name stay."""
-    given = properties.get("DefinitionSubstitutions")
+    """Properties with the placeholders in the definition filled; placeholders of unknown names stay.
+
+    Args:
+        properties: the resolved properties of a state machine.
+    Returns: a copy. Where the substitutions are unknown, so is the definition.
+    """
+    values = properties.get("DefinitionSubstitutions")
     found = dict(properties)
     for name in ("DefinitionString", "Definition"):
         if name in found:
-            found[name] = given if isinstance(given, Unknown) else _filled(found[name], given)
+            found[name] = values if isinstance(values, Unknown) else _filled(found[name], values)
     return found
 
 
-def _filled(value: Value, given: Value) -> Value:
-    if not isinstance(given, dict):
+def _filled(value: Value, values: Value) -> Value:
+    if not isinstance(values, dict):
         return value
     if isinstance(value, dict):
-        return {key: _filled(item, given) for key, item in value.items()}
+        return {key: _filled(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, given) for item in value]
+        return [_filled(item, values) for item in value]
     if not isinstance(value, str | Text):
         return value
     filled: list[Value] = []
     for part in parts_of(value):
-        pieces = _NAME.split(part) if isinstance(part, str) else [part]
+        pieces = _NAME.split(part) if isinstance(part, str) else [part]  # literals and names in turn
         for index, piece in enumerate(pieces):
-            own = given.get(piece, f"${{{piece}}}") if index % 2 and isinstance(piece, str) else piece
-            filled.append(to_string(own) if isinstance(own, int | float) else own)
+            item = values.get(piece, f"${{{piece}}}") if index % 2 and isinstance(piece, str) else piece
+            filled.append(to_string(item) if isinstance(item, int | float) else item)
     return join(filled)
