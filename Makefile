@@ -10,7 +10,7 @@ MUTANTS_READY := $(MUTANTS)/.ready
 # aws-cdk-lib's Python is hundreds of MB: compiled anew by each process, it takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help audit test quick coverage mutants mutants-code demo lint format docs site models picture lock clean
+.PHONY: help audit test quick coverage mutants mutants-code demo load lint format docs site models picture lock clean
 help:
 	@echo "make audit   judge the order pipeline by requirements.yaml (ARGS='--format json' passes options)"
 	@echo "make test    linters, type checks, the tests and the gate"
@@ -69,6 +69,10 @@ coverage: $(READY) $(EMULATOR_READY)
 
 demo: $(READY) $(EMULATOR_READY)
 	@$(BIN)/python tests/emulator/demo.py
+
+# Many orders at once on the emulator: `make load ARGS='--orders 10000 --handlers python'`.
+load: $(READY) $(EMULATOR_READY)
+	@$(BIN)/python tests/emulator/load.py $(ARGS)
 
 # Both languages of handlers; the templates are the same but for the runtime.
 mutants: $(READY)

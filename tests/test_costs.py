@@ -54,3 +54,11 @@ def test_a_line_holds_sums_and_products_alone(expression: str) -> None:
 def test_a_misspelt_name_is_an_error() -> None:
     with pytest.raises(KeyError):
         costs.value("order * 2", {"orders": 2})
+
+
+def test_a_price_that_nobody_confirmed_is_said_to_be() -> None:
+    lines = {line.what: line for line in costs.load().lines}
+    assert lines["keys"].confirmed == "[AWS](https://aws.amazon.com/kms/pricing/)"
+    assert lines["objects written"].confirmed == "unconfirmed"
+    text = PIPELINE.read_text(encoding="utf-8")
+    assert text.count("unconfirmed |") == sum(line.confirmed == "unconfirmed" for line in lines.values())

@@ -26,12 +26,24 @@ OPERATORS: Mapping[type, Callable[[float, float], float]] = {
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that is paid for. `units` is how many, as an expression of `+`, `*`, `/` and `min`."""
+    """One thing that is paid for. `units` is how many, as an expression of `+`, `*`, `/` and `min`.
+
+    `read` is the page on which the price was read; without it, the price is unconfirmed.
+    """
 
     what: str
     of: str
     price: float
     units: str
+    read: str = ""
+
+    @property
+    def confirmed(self) -> str:
+        """Who says that this is the price."""
+        if not self.read:
+            return "unconfirmed"
+        host = self.read.split("/")[2].removeprefix("www.")
+        return f"[{'AWS' if host == 'aws.amazon.com' else host}]({self.read})"
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,15 +117,18 @@ def section(prices: Prices, counts: Mapping[str, float]) -> Iterator[str]:
     yield f"In USD for {prices.days} days in us-east-1, at prices of {prices.date}, without free tiers:"
     yield ""
     heads = [f"{number:,} orders a day" if number else "no orders" for number in prices.orders_a_day]
-    yield f"| what | service | {' | '.join(heads)} |"
-    yield f"| --- | --- |{' ---: |' * len(months)}"
+    yield f"| what | service | {' | '.join(heads)} | price read at |"
+    yield f"| --- | --- |{' ---: |' * len(months)} --- |"
     for index, line in enumerate(prices.lines):
         costs = " | ".join(f"{one[index]:,.2f}" for one in months)
-        yield f"| {line.what} | [{line.of}]({prices.sources[line.of]}) | {costs} |"
-    yield f"| **together** | | {' | '.join(f'**{sum(one):,.2f}**' for one in months)} |"
+        yield f"| {line.what} | [{line.of}]({prices.sources[line.of]}) | {costs} | {line.confirmed} |"
+    yield f"| **together** | | {' | '.join(f'**{sum(one):,.2f}**' for one in months)} | |"
     yield ""
     said = ", ".join(f"{name.replace('_', ' ')} {number:g}" for name, number in prices.assumed.items())
     yield f"Assumed: {said}. What is kept is the first month's; it adds up."
+    yield ""
+    open_ = sum(not line.read for line in prices.lines)
+    yield f"{open_} of {len(prices.lines)} prices are unconfirmed: look them up at the service's page first."
     yield from ("", END)
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from patience import until
 
+from emulator.gate import Gate
 from emulator.ministack import Attested, Emulator
 from emulator.pipeline import Pipeline, id_of, key_of
 
@@ -125,6 +128,60 @@ class Behaviour:
             assert done.stdout.count("failed") == 3
             done = aws.script("replay", "--shard", shard, "--first", "1".zfill(21), "--last", last)
             assert (done.returncode, "gone: " in done.stdout) == (1, True)
+
+    def test_an_outage_of_minutes_gives_no_order_up(self, pipeline: Pipeline) -> None:
+        """Four minutes by the poller's clock: nine tries fail, the tenth stores all. Nobody hears of it."""
+        ids = [f"short-{n}" for n in range(10)]
+        with pipeline.polled() as poller, ExitStack() as outage:
+            outage.enter_context(pipeline.without("ProcessingProcessorRole", "WriteObjects"))
+            poller.after(240, outage.close)
+            pipeline.write(ids)
+            poller.drain()
+            assert poller.tries == [10] * 10
+            assert (poller.clock, poller.sent) == (243, [])
+            changes = pipeline.changes(ids)
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+
+    def test_throttling_for_hours_gives_no_order_up(self, pipeline: Pipeline) -> None:
+        """Which uses up no tries, only the six hours."""
+        ids = [f"throttled-{n}" for n in range(10)]
+        with pipeline.polled() as poller, ExitStack() as outage:
+            outage.callback(pipeline.throttled("ProcessorFunctionName"))
+            poller.after(5 * 3600, outage.close)
+            pipeline.write(ids)
+            poller.drain()
+            assert (poller.tries, poller.sent) == ([10], [])
+            assert poller.clock >= 5 * 3600
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, pipeline.changes(ids)))
+
+    def test_an_outage_beyond_all_tries_is_told_and_replayed(self, aws: Emulator, pipeline: Pipeline) -> None:
+        """The failure records reach the destination and the audit, and a replay stores what they name."""
+        ids = [f"long-{n}" for n in range(10)]
+        with pipeline.polled() as poller:
+            with pipeline.without("ProcessingProcessorRole", "WriteObjects"):
+                pipeline.write(ids)
+                poller.drain()
+                assert poller.tries == [10] * 11
+                assert poller.clock > 300
+            changes = pipeline.changes(ids)
+            until(lambda: not pipeline.unaccounted(changes), what="the audit records")
+            assert not pipeline.keys_of(ids)
+            done = aws.script("replay")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, changes))
+
+    def test_an_endpoint_that_hangs_costs_one_try(self, aws: Emulator, pipeline: Pipeline) -> None:
+        """S3 takes connections and never answers: the function names all changes before its time is over."""
+        ids = [f"hanging-{n}" for n in range(10)]
+        with pipeline.polled() as poller, Gate(aws.port).standing() as gate:
+            gate.shut = True
+            poller.after(1, partial(setattr, gate, "shut", False))
+            with pipeline.calling("ProcessorFunctionName", "S3", gate.url):
+                pipeline.write(ids)
+                poller.drain()
+            assert gate.silent >= 10
+            assert (poller.tries, poller.sent) == ([10, 10], [])  # batches: had it timed out, halves
+            assert sorted(pipeline.keys_of(ids)) == sorted(map(key_of, pipeline.changes(ids)))
 
     def test_what_the_audit_function_cannot_store_ends_in_the_last_queue(
         self, aws: Emulator, pipeline: Pipeline

@@ -105,7 +105,9 @@ class Emulator:
         }
 
     def client(self, service: str) -> Any:
+        """A client of a service. Lambda's asks once: who throttles a function wants to see it throttled."""
         if service not in self._clients:
+            retries = {"total_max_attempts": 1} if service == "lambda" else {}
             self._clients[service] = boto3.client(
                 service,
                 endpoint_url=self.url,
@@ -113,7 +115,7 @@ class Emulator:
                 aws_access_key_id=ACCOUNT,
                 aws_secret_access_key="test",  # noqa: S106 -- it takes any
                 verify=str(self.authority),
-                config=Config(s3={"addressing_style": "path"}),
+                config=Config(s3={"addressing_style": "path"}, retries=retries),
             )
         return self._clients[service]
 

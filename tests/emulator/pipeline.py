@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from patience import until
@@ -196,7 +196,22 @@ class Pipeline:
             yield
 
     @contextmanager
-    def _configured(self, function: str, setting: str, value: str) -> Iterator[None]:
+    def calling(self, function: str, service: str, url: str) -> Iterator[None]:
+        """A function that finds a service at another address."""
+        client, name = self._ask("lambda"), self.outputs[function]
+        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        elsewhere = {"Variables": {**variables, f"AWS_ENDPOINT_URL_{service}": url}}
+        with self._configured(function, "Environment", elsewhere):
+            yield
+
+    def throttled(self, function: str) -> Callable[[], object]:
+        """Has Lambda start a function no more; what lets it again."""
+        client, name = self._ask("lambda"), {"FunctionName": self.outputs[function]}
+        client.put_function_concurrency(**name, ReservedConcurrentExecutions=0)
+        return partial(client.delete_function_concurrency, **name)
+
+    @contextmanager
+    def _configured(self, function: str, setting: str, value: JSON) -> Iterator[None]:
         client, name = self._ask("lambda"), self.outputs[function]
         before = client.get_function_configuration(FunctionName=name)[setting]
         client.update_function_configuration(FunctionName=name, **{setting: value})

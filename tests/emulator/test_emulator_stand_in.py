@@ -49,6 +49,13 @@ class Services:
     def client(self, _: str) -> Services:
         return self
 
+    @property
+    def exceptions(self) -> Services:
+        return self
+
+    class TooManyRequestsException(Exception):
+        """As boto3's of a function that is throttled."""
+
     def describe_stream(self, **_: str) -> JSON:
         return {"StreamDescription": {"Shards": [{"ShardId": "shard"}]}}
 
@@ -115,6 +122,36 @@ def test_the_stand_in_polls_as_aws_documents_it(name: str) -> None:
     assert services.sent == poller.sent
     poller.drain()
     assert " ".join(services.batches) == batches  # it goes on from where it was
+
+
+def test_throttling_uses_up_no_try() -> None:
+    """But the time: an hour here, of which 60 seconds pass from try to try in the end."""
+    services, ends = Services("12", lambda numbers: None), [3000, 8000]
+    poller = Poller(services, MAPPING | {"MaximumRecordAgeInSeconds": 3600})
+
+    def throttle(numbers: Sequence[str]) -> list[str] | None:
+        if poller.clock < ends[0]:
+            raise services.TooManyRequestsException
+        return []
+
+    services.function = throttle
+    poller.hand(services.records)
+    assert (poller.tries, services.sent) == ([2], [])
+    del ends[0]
+    poller.hand(services.records)
+    assert [record["requestContext"]["condition"] for record in services.sent] == ["RecordAgeExceeded"]
+    assert poller.tries == [2]
+    assert 3000 + 3600 < poller.clock < 3000 + 3600 + 200
+
+
+def test_what_is_due_happens_by_the_clock() -> None:
+    """After so many seconds of waiting, and before the next try."""
+    down = ["1"]
+    services = Services("1", lambda numbers: list(down))
+    poller = Poller(services, MAPPING | {"MaximumRetryAttempts": 10})
+    poller.after(20, down.clear)
+    poller.drain()
+    assert (len(poller.tries), poller.clock, services.sent) == (6, 1 + 2 + 4 + 8 + 16, [])
 
 
 def test_a_failure_record_names_a_range_and_no_contents() -> None:
