@@ -90,7 +90,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _meant(name: str, known: Iterable[str] = COMMANDS) -> str:
-    from compliance.document.meant import hint
+    from compliance.document.suggestions import hint
 
     return hint(name, known)
 

@@ -94,7 +94,7 @@ def _list(document: Document) -> None:
 def _explain(document: Document, id_: str) -> Requirement:
     found = document.by_id.get(id_.strip().upper())
     if found is None:
-        from compliance.document.meant import hint
+        from compliance.document.suggestions import hint
 
         meant = hint(id_, document.by_id, 0) or "`compliance requirements` lists them"
         raise InputError(f"no requirement {id_}; {meant}")

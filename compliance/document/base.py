@@ -1,8 +1,8 @@
-"""What a change is judged by: the document, the waivers and the settings of its base, not those it brings.
+"""Judges a change by the document, the waivers and the settings of its base, not by its own.
 
 A pull request could delete the requirement that it breaks, waive its finding, or ignore a scanner. So these
 files are read from the base: a git ref, or a folder that holds a checkout. What the change does to them is
-said (`notes`); it counts once it is merged.
+reported (`notes`), and takes effect once it is merged.
 """
 
 from __future__ import annotations
@@ -12,59 +12,60 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from compliance.document import requirements, settings, waivers
-from compliance.document.requirements import OWN, Document
+from compliance.document.requirements import OWN, Document, Requirement
 from compliance.document.waivers import Waiver
 from compliance.model import InputError
 from compliance.template.host import git, git_bytes
 from compliance.template.source import MAX_BYTES
 
-READ = (".yaml", ".yml", ".json", ".toml")  # what is taken of a git ref
-TOLD = (
+READ = (".yaml", ".yml", ".json", ".toml")  # the files that are taken from a git ref
+# Settings that change a verdict: a note says where a change sets one of them.
+REPORTED_SETTINGS = (
     *("waive_cdk_made", "ignore", "select", "fail_on", "skip_scanners", "skip_handlers", "no_cache"),
     "require_confinement",
 )
 
 
 class Base(msgspec.Struct, frozen=True):
-    """The base of a change: its name, where its files are, and the folder that they belong to here."""
+    """The base of a change: its name, the folder with its files, and the top folder of the change."""
 
     name: str
     folder: Path
     top: Path
 
     def of(self, path: Path) -> Path:
-        """The base's file for one of the change; a file outside of the change is its own."""
+        """The base's version of a file of the change; a file outside of the change is returned as it is."""
         path = Path(os.path.abspath(path))
         if path.is_relative_to(self.folder) or not path.is_relative_to(self.top):
             return path
         return self.folder / path.relative_to(self.top)
 
     def changed(self, path: Path) -> Path:
-        """The change's file for one of the base."""
+        """The change's version of a file of the base."""
         path = Path(os.path.abspath(path))
         return self.top / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def shown(self, path: Path) -> str:
+        """A file of the base as messages name it: relative to the base."""
         path = Path(os.path.abspath(path))
         return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
 
     def pyproject(self) -> Path | None:
-        """The base's settings for the working directory."""
+        """The base's pyproject.toml with settings for the working directory; None where it has none."""
         found = settings.find(self.of(Path.cwd()))
         return found if found and Path(os.path.abspath(found)).is_relative_to(self.folder) else None
 
     def table(self) -> settings.Table | None:
-        """The base's settings, with inputs and outputs where the change has them."""
+        """The base's settings, with the inputs and outputs of the change."""
         pyproject = self.pyproject()
         return settings.read(pyproject, self.changed(pyproject).parent) if pyproject else None
 
     def document(self, *inputs: Path | None) -> Path:
-        """The base's document for what is audited. Raises InputError where it has none."""
+        """The base's document for an audit of these inputs. Raises InputError where it has none."""
         table = self.table()
         if table and table.requirements:
             return Path(table.requirements)
@@ -79,7 +80,13 @@ class Base(msgspec.Struct, frozen=True):
 
 
 def opened(name: str, scratch: Path) -> Base:
-    """The base that a folder or a git ref names; a ref's files are put into `scratch`. Raises InputError."""
+    """The base that a folder or a git ref names.
+
+    Args:
+        name: the folder or the ref.
+        scratch: an empty folder, into which the files of a ref are unpacked.
+    Raises: InputError where it is neither, or git cannot read it.
+    """
     top = _top()
     if name and Path(name).is_dir():
         return Base(name, Path(name).resolve(), top)
@@ -91,6 +98,7 @@ def opened(name: str, scratch: Path) -> Base:
 
 
 def _top() -> Path:
+    """The top folder of the git repository, or the working directory outside of one."""
     found = git_bytes(Path.cwd(), "rev-parse", "--show-toplevel")
     return Path(os.fsdecode(found.rstrip(b"\n"))) if found else Path.cwd()
 
@@ -109,23 +117,32 @@ def _unpack(commit: str, top: Path, scratch: Path) -> None:
 
 
 def kept(base: Base, path: Path, granted: Sequence[Waiver]) -> tuple[Waiver, ...]:
-    """The base's waivers that the change has too: it may take out what it mends, and adds none."""
-    theirs = {_words(waiver) for waiver in _waivers(base.changed(path))}
-    return tuple(waiver for waiver in granted if _words(waiver) in theirs)
+    """The base's waivers that the change has too: it may remove waivers of what it mends, but add none."""
+    of_change = {_content(waiver) for waiver in _waivers(base.changed(path))}
+    return tuple(waiver for waiver in granted if _content(waiver) in of_change)
 
 
 def notes(base: Base, document: Document, path: Path) -> Iterator[str]:
-    """What judged, and what the change does to the document, the waivers (of `path`) and the settings."""
+    """The files that the audit judged by, and how the change alters document, waivers and settings.
+
+    Args:
+        base: the base.
+        document: the base's document.
+        path: the base's file of waivers.
+    """
     yield f"judged by {base.shown(document.path)} and {base.shown(path)} of the base {base.name}"
     yield from (f"the change {what}" for what in _document_changes(base, document))
-    before, after = (list(map(_words, _waivers(file))) for file in (path, base.changed(path)))
-    yield from (f"the change adds a waiver: {_shown(words)}" for words in after if words not in before)
-    yield from (f"the change removes a waiver: {_shown(words)}" for words in before if words not in after)
+    before, after = (list(map(_content, _waivers(file))) for file in (path, base.changed(path)))
+    yield from (f"the change adds a waiver: {_shown(waiver)}" for waiver in after if waiver not in before)
+    yield from (f"the change removes a waiver: {_shown(waiver)}" for waiver in before if waiver not in after)
     yield from _setting_changes(base)
 
 
 def problems(base: Base, document: Document, path: Path) -> Iterator[str]:
-    """What of the change could not be read, and so would judge nothing once it is merged."""
+    """Files of the change that are missing or malformed, so that they could judge nothing after a merge.
+
+    Arguments are those of `notes`.
+    """
     for file, read in ((document.path, requirements.load), (path, waivers.load)):
         changed = base.changed(file)
         if not changed.is_file():
@@ -142,7 +159,7 @@ def _document_changes(base: Base, document: Document) -> Iterator[str]:
     try:
         after = requirements.load(base.changed(document.path))
     except InputError:
-        return  # a problem
+        return  # `problems` reports it
     for id_, requirement in document.by_id.items():
         if id_ not in after.by_id:
             yield f"removes the requirement {id_} ({requirement.title})"
@@ -156,30 +173,32 @@ def _document_changes(base: Base, document: Document) -> Iterator[str]:
             yield f"changes the document's {part}"
 
 
-def _differing(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
+def _differing(before: Requirement, after: Requirement) -> list[str]:
+    """The fields in which two requirements differ, by their names in the document."""
     names = {field: field for field in before.__struct_fields__} | {"environments": "in"}
     return [name for field, name in names.items() if getattr(before, field) != getattr(after, field)]
 
 
 def _setting_changes(base: Base) -> Iterator[str]:
     pyproject = base.pyproject() or base.folder / "pyproject.toml"
-    tables: list[Any] = []
+    tables: list[settings.Table] = []
     for file in (pyproject, base.changed(pyproject)):
         found = settings.find(file.parent)
-        here = found is not None and found.resolve() == file.resolve()
+        has_table = found is not None and found.resolve() == file.resolve()
         try:
-            tables.append(settings.read(file, base.changed(pyproject).parent) if here else settings.Table())
+            folder = base.changed(pyproject).parent
+            tables.append(settings.read(file, folder) if has_table else settings.Table())
         except InputError as error:
             yield f"the change's settings cannot be read: {error}"
             return
     before, after = tables
-    for name in (*TOLD, "requirements", "waivers", "baseline"):
-        one, other = (getattr(table, name) for table in (before, after))
-        if name not in TOLD:
-            one, other = (value and str(base.changed(Path(value))) for value in (one, other))
-        if one != other:
+    for name in (*REPORTED_SETTINGS, *settings.JUDGING):
+        old, new = (getattr(table, name) for table in (before, after))
+        if name in settings.JUDGING:
+            old, new = (value and str(base.changed(Path(value))) for value in (old, new))
+        if old != new:
             key = f"{settings.TABLE}.{name.replace('_', '-')}"
-            yield f"the change sets {key} to {other!r}, which was {one!r}"
+            yield f"the change sets {key} to {new!r}, which was {old!r}"
 
 
 def _waivers(path: Path) -> Sequence[Waiver]:
@@ -189,11 +208,10 @@ def _waivers(path: Path) -> Sequence[Waiver]:
         return ()
 
 
-def _words(waiver: Waiver) -> tuple[Any, ...]:
-    """A waiver without its place in the file."""
-    return msgspec.structs.astuple(msgspec.structs.replace(waiver, where=""))
+def _content(waiver: Waiver) -> Waiver:
+    """A waiver without its place in the file, to compare two files."""
+    return msgspec.structs.replace(waiver, where="")
 
 
-def _shown(words: Sequence[Any]) -> str:
-    scanner, rule, resource = words[:3]
-    return f"{scanner} {rule} on {resource}"
+def _shown(waiver: Waiver) -> str:
+    return f"{waiver.scanner} {waiver.rule} on {waiver.resource}"

@@ -1,12 +1,13 @@
-"""The baseline: what was wrong with an old stack when it adopted the gate, listed so that it may stay.
+"""The baseline: failures and findings that a stack had when it adopted the gate, and that may stay.
 
-An entry is a requirement's failures on one property of one resource, or one scanner's rule on one
-resource, with how many there are: what is known of one resource hides nothing on another, and a
-second failure in the same place is new. A verdict that could not be reached is an entry of its own
-kind, with its reason, and stands for no other reason. A baseline is made for one environment.
+An entry is a requirement's failures on one property of one resource, or a scanner's rule on one resource,
+with their number. So a known failure hides none on another resource, and a second failure in the same place
+is new. A requirement that could not be assessed has an entry with the reason, which covers no other reason. A
+baseline is made for one environment.
 
-It only shrinks. What it lists and is no longer there is a problem, which colours the gate, until it
-is taken out (`compliance audit --baseline FILE --prune-baseline`): so what is mended can't come back.
+A baseline only shrinks. An entry whose failure is gone is a problem, which makes the gate red, until the
+entry is removed (`compliance audit --baseline FILE --prune-baseline`). So a failure cannot come back
+unnoticed.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A requirement's failures in one place. `resource` is a construct path, or else stack and logical id.
+    """A requirement's failures in one place.
 
-    `item` tells the item of a list by its content: where it stands may change.
+    `resource` is a construct path, or else stack and logical id. `item` identifies an item of a list by its
+    content, because its index may change.
     """
 
     requirement: str
@@ -55,8 +57,8 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Unknown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A requirement that could not be assessed, for this reason."""
+class NotAssessed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A requirement that could not be assessed, with the reason."""
 
     requirement: str
     not_assessed: str
@@ -66,7 +68,7 @@ class Unknown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a scanner's rule says of one resource."""
+    """The findings of a scanner's rule on one resource."""
 
     scanner: str
     rule: str
@@ -76,7 +78,7 @@ class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.scanner} {self.rule} on {self.resource or 'no resource'}"
 
 
-Key = Failure | Unknown | Found
+Key = Failure | NotAssessed | Found
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,16 +88,19 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline:
-    """What is known, and how often, in one environment. `sha256` is of the file as it was read or written."""
+    """The entries of a baseline, each with its number.
+
+    `sha256` is that of the file as it was last read or written.
+    """
 
     def __init__(self, path: Path, environment: str, known: Mapping[Key, int], sha256: str = "") -> None:
         self.path, self.environment, self.known, self.sha256 = path, environment, Counter(known), sha256
 
     def result(self, result: Result) -> Result:
-        """A result with what is known of it marked, what is new first."""
+        """A result whose known failures are marked; new ones come first."""
         verdict = result.verdict
         if verdict.status is Status.NOT_ASSESSED:
-            return replace(result, known=not verdict.excused and self.known[_unknown(result)] > 0)
+            return replace(result, known=not verdict.excused and self.known[_not_assessed(result)] > 0)
         if verdict.status is Status.PASS:
             return result
         left, evidence = Counter(self.known), []
@@ -108,9 +113,13 @@ class Baseline:
         return replace(result, verdict=replace(verdict, evidence=tuple(evidence)), known=known)
 
     def findings(self, findings: Sequence[Finding], results: Sequence[Result]) -> tuple[Finding, ...]:
-        """The findings with those marked that are known.
+        """The findings, with known ones marked.
 
-        A requirement that is known covers nothing: a finding that came since would hide behind it.
+        A requirement whose failure is known settles no finding, because it would hide a newer finding.
+
+        Args:
+            findings: the findings of all scanners.
+            results: the results of requirements, as `result` returns them.
         """
         known = {result.id for result in results if result.known}
         left, marked = Counter(self.known), []
@@ -125,11 +134,12 @@ class Baseline:
         return tuple(marked)
 
     def mended(self, card: Scorecard) -> Counter[Key]:
-        """What is listed and no longer there, and how much of it. What was not judged may still be."""
+        """The entries whose failures are gone, with the number that is gone, as far as they were judged."""
         gone = self.known - Counter(_keys(card))
         return Counter({key: count for key, count in gone.items() if _judged(key, card)})
 
     def problems(self, card: Scorecard) -> Iterator[str]:
+        """A problem for each entry whose failures are gone, in part or all."""
         for key, count in self.mended(card).items():
             rest = self.known[key] - count
             what = (
@@ -138,10 +148,11 @@ class Baseline:
             yield f"{self.path}: {key}: {what} (--prune-baseline does)"
 
     def pruned(self, card: Scorecard) -> Baseline:
+        """The baseline without entries whose failures are gone."""
         return Baseline(self.path, self.environment, self.known - self.mended(card))
 
     def write(self) -> None:
-        """Replaces the file: an entry a line, in order, so that a diff shows what became of each."""
+        """Replaces the file. It has a line for each entry, sorted, so that a diff shows changed entries."""
         entries = sorted(json.dumps(_plain(*entry), ensure_ascii=False) for entry in self.known.items())
         lines = ",\n    ".join(entries)
         known = f"[\n    {lines}\n  ]" if entries else "[]"
@@ -152,7 +163,13 @@ class Baseline:
 
 
 def load(path: Path, environment: str) -> Baseline:
-    """The baseline of a file. Raises InputError naming what is wrong with it."""
+    """Reads a baseline.
+
+    Args:
+        path: the file.
+        environment: the environment that is judged; the baseline must be made for it.
+    Raises: InputError naming what is wrong with the file.
+    """
     source = read_source(path)
     try:
         file = converted(read_json(path, source.text), _File)
@@ -174,18 +191,19 @@ def load(path: Path, environment: str) -> Baseline:
 
 
 def create(path: Path, card: Scorecard) -> Baseline:
-    """A new baseline of all that is wrong now. Raises InputError where there is a file: none ever grows."""
+    """A new baseline of all failures and findings of a scorecard. Raises InputError where the file exists."""
     check_new(path)
     return Baseline(path, card.subject.environment, Counter(_keys(card)))
 
 
 def check_new(path: Path) -> None:
+    """Raises InputError where a file exists, because a baseline never grows."""
     if path.exists():
         raise InputError(f"{path}: exists, and a baseline never grows; remove it to write another")
 
 
 def _entry(data: dict[str, Any], where: str) -> tuple[Key, int]:
-    kind: type[Key] = Found if "scanner" in data else Unknown if "not_assessed" in data else Failure
+    kind: type[Key] = Found if "scanner" in data else NotAssessed if "not_assessed" in data else Failure
     rest = {name: value for name, value in data.items() if name != "count"}
     try:
         return converted(rest, kind), converted(data.get("count", 1), Count)
@@ -199,33 +217,33 @@ def _plain(key: Key, count: int) -> dict[str, Any]:
 
 
 def _keys(card: Scorecard) -> Iterator[Key]:
-    """Every failure, unexcused not_assessed and finding, gating or not; waived findings are left out."""
+    """An entry for each failure, each unexcused not_assessed, and each finding that is not waived."""
     for result in card.results:
         if result.verdict.status is Status.FAIL:
             yield from (_failure(result, item) for item in result.verdict.evidence)
         elif result.verdict.status is Status.NOT_ASSESSED and not result.verdict.excused:
-            yield _unknown(result)
+            yield _not_assessed(result)
     yield from (_found(finding) for finding in card.findings if finding.status is not FindingStatus.WAIVED)
 
 
 def _judged(key: Key, card: Scorecard) -> bool:
-    """Whether this audit could have seen what an entry lists."""
+    """Whether this audit judged what an entry is about."""
     if isinstance(key, Found):
         return key.scanner in {run.name for run in card.scanners}
     verdicts = [result.verdict for result in card.results if result.id == key.requirement]
-    if isinstance(key, Unknown):
+    if isinstance(key, NotAssessed):
         return not any(verdict.excused for verdict in verdicts)
     return not any(verdict.status is Status.NOT_ASSESSED for verdict in verdicts)
 
 
 def _failure(result: Result, item: Evidence) -> Failure:
-    # The place in a list changes when something else is added before it.
+    # Without list indexes, which change when an item is added before this one.
     property = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", item.property) if item.property else None
     return Failure(result.id, resource_name(item), property, item.item)
 
 
-def _unknown(result: Result) -> Unknown:
-    return Unknown(result.id, result.verdict.why or "no reason given")
+def _not_assessed(result: Result) -> NotAssessed:
+    return NotAssessed(result.id, result.verdict.why or "no reason given")
 
 
 def _found(finding: Finding) -> Found:

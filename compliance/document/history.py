@@ -1,7 +1,7 @@
-"""What earlier audits showed: a file of JSON lines, one a run, only ever appended to.
+"""The history of audits: a file of JSON lines, to which each run appends one.
 
-A run that was killed while it wrote leaves a torn last line, which is left out when the file is read
-and cut off by the next run. Whatever else is malformed is refused, with its line.
+A run that is killed while it writes leaves an incomplete last line. Reading skips it, and the next run
+removes it. Any other malformed line is an InputError.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import asdict, replace
 
 from compliance.model import FindingStatus, History, InputError, Result, Run, Scorecard, Status
@@ -34,12 +33,12 @@ def load(path: Path) -> tuple[Run, ...]:
 
 
 def _runs(path: Path, text: str) -> Iterator[Run]:
-    *whole, torn = text.split("\n")  # what has no line break is torn, or empty
-    for number, line in enumerate(whole, 1):
+    *lines, last = text.split("\n")  # the last line has no line break: it is empty or incomplete
+    for number, line in enumerate(lines, 1):
         if line.strip():
             yield _run(f"{path}:{number}", line)
-    if _is_json(torn):
-        yield _run(f"{path}:{len(whole) + 1}", torn)
+    if _is_json(last):
+        yield _run(f"{path}:{len(lines) + 1}", last)
 
 
 def _run(where: str, line: str) -> Run:
@@ -49,9 +48,7 @@ def _run(where: str, line: str) -> Run:
         if version != VERSION:
             raise InputError(f"{where}: not a run that this tool reads (version {VERSION})")
         return converted(data, Run)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{where}: not a run: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
         raise InputError(f"{where}: not a run: {error}") from None
 
 
@@ -63,7 +60,13 @@ def _is_json(text: str) -> bool:
 
 
 def append(path: Path, card: Scorecard) -> None:
-    """Appends this run's line completely or not at all, also when other audits append. Raises InputError."""
+    """Appends the line of a run, all of it or nothing, also while other audits append theirs.
+
+    Args:
+        path: the file.
+        card: the scorecard, as `remember` returns it.
+    Raises: InputError where the file is full or cannot be written.
+    """
     assert card.history
     run = card.history.runs[-1]
     line = (json.dumps({"version": VERSION, **asdict(run)}, ensure_ascii=False) + "\n").encode()
@@ -84,7 +87,10 @@ def append(path: Path, card: Scorecard) -> None:
 
 
 def cut_torn_line(handle: int) -> int:
-    """Ends the last line of an open file, or cuts it off where it is torn. Where the file ends then."""
+    """Ends the last line of an open file, or removes it where it is incomplete.
+
+    Returns: the size of the file afterwards.
+    """
     size = os.fstat(handle).st_size
     tail = os.pread(handle, min(size, MAX_BYTES), max(0, size - MAX_BYTES))
     torn = tail[tail.rfind(b"\n") + 1 :]
@@ -95,7 +101,13 @@ def cut_torn_line(handle: int) -> int:
 
 
 def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
-    """The scorecard with what it changes against earlier runs of its environment."""
+    """The scorecard with its history: earlier runs of the environment, and what changed since the last one.
+
+    Args:
+        card: the scorecard of this run.
+        runs: all runs of the file, oldest first.
+        folder: the app's folder, whose git commit is noted.
+    """
     own = [run for run in runs if run.environment == card.subject.environment]
     now = _run_of(card, folder)
     history = History(runs=(*own, now)[-SHOWN:])
@@ -116,7 +128,7 @@ def remember(card: Scorecard, runs: Sequence[Run], folder: Path) -> Scorecard:
 
 
 def _others(before: Run, now: Run) -> dict[str, tuple[str, ...]]:
-    """What of findings, waivers and problems is new or gone; nothing where a run does not remember them."""
+    """The findings, waivers and problems that are new or gone; nothing where a run does not list them."""
     if before.others is None or now.others is None:
         return {}
     new, gone = Counter(now.others) - Counter(before.others), Counter(before.others) - Counter(now.others)

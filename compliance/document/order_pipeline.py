@@ -10,7 +10,7 @@ IDS = tuple(f"{chapter}-{number:02}" for chapter, count in COUNTS.items() for nu
 
 
 def missing(document: Document) -> str | None:
-    """What is said of the order pipeline's document where requirements were deleted from it."""
+    """A message that names the requirements deleted from the order pipeline's document; None without any."""
     gone = [id_ for id_ in IDS if id_ not in document.by_id] if document.title == TITLE else []
     if not gone:
         return None

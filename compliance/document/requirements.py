@@ -1,4 +1,4 @@
-"""The requirements document: what must hold, as data. Knows nothing of AWS, nor how anything is judged."""
+"""The requirements document: reads it and checks its form. Other rooms know AWS and how checks are judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from compliance.cel import patterns
-from compliance.document.meant import explained, hint
+from compliance.document.suggestions import conversion_error, hint
 from compliance.model import InputError, Severity
 from compliance.template.memo import Memo
 from compliance.template.source import KeyPath, Lines, converted, read_source, read_yaml
@@ -40,66 +40,72 @@ Name = Annotated[
         pattern=r"^[a-z][a-z0-9_]*$", description="small letters, digits and underscores, such as dead_letter"
     ),
 ]
-# Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice where a list may stand in its place.
+# Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice in a union with a list.
 Names = str | Annotated[list[Name], msgspec.Meta(min_length=1)]
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
-Named = Annotated[str, msgspec.Meta(min_length=1)]
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-# A check without `kind:` that has one of these keys is of that kind; else it is a predicate.
+# A check without `kind` that has one of these keys is of that kind; any other is a predicate.
 KEYED = frozenset({"scenario", "law", "checks"})
 
 
 def kind_of(check: Mapping[str, Any]) -> str:
-    """The kind of a check: what it says, or what a key of it tells."""
+    """The kind of a check: its `kind`, else the key of `KEYED` that it has, else `predicate`."""
     return str(check.get("kind") or next(iter(KEYED & check.keys()), "predicate"))
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `{env}` is: the app's context key, its default, and the environments synthesised besides.
+    """The environments of an app: the context key that selects one, and those that an audit synthesises.
 
-    `probe` is of the default's retention class (`pr1` where it is not stated, and is of it); `retained` are
-    others, whose data outlives the stack. `throwaway` matches the environments that may lose theirs.
-    `region` is where the stacks belong.
-    `values` are what expressions read as `env.NAME`, by environment or a pattern of environments (`pr*`).
+    `default` is judged unless the command line names another. Environments that `throwaway` matches may lose
+    their data; the others keep it. `probe` is another environment of the default's class in this respect
+    (without it `pr1`, if that is of the class), and `retained` are ones that keep their data. The audit
+    compares the judged environment with them. `region` is where the stacks belong. `values` are what
+    expressions read as `env.NAME`, by environment or by a pattern of environments (`pr*`).
     """
 
     context: Sentence = "env"
-    default: Named = "dev"
-    probe: Named | None = None
-    retained: Named | list[Named] | None = None
+    default: NonEmpty = "dev"
+    probe: NonEmpty | None = None
+    retained: NonEmpty | list[NonEmpty] | None = None
     throwaway: str = "dev|pr[0-9]+"
     region: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
 
     values: dict[str, dict[str, Any]] = {}
 
     def keeps_data(self, name: str) -> bool:
+        """Whether an environment's data outlives its stack. Raises InputError on a too slow `throwaway`."""
         try:
             return patterns.fullmatch(self.throwaway, name) is None
         except patterns.TooHardError as error:
             raise InputError(f"environment.throwaway: {error} for {name!r}") from None
 
     def sibling(self, name: str) -> str | None:
-        """Another environment of the same retention class; None where the document names none."""
+        """Another environment that keeps its data, or loses it, as this one does; None without one."""
         keeps = self.keeps_data(name)
         same = self.all_retained if keeps else (self.probe or "pr1", self.default)
         return next((other for other in same if other != name and self.keeps_data(other) is keeps), None)
 
     def besides(self, name: str) -> tuple[str, ...]:
-        """Those to compare one with: a sibling, and where it loses its data, one that keeps them."""
+        """The environments to compare one with: a sibling; if it loses its data, also one that keeps it."""
         sibling = self.sibling(name)
         keeping = () if self.keeps_data(name) else self.all_retained[:1]
         return tuple(dict.fromkeys((*((sibling,) if sibling else ()), *keeping)))
 
     @property
     def all_retained(self) -> tuple[str, ...]:
+        """The environments that keep their data: `retained`, or else `staging` or `prod`."""
         if self.retained is None:
             return tuple(name for name in ("staging", "prod") if self.keeps_data(name))[:1]
         return (self.retained,) if isinstance(self.retained, str) else tuple(self.retained)
 
 
 class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A chapter of the document. `gate` says whether it colours the gate; `hardening` counts it apart."""
+    """A chapter of the document.
+
+    `gate` says whether its failures make the gate red; the requirements of `hardening` are counted apart.
+    """
 
     id: CategoryId
     title: Sentence
@@ -110,9 +116,9 @@ class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One requirement. `check` is a predicate or `{kind: ..., parameters}`: see `compliance.rules`.
 
-    `in` names the environments that it is about, or patterns of these; without it, it is about all.
-    `source` is where it comes from (a review finding, an AWS page); `confirmed_by` names the scanners'
-    rules that see the same fact.
+    `in` names the environments that it is about, or patterns of these; without `in` it is about all.
+    `source` says where it comes from (a review finding, an AWS page); `confirmed_by` names the rules of
+    scanners that see the same fact.
     """
 
     id: Id
@@ -125,7 +131,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     source: str | None = None
     subject: Names | None = None
     confirmed_by: list[str] = []
-    environments: Named | list[Named] | None = msgspec.field(name="in", default=None)
+    environments: NonEmpty | list[NonEmpty] | None = msgspec.field(name="in", default=None)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -144,14 +150,15 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return names is None or any(fnmatchcase(environment, name) for name in names)
 
 
-# A place of S3 (bucket/key), an image, a layer's ARN, a type: `*` stands for any part, but not for all of it.
+# A place of S3 (bucket/key), an image, a layer's ARN, or a type. `*` stands for any text, but three
+# characters must come before it, so that nobody allows everything.
 Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^[^*]{3}")]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole document, as it stands in the file.
+    """A document, as it stands in the file.
 
-    Without `categories`, each name that a requirement gives as its category is one.
+    Without `categories`, the document has those that its requirements name.
     """
 
     version: int
@@ -178,10 +185,11 @@ class Document(Memo):
         self.categories = tuple(file.categories) or _categories(self.requirements)
         self.events = file.events  # by name, for scenarios
         self.allowed_elsewhere = tuple(file.allowed_elsewhere)  # see `compliance.template.unseen`
-        self.subjects = file.subjects  # as they stand there: see `compliance.facts.subjects`
+        self.subjects = file.subjects  # as they stand in the file: see `compliance.facts.subjects`
 
     @cached_property
     def by_id(self) -> Mapping[str, Requirement]:
+        """The requirements by their ids."""
         return {requirement.id: requirement for requirement in self.requirements}
 
     def convert(self, data: Any, type_: type[T], *place: str | int) -> T:
@@ -190,13 +198,15 @@ class Document(Memo):
 
     @cached_property
     def _ids(self) -> Mapping[str, Any]:
-        """What a message needs of the whole: the requirements' ids, by their places."""
+        """The requirements' ids in the shape of the document, so that a message can name a requirement."""
         return {"requirements": [{"id": requirement.id} for requirement in self.requirements]}
 
     def line(self, *place: str | int) -> int | None:
+        """The line of a place in the file, where it is known."""
         return self._lines.at(place)
 
     def error(self, message: str, *place: str | int) -> InputError:
+        """An error about a place in the file: the message, after `file:line`."""
         return InputError(f"{_at(self.path, self._lines, place)}: {message}")
 
 
@@ -213,14 +223,14 @@ def load(path: Path = OWN) -> Document:
 
 
 def bare() -> Document:
-    """A document without requirements: it lends its names to expressions."""
+    """A document without requirements, for expressions on the command line (`compliance eval`)."""
     everything = Category(id="all", title="Everything")
     file = File(version=1, title="", environment=Environment(), categories=[everything], requirements=[])
     return Document(Path("requirements.yaml"), file, Lines())
 
 
 def _categories(requirements: Iterable[Requirement]) -> tuple[Category, ...]:
-    """The categories that requirements name, where the document says no more of them."""
+    """The categories that requirements name, for a document that does not list its categories."""
     names = dict.fromkeys(requirement.category for requirement in requirements)
     return tuple(Category(id=name, title=re.sub("[-_]", " ", name).capitalize()) for name in names)
 
@@ -241,8 +251,8 @@ def _check(document: Document) -> None:
             raise document.error(message, *place)
         seen[requirement.id] = index
         if requirement.category not in categories:
-            meant = hint(requirement.category, categories)
-            message = f"{requirement.id}: category: unknown category {requirement.category!r}; {meant}"
+            suggestion = hint(requirement.category, categories)
+            message = f"{requirement.id}: category: unknown category {requirement.category!r}; {suggestion}"
             raise document.error(message, "requirements", index, "category")
         if not isinstance(requirement.check.get("kind", ""), str):
             message = f"{requirement.id}: check.kind: a name is wanted"
@@ -271,25 +281,22 @@ def _check_environment(document: Document) -> None:
         raise error("retained", "must name environments that throwaway does not match")
 
 
-def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: KeyPath, whole: Any = None) -> T:
+def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: KeyPath, document: Any = None) -> T:
+    """Data at a place of a document as a typed value; `document` is all of its data, to name requirements."""
     try:
         return converted(data, type_)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `")
-        field = where.rstrip("`").removeprefix("$").lstrip(".")
-        below = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", field))
+        message, below = conversion_error(error, type_)
         full = (*place, *below)
-        # An unknown field stands in the file; msgspec gives the place of what it stands in.
-        if unknown := re.search(r"unknown field `(.*)`", message):
+        # msgspec gives the place of the object; the file has a line for the unknown field itself.
+        if unknown := re.search(r"unknown field `(.*?)`", message):
             full = (*full, unknown[1])
-        explanation = explained(message, type_, below)
-        raise InputError(
-            f"{_at(path, lines, full)}: {_named(full, whole or data) or 'the document'}: {explanation}"
-        ) from None
+        where = _in_words(full, document or data) or "the document"
+        raise InputError(f"{_at(path, lines, full)}: {where}: {message}") from None
 
 
-def _named(place: KeyPath, data: Any) -> str:
-    """A place as people call it: a requirement by its id, where the whole document shows that."""
+def _in_words(place: KeyPath, data: Any) -> str:
+    """A place in words: keys and indexes with dots between them, and a requirement by its id."""
     if place[:1] == ("requirements",) and len(place) > 2 and isinstance(data, dict):
         entries = data.get("requirements")
         entry = entries[place[1]] if isinstance(entries, list) and isinstance(place[1], int) else None
@@ -299,6 +306,6 @@ def _named(place: KeyPath, data: Any) -> str:
 
 
 def _at(path: Path, lines: Lines, place: KeyPath) -> str:
-    """`file:line` of the innermost node on the way to a place that has a line."""
+    """`file:line` of a place, or of the innermost node around it whose line is known."""
     line = lines.near(place)
     return f"{path}:{line}" if line else str(path)

@@ -7,7 +7,6 @@ the pytest plugin and the CDK plugin find the document by `document`.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from datetime import date
@@ -16,24 +15,28 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from compliance.document.meant import explained
 from compliance.document.requirements import OWN, Environment, load
+from compliance.document.suggestions import conversion_error
 from compliance.model import Format, InputError, Pack
 from compliance.template.source import converted, read_text
 
 TABLE = "tool.compliance"
 NAME = "requirements.yaml"  # of a document beside the app
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-# What is a path, and so relative to the file.
+# The keys that are paths, relative to the file.
 PATHS = (
     "assembly", "template", "requirements", "waivers", "baseline", "write_baseline", "history", "attest",
     "sign", "keep",
 )  # fmt: skip
-JUDGING = ("requirements", "waivers", "baseline")  # those that what is audited is judged by
+JUDGING = ("requirements", "waivers", "baseline")  # the paths of files by which the input is judged
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """The table's keys. At most one of `app`, `assembly`, `template` and `deployed`; none: cdk.json's app."""
+    """The table's keys: options of `compliance audit`.
+
+    At most one of `app`, `assembly`, `template` and `deployed` is stated; without one, cdk.json names the
+    app.
+    """
 
     app: Text | None = None
     assembly: Text | None = None
@@ -86,9 +89,12 @@ def find(folder: Path) -> Path | None:
 
 
 def read(pyproject: Path, inputs: Path | None = None) -> Table:
-    """The table, its paths relative to the working directory. Raises InputError naming the key.
+    """The table, its paths relative to the working directory.
 
-    `inputs` is the folder of what is audited and written, where that is not the file's own.
+    Args:
+        pyproject: the file.
+        inputs: the folder to which inputs and outputs are relative; without it, the file's own.
+    Raises: InputError naming the key.
     """
     table = _table(pyproject)
     _check(pyproject, table)
@@ -103,10 +109,15 @@ def read(pyproject: Path, inputs: Path | None = None) -> Table:
 
 
 def document(folder: Path, *inputs: Path | None) -> Path:
-    """The requirements document of what is audited in a folder, or of inputs elsewhere.
+    """The requirements document for an audit in a folder.
 
-    The table's, else requirements.yaml beside the app or the input, else this repository's own for the
-    app of this repository. Raises InputError where there is none.
+    It is the one that the table names, else requirements.yaml beside an input or in the folder, else, for the
+    app of this repository, the repository's own.
+
+    Args:
+        folder: the folder of the app, or the working directory.
+        inputs: an assembly, a template or a file that is audited instead of the folder's app.
+    Raises: InputError where there is none.
     """
     pyproject = find(folder)
     if pyproject and (named := read(pyproject).requirements):
@@ -121,6 +132,7 @@ def document(folder: Path, *inputs: Path | None) -> Path:
 
 
 def is_ours(folder: Path) -> bool:
+    """Whether a folder is a checkout of this repository."""
     path = folder / "pyproject.toml"
     return path.is_file() and 'name = "cdk-compliance-gate"' in path.read_text(encoding="utf-8")
 
@@ -137,11 +149,9 @@ def _table(pyproject: Path) -> Table:
     try:
         return converted(data, Table)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        where = where.rstrip("`").lstrip(".")
-        steps = tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]`]+)|\[(\d+)\]", where))
-        explanation = explained(message, Table, steps).replace("Object contains unknown field", "unknown key")
-        raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, steps)))}: {explanation}") from None
+        message, place = conversion_error(error, Table)
+        message = message.replace("Object contains unknown field", "unknown key")
+        raise InputError(f"{pyproject}: {'.'.join((TABLE, *map(str, place)))}: {message}") from None
 
 
 def _check(pyproject: Path, table: Table) -> None:
@@ -150,6 +160,7 @@ def _check(pyproject: Path, table: Table) -> None:
 
 
 def _faults(pyproject: Path, table: Table) -> Iterator[str]:
+    """Keys that exclude or contradict each other."""
     if sum(value is not None for value in (table.app, table.assembly, table.template, table.deployed)) > 1:
         yield "app, assembly, template and deployed exclude each other"
     if table.context and (table.assembly or table.template or table.deployed):

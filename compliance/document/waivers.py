@@ -1,14 +1,13 @@
-"""Waivers: findings that stay, each with an argument and an end.
+"""Waivers: findings that may stay, each for a reason and until a date.
 
-A waiver names one scanner, one rule (the whole finding id) and one resource, says why in a sentence,
-and expires within a year. It waives nothing, and turns the gate red, once it has expired, is
-malformed, or matches no finding any more.
+A waiver names one scanner, one rule (the whole finding id) and one resource, gives the reason in a sentence,
+and expires within a year. A waiver that has expired, is malformed, or matches no finding waives nothing, and
+makes the gate red.
 
-A resource may be a glob (`*` and `?`), for one argument that holds for several resources. What it
-matches will change; the argument was made for what it matched then. So a glob has to list that
-under `matches`: a resource added since is not waived and is named, one that is gone is named too.
-A count would not do, for one resource replaced by another keeps it; a list shows in the diff what
-is waived, and a reviewer can judge it there.
+A resource may be a glob (`*` and `?`) where one reason holds for several resources. What a glob matches
+changes over time, but the reason was given for the resources of that day. So they are listed under `matches`:
+a resource that was added later is not waived, and is reported, as is one that is gone. A number instead of a
+list would not notice that one resource replaced another, and would not show a reviewer what is waived.
 """
 
 from __future__ import annotations
@@ -44,7 +43,10 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Waiver(_Written, frozen=True):
-    """`where` is its file and line. `environments` limits it to some (`dev`, `pr*`); empty means all."""
+    """A waiver with its file and line (`where`).
+
+    `environments` limits it to some environments, by name or pattern (`dev`, `pr*`); empty means all.
+    """
 
     where: str = ""
 
@@ -53,24 +55,29 @@ class Waiver(_Written, frozen=True):
 
     @property
     def is_glob(self) -> bool:
+        """Whether its resource is a pattern."""
         return any(sign in self.resource for sign in "*?")
 
     def applies_in(self, environment: str | None) -> bool:
+        """Whether it is for an environment; None stands for any."""
         wanted = self.environments if environment is not None else ()
         return not wanted or any(fnmatchcase(environment or "", pattern) for pattern in wanted)
 
     def names_resource(self, names: Sequence[str]) -> bool:
-        """Whether this is a waiver for the resource that has these names."""
+        """Whether its resource, or its glob, matches a resource that has these names."""
         if not self.is_glob:
             return self.resource in names
-        pattern = self.resource.replace("[", "[[]")  # construct ids may hold brackets: they are no sets
+        pattern = self.resource.replace(
+            "[", "[[]"
+        )  # a bracket is part of a construct id, not a set of letters
         return any(fnmatchcase(name, pattern) for name in names)
 
     def lists(self, names: Sequence[str]) -> bool:
-        """Whether the resource with these names was there when the waiver was granted."""
+        """Whether it was granted for the resource with these names: a glob lists its resources."""
         return not self.is_glob or any(name in self.matches for name in names)
 
     def is_valid(self, as_of: date) -> bool:
+        """Whether it has no fault on a day."""
         return not any(faults(self, as_of))
 
 
@@ -78,9 +85,9 @@ class Waiver(_Written, frozen=True):
 
 
 def load(path: Path) -> tuple[Waiver, ...]:
-    """The waivers of a file. Raises InputError, with its line, on what can't be read as waivers.
+    """Reads the waivers of a file. `apply` reports faults of a single waiver, such as its date or reason.
 
-    What can be read but is no good (a date, a reason) is for `apply` to report.
+    Raises: InputError, with the line, where the file is not a list of waivers.
     """
     try:
         root = yaml.compose(read_text(path), Loader=yaml.CSafeLoader)
@@ -99,7 +106,7 @@ def load(path: Path) -> tuple[Waiver, ...]:
 
 
 def check(waivers: Sequence[Waiver]) -> None:
-    """Raises InputError on the first that could waive nothing on any day: malformed, not expired."""
+    """Raises InputError on the first waiver that is malformed; one that has expired is not."""
     for waiver in waivers:
         for fault in _malformed(waiver):
             raise InputError(f"{waiver}: {fault}")
@@ -120,7 +127,7 @@ def _waiver(node: yaml.Node, path: Path) -> Waiver:
 
 
 def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-    """A mapping of texts and lists of texts: no scalar is taken for a date, a number or a truth value."""
+    """A mapping with its scalars as texts: none is read as a date, a number or a truth value."""
     plain: dict[str, Any] = {}
     for key, value in node.value:
         if str(key.value) in plain:
@@ -131,9 +138,9 @@ def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
 
 
 def _text(node: yaml.Node) -> Any:
-    """A scalar as it is written; what else stands there only as its kind, for the error to name."""
-    kinds: dict[type[yaml.Node], Any] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
-    return kinds.get(type(node), node.value)
+    """A scalar as it is written. Anything else as an empty list or mapping, whose type the error names."""
+    empty: dict[type[yaml.Node], Any] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
+    return empty.get(type(node), node.value)
 
 
 def _line(node: yaml.Node) -> int:
@@ -153,10 +160,15 @@ def apply(
     ran: Sequence[str] = SCANNERS,
     environment: str | None = None,
 ) -> Outcome:
-    """The findings with those waived marked so; the problems, each of which is red; and the warnings.
+    """Marks findings as waived. Call it before requirements settle findings.
 
-    Waivers for a scanner that did not run (`ran`) or for another environment are left alone: what
-    they are for can't be seen. Apply waivers before requirements cover findings.
+    Args:
+        findings: the findings of all scanners.
+        waivers: the waivers.
+        as_of: the day of the audit.
+        ran: the scanners that ran. Waivers for others are not checked against the findings.
+        environment: the environment that is judged. Waivers for others are not checked either.
+    Returns: the findings, waived ones marked; problems, each of which makes the gate red; and warnings.
     """
     result = list(findings)
     waived_by: dict[int, Waiver] = {}
@@ -193,16 +205,16 @@ def concern(waivers: Sequence[Waiver], stacks: Collection[str]) -> bool:
 
 
 def names_of(finding: Finding) -> tuple[str, ...]:
-    """What a waiver may call a finding's resource: by construct path, or as stack and logical id.
+    """The names of a finding's resource in a waiver: its construct path, and its stack and logical id.
 
-    A finding about a whole template has its stack's name.
+    For a finding about a whole template that is the stack's name.
     """
     by_id = "/".join(filter(None, (finding.stack, finding.logical_id)))
     return tuple(filter(None, (finding.construct_path, by_id)))
 
 
 def _index(findings: Sequence[Finding]) -> Callable[[Waiver], Sequence[int]]:
-    """Gives the indexes of the findings that a waiver is for."""
+    """Makes a function that returns the indexes of the findings that a waiver matches."""
     by_rule: dict[tuple[str, str], list[int]] = {}
     by_name: dict[tuple[str, str, str], list[int]] = {}
     for index, finding in enumerate(findings):
@@ -213,8 +225,8 @@ def _index(findings: Sequence[Finding]) -> Callable[[Waiver], Sequence[int]]:
     def hits(waiver: Waiver) -> Sequence[int]:
         if not waiver.is_glob:
             return by_name.get((waiver.scanner, waiver.rule, waiver.resource), ())
-        some = by_rule.get((waiver.scanner, waiver.rule), ())
-        return [index for index in some if waiver.names_resource(names_of(findings[index]))]
+        of_rule = by_rule.get((waiver.scanner, waiver.rule), ())
+        return [index for index in of_rule if waiver.names_resource(names_of(findings[index]))]
 
     return hits
 
@@ -224,13 +236,13 @@ def _waived(finding: Finding, waiver: Waiver) -> Finding:
 
 
 def faults(waiver: Waiver, as_of: date) -> Iterator[str]:
-    """What is wrong with a waiver in itself, and what to do."""
+    """What is wrong with a waiver on a day, whatever the findings are, and what to do about it."""
     yield from _malformed(waiver)
     yield from _date_faults(waiver.expires, as_of)
 
 
 def _malformed(waiver: Waiver) -> Iterator[str]:
-    """What is wrong with it whatever the day is."""
+    """What is wrong with a waiver on any day."""
     if waiver.scanner not in SCANNERS:
         yield f"there is no scanner {waiver.scanner!r}; write one of {', '.join(SCANNERS)}"
     if len(waiver.reason) < LEAST_LENGTH or len(waiver.reason.split()) < LEAST_WORDS:
@@ -259,7 +271,7 @@ def _date_faults(expires: str, as_of: date) -> Iterator[str]:
 
 
 def _day(text: str) -> date | None:
-    # fromisoformat also takes other forms (20260131, 2026-W05); one form is easier to review
+    # fromisoformat also reads other forms (20260131, 2026-W05), which are harder to review.
     try:
         return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None
     except ValueError:
@@ -274,7 +286,7 @@ def _a_year_after(day: date) -> date:
 
 
 def _mismatches(waiver: Waiver, hits: Sequence[int], findings: Sequence[Finding]) -> Iterator[str]:
-    """Where a waiver and the findings have drifted apart, and what to do."""
+    """How a waiver differs from the findings: it matches none, or other resources than it lists."""
     if not hits:
         others = (names_of(f)[0] for f in findings if (f.scanner, f.rule) == (waiver.scanner, waiver.rule))
         elsewhere = ", ".join(sorted(set(others)))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from inputs import DOCUMENT
 
-from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
+from compliance.document.suggestions import hint
 from compliance.model import InputError
 from compliance.rules import KINDS, bind
 

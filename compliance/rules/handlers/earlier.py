@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from compliance.document.meant import hint
 from compliance.document.requirements import OWN, load
+from compliance.document.suggestions import hint
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Rule, Waits, bind, kind
 from compliance.rules.handlers.judging import Tasks

@@ -1,4 +1,4 @@
-"""What was probably meant by a word that is not known: `did you mean high? (high, medium or low)`."""
+"""Messages for misspelt words and malformed data: `did you mean high? (one of high, medium, low)`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import inspect
 
 
 def hint(word: str, known: Iterable[str], most: int = 12) -> str:
-    """The known word that is nearest to one that is not, and all of them where they are few.
+    """The known word that is nearest to an unknown one, and all known ones if they are few.
 
     Args:
-        word: what was written.
-        known: what could have been written.
+        word: the unknown word.
+        known: the known words.
         most: how many known words are listed; with more of them, only the nearest is named.
+    Returns: `did you mean ...?` or `write one of ...`; an empty text where neither can be said.
     """
-    from difflib import get_close_matches  # where something is wrong, and only there
+    from difflib import get_close_matches  # only errors need it
 
     words = [str(each) for each in known]
     lowered = {each.lower(): each for each in reversed(words)}
@@ -39,14 +41,23 @@ def _number_as(id_: str) -> str:
     return re.sub(r"-?0*([1-9]\d*)$", r"-\1", id_)
 
 
-def explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
-    """msgspec's message, with what may stand in that place.
+def conversion_error(error: msgspec.ValidationError, type_: Any) -> tuple[str, tuple[str | int, ...]]:
+    """What is wrong with data that could not be converted.
 
     Args:
-        message: the message, without its place.
-        type_: the type that the data were read as.
-        place: the steps to the value that is wrong, from the whole.
+        error: msgspec's error.
+        type_: the type that the data should have.
+    Returns: the message, with what may stand in the place; and the keys and indexes that lead to the place.
     """
+    message, _, path = str(error).partition(" - at `")
+    path = path.rstrip("`").removeprefix("$").lstrip(".")
+    found = re.findall(r"([^.\[\]`]+)|\[(\d+)\]", path)
+    place = tuple(int(index) if index else name for name, index in found)
+    return _explained(message, type_, place), place
+
+
+def _explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
+    """A message of msgspec, with what may stand in the place that it is about."""
     if unknown := re.search(r"unknown field `(.*)`", message):
         known = _fields(_at(inspect.type_info(type_), place))
         return _joined(message, hint(unknown[1], known))
@@ -66,19 +77,21 @@ def _joined(message: str, hint: str) -> str:
 
 def _at(info: inspect.Type, place: Sequence[str | int]) -> list[inspect.Type]:
     """The types that a value in a place may have."""
-    found = list(_each(info))
+    found = list(_alternatives(info))
     for step in place:
-        found = [below for one in found for inner in _below(one, step) for below in _each(inner)]
+        found = [below for one in found for inner in _below(one, step) for below in _alternatives(inner)]
     return found
 
 
-def _each(info: inspect.Type) -> Iterable[inspect.Type]:
+def _alternatives(info: inspect.Type) -> Iterable[inspect.Type]:
+    """The members of a union, or the type itself."""
     while isinstance(info, inspect.Metadata):
         info = info.type
     return info.types if isinstance(info, inspect.UnionType) else (info,)
 
 
 def _below(info: inspect.Type, step: str | int) -> Iterable[inspect.Type]:
+    """The type of a field, or of the items of a list or dict."""
     if isinstance(info, inspect.StructType):
         return [field.type for field in info.fields if field.encode_name == step]
     if isinstance(info, inspect.DictType):
@@ -94,7 +107,7 @@ def _required(infos: Iterable[inspect.Type]) -> list[str]:
 
 
 def _descriptions(info: inspect.Type, place: Sequence[str | int]) -> Iterable[str]:
-    """What is said of the text that a place may hold, where its type says it."""
+    """The descriptions that the types of a place give of the text that it must hold."""
     *above, last = place
     for one in _at(info, above):
         for inner in _below(one, last):
