@@ -476,9 +476,9 @@ def _notes(terms: Terms, given: Input, judgement: Judgement, runs: Sequence[Scan
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
     if options.of_app:
-        from compliance.template.confined import limits, permitted
+        from compliance.template.confined import limits, permissions
 
-        yield from (f"app: {limit}" for limit in limits(permitted(options.app_may, options.folder)))
+        yield from (f"app: {limit}" for limit in limits(permissions(options.app_may, options.folder)))
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what depends on running them is not assessed"
     if options.fail_on is not Severity.LOW:

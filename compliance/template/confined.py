@@ -1,6 +1,7 @@
-"""What an app may while it is synthesised, and what it is started with (`compliance.confinement.app`).
+"""The permissions of an app while it is synthesised, and its command line and environment variables.
 
-Only the command line gives more: what lies beside the app, such as pyproject.toml, is the app's own.
+`compliance.confinement.app` enforces them. Only the command line can grant more: files beside the app, such
+as pyproject.toml, belong to the app itself.
 """
 
 from __future__ import annotations
@@ -20,59 +21,68 @@ from compliance.template import bytecode
 CREDENTIALS, DAEMONS, WRITE = "credentials", "daemons", "write="
 
 
-class May(msgspec.Struct, frozen=True):
-    """What an app may besides: use the caller's credentials, ask daemons such as docker, write to folders."""
+class Permissions(msgspec.Struct, frozen=True):
+    """What an app may do beyond every app: use the caller's credentials, use daemons, write to folders."""
 
     credentials: bool = False
     daemons: bool = False
     writes: tuple[Path, ...] = ()
 
 
-NOTHING = May()
+NO_PERMISSIONS = Permissions()
 BYTECODE = "bytecode"  # in an app's temporary folder
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a command runs: its working folder, a temporary one, and what it may write to besides."""
+class Workspace(msgspec.Struct, frozen=True):
+    """The folders of a command (where it runs, a temporary one, its outputs), and its permissions."""
 
     folder: Path
     temporary: Path
     outputs: tuple[Path, ...]
-    may: May
+    permissions: Permissions
 
 
-def permitted(asked: Sequence[str], folder: Path) -> May:
-    """What `--app-may` says. Raises InputError on what it knows nothing of."""
-    writes = [folder / text.removeprefix(WRITE) for text in asked if text.startswith(WRITE)]
+def permissions(options: Sequence[str], folder: Path) -> Permissions:
+    """The permissions that the options of `--app-may` grant.
+
+    Args:
+        options: `credentials`, `daemons`, `write=DIR`.
+        folder: the folder that DIR is relative to.
+    Raises: InputError on an unknown option, or a folder that does not exist.
+    """
+    writes = [folder / text.removeprefix(WRITE) for text in options if text.startswith(WRITE)]
     for place in writes:
         if not place.is_dir():
             raise InputError(f"--app-may {WRITE}{place}: no such folder")
-    if odd := [text for text in asked if text not in (CREDENTIALS, DAEMONS) and not text.startswith(WRITE)]:
-        raise InputError(f"--app-may {odd[0]}: it is {CREDENTIALS}, {DAEMONS} or {WRITE}DIR")
-    return May(CREDENTIALS in asked, DAEMONS in asked, tuple(writes))
+    known = (CREDENTIALS, DAEMONS)
+    if unknown := [text for text in options if text not in known and not text.startswith(WRITE)]:
+        raise InputError(f"--app-may {unknown[0]}: it is {CREDENTIALS}, {DAEMONS} or {WRITE}DIR")
+    return Permissions(CREDENTIALS in options, DAEMONS in options, tuple(writes))
 
 
-def limits(may: May) -> Iterator[str]:
-    """What was not kept from the app: by this system, or by `--app-may`."""
+def limits(granted: Permissions) -> Iterator[str]:
+    """The limits of the confinement: what this system cannot prevent, and what `--app-may` granted."""
     yield from confinement.lacks()
-    if may.credentials:
+    if granted.credentials:
         yield "it was given your credentials (--app-may credentials)"
-    if may.daemons:
+    if granted.daemons:
         yield "it could ask the daemons of this machine, such as docker (--app-may daemons)"
-    for place in may.writes:
+    for place in granted.writes:
         yield f"it could write to {place} (--app-may {WRITE}DIR)"
 
 
-def started(line: str, where: Place) -> list[str]:
-    """What runs a shell's command line, confined where the system can."""
+def command_line(line: str, workspace: Workspace) -> list[str]:
+    """The program and arguments that run a shell's command line, confined where the system supports it."""
     if not confinement.available():
         return ["/bin/sh", "-c", line]
-    writable = (*where.outputs, where.temporary, *where.may.writes)
-    hidden = () if where.may.credentials else _secrets()
-    return confinement.command(line, writable, hidden, daemons=where.may.daemons)
+    granted = workspace.permissions
+    writable = (*workspace.outputs, workspace.temporary, *granted.writes)
+    hidden = () if granted.credentials else _secrets()
+    return confinement.command(line, writable, hidden, daemons=granted.daemons)
 
 
 def hint(words: str) -> str:
+    """What may mend an app's error, where it looks as if the confinement caused it; else an empty text."""
     if not re.search(r"permission denied|EACCES|EPERM|not permitted|read-only", words, re.IGNORECASE):
         return ""
     return f" (it may write to its output and temporary folder alone; --app-may {WRITE}DIR allows more)"
@@ -82,14 +92,14 @@ def hint(words: str) -> str:
 
 
 def besides_the_gate(folder: Path) -> Iterator[Path]:
-    """What of a folder is neither the gate's code nor the environment that it runs in."""
+    """The contents of a folder, without the gate's code and the environment that it runs in."""
     gate = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
     return map(Path, confinement.around(os.path.realpath(folder), gate))
 
 
 # Secrets
 
-# Variables whose names say that they hold one, and those that lead to one.
+# The names of variables that hold a secret, or that name a file or socket through which one can be had.
 SECRET = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE_KEY|API_?KEY|ACCESS_KEY|_AUTH$|^AWS_PROFILE$"
     r"|^AWS_(CONFIG_FILE|ROLE_ARN|ROLE_SESSION_NAME)$|^ACTIONS_(ID|RUNTIME|CACHE|RESULTS)_|^SSH_|^GPG_|^DBUS_"
@@ -111,41 +121,48 @@ LEAD_TO_FILES = (
 
 
 def _secrets() -> list[str]:
-    """Files and folders of the caller that hold credentials."""
+    """The caller's files and folders that hold credentials."""
     named = [os.environ[name] for name in LEAD_TO_FILES if os.environ.get(name)]
     return [*named, *(os.path.join(os.path.expanduser("~"), name) for name in FILES.split())]
 
 
-def environment(variables: Mapping[str, str], where: Place) -> dict[str, str]:
-    """The variables of a command: the caller's without secrets, and caches of its own."""
+def environment(variables: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+    """The environment variables of a command: the caller's without secrets, and caches of its own.
+
+    Args:
+        variables: the caller's.
+        workspace: where the command runs. The jsii packages that are unpacked already are linked into it.
+    """
+    granted, temporary = workspace.permissions, workspace.temporary
     kept = {
-        name: value for name, value in variables.items() if where.may.credentials or not SECRET.search(name)
+        name: value for name, value in variables.items() if granted.credentials or not SECRET.search(name)
     }
-    kept["TMPDIR"] = str(where.temporary)
+    kept["TMPDIR"] = str(temporary)
     if not confinement.available():
         return kept
-    jsii = where.temporary / "jsii"
-    _lend(_jsii_cache(variables), jsii)
+    jsii = temporary / "jsii"
+    _link_packages(_jsii_cache(variables), jsii)
     return (
         kept
         | {
-            "XDG_CACHE_HOME": str(where.temporary / "cache"),
-            "npm_config_cache": str(where.temporary / "npm"),
+            "XDG_CACHE_HOME": str(temporary / "cache"),
+            "npm_config_cache": str(temporary / "npm"),
             "npm_config_update_notifier": "false",
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(jsii),
         }
-        | _bytecode(where)
-        | ({} if where.may.credentials else {"npm_config_userconfig": str(where.temporary / "npmrc")})
+        | _bytecode(temporary)
+        | ({} if granted.credentials else {"npm_config_userconfig": str(temporary / "npmrc")})
     )
 
 
-def _bytecode(where: Place) -> dict[str, str]:
+def _bytecode(temporary: Path) -> dict[str, str]:
+    """Variables that tell Python where to write compiled modules, if any: see `bytecode`."""
     if not bytecode.missing():
         return {"PYTHONDONTWRITEBYTECODE": "1"}
-    return {"PYTHONPYCACHEPREFIX": str(where.temporary / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
+    return {"PYTHONPYCACHEPREFIX": str(temporary / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
 
 
-# What jsii unpacked of CDK before
+# The packages that jsii has unpacked before
 
 
 COMPLETE = ".jsii-runtime-package-cache"
@@ -156,14 +173,15 @@ def _jsii_cache(variables: Mapping[str, str]) -> Path:
     return Path(named) if named else Path.home() / ".cache" / "aws" / "jsii" / "package-cache"
 
 
-def _lend(cache: Path, own: Path) -> None:
-    """The unpacked packages under links: they are read where they are, and what else there is to be written,
-    locks and further packages, is written beside the links.
+def _link_packages(cache: Path, folder: Path) -> None:
+    """Links the unpacked packages of jsii's cache into a folder, to which the app may write.
+
+    jsii then reads these packages where they are, and writes locks and further packages beside the links.
     """
-    own.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     for marker in (found for depth in ("*/*/*", "@*/*/*/*") for found in cache.glob(f"{depth}/{COMPLETE}")):
         entry = marker.parent
-        link = own / entry.relative_to(cache)
+        link = folder / entry.relative_to(cache)
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
             link.symlink_to(entry)

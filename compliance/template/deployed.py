@@ -1,9 +1,9 @@
-"""A stack as it is deployed: what CloudFormation keeps of it, and what its resources are set to now.
+"""A deployed stack: its template, and the settings that its resources have now.
 
-The template is judged like any other. Beside that, each setting of `SETTINGS` that a service's API shows is
-compared with the template's: what somebody changed by hand is a difference, and what could not be read is
-a doubt, never an equal. Only reads, by boto3 with the credentials, region and endpoints of its environment
-(`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
+The template is judged like any other. In addition, each setting in `SETTINGS` is read from the service's API
+and compared with the template: a setting that somebody changed by hand is a problem, and one that cannot be
+read is a problem too. All calls only read. boto3 makes them with the credentials, region and endpoints of the
+environment (`AWS_PROFILE`, `AWS_ENDPOINT_URL` and so on).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from compliance.model import JSON, InputError
-from compliance.template.assembly import Assembly, Resource
+from compliance.model import JSON, InputError, Undecided
+from compliance.template.assembly import PLACEHOLDERS, Assembly, Resource
 from compliance.template.deployed_settings import (
     ATTRIBUTES,
     INLINE,
@@ -47,15 +47,14 @@ from compliance.template.physical_names import FORMS, name_of
 from compliance.text import one_line, truncated
 
 SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
-HIDDEN = "****"  # CloudFormation's for the value of a NoEcho parameter
+HIDDEN = "****"  # what CloudFormation shows as the value of a NoEcho parameter
 LONGEST = 160  # characters of a value in a message
-MANY = 3  # resource types that are counted, not named
-PSEUDO = {"account": "AccountId", "region": "Region", "partition": "Partition"}
+MANY = 3  # resource types: from this number on a message counts them instead of naming them
 FIX = "deploy the stack again, or have the template say it"
 
 
 class Boto3:
-    """Raises InputError where the extra is not installed."""
+    """Calls services by boto3 (see `Clients`). Raises InputError where the extra `deployed` is missing."""
 
     def __init__(self) -> None:
         try:
@@ -73,7 +72,7 @@ class Boto3:
         if service not in self._clients:
             try:
                 self._clients[service] = self._session.client(service)
-            except ValueError as error:  # an endpoint in the environment that is none
+            except ValueError as error:  # an invalid endpoint in the environment
                 raise InputError(f"--deployed: {error}") from None
         return getattr(self._clients[service], operation)(**arguments)
 
@@ -82,7 +81,7 @@ class Boto3:
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A stack: its template, the physical id of each logical one, CloudFormation's word for its state."""
+    """A deployed stack: its template as an assembly, physical ids by logical id, and its status."""
 
     clients: Clients
     assembly: Assembly
@@ -91,9 +90,13 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
-    """Reads a deployed stack by its name or ARN, its parameters bound; the template is written to `folder`.
+    """Reads a deployed stack with the values of its parameters.
 
-    Raises InputError where the stack, the credentials or the region are missing.
+    Args:
+        name: the stack's name or ARN.
+        clients: what calls AWS.
+        folder: where its template is written to.
+    Raises: InputError where the stack, the credentials or the region are missing.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
@@ -112,7 +115,7 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
         declared_region=region,
         arguments=_arguments(stack),
     )
-    for loaded in assembly.stacks:  # lines of a file that nobody has
+    for loaded in assembly.stacks:  # without lines, for the user does not have this file
         loaded.metadata = {key: (path, None) for key, (path, _) in loaded.metadata.items()}
         loaded.protected = bool(stack.get("EnableTerminationProtection"))
     return Deployment(clients, assembly, physical, stack["StackStatus"])
@@ -126,7 +129,7 @@ def _file(body: JSON, path: Path) -> Path:
 
 
 def _arguments(stack: JSON) -> dict[str, Value]:
-    """What the stack's parameters were given. A hidden one is unknown, whatever its default."""
+    """The values of the stack's parameters. A NoEcho parameter is unknown, whatever its default."""
     return {
         parameter["ParameterKey"]: Unknown(f"the parameter {parameter['ParameterKey']} is hidden (NoEcho)")
         if parameter["ParameterValue"] == HIDDEN
@@ -147,15 +150,15 @@ def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:
         more = {"NextToken": page["NextToken"]}
 
 
-class Undecided(Exception):
-    """A value of the template that even the deployment's parameters and ids do not decide."""
-
-
 # Comparing
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """A line for each difference and doubt; how much was compared; what of the template was not."""
+    """The result of a comparison.
+
+    `problems` has a line for each difference and for each setting that could not be read; `settings` and
+    `resources` count what was compared; `left_out` names what the template states and no setting compares.
+    """
 
     problems: tuple[str, ...]
     settings: int
@@ -171,14 +174,14 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One setting of one resource; `problem` where it is another than the template's."""
+    """A setting of a resource that was compared; `problem` says how it differs from the template."""
 
     resource: str
     problem: str | None = None
 
 
 def drift(deployment: Deployment) -> Drift:
-    """Compares what every resource is set to with what the template says. What can't be read is a problem."""
+    """Compares all settings of a stack's resources with its template."""
     problems, compared = list[str](), list[Compared]()
     if not SETTLED.fullmatch(deployment.status):
         problems.append(f"the stack is {deployment.status}: not everything need be as its template says")
@@ -199,11 +202,11 @@ def drift(deployment: Deployment) -> Drift:
 
 
 def _outcomes(resource: Resource, deployment: Deployment) -> Iterator[Compared | str]:
-    """What became of each setting: compared, or why it could not be."""
+    """For each setting of a resource: the comparison, or a problem that says why there is none."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    own = [setting for setting in SETTINGS if setting.type == resource.type]
-    for (read, of), group in groupby(own, lambda setting: (setting.read, setting.of)):
+    of_type = [setting for setting in SETTINGS if setting.type == resource.type]
+    for (read, of), group in groupby(of_type, lambda setting: (setting.read, setting.of)):
         settings = list(group)
         try:
             for id_ in _ids(resource, of, deployment):
@@ -219,7 +222,7 @@ def _outcomes(resource: Resource, deployment: Deployment) -> Iterator[Compared |
 
 
 def _ids(resource: Resource, of: str | None, deployment: Deployment) -> list[str]:
-    """The physical id of the resource, or of those that a property names."""
+    """The physical id of the resource, or of those that its property `of` names."""
     if of is not None:
         return [_written(item, deployment) for item in to_list(resource.get(of))]
     if resource.logical_id not in deployment.physical:
@@ -240,31 +243,30 @@ def _compared(setting: Setting, resource: Resource, deployment: Deployment, live
     if found == wanted:
         yield Compared(resource.logical_id)
         return
-    found, wanted = _apart(found, wanted)
+    found, wanted = _differing(found, wanted)
     live, stated = _value_text(found), _value_text(wanted)
     problem = f"{_place(resource)} {setting.property} is {live} as deployed, {stated} in the template; {FIX}"
     yield Compared(resource.logical_id, problem)
 
 
 def _wanted(setting: Setting, resource: Resource, deployment: Deployment) -> JSON:
-    """What the template says, with the deployment's own names; None where it says nothing."""
+    """The template's value, with physical names in the place of references; None where it states none."""
     value = resource.get(setting.property)
     plain = None if value is NO_VALUE else _plain(value, deployment)
     if setting.read is inline_policies:
-        own = {policy["PolicyName"]: policy["PolicyDocument"] for policy in plain or ()}
-        apart = _attached(resource, deployment, *INLINE)
-        return own | {
+        inline = {policy["PolicyName"]: policy["PolicyDocument"] for policy in plain or ()}
+        return inline | {
             _written(policy.get("PolicyName"), deployment): _plain(policy.get("PolicyDocument"), deployment)
-            for policy in apart
+            for policy in _attached(resource, deployment, *INLINE)
         }
     if setting.read is READS["attached"]:
-        apart = _attached(resource, deployment, "AWS::IAM::ManagedPolicy")
-        return [*(plain or ()), *(_written(policy.ref, deployment) for policy in apart)]
+        attached = _attached(resource, deployment, "AWS::IAM::ManagedPolicy")
+        return [*(plain or ()), *(_written(policy.ref, deployment) for policy in attached)]
     return plain
 
 
 def _attached(role: Resource, deployment: Deployment, *types: str) -> Iterator[Resource]:
-    """Policies that are resources of their own and name the role."""
+    """The policies of these types, resources of their own, that name a role."""
     for policy in deployment.assembly.resources(*types):
         names = [*to_list(policy.get("Roles")), *to_list(policy.get("RoleName"))]
         if any(_written(name, deployment) == deployment.physical[role.logical_id] for name in names):
@@ -272,13 +274,13 @@ def _attached(role: Resource, deployment: Deployment, *types: str) -> Iterator[R
 
 
 def _stated_apart(resource: Resource, type_: str, property_: str) -> bool:
-    """Whether a resource of that type names this one."""
+    """Whether a resource of `type_` names this one in a property, so that it states the setting."""
     others = resource.stack.assembly.resources(type_)
     return any(ref == resource.ref for other in others for ref in refs_in(other.get(property_)))
 
 
 def _plain(value: Value, deployment: Deployment) -> JSON:
-    """A resolved value with the physical names of what it refers to. Raises Undecided."""
+    """A resolved value with physical names in the place of references. Raises Undecided."""
     if isinstance(value, dict):
         return {key: _plain(item, deployment) for key, item in value.items()}
     if isinstance(value, list):
@@ -303,7 +305,7 @@ def _part(part: str | Ref | Pseudo | Unknown, deployment: Deployment) -> str:
 
 
 def _named(ref: Ref, deployment: Deployment) -> str:
-    """What a reference became: the physical id, or an attribute made of it, see `physical_names`."""
+    """The value of a reference: the physical id, or an attribute made of it (see `physical_names`)."""
     import jmespath
 
     resource, id_ = deployment.assembly.resource(ref), deployment.physical.get(ref.logical_id)
@@ -319,7 +321,7 @@ def _named(ref: Ref, deployment: Deployment) -> str:
     if form is None or pattern is None:
         raise Undecided(f"it refers to {ref.logical_id}.{ref.attribute}, which nothing shows")
     path = resource.get(form.path) if form.path else NO_VALUE
-    known = {name: resource.stack.pseudo(f"AWS::{pseudo}") for name, pseudo in PSEUDO.items()}
+    known = {name: resource.stack.pseudo(pseudo) for name, pseudo in PLACEHOLDERS.items()}
     return pattern.format(
         name=id_ if form.ref == "{name}" else re.split(r"[/:]", id_)[-1],
         path="/" if path is NO_VALUE else _written(path, deployment),
@@ -327,18 +329,18 @@ def _named(ref: Ref, deployment: Deployment) -> str:
     )
 
 
-# What is said
+# Messages
 
 
 def _place(resource: Resource) -> str:
     return f"{resource.logical_id} ({resource.type})"
 
 
-def _apart(found: JSON, wanted: JSON) -> tuple[JSON, JSON]:
-    """Both without what they share, so that one statement of a long policy is seen."""
+def _differing(found: JSON, wanted: JSON) -> tuple[JSON, JSON]:
+    """Two values without what they share: a message shows only that statement of a policy which differs."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         pairs = {key: (found.get(key), wanted.get(key)) for key in found | wanted}
-        apart = {key: _apart(*pair) for key, pair in pairs.items() if pair[0] != pair[1]}
+        apart = {key: _differing(*pair) for key, pair in pairs.items() if pair[0] != pair[1]}
         return {key: pair[0] for key, pair in apart.items()}, {key: pair[1] for key, pair in apart.items()}
     if isinstance(found, list) and isinstance(wanted, list):
         return [item for item in found if item not in wanted], [item for item in wanted if item not in found]
@@ -356,7 +358,7 @@ def _short(text: str) -> str:
 
 
 def _left_out(resources: Iterable[Resource]) -> Iterator[str]:
-    """What templates say that no setting compares: whole types, and properties of others with their types."""
+    """What the template states and no setting compares: whole types, and properties of the other types."""
     types, properties = set[str](), defaultdict[str, set[str]](set)
     for resource in resources:
         paths = {setting.property for setting in SETTINGS if setting.type == resource.type}
@@ -381,7 +383,7 @@ def _left_out(resources: Iterable[Resource]) -> Iterator[str]:
 
 
 def _uncovered(path: str, value: Value, paths: set[str]) -> Iterator[str]:
-    """The shortest paths at and below this one that no setting compares."""
+    """The shortest paths at or below `path` that no setting (`paths`) compares."""
     if any(path == known or path.startswith(f"{known}.") for known in paths):
         return
     if not any(known.startswith(f"{path}.") for known in paths):

@@ -1,7 +1,7 @@
-"""What of a deployed resource is compared with its template: the table of `deployed_settings.yaml`.
+"""The settings of deployed resources that are compared with the template: the table `deployed_settings.yaml`.
 
-A row says which operation of a service shows a property, where its answer has it, and how the value of the
-template and that of the service become comparable.
+A row says which operation of a service returns a setting, where it is in the answer, and which form makes the
+template's value and the service's value comparable.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ INDEX = ("IndexName", "KeySchema", "Projection")
 
 
 class Clients(Protocol):
-    """What calls an operation of a service: boto3, or what stands for it."""
+    """Calls operations of services: `deployed.Boto3`, or a substitute in tests."""
 
     def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
-        """Its answer. Raises botocore's BotoCoreError or ClientError."""
+        """The answer of an operation. Raises botocore's BotoCoreError or ClientError."""
 
 
-# Both sides in one form
+# Forms, which make the values of both sides comparable
 
 
 def text(value: JSON) -> JSON:
-    """Plain data, its scalars as strings: 5.0 is 5, for APIs give numbers so, and `true` is true."""
+    """Plain data, its scalars as strings: 5.0 becomes "5", because some APIs return integers as floats."""
     if isinstance(value, dict):
         return {str(key): text(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -43,36 +43,37 @@ def text(value: JSON) -> JSON:
 
 
 def unordered(value: JSON) -> JSON:
-    """A list whose order means nothing."""
+    """A list in an order of its own, where the service ignores the order."""
     return sorted((text(item) for item in to_list(value)), key=json.dumps)
 
 
 def flag(value: JSON) -> JSON:
+    """A truth value, which some APIs write in capitals."""
     return text(value).lower() if isinstance(value, str | bool) else value
 
 
 def key(value: JSON) -> JSON:
-    """A KMS key's id or alias, also where an ARN stands for it."""
+    """A KMS key's id or alias, also of an ARN."""
     return re.sub(r"arn:[^:]*:kms:[^:]*:[^:]*:(key/)?", "", value) if isinstance(value, str) else value
 
 
 def function(value: JSON) -> JSON:
-    """A function's name, also where an ARN stands for it."""
+    """A function's name, also of an ARN."""
     return re.sub(r"arn:.*:function:", "", value) if isinstance(value, str) else value
 
 
 def indexes(value: JSON) -> JSON:
-    """Secondary indexes by what they are; their capacity is another matter."""
+    """Secondary indexes without their capacity, which other settings compare."""
     return unordered([{name: index[name] for name in INDEX if name in index} for index in to_list(value)])
 
 
 def parsed(value: JSON) -> JSON:
-    """JSON that an API has as text."""
+    """Data that an API returns as JSON in a text."""
     return text(json.loads(value) if isinstance(value, str) else value)
 
 
 def policy(document: JSON) -> JSON:
-    """A policy's statements, in no order, where one value and a list of it are the same, and so is `*`."""
+    """A policy's statements in an order of their own; a single value counts as a list of it."""
     if isinstance(document, str):
         document = json.loads(document)
     if not isinstance(document, dict):
@@ -81,6 +82,7 @@ def policy(document: JSON) -> JSON:
 
 
 def policies(by_name: JSON) -> JSON:
+    """Policies by name, each as of `policy`."""
     return {name: policy(document) for name, document in (by_name or {}).items()}
 
 
@@ -101,7 +103,7 @@ def _element(key: str, value: JSON) -> JSON:
 
 
 def _root(principal: str) -> str:
-    """An account, which IAM takes as twelve digits and gives as the ARN of its root."""
+    """An account's number, which IAM returns as the ARN of its root."""
     account = re.fullmatch(r"arn:[\w-]+:iam::(\d{12}):root", principal)
     return account[1] if account else principal
 
@@ -110,17 +112,22 @@ def _root(principal: str) -> str:
 
 
 class Gone(Exception):
-    """The resource is not there any more."""
+    """The resource does not exist any more."""
 
 
 Reader = Callable[[Clients, str], JSON]
 
 
 def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **arguments: Any) -> Reader:
-    """What an operation answers of a resource; its id goes where `{id}` stands in the arguments.
+    """Makes a function that calls an operation for a resource.
 
-    `at` is where in the answer it is (JMESPath). `unset` is the code of the error by which a service says
-    that nothing is configured.
+    Args:
+        service: the service's name in boto3.
+        operation: the operation.
+        at: where the resource is in the answer (JMESPath).
+        unset: the code of the error by which the service says that nothing is configured.
+        arguments: the operation's arguments; `{id}` in them stands for the physical id.
+    Returns: a function of clients and a physical id, which raises Gone where the answer lacks the resource.
     """
 
     def read(clients: Clients, id_: str) -> JSON:
@@ -146,7 +153,7 @@ def _escaped(id_: str) -> bytes:
     return msgspec.json.encode(id_)[1:-1]
 
 
-INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared as their roles'
+INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared with their roles
 
 
 def inline_policies(clients: Clients, role: str) -> JSON:
@@ -157,12 +164,13 @@ def inline_policies(clients: Clients, role: str) -> JSON:
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One property of a resource type: where its live value is read, and how both sides become comparable.
+    """A setting: a property of a resource type, and how its value now is read and compared.
 
-    `path` is where the answer has it (JMESPath). `default` is what holds where neither says anything; None is
-    nothing. `stated` compares only what the template states: without it, another setting decides. `of` is the
-    property that names the resource whose setting it is, where that is another one. `unless` is the type of
-    resource, and its property, that states the setting where there is one: then it is that one's row.
+    `read` calls the service, and `path` is where its answer has the value (JMESPath). `form` makes both sides
+    comparable. `default` is the value of a side that states none. With `stated` the setting is compared only
+    where the template states it. `of` is a property that names another resource, whose setting it is.
+    `unless` is a resource type and its property: where such a resource names this one, its own row compares
+    the setting.
     """
 
     type: str
@@ -201,7 +209,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: operations by name; then by resource type and operation, the path or row of each property."""
+    """The file: operations by name; then, by resource type and operation, a path or row for each property."""
 
     reads: Mapping[str, _Read]
     settings: Mapping[str, Mapping[str, Mapping[str, str | _Row]]]
@@ -231,7 +239,7 @@ def _settings(table: _Table) -> Iterator[Setting]:
 
 SETTINGS = tuple(_settings(_TABLE))
 
-# Attributes that no name decides, and where they are read.
+# Attributes that do not follow from the resource's name: the operation that returns each, and where.
 ATTRIBUTES: Mapping[tuple[str, str], tuple[Reader, str]] = {
     ("AWS::DynamoDB::Table", "StreamArn"): (READS["table"], "Table.LatestStreamArn"),
 }

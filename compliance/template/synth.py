@@ -1,7 +1,8 @@
-"""Synthesises a CDK app: foreign code, so in a process of its own, an environment each, side by side.
+"""Synthesises a CDK app: foreign code, so it runs in a process of its own, one for each environment.
 
-What the CDK CLI hands to an app is handed to it here too, so that what is audited is what is deployed:
-https://github.com/aws/aws-cdk-cli calls it the cloud executable's environment.
+The app gets the variables and the context that the CDK CLI would pass to it, so that what is audited is what
+is
+deployed: https://github.com/aws/aws-cdk-cli calls this the cloud executable's environment.
 """
 
 from __future__ import annotations
@@ -29,44 +30,52 @@ from compliance.template import bytecode, limits
 from compliance.template.account import defaults
 from compliance.template.confined import (
     BYTECODE,
-    NOTHING,
-    May,
-    Place,
+    NO_PERMISSIONS,
+    Permissions,
+    Workspace,
     besides_the_gate,
+    command_line,
     environment,
     hint,
-    permitted,
-    started,
+    permissions,
 )
 from compliance.template.host import bundled_node, named_node
 from compliance.template.source import read_json, write_atomically
 
-MAX_LOG = 2**16  # bytes that are kept of what an app says: the last ones
-# Linux takes no longer text in one environment variable; CDK reads the rest from a file.
+MAX_LOG = 2**16  # bytes of an app's output that are kept: the last ones
+# Linux limits the length of an environment variable; CDK reads a longer context from a file.
 MAX_CONTEXT = 100_000
-# Tells an app that it is audited: its own validations would only repeat what the audit does.
+# A context key that tells an app that it is audited: its own validations need not repeat the audit.
 AUDITED = "compliance:audited"
-# True in cdk.json's context: the app makes the assemblies of several environments in one process, which
-# spares each but the first the start of CDK. The audit then puts a list there: for each further one the
-# `outdir` of its assembly, and the `context` that makes it.
+# A context key. If it is true in cdk.json, the app can make the assemblies of several environments in one
+# process, so that CDK starts only once. The audit then sets it to a list, which has for each further
+# environment the `outdir` of its assembly and the `context` that makes it.
 TOGETHER = "compliance:together"
 
 
 class App(msgspec.Struct, frozen=True):
-    """A CDK app: the command that synthesises it, run in `folder`, with cdk.json's and `-c`'s context.
+    """A CDK app: the command that synthesises it in `folder`, with the context of cdk.json and of `-c`.
 
-    `build` is a command that has to run before, once. `may` is what it may besides what every app may.
+    `build` is a command that must run once before it. `permissions` are those beyond every app's.
     """
 
     command: str
     folder: Path
     context: Mapping[str, Any]
     build: str | None = None
-    may: May = NOTHING
+    permissions: Permissions = NO_PERMISSIONS
 
 
 def find_app(command: str | None, folder: Path, context: Mapping[str, str], may: Sequence[str] = ()) -> App:
-    """The app of a command, or of the folder's cdk.json. Raises InputError where there is neither."""
+    """The app of a command, or of the folder's cdk.json.
+
+    Args:
+        command: the command; None: the one of cdk.json.
+        folder: the folder with cdk.json, in which the app runs.
+        context: context values, which win over those of cdk.json.
+        may: the options of `--app-may`.
+    Raises: InputError where there is no app, or its settings are malformed.
+    """
     path = folder / "cdk.json"
     settings = _object(path)
     build = settings.get("build")
@@ -81,12 +90,12 @@ def find_app(command: str | None, folder: Path, context: Mapping[str, str], may:
     known = settings.get("context", {})
     if not isinstance(known, dict):
         raise InputError(f"{path}: context is no object")
-    if command != settings.get("app"):  # of another app it need not be true
+    if command != settings.get("app"):  # another app than cdk.json's may not support it
         known = {key: value for key, value in known.items() if key != TOGETHER}
     looked_up = _object(folder / "cdk.context.json")
-    # The order of the CDK CLI: what is looked up never hides what is written in cdk.json.
+    # In the order of the CDK CLI: a value that was looked up does not replace one in cdk.json.
     everything = {**looked_up, **known, **context, **_from_settings(settings)}
-    return App(command, folder, everything, build, permitted(may, folder))
+    return App(command, folder, everything, build, permissions(may, folder))
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -97,29 +106,36 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The context that the CDK CLI makes of cdk.json's other settings."""
-    given: dict[str, Any] = {"aws:cdk:bundling-stacks": settings.get("bundlingStacks", ["**"])}
+    """The context values that the CDK CLI derives from other settings of cdk.json."""
+    context: dict[str, Any] = {"aws:cdk:bundling-stacks": settings.get("bundlingStacks", ["**"])}
     for setting, key in (
         ("pathMetadata", "aws:cdk:enable-path-metadata"),
         ("assetMetadata", "aws:cdk:enable-asset-metadata"),
         ("versionReporting", "aws:cdk:version-reporting"),
     ):
         if settings.get(setting, True):
-            given[key] = True
+            context[key] = True
     if not settings.get("versionReporting", True):
-        given["aws:cdk:disable-version-reporting"] = True
+        context["aws:cdk:disable-version-reporting"] = True
     if not settings.get("staging", True):
-        given["aws:cdk:disable-asset-staging"] = True
-    return given
+        context["aws:cdk:disable-asset-staging"] = True
+    return context
 
 
 def synthesise(
     app: App, output: Path, context: Mapping[str, Any], processes: Processes | None = None
 ) -> Path:
-    """Runs the app into `output` with some context changed.
+    """Runs an app.
 
-    A validation that fails there does not stop the audit, whose own verdict counts. Raises InputError
-    with the app's last words where it fails, or leaves no assembly.
+    The app's own validations do not stop it: the audit's verdict counts.
+
+    Args:
+        app: the app.
+        output: the folder for its assembly.
+        context: context values that replace the app's.
+        processes: where the process is listed, so that it can be ended.
+    Returns: `output`.
+    Raises: InputError, with the end of the app's output, where it fails or writes no assembly.
     """
     everything = {
         **app.context,
@@ -128,17 +144,17 @@ def synthesise(
         "@aws-cdk/core:failSynthOnValidationErrors": False,
     }
     output.mkdir(parents=True, exist_ok=True)
-    # jsii unpacks CDK into a temporary folder, which stays behind where it is killed.
+    # jsii unpacks CDK into a temporary folder, and leaves it behind if it is killed.
     temporary = output.with_name(f"{output.name}t")
     temporary.mkdir(exist_ok=True)
     variables = {"CDK_OUTDIR": str(output), **_context_variables(everything, temporary)}
-    # What else it makes in the same run, it is asked for by the context.
+    # The assemblies of other environments that the same run makes.
     together = everything.get(TOGETHER)
     others = [Path(other["outdir"]) for other in together] if isinstance(together, list) else []
     for other in others:
         other.mkdir(parents=True, exist_ok=True)
-    where = Place(app.folder, temporary, (output, *others), app.may)
-    (processes or Processes()).run(f"the app ({app.command})", app.command, where, variables)
+    workspace = Workspace(app.folder, temporary, (output, *others), app.permissions)
+    (processes or Processes()).run(f"the app ({app.command})", app.command, workspace, variables)
     bytecode.compile_those_of(temporary / BYTECODE)
     for made in (output, *others):
         _name_no_temporary_folder(made)
@@ -171,26 +187,32 @@ def _context_variables(context: Mapping[str, Any], temporary: Path) -> dict[str,
 
 
 class Processes:
-    """The processes of foreign code that run now; `kill` ends them, and starts no more."""
+    """The running processes of foreign code. `kill` ends them, and lets no more start."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, what: str, command: str, where: Place, variables: Mapping[str, str]) -> None:
-        """Runs a command to its end, and all that it started. Raises InputError, with its last words, where
-        it fails.
+    def run(self, what: str, command: str, workspace: Workspace, variables: Mapping[str, str]) -> None:
+        """Runs a command to its end, and ends all processes that it started.
+
+        Args:
+            what: the command's name in messages.
+            command: a shell's command line.
+            workspace: where it runs.
+            variables: environment variables beside the usual ones.
+        Raises: InputError, with the end of its output, where it fails; CancelledError after `kill`.
         """
         limit = limits.seconds(limits.SYNTH)
-        process = self._start(command, where, variables)
+        process = self._start(command, workspace, variables)
         output = _Tail(process.stdout)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             raise InputError(limits.exceeded(what, limit, limits.SYNTH)) from None
         finally:
-            # Its children too, which would hold on to the output.
+            # With its children, which would keep the output open.
             _kill(process)
             with self._lock:
                 self._running.discard(process)
@@ -198,18 +220,20 @@ class Processes:
             raise CancelledError
         if code:
             text = output.text()
-            words = _with_hint(last_words(text)) + own_line(text, where.folder)
+            words = _with_hint(last_words(text)) + own_line(text, workspace.folder)
             raise InputError(f"{what} {_how_it_failed(code)}: {words}{hint(words)}")
 
-    def _start(self, command: str, where: Place, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: str, workspace: Workspace, variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise CancelledError
             try:
                 process = subprocess.Popen(
-                    started(command, where),
-                    cwd=where.folder,
-                    env={**environment(_environment(), where), **variables},
+                    command_line(command, workspace),
+                    cwd=workspace.folder,
+                    env={**environment(_environment(), workspace), **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -221,6 +245,7 @@ class Processes:
             return process
 
     def kill(self) -> None:
+        """Ends the processes that run, and lets no more start."""
         with self._lock:
             self._closed = True
             for process in self._running:
@@ -228,7 +253,7 @@ class Processes:
 
 
 class _Tail:
-    """Reads what a process says, and keeps the end of it."""
+    """Reads the output of a process, and keeps the end of it."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         assert stream is not None
@@ -242,13 +267,13 @@ class _Tail:
                 self._kept = (self._kept + chunk)[-MAX_LOG:]
 
     def text(self) -> str:
-        # A process that left its group may hold the output open for ever.
+        # A child that has left the process group may keep the output open.
         self._thread.join(timeout=2)
         return self._kept.decode(errors="replace")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Has a process end what it started, and itself; what does not end so is killed with its group."""
+    """Ends a process and its children: a confined one ends its children itself; then the group is killed."""
     if process.poll() is None and available():
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -266,8 +291,8 @@ def _environment() -> dict[str, str]:
     }
     for name, value in defaults(os.environ, Path.home()):
         variables.setdefault(name, value)
-    # An app of cdk.json's `python3 app.py` needs a Python that has CDK: the one that runs this, unless
-    # the caller has activated another.
+    # `python3 app.py` in cdk.json needs a Python that has CDK: the one that runs the audit, unless the caller
+    # has activated another environment.
     if "VIRTUAL_ENV" not in os.environ and find_spec("aws_cdk"):
         variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if not named_node() and (node := bundled_node()):
@@ -276,30 +301,38 @@ def _environment() -> dict[str, str]:
 
 
 class Synths:
-    """The app for several environments, two at a time, the first one first; or in one go, if it can."""
+    """Runs of an app for several environments: two at a time, or one run for all if the app supports it.
+
+    Args:
+        app: the app.
+        folder: an empty folder for the assemblies.
+        contexts: by environment, the context values that select it; the first environment is run first.
+    Raises: InputError where the app's build fails.
+    """
 
     def __init__(self, app: App, folder: Path, contexts: Mapping[str, Mapping[str, str]]) -> None:
         self._processes = Processes()
         if app.build:
             temporary = folder / "build"
             temporary.mkdir(parents=True)
-            where = Place(app.folder, temporary, tuple(besides_the_gate(app.folder)), app.may)
-            self._processes.run(f"cdk.json's build ({app.build})", app.build, where, {})
+            outputs = tuple(besides_the_gate(app.folder))
+            workspace = Workspace(app.folder, temporary, outputs, app.permissions)
+            self._processes.run(f"cdk.json's build ({app.build})", app.build, workspace, {})
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="synth")
-        # The names are the user's, no names for folders.
-        outputs = {name: folder / str(number) for number, name in enumerate(contexts)}
+        # Numbers, because an environment's name need not be a valid name of a folder.
+        folders = {name: folder / str(number) for number, name in enumerate(contexts)}
         if app.context.get(TOGETHER) is True:
-            self._futures = self._together(app, outputs, contexts)
+            self._futures = self._together(app, folders, contexts)
         else:
             self._futures = {
                 name: self._pool.submit(synthesise, app, output, contexts[name], self._processes)
-                for name, output in outputs.items()
+                for name, output in folders.items()
             }
 
     def _together(
         self, app: App, outputs: Mapping[str, Path], contexts: Mapping[str, Mapping[str, str]]
     ) -> dict[str, Future[Path]]:
-        """One run of the app, which makes all of the assemblies."""
+        """One run of the app, which makes all assemblies."""
         first, *others = outputs
         asked = [{"outdir": str(outputs[name]), "context": dict(contexts[name])} for name in others]
         context = {**contexts[first], TOGETHER: asked}
@@ -309,13 +342,14 @@ class Synths:
             run.result()
             if (outputs[name] / "manifest.json").is_file():
                 return outputs[name]
-            # It could not make this one: a run of its own says why, or can.
+            # The common run did not make this one. A run of its own makes it, or says why it cannot.
             alone = outputs[name].with_suffix(".alone")
             return synthesise(app, alone, contexts[name], self._processes)
 
         return {first: run, **{name: self._pool.submit(made, name) for name in others}}
 
     def result(self, name: str) -> Path:
+        """The folder of an environment's assembly. Waits for its run; raises as `synthesise` does."""
         return self._futures[name].result()
 
     def close(self) -> None:
@@ -335,29 +369,29 @@ def _how_it_failed(code: int) -> str:
         return f"failed with code {code}"
 
 
-# `ValueError: ...`, `jsii.errors.JSIIError: ...`, `Error [ERR_X]: ...`, `error: ...`, `a.ts(3,1): error TS1:
-# and `«CannotFindPackageLockFile» ...`, as CDK names its own.
-SAID = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:|^«\w+»\s*\S")
-# `LockFileDoesnTExist: ...`: an error of any name, where a stack follows.
-NAMED = re.compile(r"^[A-Z]\w+:\s*\S")
+# An error in the output of an app: `ValueError: ...`, `jsii.errors.JSIIError: ...`, `Error [ERR_X]: ...`,
+# `error: ...`, `a.ts(3,1): error TS1: ...`, and `«CannotFindPackageLockFile» ...` as CDK names its own.
+ERROR = re.compile(r"^\W*(?:[\w.$@/-]*(?:Errors?|Exception)\b[^:]*|error):\s*\S|\berror TS\d+:|^«\w+»\s*\S")
+# An error of any name (`LockFileDoesnTExist: ...`); it counts where a stack trace follows.
+ANY_NAME = re.compile(r"^[A-Z]\w+:\s*\S")
 # `/tmp/jsii-kernel-VYNc3j/node_modules/...`, `/tmp/tmpbhxp_3j0/lib/program.js:1:63996`
 JSII = re.compile(r"[^\s\"()]*/(?:jsii-kernel-\w{6}(?=/node_modules/)|tmp\w{8}(?=/lib/program\.js:))")
 # A frame of Python's, whose last is the nearest; and of Node.js's, whose first is.
 PYTHON_FRAME = re.compile(r'^\s*File "([^"\n]+)", line (\d+)', re.M)
 NODE_FRAME = re.compile(r"(?:^|[\s(])(?:file://)?([^\s():]+\.[cm]?[jt]sx?):(\d+)", re.M)
 LIBRARIES = frozenset({"node_modules", "site-packages", ".venv", "venv"})
-# What follows an error and says nothing of it.
-AFTERWARDS = re.compile(
+# Lines after an error that do not describe it.
+AFTER_ERROR = re.compile(
     r"^(Node\.js v\d|at |\.\.\.|\^+$|~+$|File \"|npm (ERR!|error)|[{}]$|Relates to construct:"
     r"|Require stack:|- /)"
 )
 
 
 def last_words(text: str) -> str:
-    """What an app said last of why it failed, without the stacks and banners that follow it: one line."""
+    """The last error in the output of an app, as one line, without the stack traces and banners after it."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     marked = [
-        number for number, line in enumerate(lines) if not line[0].isspace() and not AFTERWARDS.search(line)
+        number for number, line in enumerate(lines) if not line[0].isspace() and not AFTER_ERROR.search(line)
     ]
     if not marked:
         return lines[-1].strip()[:300] if lines else "it said nothing"
@@ -367,33 +401,38 @@ def last_words(text: str) -> str:
     rest = []
     for line in lines[first + 1 :]:
         listed = line.startswith("- ") and lines[first].startswith("«")
-        if not (line[0].isspace() or listed) or AFTERWARDS.search(line.strip()):
+        if not (line[0].isspace() or listed) or AFTER_ERROR.search(line.strip()):
             break
         rest.append(line.strip())
     return " ".join([lines[first].strip(), *rest])[:300]
 
 
 def own_line(text: str, folder: Path) -> str:
-    """` (app/stack.py:12)`: of the lines that a stack names, the app's own that is nearest to the error."""
+    """The line of the app's own code that is nearest to an error: ` (app/stack.py:12)`; empty without one.
+
+    Args:
+        text: the output of the app, with stack traces of Python and Node.js.
+        folder: the app's folder.
+    """
     folder = folder.resolve()
     python = [(Path(file), number) for file, number in PYTHON_FRAME.findall(text)]
     node = [(Path(file), number) for file, number in NODE_FRAME.findall(text)]
     for file, number in (*reversed(python), *node):
-        own = (folder / file).resolve()
-        if own.is_relative_to(folder) and own.is_file() and not LIBRARIES & {*own.parts}:
-            return f" ({own.relative_to(folder)}:{number})"
+        path = (folder / file).resolve()
+        if path.is_relative_to(folder) and path.is_file() and not LIBRARIES & {*path.parts}:
+            return f" ({path.relative_to(folder)}:{number})"
     return ""
 
 
 def _is_error(lines: Sequence[str], number: int) -> bool:
     line, after = lines[number], lines[number + 1].strip() if number + 1 < len(lines) else ""
-    return SAID.search(line) is not None or (
-        NAMED.search(line) is not None and after.startswith(("at ", "..."))
+    return ERROR.search(line) is not None or (
+        ANY_NAME.search(line) is not None and after.startswith(("at ", "..."))
     )
 
 
 def _with_hint(words: str) -> str:
-    """What is said of an app that wants what only credentials tell the CDK CLI."""
+    """A message, with a hint where the app needs the account, which the CDK CLI learns from credentials."""
     if "CDK_DEFAULT_ACCOUNT" not in words:
         return words
     return f"{words} (no credentials tell the account here: set CDK_DEFAULT_ACCOUNT)"

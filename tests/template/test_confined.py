@@ -23,7 +23,7 @@ from compliance.confinement import app as confinement
 from compliance.confinement import landlock, seccomp
 from compliance.handlers import sandbox
 from compliance.model import InputError
-from compliance.template.confined import May, besides_the_gate, limits, permitted
+from compliance.template.confined import Permissions, besides_the_gate, limits, permissions
 from compliance.template.synth import App, Synths, synthesise
 
 LACKING = not (landlock.version() and seccomp.available())
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(LACKING, reason="; ".join(confinement.lacks()))
 MADE = "echo {} > $CDK_OUTDIR/manifest.json"
 
 
-def attempt(code: str, tmp_path: Path, may: May | None = None) -> str:
+def attempt(code: str, tmp_path: Path, may: Permissions | None = None) -> str:
     """What a Python app says of what it tries."""
     (tmp_path / "app").mkdir(exist_ok=True)
     (tmp_path / "app" / "app.py").write_text(
@@ -41,7 +41,7 @@ def attempt(code: str, tmp_path: Path, may: May | None = None) -> str:
         "out = pathlib.Path(os.environ['CDK_OUTDIR'])\n"
         "(out / 'said').write_text(json.dumps(said)); (out / 'manifest.json').write_text('{}')\n"
     )
-    app = App(f"{sys.executable} app.py", tmp_path / "app", {}, may=may or May())
+    app = App(f"{sys.executable} app.py", tmp_path / "app", {}, permissions=may or Permissions())
     said: str = json.loads((synthesise(app, tmp_path / "out", {}) / "said").read_text())
     return said
 
@@ -106,12 +106,12 @@ def test_an_app_writes_to_its_output_and_its_temporary_folder(tmp_path: Path) ->
 def test_an_app_writes_where_the_command_line_lets_it(tmp_path: Path) -> None:
     code = "open('made', 'w').close()"
     assert attempt(code, tmp_path) == "PermissionError"
-    assert attempt(code, tmp_path, permitted(["write=app"], tmp_path)) is None
+    assert attempt(code, tmp_path, permissions(["write=app"], tmp_path)) is None
     assert (tmp_path / "app" / "made").exists()
     for odd in ("everything", "write=nowhere", ""):
         with pytest.raises(InputError, match="--app-may"):
-            permitted([odd], tmp_path)
-    assert len(list(limits(permitted(["credentials", "daemons", "write=app"], tmp_path)))) == 3
+            permissions([odd], tmp_path)
+    assert len(list(limits(permissions(["credentials", "daemons", "write=app"], tmp_path)))) == 3
 
 
 def test_the_hint_names_the_option(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_callers_credentials_do_not_reach_an_app(tmp_path: Path, monkeypatch
     for secret in (read.format(".aws/credentials"), read.format(".npmrc"), of_audit):
         assert attempt(secret, tmp_path) == "PermissionError"
     assert attempt(read.format("notes"), tmp_path) == "canary"
-    given = May(credentials=True)
+    given = Permissions(credentials=True)
     assert attempt(names, tmp_path, given) == sorted([*SECRETS, "STAGE"])
     assert attempt(read.format(".aws/credentials"), tmp_path, given) == "canary"
 
@@ -174,7 +174,7 @@ def daemon(tmp_path: Path) -> Iterator[Path]:
 def test_an_app_reaches_no_daemon(daemon: Path, tmp_path: Path) -> None:
     code = f"socket.socket(socket.AF_UNIX).connect({str(daemon)!r})"
     assert attempt(code, tmp_path) == "PermissionError"
-    assert attempt(code, tmp_path, May(daemons=True)) is None
+    assert attempt(code, tmp_path, Permissions(daemons=True)) is None
     # What programs talk to their own children by stays.
     assert attempt("[pair.send(b'x') for pair in socket.socketpair()]", tmp_path) == [1, 1]
     assert (
@@ -298,7 +298,7 @@ LACKS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 @pytest.mark.parametrize("lacking", LACKS)
 def test_what_a_system_cannot_hold_is_said(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
     LACKS[lacking](monkeypatch)
-    assert any(lacking in limit for limit in limits(May()))
+    assert any(lacking in limit for limit in limits(Permissions()))
 
 
 # Another user than root, by the system's Python where this one is root's alone

@@ -16,7 +16,7 @@ from patience import limit, until
 from compliance.cli import main
 from compliance.model import InputError
 from compliance.template import synth
-from compliance.template.confined import May
+from compliance.template.confined import Permissions
 from compliance.template.synth import TOGETHER, App, Synths, find_app, last_words, own_line, synthesise
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def test_two_at_a_time_and_the_first_one_first(tmp_path: Path) -> None:
         f"ls now | wc -l >> most; sleep 0.1; {TELLS}; rm now/$n",
         tmp_path,
         {},
-        may=May(writes=(tmp_path,)),
+        permissions=Permissions(writes=(tmp_path,)),
     )
     synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in "abc"})
     try:
@@ -177,7 +177,9 @@ for other in [{"outdir": os.environ["CDK_OUTDIR"], "context": context}, *asked]:
 
 def test_an_app_that_can_makes_all_environments_in_one_run(tmp_path: Path) -> None:
     (tmp_path / "all.py").write_text(MAKES_ALL)
-    app = App(f"{sys.executable} all.py", tmp_path, {TOGETHER: True}, may=May(writes=(tmp_path,)))
+    app = App(
+        f"{sys.executable} all.py", tmp_path, {TOGETHER: True}, permissions=Permissions(writes=(tmp_path,))
+    )
     synths = Synths(app, tmp_path / "out", {name: {"env": name} for name in ("dev", "pr1", "unknown")})
     try:
         for name in ("dev", "pr1"):
