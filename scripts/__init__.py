@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
 
 Client = Any
 REGION = "us-east-1"  # ARC-09
+# A function answers within a minute, which is as long as boto3 waits before it calls again.
+PATIENCE = Config(read_timeout=90)
 
 
 def client(service: str) -> Client:
     """A client of a service where the pipeline is, with the credentials of the shell."""
-    return boto3.client(service, region_name=REGION)
+    return boto3.client(service, region_name=REGION, config=PATIENCE)
 
 
 def stack_name(environment: str) -> str:

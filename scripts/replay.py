@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
 from scripts import Client, client, outputs
 
 Change = dict[str, Any]
@@ -34,6 +36,7 @@ BATCH = 100  # the mapping's batch size
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 BYTES = 5_000_000
 KEPT = timedelta(hours=24)
+RANGE = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")  # as the audit names it
 # A page may be empty though changes follow.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
 EMPTY_PAGES = 100
@@ -62,13 +65,12 @@ def failed_ranges(dynamodb: Client, table: str, now: datetime) -> list[Range]:
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table,
         ConsistentRead=True,
-        FilterExpression="attribute_exists(startSequenceNumber) AND #at >= :since",
+        FilterExpression=" AND ".join((*(f"attribute_exists({name})" for name in RANGE), "#at >= :since")),
         ExpressionAttributeNames={"#at": "timestamp"},
         ExpressionAttributeValues={":since": {"S": since}},
     )
-    names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
     items = [item for page in pages for item in page["Items"]]
-    return list(dict.fromkeys(Range(*(item[name]["S"] for name in names)) for item in items))
+    return list(dict.fromkeys(Range(*(item[name]["S"] for name in RANGE)) for item in items))
 
 
 def read(streams: Client, wanted: Range) -> list[Change]:
@@ -149,7 +151,7 @@ def replay(ranges: Sequence[Range], function: str) -> bool:
         try:
             changes = read(streams, wanted)
             problems = store(lambda_, function, changes)
-        except NotRead as error:
+        except (NotRead, ClientError, ValueError) as error:  # whatever one record says, the others count
             changes, problems = [], [str(error)]
         print(f"{wanted}: {'; '.join(problems) or f'{len(changes)} changes stored'}")
         complete = complete and not problems

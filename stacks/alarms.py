@@ -36,12 +36,17 @@ RUNBOOK = "docs/runbook.md"
 
 @dataclass(frozen=True)
 class Watch:
-    """One alarm: what it is called, on which metric, from which value on, and what that means."""
+    """One alarm: what it is called, on which metric, from which value on, and what that means.
+
+    It tells when `needed` of the last `periods` are at or above the threshold.
+    """
 
     subject: str
     metric: cloudwatch.IMetric
     threshold: float
     meaning: str
+    needed: int = 1
+    periods: int = 1
 
 
 class Alarms(Construct):
@@ -77,7 +82,7 @@ class Alarms(Construct):
         self._create_dashboard(watches)
 
     def _alarm(self, watch: Watch) -> None:
-        """An alarm on one period at or above a threshold. No data is no breach."""
+        """An alarm of a watch. No data is no breach."""
         alarm = cloudwatch.Alarm(
             self,
             "".join(word.capitalize() for word in watch.subject.split("-")),
@@ -85,7 +90,8 @@ class Alarms(Construct):
             alarm_description=f"{watch.meaning}. What to do: {RUNBOOK}#{watch.subject}",
             metric=watch.metric,
             threshold=watch.threshold,
-            evaluation_periods=1,
+            evaluation_periods=watch.periods,
+            datapoints_to_alarm=watch.needed if watch.periods > 1 else None,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
@@ -95,7 +101,8 @@ class Alarms(Construct):
     def _key_watch(self, data_key: kms.IKey) -> Watch:
         """Somebody disables a key of the pipeline, or schedules its deletion.
 
-        CloudTrail reports both to EventBridge; the rule has no target, its count of matches is the metric.
+        CloudTrail reports both to EventBridge, where the account has a trail that logs management events; the
+        rule has no target, its count of matches is the metric.
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
         """
         rule = events.Rule(
@@ -299,7 +306,10 @@ def account_watches() -> list[Watch]:
 
 
 def heartbeat(table: dynamodb.Table, mapping_id: str) -> Watch:
-    """Orders are written, and the mapping polls none of them: it is disabled, or broken."""
+    """Orders are written, and the mapping polls none of them: it is disabled, or broken.
+
+    Twice in half an hour, for an order that is written as a period ends is polled in the next.
+    """
     expression = cloudwatch.MathExpression(
         expression="IF(written > 0 AND FILL(polled, 0) == 0, 1, 0)",
         using_metrics={
@@ -309,7 +319,8 @@ def heartbeat(table: dynamodb.Table, mapping_id: str) -> Watch:
         label="Orders written and none polled",
         period=PERIOD,
     )
-    return Watch("orders-unread", expression, 1, "Orders are written, and the processor's mapping polls none")
+    meaning = "Orders are written, and the processor's mapping polls none"
+    return Watch("orders-unread", expression, 1, meaning, needed=2, periods=6)
 
 
 def mapping_metric(mapping_id: str, name: str) -> cloudwatch.Metric:

@@ -58,7 +58,7 @@ def main(folder: Path = Path("docs")) -> None:
 
 
 def with_totals(text: str) -> str:
-    """A page whose example of `compliance deploy` has as many requirements and resources as there are today."""
+    """A page whose example of `compliance deploy` counts the requirements and resources of today."""
     own = document.load()
     hardening = sum(_category(own, requirement).hardening for requirement in own.requirements)
     scored, resources = len(own.requirements) - hardening, len(costs.template()["Resources"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 import app
 import scripts
@@ -149,3 +152,42 @@ def test_what_the_last_stack_left_is_adopted_that_left_anything() -> None:
     assert adopt.left_behind(History(), "s") == {"A": ("AWS::S3::Bucket", "a3")}
     with pytest.raises(adopt.NotAdopted, match="no deleted stack u"):
         adopt.left_behind(History(), "u")
+
+
+class Stream:
+    """DynamoDB Streams with one change, and a processor that stores whatever it is given."""
+
+    class exceptions:
+        TrimmedDataAccessException = ResourceNotFoundException = type("Gone", (Exception,), {})
+
+    def __init__(self) -> None:
+        self.stored = list[str]()
+
+    def get_shard_iterator(self, ShardId: str, **_: str) -> Any:
+        if ShardId == "none":
+            error = {"Error": {"Code": "ValidationException", "Message": "no shard"}}
+            raise ClientError(error, "GetShardIterator")
+        return {"ShardIterator": "start"}
+
+    def get_records(self, **_: str) -> Any:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        change = {"SequenceNumber": "7", "ApproximateCreationDateTime": at}
+        return {"Records": [{"dynamodb": change}], "NextShardIterator": None}
+
+    def invoke(self, FunctionName: str, Payload: str) -> Any:
+        self.stored += [one["dynamodb"]["SequenceNumber"] for one in json.loads(Payload)["Records"]]
+        return {"Payload": io.BytesIO(b'{"batchItemFailures": []}')}
+
+
+def test_a_range_that_cannot_be_read_keeps_no_other_from_being_replayed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws = Stream()
+    monkeypatch.setattr(replay, "client", lambda _: aws)
+    numbers = (("none", "7"), ("shard", "seven"), ("shard", "7"))
+    ranges = [replay.Range("stream", shard, number, number) for shard, number in numbers]
+    assert not replay.replay(ranges, "processor")
+    assert aws.stored == ["7"]
+    said = capsys.readouterr().out.splitlines()
+    assert "no shard" in said[0]
+    assert said[-1].endswith("1 changes stored")
