@@ -10,7 +10,7 @@ import types
 from contextlib import suppress
 from typing import Any
 
-from . import boto
+from . import boto, calls
 
 STOOD_IN = {"boto3", "botocore", "s3transfer", "awslambdaric"}
 # These are the real ones, where they are installed beside the audit; the job says where.
@@ -57,7 +57,7 @@ class StandIn(types.ModuleType):
         with suppress(AttributeError):
             return boto.part(self.__name__, name)
         if self.__name__.partition(".")[0] in REAL:
-            boto.call("python", f"{self.__name__}.{name}", {})  # which is not stood in for
+            calls.call("python", f"{self.__name__}.{name}", {})  # which is not stood in for
         error = name.endswith(("Error", "Exception"))
         found = type(name, (Exception,), {}) if error else Harmless()
         setattr(self, name, found)
@@ -119,7 +119,7 @@ class Finder:
 
 
 def install(job: Any, send: Any, ask: Any) -> None:
-    boto.start(ask, job["attempts"])
+    calls.start(ask, job["attempts"])
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
     sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), job["real"], send))
     for name in job["supplies"]["names"]:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import boto, clock, jail, modules, virtual, where
+from . import calls, clock, jail, modules, virtual, where
 
 # How long is waited for threads that go on when the handler has answered: seconds for one invocation, for
 # the last one, and for all that wait in vain.
@@ -84,7 +84,7 @@ def _load(job: Any, send: Any) -> Any:
 def _invoke(job: Any, invocation: Any, handler: Any, send: Any, ask: Any) -> None:
     ask("begin")
     clock.shift(invocation["clock"])
-    boto.pause = invocation["pause"]
+    calls.pause = invocation["pause"]
     context = Context(invocation)
     timeout = invocation["timeout"]
     began = _now(timeout)

@@ -1,0 +1,127 @@
+"""Calls of the stand-ins for boto3 to the stand-in AWS, and how long a call may take."""
+
+import os
+import time
+import types
+from typing import Any
+from urllib.parse import quote
+
+from . import virtual, where, wire
+from .errors import to_error
+
+_ask: Any = None
+_sleep: Any = time.sleep
+pause = 0.0  # how long a call takes at least
+_models: dict[str, Any] = {}
+
+
+def start(ask: Any, tries: Any) -> None:
+    global _ask, attempts
+    _ask, attempts = ask, tries
+
+
+def model_of(service: Any) -> Any:
+    """What the service model says: operations (by their names in small letters), exceptions, pages."""
+    if service not in _models:
+        answer = _ask("service", name=service)
+        methods = {name.lower(): name for name in answer.get("operations", ())}
+        _models[service] = types.SimpleNamespace(
+            methods=methods, exceptions=answer.get("exceptions"), pages=answer.get("pages")
+        )
+    return _models[service]
+
+
+def _floats(value: Any) -> Any:
+    """botocore takes a Decimal where a float is wanted; CloudWatch's numbers are the only ones here."""
+    if isinstance(value, dict):
+        return {name: _floats(child) for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_floats(child) for child in value]
+    return float(value) if type(value).__name__ == "Decimal" else value
+
+
+def _copied(source: Any) -> Any:
+    """`bucket/key` of what a copy is made of, which may be told in parts."""
+    version = f"?versionId={source['VersionId']}" if source.get("VersionId") else ""
+    return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
+
+
+attempts: Any = None  # how often the function's environment lets a call be tried
+
+
+def patience(service: Any, config: Any) -> Any:
+    """How many seconds a call takes at most until its client gives up an AWS that never answers.
+
+    https://docs.aws.amazon.com/boto3/latest/guide/retries.html
+    """
+    options = vars(config) if config is not None else {}
+    given = options.get("retries") or {}
+    legacy = (given.get("mode") or os.environ.get("AWS_RETRY_MODE") or "legacy") == "legacy"
+    slow = legacy and service == "dynamodb"
+    tries = (10 if slow else 5) if legacy else 3
+    tries = int(attempts) if attempts else tries
+    tries = given["max_attempts"] + 1 if "max_attempts" in given else tries
+    tries = given.get("total_max_attempts", tries)
+    read = options.get("read_timeout", 60)
+    between = [(0.05 if slow else 1) * 2**i for i in range(tries - 1)]
+    return (float("inf") if read is None else read) * tries + sum(
+        between if legacy else (min(s, 20) for s in between)
+    )
+
+
+def call(service: Any, operation: Any, parameters: Any, config: Any = None) -> Any:
+    if service == "cloudwatch":
+        parameters = _floats(parameters)
+    if isinstance(parameters.get("CopySource"), dict):
+        parameters = {**parameters, "CopySource": _copied(parameters["CopySource"])}
+    if pause and virtual.active():
+        virtual.wait(pause)
+    elif pause:
+        _sleep(pause)
+    answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
+    if "error" in answer:
+        if answer["error"]["code"] == "NoAnswer" and virtual.active():
+            virtual.wait(patience(service, config))
+        raise to_error(answer["error"], operation)
+    output = wire.revive(answer["ok"])
+    if "Body" in output:
+        output["Body"] = StreamingBody(output["Body"])
+    metadata = {
+        "HTTPStatusCode": 200,
+        "RequestId": "00000000-0000-4000-8000-000000000000",
+        "RetryAttempts": 0,
+    }
+    return {**output, "ResponseMetadata": metadata}
+
+
+def operation_of(method: Any) -> Any:
+    """The name of an operation by that of a method: PutItem of put_item."""
+    return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
+
+
+class StreamingBody:
+    def __init__(self, body: Any) -> None:
+        self._left = body.encode() if isinstance(body, str) else bytes(body)
+
+    def read(self, amt: Any = None) -> Any:
+        amt = len(self._left) if amt is None else amt
+        chunk, self._left = self._left[:amt], self._left[amt:]
+        return chunk
+
+    def iter_lines(self, *_: Any, **__: Any) -> Any:
+        return iter(self.read().splitlines())
+
+    def iter_chunks(self, chunk_size: Any = 1024) -> Any:
+        while chunk := self.read(chunk_size):
+            yield chunk
+
+    __iter__ = iter_chunks
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> Any:
+        return False
