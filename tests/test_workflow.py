@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -166,3 +168,27 @@ def test_the_hook_runs_where_an_app_changed() -> None:
     changed = ("app.py", "stacks/x.py", "lambda/a/index.mjs", "cdk.json", "cdk.context.json", "waivers.yaml")
     assert [name for name in changed if not re.search(hook["files"], name)] == []
     assert not re.search(hook["files"], "README.md")
+
+
+def test_a_release_names_the_repository_that_built_it(tmp_path: Path) -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["build"]
+    wrote, built, checked = job["steps"][-4:-1]
+    assert "uv build" in built["run"]
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("compliance", "docs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    variables = {**os.environ, "REPOSITORY": "https://example.com/a/b", "TAG": "v1.2.3"}
+
+    def run(script: str) -> int:
+        return subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=variables).returncode
+
+    build = f"{sys.executable} -m hatchling build -t wheel -d dist >/dev/null"
+    assert run(build) == 0
+    assert run(checked["run"]) != 0, "a package without addresses is not published"
+    assert run(wrote["run"]) == 0
+    assert run(build) == 0
+    assert run(checked["run"]) == 0
+    urls = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"]
+    assert urls["Documentation"] == "https://example.com/a/b/tree/v1.2.3/docs"

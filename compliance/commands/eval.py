@@ -122,7 +122,8 @@ def _values(
         expression = compile(text, names, FUNCTIONS)
         Checker(names).check(expression.root)
     except SyntaxProblem as error:
-        raise InputError(f"column {error.column}: {error.message}") from None
+        which = "; --of says of which resources" if of is None and "'self'" in error.message else ""
+        raise InputError(f"column {error.column}: {error.message}{which}") from None
     return [_value(bound, expression, resource) for resource in about]
 
 

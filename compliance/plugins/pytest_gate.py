@@ -90,15 +90,20 @@ class Gate:
 
 
 def _pyproject(config: pytest.Config) -> Path:
-    """The file here if it has our table, or else the project's: here may be a part of a larger project."""
+    """The pyproject.toml here that has our table, or else the project's; or else the document itself.
+
+    Here may be a part of a larger project.
+    """
     folders = (config.invocation_params.dir, config.rootpath)
     found = [path for folder in folders if (path := folder / "pyproject.toml").is_file()]
-    if not found:
+    ours = [path for path in found if f"[{settings.TABLE}]".encode() in path.read_bytes()]
+    documents = [path for folder in folders if (path := folder / settings.NAME).is_file()]
+    if not (chosen := [*ours, *documents, *reversed(found)]):
         raise pytest.UsageError(
-            f"--compliance: no pyproject.toml in {config.rootpath} with [{settings.TABLE}]"
+            f"--compliance: {config.rootpath} has no {settings.NAME}, and no pyproject.toml"
+            f" with [{settings.TABLE}]; `compliance init` drafts a document"
         )
-    ours = (path for path in found if f"[{settings.TABLE}]".encode() in path.read_bytes())
-    return next(ours, found[-1])
+    return chosen[0]
 
 
 def _names(argument: str, pyproject: Path, config: pytest.Config) -> bool:
@@ -137,8 +142,11 @@ def _outcome(options: Options) -> Scorecard | str:
 
 
 def options_of(pyproject: Path) -> Options:
-    """The options of the audit that a pyproject.toml asks for. Raises InputError naming the key."""
-    table = settings.read(pyproject)
+    """The options of the audit that a pyproject.toml asks for, or of one without options by a document.
+
+    Raises InputError naming the key.
+    """
+    table = settings.Table() if pyproject.name == settings.NAME else settings.read(pyproject)
 
     def path(value: str | None) -> Path | None:
         return None if value is None else Path(value)
@@ -171,7 +179,7 @@ def options_of(pyproject: Path) -> Options:
 
 
 class Requirements(pytest.File):
-    """pyproject.toml, whose items are the requirements, the scanners, and the waivers with the baseline."""
+    """pyproject.toml or the document: its items are requirements, scanners, and waivers with the baseline."""
 
     def __init__(self, *, gate: Gate, **others: Any) -> None:
         super().__init__(**others)

@@ -74,6 +74,7 @@ def template(tmp_path: Path) -> str:
             "column 6: AWS::Lambda::Function has no property Timout",
         ),
         (["size(resuorces)"], 2, "did you mean 'resources'?"),
+        (["self.Timeout"], 2, "unknown name 'self'; --of says of which resources"),
         (["true", "--of", "AWS::SQS::Queue"], 2, "there is no AWS::SQS::Queue"),
     ],
 )

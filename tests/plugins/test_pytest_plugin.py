@@ -272,6 +272,8 @@ def test_what_is_known_fails_no_longer(project: pytest.Pytester) -> None:
 def test_what_is_wrong_is_said_in_a_line(config: str, message: str, project: pytest.Pytester) -> None:
     project.makepyprojecttoml(config)
     (project.path / "broken.yaml").write_text("version: many\n")
+    if "[tool.compliance]" not in config:  # else the document here is enough
+        (project.path / "requirements.yaml").unlink()
     ran = project.runpytest("--compliance")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     ran.assert_outcomes(errors=1)
@@ -314,7 +316,15 @@ def test_the_wheel_serves_a_bare_project(project: pytest.Pytester) -> None:
     assert "Append the account to its name." in done.stdout
 
 
+def test_a_document_beside_the_app_is_enough(project: pytest.Pytester) -> None:
+    """As for every other command: without a table, the app of cdk.json and the requirements.yaml here."""
+    (project.path / "pyproject.toml").unlink()
+    (project.path / "cdk.json").write_text(json.dumps({"app": "cp -r cdk.out/. $CDK_OUTDIR"}))
+    ran = project.runpytest("--compliance", "-k", "NAM")
+    ran.stdout.fnmatch_lines(["*FAILED requirements.yaml::NAM-02 bucket name carries the account*"])
+
+
 def test_no_pyproject_is_a_usage_error(pytester: pytest.Pytester) -> None:
     ran = pytester.runpytest("--compliance")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["*no pyproject.toml in * with [[]tool.compliance]*"])
+    ran.stderr.fnmatch_lines(["*has no requirements.yaml, and no pyproject.toml with [[]tool.compliance]*"])
