@@ -42,7 +42,7 @@ Name = Annotated[
 ]
 # Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice in a union with a list.
 Names = str | Annotated[list[Name], msgspec.Meta(min_length=1)]
-Sentence = Annotated[str, msgspec.Meta(min_length=3)]
+Sentence = Annotated[str, msgspec.Meta(min_length=1)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 

@@ -101,6 +101,7 @@ class step:  # `contextmanager` with a generator would take as long as the step 
 
 
 ZONES = Unknown(DEPLOYED.format("Fn::GetAZs"))
+NULL = Unknown("a null, which CloudFormation refuses", optional=True, blank=True)
 TOO_FAR = Unknown(f"references that lead further than {MAX_STEPS} steps")
 
 
@@ -121,7 +122,7 @@ class Resolver:
                 return self._container(node) if near else TOO_FAR
         if isinstance(node, str) and "{{resolve:" in node:
             return dynamic(node)
-        scalar: Value = node
+        scalar: Value = NULL if node is None else node
         return scalar
 
     def _container(self, node: dict[str, Any] | list[Any]) -> Value:

@@ -132,8 +132,8 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
         ":19: FUN-01: title: Expected `str`, got `array`",
     ),
     "text too short": (
-        ("title: functions end", "title: x"),
-        ":19: FUN-01: title: Expected `str` of length >= 3",
+        ("title: functions end", "title: ''"),
+        ":19: FUN-01: title: Expected `str` of length >= 1",
     ),
     "bad severity": (
         ("severity: high", "severity: severe"),

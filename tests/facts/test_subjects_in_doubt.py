@@ -141,6 +141,13 @@ def test_a_link_that_may_hold_decides_nothing(tmp_path: Path) -> None:
     assert filled(wiring(tmp_path, LINKED, spare, **SECTIONS))["table"] == "OneTable"
 
 
+@pytest.mark.parametrize("check", [ENCRYPTED, OLD_FORM, ENCRYPTED.replace("has", "!has")])
+def test_a_null_is_no_value(tmp_path: Path, check: str) -> None:
+    """CloudFormation refuses it: what it would stand for, nobody knows."""
+    group = subject('"!has(self.RedrivePolicy)"')
+    assert judged(tmp_path, group, check, {"Q": queue(KmsMasterKeyId=None)}) == "not_assessed"
+
+
 REFERRED = '"refers(worker.Environment.Variables, self)"'
 WORKER = "  worker: {type: AWS::Lambda::Function, about: the worker}\n"
 

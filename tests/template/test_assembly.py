@@ -232,9 +232,9 @@ def test_a_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_values_at_paths() -> None:
-    properties = {"A": [{"B": 1}, {"Fn::GetAZs": ""}], "C": {"Ref": "AWS::NoValue"}, "D": {"E": None}}
+    properties = {"A": [{"B": 1}, {"Fn::GetAZs": ""}], "C": {"Ref": "AWS::NoValue"}, "D": {"E": {}}}
     found = stack_of(properties)
-    wanted = {"A.0.B": 1, "A.2": NO_VALUE, "A.x": NO_VALUE, "C": NO_VALUE, "D.E": None, "D.E.F": NO_VALUE}
+    wanted = {"A.0.B": 1, "A.2": NO_VALUE, "A.x": NO_VALUE, "C": NO_VALUE, "D.E": {}, "D.E.F": NO_VALUE}
     assert {path: found.get(path) for path in wanted} == wanted
     assert isinstance(found.get("A.1.anything"), Unknown)
     assert found.get("A.²") is NO_VALUE

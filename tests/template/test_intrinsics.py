@@ -89,7 +89,7 @@ def call(name: str, argument: Any) -> dict[str, Any]:
 
 
 RESOLVED: dict[str, tuple[Any, Value]] = {
-    "plain": ({"a": [1, "x", None, True]}, {"a": [1, "x", None, True]}),
+    "plain": ({"a": [1, "x", True]}, {"a": [1, "x", True]}),
     "ref to a resource": ({"Ref": "Queue"}, ref("Queue")),
     "ref to a parameter": ({"Ref": "Env"}, "dev"),
     "ref to a number": ({"Ref": "Count"}, 5),
@@ -211,7 +211,8 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
     "import": (call("ImportValue", "x"), "no stack of this account and region exports x"),
     "import of a reference": (call("ImportValue", {"Ref": "Bare"}), "the import of unknown"),
     "other stack's output": (call("GetStackOutput", {"StackName": "a", "OutputName": "b"}), "the output b"),
-    "other stack's output, malformed": (call("GetStackOutput", {}), "the output null of the stack null"),
+    "other stack's output, malformed": (call("GetStackOutput", {}), "the output unknown"),
+    "null": (None, "a null, which CloudFormation refuses"),
     "base64 of a reference": (call("Base64", {"Ref": "Queue"}), "the Base64 of a value that is not literal"),
     "json of a reference": (call("ToJsonString", {"a": {"Ref": "Queue"}}), "the JSON of a value that is not"),
     "join of a list in a list": (call("Join", ["", [["a"], "b"]]), "a list or object where a string"),
