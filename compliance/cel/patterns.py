@@ -7,6 +7,7 @@ Python's `re` backtracks: on forty letters, `(a+)+b` takes years. So a document'
 3. to `re` in a process that is ended after two seconds of processor time, if RE2 does not know the pattern
    (look-around, back references, limits above 1000) or is not installed.
 
+Classes by name, `[[:alpha:]]`, have RE2's meaning: Python does not know them.
 https://github.com/google/re2/wiki/Syntax
 """
 
@@ -28,8 +29,9 @@ MOST_SECONDS: Final = 600  # by the clock, should a process get no processor tim
 SHORT: Final = 2000  # characters of a text on which one repetition takes no time
 _REPEATS = re.compile(r"[*+?{]")
 _REPEATED_GROUP = re.compile(r"\)[*+?{]")
-# `{,3}` and `[[:alpha:]]` mean something else in RE2. Python reads the latter as a set of these characters.
-_OTHER_MEANING = re.compile(r"\{,|\[\[:")
+_OTHER_MEANING = re.compile(r"\{,")  # `{,3}` means something else in RE2
+# Python reads `[[:alpha:]]` as a set of these characters.
+_NAMED_CLASS = re.compile(r"\[[^\]]*\[:\^?[a-z]+:\]")
 _ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i")
 # Classes that hold more characters in Python than in RE2, whose classes are ASCII.
 _CLASSES: Mapping[str, Callable[[str], bool]] = {
@@ -54,8 +56,11 @@ class TooHardError(ValueError):
 
 
 def check(pattern: str) -> None:
-    """Raises ValueError if a text is not a regular expression of Python."""
-    _compiled(pattern, False)
+    """Raises ValueError if a text is not a regular expression."""
+    if not _NAMED_CLASS.search(pattern):
+        _compiled(pattern, False)
+    elif _re2_compiled(pattern) is None:
+        raise ValueError("no regular expression: RE2 does not know this [[:class:]], or is not installed")
 
 
 @lru_cache(4096)  # a document may have more patterns than `re` keeps
@@ -87,17 +92,23 @@ def fullmatch(pattern: str, text: str, *, dotall: bool = False) -> tuple[str | N
 
 
 def _groups(pattern: str, text: str, *, full: bool, dotall: bool) -> tuple[str | None, ...] | None:
-    by_python = _compiled(pattern, dotall)
-    repeats = len(_REPEATS.findall(pattern))
-    compiled: Any = None
-    if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _REPEATED_GROUP.search(pattern)):
-        compiled = by_python
-    elif _re2_agrees(pattern, text):
-        compiled = _re2_compiled(f"(?s){pattern}" if dotall else pattern)
+    compiled = _engine(pattern, text, dotall)
     if compiled is None:
         return _groups_in_process(pattern, text, full, dotall)
     match = compiled.fullmatch(text) if full else compiled.search(text)
     return None if match is None else match.groups()
+
+
+def _engine(pattern: str, text: str, dotall: bool) -> Any:
+    """The pattern as Python's or RE2's; None where the search may take too long."""
+    for_re2 = f"(?s){pattern}" if dotall else pattern
+    if _NAMED_CLASS.search(pattern):
+        check(pattern)
+        return _re2_compiled(for_re2)
+    by_python, repeats = _compiled(pattern, dotall), len(_REPEATS.findall(pattern))
+    if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _REPEATED_GROUP.search(pattern)):
+        return by_python
+    return _re2_compiled(for_re2) if _re2_agrees(pattern, text) else None
 
 
 def _re2_agrees(pattern: str, text: str) -> bool:

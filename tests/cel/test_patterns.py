@@ -30,6 +30,24 @@ def test_a_hostile_pattern_ends(pattern: str, text: str) -> None:
     assert time.monotonic() - start < limit(1.5)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"([[:alpha:]]+)-(\d+)", "abc-1", True),
+        (r"^[[:upper:]_]$", "_", True),
+        (r"^[_[:^digit:]]$", "1", False),
+        (r"^[[:alpha:]]$", "a]", False),  # as Python reads it
+    ],
+)
+def test_classes_by_their_names_are_those_of_re2(pattern: str, text: str, found: bool) -> None:
+    assert patterns.search(pattern, text) is found
+
+
+def test_a_class_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"does not know this"):
+        patterns.check("[[:letters:]]")
+
+
 @pytest.fixture
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of processor time is enough to see what never ends."""
@@ -60,7 +78,6 @@ def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
         (r"(?i)(ı+)(x*)", "i", True),  # the dotless i
         (r"(x{,3})(y*)", "xxx", True),  # at most three
         (r"(x{,3})(y+)", "x{,3}", False),
-        (r"([[:alpha:]]+)-(\d+)", "abc-1", False),  # a set of these characters, and a bracket
         (r"(\s+)(\w*)", "\v\x1c", True),
         (r"(\w+) ?(\w+)", "日本", True),
         (r"(.+)-(.+)", "\ud800-x", True),  # no text that could be encoded
