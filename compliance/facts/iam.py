@@ -9,7 +9,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -236,13 +235,13 @@ def _every_statement(assembly: Assembly) -> Sequence[Statement]:
 
 def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
     for resource in holders:
-        for path, document in _documents(_with_statement(resource), ""):
+        for path, document in _documents(_with_statement(assembly, resource), ""):
             for statement in statements(assembly, resource, document, path):
                 if statement.principals or statement.not_principals or statement.unknown:
                     yield statement
 
 
-def _with_statement(resource: Resource) -> Mapping[str, Value]:
+def _with_statement(assembly: Assembly, resource: Resource) -> Mapping[str, Value]:
     """A resource's properties; some say by properties of their own what a statement says.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
@@ -252,11 +251,7 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
     if resource.type not in ("AWS::Events::EventBusPolicy", "AWS::Lambda::LayerVersionPermission"):
         return stated
     if "Statement" in stated:
-        statement = stated["Statement"]
-        if isinstance(statement, str):
-            with suppress(ValueError):  # a text that is no JSON is no statement
-                statement = json.loads(statement)
-        return {"Statement": statement}
+        return {"Statement": _opened(assembly, stated["Statement"])}
     own: dict[str, Value] = {name: stated[name] for name in ("Action", "Principal") if name in stated}
     test = stated.get("Condition", {})
     if isinstance(test, dict) and test:
@@ -264,6 +259,16 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
     if "OrganizationId" in stated:
         test = {"StringEquals": {"aws:PrincipalOrgID": stated["OrganizationId"]}}
     return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **own}}
+
+
+def _opened(assembly: Assembly, value: Value) -> Value:
+    """What a JSON text holds; a text that is none is unknown."""
+    if isinstance(value, str | Text):
+        try:
+            return json.loads(assembly.text(value) or "")  # type: ignore[no-any-return]
+        except ValueError:
+            return Unknown("a policy document that is no JSON")
+    return value
 
 
 def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
@@ -341,18 +346,14 @@ def _permission(assembly: Assembly, permission: Resource, function: Resource | N
 
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
     """A policy document's statements. A document that cannot be read is one unknown statement."""
-    if isinstance(document, str | Text):
-        try:
-            document = json.loads(assembly.text(document) or "")
-        except ValueError:
-            document = Unknown("a policy document that is no JSON")
+    document = _opened(assembly, document)
     if document is NO_VALUE:
         return
     if not isinstance(document, dict):
         yield _unknown(holder, place, document)
         return
     for index, raw in enumerate(to_list(document.get("Statement", NO_VALUE))):
-        here = f"{place}.Statement.{index}"
+        here = f"{place}.Statement.{index}".lstrip(".")
         if isinstance(raw, dict):
             yield _statement(assembly, holder, raw, here)
         else:

@@ -65,6 +65,7 @@ def to_layer(**more: Any) -> dict[str, Any]:
         (BUS, to_bus(Statement=json.dumps(PUT)), Status.FAIL),
         (BUS, to_bus(Statement=json.dumps({**PUT, "Effect": "Deny"})), Status.PASS),
         (BUS, to_bus(Statement="no statement"), Status.NOT_ASSESSED),
+        (BUS, to_bus(Statement={"Fn::Sub": json.dumps({**PUT, "Resource": "${Thing.Arn}"})}), Status.FAIL),
         (BUS, to_bus(Action="events:PutEvents", Principal="999999999999"), Status.FAIL),
         (LAYER, to_layer(Principal="*"), Status.FAIL),
         (LAYER, to_layer(Principal="*", OrganizationId="o-1"), Status.FAIL),
@@ -77,3 +78,12 @@ def test_what_is_open_by_a_policy_of_any_form(
     resources = {"Resources": {"Thing": thing, "Policy": policy}}
     check = {"kind": "confined", "subject": "members"}
     assert verdict(tmp_path, resources, check, subjects=SHARED) == status.value
+
+
+@pytest.mark.parametrize("statement", [PUT, json.dumps(PUT)])
+def test_the_statement_of_a_bus_is_shown_at_its_place(tmp_path: Path, statement: Any) -> None:
+    resources = {"Resources": {"Thing": BUS, "Policy": to_bus(Statement=statement)}}
+    check = {"each": "things", "that": "statements(self).all(s, !s.resources.exists(r, r == '*'))"}
+    [result] = judged(tmp_path, resources, check, subjects=SHARED)
+    assert result.verdict.status is Status.FAIL
+    assert "Policy.Statement.0: [*]" in result.verdict.evidence[0].found
