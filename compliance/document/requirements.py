@@ -42,7 +42,6 @@ Name = Annotated[
 ]
 # Not `Name | list[Name]`: msgspec 0.22 frees the pattern of a text twice in a union with a list.
 Names = str | Annotated[list[Name], msgspec.Meta(min_length=1)]
-Sentence = Annotated[str, msgspec.Meta(min_length=1)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -65,7 +64,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     expressions read as `env.NAME`, by environment or by a pattern of environments (`pr*`).
     """
 
-    context: Sentence = "env"
+    context: NonEmpty = "env"
     default: NonEmpty = "dev"
     probe: NonEmpty | None = None
     retained: NonEmpty | list[NonEmpty] | None = None
@@ -108,7 +107,7 @@ class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     id: CategoryId
-    title: Sentence
+    title: NonEmpty
     gate: bool = True
     hardening: bool = False
 
@@ -123,9 +122,9 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     id: Id
     category: CategoryId = "requirements"
-    title: Sentence
-    text: Sentence
-    fix: Sentence
+    title: NonEmpty
+    text: NonEmpty
+    fix: NonEmpty
     check: dict[str, Any]
     severity: Severity = Severity.MEDIUM
     source: str | None = None
@@ -162,7 +161,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """
 
     version: int
-    title: Sentence
+    title: NonEmpty
     environment: Environment = Environment()
     categories: list[Category] = []
     subjects: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)] | None = None

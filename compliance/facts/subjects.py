@@ -28,7 +28,7 @@ from typing import Annotated
 import msgspec
 
 from compliance import cel
-from compliance.document.requirements import OWN, Document, Name, Names, Sentence, load
+from compliance.document.requirements import OWN, Document, Name, Names, NonEmpty, load
 from compliance.facts import elements
 from compliance.facts.expressions import (
     BUILT_IN,
@@ -110,7 +110,7 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     type: str | Annotated[list[str], msgspec.Meta(min_length=1)]
-    about: Sentence
+    about: NonEmpty
     refers_to: Link | list[Link] = []
     referred_by: Link | list[Link] = []
     where: str | list[Test] = []

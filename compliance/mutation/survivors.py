@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from compliance.document.requirements import Sentence
+from compliance.document.requirements import NonEmpty
 from compliance.model import InputError
 from compliance.mutation import Mutant
 from compliance.template.source import converted, read_yaml
@@ -24,7 +24,7 @@ Pattern = str | list[str]
 class Class(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Mutants that break no requirement, and why."""
 
-    because: Sentence
+    because: NonEmpty
     type: Pattern = ".*"
     place: Pattern = ".*"
     operator: Pattern = ".*"
