@@ -1,4 +1,4 @@
-"""Who calls AWS's API, and what its requests have for condition keys.
+"""Callers of AWS's API, and what is known of the condition keys in their requests.
 
 Global keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 S3's: https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
@@ -25,7 +25,7 @@ Principal = tuple[str, str]  # kind and name: ("AWS", an ARN), ("Service", "lamb
 
 _NEVER = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:federatedprovider", "aws:referer")
 _FROM_A_VPC = ("aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip")
-# What every request of AWS's SDKs and services has, or has not.
+# Keys of every request of AWS's SDKs and services.
 _EVERY: Mapping[str, Key] = {
     "aws:securetransport": known("true"),
     "aws:viaawsservice": known("false"),
@@ -36,7 +36,7 @@ _EVERY: Mapping[str, Key] = {
     **dict.fromkeys(_FROM_A_VPC, ABSENT),
     **dict.fromkeys(("s3:dataaccesspointarn", "s3:dataaccesspointaccount", "kms:viaservice"), ABSENT),
 }
-# What the session of a role has that Lambda assumes. `aws:SourceAccount` and its like are the services' own.
+# Keys in requests of a role that Lambda has assumed. Only services send `aws:SourceAccount` and its like.
 _OF_ROLE: Mapping[str, Key] = {
     **_EVERY,
     "aws:principaltype": known("AssumedRole"),
@@ -69,7 +69,7 @@ _OF_SERVICE: Mapping[str, Key] = {
         ABSENT,
     ),
 }
-# Keys that hold what a parameter of the call says.
+# The condition keys that hold parameters of S3's operations.
 _S3_PARAMETERS = {
     "ACL": "s3:x-amz-acl",
     "CopySource": "s3:x-amz-copy-source",
@@ -91,11 +91,11 @@ _S3_PARAMETERS = {
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """A role, or a service of AWS, with what its requests have for condition keys (lower case).
+    """A role or a service of AWS, with what is known of the condition keys in its requests (`context`).
 
-    `names` are the principals that denote it, `account` those that denote its whole account, `sessions` is
-    the ARN that those of the role's sessions begin with. `anybody` may be any principal at all: what is
-    true of it is true of each.
+    `names` are the principals that denote it, and `account` those that denote its whole account. The ARNs of
+    the role's sessions begin with `sessions`. With `anybody`, the caller is any principal: an answer is true
+    only if it is true for every principal.
     """
 
     names: tuple[Principal, ...]
@@ -106,7 +106,13 @@ class Caller(msgspec.Struct, frozen=True):
     anybody: bool = False
 
     def key(self, name: str, action: str, more: Mapping[str, Key]) -> Key:
-        """What a request has for a condition key: none of S3's or KMS's, where it is of another service."""
+        """What is known of a condition key in a request; S3's and KMS's keys are in their own requests only.
+
+        Args:
+            name: the key in lower case.
+            action: the action, such as `s3:PutObject`.
+            more: what is known of this request alone.
+        """
         service, called = name.partition(":")[0], action.partition(":")[0].lower()
         if service in ("s3", "kms") and not called.startswith(service) and "*" not in called:
             return ABSENT
@@ -119,27 +125,33 @@ class Caller(msgspec.Struct, frozen=True):
         return UNKNOWN if service in ("aws", called) else ABSENT
 
     def is_named(self, named: Principal, *, allow: bool = True) -> Truth:
-        """Whether a principal of a policy stands for this caller. A denial of its account is one of it."""
+        """Whether a principal of a policy denotes this caller.
+
+        Args:
+            named: the principal.
+            allow: whether the statement allows. One that denies the caller's account denies the caller.
+        """
         kind, name = named
         if name == "*" and kind in ("AWS", "*"):
             return True
-        own = (*self.names, *(() if allow else self.account))
-        return some((*(_same(named, one) for one in own), self.is_session(named)))
+        principals = (*self.names, *(() if allow else self.account))
+        return some((*(_same(named, one) for one in principals), self.is_session(named)))
 
     def is_session(self, named: Principal) -> Truth:
-        """Whether a principal is a session of the role: Lambda's are called as their function."""
+        """Whether a principal is a session of the role. Lambda names a session after the function."""
         if named[0] != "AWS" or not self.sessions or not named[1].startswith(f"{self.sessions}/"):
             return False
-        own = self.context.get("aws:rolesessionname")
-        if own is None or own.values is None:
+        names = self.context.get("aws:rolesessionname")
+        if names is None or names.values is None:
             return Unknown(f"whether {named[1]} is its session is not known")
-        return some(equal(f"{self.sessions}/{value}", named[1]) for value in own.values)
+        return some(equal(f"{self.sessions}/{value}", named[1]) for value in names.values)
 
     def is_account(self, named: Principal) -> Truth:
+        """Whether a principal denotes the caller's whole account."""
         return some(_same(named, one) for one in self.account)
 
     def is_excepted(self, others: Sequence[Principal]) -> Truth:
-        """Whether NotPrincipal leaves this caller out: of a role it must name session, role and account.
+        """Whether NotPrincipal excepts this caller. To except a role it must name session, role and account.
 
         https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
         """
@@ -148,12 +160,9 @@ class Caller(msgspec.Struct, frozen=True):
         named = some(self.is_named(other) for other in others)
         if named is not True or self.role is None:
             return named
-        whole = every((some(map(self.is_account, others)), some(map(self.is_session, others))))
-        return (
-            whole
-            if whole is True
-            else Unknown("NotPrincipal names the role, but not its account and session")
-        )
+        rest_named = every((some(map(self.is_account, others)), some(map(self.is_session, others))))
+        why = "NotPrincipal names the role, but not its account and session"
+        return True if rest_named is True else Unknown(why)
 
 
 def _same(one: Principal, other: Principal) -> Truth:
@@ -163,7 +172,14 @@ def _same(one: Principal, other: Principal) -> Truth:
 def of_role(
     assembly: Assembly, role: Resource, as_of: date | None = None, function: Resource | None = None
 ) -> Caller:
-    """A role as its functions use it. `function` is the one whose code calls, where that is known."""
+    """The caller that a role is for the functions that run under it.
+
+    Args:
+        assembly: where the functions are looked up.
+        role: the role.
+        as_of: the day from which on it calls.
+        function: the function whose code calls, where that is known.
+    """
     arn = assembly.text(arn_of(role)) or ""
     account = assembly.text(role.stack.pseudo(ACCOUNT)) or ""
     partition = arn.split(":", 2)[1] if arn.count(":") > 1 else "aws"
@@ -198,7 +214,15 @@ def of_service(
     sources: Sequence[Resource] = (),
     as_of: date | None = None,
 ) -> Caller:
-    """A service of AWS that acts for the account of a resource, and for these of its resources."""
+    """A service of AWS that calls on behalf of an account's resources.
+
+    Args:
+        assembly: where names are looked up.
+        service: the service's principal, such as `sns.amazonaws.com`.
+        near: a resource of the account and region.
+        sources: the resources on whose behalf it calls; unknown ones without any.
+        as_of: the day from which on it calls.
+    """
     account = assembly.text(near.stack.pseudo(ACCOUNT)) or ""
     arns = tuple(assembly.text(arn_of(source)) or "" for source in sources)
     context = {
@@ -214,12 +238,12 @@ def of_service(
 
 
 def anybody(**context: Key) -> Caller:
-    """Whoever calls: nothing is known but what is given (`securetransport` is `aws:SecureTransport`)."""
+    """Any caller at all. Only these keys of its requests are known (`securetransport`: aws:SecureTransport)."""
     return Caller((), context={f"aws:{name}": key for name, key in context.items()}, anybody=True)
 
 
 def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[str, Key]:
-    """What a call has for the condition keys that its parameters fill; nothing known without them."""
+    """The condition keys that the parameters of a call to S3 fill; empty for other services."""
     if service != "s3" or parameters is None:
         return {}
     found = dict.fromkeys(_S3_PARAMETERS.values(), ABSENT)
@@ -233,7 +257,7 @@ def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[st
 
 
 def via(service: str, region: str) -> dict[str, Key]:
-    """What a call of KMS has that another service makes on the caller's behalf."""
+    """The condition keys of a call to KMS that another service makes on the caller's behalf."""
     unknown = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourceip")
     return {
         "kms:viaservice": known(f"{service}.{region}.amazonaws.com"),

@@ -1,4 +1,4 @@
-"""A statement's conditions, judged by what is known of a request: they hold, or not, or may.
+"""Whether the conditions of a policy's statement hold, by what is known of a request's condition keys.
 
 Operators: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 Keys with several values: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from compliance.facts.patterns import equal, matches
+from compliance.facts.patterns import arn_fields, equal, matches
 from compliance.facts.truth import Truth, either, every, negated, some
 from compliance.template.addresses import range_of, within
 from compliance.template.intrinsics import Unknown
@@ -26,12 +26,11 @@ SETS = ("ForAllValues", "ForAnyValue")
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What a request has for a condition key.
+    """What is known of a condition key in a request.
 
-    `values` are its values, None where nobody knows them; `one_of` says that its value is one of these, and
-    nobody knows which. `sent` says whether the request has the key at all, None where nobody knows. `since`
-    is the earliest time of the request, for keys that hold the time; `public` says that the value is some
-    public address.
+    `values` are its values; None where they are unknown. With `one_of`, its value is one of these. `sent`
+    says whether the request has the key at all; None where that is unknown. Of an unknown value, `since` says
+    that it is a time from that day on, and `public` that it is a public address.
     """
 
     values: tuple[str, ...] | None = None
@@ -47,16 +46,22 @@ Lookup = Callable[[str], Key]  # by the key's name in lower case
 
 
 def known(*values: str) -> Key:
+    """A key that the request has, with these values."""
     return Key(values)
 
 
 def perhaps(*values: str) -> Key:
-    """A key that has this value if the request has it at all."""
+    """A key that has these values if the request has it at all."""
     return Key(values, sent=None)
 
 
 def hold(conditions: Mapping[str, Mapping[str, tuple[str, ...]]], lookup: Lookup) -> Truth:
-    """Whether all of a statement's conditions hold for a request."""
+    """Whether all conditions of a statement hold for a request.
+
+    Args:
+        conditions: by operator and key, the values that the statement states.
+        lookup: what is known of a key in the request, by its name in lower case.
+    """
     return every(
         _holds(operator, key, values, lookup)
         for operator, tests in conditions.items()
@@ -75,7 +80,7 @@ def _holds(operator: str, name: str, wanted: Sequence[str], lookup: Lookup) -> T
         return some(_null(text, key, name) for text in wanted)
     if base not in TESTS:
         return Unknown(f"the condition operator {operator} is not known")
-    # A key that the request does not have: no value is the wanted one.
+    # The result for a request without the key.
     absent = lenient or mode == "ForAllValues" or (base in NEGATED and mode == "")
     if key.sent is False:
         return absent
@@ -120,7 +125,7 @@ def _null(text: str, key: Key, name: str) -> Truth:
 
 
 def substituted(text: str, lookup: Lookup) -> str | Unknown:
-    """A text with its policy variables filled in.
+    """A text with its policy variables filled in; unknown where one of them is.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
     """
@@ -144,7 +149,7 @@ def substituted(text: str, lookup: Lookup) -> str | Unknown:
     return Unknown(f"what {unknown[0]} stands for is not known") if unknown else filled
 
 
-# The operators: each compares a text of the policy with a value of the request.
+# The operators: each compares a text of the policy (`wanted`) with a value of the request.
 
 _Test: TypeAlias = Callable[[str, str], Truth]
 
@@ -158,16 +163,11 @@ def _bool(wanted: str, value: str) -> Truth:
 
 
 def _arn(wanted: str, value: str) -> Truth:
-    """Each of the six fields by itself: `*` does not lead from one into the next."""
-    pattern, text = _fields(wanted), _fields(value)
+    """Compares each of the six fields, because a `*` matches within a field only."""
+    pattern, text = arn_fields(wanted), arn_fields(value)
     if len(pattern) != len(text):
         return False
     return every(matches(p, t) for p, t in zip(pattern, text, strict=True))
-
-
-def _fields(arn: str) -> list[str]:
-    fields = re.sub(r"\$\{AWS::", "${AWS\0", arn).split(":", 5)
-    return [field.replace("${AWS\0", "${AWS::") for field in fields]
 
 
 def _compared(holds: Callable[[float], bool], parse: Callable[[str], float | None]) -> _Test:
@@ -208,7 +208,7 @@ def _address(wanted: str, value: str) -> Truth:
 
 _ORDER: Mapping[str, Callable[[float], bool]] = {
     "Equals": lambda d: d == 0,
-    "NotEquals": lambda d: d == 0,  # negated as a whole
+    "NotEquals": lambda d: d == 0,  # `_present` negates it
     "LessThan": lambda d: d < 0,
     "LessThanEquals": lambda d: d <= 0,
     "GreaterThan": lambda d: d > 0,
@@ -235,11 +235,11 @@ TESTS: Mapping[str, _Test] = {
 NEGATED = frozenset(name for name in TESTS if "Not" in name)
 
 
-# What is known of a value that is not known: it is a time from now on, or a public address.
+# Unknown values of which something is known all the same: a time from a day on, or a public address.
 
 
 def _later(wanted: str, key: Key, *, upper: bool) -> Truth:
-    """Whether any time from a day on is before (`upper`) or after another."""
+    """Whether every time from a day on is before (`upper`) or after the wanted one."""
     moment = _time(wanted)
     if key.since is None or moment is None:
         return Unknown("the time of the call is not known")

@@ -1,4 +1,4 @@
-"""Who outside of its account a resource is open to, by its own policies, and where it sends what it holds.
+"""Who outside of its account may use a resource, by its own policies, and where it sends data to.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from compliance.facts.authorization import conditions_of, policies_on
 from compliance.facts.conditions import ABSENT, UNKNOWN, Key, Lookup, hold, known
 from compliance.facts.iam import Statement, doubt
-from compliance.facts.patterns import is_pattern
+from compliance.facts.patterns import arn_fields, is_pattern
 from compliance.facts.references import denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth
 from compliance.template.assembly import Assembly, Resource
@@ -20,7 +20,7 @@ from compliance.template.intrinsics import Unknown, Value, show, why_unknown
 
 ROLE, URL, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Url", "AWS::Lambda::Function"
 STRANGER = "a stranger"
-# What the requests of another account's principals and services have: its account, wherever one is named.
+# The condition keys of a request by another account's principals and services that hold its account.
 _THEIRS: Mapping[str, str] = {
     **dict.fromkeys(
         (*("aws:principalaccount", "aws:sourceaccount", "aws:sourceowner", "kms:calleraccount"),),
@@ -37,7 +37,7 @@ _THEIRS: Mapping[str, str] = {
 }
 
 
-# Settings that only read from another account, or that are judged by themselves.
+# Types whose settings only read from another account, or that other rules judge.
 _NO_DESTINATION = re.compile(r"AWS::(IAM|CloudWatch)::.*|AWS::Lambda::Permission|.*Policy")
 _APART = ("Layers", "Environment", "Tags", "RuntimeManagementConfig", "CodeSigningConfigArn")
 
@@ -45,7 +45,11 @@ Opening = tuple[Resource, str, str, Truth]
 
 
 def openings(assembly: Assembly, resource: Resource) -> Iterator[Opening]:
-    """What opens a resource to others: resource and property, what is found, and whether it surely does."""
+    """What opens a resource to other accounts.
+
+    Yields: the resource and property that opens it, what it says in words, and True, or Unknown where only
+    the deployment decides that it does.
+    """
     for statement in policies_on(assembly, resource):
         if not statement.allow and "Effect" not in statement.open:
             continue
@@ -60,8 +64,8 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[Opening]:
     if resource.type == FUNCTION:
         for url in assembly.resources(URL):
             path = "TargetFunctionArn"
-            own = denoted_at(assembly, url, path, url.get(path), FUNCTION) is resource
-            if own and url.get("AuthType") != "AWS_IAM":
+            is_its_url = denoted_at(assembly, url, path, url.get(path), FUNCTION) is resource
+            if is_its_url and url.get("AuthType") != "AWS_IAM":
                 yield url, "AuthType", "open to everybody, by its URL", True
     if not _NO_DESTINATION.fullmatch(resource.type):
         own_account = assembly.text(resource.stack.pseudo("AWS::AccountId")) or ""
@@ -71,7 +75,11 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[Opening]:
 
 
 def _settings(value: Value, path: str) -> Iterator[tuple[str, Value]]:
-    """Each value of a resource's settings, policies apart; a destination without an account as a whole."""
+    """Each value of a resource's settings with its path, without policies.
+
+    A destination's bucket comes once more as `BucketAccountId` where the destination does not state an
+    account.
+    """
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if isinstance(value, dict) and "Statement" in value:
         return
@@ -87,29 +95,35 @@ def _settings(value: Value, path: str) -> Iterator[tuple[str, Value]]:
 
 
 def _leads_away(assembly: Assembly, path: str, value: Value, own: str) -> Truth:
-    """Whether a setting names another account: as such, in an ARN, or as a bucket of nobody knows whom."""
-    named, text = re.search(r"Account(Id)?$", path), assembly.text(value)
+    """Whether a setting names another account than `own`: by its number, in an ARN, or by a bucket."""
+    is_account, text = re.search(r"Account(Id)?$", path), assembly.text(value)
     if text is None:
-        return Unknown(why_unknown(value) or show(value)) if named else False
-    if named and text.startswith("arn:"):
+        return Unknown(why_unknown(value) or show(value)) if is_account else False
+    if is_account and text.startswith("arn:"):
         ours = denoted(assembly, value, "AWS::S3::Bucket")
         return False if ours else Unknown(f"of which account {text} is, is not known")
-    account = text if named else _account(text) if re.match(r"arn:(?!aws[a-z-]*:kms:)", text) else ""
-    if account in ("", own, None) or not (named or re.fullmatch(r"\d{12}", account)):
+    account = text if is_account else _account(text) if re.match(r"arn:(?!aws[a-z-]*:kms:)", text) else ""
+    if account in ("", own, None) or not (is_account or re.fullmatch(r"\d{12}", account)):
         return False
     return True if own.isdigit() else Unknown(f"whether {account} is this account is not known")
 
 
 def holds(statement: Statement, key: Lookup) -> bool:
+    """Whether a statement's conditions hold, or may hold, for a request."""
     return hold(statement.conditions, key) is not False
 
 
 def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tuple[Lookup, str | None]]:
-    """What strangers' requests have for a condition key: what they please, but for the account.
+    """Requests of callers outside of the account, by their condition keys.
 
-    An organisation (`aws:PrincipalOrgID`) is more than the account. Those whom the conditions name are
-    strangers, too, unless they are of the account; and who is nobody has no account at all. Beside each, why
-    it may be no stranger.
+    A stranger's request can have any value for a key that does not hold its account. So each request here has
+    the keys of `_THEIRS` and leaves the others unknown:
+
+    - one whose ARNs are as near to the conditions' as a stranger's can be;
+    - an anonymous one without these keys, where everybody is named;
+    - one for each ARN in the conditions that names no account, or another one.
+
+    Yields: a request's keys, and why its caller may be no stranger (None: it certainly is one).
     """
 
     def of(theirs: Mapping[str, Key]) -> Lookup:
@@ -139,11 +153,11 @@ def _requests(statement: Statement, who: str, assembly: Assembly) -> Iterator[tu
 
 
 def _as_theirs(arn: str) -> str:
-    """An ARN of a stranger that is the most like one that a condition names."""
-    fields = re.sub(r"\$\{AWS::", "${AWS\0", arn).split(":", 5)
+    """An ARN, with a stranger's account in the place of its own."""
+    fields = arn_fields(arn)
     if len(fields) < 6:
         return f"arn:*:*:*:{STRANGER}:*"
-    return ":".join([*fields[:4], STRANGER, fields[5]]).replace("${AWS\0", "${AWS::")
+    return ":".join([*fields[:4], STRANGER, fields[5]])
 
 
 EVERYBODY = ("everybody", "everybody but some")
@@ -151,7 +165,7 @@ _ACCOUNTS = frozenset(name for name, value in _THEIRS.items() if value == STRANG
 
 
 def _strangers(statement: Statement, resource: Resource, assembly: Assembly) -> Iterator[str]:
-    """Whom a statement names that is not of the resource's account."""
+    """The principals of a statement that are not of the resource's account."""
     if statement.not_principals or "NotPrincipal" in statement.open:
         yield "everybody but some"
     if "Principal" in statement.open:
@@ -159,7 +173,7 @@ def _strangers(statement: Statement, resource: Resource, assembly: Assembly) -> 
     account = assembly.text(resource.stack.pseudo("AWS::AccountId"))
     for kind, name in statement.principals:
         if kind == "Service":
-            # A role is handed to a service by whoever may pass it; that is of the account.
+            # A service gets a role only from somebody in the account who may pass it.
             if statement.resource.type != ROLE:
                 yield f"{name}, for any account"
         elif name == "*":
@@ -169,8 +183,8 @@ def _strangers(statement: Statement, resource: Resource, assembly: Assembly) -> 
 
 
 def _account(principal: str) -> str | None:
-    """The account of a principal, an ARN or a number; a placeholder there holds colons of its own."""
-    if ":" not in principal.replace("${AWS::", ""):
+    """The account of a principal: an ARN, or the account's number itself; None where the ARN has none."""
+    fields = arn_fields(principal)
+    if len(fields) == 1:
         return principal
-    fields = re.sub(r"\$\{AWS::", "${AWS\0", principal).split(":")
-    return fields[4].replace("\0", "::") if len(fields) > 4 else None
+    return fields[4] if len(fields) > 4 else None

@@ -1,6 +1,6 @@
-"""IAM's patterns (`*`, `?`), compared with texts of which a deployment decides parts.
+"""IAM's patterns (`*`, `?`), compared with texts that have parts which only the deployment decides.
 
-Action names do not care for case.
+Action names are compared without case.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
 """
 
@@ -14,7 +14,7 @@ from compliance.template.intrinsics import Unknown
 
 # `${AWS::Region}`, `${stack/Resource.Arn}`: what `Assembly.text` writes for what a deployment decides.
 PLACEHOLDER = re.compile(r"\$\{(?:AWS::\w+|[^{}:]+/[^{}:]+)\}")
-# What a pseudo parameter may become: how many characters (0: any number), and which.
+# The values of a pseudo parameter: how many characters (0: any number), and which.
 _BECOMES = {
     "${AWS::AccountId}": (12, "0123456789"),
     "${AWS::Region}": (0, "abcdefghijklmnopqrstuvwxyz0123456789-"),
@@ -28,17 +28,26 @@ def covers_resource(pattern: str, text: str) -> bool:
 
 
 def covers_action(pattern: str, action: str) -> bool:
+    """Whether every action that `action` (itself perhaps a pattern) matches is matched by `pattern`."""
     return _covers(pattern.lower(), action.lower())
 
 
 def is_pattern(text: str) -> bool:
+    """Whether a text has a wildcard."""
     return "*" in text or "?" in text.replace("${?", "")
 
 
-@lru_cache(2**14)  # bounded: whoever audits a fleet does so in one process
+def arn_fields(arn: str) -> list[str]:
+    """The fields of an ARN, six at most. A colon within a placeholder (`${AWS::Region}`) separates none."""
+    fields = arn.replace("${AWS::", "${AWS\0").split(":", 5)
+    return [field.replace("${AWS\0", "${AWS::") for field in fields]
+
+
+@lru_cache(2**14)  # bounded, because one process audits a whole fleet
 def _covers(pattern: str, text: str) -> bool:
-    """A `*` in `pattern` may swallow anything, wildcards too; a `?` any single one but `*`; whatever
-    else must stand there literally.
+    """Matches a pattern with a text whose own wildcards count as characters.
+
+    A `*` in `pattern` matches any characters, a `?` any one but `*`.
     """
     p = t = 0
     star, mark = -1, 0
@@ -58,9 +67,9 @@ def _covers(pattern: str, text: str) -> bool:
 
 @lru_cache(2**14)
 def matches(pattern: str, text: str) -> Truth:
-    """Whether a pattern matches a text; unknown where that depends on what a deployment decides.
+    """Whether a pattern matches a text; unknown where the deployment decides that.
 
-    A `*` in `text` stands for a part that nobody knows: a stream's label, the key of an object.
+    A `*` in `text` stands for a part that no template states: a stream's label, the key of an object.
     """
     if _covers(pattern, text):
         return True
@@ -72,7 +81,7 @@ def matches(pattern: str, text: str) -> Truth:
 
 
 def equal(one: str, other: str) -> Truth:
-    """Whether two texts are the same; unknown where that depends on what a deployment decides."""
+    """Whether two texts are the same; unknown where the deployment decides that."""
     if one == other:
         return True
     if "${" not in one and "${" not in other:
@@ -82,8 +91,9 @@ def equal(one: str, other: str) -> Truth:
     return False
 
 
-# A token: the characters that may stand there (None: any), and whether any number of them may. A reference
-# to a resource is a character of its own: nothing else is called as CloudFormation will call it.
+# A token: the characters that may stand in a place (None: any), and whether any number of them may. A
+# reference to a resource counts as a character of its own, because no other text has the name that
+# CloudFormation makes.
 _Token = tuple[frozenset[str] | None, bool]
 
 
@@ -94,9 +104,9 @@ def _tokens(text: str, literal: bool = False) -> tuple[_Token, ...]:
     for match in PLACEHOLDER.finditer(text):
         found += [_token(character, literal) for character in text[end : match.start()]]
         count, characters = _BECOMES.get(match[0], (1, None))
-        own = frozenset(characters) if characters else frozenset((match[0],))
-        # It is also itself: the same placeholder on the other side is the same text.
-        found += [(own, False)] * count if count else [(own, True)]
+        # The same placeholder on both sides has the same characters, so it matches itself.
+        allowed = frozenset(characters) if characters else frozenset((match[0],))
+        found += [(allowed, False)] * count if count else [(allowed, True)]
         end = match.end()
     return (*found, *(_token(character, literal) for character in text[end:]))
 
@@ -108,7 +118,7 @@ def _token(character: str, literal: bool) -> _Token:
 
 
 def _meet(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> bool:
-    """Whether there is a text that both could become."""
+    """Whether there is a text that both token lists match: a search over pairs of positions."""
     open_ = [(0, 0)]
     seen = set(open_)
     while open_:

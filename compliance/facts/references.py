@@ -1,8 +1,8 @@
 """Which resource a value denotes, and by which kind of text: its name, ARN, URL or id.
 
-A reference is more than its target: an alarm wants a queue's name, a queue's policy its URL, an event source
-mapping its ARN. What a property wants, and what `Ref` and attributes give, is read from the provider schemas;
-`WANTED` holds what they do not know.
+The kind matters: an alarm takes a queue's name, a queue's policy takes its URL, an event source mapping takes
+its ARN. The provider schemas say which kind a property takes, and which kind `Ref` and attributes return;
+`WANTED` adds what they do not say.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 
+from compliance.facts.patterns import arn_fields
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalars_in
@@ -21,12 +22,14 @@ from compliance.template.physical_names import FORMS, name_of, name_places
 FUNCTION = "AWS::Lambda::Function"
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
-MAX_ARN = 1000  # characters; with placeholders for what is not known it is longer than AWS's own limit
+MAX_ARN = (
+    1000  # characters, more than AWS's own limit, because placeholders are longer than what they stand for
+)
 
 Forms = frozenset[str]
 ANY: Forms = frozenset()
 NAME, ARN, URL = frozenset(("name",)), frozenset(("arn",)), frozenset(("url",))
-# A function by its name or ARN, whole or in part, or with a qualifier; a key by id or ARN, or by an alias.
+# A function by its name, its ARN or a part of that, with or without a qualifier; a key by id, ARN or alias.
 _FUNCTION, _KEY = NAME | ARN | {"qualified"}, ARN | {"id", "name"}
 # Each from the page of its type in
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
@@ -63,7 +66,7 @@ _WORDS = {
 
 
 def wanted(type_: str, path: str) -> Forms:
-    """The kinds of text that a property wants for a resource: of `name`, `arn`, `url`, `id`; none where any.
+    """The kinds of text by which a property names a resource: `name`, `arn`, `url`, `id`; none: any kind.
 
     Args:
         type_: the resource type.
@@ -77,31 +80,42 @@ def wanted(type_: str, path: str) -> Forms:
 
 
 def denoted(assembly: Assembly, value: Value, *types: str, forms: Forms = ANY) -> Resource | None:
-    """The resource of one of these types that a value denotes, None where there is none.
+    """The resource that a value denotes; None where there is none.
 
-    With `forms`, only where it is of such a kind: a queue's URL denotes none where its ARN is wanted.
+    Args:
+        assembly: where resources are looked up.
+        value: a reference, or a name, ARN or URL written out.
+        types: the types of resources that are looked for.
+        forms: the kinds of text that count. A queue's URL denotes no queue where its ARN is wanted.
     """
     found = _denoted(assembly, value, types)
     return found[0] if found and (not forms or found[1] is None or found[1] in forms) else None
 
 
 def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *types: str) -> Resource | None:
-    """The resource that a value at a property denotes, by a kind of text that the property wants."""
+    """The resource that a property's value denotes, by a kind of text that the property takes.
+
+    Args:
+        assembly: where resources are looked up.
+        holder: the resource with the property.
+        path: the property's path.
+        value: the value.
+        types: the types of resources that are looked for.
+    """
     forms = wanted(holder.type, path)
     if found := denoted(assembly, value, *types, forms=forms):
         return found
     text = assembly.text(value) if not forms or forms & {"name", "id"} else None
     named = [r for r in assembly.cached(_by_stated_name).get(text or "", ()) if r.type in types]
-    if (
-        len(types) > 1
-    ):  # which of them the property is about, its name says: EventBusName, GlobalClusterIdentifier
+    if len(types) > 1:
+        # The property's name says which of the types it names: EventBusName, GlobalClusterIdentifier.
         last = re.sub("(Name|Identifier|Id)$", "", path.removesuffix(".*").rpartition(".")[2])
         named = [r for r in named if last and r.type.endswith(last)]
     return named[0] if len(named) == 1 else None
 
 
 def misfit(assembly: Assembly, value: Value, forms: Forms, *types: str) -> str | None:
-    """What a value is, in words, where it denotes a resource by another kind of text than wanted."""
+    """In words, the kind of text by which a value denotes a resource, where that is not a wanted kind."""
     found = _denoted(assembly, value, types)
     if found is None or found[1] is None or not forms or found[1] in forms:
         return None
@@ -109,11 +123,12 @@ def misfit(assembly: Assembly, value: Value, forms: Forms, *types: str) -> str |
 
 
 def in_words(forms: Forms) -> str:
+    """Kinds of text in words: `its ARN or name`."""
     return "its " + " or ".join(sorted(_WORDS[form] for form in forms - {"qualified"}))
 
 
 def word_of(type_: str) -> str:
-    """A resource type as it is spoken of: `log group`."""
+    """A resource type in words: `log group`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type_.rpartition("::")[2]).lower()
 
 
@@ -140,14 +155,14 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return function, "arn" if ":function:" in text else "qualified"
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
-    if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # in a fact's text
+    if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # a reference, written as text
         return _denoted(assembly, Ref(named[1], named[2], named[3]), types)
     written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
     return (written, "arn") if written else None
 
 
 _PLACEHOLDER = re.compile(r"\$\{([^/{}]+)/([^./{}]+)(?:\.([^{}]+))?\}")
-# What an ARN calls a service or a kind of resource, where the type's name has another word for it.
+# Words of ARNs for services and kinds of resources, and the words of type names for the same.
 _SERVICES = {
     "cognito-idp": "cognito",
     "elasticfilesystem": "efs",
@@ -160,9 +175,9 @@ _KINDS = {"db": "dbinstance", "subgrp": "dbsubnetgroup", "pg": "dbparametergroup
 
 
 def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resource | None:
-    """The resource of which an ARN with its name is written out, of a type that has no form in `FORMS`."""
+    """The resource whose ARN is written out with its name, of a type that has no form in `FORMS`."""
     named = assembly.cached(_by_stated_name)
-    rest = arn[len(arn) - len((_flat(arn).split(":", 5) + [""] * 5)[5]) :]
+    rest = (arn_fields(arn) + [""] * 5)[5]
     kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
     kind = _KINDS.get(kind, kind)
     for start in (0, *(match.end() for match in re.finditer("[/:]", rest))):
@@ -176,7 +191,7 @@ def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resou
 
 
 def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
-    """Resources by their names, and by what `Ref` gives, which stands in ARNs too."""
+    """Resources by the texts that may stand for them in an ARN: their names, `Ref`, and ids."""
     found: dict[str, list[Resource]] = {}
     for resource in assembly.resources():
         if resource.type in FORMS:
@@ -187,7 +202,7 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
             assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)
         }
         for name in names:
-            if name:  # an OIDC provider's is its address
+            if name:  # the ARN of an OIDC provider has its address without the scheme
                 found.setdefault(name.removeprefix("https://"), []).append(resource)
     return found
 
@@ -196,10 +211,10 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
 def _ids(type_: str) -> tuple[str, ...]:
     """The attributes of a type that are names or ids of its resources."""
     kinds = {name: schemas.gives(type_, name) for name in schemas.read_only(type_)}
-    own = (
+    ids = (
         name for name, kind in kinds.items() if kind and kind.type == type_ and kind.form in ("id", "name")
     )
-    return tuple(sorted(name for name in own if "." not in name))
+    return tuple(sorted(name for name in ids if "." not in name))
 
 
 def arn_of(resource: Resource) -> Ref:
@@ -209,7 +224,7 @@ def arn_of(resource: Resource) -> Ref:
 
 @cache
 def _arn_attribute(type_: str) -> str | None:
-    """The attribute that is a type's ARN, as the schemas say; None where `Ref` is."""
+    """The attribute that is the ARN of a type's resources, by the schemas; None where `Ref` is the ARN."""
     if type_ in FORMS:
         return "TopicArn" if type_ == "AWS::SNS::Topic" else "Arn"
     ref = schemas.gives(type_)
@@ -224,20 +239,20 @@ _LAST = re.compile(r"[/:](\$\{[^}]+\}|[^/:${}]+)$")
 
 @cache
 def _arn_attributes(type_: str) -> tuple[str | None, ...]:
-    """What stands in the place of an ARN: the ARN, and `Ref` of a type that has no form of its own."""
-    own = _arn_attribute(type_)
+    """The attributes that may stand for an ARN: the ARN, and `Ref` (None) of a type without a form."""
+    arn = _arn_attribute(type_)
     if type_ in FORMS:
-        return (own,)
-    return tuple(dict.fromkeys((own, None, *(["Arn"] if "Arn" in schemas.read_only(type_) else []))))
+        return (arn,)
+    return tuple(dict.fromkeys((arn, None, *(["Arn"] if "Arn" in schemas.read_only(type_) else []))))
 
 
 def holder_of(assembly: Assembly, arn: str) -> Resource | None:
-    """The resource that an ARN names, or what it names is part of: an object's bucket, an index's table."""
+    """The resource that an ARN names, or that contains what it names: an object's bucket."""
     found = assembly.cached(_by_arn)
     last = _LAST.search(arn)
-    own = found.get(last[1]) if last else None
-    if own and own.type not in FORMS and _is_of(arn, own):
-        return own  # written out with its name
+    by_name = found.get(last[1]) if last else None
+    if by_name and by_name.type not in FORMS and _is_of(arn, by_name):
+        return by_name
     while arn not in found:
         cut = max(arn.rfind("/"), arn.rfind(":"))
         if cut <= 0:
@@ -247,24 +262,19 @@ def holder_of(assembly: Assembly, arn: str) -> Resource | None:
 
 
 def _is_of(arn: str, resource: Resource, *, by_ref: bool = False) -> bool:
-    """Whether an ARN is of the service, the region and the account that a resource is in.
+    """Whether an ARN has the service, region and account of a resource.
 
-    `by_ref`: a reference to the resource stands in it, so that region and account are its own.
+    With `by_ref`, a reference to the resource is part of the ARN, so region and account need not be compared.
     """
-    pieces = _flat(arn).split(":", 5)
+    fields = arn_fields(arn)
     service = resource.type.split("::")[1].lower() if "::" in resource.type else ""
-    if len(pieces) < 6 or _SERVICES.get(pieces[2], pieces[2]) != service:
+    if len(fields) < 6 or _SERVICES.get(fields[2], fields[2]) != service:
         return False
-    pseudo, text = resource.stack.pseudo, resource.stack.assembly.text
     if by_ref:
         return True
-    own = (_flat(text(pseudo(f"AWS::{name}")) or "") for name in ("Region", "AccountId"))
-    return all(piece in ("", "*", name) for piece, name in zip(pieces[3:5], own, strict=True))
-
-
-def _flat(text: str) -> str:
-    """A text whose placeholders have no colon."""
-    return re.sub(r"\$\{AWS::(\w+)\}", r"${\1}", text)
+    pseudo, text = resource.stack.pseudo, resource.stack.assembly.text
+    place = (text(pseudo(f"AWS::{name}")) or "" for name in ("Region", "AccountId"))
+    return all(field in ("", "*", name) for field, name in zip(fields[3:5], place, strict=True))
 
 
 def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
@@ -278,13 +288,20 @@ def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
 
 
 def unknown_qualifier(assembly: Assembly, value: Value, function: Resource) -> str | None:
-    """The alias or version by which a value names a function, where no stack here has it."""
-    named = assembly.resource(value) if isinstance(value, Ref) else None
+    """The alias or version in a value that names a function; None where it is the code in these stacks.
+
+    Args:
+        assembly: where aliases are looked up.
+        value: what names the function.
+        function: the function.
+    Returns: the qualifier where no stack has such an alias, or the alias has a version that is written out.
+    """
     if isinstance(value, Ref):
+        named = assembly.resource(value)
         return _other_version(assembly, named) if named and named.type == "AWS::Lambda::Alias" else None
-    text, own = assembly.text(value) or "", assembly.text(function.ref) or ""
+    text, name = assembly.text(value) or "", assembly.text(function.ref) or ""
     before, _, qualifier = text.rpartition(":")
-    if not own or not before.endswith(own) or qualifier == "$LATEST":
+    if not name or not before.endswith(name) or qualifier == "$LATEST":
         return None
     for alias in assembly.resources("AWS::Lambda::Alias"):
         of = denoted(assembly, alias.get("FunctionName"), FUNCTION)
@@ -294,7 +311,7 @@ def unknown_qualifier(assembly: Assembly, value: Value, function: Resource) -> s
 
 
 def _other_version(assembly: Assembly, alias: Resource) -> str | None:
-    """The version that an alias means, where it is written out: of which code it is, nobody knows."""
+    """The version that an alias names by its number, of which no template shows the code."""
     version = alias.get("FunctionVersion")
     text = assembly.text(version)
     return None if isinstance(version, Ref) or text in (None, "$LATEST") else f"{alias.logical_id} of {text}"
@@ -309,14 +326,14 @@ def _function(assembly: Assembly, text: str) -> Resource | None:
 
 
 def _functions(assembly: Assembly) -> Mapping[str, tuple[int, Resource]]:
-    """Every function, numbered in their order, by each text that denotes it unqualified."""
+    """By each text without a qualifier that denotes a function: its number in the templates, and itself."""
     found: dict[str, tuple[int, Resource]] = {}
     for number, function in enumerate(assembly.resources(FUNCTION)):
         account = assembly.text(function.stack.pseudo("AWS::AccountId"))
-        name, whole = assembly.text(function.ref), assembly.text(arn_of(function))
-        for own in filter(None, (name, whole, name and f"{account}:function:{name}")):
-            if len(own) <= MAX_ARN:
-                found.setdefault(own, (number, function))
+        name, arn = assembly.text(function.ref), assembly.text(arn_of(function))
+        for text in filter(None, (name, arn, name and f"{account}:function:{name}")):
+            if len(text) <= MAX_ARN:
+                found.setdefault(text, (number, function))
     return found
 
 
@@ -330,24 +347,24 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | 
                 kind = schemas.gives(resource.type, attribute)
                 entry = (resource, kind.form if kind else None)
                 found.setdefault(text, []).append(entry)
-                if text.endswith(":*"):  # a log group's ARN, with what is in it and without
+                if text.endswith(":*"):  # a log group's ARN is written with and without `:*`
                     found.setdefault(text.removesuffix(":*"), []).append(entry)
     return found
 
 
 def region_of(resource: Resource) -> Value:
-    """The region that a resource is in: a name means one that is there, too."""
+    """The region of a resource: a name denotes only resources of the same region."""
     return resource.stack.pseudo("AWS::Region")
 
 
 def leaves(value: Value, path: str = "") -> Iterator[Value]:
-    """Every scalar at a dotted path or below it, and what is unknown on the way."""
+    """Every scalar at a dotted path or below it, and each unknown value on the way."""
     for item in values(value, path) if path else (value,):
         yield from scalars_in(item)
 
 
 def key_of(assembly: Assembly, value: Value) -> Resource | None:
-    """The key of the stacks that a value denotes, itself or by an alias."""
+    """The KMS key of these stacks that a value denotes, directly or by an alias."""
     return denoted(assembly, value, KEY)
 
 
@@ -358,22 +375,22 @@ def _behind_alias(assembly: Assembly, value: Value, text: str) -> Resource | Non
         named = denoted(assembly, alias[1], ALIAS)
         found = named if named and _is_of(text, named, by_ref=False) else None
     key = denoted(assembly, found.get("TargetKeyId"), KEY, ALIAS) if found else None
-    return key if key and key.type == KEY else None  # an alias of an alias there is none
+    return key if key and key.type == KEY else None  # KMS has no alias of an alias
 
 
 def denotes(assembly: Assembly, value: Value, target: Resource) -> bool:
-    """Whether a value refers to a resource: is it, or has it as a part (`.../functions/${Arn}/invocations`).
+    """Whether a value denotes a resource, or contains what does (`.../functions/${Arn}/invocations`).
 
-    Written out, its ARN or URL counts anywhere in a text, its name where it stands between `/` or `:`
-    and the text is no ARN, which would be another's.
+    The resource's ARN or URL may be written out anywhere in a text. Its name counts between `/` or `:` in a
+    text that is no ARN, because the ARN of another resource may contain the same name.
     """
     if any(denoted(assembly, item, target.type) is target for item in (value, *refs_in(value))):
         return True
     text = assembly.text(value)
     if not text:
         return False
-    wholes = (own for own in _wholes(assembly, target) if own in text)
-    if any(re.search(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", text) for own in wholes):
+    unique = (part for part in _unique_texts(assembly, target) if part in text)
+    if any(re.search(rf"(?<![\w.-]){re.escape(part)}(?![\w.-])", text) for part in unique):
         return True
     if target.type not in FORMS and text.startswith(("arn:", "${")) and holder_of(assembly, text) is target:
         return True
@@ -385,8 +402,8 @@ def _stands_in(name: str, text: str) -> bool:
     return name in text and re.search(rf"(?:^|[/:]){re.escape(name)}(?:$|[/:])", text) is not None
 
 
-def _wholes(assembly: Assembly, target: Resource) -> Iterator[str]:
-    """The texts that denote a resource wherever they stand: its ARN, its URL."""
+def _unique_texts(assembly: Assembly, target: Resource) -> Iterator[str]:
+    """The texts that denote a resource wherever they stand, because no other has them: its ARN, its URL."""
     form = FORMS.get(target.type)
     if form and target.get(form.name) is not NO_VALUE:
         for attribute in (None, *form.attributes):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compliance.facts.references import unknown_qualifier
+from compliance.facts.references import denoted, unknown_qualifier
 from compliance.template.loading import load_template
 
 FUNCTION = {"FunctionName": {"Ref": "F"}}
@@ -47,3 +47,17 @@ def test_a_qualifier(name: Any, more: dict[str, Any], wanted: str | None, tmp_pa
     [found] = assembly.resources("AWS::Lambda::Function")
     [holder] = assembly.resources("AWS::Lambda::EventSourceMapping")
     assert unknown_qualifier(assembly, holder.get("FunctionName"), found) == wanted
+
+
+@pytest.mark.parametrize("name", ["orders", "${AWS::StackName}-orders", "${AWS::StackName}-${AWS::Region}"])
+def test_an_arn_that_is_written_out_with_a_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    arn = {"Fn::Sub": f"arn:aws:rds:${{AWS::Region}}:${{AWS::AccountId}}:db:{name}"}
+    database = {"Type": "AWS::RDS::DBInstance", "Properties": {"DBInstanceIdentifier": {"Fn::Sub": name}}}
+    output = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": arn}}
+    path.write_text(json.dumps({"Resources": {"D": database, "P": output}}))
+    assembly = load_template(path)
+    [parameter] = assembly.resources("AWS::SSM::Parameter")
+    found = denoted(assembly, parameter.get("Value"), "AWS::RDS::DBInstance")
+    assert found is not None
+    assert found.logical_id == "D"
