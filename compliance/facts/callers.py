@@ -238,7 +238,7 @@ def of_service(
 
 
 def anybody(**context: Key) -> Caller:
-    """Any caller at all. Only these keys of its requests are known (`securetransport`: aws:SecureTransport)."""
+    """Any caller at all, of whose requests only these keys are known (`viaawsservice`: aws:ViaAWSService)."""
     return Caller((), context={f"aws:{name}": key for name, key in context.items()}, anybody=True)
 
 
