@@ -1,11 +1,11 @@
-"""What a function's handler does when it runs, and what its code says.
+"""Runs the handlers of Lambda functions, and analyses their code.
 
-Others build on three things here.
+Other packages use three things of this one.
 
 **Events** of every trigger from short data, with drawn values:
 
     from compliance.handlers.events import Draw
-    from compliance.handlers.events.template import event     # all triggers and their members: its docstring
+    from compliance.handlers.events.template import event     # its docstring lists triggers and members
     from compliance.handlers.events.values import Values      # {draw: id, as: uuid}, "{{id}}" within texts
 
     draw = Draw(seed)
@@ -22,7 +22,7 @@ Others build on three things here.
         Program(runtime, "index.handler", folder, environment),
         [
             Invocation("first", made, given=Given(items={"orders": [{"id": "7", "n": 1}]})),
-            Invocation("again", made, clock=86_400),           # AWS as the first left it, a day later
+            Invocation("again", made, clock=86_400),           # a day later, AWS as the first left it
             Invocation("cold", made, faults=(Fault("dynamodb", "PutItem", "ThrottlingException"),),
                        given=Given(), fresh=True),             # AWS empty, a process of its own
         ],

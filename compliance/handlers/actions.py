@@ -1,4 +1,4 @@
-"""Which IAM actions an operation of an AWS API needs. Mostly the one of its own name; here are the others.
+"""Which IAM actions an operation of an AWS API needs: the action of the same name, with these exceptions.
 
 S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
@@ -41,7 +41,7 @@ EXCEPTIONS: Mapping[tuple[str, str], Sequence[str]] = {
     ("bedrock", "ConverseStream"): ("bedrock:InvokeModelWithResponseStream",),
     ("sts", "GetCallerIdentity"): (),  # nobody can be denied it
 }
-# What a parameter needs besides its operation.
+# The actions that a parameter needs, besides those of its operation.
 PARAMETERS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("s3", "PutObject"): {
         "ACL": "s3:PutObjectAcl",
@@ -61,19 +61,19 @@ PARTS_OF_A_TRANSACTION = {
 def actions_of(
     service: str, operation: str, parameters: Mapping[str, Any] | None = None
 ) -> tuple[str, ...] | None:
-    """The actions that an operation needs; None where that is not known.
+    """The actions that an operation needs; None where they are not known.
 
-    What a transaction needs depends on its parameters.
+    The actions of a transaction are those of the parts in its parameters.
     """
     if (service, operation) == ("dynamodb", "TransactWriteItems"):
         parts = (parameters or {}).get("TransactItems")
         names = {name for part in parts for name in part} if isinstance(parts, list) else set()
         return tuple(PARTS_OF_A_TRANSACTION[name] for name in sorted(names & PARTS_OF_A_TRANSACTION.keys()))
-    own = EXCEPTIONS.get((service, operation))
-    if own is None:
+    actions = EXCEPTIONS.get((service, operation))
+    if actions is None:
         name = f"{service}:{operation}"
         if name.lower() not in service_actions(service):
             return None
-        own = (name,)
+        actions = (name,)
     extra = PARAMETERS.get((service, operation), {})
-    return (*own, *(action for name, action in extra.items() if (parameters or {}).get(name)))
+    return (*actions, *(action for name, action in extra.items() if (parameters or {}).get(name)))

@@ -1,4 +1,4 @@
-"""Where a function's batches come from, batches drawn for it, and what Lambda makes of its answers.
+"""The sources of a function's batches, batches drawn for them, and how Lambda treats the function's answers.
 
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
@@ -14,35 +14,35 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
 from compliance.handlers.events import Draw
-from compliance.handlers.events.failures import DeadLetters
+from compliance.handlers.events.failures import FailureRecords
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Form, Values
 from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
 from compliance.model import JSON
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import to_list
+from compliance.template.intrinsics import NO_VALUE, Value, to_list
 from compliance.template.properties import Undecided, decided
 
 Trigger = Literal["dynamodb", "kinesis", "sqs", "sns", "s3"]
 STREAMS = ("dynamodb", "kinesis")
-# What a mapping hands over at once where it does not say.
+# The default batch size of a mapping.
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH_SIZES: Mapping[str, int] = {"dynamodb": 100, "kinesis": 100, "sqs": 10, "sns": 1, "s3": 1}
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What invokes a function with batches, and what it makes of the answer.
+    """What invokes a function with batches, and how it treats the answer.
 
-    `reports`: partial batch responses count. `bisects`: a batch that fails is halved and tried again.
-    `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets the
-    records that Lambda writes of a stream's batches that it gave up. `bucket` is the one that S3 tells of.
+    `reports`: partial batch responses count. `bisects`: a batch that fails is halved and retried.
+    `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets failure
+    records, which Lambda writes for batches of a stream that it gave up. `bucket` is that of S3's events.
     """
 
     trigger: Trigger
@@ -87,13 +87,13 @@ def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
     size = decided(mapping.get("BatchSize"))
     types = decided(mapping.get("FunctionResponseTypes"))
     names = dict(key_schema(wiring, source.get("KeySchema"))) if source and trigger == "dynamodb" else {}
-    kinds = attribute_types(source) if source and names else {}
+    types_of_keys = attribute_types(wiring, source) if source and names else {}
     return Source(
         trigger,
         max(1, int(size)) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
         "ReportBatchItemFailures" in to_list(types),
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
-        {name: kinds.get(name, "S") for name in names},
+        {name: types_of_keys.get(name, "S") for name in names},
         trigger == "sqs" and source is not None and _takes_failures(wiring, source),
     )
 
@@ -102,8 +102,8 @@ def _trigger(wiring: Wiring, mapping: Resource, source: Resource | None) -> Trig
     if source:
         return "dynamodb" if source.type in TABLES else "sqs" if source.type == QUEUE else "kinesis"
     text = wiring.assembly.text(mapping.get("EventSourceArn")) or ""
-    named: dict[str, Trigger] = {":dynamodb:": "dynamodb", ":sqs:": "sqs", ":kinesis:": "kinesis"}
-    found = next((trigger for service, trigger in named.items() if service in text), None)
+    triggers: dict[str, Trigger] = {":dynamodb:": "dynamodb", ":sqs:": "sqs", ":kinesis:": "kinesis"}
+    found = next((trigger for service, trigger in triggers.items() if service in text), None)
     if found is None and not text:
         raise Undecided(f"what {mapping.logical_id} reads is not known before the deployment")
     return found
@@ -114,8 +114,8 @@ def _takes_failures(wiring: Wiring, queue: Resource) -> bool:
     return any(wiring.identify(target, QUEUE) is queue for target in targets)
 
 
-def _notified(wiring: Wiring) -> Iterator[tuple[Any, Any]]:
-    """Buckets and the functions that they tell of their objects, themselves or by CDK's custom resource."""
+def _notified(wiring: Wiring) -> Iterator[tuple[Value, Value]]:
+    """Buckets with the functions that they notify, by their own property or by CDK's custom resource."""
     places = (
         ("AWS::S3::Bucket", "NotificationConfiguration.LambdaConfigurations", "Function"),
         (
@@ -129,7 +129,7 @@ def _notified(wiring: Wiring) -> Iterator[tuple[Any, Any]]:
             for each in to_list(resource.get(path)):
                 if isinstance(each, dict):
                     bucket = resource.ref if type_ == "AWS::S3::Bucket" else resource.get("BucketName")
-                    yield bucket, each.get(name)
+                    yield bucket, each.get(name, NO_VALUE)
 
 
 # Batches
@@ -141,9 +141,9 @@ WORD = re.compile(r"[0-9A-Za-z]{6,}")
 class Record(msgspec.Struct, frozen=True):
     """One record of a batch.
 
-    `id` is what a partial batch response calls it. `kind` numbers the template that it was made from.
-    `own` are values that another of its kind does not hold, by their place. `marks` are words that only this
-    record holds: whoever says one of them, speaks of this record.
+    `id` is its identifier in a partial batch response. `kind` is the number of the template that it was made
+    from. `own` are the values that other records of its kind do not contain, by their place. `marks` are
+    words that only this record contains: a text with one of them is about this record.
     """
 
     id: str
@@ -153,7 +153,7 @@ class Record(msgspec.Struct, frozen=True):
     marks: frozenset[str]
 
     def contents(self, source: Source) -> Iterator[str]:
-        """What its sender wrote, and is no id: no log may hold it."""
+        """The values that its sender wrote and that are no ids: no log may contain them."""
         keys = set(source.keys)
         for place, text in self.own.items():
             if len(text) >= 5 and of_senders(place) and not identifies(place, keys):
@@ -161,18 +161,20 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
+    """An event with several records, and the time at which they were sent."""
+
     event: JSON
     records: tuple[Record, ...]
     at: datetime
 
     def alone(self, index: int) -> Batch:
-        """One of its records, by itself."""
-        own = self.records[index]
-        return Batch({**self.event, "Records": [own.raw]}, (own,), self.at)
+        """A batch of one of its records."""
+        record = self.records[index]
+        return Batch({**self.event, "Records": [record.raw]}, (record,), self.at)
 
 
-class _Usual(msgspec.Struct, frozen=True):
-    """What records of a kind have in common: places with one value in all, and words in other places."""
+class _Common(msgspec.Struct, frozen=True):
+    """What all records of a kind share: places with the same value, and words in other places."""
 
     places: frozenset[str]
     words: frozenset[str]
@@ -183,10 +185,10 @@ class Maker:
 
     def __init__(self, source: Source, draw: Draw, templates: Sequence[JSON] = ()) -> None:
         self.source, self._draw = source, draw
-        self._templates = templates or (() if source.failures else _usual(source))
+        self._templates = templates or (() if source.failures else _default_templates(source))
         self._forms = [Form(template) for template in self._templates]
-        self._letters = DeadLetters(draw)
-        self._in_common: dict[int, _Usual] = {}
+        self._failures = FailureRecords(draw)
+        self._in_common: dict[int, _Common] = {}
 
     @property
     def kinds(self) -> int:
@@ -194,7 +196,7 @@ class Maker:
 
     @property
     def ordinary(self) -> Sequence[int]:
-        """The kinds that every handler takes: whole failure records, and no texts that are none."""
+        """The kinds that every handler accepts: of a queue for failures, only whole failure records."""
         return range(1) if self.source.failures and not self._templates else range(self.kinds)
 
     def batch(
@@ -206,12 +208,17 @@ class Maker:
         values: Callable[[], Values] | None = None,
         **more: JSON,
     ) -> Batch:
-        """Records of every kind in turn, or of these kinds; `more` are further members of each.
+        """A batch with records of every kind in turn.
 
-        `values` makes what fills in each record, instead of plain values.
+        Args:
+            size: how many records.
+            at: when they were sent.
+            kinds: the kinds instead of all.
+            values: makes the values of each record, instead of plain ones.
+            more: further members of each record.
         """
         turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
-        # Beside a record that is alone another is made: what both hold is no mark of one of them.
+        # A second record is drawn for comparison where there is one: words in both are no marks.
         drawn = turns if size > 1 else turns * 2
         data = [{**self._data(kind, at, values), **more} for kind in drawn]
         event = event_of({self.source.trigger: data}, self._draw, at)
@@ -225,16 +232,16 @@ class Maker:
         return Batch({**event, "Records": [record.raw for record in made]}, made, at)
 
     def _own(self, raw: JSON, kind: int, at: datetime) -> tuple[dict[str, str], set[str]]:
-        """The values of a record that others of its kind do not hold, by their place, and their words."""
-        usual = self._usual_of(kind, at)
+        """The values of a record that others of its kind do not contain, by their place, and their words."""
+        common = self._common_of(kind, at)
         found, texts = _read(raw)
-        own = {place: text for place, text in found.items() if place not in usual.places}
+        own = {place: text for place, text in found.items() if place not in common.places}
         return own, {
             word for place in own if place not in texts for word in WORD.findall(own[place])
-        } - usual.words
+        } - common.words
 
-    def _usual_of(self, kind: int, at: datetime) -> _Usual:
-        """Two records of one moment show what does not differ."""
+    def _common_of(self, kind: int, at: datetime) -> _Common:
+        """What two records of a kind that were sent at the same time share."""
         if kind not in self._in_common:
             data = [self._data(kind, at) for _ in range(2)]
             event = event_of({self.source.trigger: data}, self._draw, at)
@@ -244,29 +251,29 @@ class Maker:
                 {word for place, text in each.items() for word in WORD.findall(text) if place not in places}
                 for each in (one, other)
             ]
-            self._in_common[kind] = _Usual(places, frozenset(words[0] & words[1]))
+            self._in_common[kind] = _Common(places, frozenset(words[0] & words[1]))
         return self._in_common[kind]
 
     @property
     def _of_source(self) -> JSON:
-        """What every record of the source has."""
+        """The members that every record of the source has."""
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
     def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> JSON:
         if not self._forms and kind < len(ABSENT):
-            return {"body": self._letters.failure(at, without=ABSENT[kind]).failed}
+            return {"body": self._failures.record(at, without=ABSENT[kind])}
         form = self._forms[kind] if self._forms else CUT_OFF
         return {**form.filled(values() if values else Values(self._draw)), **self._of_source}
 
 
-# Failure records are whole, or without one of their parts; the last kind is a text that is cut off.
+# The kinds of failure records: by the parts that they lack. The last kind is a truncated text instead.
 ABSENT = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
 CUT_OFF = Form({"body": '{"{{mark}}": "{{name}}'})
 
 
-def _usual(source: Source) -> Sequence[JSON]:
-    """Records of every kind where a document gives none."""
-    return _changes(source.keys or {"id": "S"}) if source.trigger == "dynamodb" else USUAL[source.trigger]
+def _default_templates(source: Source) -> Sequence[JSON]:
+    """Records of every kind, for documents that give none."""
+    return _changes(source.keys or {"id": "S"}) if source.trigger == "dynamodb" else DEFAULTS[source.trigger]
 
 
 THING: JSON = {
@@ -275,7 +282,7 @@ THING: JSON = {
     "amount": {"draw": "amount", "as": "amount"},
     "details": {"email": {"draw": "email", "as": "email"}, "count": {"draw": "count", "as": "digits"}},
 }
-USUAL: Mapping[str, Sequence[JSON]] = {
+DEFAULTS: Mapping[str, Sequence[JSON]] = {
     "sqs": [{"body": THING}],
     "sns": [{"message": THING}],
     "kinesis": [{"data": THING}],
@@ -285,14 +292,14 @@ USUAL: Mapping[str, Sequence[JSON]] = {
 
 def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
     """Every kind of change of an item, one of them by its time to live."""
-    own = {
-        name: {kind: {"draw": f"key{i}", "as": "digits" if kind == "N" else "word"}}
-        for i, (name, kind) in enumerate(keys.items())
+    key = {
+        name: {type_: {"draw": f"key{i}", "as": "digits" if type_ == "N" else "word"}}
+        for i, (name, type_) in enumerate(keys.items())
     }
 
     def image(which: str) -> JSON:
         return {
-            **own,
+            **key,
             "customer": {
                 "M": {
                     "name": {"S": {"draw": f"{which}_name"}},
@@ -307,15 +314,15 @@ def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
 
     old, new = image("old"), image("new")
     return [
-        {"name": "INSERT", "keys": own, "new": new},
-        {"name": "MODIFY", "keys": own, "old": old, "new": new},
-        {"name": "REMOVE", "keys": own, "old": old},
-        {"name": "REMOVE", "keys": own, "old": old, "user_identity": True},
+        {"name": "INSERT", "keys": key, "new": new},
+        {"name": "MODIFY", "keys": key, "old": old, "new": new},
+        {"name": "REMOVE", "keys": key, "old": old},
+        {"name": "REMOVE", "keys": key, "old": old, "user_identity": True},
     ]
 
 
 def identifier(trigger: str, raw: JSON) -> str:
-    """What a partial batch response calls a record."""
+    """A record's identifier in a partial batch response; empty where the trigger has none."""
     if trigger == "sqs":
         return str(raw["messageId"])
     if trigger in STREAMS:
@@ -335,12 +342,12 @@ SENT = (
 
 
 def of_senders(place: str) -> bool:
-    """Whether a place is in what the sender wrote, and not what AWS put around it."""
+    """Whether a place is in the part of a record that its sender wrote."""
     return place.startswith(SENT)
 
 
 def identifies(place: str, keys: set[str]) -> bool:
-    """Whether a place holds an id: a key attribute of the stream's table, a name that ends in id or key."""
+    """Whether a place contains an id: a key attribute of the stream's table, or a name like id or key."""
     if place.startswith(("dynamodb.Keys", "s3.object.key")):
         return True
     parts = place.removesuffix(".S").removesuffix(".N").split(".")
@@ -348,7 +355,7 @@ def identifies(place: str, keys: set[str]) -> bool:
 
 
 def leaves(value: JSON) -> dict[str, str]:
-    """Every scalar as text, by its place; of JSON in a text and of base64 what is in it."""
+    """Every scalar as text, by its place. Texts that are JSON or base64 are decoded, and count too."""
     return _read(value)[0]
 
 
@@ -376,7 +383,7 @@ def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str)
         start = f"{place}." if place else ""
         for name, child in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(child, str) and child[:1] not in ("{", "[") and name != "data":
-                found[f"{start}{name}"] = child  # as below: most leaves are such texts
+                found[f"{start}{name}"] = child  # a shortcut for the most common leaves
             else:
                 _add_leaves(found, texts, child, f"{start}{name}")
     elif value is not None and not isinstance(value, bool):
@@ -399,39 +406,39 @@ def _inner(text: str, place: str) -> JSON:
     return None
 
 
-# What Lambda makes of an answer
+# How Lambda treats an answer
 
 
 def failed(outcome: Outcome | None) -> bool:
-    """Whether the whole batch comes again."""
+    """Whether the invocation failed, so that the whole batch comes again."""
     return outcome is None or not outcome.finished or outcome.error is not None
 
 
 def entries(outcome: Outcome | None) -> list[JSON]:
-    """What a partial batch response holds, as it is."""
+    """The entries of a partial batch response, as the handler returned them."""
     result = outcome.result if outcome else None
     failures = result.get("batchItemFailures") if isinstance(result, dict) else None
     return failures if isinstance(failures, list) else [] if not failures else [failures]
 
 
 def named(outcome: Outcome | None) -> list[JSON]:
-    """The identifiers that a partial batch response names; None for an entry that names nothing."""
+    """The identifiers in a partial batch response; None for an entry without one."""
     return [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries(outcome)]
 
 
 def acknowledged(source: Source, batch: Batch, outcome: Outcome | None) -> list[Record]:
-    """The records that do not come again after such an end."""
-    gone = deleted(outcome)
-    kept = _kept_back(source, batch, outcome)
+    """The records that do not come again after such an outcome."""
+    receipts = deleted(outcome)
+    retried = _retried(source, batch, outcome)
     return [
         record
-        for record, comes_again in zip(batch.records, kept, strict=True)
-        if not comes_again or record.raw.get("receiptHandle") in gone
+        for record, comes_again in zip(batch.records, retried, strict=True)
+        if not comes_again or record.raw.get("receiptHandle") in receipts
     ]
 
 
-def _kept_back(source: Source, batch: Batch, outcome: Outcome | None) -> list[bool]:
-    """Of each record, whether it comes again."""
+def _retried(source: Source, batch: Batch, outcome: Outcome | None) -> list[bool]:
+    """For each record, whether Lambda delivers it again."""
     if failed(outcome):
         return [True] * len(batch.records)
     names = named(outcome)
@@ -439,15 +446,15 @@ def _kept_back(source: Source, batch: Batch, outcome: Outcome | None) -> list[bo
     if not source.reports or not names:
         return [False] * len(ids)
     if any(name not in ids for name in names):
-        return [True] * len(ids)  # a name that is none makes the whole batch fail
-    if source.stream:  # from the first that is named, everything comes again
+        return [True] * len(ids)  # an unknown identifier makes the whole batch fail
+    if source.stream:  # everything comes again from the first failed record on
         first = min(ids.index(str(name)) for name in names)
         return [index >= first for index in range(len(ids))]
     return [id_ in names for id_ in ids]
 
 
 def deleted(outcome: Outcome | None) -> set[str]:
-    """The receipts of messages that the handler itself deletes."""
+    """The receipts of messages that the handler deleted."""
     found: set[str] = set()
     for call in outcome.calls if outcome else ():
         if call.service != "sqs" or call.error is not None:

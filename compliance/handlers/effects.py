@@ -1,4 +1,4 @@
-"""What calls change: units that are the same whether they were made one at a time or many in a call."""
+"""What calls change, as units: the same units for one call with many items as for a call for each item."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import takewhile
+from os.path import commonprefix
 from typing import TypeVar
 
 import msgspec
 
 from compliance.handlers.batches import Record
-from compliance.handlers.sandbox import Call, Outcome, Table
+from compliance.handlers.sandbox import Call, Table
 from compliance.model import JSON
 
 T = TypeVar("T")
@@ -25,9 +25,9 @@ TOLERANCE = timedelta(minutes=15)
 class Unit(msgspec.Struct, frozen=True, dict=True):
     """One thing that a call changes.
 
-    `kind` is the operation for one thing (dynamodb:PutItem of a BatchWriteItem), `target` the table, bucket,
-    queue or topic, `place` what would be overwritten by another: an object's key, an item's key
-    attributes. A message has no place: each counts.
+    `kind` is the operation for one thing (dynamodb:PutItem for a BatchWriteItem), `target` the table, bucket,
+    queue or topic. `place` is an object's key, or an item's key attributes: a unit with the same place
+    overwrites this one. A message has no place, since none overwrites another.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Unit(msgspec.Struct, frozen=True, dict=True):
         return json.dumps(self.value, ensure_ascii=False)
 
 
-# Where a call holds many things: the list, and the operation for one of them.
+# For a call with many entries: the parameter with the list, and the operation for one entry.
 MANY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("sqs", "SendMessageBatch"): ("Entries", "SendMessage"),
     ("sns", "PublishBatch"): ("PublishBatchRequestEntries", "Publish"),
@@ -52,24 +52,24 @@ MANY: Mapping[tuple[str, str], tuple[str, str]] = {
 TARGETS = ("TableName", "Bucket", "QueueUrl", "TopicArn", "StreamName", "StreamARN", "DeliveryStreamName",
            "EventBusName", "stateMachineArn", "FunctionName")  # fmt: skip
 ACTIONS: Mapping[str, str] = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
-# Calls that are no effects: of services that monitor, and about the messages that the function was given.
+# Calls that are no effects: those of monitoring services, and those about the messages of the event.
 MONITORING = ("cloudwatch", "logs", "xray")
 ACKNOWLEDGING = (
     "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch",
 )  # fmt: skip
 
 
-def aside(call: Call) -> bool:
-    """Whether a call is about watching the function, or about the messages that it was given."""
+def is_no_effect(call: Call) -> bool:
+    """Whether a call only monitors the function, or acknowledges messages of its event."""
     return call.service in MONITORING or (call.service == "sqs" and call.operation in ACKNOWLEDGING)
 
 
 def units(calls: Iterable[Call], tables: Mapping[str, Table]) -> list[Unit]:
-    """What calls changed, in order: those that AWS refused changed nothing."""
+    """What calls changed, in order. Calls that AWS refused changed nothing."""
     return [
         unit
         for call in calls
-        if call.error is None and call.writes and not aside(call)
+        if call.error is None and call.writes and not is_no_effect(call)
         for unit in _units(call, tables)
     ]
 
@@ -79,8 +79,8 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     many = MANY.get((service, call.operation))
     if many:
         for entry in _kept(call, _list(parameters.get(many[0]))):
-            own = {k: v for k, v in _mapping(entry).items() if k != "Id"}
-            yield Unit(f"{service}:{many[1]}", _target({**parameters, **own}), None, own, call)
+            value = {name: field for name, field in _mapping(entry).items() if name != "Id"}
+            yield Unit(f"{service}:{many[1]}", _target({**parameters, **value}), None, value, call)
     elif service == "dynamodb":
         yield from _items(call, tables)
     elif service == "s3" and call.operation == "DeleteObjects":
@@ -88,8 +88,8 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
             key = str(_mapping(each).get("Key"))
             yield Unit("s3:DeleteObject", _target(parameters), key, {"Key": key}, call)
     else:
-        named = parameters.get("Key") if service == "s3" else None
-        place = named if isinstance(named, str) else None
+        object_key = parameters.get("Key") if service == "s3" else None
+        place = object_key if isinstance(object_key, str) else None
         yield Unit(f"{service}:{call.operation}", _target(parameters), place, dict(parameters), call)
 
 
@@ -116,14 +116,14 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
         requests.append((call.operation, parameters))
     for operation, fields in requests:
         table = str(fields.get("TableName")).rpartition("table/")[2]
-        held = _mapping(fields.get("Key") or fields.get("Item"))
-        keys = tables[table].keys if table in tables else tuple(_mapping(fields.get("Key"))) or tuple(held)
-        place = json.dumps({name: held[name] for name in sorted(keys) if name in held}, sort_keys=True)
+        item = _mapping(fields.get("Key") or fields.get("Item"))
+        keys = tables[table].keys if table in tables else tuple(_mapping(fields.get("Key"))) or tuple(item)
+        place = json.dumps({name: item[name] for name in sorted(keys) if name in item}, sort_keys=True)
         yield Unit(f"dynamodb:{operation}", table, place, dict(fields), call)
 
 
 def _kept(call: Call, entries: Sequence[T]) -> list[T]:
-    """The entries of a batch that had their effects."""
+    """The entries of a batch that AWS did not refuse."""
     return [entry for i, entry in enumerate(entries) if i not in call.refused]
 
 
@@ -139,13 +139,14 @@ def _list(value: JSON) -> list[JSON]:
     return value if isinstance(value, list) else []
 
 
-# Whose they are
+# Which record they are for
 
 
 Profile = Counter[tuple[str, str]]
 
 
 def mentions(text: str, record: Record) -> bool:
+    """Whether a text contains one of the words that only this record contains."""
     return any(mark in text for mark in record.marks)
 
 
@@ -154,34 +155,44 @@ def of_record(made: Iterable[Unit], record: Record) -> list[Unit]:
 
 
 def profile(made: Iterable[Unit], record: Record) -> Profile:
-    """How often each operation is done for a record, by what it is done to."""
+    """How often each operation is done for a record, by operation and target."""
     return Counter((unit.kind, unit.target) for unit in of_record(made, record))
 
 
 def lacking(usual: Profile, made: Sequence[Unit], record: Record, index: int = 0) -> Profile:
-    """What is usually done for a record and was not. What was made first at `index` is looked at first."""
-    left = Counter(usual)
+    """What is usually done for a record and was not.
+
+    `index` is the record's position. Units from there on are searched first, since units mostly have the
+    order of their records.
+    """
+    missing = Counter(usual)
     for unit in (*made[index:], *made[:index]):
-        if not left:
+        if not missing:
             break
-        what = unit.kind, unit.target
-        if what in left and mentions(unit.text, record):
-            left[what] -= 1
-            left += Counter()  # without what is there
-    return left
+        operation = unit.kind, unit.target
+        if operation in missing and mentions(unit.text, record):
+            missing[operation] -= 1
+            missing += Counter()  # removes counts of zero
+    return missing
 
 
 # Comparing
 
 
-class Alike:
-    """Tells values that are the same but for what may differ: the time of the run, what is made up afresh."""
+class ValueComparison:
+    """Compares values apart from what differs between two runs: the time, and ids that the handler draws.
+
+    Args:
+        now: the times at which the runs happened.
+        events: their events. A time or an id from an event must not differ.
+    """
 
     def __init__(self, now: Iterable[datetime], events: JSON) -> None:
         self._nows = tuple(now)
         self._events = json.dumps(events, ensure_ascii=False)
 
     def normal(self, value: JSON) -> JSON:
+        """A value with a mark in the place of each time of a run and of each UUID that is in no event."""
         if isinstance(value, dict):
             return {self._text(str(name)): self.normal(child) for name, child in value.items()}
         if isinstance(value, list):
@@ -209,7 +220,7 @@ class Alike:
         return NOW if near and match[0] not in self._events else match[0]
 
     def differ(self, one: JSON, other: JSON, place: str = "") -> tuple[str, JSON, JSON] | None:
-        """The first place where two normal values differ, and what is there."""
+        """The first place where two normal values differ, with both values there; None where none is."""
         if isinstance(one, dict) and isinstance(other, dict):
             for name in dict.fromkeys((*one, *other)):
                 if found := self.differ(one.get(name), other.get(name), f"{place}.{name}" if place else name):
@@ -219,28 +230,26 @@ class Alike:
             pairs = zip(one, other, strict=True)
             items = (self.differ(a, b, f"{place}.{i}") for i, (a, b) in enumerate(pairs))
             return next((each for each in items if each), None)
-        if one == other or (self._made_up(one) and self._made_up(other) and _far(one, other)):
+        if one == other or (self._is_drawn(one) and self._is_drawn(other) and _differ_as_drawn(one, other)):
             return None
         return place, one, other
 
-    def _made_up(self, value: JSON) -> bool:
-        """Whether a text looks drawn: characters and digits without sense, that no event holds."""
+    def _is_drawn(self, value: JSON) -> bool:
+        """Whether a text looks like a random id: a word with digits that is in no event."""
         return isinstance(value, str) and any(
             not word.isalpha() and word not in self._events
             for word in re.findall(r"[0-9A-Za-z_-]{8,}", value)
         )
 
 
-def _far(one: str, other: str) -> bool:
-    """Whether texts differ as drawn ones do, and not in a number: `order-17-0` and `order-17-3`."""
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    begin = sum(1 for _ in alike)
-    ends = zip(reversed(one[begin:]), reversed(other[begin:]), strict=False)
-    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
-    return max(len(one), len(other)) - begin - end >= LONG
+def _differ_as_drawn(one: str, other: str) -> bool:
+    """Whether texts differ as random ids do, and not in a number only: `order-17-0` and `order-17-3`."""
+    prefix = len(commonprefix([one, other]))  # noqa: RUF071  of texts, not of paths
+    suffix = len(commonprefix([one[prefix:][::-1], other[prefix:][::-1]]))  # noqa: RUF071
+    return max(len(one), len(other)) - prefix - suffix >= DRAWN_CHARACTERS
 
 
-LONG = 4
+DRAWN_CHARACTERS = 4  # fewer characters that differ may be a number
 NOW = "<now>"
 UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 ISO = re.compile(r"(?<!\d)\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?(?!\d)")
@@ -253,7 +262,11 @@ DIGITS = re.compile(r"(?<![\d.])(?:\d{10}|\d{13}|\d{14}|\d{16,17}|\d{19,20})(?:\
 
 
 def moment(text: str) -> datetime | None:
-    """The time that a text tells: ISO 8601, seconds since 1970 or parts of them, date and time in digits."""
+    """The time that a text states, None where it states none.
+
+    The forms are ISO 8601, seconds since 1970 or fractions of them, date and time in digits, and those of
+    HTTP and of JavaScript's `Date.toString`.
+    """
     digits = text.partition(".")[0]
     try:
         if text[:1].isalpha():
@@ -269,7 +282,3 @@ def moment(text: str) -> datetime | None:
         return datetime.fromtimestamp(int(digits[:10]), UTC)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def writes(outcome: Outcome | None, tables: Mapping[str, Table]) -> list[Unit]:
-    return units(outcome.calls, tables) if outcome else []

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("declared_errors.json")
-# What is no failure where it is met: what was to be done is done already.
+# Errors that are no failures: they say that the work is done already.
 CONDITION = frozenset(
     ("ConditionalCheckFailedException", "PreconditionFailed", "DuplicateItemException", "412")
 )
@@ -46,32 +46,27 @@ COMMON: Mapping[str, Sequence[str]] = {
     ),
 }
 CONNECTION = ("TimeoutError", "ECONNRESET")
-# Reads by which a handler may ask whether something is there.
-ASKS = {("s3", "GetObject"): "NoSuchKey", ("s3", "HeadObject"): "NotFound"}
+# The errors by which a read answers that something does not exist, which a handler may ask for.
+ABSENT = {("s3", "GetObject"): "NoSuchKey", ("s3", "HeadObject"): "NotFound"}
 
 
 @lru_cache(maxsize=1)
 def declared() -> Mapping[str, Sequence[str]]:
-    """By `service:Operation`."""
+    """The errors that operations declare, by `service:Operation`."""
     found: Mapping[str, Sequence[str]] = json.loads(FILE.read_text("utf-8"))
     return found
 
 
 def errors_of(service: str, operation: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every error that must not go unnoticed, the commonest first."""
+    """Every error that a handler must not swallow, the most common ones first."""
     common = COMMON.get(service, COMMON[""])
     conflict = ("ConditionalRequestConflict",) if service == "s3" and parameters.get("IfNoneMatch") else ()
-    own = declared().get(f"{service}:{operation}", ())
-    names = dict.fromkeys((*common, *CONNECTION, *own, *conflict))
-    return tuple(name for name in names if not DONE.search(name) and not gone(service, operation, name))
+    names = dict.fromkeys((*common, *CONNECTION, *declared().get(f"{service}:{operation}", ()), *conflict))
+    absent = ABSENT.get((service, operation))
+    return tuple(name for name in names if not DONE.search(name) and name != absent)
 
 
-def gone(service: str, operation: str, error: str) -> bool:
-    """Whether an error only says that nothing is there."""
-    return ASKS.get((service, operation)) == error
-
-
-# Making the file
+# Writing the file
 
 
 SERVICES = (
@@ -79,7 +74,7 @@ SERVICES = (
     *("ssm", "ses", "sesv2", "lambda", "kms", "cognito-idp", "rds-data", "bedrock-runtime", "iot-data"),
 )
 PREFIXES = {"stepfunctions": "states", "sesv2": "ses", "bedrock-runtime": "bedrock", "iot-data": "iot"}
-# Operations on data; those that set a service up are no handler's.
+# Operations on data. Handlers do not call those that set a service up.
 DATA = re.compile(
     r"^(Put|Get|Update|Delete|Batch|Transact|Query|Scan|Execute|Send|Receive|Publish|Start|Stop|Invoke|Encrypt|Decrypt"
     r"|Generate|Head|Copy|Upload|Complete|Create(Multipart|Secret$)|Converse)"
@@ -87,7 +82,7 @@ DATA = re.compile(
 
 
 def from_models() -> dict[str, list[str]]:
-    """What botocore's models declare, by `service:Operation` as IAM calls the service."""
+    """The errors in botocore's models, by `service:Operation` with IAM's prefix of the service."""
     from botocore.loaders import Loader  # type: ignore[import-untyped]
 
     found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What the expressions of a scenario may call, beside CEL's own functions."""
+"""The functions that a scenario's expressions may call, besides those of CEL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _json(text: JSON) -> JSON:
 
 
 def plain(value: JSON) -> JSON:
-    """An item in attribute values, or one attribute value, as plain values; what is neither stays."""
+    """An item in attribute values, or one attribute value, as plain values. Other values stay as they are."""
     try:
         if (
             isinstance(value, dict)
@@ -54,7 +54,7 @@ def leaves(value: JSON) -> Iterator[str]:
 
 
 def time_of(value: JSON) -> datetime:
-    """The moment that a text or a number tells. Raises Failed."""
+    """The time that a text or a number states. Raises Failed where it states none."""
     time = moment(value if isinstance(value, str) else json.dumps(value))
     if time is None:
         raise Failed(f"{value!r} tells no time")
@@ -98,51 +98,53 @@ def _text(value: JSON) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# A text that is kept whole, and what stands beside it.
+# Copies of a text within a value, and the rest of the value
 
 
 def copies(value: JSON, text: str) -> int:
-    """How many fields hold a text whole: in a text of their own, or as the map that it stands for."""
-    return len(_sorted(value, text)[1])
+    """How many fields contain a whole text: within a text, or as the map that the text is the JSON of."""
+    return len(_split_copies(value, text)[1])
 
 
 def besides(value: JSON, text: str) -> list[str]:
-    """Every scalar in a value, as text, but for those in copies of a text."""
-    return _sorted(value, text)[0]
+    """Every scalar in a value that is in no copy of a text, as text."""
+    return _split_copies(value, text)[0]
 
 
-def _sorted(value: JSON, text: str) -> tuple[list[str], list[JSON]]:
-    """What is in no copy, and the copies. A map is a copy only where no text is."""
-    own: list[str] = []
-    found: list[JSON] = []
+def _split_copies(value: JSON, text: str) -> tuple[list[str], list[JSON]]:
+    """The scalars that are in no copy of a text, and the copies. Maps count only where no text is a copy."""
+    rest: list[str] = []
+    copies: list[JSON] = []
     for maps in (False, True):
-        own, found = [], []
-        _sort(value, text, _texts(text), maps, own, found)
-        if found:
+        rest, copies = [], []
+        _add_copies(value, text, _texts(text), maps, rest, copies)
+        if copies:
             break
-    return own, found
+    return rest, copies
 
 
-def _sort(value: JSON, text: str, whole: JSON, maps: bool, own: list[str], found: list[JSON]) -> None:
+def _add_copies(
+    value: JSON, text: str, parsed_text: JSON, maps: bool, rest: list[str], copies: list[JSON]
+) -> None:
     if isinstance(value, str):
         parsed = _texts(value)
-        if text in value or (parsed == whole and not isinstance(whole, str)):
-            found.append(value)
+        if text in value or (parsed == parsed_text and not isinstance(parsed_text, str)):
+            copies.append(value)
         elif isinstance(parsed, dict | list):
-            _sort(parsed, text, whole, maps, own, found)
+            _add_copies(parsed, text, parsed_text, maps, rest, copies)
         else:
-            own.append(value)
-    elif maps and isinstance(value, dict) and _texts(value) == whole:
-        found.append(value)
+            rest.append(value)
+    elif maps and isinstance(value, dict) and _texts(value) == parsed_text:
+        copies.append(value)
     elif isinstance(value, dict | list | tuple):
         for child in value.values() if isinstance(value, dict) else value:
-            _sort(child, text, whole, maps, own, found)
+            _add_copies(child, text, parsed_text, maps, rest, copies)
     elif value is not None:
-        own.append(json.dumps(value))
+        rest.append(json.dumps(value))
 
 
 def _texts(value: JSON) -> JSON:
-    """A value with every scalar as text; JSON in a text as the value that it stands for."""
+    """A value with every scalar as text, and with JSON in texts parsed."""
     if isinstance(value, dict):
         return {str(name): _texts(child) for name, child in value.items()}
     if isinstance(value, list | tuple):

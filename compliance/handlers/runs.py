@@ -1,11 +1,11 @@
-"""Functions that are run: their code, the plays that requirements ask for, and what came of them.
+"""Runs functions: their code, the plays that requirements ask for, and the outcomes.
 
-A task (a scenario or a law) is a generator: it yields plays, is sent what came of each, may yield more,
-and returns its findings. All tasks of a function go on in rounds, and a round is one execution of the
-sandbox, so that many tasks cost few processes.
+A task (a scenario or a law) is a generator: it yields plays, receives the outcomes of each, may yield more
+plays, and returns its findings. All tasks of a function advance in rounds. A round is one execution of the
+sandbox, so that many tasks need few processes.
 
-A handler that dies is run again with what it lacks, one thing at a time, so that one fault does not
-hide the others. Whatever was supplied is on record; nothing of it excuses the fault.
+A handler that fails because it lacks a module or a name is run again with it, one at a time, so that one
+fault does not hide the others. What was supplied is recorded, and the fault is reported all the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -43,14 +43,14 @@ from compliance.template.assembly import Resource
 from compliance.template.host import processors
 
 MOST_SUPPLIES = 6
-# For all plays of a round: many plays, in which a handler may end its process each time, take longer.
+# For all plays of a round. The limit grows with their number, since a handler may end its process in each.
 LIMITS, PLAYS_A_SECOND = Limits(), 20
-# For all rounds of a function, and for finding out what it lacks: seconds. A round that has begun may end.
+# Seconds for all rounds of a function, and for finding out what it lacks. A round that has begun may end.
 MOST_SECONDS, SECONDS_TO_HELP = 30.0, 12.0
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that holds, does not (False), or cannot be told (None); `at` is a line of the code."""
+    """One thing that holds (True), does not hold (False) or is unknown (None); `at` is a line of the code."""
 
     holds: bool | None
     found: str
@@ -59,11 +59,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One invocation: the event, and the moment that the handler believes it to be.
+    """One invocation: the event, and the time that the handler's clock shows.
 
-    `fresh` starts another container for it, which knows nothing of what came before. `pause` is how long each
-    call takes at least, in seconds. `timed` lets time pass at once where everything waits; so it does where a
-    call is never answered.
+    `fresh` starts a new container for it, which remembers nothing. `pause` is the least time that each call
+    takes, in seconds. `timed` skips time in which everything only waits; so does a call without an answer.
     """
 
     event: JSON
@@ -75,12 +74,12 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def virtual(self) -> bool:
-        """Whether time passes at once."""
+        """Whether time in which everything waits is skipped."""
         return self.timed or any(fault.error == NO_ANSWER for fault in self.faults)
 
 
 class Play(msgspec.Struct, frozen=True):
-    """Invocations in order, in an AWS of their own that holds what is `given`.
+    """Invocations in order, in a stand-in for AWS of their own that contains what is `given`.
 
     Plays of one `container` share a warm container, whose memory lasts from play to play.
     """
@@ -97,26 +96,30 @@ Begin = Callable[["Stage"], Task]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What a task has to work with: the function, and values of its own to draw.
+    """What a task works with: the function, and a source of drawn values.
 
-    A play that several tasks ask for is run once: they get it by `shared`.
+    Tasks that need the same play get it by `shared`, so that it is run once.
     """
 
     target: Target
     draw: Draw
     seed: str
-    common: dict[str, Any] = msgspec.field(default_factory=dict)
+    common: dict[str, object] = msgspec.field(default_factory=dict)
 
     def shared(self, key: str, make: Callable[[Draw], T]) -> T:
-        """What `make` made of draws of its own when the first task of the function asked for `key`."""
+        """The value of `key`, made by the function's first task that asks for it.
+
+        Args:
+            key: names the value. Tasks that use the same key must make the same kind of value.
+            make: makes the value from a source of drawn values of its own.
+        """
         if key not in self.common:
             self.common[key] = make(Draw(f"{self.seed} {key}"))
-        found: T = self.common[key]
-        return found
+        return cast(T, self.common[key])
 
 
 class Supplied(msgspec.Struct, frozen=True):
-    """Something that the code lacks: a module or a name, and the error that showed it."""
+    """Something that the code lacks: `what` is `module` or `name`, and `error` is what showed it."""
 
     what: str
     name: str
@@ -124,7 +127,7 @@ class Supplied(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """What running one function showed: as its code is (`plain`), and with all that had to be supplied."""
+    """The runs of one function: `plain` as its code is, and the `executions` with what was supplied."""
 
     target: Target
     plain: Execution
@@ -134,7 +137,7 @@ class Ran(msgspec.Struct, frozen=True):
 
     @property
     def last(self) -> Execution:
-        """The first round, with what was supplied."""
+        """The first round, run with everything that was supplied."""
         return self.executions[0]
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -151,30 +154,30 @@ class Ran(msgspec.Struct, frozen=True):
         return self.plain.unheld
 
     def words(self, holds: bool | None) -> str:
-        """What to say behind a finding: of a handler that had to be helped, or that was stopped."""
+        """What to add to a finding about a handler that needed something supplied, or that was stopped."""
         names = ", ".join(s.name for s in self.supplied)
         stopped = next((e.stopped for e in self.executions if e.stopped), None)
-        helped = f" (once {names} is supplied)" if names else ""
-        return helped + (f"; stopped: {stopped}" if stopped and holds is not True else "")
+        supplied = f" (once {names} is supplied)" if names else ""
+        return supplied + (f"; stopped: {stopped}" if stopped and holds is not True else "")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A function, and the tasks that requirements have for it, by what they say."""
+    """A function, and the tasks that requirements have for it, by their keys."""
 
     target: Target | NotRun
     tasks: Mapping[str, Begin] = msgspec.field(default_factory=dict)
 
     @property
     def signature(self) -> str:
-        """Equal for plans that show the same."""
-        if isinstance(self.target, NotRun):
-            return repr(self.target)
-        own = self.target
-        return repr((own.program, own.layers, own.tables, own.timeout, sorted(self.tasks)))
+        """A text that is equal for plans with equal results."""
+        target = self.target
+        if isinstance(target, NotRun):
+            return repr(target)
+        return repr((target.program, target.layers, target.tables, target.timeout, sorted(self.tasks)))
 
 
 class Handlers:
-    """The runs of a document's functions. `of` waits for one's."""
+    """The runs of a document's functions, by function. `of` waits for one of them."""
 
     def __init__(
         self, runs: Mapping[Resource, Future[Ran] | Ran | NotRun] | None = None, other: NotRun | None = None
@@ -201,7 +204,7 @@ class Handlers:
 
 
 def _place(function: Resource) -> tuple[str, str]:
-    """What tells a function from others, in whatever state its template is."""
+    """A key for a function, by which the same function is found in a changed template too."""
     return function.stack.name, function.logical_id
 
 
@@ -210,9 +213,12 @@ def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
 
 
 def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined: bool = False) -> Handlers:
-    """Runs functions side by side, in the background. With a cache, what was run before is known.
+    """Runs functions in the background, several at a time.
 
-    `confined`: none is run where this system cannot keep it from all that it should be kept from.
+    Args:
+        plans: the functions with their tasks.
+        cache: where results of earlier runs are; None: every function is run anew.
+        confined: no function is run on a system that cannot confine it completely.
     """
     seed = remembered.seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
@@ -237,8 +243,8 @@ def unheld(runtime: str) -> tuple[str, ...]:
 # One function's tasks, round by round
 
 
-class _Open(msgspec.Struct):
-    """A task under way: the plays that it waits for."""
+class _Pending(msgspec.Struct):
+    """A task that has not ended, and the plays whose outcomes it waits for."""
 
     name: str
     task: Task
@@ -246,39 +252,39 @@ class _Open(msgspec.Struct):
 
 
 def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | None = None) -> Ran:
-    """All tasks of a function, from begin to end. Raises CheckerError where the sandbox is broken."""
+    """Runs all tasks of a function to their ends. Raises CheckerError where the sandbox is broken."""
     findings: dict[str, tuple[Finding, ...]] = {}
-    common: dict[str, Any] = {}
-    open_ = [
-        _Open(name, begin(Stage(target, Draw(f"{seed} {name}"), seed, common)))
+    common: dict[str, object] = {}
+    pending = [
+        _Pending(name, begin(Stage(target, Draw(f"{seed} {name}"), seed, common)))
         for name, begin in tasks.items()
     ]
-    _advance(open_, None, findings)
+    _advance(pending, None, findings)
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
     began = time.monotonic()
-    while open_ or plain is None:
-        order = _ordered(list({id(play): play for each in open_ for play in each.plays}.values()))
+    while pending or plain is None:
+        order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
         if time.monotonic() - began < MOST_SECONDS:
             execution = execute_plays(target, order, supplied, cache)
         else:
             execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
         if plain is None:
             plain = execution
-            execution = _helped(target, order, execution, supplied, cache)
+            execution = _with_supplies(target, order, execution, supplied, cache)
         executions.append(execution)
         outcomes = _outcomes(order, execution)
-        _advance(open_, outcomes, findings)
+        _advance(pending, outcomes, findings)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
 def _advance(
-    open_: list[_Open], outcomes: Mapping[int, Outcomes] | None, findings: dict[str, tuple[Finding, ...]]
+    pending: list[_Pending], outcomes: Mapping[int, Outcomes] | None, findings: dict[str, tuple[Finding, ...]]
 ) -> None:
-    """Sends each task what came of its plays; leaves open those that ask for more."""
+    """Sends each task the outcomes of its plays. Keeps the tasks that ask for more plays in `pending`."""
     left = []
-    for each in open_:
+    for each in pending:
         try:
             if outcomes is None:
                 each.plays = next(each.task)
@@ -287,13 +293,13 @@ def _advance(
             left.append(each)
         except StopIteration as end:
             findings[each.name] = tuple(end.value)
-    open_[:] = left
+    pending[:] = left
 
 
 def _ordered(plays: Sequence[Play]) -> list[Play]:
-    """By container. What starts another one comes last in its own, and where time passes at once first.
+    """Plays by container. In each, those that skip waiting come first, and those with a fresh start last.
 
-    What is left over of others would keep time from passing there.
+    Work that an earlier play left running would keep the sandbox from skipping time.
     """
 
     def place(play: Play) -> tuple[int, bool, bool]:
@@ -304,9 +310,9 @@ def _ordered(plays: Sequence[Play]) -> list[Play]:
 
 
 def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocation]:
-    """Every step as an invocation: the first of a play finds AWS as it is given."""
+    """Every step as an invocation. The first step of a play finds AWS as the play gives it."""
     made: list[Invocation] = []
-    here = 0
+    container = 0
     for number, play in enumerate(plays):
         for index, step in enumerate(play.steps):
             made.append(
@@ -316,18 +322,18 @@ def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocatio
                     step.faults,
                     step.now.timestamp() - time.time(),
                     given=None if index else play.given,
-                    fresh=step.fresh or (index == 0 and play.container != here),
+                    fresh=step.fresh or (index == 0 and play.container != container),
                     pause=step.pause,
                     timeout=(timeout or TIMEOUT) if step.virtual else None,
                 )
             )
-        # What a play starts afresh is the next container, which goes on from there.
-        here = play.container + any(step.fresh for step in play.steps)
+        # A container that a play starts afresh counts as the next one.
+        container = play.container + any(step.fresh for step in play.steps)
     return made
 
 
 def _outcomes(plays: Sequence[Play], execution: Execution) -> dict[int, Outcomes]:
-    """What came of each play's steps; None of those that were not reached."""
+    """The outcomes of each play's steps, by the play's id; None for a step that was not reached."""
     seen = {outcome.name: outcome for outcome in execution.outcomes}
     return {
         id(play): [seen.get(f"{number}.{index}") for index in range(len(play.steps))]
@@ -367,35 +373,37 @@ def _key(target: Target, plays: Sequence[Play]) -> str:
     return hashlib.sha256(json.dumps([target.timeout, played], default=repr).encode()).hexdigest()
 
 
-# Finding out what is lacking
+# Finding out what the code lacks
 
 
-def _helped(
+def _with_supplies(
     target: Target,
     plays: Sequence[Play],
     last: Execution,
     supplied: list[Supplied],
     cache: Path | None,
 ) -> Execution:
-    """The first round again, until what it lacks is supplied."""
+    """Runs the first round again until everything that the code lacks is supplied."""
     until = time.monotonic() + SECONDS_TO_HELP
-    while len(supplied) < MOST_SUPPLIES and not last.stopped and (lack := _lack(last, supplied)):
+    while len(supplied) < MOST_SUPPLIES and not last.stopped and (missing := _missing(last, supplied)):
         if time.monotonic() > until:
             return last
-        supplied.append(lack)
+        supplied.append(missing)
         last = execute_plays(target, plays, supplied, cache)
-    for guesses in _guesses(target.program, last, supplied):
+    for candidates in _undeclared_names(target.program, last, supplied):
         if time.monotonic() > until:
             break
-        again = execute_plays(target, plays, [*supplied, *guesses], cache)
-        if _wrote(again):  # a guess that does not help tells nothing
-            supplied.extend(guesses)
+        again = execute_plays(target, plays, [*supplied, *candidates], cache)
+        if _wrote(again):  # names that change nothing are not kept
+            supplied.extend(candidates)
             return again
     return last
 
 
-def _guesses(program: Program, last: Execution, supplied: Sequence[Supplied]) -> Iterator[list[Supplied]]:
-    """What a handler may lack that writes nothing and does not say why: the names it does not declare."""
+def _undeclared_names(
+    program: Program, last: Execution, supplied: Sequence[Supplied]
+) -> Iterator[list[Supplied]]:
+    """Names to try for a handler that writes nothing and gives no reason: those that it does not declare."""
     if _wrote(last) or last.load_error or last.missing or last.stopped:
         return
     from compliance.handlers.static_analysis import undeclared
@@ -412,18 +420,18 @@ UNDECLARED = re.compile(
 )
 
 
-def _lack(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
-    """The next thing to supply: what an error names, or what the log tells of one that was caught."""
+def _missing(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
+    """The next module or name to supply, from an error or from the log of one that was caught."""
     known = {(s.what, s.name) for s in supplied}
     for error in errors_of(execution):
-        lack = _named(error)
-        if lack and (lack.what, lack.name) not in known:
-            return lack
+        missing = _named_in(error)
+        if missing and (missing.what, missing.name) not in known:
+            return missing
     return None
 
 
 def errors_of(execution: Execution) -> Iterator[HandlerError]:
-    """What was thrown; then what was caught but told in the log."""
+    """The errors that were thrown, then those that were caught and logged."""
     if execution.load_error:
         yield execution.load_error
     yield from (outcome.error for outcome in execution.outcomes if outcome.error)
@@ -434,7 +442,7 @@ def errors_of(execution: Execution) -> Iterator[HandlerError]:
                 yield HandlerError(kind or "Error", message, None)
 
 
-def _named(error: HandlerError) -> Supplied | None:
+def _named_in(error: HandlerError) -> Supplied | None:
     if module := MISSING_MODULE.search(error.message):
         return Supplied("module", _package(module[1]), error)
     if error.kind in ("ReferenceError", "NameError") and (name := UNDECLARED.search(error.message)):
@@ -443,7 +451,7 @@ def _named(error: HandlerError) -> Supplied | None:
 
 
 def _package(name: str) -> str:
-    """`@scope/name` of a JavaScript path into a package, the top package of a Python one."""
+    """The package of a module: `@scope/name` or `name` in JavaScript, the top package in Python."""
     if name.startswith("@"):
         return "/".join(name.split("/")[:2])
     return name.split("/")[0].split(".")[0] if "/" in name or "." in name else name

@@ -1,6 +1,6 @@
-"""A scenario: events, what is in AWS before, which calls fail, and predicates over what came of it.
+"""Scenarios: events, the contents of AWS beforehand, calls that fail, and predicates on the outcome.
 
-It is played twice unless it says when: soon after midnight and before it, which careless dates get wrong.
+A scenario without a time is played twice, soon after midnight and before it: mistakes with dates show there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance import cel
-from compliance.handlers.effects import aside
+from compliance.handlers.effects import is_no_effect
 from compliance.handlers.events import Draw
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
@@ -26,8 +26,8 @@ from compliance.handlers.sandbox import Call, Fault, Given, Outcome
 from compliance.model import JSON, Undecided
 from compliance.template.source import converted
 
-ASSUMED = "\0"  # marks a finding about what was assumed
-# What predicates may name.
+ASSUMED = "\0"  # the first character of a finding about an assumption that does not hold
+# The names that predicates may use.
 NAMES: Mapping[str, str] = {
     "result": "what the last invocation returned",
     "error": "what it raised: `kind`, `message`, `at`; null if it did not",
@@ -44,9 +44,9 @@ NAMES: Mapping[str, str] = {
 
 
 class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A further invocation: another event, or the same delivered once more.
+    """A further invocation: by another event, or by the same event delivered again.
 
-    `after` are seconds since the one before; `fresh` starts another container.
+    `after` is the time since the one before, in seconds; `fresh` starts another container.
     """
 
     event: JSON = None
@@ -58,8 +58,8 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Scenario(msgspec.Struct, frozen=True):
     """One scenario as data.
 
-    `assuming` are predicates without which nothing can be told of an event. `names` are the physical names
-    of subjects, which `given` may use.
+    `assuming` are predicates: an event for which one does not hold is left out. `names` are the physical
+    names of subjects, which `given` may use.
     """
 
     events: tuple[JSON, ...]
@@ -73,7 +73,9 @@ class Scenario(msgspec.Struct, frozen=True):
     names: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class _Played(msgspec.Struct, frozen=True):
+class _Prepared(msgspec.Struct, frozen=True):
+    """A play of a scenario, the event's data with drawn values, and these values by name."""
+
     play: Play
     data: JSON
     drawn: Mapping[str, JSON]
@@ -82,23 +84,26 @@ class _Played(msgspec.Struct, frozen=True):
 def compiled(
     let: Mapping[str, str], expect: Sequence[str]
 ) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
-    """The expressions of a scenario; one of `let` may use those before it. Raises cel.SyntaxProblem."""
+    """The expressions of a scenario: those of `let` by name, and those of `expect`.
+
+    An expression of `let` may use those before it. Raises cel.SyntaxProblem.
+    """
     names = tuple(NAMES)
-    own: dict[str, cel.Expression] = {}
+    definitions: dict[str, cel.Expression] = {}
     for name, text in let.items():
-        own[name] = _expression(text, names)
+        definitions[name] = _expression(text, names)
         names += (name,)
-    return own, [_expression(text, names) for text in expect]
+    return definitions, [_expression(text, names) for text in expect]
 
 
 @lru_cache(2**10)
 def _expression(text: str, names: tuple[str, ...]) -> cel.Expression:
-    """Compiled once: a scenario's predicates are put to each of its plays."""
+    """A compiled expression; cached, since a scenario's predicates are evaluated for each of its plays."""
     return cel.compile(text, names, FUNCTIONS)
 
 
 def time_of_day(text: str) -> datetime:
-    """The time that `clock` says. Raises ValueError."""
+    """The time that `clock` states, in UTC where it names no zone. Raises ValueError."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -107,22 +112,26 @@ def time_of_day(text: str) -> datetime:
 
 
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:
-    """The task that plays a scenario and puts its predicates to what came of it."""
+    """The task that plays a scenario and evaluates its predicates on the outcomes."""
     return lambda stage: _task(scenario, stage)
 
 
 def _task(scenario: Scenario, stage: Stage) -> Task:
-    # Requirements that expect something else of the same events share the runs.
-    what = replace(scenario, expect=(), let={}, assuming=())
-    played = stage.shared(
-        repr(what),
+    # Requirements with other predicates on the same events share the runs.
+    without_predicates = replace(scenario, expect=(), let={}, assuming=())
+    prepared = stage.shared(
+        repr(without_predicates),
         lambda draw: [
-            _played(scenario, data, at, draw) for data in scenario.events for at in _moments(scenario, draw)
+            _prepare(scenario, data, at, draw) for data in scenario.events for at in _moments(scenario, draw)
         ],
     )
-    outcomes = yield [one.play for one in played]
-    findings = [f for one, own in zip(played, outcomes, strict=True) for f in _judged(scenario, one, own)]
-    # An event that shows nothing is no matter where others show something.
+    outcomes = yield [one.play for one in prepared]
+    findings = [
+        finding
+        for one, of_play in zip(prepared, outcomes, strict=True)
+        for finding in _judged(scenario, one, of_play)
+    ]
+    # Events whose assumptions do not hold count only where there are no others.
     assessed = [finding for finding in findings if finding.found[:1] != ASSUMED]
     return assessed or [replace(finding, found=finding.found[1:]) for finding in findings]
 
@@ -133,11 +142,11 @@ def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
     return draw.early(draw.day()), draw.late(draw.day())
 
 
-def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played:
+def _prepare(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Prepared:
     values = Values(draw)
     names = scenario.names
-    # All at once: a value may be declared in one part and used in another.
-    whole = values.fill(
+    # Filled together, since a value may be declared in one part and used in another.
+    filled = values.fill(
         {
             "data": _named(data, names),
             "given": _named(msgspec.to_builtins(scenario.given), names),
@@ -146,21 +155,21 @@ def _played(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Played
         }
     )
     now = at + timedelta(minutes=4)
-    event = event_of(whole["data"], draw, at)
-    steps = [Step(event, now, _faults(whole["faults"]))]
-    for one in whole["again"]:
-        now += timedelta(seconds=one["after"])
-        event = event_of(one["event"], draw, now) if one["event"] is not None else delivered_again(event)
-        steps.append(Step(event, now, _faults(one["faults"]), one["fresh"]))
-    given = converted(_by_name(whole["given"], names), Given)
-    return _Played(Play(tuple(steps), given), whole["data"], values.drawn)
+    event = event_of(filled["data"], draw, at)
+    steps = [Step(event, now, _faults(filled["faults"]))]
+    for again in filled["again"]:
+        now += timedelta(seconds=again["after"])
+        event = event_of(again["event"], draw, now) if again["event"] is not None else delivered_again(event)
+        steps.append(Step(event, now, _faults(again["faults"]), again["fresh"]))
+    given = converted(_by_name(filled["given"], names), Given)
+    return _Prepared(Play(tuple(steps), given), filled["data"], values.drawn)
 
 
 OF_SUBJECT = re.compile(r"\{\{names\.(\w+)\}\}")
 
 
 def _named(node: JSON, names: Mapping[str, str]) -> JSON:
-    """Data with what a subject is called in the place of `{{names.SUBJECT}}`."""
+    """Data with a subject's physical name in the place of `{{names.SUBJECT}}`."""
     if isinstance(node, Mapping):
         return {_named(name, names): _named(child, names) for name, child in node.items()}
     if isinstance(node, list | tuple):
@@ -171,9 +180,9 @@ def _named(node: JSON, names: Mapping[str, str]) -> JSON:
 
 
 def given_of(given: Given, names: Mapping[str, str], draw: Draw) -> Given:
-    """What is given, with drawn values and what subjects are called in their places."""
-    whole = Values(draw).fill(_named(msgspec.to_builtins(given), names))
-    return converted(_by_name(whole, names), Given)
+    """`given` with drawn values and physical names in the places of their templates."""
+    filled = Values(draw).fill(_named(msgspec.to_builtins(given), names))
+    return converted(_by_name(filled, names), Given)
 
 
 def _faults(data: JSON) -> tuple[Fault, ...]:
@@ -181,16 +190,18 @@ def _faults(data: JSON) -> tuple[Fault, ...]:
 
 
 def _by_name(given: JSON, names: Mapping[str, str]) -> JSON:
-    """What is given to a subject, under the subject's own name."""
-    placed = ("items", "objects", "messages")
+    """`given` with physical names as keys, in the place of subjects' names."""
+    by_resource = ("items", "objects", "messages")
     return {
-        field: {names.get(name, name): held for name, held in value.items()} if field in placed else value
+        field: {names.get(name, name): contents for name, contents in value.items()}
+        if field in by_resource
+        else value
         for field, value in given.items()
     }
 
 
 def delivered_again(event: JSON) -> JSON:
-    """The same event; SQS gives a message another receipt, and counts."""
+    """The same event delivered again: SQS gives each message another receipt and a higher count."""
     records = event.get("Records") if isinstance(event, dict) else None
     if not records or not all("receiptHandle" in record for record in records):
         return event
@@ -207,7 +218,7 @@ def _again(message: JSON) -> JSON:
 # Judging
 
 
-def _judged(scenario: Scenario, one: _Played, outcomes: Outcomes) -> Iterator[Finding]:
+def _judged(scenario: Scenario, one: _Prepared, outcomes: Outcomes) -> Iterator[Finding]:
     what = brief(one.data, 140)
     seen = [outcome for outcome in outcomes if outcome]
     missing = list(dict.fromkeys(text for outcome in seen for text in outcome.not_stood_in))
@@ -245,7 +256,7 @@ def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bo
     return (value, "") if isinstance(value, bool) else (False, f"{brief(value)} is neither true nor false")
 
 
-def _bindings(scenario: Scenario, one: _Played, outcomes: Sequence[Outcome]) -> dict[str, JSON]:
+def _bindings(scenario: Scenario, one: _Prepared, outcomes: Sequence[Outcome]) -> dict[str, JSON]:
     runs = [_run(scenario, step, outcome) for step, outcome in zip(one.play.steps, outcomes, strict=True)]
     return {**runs[-1], "runs": runs, "drawn": dict(one.drawn), "names": dict(scenario.names)}
 
@@ -277,11 +288,11 @@ def _shown(call: Call) -> JSON:
 
 
 def _state(scenario: Scenario, outcome: Outcome) -> JSON:
-    """By physical name, and by the name of the subject; what was never touched is empty."""
+    """The tables and objects by physical name and by subject. Resources without any are empty."""
     tables: dict[str, JSON] = {
         name: [plain(item) for item in items] for name, items in outcome.state.tables.items()
     }
-    objects: dict[str, JSON] = {bucket: dict(held) for bucket, held in outcome.state.objects.items()}
+    objects: dict[str, JSON] = {bucket: dict(contents) for bucket, contents in outcome.state.objects.items()}
     for subject, name in scenario.names.items():
         tables.setdefault(subject, tables.get(name, []))
         objects.setdefault(subject, objects.get(name, {}))
@@ -293,7 +304,7 @@ def _did(outcome: Outcome) -> str:
     calls = [
         f"{c.service}:{c.operation}" + (f" ({c.error})" if c.error else "")
         for c in outcome.calls
-        if not aside(c)
+        if not is_no_effect(c)
     ]
     names = list(dict.fromkeys(calls))
     return f"{ended(outcome)}; " + (f"it called {', '.join(names[:5])}" if names else "it called nothing")

@@ -1,6 +1,6 @@
-"""What a handler's code says, read and not run: calls that no event led to, names that nothing declares.
+"""Static analysis of a handler's code: its calls to AWS, and names that nothing declares.
 
-Never a verdict by itself: what is read here is either confirmed by a run or shown beside what runs showed.
+It never gives a verdict by itself: a run confirms its results, or they are shown besides those of runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BYTES = 2_000_000
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """A call to AWS that stands in the code: IAM's prefix of the service, the operation, `file:line`."""
+    """A call to AWS in the code: IAM's prefix of the service, the operation, and `file:line`."""
 
     service: str
     operation: str
@@ -34,18 +34,18 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def operations(program: Program) -> tuple[Operation, ...]:
-    """The calls to AWS that the code's own files hold, as far as they name them."""
-    read = _javascript_operations if program.runtime.startswith("nodejs") else _python_operations
-    return tuple(operation for name, text in files(program) for operation in read(name, text))
+    """The calls to AWS in the code's own files, where the code names the operation."""
+    find = _javascript_operations if program.runtime.startswith("nodejs") else _python_operations
+    return tuple(operation for name, text in files(program) for operation in find(name, text))
 
 
 def undeclared(program: Program) -> tuple[str, ...]:
-    """Names that are used and that nothing in the file declares, the likeliest first."""
-    read = _javascript_undeclared if program.runtime.startswith("nodejs") else _python_undeclared
-    return tuple(dict.fromkeys(name for _, text in files(program) for name in read(text)))
+    """Names that a file uses and does not declare, in the order of their use."""
+    find = _javascript_undeclared if program.runtime.startswith("nodejs") else _python_undeclared
+    return tuple(dict.fromkeys(name for _, text in files(program) for name in find(text)))
 
 
-# What Python says of a source that it cannot read, or that is nested deeper than it can go.
+# The errors of Python's parser for a source that is wrong, or nested too deeply.
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -53,17 +53,17 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def files(program: Program) -> Iterator[tuple[str, str]]:
-    """The code's own files by name; not what it has from elsewhere."""
+    """The code's own files by name, without the packages that it contains."""
     language = "nodejs" if program.runtime.startswith("nodejs") else "python"
     if isinstance(program.code, str):
         yield f"index{SUFFIXES[language][0]}", program.code
         return
     everything = dict(_zipped(program.code) if program.code.is_file() else _unzipped(program.code))
-    foreign = {"node_modules", *_installed(everything)}
+    packages = {"node_modules", *_installed(everything)}
     left = MOST_BYTES
     for name, content in sorted(everything.items()):
-        own = name.endswith(SUFFIXES[language]) and not foreign & set(PurePosixPath(name).parts)
-        if own and (data := content()) is not None and len(data) <= left:
+        is_own = name.endswith(SUFFIXES[language]) and not packages & set(PurePosixPath(name).parts)
+        if is_own and (data := content()) is not None and len(data) <= left:
             left -= len(data)
             yield name, data.decode("utf-8", "replace")
 
@@ -85,6 +85,8 @@ def _zipped(archive: Path) -> Iterator[tuple[str, _Content]]:
 
 
 class _Content(msgspec.Struct, frozen=True):
+    """Reads a file, or a member of an archive, when it is called; None where it cannot be read."""
+
     path: Path
     member: str | None = None
 
@@ -99,7 +101,7 @@ class _Content(msgspec.Struct, frozen=True):
 
 
 def _installed(names: Mapping[str, object]) -> Iterator[str]:
-    """The packages that pip put beside the code."""
+    """The packages that pip installed beside the code."""
     for name in names:
         folder = PurePosixPath(name).parts[0]
         if folder.endswith(".dist-info"):
@@ -145,7 +147,7 @@ def _text(node: Node | None) -> str:
 
 
 class _Imports(msgspec.Struct):
-    """What local names stand for: a module and, where it is one of its exports, that."""
+    """By local name, the module that it stands for, and the export where it is one."""
 
     names: dict[str, tuple[str, str | None]] = msgspec.field(default_factory=dict)
 
@@ -187,7 +189,10 @@ def _imports(root: Node) -> _Imports:
 
 
 def _bind(imports: _Imports, module: str, call: Node) -> None:
-    """Where a `require` ends up: through helpers of bundlers, `await` and a member, in a declaration."""
+    """Binds the names of the declaration that contains a `require`.
+
+    Helpers of bundlers, `await` and a member access may be between the two.
+    """
     export: str | None = None
     node = call
     while (parent := node.parent) is not None and parent.type != "variable_declarator":
@@ -234,7 +239,7 @@ def _javascript_operations(file: str, text: str) -> tuple[Operation, ...]:
 def _in_javascript(file: str, text: str) -> Iterator[Operation]:
     root = _tree(text)
     imports = _imports(root)
-    clients: dict[str, str] = {}  # variables that hold a client with methods, by their last name
+    clients: dict[str, str] = {}  # the service of a client with methods, by the variable's last name
     for node in _walk(root):
         at = f"{file}:{node.start_point[0] + 1}"
         if node.type == "new_expression":
@@ -386,7 +391,7 @@ def _in_python(file: str, text: str) -> Iterator[Operation]:
 
 
 def _called(call: ast.Call, services: set[str]) -> Iterator[str]:
-    """The operations that a method's name says."""
+    """The operations that a method's name stands for."""
     assert isinstance(call.func, ast.Attribute)
     name = call.func.attr
     if name in ("get_paginator", "generate_presigned_url"):

@@ -1,4 +1,4 @@
-"""Functions with their code, as far as an assembly has it, and what their surroundings say of them."""
+"""Functions to run: their code, where the assembly contains it, their settings and the tables around them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Value, to_list
 from compliance.template.properties import Undecided, decided
 
-# Seconds that a function has where it does not say.
+# Lambda's default timeout, in seconds.
 TIMEOUT = 3.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A function and its code. `layers` tells that some of its code is not in the assembly.
+    """A function and its code.
 
-    `timeout` are the seconds that it has; None where only the deployment knows.
+    `layers` says that it has a layer whose code is not in the assembly. `tables` are the tables of the
+    assembly by physical name. `made_up` has the placeholders by the names that were made up for them.
+    `timeout` is in seconds; None where it is not known before the deployment.
     """
 
     resource: Resource
@@ -33,7 +35,7 @@ class Target(msgspec.Struct, frozen=True):
     timeout: float | None = TIMEOUT
 
     def original(self, text: str) -> str:
-        """A text that the handler was seen to use, with placeholders again for what was made up for it."""
+        """A text from the handler's calls, with the placeholders in the place of made-up names."""
         for name, place in self.made_up.items():
             text = text.replace(name, place)
         return text
@@ -44,7 +46,7 @@ PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": "us-east-1", "AWS::Partition
 
 
 def physical(text: str) -> str:
-    """A text with names made up for what only the deployment knows, such as a table without a name."""
+    """A text with made-up names for what is not known before the deployment, such as a table's name."""
     return PLACE.sub(lambda match: _made_up(match[1]), text)
 
 
@@ -53,7 +55,7 @@ def _made_up(place: str) -> str:
 
 
 class NotRun(msgspec.Struct, frozen=True):
-    """Why a function is not run. `excused` where its code is not in this kind of input."""
+    """Why a function is not run. `excused`: this kind of input never contains its code."""
 
     why: str
     excused: bool = False
@@ -101,7 +103,7 @@ def _layers(wiring: Wiring, function: Resource) -> tuple[Path, ...] | None:
     known = wiring.assembly.resources("AWS::Lambda::LayerVersion")
     found = []
     for layer in stated if isinstance(stated, list) else [stated]:
-        resource = next((one for one in known if one.ref == layer), None)
+        resource = next((version for version in known if version.ref == layer), None)
         asset = wiring.assembly.asset(resource.get("Content.S3Key")) if resource else None
         if not isinstance(asset, Path):
             return None
@@ -115,7 +117,7 @@ def _code(wiring: Wiring, function: Resource) -> Path | str | None:
 
 
 def tables(wiring: Wiring) -> Mapping[str, Table]:
-    """The keys of every table and of its indexes, by its name: what tells one item from another."""
+    """The keys of every table and of its indexes, by the table's physical name."""
     found = {}
     for resource in wiring.assembly.resources(*TABLES):
         name = wiring.assembly.text(resource.ref)
@@ -127,15 +129,15 @@ def tables(wiring: Wiring) -> Mapping[str, Table]:
             if isinstance(index, dict)
         }
         if name and keys:
-            found[physical(name)] = Table(keys, indexes, _types(wiring, resource))
+            found[physical(name)] = Table(keys, indexes, attribute_types(wiring, resource))
     return found
 
 
-def _types(wiring: Wiring, table: Resource) -> Mapping[str, str]:
-    """The type (S, N, B) of each attribute that a key has."""
+def attribute_types(wiring: Wiring, table: Resource) -> Mapping[str, str]:
+    """The types (S, N, B) of a table's key attributes, by name."""
     text = wiring.assembly.text
-    stated = [one for one in to_list(table.get("AttributeDefinitions")) if isinstance(one, dict)]
-    types = {text(one.get("AttributeName")): text(one.get("AttributeType")) for one in stated}
+    declared = [entry for entry in to_list(table.get("AttributeDefinitions")) if isinstance(entry, dict)]
+    types = {text(entry.get("AttributeName")): text(entry.get("AttributeType")) for entry in declared}
     return {name: kind for name, kind in types.items() if name and kind}
 
 
@@ -146,9 +148,3 @@ def key_schema(wiring: Wiring, schema: Value) -> Iterator[tuple[str, str]]:
             name, role = wiring.assembly.text(key.get("AttributeName")), key.get("KeyType")
             if name:
                 yield name, str(role)
-
-
-def attribute_types(table: Resource) -> Mapping[str, str]:
-    """The types (S, N, B) of a table's key attributes, by name."""
-    declared = to_list(table.get("AttributeDefinitions"))
-    return {str(d.get("AttributeName")): str(d.get("AttributeType")) for d in declared if isinstance(d, dict)}

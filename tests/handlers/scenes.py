@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import changes
+import dead_letters
 import msgspec
 from changes import Change, Stream
+from dead_letters import DeadLetters, Message
 from msgspec.structs import replace
 
-from compliance.handlers.events import Draw, failures
-from compliance.handlers.events.failures import DeadLetters, Message
+from compliance.handlers.events import Draw
 from compliance.handlers.sandbox import Fault, Invocation
 
 WRITES = ("PutItem", "UpdateItem", "TransactWriteItems", "BatchWriteItem")
@@ -94,19 +95,19 @@ def audit_scenes(draw: Draw) -> Sequence[Scene]:
     one, among, others = queue.failure(at), queue.failure(at), queue.failure(at)
     three = (one, among, others)
     return [
-        *(Scene(name, failures.batch([m.message]), now, messages=(m,)) for name, m in known.items()),
+        *(Scene(name, dead_letters.batch([m.message]), now, messages=(m,)) for name, m in known.items()),
         *(
-            Scene(f"{name}-again", failures.batch([m.again(later - now)]), later, messages=(m,))
+            Scene(f"{name}-again", dead_letters.batch([m.again(later - now)]), later, messages=(m,))
             for name, m in known.items()
             if name in twice
         ),
         *(
-            Scene(error, failures.batch([m.message]), now, _denied(error), messages=(m,))
+            Scene(error, dead_letters.batch([m.message]), now, _denied(error), messages=(m,))
             for error, m in denied.items()
         ),
         Scene(
             "one-refused",
-            failures.batch([m.message for m in three]),
+            dead_letters.batch([m.message for m in three]),
             now,
             _denied(errors[0], containing=among.marks[-1]),
             messages=three,

@@ -21,13 +21,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import changes
+import dead_letters
 import npm
 import pytest
 from changes import Change, Stream
+from dead_letters import DeadLetters, Message
 from scenes import Scene, audit_scenes, processor_scenes
 
-from compliance.handlers.events import Draw, failures
-from compliance.handlers.events.failures import DeadLetters, Message
+from compliance.handlers.events import Draw
 from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute
 from compliance.template.host import bundled_node
@@ -254,7 +255,7 @@ def batch(role: str, size: int) -> Batch:
     queue = DeadLetters(draw)
     messages = [queue.failure(at) for _ in range(size)]
     names = [message.id for message in messages]
-    return Batch(failures.batch([m.message for m in messages]), names, names, messages)
+    return Batch(dead_letters.batch([m.message for m in messages]), names, names, messages)
 
 
 def scenes(role: str) -> list[Scene]:

@@ -1,4 +1,4 @@
-"""Events as Lambda really sends them, with values drawn afresh: nothing can be tuned to them."""
+"""Events as Lambda sends them, with values drawn anew for each audit, so that no handler can know them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from compliance.model import JSON
 T = TypeVar("T")
 
 ACCOUNT = "123456789012"
-# Not the region the functions run in: who copies it from the event is told from who assumes it.
+# None is the region in which functions run: a handler that copies the event's region differs from one that
+# assumes its own.
 REGIONS = ("eu-west-1", "eu-central-1", "ap-southeast-2", "us-west-2", "sa-east-1")
 
 
 def _table(characters: bytes) -> bytes:
-    """One of the characters for each byte."""
+    """A translation table from each byte to one of the characters."""
     return bytes(characters[i % len(characters)] for i in range(256))
 
 
@@ -27,14 +28,14 @@ _WORD, _DIGITS = _table(b"bcdfghjkmnpqrstvwxz23456789"), _table(b"0123456789")
 
 
 class Draw:
-    """A source of fresh values. The same seed draws the same ones."""
+    """A source of drawn values. The same seed draws the same ones."""
 
     def __init__(self, seed: str) -> None:
-        # As hard to guess as the seed.
+        # The values are as hard to guess as the seed.
         self._random = random.Random(seed)  # noqa: S311
 
     def word(self, size: int = 10) -> str:
-        """Consonants and digits: no word of any language, and no other value holds it by chance."""
+        """Consonants and digits, so that it is no word of a language and in no other value by chance."""
         return self._random.randbytes(size).translate(_WORD).decode()
 
     def digits(self, size: int) -> str:
@@ -55,27 +56,28 @@ class Draw:
         return self._random.choice(of)
 
     def day(self) -> datetime:
-        """Midnight of a day that shows careless dates.
+        """Midnight of a day that shows mistakes with dates.
 
-        Month and day have one digit each; the day is none that could be a day of the week.
+        Month and day have one digit each, so that a missing zero shows. The day is 7 or more, so that it is
+        no number of a day of the week.
         """
         return datetime(self.number(2027, 2035), self.number(2, 8), self.number(7, 9), tzinfo=UTC)
 
     def last_days(self) -> datetime:
-        """Midnight of one of the last days of a year: few days later it is another month and year."""
+        """Midnight of one of the last days of a year: a few days later, month and year are others."""
         return datetime(self.number(2027, 2035), 12, self.number(26, 29), tzinfo=UTC)
 
     def early(self, day: datetime) -> datetime:
-        """Soon after midnight: the day before, in the Americas."""
+        """A time soon after midnight, when it is still the day before in the Americas."""
         return day + timedelta(minutes=self.number(5, 50), seconds=self.number(0, 59))
 
     def late(self, day: datetime) -> datetime:
-        """Some time before midnight: the day after, from Europe eastwards."""
+        """A time before midnight, when it is already the day after in Europe and Asia."""
         return day + timedelta(hours=22, minutes=self.number(5, 50), seconds=self.number(0, 59))
 
 
 def as_text(value: JSON) -> str:
-    """A body as it travels: a text as it is, anything else as JSON."""
+    """A body as text: texts as they are, anything else as JSON."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -89,7 +91,7 @@ def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def known(data: Mapping[str, JSON], names: str) -> None:
-    """Refuses members that nothing here reads: a typo would be an event that nobody meant."""
+def check_members(data: Mapping[str, JSON], names: str) -> None:
+    """Raises ValueError for a member that is not among `names`, such as a misspelt one."""
     if unknown := [name for name in data if name not in names.split()]:
         raise ValueError(f"no member {unknown[0]!r}; there are {', '.join(names.split())}")

@@ -5,70 +5,35 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-from msgspec.structs import replace
-
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, iso, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, iso
 from compliance.model import JSON
 
 
-class Message(msgspec.Struct, frozen=True):
-    """A message on the queue. `failed` is the failure record; None where the body is none.
-
-    `marks` are texts that only this message holds: whoever stored one of them, stored this message.
-    `contents` are values in it that are nobody else's business.
-    """
-
-    message: JSON
-    failed: JSON | None
-    marks: tuple[str, ...]
-    contents: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        return str(self.message["messageId"])
-
-    @property
-    def body(self) -> str:
-        return str(self.message["body"])
-
-    def again(self, after: timedelta) -> JSON:
-        """The same message, delivered once more: SQS gives it another receipt and counts."""
-        attributes = self.message["attributes"]
-        count = str(int(attributes["ApproximateReceiveCount"]) + 1)
-        receipt = hashlib.sha256(f"{self.id}{count}{after}".encode()).hexdigest()
-        changed = {**attributes, "ApproximateReceiveCount": count}
-        return {**self.message, "receiptHandle": f"AQEB{receipt}", "attributes": changed}
-
-
-class DeadLetters:
-    """One dead-letter queue of one stream's function."""
+class FailureRecords:
+    """Failure records of one stream's function."""
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        self._region, name = draw.one(REGIONS), draw.word(4)
-        prefix = f"{self._region}:{ACCOUNT}"
-        self._queue = f"arn:aws:sqs:{prefix}:{name}-failures"
+        region, name = draw.one(REGIONS), draw.word(4)
+        prefix = f"{region}:{ACCOUNT}"
         self._function = f"arn:aws:lambda:{prefix}:function:{name}-function:$LATEST"
         self._stream = f"arn:aws:dynamodb:{prefix}:table/{name}-table/stream/2025-01-30T08:15:27.123"
 
-    def failure(
+    def record(
         self,
         at: datetime,
         *,
         condition: str = "RetryAttemptsExhausted",
         function_error: str = "Unhandled",
         without: Sequence[str] = (),
-    ) -> Message:
-        """A failure record, as Lambda writes it; `without` names the parts that it lacks."""
+    ) -> dict[str, JSON]:
+        """A failure record as Lambda writes it at a time. `without` names the parts that it lacks."""
         draw = self._draw
         first = int(draw.digits(21))
-        failed = {
+        record: dict[str, JSON] = {
             "requestContext": {
                 "requestId": draw.uuid(),
                 "functionArn": self._function.replace("$LATEST", draw.digits(3)),
@@ -92,38 +57,4 @@ class DeadLetters:
                 "streamArn": self._stream,
             },
         }
-        failed = {name: value for name, value in failed.items() if name not in without}
-        body = json.dumps(failed, separators=(",", ":"))
-        context = failed.get("requestContext")
-        marks = (context["requestId"],) if isinstance(context, dict) else (str(first),)
-        return self._message(body, at, failed, marks)
-
-    def text(self, at: datetime, name: str) -> Message:
-        """A body that is no JSON: something that somebody put there, cut off in the middle."""
-        mark = self._draw.word(16)
-        message = self._message(f'{{"id": "{mark}", "name": "{name}', at, None, (mark,))
-        return replace(message, contents=(name,))
-
-    def _message(self, body: str, at: datetime, failed: JSON | None, marks: tuple[str, ...]) -> Message:
-        identifier = self._draw.uuid()
-        message = {
-            "messageId": identifier,
-            "receiptHandle": f"AQEB{self._draw.hex(64)}",
-            "body": body,
-            "attributes": {
-                "ApproximateReceiveCount": "1",
-                "SentTimestamp": str(milliseconds(at) + 500),
-                "SenderId": f"AROA{self._draw.digits(16)}:{self._draw.word()}",
-                "ApproximateFirstReceiveTimestamp": str(milliseconds(at) + 900),
-            },
-            "messageAttributes": {},
-            "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
-            "eventSource": "aws:sqs",
-            "eventSourceARN": self._queue,
-            "awsRegion": self._region,
-        }
-        return Message(message, failed, (identifier, *marks))
-
-
-def batch(messages: Sequence[JSON]) -> JSON:
-    return {"Records": list(messages)}
+        return {name: value for name, value in record.items() if name not in without}

@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, milliseconds
 from compliance.model import JSON
 
 
 class _Request:
-    """What all of them have."""
+    """The parts that all kinds of requests share."""
 
     def __init__(self, data: Mapping[str, JSON], draw: Draw) -> None:
-        known(
+        check_members(
             data,
             "method path resource path_parameters query headers cookies body base64 "
             "authorizer stage source_ip",
@@ -42,22 +42,22 @@ class _Request:
         self.region = draw.one(REGIONS)
         self.host = f"{draw.word(10)}.execute-api.{self.region}.amazonaws.com"
         self.ip = str(data.get("source_ip") or f"203.0.113.{draw.number(1, 254)}")
-        usual = {"accept": "*/*", "host": self.host, "user-agent": f"agent/{draw.word(4)}"}
-        usual |= {"x-forwarded-for": self.ip, "x-forwarded-port": "443", "x-forwarded-proto": "https"}
+        defaults = {"accept": "*/*", "host": self.host, "user-agent": f"agent/{draw.word(4)}"}
+        defaults |= {"x-forwarded-for": self.ip, "x-forwarded-port": "443", "x-forwarded-proto": "https"}
         if raw is not None:
-            usual |= {"content-type": "application/json", "content-length": str(len(raw.encode()))}
-        given = {str(k): str(v) for k, v in (data.get("headers") or {}).items()}
+            defaults |= {"content-type": "application/json", "content-length": str(len(raw.encode()))}
+        headers = {str(k): str(v) for k, v in (data.get("headers") or {}).items()}
         self.headers = {
-            **{k: v for k, v in usual.items() if k not in {n.lower() for n in given}},
-            **given,
+            **{k: v for k, v in defaults.items() if k not in {name.lower() for name in headers}},
+            **headers,
         }
 
     def lists(self) -> dict[str, list[str]]:
         return {k: [str(one) for one in _list(v)] for k, v in self.query.items()}
 
 
-# Who calls, as far as no authorizer says.
-NOBODY = (
+# The members of an identity that are null without an authorizer.
+NO_IDENTITY = (
     *("accountId", "accessKey", "caller", "principalOrgId", "user", "userArn"),
     *("cognitoIdentityId", "cognitoIdentityPoolId"),
     *("cognitoAuthenticationType", "cognitoAuthenticationProvider"),
@@ -65,7 +65,7 @@ NOBODY = (
 
 
 def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    """REST API, payload 1.0."""
+    """The event of a REST API (payload 1.0)."""
     request = _Request(data, draw)
     stage, lists = str(data.get("stage") or "prod"), request.lists()
     if request.cookies:
@@ -95,7 +95,7 @@ def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
             "requestTimeEpoch": milliseconds(at),
             "requestId": draw.uuid(),
             "identity": {
-                **dict.fromkeys(NOBODY),
+                **dict.fromkeys(NO_IDENTITY),
                 "sourceIp": request.ip,
                 "userAgent": request.headers.get("user-agent"),
             },
@@ -109,7 +109,7 @@ def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
 
 
 def http_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    """HTTP API, payload 2.0."""
+    """The event of an HTTP API (payload 2.0)."""
     request = _Request(data, draw)
     stage = str(data.get("stage") or "$default")
     return _version_2(request, data, draw, at, f"{request.method} {request.resource}", stage)
@@ -163,7 +163,7 @@ def _version_2(
 
 
 def alb(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    """A target group that invokes the function."""
+    """The event of a load balancer's target group."""
     request = _Request(data, draw)
     group = (
         f"arn:aws:elasticloadbalancing:{request.region}:{ACCOUNT}:targetgroup/{draw.word(6)}/{draw.hex(16)}"
@@ -172,7 +172,7 @@ def alb(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "requestContext": {"elb": {"targetGroupArn": group}},
         "httpMethod": request.method,
         "path": request.path,
-        # A load balancer hands the query on as it came.
+        # A load balancer does not decode the query.
         "queryStringParameters": {quote(k): quote(v[-1]) for k, v in request.lists().items()},
         "headers": {name.lower(): value for name, value in request.headers.items()},
         "body": request.body or "",

@@ -14,12 +14,12 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, milliseconds
 from compliance.model import JSON
 
 
 def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    known(data, "source detail_type detail resources account region id")
+    check_members(data, "source detail_type detail resources account region id")
     return {
         "version": "0",
         "id": str(data.get("id") or draw.uuid()),
@@ -34,15 +34,15 @@ def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
 
 
 def schedule(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    known(data, "rule")
+    check_members(data, "rule")
     region = draw.one(REGIONS)
     rule = str(data.get("rule") or f"arn:aws:events:{region}:{ACCOUNT}:rule/{draw.word(6)}-rule")
-    whole = {"source": "aws.events", "detail_type": "Scheduled Event", "resources": [rule], "region": region}
-    return eventbridge(whole, draw, at)
+    event = {"source": "aws.events", "detail_type": "Scheduled Event", "resources": [rule], "region": region}
+    return eventbridge(event, draw, at)
 
 
 def cognito(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    known(data, "trigger user pool client request response")
+    check_members(data, "trigger user pool client request response")
     region, name = draw.one(REGIONS), draw.word()
     user = {"sub": draw.uuid(), "email": f"{name}@example.com", **(data.get("user") or {})}
     trigger = str(data.get("trigger") or "PreSignUp_SignUp")
@@ -66,7 +66,7 @@ def cognito(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
     }
 
 
-# What the request and the response of a trigger hold besides the user's attributes.
+# The members of a trigger's request and response besides the user's attributes.
 REQUESTS: Mapping[str, tuple[JSON, JSON]] = {
     "PreSignUp": (
         {"validationData": None, "clientMetadata": {}},
@@ -87,30 +87,29 @@ REQUESTS: Mapping[str, tuple[JSON, JSON]] = {
 
 
 def custom_resource(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    known(data, "request type properties old_properties logical_id physical_id")
-    region, kind = draw.one(REGIONS), str(data.get("request") or "Create")
-    kind_of = str(data.get("type") or "Custom::Thing")
+    check_members(data, "request type properties old_properties logical_id physical_id")
+    region, request = draw.one(REGIONS), str(data.get("request") or "Create")
     token = f"arn:aws:lambda:{region}:{ACCOUNT}:function:{draw.word(8)}"
     made = {
-        "RequestType": kind,
+        "RequestType": request,
         "ServiceToken": token,
         "ResponseURL": f"https://cloudformation-custom-resource-response-{draw.word(6)}.s3.amazonaws.com/{draw.word(20)}",
         "StackId": f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{draw.word(6)}/{draw.uuid()}",
         "RequestId": draw.uuid(),
         "LogicalResourceId": str(data.get("logical_id") or f"Thing{draw.word(4)}"),
-        "ResourceType": kind_of,
+        "ResourceType": str(data.get("type") or "Custom::Thing"),
         "ResourceProperties": {"ServiceToken": token, **(data.get("properties") or {})},
     }
-    if kind != "Create":
+    if request != "Create":
         made["PhysicalResourceId"] = str(data.get("physical_id") or draw.word(12))
-    if kind == "Update":
+    if request == "Update":
         made["OldResourceProperties"] = {"ServiceToken": token, **(data.get("old_properties") or {})}
     return made
 
 
 def logs(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    """A subscription of a log group: its messages, zipped."""
-    known(data, "group stream messages")
+    """The event of a log group's subscription, with its messages compressed."""
+    check_members(data, "group stream messages")
     content = {
         "messageType": "DATA_MESSAGE",
         "owner": ACCOUNT,

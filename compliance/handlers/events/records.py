@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote_plus
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, iso, known, milliseconds
+from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, iso, milliseconds
 from compliance.handlers.sandbox.values import attributes
 from compliance.model import JSON
 
@@ -30,16 +30,18 @@ def sqs(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> JSON:
-    known(one, "body payload attributes message_attributes group deduplication receive_count queue id")
+    check_members(
+        one, "body payload attributes message_attributes group deduplication receive_count queue id"
+    )
     body, arn = as_text(one.get("body", one.get("payload", ""))), str(one.get("queue") or queue)
-    own = {
+    attributes_of_sqs = {
         "ApproximateReceiveCount": str(one.get("receive_count", 1)),
         "SentTimestamp": str(milliseconds(at) - 500),
         "SenderId": f"AROA{draw.digits(16)}:{draw.word()}",
         "ApproximateFirstReceiveTimestamp": str(milliseconds(at) - 100),
     }
     if "group" in one or arn.endswith(".fifo"):
-        own |= {
+        attributes_of_sqs |= {
             "SequenceNumber": draw.digits(20),
             "MessageGroupId": str(one.get("group", "group")),
             "MessageDeduplicationId": str(one.get("deduplication") or draw.hex(64)),
@@ -48,7 +50,7 @@ def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> J
         "messageId": str(one.get("id") or draw.uuid()),
         "receiptHandle": f"AQEB{draw.hex(64)}",
         "body": body,
-        "attributes": {**own, **{k: str(v) for k, v in (one.get("attributes") or {}).items()}},
+        "attributes": {**attributes_of_sqs, **{k: str(v) for k, v in (one.get("attributes") or {}).items()}},
         "messageAttributes": {
             name: {**_attribute(value, "stringValue", "binaryValue", "dataType"), **EMPTY_LISTS}
             for name, value in (one.get("message_attributes") or {}).items()
@@ -78,7 +80,7 @@ def sns(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime) -> JSON:
-    known(one, "message payload subject message_attributes topic id")
+    check_members(one, "message payload subject message_attributes topic id")
     arn = str(one.get("topic") or topic)
     address = f"https://sns.{_region(arn)}.amazonaws.com/"
     return {
@@ -105,7 +107,7 @@ def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime)
 
 
 def envelope(notification: JSON) -> JSON:
-    """A message of SNS as it lies in a queue: the same members, with other capitals."""
+    """A message of SNS as SQS delivers it: the same members, some with other capitals."""
     names = {"SigningCertUrl": "SigningCertURL", "UnsubscribeUrl": "UnsubscribeURL"}
     made = {names.get(name, name): value for name, value in notification.items()}
     return {k: v for k, v in made.items() if v not in (None, {})}
@@ -118,7 +120,7 @@ def s3(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _object(one: Mapping[str, JSON], bucket: str, region: str, owner: str, draw: Draw, at: datetime) -> JSON:
-    known(one, "bucket key name size etag version region")
+    check_members(one, "bucket key name size etag version region")
     name = str(one.get("name") or "ObjectCreated:Put").removeprefix("s3:")
     bucket = str(one.get("bucket") or bucket)
     entry: dict[str, JSON] = {"key": quote_plus(str(one.get("key") or draw.word()), safe="/-_.*()!'")}
@@ -165,7 +167,7 @@ def kinesis(data: Data, draw: Draw, at: datetime) -> JSON:
 def _kinesis_record(
     one: Mapping[str, JSON], stream: str, number: int, shard: str, draw: Draw, at: datetime
 ) -> JSON:
-    known(one, "data payload partition_key stream")
+    check_members(one, "data payload partition_key stream")
     arn = str(one.get("stream") or stream)
     return {
         "kinesis": {
@@ -210,10 +212,10 @@ def dynamodb(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: datetime) -> JSON:
-    known(one, "name keys new old stream user_identity view version")
+    check_members(one, "name keys new old stream user_identity view version")
     old, new = one.get("old"), one.get("new")
-    usual = "REMOVE" if new is None and old is not None else "INSERT" if old is None else "MODIFY"
-    name, arn = str(one.get("name") or usual), str(one.get("stream") or stream)
+    default = "REMOVE" if new is None and old is not None else "INSERT" if old is None else "MODIFY"
+    name, arn = str(one.get("name") or default), str(one.get("stream") or stream)
     keys = one.get("keys") or {"id": (new or old or {}).get("id", draw.uuid())}
     images = {
         "Keys": _image(keys),
@@ -239,7 +241,7 @@ def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: d
 
 
 def _image(item: Mapping[str, JSON]) -> JSON:
-    """Bytes are in base64 in an event."""
+    """An item in attribute values, with bytes in base64."""
 
     def sent(node: JSON) -> JSON:
         if isinstance(node, dict):

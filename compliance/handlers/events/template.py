@@ -75,14 +75,19 @@ BATCHES = ("sqs", "sns", "s3", "kinesis", "dynamodb", "firehose")
 
 
 class UnknownEvent(ValueError):
-    """Data that no event can be made from: it says what is wrong with it."""
+    """No event can be made from the data, for the reason in the message."""
 
 
 def event(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
     """The event of a trigger, as Lambda hands it to the function.
 
-    `data` has one key, the trigger; `at` is when it happens. Drawn values (`{draw: id}`) are filled in
-    before, by `values.Values`. Raises UnknownEvent.
+    Args:
+        data: has one key, the trigger. Its drawn values (`{draw: id}`) are filled in already, by
+            `values.Values`.
+        draw: the source of the members that the data leaves out.
+        at: when the event happens.
+
+    Raises UnknownEvent.
     """
     if not isinstance(data, Mapping) or len(data) != 1:
         raise UnknownEvent(f"an event has one trigger ({', '.join(TEMPLATES)}); found {data!r}")
@@ -105,7 +110,7 @@ def event(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
 
 
 def _nested(one: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
-    """What a record carries of another trigger: S3's notice in a message of SQS, SNS's envelope."""
+    """A record whose body is the event of another trigger, such as S3's event in a message of SQS."""
     if "event" in one:
         payload = event(one["event"], draw, at)
     elif "sns" in one:

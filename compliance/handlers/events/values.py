@@ -1,7 +1,7 @@
-"""Values of a scenario that are drawn afresh for every audit, so that nothing can be tuned to them.
+"""Values of a scenario that are drawn anew for every audit, so that no handler can know them.
 
-`{draw: id}` stands for a value with that name: the same wherever the name comes again in one scenario.
-`{draw: id, as: uuid}` says of which kind it is (the kinds are the keys of KINDS; a word is usual).
+`{draw: id}` stands for a value with that name, which is the same everywhere in one scenario.
+`{draw: id, as: uuid}` says of which kind it is (the kinds are the keys of KINDS; the default is a word).
 Within a text, `{{id}}` stands for the same value.
 """
 
@@ -33,7 +33,7 @@ IN_TEXT = re.compile(r"\{\{(\w+)\}\}")
 
 
 class UnknownDraw(ValueError):
-    """A scenario asks for a kind of value that there is not, or gives one name two kinds."""
+    """A scenario asks for an unknown kind of value, or gives one name two kinds."""
 
 
 class Values:
@@ -45,14 +45,14 @@ class Values:
         self._kinds: dict[str, str] = {}
 
     def fill(self, node: JSON) -> JSON:
-        """Scenario data with every drawn value in its place. Nothing of it may be changed.
+        """Scenario data with drawn values in place. The caller must not change the result.
 
         Raises UnknownDraw.
         """
         return Form(node).filled(self)
 
     def declare(self, name: str, kind: str) -> None:
-        """Says of which kind the values with a name are. Raises UnknownDraw."""
+        """Sets the kind of the value with a name. Raises UnknownDraw."""
         if kind not in KINDS:
             raise UnknownDraw(f"no values of kind {kind!r} can be drawn; there are {', '.join(KINDS)}")
         if self._kinds.setdefault(name, kind) != kind:
@@ -68,7 +68,7 @@ Make = Callable[[Values], JSON]
 
 
 class Form:
-    """Scenario data to be filled in many times: what has no drawn value in it is not looked at again."""
+    """Scenario data to be filled in many times. Parts without drawn values are only read once."""
 
     def __init__(self, node: JSON) -> None:
         self._kinds: list[tuple[str, str]] = []
@@ -76,12 +76,12 @@ class Form:
 
     def filled(self, values: Values) -> JSON:
         """The data with drawn values. Raises UnknownDraw."""
-        for name, kind in self._kinds:  # first: a text may name a value that is declared further down
+        for name, kind in self._kinds:  # before any value: a text may name one that is declared further down
             values.declare(name, kind)
         return self._make(values) if self._make else self._node
 
     def _read(self, node: JSON) -> tuple[JSON, Make | None]:
-        """A node without drawn values as it is; else what makes it."""
+        """A node, and the function that fills it in, None where it has no drawn values."""
         if isinstance(node, str):
             return node, (lambda values: _text(node, values)) if "{{" in node else None
         if isinstance(node, dict):

@@ -1,7 +1,7 @@
-"""Laws of handlers that get batches: what must hold whatever a function is for.
+"""Laws for handlers of batches: they hold whatever a function is for.
 
-A law is a generator over plays (`compliance.handlers.runs`) that draws its own events. Each is on a
-line of its own in LAWS, with what it promises.
+A law is a generator of plays (`compliance.handlers.runs`) that draws its own events. LAWS has all of them,
+each with its promise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from compliance.handlers.runs import Finding, Ran, Task
 
 
 class Law(msgspec.Struct, frozen=True):
-    """What it promises, in words, and how it is found out."""
+    """What a law promises, in words, and the task that finds out."""
 
     promise: str
     begin: Callable[[Bench], Task]

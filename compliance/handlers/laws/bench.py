@@ -1,21 +1,21 @@
-"""What laws have in common: batches of the function's source, plays of them, and words for what was seen."""
+"""What laws share: batches of the function's source, plays of them, findings, and texts about outcomes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Maker, Record, Source, failed, named
+from compliance.handlers.batches import Batch, Maker, Record, Source, named
 from compliance.handlers.effects import Unit, units
 from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
-from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome, Table
+from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
 from compliance.model import JSON
 from compliance.text import one_line, truncated
 
@@ -23,7 +23,15 @@ T = TypeVar("T")
 
 
 class Bench:
-    """One function behind one of its batch sources."""
+    """One function with one of its batch sources, for a law to work with.
+
+    Args:
+        stage: the function, and the source of drawn values.
+        source: the batch source.
+        templates: the records that the function accepts, as data; none: those of the source.
+        given: what AWS contains beforehand.
+        only: which values the law `kept_as_is` is about, `keys` or `values`; None: both.
+    """
 
     def __init__(
         self,
@@ -41,14 +49,10 @@ class Bench:
         self._tables = stage.target.tables
         self.timeout = stage.target.timeout
 
-    @property
-    def tables(self) -> Mapping[str, Table]:
-        return self._tables
-
-    # What laws have in common
+    # Batches and plays that laws share
 
     def shared(self, what: str, make: Callable[[Bench], T]) -> T:
-        """What laws about the same records share: it is drawn once, and its plays are run once."""
+        """A value that laws about the same records share, so that its plays are run only once."""
 
         def drawn(draw: Draw) -> T:
             stage = replace(self._stage, draw=draw)
@@ -68,7 +72,7 @@ class Bench:
 
     @property
     def together(self) -> tuple[Batch, Play]:
-        """A record of each kind that every handler takes, in one batch."""
+        """A record of each kind that every handler accepts, in one batch."""
 
         def make(bench: Bench) -> tuple[Batch, Play]:
             kinds = bench.maker.ordinary
@@ -78,14 +82,14 @@ class Bench:
         return self.shared("together", make)
 
     def largest(self, most: int, kinds: Sequence[int], number: int = 0) -> Batch:
-        """As many records as the mapping hands over, but no more than `most`."""
+        """A batch as large as the mapping allows, but with no more records than `most`."""
         size = min(most, self.source.size)
         return self.shared(f"{size} of {[*kinds]}, {number}", lambda bench: bench.batch(size, kinds=kinds))
 
     # Drawing
 
     def moment(self) -> datetime:
-        """Soon after midnight of some day, or before it: dates that careless code gets wrong."""
+        """A time soon after midnight or before it, at which mistakes with dates show."""
         day = self.draw.day()
         return self.draw.one((self.draw.early(day), self.draw.late(day)))
 
@@ -95,7 +99,7 @@ class Bench:
         return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
 
     def odd(self, values: Callable[[], Values], kinds: Sequence[int]) -> Batch:
-        """A record of each kind with other values than plain ones."""
+        """A record of each kind, with values that `values` makes."""
         return self.maker.batch(len(kinds), self.moment(), kinds=kinds, values=values)
 
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
@@ -114,19 +118,19 @@ class Bench:
         return self.steps([step], [batch], container)
 
     def steps(self, steps: Sequence[Step], batches: Iterable[Batch], container: int = 0) -> Play:
-        """Steps in an AWS that holds what is given, and the objects that events of S3 tell of."""
+        """A play of steps. AWS contains what is given, and the objects that events of S3 are about."""
         given = self._given
         if self.source.trigger == "s3":
             given = replace(given, objects=_with_objects(given.objects, batches))
         return Play(tuple(steps), given, container)
 
-    # Looking
+    # Outcomes
 
     def units(self, outcome: Outcome | None) -> list[Unit]:
         return units(outcome.calls, self._tables) if outcome else []
 
     def failure_reason(self, outcome: Outcome | None) -> str | None:
-        """Why an invocation has no good end: an error, a limit, or what it reports as failed."""
+        """Why an invocation did not succeed: an error, a limit, or a record that it reports as failed."""
         if outcome is None:
             return "it was not reached: a run before it was stopped"
         if outcome.error:
@@ -137,7 +141,7 @@ class Bench:
         return f"reports {brief(names[0])} as failed" if names else None
 
     def unanswered(self, outcomes: Iterable[Outcomes]) -> list[Finding]:
-        """A finding of unknown outcome for each call to AWS that the stand-in has no answer to."""
+        """An unknown finding for each call to AWS that the stand-in has no answer to."""
         calls = [text for steps in outcomes for outcome in steps if outcome for text in outcome.not_stood_in]
         return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
 
@@ -153,7 +157,7 @@ def _with_objects(
     return found
 
 
-# Words
+# Findings and texts
 
 
 def good(found: str, wanted: str, at: str | None = None) -> Finding:
@@ -169,7 +173,7 @@ def unknown(found: str, wanted: str, at: str | None = None) -> Finding:
 
 
 def ended(outcome: Outcome | None) -> str:
-    """`the handler returned {...}`, or how else it ended."""
+    """How an invocation ended, such as `the handler returned {...}`."""
     if outcome is None:
         return "it was not reached"
     if outcome.error:
@@ -185,7 +189,7 @@ def record_text(record: Record, index: int, size: int) -> str:
 
 
 def clean(text: str, most: int = 400) -> str:
-    """What a handler made, fit to be shown: one line, no control characters, cut to `most`."""
+    """A handler's text for reports: on one line, without control characters, truncated to `most`."""
     line = one_line(text)
     if not line.isprintable():
         line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
@@ -199,22 +203,8 @@ def error_text(error: HandlerError) -> str:
     return f"{prefix}{message}{f' at {error.at}' if error.at else ''}"
 
 
-def brief(value: Any, most: int = 120) -> str:
-    """A value on one line, cut where it gets long."""
+def brief(value: JSON, most: int = 120) -> str:
+    """A value on one line, truncated to `most` characters."""
     return clean(
         value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), most
     )
-
-
-__all__ = [
-    "Bench",
-    "bad",
-    "brief",
-    "clean",
-    "ended",
-    "error_text",
-    "failed",
-    "good",
-    "record_text",
-    "unknown",
-]

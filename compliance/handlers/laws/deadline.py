@@ -1,4 +1,4 @@
-"""A law about time: whatever AWS does, a batch is answered before the function's time is over."""
+"""A law about time: a batch is answered before the function times out, also where AWS never answers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import msgspec
 from compliance.handlers.batches import Batch, Record, acknowledged
 from compliance.handlers.effects import Profile, lacking
 from compliance.handlers.laws.bench import Bench, bad, ended, good, record_text, unknown
-from compliance.handlers.laws.faults import Learnt, learn
+from compliance.handlers.laws.faults import learn
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import NO_ANSWER, TIMED_OUT, Fault, Outcome
 
 IN_TIME = "the batch is answered before the function's time is over, and what is not done comes again"
 AT_ONCE = "TimeoutError"
-MOST = 1000  # records of a batch that is tried
-LEAST = 0.05  # seconds that a call of AWS takes: whoever gives up before has none answered
+MOST = 1000  # records in a batch
+LEAST = 0.05  # seconds that a call to AWS takes: a handler with a shorter timeout gets no answer at all
 
 
 def in_time(bench: Bench) -> Task:
-    """As many records as the mapping hands over; no call is answered, then those of one operation."""
+    """The law `in_time`: the largest batch, first with no call answered, then with none of one operation."""
     if bench.timeout is None:
         return [unknown("how long the function may run is not known before the deployment", IN_TIME)]
-    learnt: Learnt = yield from learn(bench)
+    learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
     kinds = [kind for kind, done in learnt.usual.items() if done]
@@ -65,7 +65,10 @@ class _Silent(msgspec.Struct, frozen=True):
 def _judged(
     bench: Bench, one: _Silent, outcome: Outcome | None, usual: dict[int, Profile]
 ) -> tuple[list[Finding], list[tuple[Record, Finding]]]:
-    """What is found; and by the record what is if it is not lost as well where calls fail at once."""
+    """The findings, and one for each record that is lost.
+
+    The latter count only if the record is not lost as well where the calls fail at once.
+    """
     if outcome is None:
         return [unknown(f"{one.name}: {bench.failure_reason(outcome)}", IN_TIME)], []
     silent = [call for call in outcome.calls if call.error == NO_ANSWER]
@@ -97,8 +100,8 @@ def _judged(
 def _lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: dict[int, Profile]) -> list[Record]:
     """The records that do not come again and lack what is usually done for them.
 
-    Who loses them as well where a call fails at once breaks another law, `no_failure_swallowed`.
+    Losing records where a call fails at once breaks another law, `no_failure_swallowed`.
     """
     made = bench.units(outcome)
-    gone = acknowledged(bench.source, batch, outcome)
-    return [record for record in gone if lacking(usual.get(record.kind, Profile()), made, record)]
+    records = acknowledged(bench.source, batch, outcome)
+    return [record for record in records if lacking(usual.get(record.kind, Profile()), made, record)]

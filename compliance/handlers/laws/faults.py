@@ -1,8 +1,8 @@
-"""Laws about calls that fail: no record is lost, and the others of its batch are not made to fail with it."""
+"""Laws about calls that fail: no record is lost, and no other record of the batch fails with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,20 +10,24 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
-from compliance.handlers.effects import Profile, aside, lacking, profile
-from compliance.handlers.errors import CONDITION, errors_of, gone
+from compliance.handlers.effects import Profile, is_no_effect, lacking, profile
+from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
-from compliance.handlers.runs import Finding, Play, Task
+from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 
-SOON = timedelta(minutes=6)  # until what failed comes again
-TOGETHER = 3  # records in a batch, one of which fails
-WIDE, PAUSE = 30, 0.004  # records in a larger one, and how many seconds each call takes there
+SOON = timedelta(minutes=6)  # the time until a failed batch comes again
+TOGETHER = 3  # records in a batch with one that fails
+WIDE, PAUSE = 30, 0.004  # records in a larger batch, and the seconds that each call takes there
 REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
 
 
 class Failing(msgspec.Struct, frozen=True):
-    """A call that records of a kind make. `place` is a value of the record that tells whose it is."""
+    """A call that is made for records of a kind.
+
+    `place` is where the record has a value that the call's parameters contain, by which a fault is limited to
+    this record's calls. `count` is the number of such calls for one record.
+    """
 
     service: str
     operation: str
@@ -53,21 +57,22 @@ class _Try(msgspec.Struct, frozen=True):
 
 
 class Learnt(msgspec.Struct):
-    """What records of each kind do when nothing fails."""
+    """What is done for records of each kind when nothing fails."""
 
     usual: dict[int, Profile] = msgspec.field(default_factory=dict)
     failing: list[Failing] = msgspec.field(default_factory=list)
     findings: list[Finding] = msgspec.field(default_factory=list)
 
 
-def learn(bench: Bench) -> Any:
+def learn(bench: Bench) -> Generator[Sequence[Play], Sequence[Outcomes], Learnt]:
+    """Runs a record of each kind alone, to learn its effects and its calls."""
     singles = [batch for batch, _ in bench.singles]
     outcomes = yield [play for _, play in bench.singles]
     learnt = Learnt(findings=bench.unanswered(outcomes))
-    troubles = []
+    failures = []
     for kind, (single, [outcome]) in enumerate(zip(singles, outcomes, strict=True)):
         if why := bench.failure_reason(outcome):
-            troubles.append(
+            failures.append(
                 unknown(
                     f"{record_text(single.records[0], 0, 1)}: {why}",
                     "a record that the handler takes",
@@ -80,7 +85,7 @@ def learn(bench: Bench) -> Any:
             f for f in _calls(outcome, record, kind) if f.name not in {x.name for x in learnt.failing}
         ]
     if not any(learnt.usual.values()):
-        learnt.findings += troubles or [
+        learnt.findings += failures or [
             unknown("no call that changes something could be traced to its record", "a call for a record")
         ]
     elif bench.source.failures:
@@ -89,15 +94,15 @@ def learn(bench: Bench) -> Any:
 
 
 def _calls(outcome: Outcome | None, record: Record, kind: int) -> Iterator[Failing]:
-    calls = [call for call in (outcome.calls if outcome else ()) if not aside(call)]
+    calls = [call for call in (outcome.calls if outcome else ()) if not is_no_effect(call)]
     for call in calls:
-        alike = [c for c in calls if (c.service, c.operation) == (call.service, call.operation)]
+        count = sum((c.service, c.operation) == (call.service, call.operation) for c in calls)
         parameters = repr(dict(call.parameters))
         place = next(
             (p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in parameters),
             None,
         )
-        yield Failing(call.service, call.operation, kind, place, len(alike), call)
+        yield Failing(call.service, call.operation, kind, place, count, call)
 
 
 def _dropped(bench: Bench, singles: Sequence[Batch], usual: dict[int, Profile]) -> Iterator[Finding]:
@@ -108,8 +113,8 @@ def _dropped(bench: Bench, singles: Sequence[Batch], usual: dict[int, Profile]) 
 
 
 def no_failure_swallowed(bench: Bench) -> Task:
-    """Every call, with each error that it may meet, for each place in a batch; then for several at once."""
-    learnt: Learnt = yield from learn(bench)
+    """The law of that name: each call fails with each of its errors, for each record of a batch."""
+    learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
     tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
@@ -166,14 +171,14 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
     for error in errors:
         yield from (one(error, [position]) for position in range(size))
     yield one(errors[0], range(size), again=True)
-    if bench.source.size > size:  # what waits for its turn while the first one fails must not be forgotten
+    if bench.source.size > size:  # records that wait while the first one fails must not be lost
         yield one(errors[0], [0], size=min(WIDE, bench.source.size), pause=PAUSE)
     for error in errors[:: max(1, len(errors) // 3)]:
         if size > 1:
             yield one(error, [0, size - 1])
             yield one(error, range(size))
         yield from (one(error, [size - 1], call=nth) for nth in range(failing.count) if failing.count > 1)
-    # Once alone: who tries again elsewhere has not done what was to be done.
+    # Only the first of these calls fails: a later one of another kind is no substitute for it.
     yield one(errors[0], [size - 1], call=0)
     if (failing.service, failing.operation) in FAILS_BY_ENTRY:
         yield from (one(errors[0], [i], call=0, entries=(i,)) for i in range(size))
@@ -183,7 +188,7 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
 
 
 def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
-    """A record that does not come again must have had all its effects."""
+    """Findings about records that do not come again and lack an effect."""
     made = bench.units(outcome)
     size = len(one.batch.records)
     line = next((call.at for call in outcome.calls if (call.error or call.refused) and call.at), None)
@@ -203,7 +208,10 @@ def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) 
 
 
 def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Finding]:
-    """A name that is no record's makes all of the batch come again; an empty one asks for that on purpose."""
+    """Findings about identifiers of no record, which make the whole batch come again.
+
+    An empty identifier does so on purpose.
+    """
     if not bench.source.reports or outcome.error:
         return
     ids = [record.id for record in one.batch.records]
@@ -222,7 +230,7 @@ def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Findin
 def _never_made_good(
     bench: Bench, one: _Try, first: Outcome, later: Sequence[Outcome | None], usual: dict[int, Profile]
 ) -> Iterator[Finding]:
-    """A record that comes again must then have what it lacks: nothing is marked done before it is done."""
+    """Findings about records that still lack an effect after they came again, as if they were done before."""
     for outcome in later:
         made = [*bench.units(first), *bench.units(outcome)]
         for record in acknowledged(bench.source, one.batch, outcome):
@@ -239,7 +247,7 @@ def _never_made_good(
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:
-    """Of each call and end one example: a handler that swallows one error mostly swallows many."""
+    """One example for each call and end: a handler that swallows one error mostly swallows many."""
     found: dict[tuple[str | None, str], Finding] = {}
     for finding in findings:
         found.setdefault((finding.at, finding.found.partition("; ")[2].partition(":")[0][:40]), finding)
@@ -253,8 +261,8 @@ ALONE = "the bad record is reported, it alone; or the mapping halves the batch u
 
 
 def isolated(bench: Bench) -> Task:
-    """One record's call fails for good, with good ones before and behind it."""
-    learnt: Learnt = yield from learn(bench)
+    """The law `isolated`: one record's call keeps failing, with good records before and after it."""
+    learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
     size = min(TOGETHER, bench.source.size)
@@ -268,18 +276,18 @@ def isolated(bench: Bench) -> Task:
         found
         for one, outcome in seen
         if one.entry == (one.failing.name in refused)
-        for found in _dragged(bench, one, outcome, learnt.usual)
+        for found in _judge_isolated(bench, one, outcome, learnt.usual)
     ]
     return findings or [unknown("no call could be made to fail for one record", ALONE)]
 
 
 def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
-    """The second record's call fails; of a call for many, its entry does too, where the service says so."""
+    """Tries in which the second record's call fails, or its entry where the service reports entries."""
     if not (failing.place and failing.call.writes):
         return
     error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
     kinds: list[dict[str, Any]] = [{}]
-    # DynamoDB refuses a whole batch for one item that it does not take.
+    # DynamoDB refuses the whole call for one invalid item.
     if (failing.service, failing.operation) in FAILS_BY_ENTRY and failing.service != "dynamodb":
         kinds.append({"entries": (1,)})
     for more in kinds:
@@ -292,7 +300,7 @@ def _hit(outcome: Outcome) -> bool:
     return any(call.error or call.refused for call in outcome.calls)
 
 
-def _dragged(
+def _judge_isolated(
     bench: Bench, one: _Try, outcome: Outcome | None, usual: dict[int, Profile]
 ) -> Iterator[Finding]:
     broken, *_ = [one.batch.records[i] for i in one.positions]
@@ -317,11 +325,8 @@ def _dragged(
 
 def _others(bench: Bench, one: _Try, outcome: Outcome, what: str) -> Iterator[Finding]:
     ids = [record.id for record in one.batch.records]
-    spoilt = [name for name in named(outcome) if name in ids and ids.index(name) not in one.positions]
-    if spoilt and (not bench.source.stream or ids.index(spoilt[0]) < one.positions[0]):
+    good_ones = [name for name in named(outcome) if name in ids and ids.index(name) not in one.positions]
+    if good_ones and (not bench.source.stream or ids.index(good_ones[0]) < one.positions[0]):
         yield bad(f"{what}: good records come again too", ALONE, one.failing.call.at)
     else:
         yield good(f"{what}: it is reported, and it alone", ALONE, one.failing.call.at)
-
-
-__all__ = ["gone", "isolated", "no_failure_swallowed"]

@@ -1,6 +1,6 @@
-"""A law about values: what an event holds arrives as it was sent.
+"""A law about values: the values of an event arrive as they were sent.
 
-Where values go is learnt from plain ones; then values that careless code changes have to be there too.
+Plain values show where each value is written; then values that mistakes in code change must be there too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -24,13 +24,13 @@ from compliance.handlers.effects import Unit, of_record
 from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
-from compliance.handlers.runs import Finding, Play, Task
+from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Outcome
 from compliance.model import JSON
 
 UNCHANGED = "ids and values as they were sent"
 
-# Words that careless code changes: what it does to them, in words.
+# Values that mistakes in code change, by what is special about them.
 WORDS: Mapping[str, Any] = {
     "capitals": lambda draw: f"{draw.word(5).upper()}{draw.word(5)}",
     "digits only": lambda draw: draw.digits(14),
@@ -39,7 +39,7 @@ WORDS: Mapping[str, Any] = {
     "combining characters": lambda draw: unicodedata.normalize("NFD", f"Åé{draw.word(6)}ö"),
     "composed characters": lambda draw: f"Åéñß{draw.word(6)}注文 №{draw.number(1, 9)}😀",
     "what looks escaped": lambda draw: f"{draw.word(5)}%41+%{draw.word(3)}&amp;",
-    # As String.replace, strftime, str.format and template texts read it.
+    # For String.replace, strftime, str.format and template literals.
     "what looks like a placeholder": lambda draw: f"{draw.word(5)}$&%d{{0}}%Y${{{draw.word(3)}}}",
     "great length": lambda draw: draw.word(300),
     "quotes and backslashes": lambda draw: f'{draw.word(5)}"\\n{draw.word(3)}\\',
@@ -47,7 +47,7 @@ WORDS: Mapping[str, Any] = {
 
 
 class _OddValues(Values):
-    """Words of one kind instead of plain ones."""
+    """Values with words of one kind of WORDS instead of plain ones."""
 
     def __init__(self, draw: Draw, kind: str) -> None:
         super().__init__(draw)
@@ -60,7 +60,7 @@ class _OddValues(Values):
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Where a value of a record goes: into which leaf of what is written, whole or as a part of it."""
+    """Where a record's value is written: the leaf of a call's parameters, as a whole or as a part of it."""
 
     value: str
     kind: str
@@ -70,7 +70,7 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 class _Odd(msgspec.Struct, frozen=True):
-    """Records with other values than plain ones: with words of a kind, or with attributes of some types."""
+    """A batch with special values: words of one kind, or attributes of some types (`typed`)."""
 
     what: str
     batch: Batch
@@ -78,16 +78,16 @@ class _Odd(msgspec.Struct, frozen=True):
     typed: bool = False
 
     def alone(self, bench: Bench) -> list[_Odd]:
-        """Each of its records by itself."""
+        """The same for each of its records alone."""
         batches = [self.batch.alone(index) for index in range(len(self.batch.records))]
         return [replace(self, batch=batch, play=bench.play(batch)) for batch in batches]
 
 
 def kept_as_is(bench: Bench) -> Task:
-    """Plain records to learn from; records of all kinds with each kind of word; and every type that there is.
+    """The law of that name: plain records first, then records with special words and with all types.
 
-    A record that does not arrive among others is tried alone, and judged by that: what becomes of it is
-    another law's matter where they are together (`as_alone`).
+    A record that arrives changed among others is tried alone, and judged by that: the law `as_alone` judges
+    records together.
     """
     outcomes = yield [play for _, play in bench.singles]
     if unanswered := bench.unanswered(outcomes):
@@ -109,7 +109,7 @@ def kept_as_is(bench: Bench) -> Task:
             "no value of a record is in what it writes",
         )
         return [unknown(why, UNCHANGED)]
-    findings: Sequence[Finding] = yield from _tried(bench, places, kinds)
+    findings = yield from _tried(bench, places, kinds)
     if findings:
         return list({(f.at, f.found.partition(":")[0]): f for f in findings}.values())[:4]
     known = {place.value for found in places.values() for place in found}
@@ -118,14 +118,16 @@ def kept_as_is(bench: Bench) -> Task:
     ]
 
 
-def _tried(bench: Bench, places: Mapping[int, Sequence[_Place]], kinds: Sequence[int]) -> Any:
-    """What is found of odd values: of a batch in which something does not arrive, by each record alone."""
-    odd = bench.shared(f"odd {kinds}", lambda own: list(_odd(own, kinds)))
-    asked = [one for one in odd if not (one.typed and bench.only == "keys")]
-    outcomes = yield [one.play for one in asked]
+def _tried(
+    bench: Bench, places: Mapping[int, Sequence[_Place]], kinds: Sequence[int]
+) -> Generator[Sequence[Play], Sequence[Outcomes], list[Finding]]:
+    """The findings about special values. Records of a batch with a difference are tried alone."""
+    odd = bench.shared(f"odd {kinds}", lambda bench_of_odd: list(_odd(bench_of_odd, kinds)))
+    wanted = [one for one in odd if not (one.typed and bench.only == "keys")]
+    outcomes = yield [one.play for one in wanted]
     findings: list[Finding] = []
     again: list[_Odd] = []
-    for one, [outcome] in zip(asked, outcomes, strict=True):
+    for one, [outcome] in zip(wanted, outcomes, strict=True):
         found = list(_differences(bench, places, one, outcome))
         if len(one.batch.records) == 1:
             findings += found
@@ -139,7 +141,7 @@ def _tried(bench: Bench, places: Mapping[int, Sequence[_Place]], kinds: Sequence
 
 
 def _odd(bench: Bench, kinds: Sequence[int]) -> Iterator[_Odd]:
-    """Batches in which every kind comes first once in a while."""
+    """Batches with each kind of word. The kinds of records take turns at the first place."""
     size = bench.source.size
     for turn, word in enumerate(WORDS):
         order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
@@ -147,10 +149,10 @@ def _odd(bench: Bench, kinds: Sequence[int]) -> Iterator[_Odd]:
             batch = bench.odd(partial(_OddValues, bench.draw, word), order[start : start + size])
             yield _Odd(word, batch, bench.play(batch))
     if bench.source.trigger == "dynamodb":
-        for some in (COMMON, RARE):
+        for attribute_types in (COMMON, RARE):
             for kind in kinds:
-                batch = _typed(bench, bench.batch(1, kinds=[kind]), some)
-                yield _Odd(some, batch, bench.play(batch), typed=True)
+                batch = _typed(bench, bench.batch(1, kinds=[kind]), attribute_types)
+                yield _Odd(attribute_types, batch, bench.play(batch), typed=True)
 
 
 def _differences(
@@ -171,16 +173,16 @@ def _places(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[_Pla
         found = leaves(unit.value)
         for leaf, text in found.items():
             if text[:1] in ("{", "[") and any(other.startswith(f"{leaf}.") for other in found):
-                continue  # what is in it has leaves of its own
-            for value, own in record.own.items():
-                # Capitals in the place of small letters do not hide where a value goes.
-                there = own.casefold() in text.casefold()
-                if len(own) >= 5 and there and of_senders(value) and _meant(bench, value):
-                    yield _Place(value, unit.kind, unit.target, leaf, len(text) == len(own))
+                continue  # its contents are leaves too
+            for value, sent in record.own.items():
+                # A value in capitals is found too, so that the change is reported.
+                is_in_leaf = sent.casefold() in text.casefold()
+                if len(sent) >= 5 and is_in_leaf and of_senders(value) and _is_judged(bench, value):
+                    yield _Place(value, unit.kind, unit.target, leaf, len(text) == len(sent))
 
 
 def _rounded(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[Finding]:
-    """Numbers that are written under their own name, and without their fraction."""
+    """Findings about numbers that are written under their own name, but without their fraction."""
     written = [(unit, _name(leaf), text) for unit in made for leaf, text in leaves(unit.value).items()]
     for value, text in record.own.items():
         sent = _number(text)
@@ -188,32 +190,32 @@ def _rounded(bench: Bench, made: Sequence[Unit], record: Record) -> Iterator[Fin
             sent is None
             or not sent.is_finite()
             or sent == sent.to_integral_value()
-            or not _meant(bench, value)
+            or not _is_judged(bench, value)
         ):
             continue
-        there = [(unit, own) for unit, name, own in written if name == _name(value)]
-        if any(_number(own) == sent for _, own in there):
+        same_name = [(unit, arrived) for unit, name, arrived in written if name == _name(value)]
+        if any(_number(arrived) == sent for _, arrived in same_name):
             continue
-        for unit, own in there:
-            number = _number(own)
+        for unit, arrived in same_name:
+            number = _number(arrived)
             if (
                 number is not None
                 and number.is_finite()
                 and number == number.to_integral_value()
                 and abs(number - sent) < 1
             ):
-                found = f"{_short(value)} {text} arrives in {unit.kind} as {brief(own, 80)}"
+                found = f"{_short(value)} {text} arrives in {unit.kind} as {brief(arrived, 80)}"
                 yield bad(found, UNCHANGED, unit.call.at)
                 break
 
 
 def _name(leaf: str) -> str:
-    """The name of a leaf, without DynamoDB's type behind it."""
+    """The name of a leaf, without a type of DynamoDB after it."""
     return leaf.removesuffix(".N").removesuffix(".S").rpartition(".")[2].casefold()
 
 
-def _meant(bench: Bench, value: str) -> bool:
-    """Whether the law is about this value: keys, the others, or all."""
+def _is_judged(bench: Bench, value: str) -> bool:
+    """Whether the check is about this value: `only` narrows it to keys or to the others."""
     return bench.only is None or (bench.only == "keys") is identifies(value, set(bench.source.keys))
 
 
@@ -228,24 +230,24 @@ def _changed(
     why = bench.failure_reason(outcome)
     if why and not made:
         if word == "great length":
-            return  # refused aloud: there are limits of length, as that of a topic's subject
+            return  # an error is right: services limit lengths, such as that of a topic's subject
         yield bad(f"a record with {word}: {why}", UNCHANGED)
         return
     sent = leaves(record.raw)
     for place in places:
         wanted = sent.get(place.value, "")
-        if place.value == "s3.object.key":  # which the event has encoded
+        if place.value == "s3.object.key":  # URL-encoded in the event
             wanted = unquote_plus(wanted)
-        there = [
-            (u, own[place.leaf])
-            for u, own in made
-            if (u.kind, u.target) == (place.kind, place.target) and place.leaf in own
+        written = [
+            (unit, found[place.leaf])
+            for unit, found in made
+            if (unit.kind, unit.target) == (place.kind, place.target) and place.leaf in found
         ]
-        if any(_arrived(wanted, text, place.whole) for _, text in there):
+        if any(_arrived(wanted, text, place.whole) for _, text in written):
             continue
-        if word == "great length" and any(_digested(wanted, text) for _, text in there):
-            continue  # names are limited in length, and a digest tells a long one from others
-        unit, text = there[0] if there else (None, "nothing")
+        if word == "great length" and any(_digested(wanted, text) for _, text in written):
+            continue  # the length of names is limited, and a digest may stand for a long one
+        unit, text = written[0] if written else (None, "nothing")
         where = f"{place.kind} {place.leaf}"
         found = f"{word}: {_short(place.value)} {wanted!r} arrives in {where} as {brief(text, 80)!r}"
         yield bad(found, UNCHANGED, unit.call.at if unit else None)
@@ -267,7 +269,7 @@ def _arrived(wanted: str, text: str, whole: bool) -> bool:
 
 
 def _digested(wanted: str, text: str) -> bool:
-    """Whether a digest stands for a text: a good part of it, in hex or base64."""
+    """Whether a text contains a digest of the wanted one, at least its beginning, in hex or base64."""
     for name in ("md5", "sha1", "sha256", "sha384", "sha512", "blake2b", "blake2s", "sha3_256"):
         digest = hashlib.new(name, wanted.encode(), usedforsecurity=False).digest()
         coded = base64.b64encode(digest).decode(), base64.urlsafe_b64encode(digest).decode()
@@ -276,7 +278,7 @@ def _digested(wanted: str, text: str) -> bool:
     return False
 
 
-DIGITS = 16  # of a digest: enough that no two ids share them
+DIGITS = 16  # characters of a digest: enough that no two ids share them
 
 
 def _short(value: str) -> str:
@@ -286,22 +288,22 @@ def _short(value: str) -> str:
 # Every type of DynamoDB
 
 
-def _typed(bench: Bench, single: Batch, some: str) -> Batch:
-    """The change of an item that also has attributes of some types."""
+def _typed(bench: Bench, single: Batch, attribute_types: str) -> Batch:
+    """The same change of an item that has attributes of these types besides."""
     raw = json.loads(json.dumps(single.records[0].raw))
     for image in ("NewImage", "OldImage"):
         if image in raw["dynamodb"]:
-            raw["dynamodb"][image] |= types(bench.draw, some)
+            raw["dynamodb"][image] |= attributes(bench.draw, attribute_types)
     record = replace(single.records[0], raw=raw)
     return Batch({**single.event, "Records": [raw]}, (record,), single.at)
 
 
-# Types that JSON has too; and those that a copy in plain JSON can only approximate, or refuse.
+# Types that JSON has too, and types that plain JSON does not have.
 COMMON, RARE = "S BOOL NULL L M N", "SS NS B BS"
 
 
-def types(draw: Draw, some: str) -> dict[str, JSON]:
-    """Attributes of some types, under drawn names, as an event has them."""
+def attributes(draw: Draw, attribute_types: str) -> dict[str, JSON]:
+    """Attributes of these types, under drawn names, as an event has them."""
     number = draw.digits(38)
     binary = base64.b64encode(b"\xff\x00\xfe" + draw.word(6).encode()).decode()
     values: Sequence[JSON] = (
@@ -320,15 +322,15 @@ def types(draw: Draw, some: str) -> dict[str, JSON]:
         {"M": {}},
         {"L": [{"N": draw.digits(7)}, {"NULL": True}, {"M": {draw.word(): {"BOOL": True}}}]},
     )
-    wanted = [value for value in values if next(iter(value)) in some.split()]
-    wanted += [{"N": number}] if some == RARE else []
+    wanted = [value for value in values if next(iter(value)) in attribute_types.split()]
+    wanted += [{"N": number}] if attribute_types == RARE else []
     return {f"{draw.word(6)}{i}": value for i, value in enumerate(wanted)}
 
 
 def _types(
     bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, made: Sequence[Unit]
 ) -> Iterator[Finding]:
-    """Where an image is kept as a whole, its attributes of every type are."""
+    """Findings about attributes that are missing or changed where a whole image is written."""
     changes = record.raw["dynamodb"]
     copies = {
         (p.kind, p.target, *copy) for p in places if p.whole and (copy := _copy(p)) and copy[0] in changes
@@ -341,9 +343,9 @@ def _types(
             continue
         for unit in made:
             if (unit.kind, unit.target) == (kind, target):
-                held = _dug(unit.value, where)
+                written = _value_at(unit.value, where)
                 for name, value in changes[image].items():
-                    got = held.get(name, MISSING) if isinstance(held, dict) else MISSING
+                    got = written.get(name, MISSING) if isinstance(written, dict) else MISSING
                     near = rare and not typed and got not in ({}, [], "", None)
                     if got == MISSING or not (near or same(got, value)):
                         found = (
@@ -356,9 +358,10 @@ MISSING = "nothing"
 
 
 def _copy(place: _Place) -> tuple[str, str, bool] | None:
-    """The image that a value is of, where its copy is if the value keeps its place, and whether it is typed.
+    """The image that a value is of, where the image's copy is, and whether the copy keeps DynamoDB's types.
 
-    Only the attribute with a list in a map of the drawn item shows that the whole of it is copied.
+    None where the place does not show that the whole image is copied. Only a nested value of the drawn item
+    does, at the same place within the copy.
     """
     _, _, rest = place.value.partition("dynamodb.")
     image, _, within = rest.partition(".")
@@ -366,7 +369,9 @@ def _copy(place: _Place) -> tuple[str, str, bool] | None:
         return None
     steps, wanted = place.leaf.split("."), _untyped(within.split("."))
     for i in reversed(range(len(steps))):
-        if steps[i] == wanted[0] and _untyped(steps[i:]) == wanted:  # with all type names, some or none
+        if (
+            steps[i] == wanted[0] and _untyped(steps[i:]) == wanted
+        ):  # whether or not the copy has the names of types
             return image, ".".join(steps[:i]), ".".join(steps[i:]) == within
     return None
 
@@ -375,8 +380,8 @@ def _untyped(steps: Sequence[str]) -> list[str]:
     return [step for step in steps if step not in ("M", "L", "S", "N")]
 
 
-def _dug(value: JSON, path: str) -> JSON:
-    """What is at a leaf's place, through JSON in texts, with numbers as exact as they were written."""
+def _value_at(value: JSON, path: str) -> JSON:
+    """The value at a leaf's place. JSON in texts is parsed, and numbers are exact."""
     for step in filter(None, path.split(".")):
         if isinstance(value, str):
             value = _loaded(value)
@@ -397,37 +402,37 @@ def _loaded(text: str) -> JSON:
 
 
 def same(got: JSON, value: JSON) -> bool:
-    """Whether something is an attribute value as it is, or the plain value that it stands for."""
-    (kind, held), *_ = value.items()
+    """Whether something equals an attribute value, or the plain value that it stands for."""
+    (kind, content), *_ = value.items()
     if isinstance(got, dict) and set(got) == {kind}:
-        return _equal(got[kind], held, kind, typed=True)
-    return _equal(got, held, kind, typed=False)
+        return _equal(got[kind], content, kind, typed=True)
+    return _equal(got, content, kind, typed=False)
 
 
-def _equal(got: JSON, held: JSON, kind: str, *, typed: bool) -> bool:
+def _equal(got: JSON, content: JSON, kind: str, *, typed: bool) -> bool:
     match kind:
         case "NULL":
             return got is True if typed else got is None
         case "M":
             return (
                 isinstance(got, dict)
-                and set(got) == set(held)
-                and all(same(got[n], v) for n, v in held.items())
+                and set(got) == set(content)
+                and all(same(got[name], value) for name, value in content.items())
             )
         case "L":
-            return isinstance(got, list) and len(got) == len(held) and all(map(same, got, held))
+            return isinstance(got, list) and len(got) == len(content) and all(map(same, got, content))
         case "SS" | "NS" | "BS":
-            one = {"SS": "S", "NS": "N", "BS": "B"}[kind]
+            item_kind = {"SS": "S", "NS": "N", "BS": "B"}[kind]
             items = list(got.get("values", ())) if isinstance(got, dict) else got
-            if not isinstance(items, list) or len(items) != len(held):
+            if not isinstance(items, list) or len(items) != len(content):
                 return False
-            return all(any(_equal(item, each, one, typed=typed) for item in items) for each in held)
+            return all(any(_equal(item, each, item_kind, typed=typed) for item in items) for each in content)
         case "N":
-            return not isinstance(got, bool) and _number(got) == Decimal(held)
+            return not isinstance(got, bool) and _number(got) == Decimal(content)
         case "B":
-            return _bytes(got) == base64.b64decode(held)
+            return _bytes(got) == base64.b64decode(content)
         case _:
-            return type(got) is type(held) and got == held
+            return type(got) is type(content) and got == content
 
 
 def _number(got: JSON) -> Decimal | None:

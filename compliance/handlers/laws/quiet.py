@@ -1,4 +1,4 @@
-"""Laws about what a handler does besides: its log, and what goes on when it has answered."""
+"""Laws about a handler's log, and about work that goes on after its answer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", 
 
 
 def quiet(bench: Bench) -> Task:
-    """Good records, records whose calls fail, and records that nothing can be done with."""
+    """The law `quiet`: plain records, records whose calls fail, and broken records."""
     kinds = max(2, bench.maker.kinds)
     batches = [bench.batch(kinds), *(bench.batch(kinds) for _ in FAILS)]
     plays = [bench.play(batches[0])]
     plays += [
         bench.play(batch, Fault("*", "*", error)) for batch, error in zip(batches[1:], FAILS, strict=True)
     ]
-    spoilt = [broken for batch in (bench.batch(kinds), bench.batch(kinds)) for broken in _spoilt(batch)]
-    outcomes = yield [*plays, *(bench.play(batch) for batch in spoilt)]
+    broken = [each for batch in (bench.batch(kinds), bench.batch(kinds)) for each in _with_broken(batch)]
+    outcomes = yield [*plays, *(bench.play(batch) for batch in broken)]
     seen = [outcome for [outcome] in outcomes if outcome]
     findings = []
-    contents: dict[str, None] = {}  # of all events so far: what is kept may be logged by a later one
-    for batch, [outcome] in zip([*batches, *spoilt], outcomes, strict=True):
+    contents: dict[str, None] = {}  # of all events so far: a later invocation may log them
+    for batch, [outcome] in zip([*batches, *broken], outcomes, strict=True):
         contents |= dict.fromkeys(text for record in batch.records for text in record.contents(bench.source))
         if outcome and (found := leaked(contents, outcome)):
             late = " after it had answered" if found[1] in outcome.late_log else ""
@@ -46,8 +46,8 @@ def quiet(bench: Bench) -> Task:
     return [good(f"{len(seen)} events left none of their contents", QUIET)]
 
 
-def _spoilt(batch: Batch) -> Iterator[Batch]:
-    """The batch with records that lack what is needed, or whose JSON is cut off."""
+def _with_broken(batch: Batch) -> Iterator[Batch]:
+    """The batch with records that lack their keys, or whose JSON is truncated."""
     broken = [_broken(record) for record in batch.records]
     if any(one is not None for one in broken):
         records = [one or record for one, record in zip(broken, batch.records, strict=True)]
@@ -73,7 +73,10 @@ def _broken(record: Record) -> Record | None:
 
 
 def leaked(contents: Iterable[str], outcome: Outcome) -> tuple[str, str] | None:
-    """A content of an event and the line that tells it. What is thrown is logged by Lambda itself."""
+    """A content of an event, and the line of the log that contains it; None where none does.
+
+    The messages of errors count as logged, since Lambda logs them.
+    """
     thrown = [error.message for error in (outcome.error, outcome.late_error) if error]
     log = "\n".join([outcome.log, *thrown])
     forms = {form: text for text in contents for form in (text.lower(), text)}
@@ -85,9 +88,10 @@ def leaked(contents: Iterable[str], outcome: Outcome) -> tuple[str, str] | None:
 
 
 def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """A log as it stands, and as it reads without escapes, percent signs, base64 or hex.
+    """A log as it is, and with escapes, percent-encoding, base64 or hex decoded.
 
-    Beside each the lines that its lines came from. What was wrapped is read whole as well, in the end.
+    Each comes with the log's lines that its own lines come from. At the end, encoded texts that were wrapped
+    are joined and decoded too; they have no line.
     """
     lines = log.splitlines()
     plain = "\n".join(lines)
@@ -99,12 +103,14 @@ def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
         yield unescaped, lines
     if "%" in log:
         yield "\n".join(unquote(line) for line in lines), lines
-    whole = "".join(line.strip() for line in lines)
-    for text, source in ((plain, lines), (whole, ())):
+    unwrapped = "".join(line.strip() for line in lines)
+    for text, source in ((plain, lines), (unwrapped, ())):
         for decode, pattern in ((_from_base64, BASE64), (_from_hex, HEX)):
-            # Each run on a line of its own, and beside it the line it stands in.
+            # Each encoded run with the number of its line.
             runs = [(i, run) for i, line in enumerate(text.split("\n")) for run in pattern.findall(line)]
-            for cut in range(4 if decode is _from_base64 else 1):  # wherever the encoded text began
+            for cut in range(
+                4 if decode is _from_base64 else 1
+            ):  # the text may begin at any character of the run
                 read = [" ".join(decode(run[cut:]).splitlines()) for _, run in runs]
                 yield "\n".join(read), [source[i] for i, _ in runs] if source else ()
 
@@ -144,7 +150,7 @@ LATE = "every call awaited before the answer, and no log after it"
 
 
 def nothing_late(bench: Bench) -> Task:
-    """Batches, one of them with calls that fail, and what goes on when the handler has answered."""
+    """The law `nothing_late`: a plain batch, and one with calls that fail, both with slow calls."""
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
@@ -154,7 +160,7 @@ def nothing_late(bench: Bench) -> Task:
         return unanswered
     findings: list[Finding] = []
     for [outcome] in outcomes:
-        # A batch that fails as a whole comes again: what was still open with `Promise.all` is made once more.
+        # A batch that fails as a whole comes again, and with it the calls that had not ended (`Promise.all`).
         for call in outcome.calls if outcome and not outcome.error else ():
             if call.late:
                 found = f"{call.service}:{call.operation} was not waited for: Lambda may never finish it"

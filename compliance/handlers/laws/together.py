@@ -1,4 +1,4 @@
-"""Laws about batches as a whole: together as alone, and once more as the first time."""
+"""Laws about batches: records have the same effects together as alone, and when they come again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from compliance.handlers.batches import Batch, Record
-from compliance.handlers.effects import Alike, Profile, Unit, lacking, mentions, of_record, profile
+from compliance.handlers.effects import Profile, Unit, ValueComparison, lacking, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Play, Task
@@ -21,7 +21,7 @@ AS_ALONE = "exactly what its records do alone"
 
 
 def as_alone(bench: Bench) -> Task:
-    """Few records of every kind, as many as the mapping hands over, and each of them alone elsewhere."""
+    """The law `as_alone`: a small batch, the largest batch, and their records alone in another container."""
     few, small = bench.together
     many = bench.largest(MOST, bench.maker.ordinary)
     sizes = [few] if len(few.records) == len(many.records) else [few, many]
@@ -67,15 +67,15 @@ def _compared(
             return [unknown(which, "a record that the handler takes (`records` says what it is made for)")]
     if why := bench.failure_reason(outcome):
         return [bad(f"{size} records that are taken one by one, together: {why}", AS_ALONE)]
-    alike = Alike([batch.at + timedelta(minutes=4)], batch.event)
+    comparison = ValueComparison([batch.at + timedelta(minutes=4)], batch.event)
     together = bench.units(outcome)
     found = list(_leaks(bench, batch, together, ones))
     for index, one in ones:
         record, alone = batch.records[index], bench.units(one)
         usual.setdefault(record.kind, profile(alone, record))
-        found += _missing(alike, record_text(record, index, size), alone, together, record)
+        found += _missing(comparison, record_text(record, index, size), alone, together, record)
     if len(ones) == size:
-        found += _beyond(alike, together, [unit for _, one in ones for unit in bench.units(one)], size)
+        found += _beyond(comparison, together, [unit for _, one in ones for unit in bench.units(one)], size)
     else:
         found += _left_out(batch, together, usual)
     if found:
@@ -93,7 +93,7 @@ def _compared(
 def _leaks(
     bench: Bench, batch: Batch, together: Sequence[Unit], ones: Sequence[tuple[int, Outcome | None]]
 ) -> Iterator[Finding]:
-    """What an invocation does about records that it was not given: they came before, or are others'."""
+    """Findings about effects that contain another record of the batch than the one that was sent alone."""
     for index, one in ones:
         others = [r for i, r in enumerate(batch.records) if i != index]
         for unit in bench.units(one):
@@ -104,13 +104,13 @@ def _leaks(
 
 
 def _missing(
-    alike: Alike, name: str, alone: Sequence[Unit], together: Sequence[Unit], record: Record
+    comparison: ValueComparison, name: str, alone: Sequence[Unit], together: Sequence[Unit], record: Record
 ) -> Iterator[Finding]:
     for unit in alone:
         same = [u for u in together if (u.kind, u.target) == (unit.kind, unit.target)]
-        wanted = alike.normal(unit.value)
+        wanted = comparison.normal(unit.value)
         near = of_record(same, record) or ([u for u in same if u.place == unit.place] if unit.place else [])
-        if any(alike.differ(wanted, alike.normal(u.value)) is None for u in (*near, *same)):
+        if any(comparison.differ(wanted, comparison.normal(u.value)) is None for u in (*near, *same)):
             continue
         if not near:
             yield bad(
@@ -119,22 +119,25 @@ def _missing(
                 unit.call.at,
             )
             continue
-        differ = alike.differ(wanted, alike.normal(near[0].value))
+        differ = comparison.differ(wanted, comparison.normal(near[0].value))
         if differ:
             place, one, other = differ
             found = f"{name}: {unit.kind} has {place} {brief(other, 60)} in the batch, {brief(one, 60)} alone"
             yield bad(found, AS_ALONE, near[0].call.at)
 
 
-def _beyond(alike: Alike, together: Sequence[Unit], alone: Sequence[Unit], size: int) -> Iterator[Finding]:
-    """Messages count one by one; what overwrites something may be said twice."""
-    wanted = [(u.kind, u.target, alike.normal(u.value)) for u in alone]
+def _beyond(
+    comparison: ValueComparison, together: Sequence[Unit], alone: Sequence[Unit], size: int
+) -> Iterator[Finding]:
+    """Effects of the batch that no record has alone. Messages count one by one, overwriting units once."""
+    wanted = [(u.kind, u.target, comparison.normal(u.value)) for u in alone]
     left = list(wanted)
     for unit in together:
-        value = alike.normal(unit.value)
+        value = comparison.normal(unit.value)
         pool = wanted if unit.place is not None else left
         match = next(
-            (w for w in pool if w[:2] == (unit.kind, unit.target) and alike.differ(w[2], value) is None), None
+            (w for w in pool if w[:2] == (unit.kind, unit.target) and comparison.differ(w[2], value) is None),
+            None,
         )
         if match is None:
             yield bad(
@@ -155,7 +158,7 @@ def _left_out(batch: Batch, together: Sequence[Unit], usual: dict[int, Profile])
 
 
 class _After(msgspec.Struct, frozen=True):
-    """A batch whose calls of `failed` fail, and another behind it in the same container."""
+    """A batch whose calls of `failed` fail, and a second batch after it in the same container."""
 
     first: Batch
     second: Batch
@@ -163,7 +166,7 @@ class _After(msgspec.Struct, frozen=True):
     play: Play
 
     def findings(self, bench: Bench, usual: dict[int, Profile], outcome: Outcome | None) -> Sequence[Finding]:
-        """A batch after one that failed is like any other."""
+        """Findings about the second batch, which must have its usual effects and no others."""
         if not usual.get(self.first.records[0].kind):
             return []
         operation = " and ".join(name for _, name in self.failed)
@@ -200,13 +203,13 @@ SAME = "the same effects under the same keys, whenever it comes"
 
 
 def replay(bench: Bench) -> Task:
-    """A batch; the same again minutes later; and next year in another container, where nothing is stored."""
+    """The law `replay`: a batch, the same again minutes later, and the next year in an empty AWS."""
     batch = bench.batch(max(2, bench.maker.kinds), at=bench.draw.early(bench.draw.last_days()))
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    # A container that stored the batch may remember it, so each of these starts in one that never saw it:
-    # the next round's, and another one.
+    # A container may remember a batch that it stored, so both of these start in new containers: that of the
+    # next round, and another one.
     again = bench.steps(
         [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch]
     )
@@ -250,7 +253,7 @@ def _same_places(
 def _once_more(
     bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str
 ) -> Iterator[Finding]:
-    """Where everything is stored already, a replay is a success, and adds nothing beside what is there."""
+    """Findings about a replay where everything is stored: it must succeed, and add nothing."""
     if why := bench.failure_reason(outcome):
         yield bad(f"the same batch {when}, where it is stored already: {why}", "a duplicate is a success")
         return
