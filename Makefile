@@ -103,7 +103,8 @@ site: $(READY)
 # The newest, not the one that the scanners pin: a parameter that it does not know would be refused.
 models: $(READY)
 	$(BIN)/uv pip install --quiet --no-deps --target build/botocore botocore
-	$(BIN)/python -m compliance.handlers.sandbox.make_models build/botocore
+	$(BIN)/python -m tools.service_models build/botocore
+	PYTHONPATH=build/botocore $(BIN)/python -m tools.declared_errors
 	rm -rf build/botocore
 
 picture: $(READY)

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from compliance.handlers.sandbox.models import FOLDER as MODELS
 from compliance.model import JSON
-
-MODELS = Path(__file__).parent / "service_models"
 
 # By the SDK for Python's name: which operations a handler may call (all names are kept, these in full).
 SERVICES = {
