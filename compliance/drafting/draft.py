@@ -102,9 +102,14 @@ def draft(assembly: Assembly, environment: str, as_of: date, key: str | None = "
     return _render(assembly, subjects, met, unmet, environment, as_of, key)
 
 
+def _named(assembly: Assembly) -> list[str]:
+    """The stacks' names, as CloudFormation calls them."""
+    return [stack.stack_name or stack.name for stack in assembly.stacks]
+
+
 def _stacks(assembly: Assembly) -> str:
     """What was looked at, as people call it: an app's assembly lies in a temporary folder."""
-    names = [stack.name for stack in assembly.stacks]
+    names = _named(assembly)
     if assembly.kind != "app" or not names:
         return str(assembly.path)
     return f"stack{'s' * (len(names) != 1)} {', '.join(names)}"
@@ -188,7 +193,7 @@ def _data(
     used = [name for name in CATEGORIES if any(p.category == name for p in proposals)]
     return {
         "version": 1,
-        "title": "Requirements of " + ", ".join(stack.name for stack in assembly.stacks[:3]),
+        "title": "Requirements of " + ", ".join(_named(assembly)[:3]),
         "environment": _environment(environment, region_of(assembly)),
         "categories": [{"id": name, "title": CATEGORIES[name][1], "gate": True} for name in used],
         "subjects": _specs_in_use(subjects.specs, proposals),

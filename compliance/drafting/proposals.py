@@ -58,7 +58,7 @@ _ACCESS = "PublicAccessBlockConfiguration."
 SETTINGS: Mapping[str, Sequence[Setting]] = {
     FUNCTION: (
         Setting("operation", "Timeout", "at_most", "ends within {} seconds"),
-        Setting("operation", "ReservedConcurrentExecutions", "at_most", "runs {} times at once at most"),
+        Setting("operation", "ReservedConcurrentExecutions", "at_most", "runs at most {} times at once"),
         Setting("monitoring", "TracingConfig.Mode", "equals", "traces ({})"),
         Setting("monitoring", "LoggingConfig.LogFormat", "equals", "logs in the format {}"),
     ),
@@ -91,14 +91,14 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
         Setting("security", _ACCESS + "RestrictPublicBuckets", "equals", "restricts public access"),
     ),
     QUEUE: (
-        Setting("operation", "MessageRetentionPeriod", "at_least", "keeps messages {} seconds"),
+        Setting("operation", "MessageRetentionPeriod", "at_least", "keeps messages for at least {} seconds"),
         Setting("security", "SqsManagedSseEnabled", "equals", "is encrypted"),
         Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),
     ),
     TOPIC: (Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),),
     LOG_GROUP: (Setting("monitoring", "RetentionInDays", "between", "keeps logs {} days"),),
     MAPPING: (
-        Setting("operation", "MaximumRetryAttempts", "at_most", "retries {} times at most"),
+        Setting("operation", "MaximumRetryAttempts", "at_most", "retries at most {} times"),
         Setting("operation", "MaximumRecordAgeInSeconds", "at_most", "gives up on a record after {} seconds"),
         Setting("operation", "BisectBatchOnFunctionError", "equals", "halves a batch that fails"),
     ),
@@ -123,7 +123,7 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
     ),
     "AWS::Kinesis::Stream": (
         Setting("security", "StreamEncryption.EncryptionType", "equals", "is encrypted"),
-        Setting("data", "RetentionPeriodHours", "at_least", "keeps records {} hours"),
+        Setting("data", "RetentionPeriodHours", "at_least", "keeps records for at least {} hours"),
     ),
     KEY: (Setting("security", "EnableKeyRotation", "equals", "rotates"),),
     ALARM: (Setting("monitoring", "TreatMissingData", "equals", "treats missing data as {}"),),
@@ -398,7 +398,8 @@ class Proposals:
                 shared = [test for test in each[0] if all(test in tests for tests in each[1:])]
                 shared = [test for test in shared if test["path"] not in known]
                 if shared:
-                    title = f"{spoken(group[0])} keep their settings"
+                    who, several = spoken(group[0]), len(group[1]) > 1
+                    title = f"{who} keep their settings" if several else f"the {who} keeps its settings"
                     check = {"kind": "property", "all": shared}
                     yield Proposal("operation", title, (group[0],), check)
             for name, resource in self._named(type_):

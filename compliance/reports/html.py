@@ -49,6 +49,7 @@ from compliance.reports.text import (
 from compliance.text import one_line, shortened
 
 HERE = Path(__file__).parent
+Key = tuple[str | None, str]  # a resource: its stack, if that is said, and its logical id
 SIGNS = {"fail": "✗", "unsure": "?", "pass": "✓", "none": "·"}
 WORDS = {"fail": "failed", "unsure": "not assessed", "pass": "met", "none": "nothing said"}
 STATES = {Status.FAIL: "fail", Status.NOT_ASSESSED: "unsure", Status.PASS: "pass"}
@@ -117,6 +118,11 @@ def anchor(id_: str) -> str:
     return "r-" + re.sub(r"[^A-Za-z0-9_-]", lambda c: f"-{ord(c[0]):x}-", id_)
 
 
+def _keys(node: Node) -> tuple[Key, Key]:
+    """What evidence and findings call a resource: with its stack, or where there is one stack without."""
+    return (node.stack, node.logical_id), (None, node.logical_id)
+
+
 class Summary(msgspec.Struct, frozen=True):
     """What requirements and open findings say of one resource, worst first."""
 
@@ -149,12 +155,13 @@ class _Page:
         self.picture = draw(card.diagram)
         self.nodes = {node.id: node for node in card.diagram.nodes}
         self._numbers = {node.id: n for n, node in enumerate(card.diagram.nodes)}
-        self._homes = {node.logical_id: node.source for node in card.diagram.nodes if node.source}
+        self._homes = {key: node.source for node in card.diagram.nodes if node.source for key in _keys(node)}
         self._by_place = self._results_by_place()
-        self._open: dict[str, int] = defaultdict(int)
-        for finding in card.findings:
-            if finding.status is FindingStatus.OPEN and finding.logical_id:
-                self._open[finding.logical_id] += 1
+        self._open = Counter(
+            (finding.stack, finding.logical_id)
+            for finding in card.findings
+            if finding.status is FindingStatus.OPEN and finding.logical_id
+        )
 
     # Words
 
@@ -217,9 +224,14 @@ class _Page:
     def written(self, item: Evidence) -> str:
         return where(item.construct_path, item.source)
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether the picture has an arrow without a label."""
+        return any(not arrow.label for arrow in self.picture.arrows)
+
     def excerpt(self, item: Evidence, result: Result) -> Excerpt | None:
         """Where it was written. A handler's own line has its asset's path: there, where its function was."""
-        home = self._homes.get(item.logical_id or "")
+        home = self._homes.get((item.stack, item.logical_id or ""))
         if home and item.source and home.rpartition(":")[0] != item.source.rpartition(":")[0]:
             item = replace(item, source=home)
         return self.sources.excerpt(item, mend=result.verdict.status is Status.FAIL)
@@ -298,17 +310,19 @@ class _Page:
 
     # The picture
 
-    def _results_by_place(self) -> dict[str, dict[str, Result]]:
-        found: dict[str, dict[str, Result]] = defaultdict(dict)
+    def _results_by_place(self) -> dict[Key, dict[str, Result]]:
+        """What evidence says of each resource, those of other stacks with the same logical id apart."""
+        found: dict[Key, dict[str, Result]] = defaultdict(dict)
         for result in self.card.results:
             for item in result.verdict.evidence:
                 if item.logical_id:
-                    found[item.logical_id][result.id] = result
+                    found[item.stack, item.logical_id][result.id] = result
         return found
 
     def summary(self, nodes: Sequence[Node]) -> Summary:
-        results = {id_: r for node in nodes for id_, r in self._by_place[node.logical_id].items()}
-        findings = sum(self._open[id_] for id_ in {node.logical_id for node in nodes})
+        keys = {key for node in nodes for key in _keys(node)}
+        results = {id_: r for key in keys for id_, r in self._by_place[key].items()}
+        findings = sum(self._open[key] for key in keys)
         ordered = tuple(sorted(results.values(), key=lambda r: WORST.index(STATES[r.verdict.status])))
         state = "fail" if findings else STATES[ordered[0].verdict.status] if ordered else "none"
         return Summary(state, ordered, findings)

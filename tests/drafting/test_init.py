@@ -115,6 +115,14 @@ def test_what_is_off_is_not_made_a_rule(tmp_path: Path) -> None:
     assert "the table is billed by PROVISIONED" in found
 
 
+def test_one_resource_keeps_its_settings_and_several_keep_theirs(tmp_path: Path) -> None:
+    files = resource("AWS::EFS::FileSystem", Encrypted=True)
+    found = drafted(tmp_path, {"A": files})
+    assert "the file system keeps its settings" in found
+    found = drafted(tmp_path, {"A": files, "B": files})
+    assert "file systems keep their settings" in found
+
+
 def test_what_does_not_hold_is_a_comment(tmp_path: Path) -> None:
     found = drafted(tmp_path, {"Q": resource("AWS::SQS::Queue", QueueName="q")})
     assert "# - the queue refuses plain HTTP (queue): {kind: tls_only}" in found["#"]["text"]

@@ -369,6 +369,19 @@ def test_the_picture_follows_the_arrows() -> None:
     assert labels == ["stream", "failures", "writes", "again", "tell"]
 
 
+def test_twins_of_two_stacks_are_told_apart() -> None:
+    """The same logical id in two stacks: what is said of one is not said of the other."""
+    twins = tuple(replace(node("Q", QUEUE), id=f"{name}/Q", stack=name) for name in ("Here", "There"))
+    failing = replace(EVIDENCE, logical_id="Q", stack="There")
+    scorecard = card(
+        {"naming": Verdict(Status.FAIL, (failing,))},
+        tuple(replace(one, logical_id="Q", stack="There") for one in findings(1)),
+    )
+    page = html.render(replace(scorecard, diagram=Diagram(twins)), Path("nowhere"))
+    signs = re.findall(r'<text class="sign"[^>]*>([^<]*)</text>', page)
+    assert sorted(signs) == sorted(["·", "✗ 3"])
+
+
 def test_waivers_with_one_reason_stand_together() -> None:
     shown = text(read(PAGES["waived"]))
     assert "Waived (18)" in shown
