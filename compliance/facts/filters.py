@@ -6,15 +6,14 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from compliance.facts.json_text import opened
 from compliance.facts.truth import Truth, every, negated, some
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
-    Text,
     Unknown,
     Value,
     show,
@@ -103,23 +102,10 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Truth]] = {
 }
 
 
-def parsed(assembly: Assembly, value: Value) -> Any:
-    """A filter as data, where it is JSON in a text."""
-    if isinstance(value, str | Text):
-        try:
-            return json.loads(assembly.text(value) or "")
-        except ValueError:
-            return Unknown(why_unknown(value) or f"the filter {show(value)} is no JSON")
-    return value
-
-
-def stopped(
-    assembly: Assembly, filters: Value, events: Sequence[tuple[str, Any]]
-) -> tuple[str, Truth] | None:
+def stopped(filters: Value, events: Sequence[tuple[str, Any]]) -> tuple[str, Truth] | None:
     """The first of some events that none of these filters (`FilterCriteria.Filters`) lets through.
 
     Args:
-        assembly: where references are looked up.
         filters: the value of `FilterCriteria.Filters`.
         events: each with what it is in words.
     Returns: what does not pass, and False, or Unknown where only the deployment decides; None where all pass.
@@ -129,7 +115,7 @@ def stopped(
     if isinstance(filters, Unknown):
         return "an event", filters
     patterns = [
-        parsed(assembly, entry.get("Pattern", NO_VALUE)) if isinstance(entry, dict) else entry
+        opened(entry.get("Pattern", NO_VALUE), "a filter") if isinstance(entry, dict) else entry
         for entry in to_list(filters)
     ]
     patterns = [{} if pattern is NO_VALUE else pattern for pattern in patterns]

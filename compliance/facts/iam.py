@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from compliance.facts.json_text import opened
 from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
@@ -22,7 +22,6 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
     Ref,
-    Text,
     Unknown,
     Value,
     parts_of,
@@ -148,6 +147,7 @@ def _own_managed(assembly: Assembly) -> frozenset[str | None]:
     return frozenset(assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy"))
 
 
+POLICY = "a policy document"
 LOG_ACTIONS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 # AWS's own policies that functions and boundaries use, which no template spells out: what they allow on all.
 # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
@@ -235,13 +235,13 @@ def _every_statement(assembly: Assembly) -> Sequence[Statement]:
 
 def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
     for resource in holders:
-        for path, document in _documents(_with_statement(assembly, resource), ""):
+        for path, document in _documents(_with_statement(resource), ""):
             for statement in statements(assembly, resource, document, path):
                 if statement.principals or statement.not_principals or statement.unknown:
                     yield statement
 
 
-def _with_statement(assembly: Assembly, resource: Resource) -> Mapping[str, Value]:
+def _with_statement(resource: Resource) -> Mapping[str, Value]:
     """A resource's properties; some say by properties of their own what a statement says.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
@@ -251,7 +251,7 @@ def _with_statement(assembly: Assembly, resource: Resource) -> Mapping[str, Valu
     if resource.type not in ("AWS::Events::EventBusPolicy", "AWS::Lambda::LayerVersionPermission"):
         return stated
     if "Statement" in stated:
-        return {"Statement": _opened(assembly, stated["Statement"])}
+        return {"Statement": opened(stated["Statement"], POLICY)}
     own: dict[str, Value] = {name: stated[name] for name in ("Action", "Principal") if name in stated}
     test = stated.get("Condition", {})
     if isinstance(test, dict) and test:
@@ -259,16 +259,6 @@ def _with_statement(assembly: Assembly, resource: Resource) -> Mapping[str, Valu
     if "OrganizationId" in stated:
         test = {"StringEquals": {"aws:PrincipalOrgID": stated["OrganizationId"]}}
     return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **own}}
-
-
-def _opened(assembly: Assembly, value: Value) -> Value:
-    """What a JSON text holds; a text that is none is unknown."""
-    if isinstance(value, str | Text):
-        try:
-            return json.loads(assembly.text(value) or "")  # type: ignore[no-any-return]
-        except ValueError:
-            return Unknown("a policy document that is no JSON")
-    return value
 
 
 def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
@@ -346,7 +336,7 @@ def _permission(assembly: Assembly, permission: Resource, function: Resource | N
 
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
     """A policy document's statements. A document that cannot be read is one unknown statement."""
-    document = _opened(assembly, document)
+    document = opened(document, POLICY)
     if document is NO_VALUE:
         return
     if not isinstance(document, dict):

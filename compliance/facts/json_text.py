@@ -6,7 +6,7 @@ import json
 import re
 
 from compliance.cel import Failed
-from compliance.template.intrinsics import Unknown, Value, join, parts_of, show
+from compliance.template.intrinsics import Text, Unknown, Value, join, parts_of, show
 
 
 def parsed(value: Value) -> Value:
@@ -25,6 +25,14 @@ def parsed(value: Value) -> Value:
         if unknown is None:
             raise Failed(f"{show(value)[:60]} is no JSON") from None
         return Unknown(unknown)
+
+
+def opened(value: Value, what: str) -> Value:
+    """What a JSON text holds; another value as it is. What is no JSON is unknown: `what` it should be."""
+    try:
+        return parsed(value) if isinstance(value, str | Text) else value
+    except Failed:
+        return Unknown(f"{what} that is no JSON: {show(value)[:60]}")
 
 
 def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:

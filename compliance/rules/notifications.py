@@ -12,8 +12,9 @@ from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, topics_told
 from compliance.facts.authorization import conditions_of, may
 from compliance.facts.callers import Caller, of_service
 from compliance.facts.conditions import Key, known, perhaps
-from compliance.facts.filters import notification, parsed, passes
+from compliance.facts.filters import notification, passes
 from compliance.facts.iam import Statement
+from compliance.facts.json_text import opened
 from compliance.facts.keys import unusable
 from compliance.facts.metric_math import Unclear
 from compliance.facts.references import (
@@ -204,7 +205,7 @@ def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:
     name = case.assembly.text(alarm.get("AlarmName"))
     scope = subscription.get("FilterPolicyScope", "MessageAttributes")
     event = notification(name) if scope == "MessageBody" else {}
-    return passes(parsed(case.assembly, subscription["FilterPolicy"]), event)
+    return passes(opened(subscription["FilterPolicy"], "a filter"), event)
 
 
 def _by_parameter(stack: Stack, condition: Any) -> bool:

@@ -82,7 +82,7 @@ def _judge_filter(mapping: Resource, source: Resource, tally: Tally, case: Case)
     filters = mapping.get(path)
     events = changes(source) if source.type in TABLES else MESSAGES
     with tally.doubting():
-        dropped = stopped(case.assembly, filters, events)
+        dropped = stopped(filters, events)
         if dropped is None:
             return
         what, passed = dropped

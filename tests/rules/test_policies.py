@@ -87,3 +87,17 @@ def test_the_statement_of_a_bus_is_shown_at_its_place(tmp_path: Path, statement:
     [result] = judged(tmp_path, resources, check, subjects=SHARED)
     assert result.verdict.status is Status.FAIL
     assert "Policy.Statement.0: [*]" in result.verdict.evidence[0].found
+
+
+@pytest.mark.parametrize("element", ["Principal", "Action", "Resource"])
+def test_what_only_the_deployment_knows_is_unknown_in_json_text_too(tmp_path: Path, element: str) -> None:
+    statement = {**PUT, "Principal": "a", element: "${Custom.Answer}"}
+    resources = {
+        "Custom": {"Type": "Custom::Thing", "Properties": {"ServiceToken": "arn"}},
+        "Thing": BUS,
+        "Policy": to_bus(Statement={"Fn::Sub": json.dumps(statement)}),
+    }
+    fields = f"s.{element.lower()}s"
+    check = {"each": "things", "that": f"statements(self).all(s, !{fields}.exists(x, x == 'odd'))"}
+    [result] = judged(tmp_path, {"Resources": resources}, check, subjects=SHARED)
+    assert result.verdict.status is Status.NOT_ASSESSED
