@@ -149,8 +149,8 @@ def audit(
         CheckerError: a rule, a scanner or the sandbox broke; nothing was proved.
     """
     progress("reading the requirements")
+    _prepare_handlers(options)
     terms = _read_terms(options, load_document)
-    _prepare_handlers(terms)
     with ExitStack() as resources:
         scanners = scanners or start_scanners(options)
         if scanners:
@@ -356,15 +356,16 @@ def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
     return start(plans, cache=options.cache, confined=options.require_confinement)
 
 
-def _prepare_handlers(terms: Terms) -> None:
-    """What runs handlers is started, where nothing that was run before can be remembered."""
-    options = terms.options
+def _prepare_handlers(options: Options) -> None:
+    """What runs handlers is started, where nothing that was run before can be remembered.
+
+    It takes as long to start as the document to be read, which may not need it.
+    """
     if options.skip_handlers or options.template or (options.cache and options.cache.is_dir()):
         return
-    if any(rule.kind.plan for rule in terms.rules):
-        from compliance.handlers.sandbox.run import prepare
+    from compliance.handlers.sandbox.run import prepare
 
-        prepare()
+    prepare()
 
 
 # The scanners

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
@@ -41,6 +41,9 @@ from compliance.model import JSON
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
+
+if TYPE_CHECKING:
+    from compliance.handlers.sandbox.run import Waiting
 
 MOST_SUPPLIES = 6
 # For all plays of a round. The limit grows with their number, since a handler may end its process in each.
@@ -259,24 +262,55 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
         _Pending(name, begin(Stage(target, Draw(f"{seed} {name}"), seed, common)))
         for name, begin in tasks.items()
     ]
-    _advance(pending, None, findings)
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
-    began = time.monotonic()
-    while pending or plain is None:
-        order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
-        if time.monotonic() - began < MOST_SECONDS:
-            execution = execute_plays(target, order, supplied, cache)
-        else:
-            execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
-        if plain is None:
-            plain = execution
-            execution = _with_supplies(target, order, execution, supplied, cache)
-        executions.append(execution)
-        outcomes = _outcomes(order, execution)
-        _advance(pending, outcomes, findings)
+    with _Ahead(target, cache) as ahead:
+        ahead.begin(supplied)
+        _advance(pending, None, findings)
+        began = time.monotonic()
+        while pending or plain is None:
+            order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
+            if time.monotonic() - began < MOST_SECONDS:
+                execution = execute_plays(target, order, supplied, cache, ahead.taken())
+            else:
+                execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
+            if plain is None:
+                plain = execution
+                execution = _with_supplies(target, order, execution, supplied, cache)
+            executions.append(execution)
+            if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
+                ahead.begin(supplied)
+            _advance(pending, _outcomes(order, execution), findings)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
+
+
+class _Ahead:
+    """The process of the next round, which starts while its plays are still drawn.
+
+    Not where the round may be remembered, and needs none.
+    """
+
+    def __init__(self, target: Target, cache: Path | None) -> None:
+        self._target, self._wanted = target, cache is None
+        self._waiting: Waiting | None = None
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if waiting := self.taken():
+            waiting.close()
+
+    def begin(self, supplied: Sequence[Supplied]) -> None:
+        from compliance.handlers.sandbox.run import begin
+
+        if self._wanted and self._waiting is None:
+            self._waiting = begin(self._target.program, _supplies(supplied), LIMITS)
+
+    def taken(self) -> Waiting | None:
+        waiting, self._waiting = self._waiting, None
+        return waiting
 
 
 def _advance(
@@ -341,23 +375,31 @@ def _outcomes(plays: Sequence[Play], execution: Execution) -> dict[int, Outcomes
     }
 
 
-def execute_plays(
-    target: Target, plays: Sequence[Play], supplied: Sequence[Supplied], cache: Path | None
-) -> Execution:
-    from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
-
-    supplies = Supplies(
+def _supplies(supplied: Sequence[Supplied]) -> Supplies:
+    return Supplies(
         modules=tuple(s.name for s in supplied if s.what == "module"),
         names=tuple(s.name for s in supplied if s.what == "name"),
     )
+
+
+def execute_plays(
+    target: Target,
+    plays: Sequence[Play],
+    supplied: Sequence[Supplied],
+    cache: Path | None,
+    waiting: Waiting | None = None,
+) -> Execution:
+    from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
+
     return execute(
         target.program,
         _invocations(plays, target.timeout),
-        supplies,
+        _supplies(supplied),
         msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
         cache=cache,
         tables=target.tables,
         cache_key=_key(target, plays) if cache else None,
+        waiting=waiting,
     )
 
 

@@ -84,11 +84,15 @@ class _Current(msgspec.Struct):
 
 
 class Child:
+    """Waits for its job from when this is made, with nothing of the handler's code loaded."""
+
+    aws: Aws
+    seconds: float
+
     def __init__(
-        self, command: Sequence[str], root: Path, aws: Aws, record: Record, limits: Limits, lock: Lock
+        self, command: Sequence[str], root: Path, record: Record, limits: Limits, lock: Lock
     ) -> None:
         self.root = str(root)
-        self.aws = aws
         self.record = record
         self.limits = limits
         self.secret = secrets.token_hex(16).encode()
@@ -126,8 +130,16 @@ class Child:
         for pipe in (self.asks, self.answers, self.output):
             os.set_blocking(pipe, False)
 
-    def converse(self, job: Mapping[str, JSON], invocations: Sequence[Invocation], deadline: float) -> None:
-        """Sends the job and answers until the child is done, dead, or stopped."""
+    def converse(
+        self,
+        aws: Aws,
+        job: Mapping[str, JSON],
+        invocations: Sequence[Invocation],
+        deadline: float,
+        seconds: float,
+    ) -> None:
+        """Sends the job and answers until the child is done, dead, or stopped: after these seconds in all."""
+        self.aws, self.seconds, self.began = aws, seconds, time.monotonic()
         try:
             self._send({**job, "secret": self.secret.decode()}, deadline)
             self._listen(invocations, deadline)
@@ -145,7 +157,7 @@ class Child:
             while self.asks in (open_ := selector.get_map()) and not self.said_all:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise Stopped(f"time: still running after {self.limits.seconds:g} s")
+                    raise Stopped(f"time: still running after {self.seconds:g} s")
                 for key, _ in selector.select(left):
                     if key.fd == self.output:
                         alive = self._read_log()
@@ -300,7 +312,7 @@ class Child:
                 with selectors.DefaultSelector() as selector:
                     selector.register(self.answers, selectors.EVENT_WRITE)
                     if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise Stopped(f"time: still running after {self.limits.seconds:g} s") from None
+                        raise Stopped(f"time: still running after {self.seconds:g} s") from None
             except BrokenPipeError:
                 return
 
@@ -311,7 +323,7 @@ class Child:
                 self.process.wait(1.0)
         except subprocess.TimeoutExpired:
             self.record.stopped = "channel: the handler closed the sandbox's own channel"
-        self._kill()
+        self.kill()
         status = self.process.wait()
         for pipe in (self.asks, self.answers):
             os.close(pipe)
@@ -342,7 +354,7 @@ class Child:
             self.current.late_error = ended if status else None
         self._finish()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """The group, and the process itself should it have left the group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

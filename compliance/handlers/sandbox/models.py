@@ -49,6 +49,7 @@ INVALID = {
 }
 MISSING = {"sqs": "MissingParameter", "cloudwatch": "MissingParameter", "s3": "MissingParameter"}
 DEEPEST, MANY = 64, 100_000
+ANY_TEXT = {"type": "string"}  # without limits
 NUMBERS = ("integer", "long", "float", "double")
 
 
@@ -169,7 +170,7 @@ class _Check:
         if kind == "structure" and isinstance(value, dict):
             members = shape["members"]
             return {
-                k: self.sent(_name(members[k]), child, depth + 1)
+                k: child if type(child) is str else self.sent(_name(members[k]), child, depth + 1)
                 for k, child in value.items()
                 if k in members and child is not None
             }
@@ -196,6 +197,8 @@ class _Check:
             for name, child in value.items():
                 if name in shape["members"] and depth <= DEEPEST:
                     inner, _ = self.model.shape(shape["members"][name])
+                    if type(child) is str and inner == ANY_TEXT:  # as most are
+                        continue
                     self.limits(inner, child, f"{path}.{_lower(name)}".lstrip("."), depth + 1)
         elif kind in ("list", "map"):
             self._range(shape, len(value), path, "length")

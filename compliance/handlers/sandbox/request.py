@@ -15,7 +15,7 @@ MORE_SECONDS = 2  # that the warden itself may use, beyond the handlers' own
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is to be run: a program, whose code lies in `root` and its layers in `opt`, on invocations.
+    """What is to be run: a program, whose code lies in `root` and its layers in `opt`.
 
     `real` are modules that Lambda's runtime ships, with their folders or files.
     """
@@ -26,15 +26,21 @@ class Request(msgspec.Struct, frozen=True):
     root: str
     opt: str | None
     interpreter: str
-    invocations: tuple[Invocation, ...]
     supplies: Supplies
     limits: Limits
-    tables: Mapping[str, Table]
     real: Mapping[str, str]
 
     @property
     def language(self) -> str:
         return "python" if self.runtime.startswith("python") else "node"
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What it is run on: invocations, whose events follow, among these tables, for so many seconds."""
+
+    invocations: tuple[Invocation, ...]
+    tables: Mapping[str, Table]
+    seconds: float
 
 
 def version(runtime: str) -> int:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +33,7 @@ from compliance.handlers.sandbox import (
 )
 from compliance.handlers.sandbox.key import key_of
 from compliance.handlers.sandbox.lock import lacks, still_root
-from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
+from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.model import CheckerError
 from compliance.template import cache as remembered
@@ -60,13 +60,14 @@ def execute(
     *,
     tables: Mapping[str, Table] | None = None,
     cache_key: str | None = None,
+    waiting: Waiting | None = None,
 ) -> Execution:
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
-    `tables` are the DynamoDB tables that are known, by name, so that the stand-in can tell one item
-    from another. `cache_key` stands for the invocations in the cache's key, where these are
-    drawn afresh each time: it has to name all that matters about them, faults too. Raises CheckerError
-    only where the sandbox itself is broken.
+    `waiting` is what `begin` started for it. `tables` are the DynamoDB tables that are known, by name, so
+    that the stand-in can tell one item from another. `cache_key` stands for the invocations in the cache's
+    key, where these are drawn afresh each time: it has to name all that matters about them, faults too.
+    Raises CheckerError only where the sandbox itself is broken.
     """
     language = _language(program.runtime)
     interpreter = _interpreter(language)
@@ -75,11 +76,8 @@ def execute(
         key = key_of(program, invocations, supplies, limits, tables or {}, interpreter, cache_key)
         if known := remembered.load(cache, key, Execution):
             return msgspec.structs.replace(known, cached=True)
-    try:
-        with unpacked(program.code, language) as root, merged(program.layers) as opt:
-            execution = _execute(program, invocations, supplies, limits, tables or {}, interpreter, root, opt)
-    except UnsafeCode as refused:
-        execution = Execution(load_error=HandlerError("UnsafeCode", str(refused)))
+    with waiting or begin(program, supplies, limits) as process:
+        execution = process.run(invocations, tables or {}, limits)
     unheld = (*execution.unheld, *_other_version(program.runtime, language))
     execution = msgspec.structs.replace(execution, unheld=unheld)
     # A run that a limit ended may end otherwise next time.
@@ -88,35 +86,79 @@ def execute(
     return execution
 
 
-def _execute(
-    program: Program,
-    invocations: Sequence[Invocation],
-    supplies: Supplies,
-    limits: Limits,
-    tables: Mapping[str, Table],
-    interpreter: Path,
-    root: Path,
-    opt: Path | None,
-) -> Execution:
-    """Has a warden run it, and reads what that tells. It is ended where it takes too long."""
+def begin(program: Program, supplies: Supplies = NOTHING, limits: Limits = USUAL) -> Waiting:
+    """Starts a process for a program's handler, which loads its code when it is told what to run it on."""
+    language = _language(program.runtime)
+    interpreter = _interpreter(language)
     _compile()
-    request = Request(
-        runtime=program.runtime,
-        handler=program.handler,
-        environment=program.environment,
-        root=str(root),
-        opt=str(opt) if opt else None,
-        interpreter=str(interpreter),
-        invocations=tuple(msgspec.structs.replace(one, event=None) for one in invocations),
-        supplies=supplies,
-        limits=limits,
-        tables=tables,
-        real=real_modules() if program.runtime.startswith("python") else {},
-    )
-    asked = [json.dumps(msgspec.to_builtins(request)).encode()]
-    asked += [messages.written(one.event) for one in invocations]
-    output, errors = _ask(b"\n".join(asked), limits.seconds + MORE_SECONDS)
-    return _read(output, errors, limits)
+    with ExitStack() as resources:
+        try:
+            root = resources.enter_context(unpacked(program.code, language))
+            opt = resources.enter_context(merged(program.layers))
+        except UnsafeCode as refused:
+            return Waiting(HandlerError("UnsafeCode", str(refused)), resources.pop_all())
+        request = Request(
+            runtime=program.runtime,
+            handler=program.handler,
+            environment=program.environment,
+            root=str(root),
+            opt=str(opt) if opt else None,
+            interpreter=str(interpreter),
+            supplies=supplies,
+            limits=limits,
+            real=real_modules() if program.runtime.startswith("python") else {},
+        )
+        return Waiting(request, resources.pop_all())
+
+
+class Waiting:
+    """A warden with a handler's process, which waits for what to run, once; or why there is none.
+
+    It ends when this is left.
+    """
+
+    def __init__(self, asked: Request | HandlerError, resources: ExitStack) -> None:
+        self._refused = asked if isinstance(asked, HandlerError) else None
+        self._resources = resources
+        if isinstance(asked, Request):
+            with resources.pop_all() as held:
+                self._input, self._output, self._errors = map(held.enter_context, _warden())
+                self._write(messages.written(msgspec.to_builtins(asked)) + b"\n")
+                self._resources = held.pop_all()
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with suppress(BrokenPipeError):
+            self._resources.close()
+
+    def run(
+        self, invocations: Sequence[Invocation], tables: Mapping[str, Table], limits: Limits
+    ) -> Execution:
+        """What came of the invocations. The warden is killed where it takes too long."""
+        if self._refused:
+            return Execution(load_error=self._refused)
+        most = limits.seconds + MORE_SECONDS
+        timer = threading.Timer(most, _kill, [_line(self._output, most)])
+        timer.start()
+        try:
+            bare = tuple(msgspec.structs.replace(one, event=None) for one in invocations)
+            work = msgspec.to_builtins(Work(bare, tables, limits.seconds))
+            self._write(b"\n".join(map(messages.written, [work, *(one.event for one in invocations)])))
+            with suppress(BrokenPipeError):
+                self._input.close()
+            return _read(self._output.read(), self._errors.read(), limits)
+        finally:
+            timer.cancel()
+
+    def _write(self, data: bytes) -> None:
+        with suppress(BrokenPipeError):  # what it has to say, it says
+            self._input.write(data)
+            self._input.flush()
 
 
 @lru_cache(maxsize=1)
@@ -152,8 +194,8 @@ def prepare() -> None:
         warden_server(WARDEN)
 
 
-def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
-    """What a new warden tells, and its last words. It is killed after so many seconds."""
+def _warden() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    """The pipes of a new warden: what it is asked by, what it tells, and its last words."""
     with _starting:
         server = warden_server(WARDEN)
     (read, asked), (output, write), (last, errors) = os.pipe(), os.pipe(), os.pipe()
@@ -164,16 +206,7 @@ def _ask(request: bytes, seconds: float) -> tuple[bytes, bytes]:
     finally:
         for end in (read, write, errors):
             os.close(end)
-    with open(output, "rb") as lines, open(last, "rb") as words:
-        first = _line(lines, seconds)
-        timer = threading.Timer(seconds, _kill, [first])
-        timer.start()
-        try:
-            with suppress(BrokenPipeError), open(asked, "wb") as input_:
-                input_.write(request)
-            return lines.read(), words.read()
-        finally:
-            timer.cancel()
+    return open(asked, "wb"), open(output, "rb"), open(last, "rb")
 
 
 def _line(output: IO[bytes], seconds: float) -> int:

@@ -1,13 +1,15 @@
 """The process between the audit and a handler's: it has the stand-in of AWS, and limits of its own.
 
-The audit starts it (`run.execute`), writes a `Request` and the events of its invocations to its standard
-input, each on a line, and reads its standard output: a line of JSON for each outcome, and one for the rest.
+The audit starts it (`run.Waiting`) and writes to its standard input, each on a line: a `Request`, with which
+the handler's interpreter is started, then `Work` and the events of its invocations. It reads its standard
+output: a line of JSON for each outcome, and one for the rest.
 Whatever a handler asks of the stand-in costs this process time and memory, not the audit. Before it starts a
 handler it gives up what neither needs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -22,11 +24,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from compliance.confinement import privileges
-from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, messages
+from compliance.handlers.sandbox import Execution, Invocation, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
 from compliance.handlers.sandbox.lock import Lock, still_root
-from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, version
+from compliance.handlers.sandbox.models import model_of
+from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
 from compliance.model import JSON
 
 # What an interpreter reads of a system, and where it loads libraries from.
@@ -73,6 +76,7 @@ def serve() -> NoReturn:
     """
     asked = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _warm_up()
     while True:
         try:
             order, pipes, _, _ = socket.recv_fds(asked, 1, 3)
@@ -90,6 +94,18 @@ def serve() -> NoReturn:
             os.close(pipe)
 
 
+def _warm_up() -> None:
+    """What each of them would have to make anew: what messages look like, and the models of most calls."""
+    for service in ("dynamodb", "s3"):
+        model_of(service)
+    for type_ in (Request, Work):
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert({}, type_)
+    with contextlib.suppress(messages.Refused):
+        messages.read(b"{}")
+    messages.written(Outcome("", finished=True))
+
+
 def main() -> NoReturn:
     """Runs the request on standard input, and ends the process. Says first which process it is."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -98,13 +114,19 @@ def main() -> NoReturn:
     channel = _Channel(os.dup(1))
     os.dup2(2, 1)
     os.write(channel.handle, f"{os.getpid()}\n".encode())
-    asked, *events = sys.stdin.buffer.read().split(b"\n")
-    request = msgspec.convert(json.loads(asked), Request)
+    request = msgspec.convert(json.loads(sys.stdin.buffer.readline()), Request)
     record = Record(channel)
     try:
-        _bound(request.limits)
+        _bound_memory()
         _give_up(request, record)
-        _run(request, events, record)
+        child = _start(request, record)
+        asked, *events = sys.stdin.buffer.read().split(b"\n")
+        if not asked:  # it is not wanted any more
+            child.kill()
+            os._exit(0)
+        work = msgspec.convert(json.loads(asked), Work)
+        _bound_time(work.seconds)
+        _run(request, work, events, record, child)
     except Broken as broken:
         channel.line("broken", str(broken))
         os._exit(0)
@@ -127,18 +149,24 @@ def main() -> NoReturn:
 # Limits of its own
 
 
-def _bound(limits: Limits) -> None:
-    """Limits this process: its memory, its processor time, and how long a request to AWS may take it."""
-    seconds = round(limits.seconds + MORE_SECONDS)
-    for kind, most in ((resource.RLIMIT_AS, MOST_MEMORY << 20), (resource.RLIMIT_CPU, seconds + 1)):
-        hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+def _bound_memory() -> None:
+    _bound(resource.RLIMIT_AS, MOST_MEMORY << 20)
+
+
+def _bound_time(seconds: float) -> None:
+    """Limits this process: its processor time, and how long a request to AWS may take it."""
+    _bound(resource.RLIMIT_CPU, round(seconds + MORE_SECONDS) + 1)
 
     def expire(*_: Any) -> None:
         raise Stopped("time: what it asked of AWS takes too long")
 
     signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, limits.seconds + MORE_SECONDS / 2)
+    signal.setitimer(signal.ITIMER_REAL, seconds + MORE_SECONDS / 2)
+
+
+def _bound(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _give_up(request: Request, record: Record) -> None:
@@ -159,30 +187,32 @@ def _give_up(request: Request, record: Record) -> None:
 # Running
 
 
-def _run(request: Request, events: Sequence[bytes], record: Record) -> None:
+def _run(request: Request, work: Work, events: Sequence[bytes], record: Record, child: Child | None) -> None:
     """A handler that ends its process gets another one for the events that are left, as on Lambda."""
-    deadline = time.monotonic() + request.limits.seconds
-    aws, invocations, first = Aws(request.tables, request.language), request.invocations, 0
+    deadline = time.monotonic() + work.seconds
+    aws, invocations, first = Aws(work.tables, request.language), work.invocations, 0
     while first < len(invocations):
         cold = (i for i in range(first + 1, len(invocations)) if invocations[i].fresh)
         last = next(cold, len(invocations))
         together, begun = invocations[first:last], record.outcomes
         aws.prepare(together[0].given)
         job = _job(request, together, events[first:last])
-        _start(request, record, aws).converse(job, together, deadline)
+        child = child or _start(request, record)
+        child.converse(aws, job, together, deadline, work.seconds)
+        child = None
         done = record.outcomes - begun
         first += done
         if not done or record.stopped or record.load_error or record.missing:
             return
 
 
-def _start(request: Request, record: Record, aws: Aws) -> Child:
+def _start(request: Request, record: Record) -> Child:
     readable, runnable = _places(request)
     lock = Lock(request.limits, request.language, readable, runnable, own_namespace=record.apart)
     record.unheld += lock.unheld
     try:
         command = [request.interpreter, *_options(request)]
-        return Child(command, Path(request.root), aws, record, request.limits, lock)
+        return Child(command, Path(request.root), record, request.limits, lock)
     finally:
         lock.close()
 
