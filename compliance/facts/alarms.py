@@ -59,15 +59,15 @@ HIGH = 1e9  # of any other metric
 # "Invocation metrics are binary indicators": each value is 0 or 1, and only their sum counts them.
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 BINARY = ("Errors", "Throttles", "DeadLetterErrors", "DestinationDeliveryFailures")
-# What a period is judged by that is high only while all of it, or most, is: a peak raises it not.
+# Statistics that are high only if most values of a period are, so that a short peak does not raise them.
 DEAF_TO_PEAKS = re.compile(r"Minimum|p[0-4]?\d(\.\d+)?")
-STEADY = ("ApproximateAgeOfOldestMessage",)  # it rises with the time, and so has no peaks
-OTHERS = (0.0, 1.0, 1e3)  # what the other metrics of an expression may be meanwhile
+STEADY = ("ApproximateAgeOfOldestMessage",)  # a metric that rises steadily, so that it has no short peaks
+OTHERS = (0.0, 1.0, 1e3)  # values that are tried for the other metrics of an expression
 MAX_PARENTS = 10
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A metric that an alarm looks at, wherever it says so: at its root, or in one of its queries."""
+    """A metric that an alarm, `resource`, looks at: stated at its root, or in a query of `Metrics`."""
 
     resource: Resource
     path: str
@@ -175,17 +175,20 @@ def _watching(assembly: Assembly, type_: str, name: str) -> Mapping[Resource, li
 
 
 def _metrics(assembly: Assembly) -> Sequence[Metric]:
-    """The metrics of all alarms that certainly exist."""
+    """The metrics that alarms look at which certainly exist."""
     return [m for alarm in assembly.resources(ALARM) if alarm.exists is True for m in metrics_of(alarm)]
 
 
 def hears(metric: Metric) -> bool:
-    """Whether an alarm hears of its metric: it asks for the metric's unit, and compares what comes of it."""
+    """Whether a metric's values can reach the comparison of its alarm.
+
+    They cannot if the alarm asks for another unit, only counts the values, or does not use the query.
+    """
     if metric.unit is not NO_VALUE and is_unknown(metric.unit):
         return False
     if cloudwatch.wrong_unit(show(metric.namespace), show(metric.name), metric.unit):
         return False
-    if show(metric.statistic) == "SampleCount":  # how often it was measured, not what
+    if show(metric.statistic) == "SampleCount":  # the number of values, whatever they are
         return False
     query = _query(metric.resource)
     return query is None or query.get("Id") == metric.id or _mentions(metric.resource, query, metric.id)
@@ -194,7 +197,7 @@ def hears(metric: Metric) -> bool:
 def can_fire(metric: Metric, target: Resource) -> bool:
     """Whether high values of a resource's metric set its alarm off, and low ones do not.
 
-    Raises: Unclear where its expression says more than is understood here.
+    Raises: Unclear where the alarm's expression is not supported, or the deployment decides it.
     """
     alarm = metric.resource
     if not _is_evaluated(metric):
@@ -207,14 +210,19 @@ def can_fire(metric: Metric, target: Resource) -> bool:
 
 
 def fires_in_time(metric: Metric, target: Resource, value: float, within: int | None) -> bool:
-    """Whether a value sets an alarm off that a metric of a resource has for so many seconds.
+    """Whether an alarm goes off while a metric has a value.
 
-    None: that it has in a single period. Raises: Unclear.
+    Args:
+        metric: the metric that the alarm looks at.
+        target: the resource that is measured.
+        value: the value.
+        within: the seconds for which the metric has it; None: it has the value in a single period only.
+    Raises: Unclear where that is not known.
     """
     alarm = metric.resource
     datapoints = alarm.get("DatapointsToAlarm")
     needed = to_number(alarm.get("EvaluationPeriods") if datapoints is NO_VALUE else datapoints) or 0
-    expected = alarm.get("ThresholdMetricId") is not NO_VALUE  # a band, which is learned
+    expected = alarm.get("ThresholdMetricId") is not NO_VALUE  # CloudWatch learns the band of normal values
     if within is None:
         at_once = needed == 1 and not expected and show(metric.statistic) in ("Sum", "Maximum")
         return at_once and fires(metric, value)
@@ -224,7 +232,7 @@ def fires_in_time(metric: Metric, target: Resource, value: float, within: int | 
 
 
 def fires(metric: Metric, value: float) -> bool:
-    """Whether a value of a metric sets its alarm off, whatever other metrics the alarm looks at.
+    """Whether a value of a metric sets its alarm off, whatever values its other metrics have.
 
     Raises: Unclear where that is not known.
     """
@@ -241,7 +249,7 @@ def fires(metric: Metric, value: float) -> bool:
 
 
 def _seen(metric: Metric, values: Mapping[str, float]) -> float:
-    """What an alarm compares with its threshold."""
+    """The value that an alarm compares with its threshold, for these values of its metrics by their ids."""
     query = _query(metric.resource)
     return values[metric.id] if query is None else _result(metric.resource, query, values, 0)
 
@@ -265,7 +273,7 @@ def _queries(alarm: Resource) -> list[dict[str, Value]]:
 
 
 def _query(alarm: Resource) -> dict[str, Value] | None:
-    """The query whose result an alarm compares; None where it looks at a metric at its root."""
+    """The query whose result an alarm compares; None where its metric is stated at its root."""
     queries = _queries(alarm)
     band = alarm.get("ThresholdMetricId")
     returned = [q for q in queries if to_bool(q.get("ReturnData", True)) is not False and q.get("Id") != band]
@@ -287,7 +295,7 @@ def _names(expression: str, id_: str) -> bool:
 
 
 def _is_evaluated(metric: Metric) -> bool:
-    """Whether an alarm says over what time and by which statistic, as CloudWatch takes it.
+    """Whether an alarm states periods, datapoints and a statistic that CloudWatch accepts.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     """
@@ -299,10 +307,9 @@ def _is_evaluated(metric: Metric) -> bool:
             raise Unclear(f"how {alarm.logical_id} is evaluated is known when it is deployed")
     if periods is None or period is None or periods < 1:
         return False
-    fine = period in (10, 20, 30) and not show(metric.namespace).startswith(
-        "AWS/"
-    )  # these come by the minute
-    if not fine and (period < 60 or period % 60):
+    # AWS's own metrics have a value each minute. Only others may have a shorter period.
+    is_short = period in (10, 20, 30) and not show(metric.namespace).startswith("AWS/")
+    if not is_short and (period < 60 or period % 60):
         return False
     if periods * period > (604_800 if period >= 3600 else 86_400):
         return False
@@ -313,7 +320,7 @@ def _is_evaluated(metric: Metric) -> bool:
 
 
 def fires_at(metric: Metric, wanted: int) -> tuple[bool, str]:
-    """Whether a whole number is the smallest that sets an alarm off, and what is instead, in words.
+    """Whether `wanted` is the smallest whole number that sets an alarm off; and, in words, which one is.
 
     Raises: Unclear where that is not known.
     """
@@ -330,19 +337,19 @@ def fires_at(metric: Metric, wanted: int) -> tuple[bool, str]:
     return False, f"fires at {high} or more"
 
 
-# Who is told
+# Notifications
 
 
 def is_on(alarm: Resource) -> bool:
-    """Whether an alarm's actions are enabled, which they are unless it says otherwise."""
+    """Whether an alarm's actions are enabled, which is the default."""
     enabled = alarm.get("ActionsEnabled")
     return enabled is NO_VALUE or to_bool(enabled) is True
 
 
 def topics_told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Resource]:
-    """The topics that an alarm tells when it fires: by its own actions, or by a composite alarm's.
+    """The topics that an alarm notifies when it goes off, by its own actions or those of a composite alarm.
 
-    Raises: Unclear where a composite alarm's rule is not understood.
+    Raises: Unclear where the rule of a composite alarm is not known.
     """
     found: dict[Resource, None] = {}
     if is_on(alarm):
@@ -357,18 +364,20 @@ def topics_told(assembly: Assembly, alarm: Resource, depth: int = 0) -> list[Res
 
 
 def _sets_off(assembly: Assembly, parent: Resource, child: Resource) -> bool:
-    """Whether a composite alarm fires as soon as a child does, all others being OK."""
+    """Whether a composite alarm goes off with a child, while all other alarms are OK."""
     rule = assembly.text(parent.get("AlarmRule"))
     if rule is None:
         raise Unclear(f"the rule of {parent.logical_id} is known when it is deployed")
     if denoted(assembly, parent.get("ActionsSuppressor"), ALARM, COMPOSITE) is child:
-        return False  # it tells nobody just then
-    own = assembly.text(child.ref)
-    return rule_holds(rule, lambda name: name == own or denoted(assembly, name, ALARM, COMPOSITE) is child)
+        return False  # while the child is in ALARM, the composite alarm's actions are suppressed
+    child_name = assembly.text(child.ref)
+    return rule_holds(
+        rule, lambda name: name == child_name or denoted(assembly, name, ALARM, COMPOSITE) is child
+    )
 
 
 def highest(metric: Metric, target: Resource) -> float:
-    """The highest that a metric of a resource can be."""
+    """The highest value that a metric of a resource can have. Raises Unclear."""
     if show(metric.name) == "ApproximateAgeOfOldestMessage":
         kept = target.get("MessageRetentionPeriod")
         default = DEFAULTS[("AWS::SQS::Queue", "MessageRetentionPeriod")]
@@ -383,7 +392,7 @@ def highest(metric: Metric, target: Resource) -> float:
 
 
 def _oldest_ages(function: Resource) -> Iterator[float]:
-    """How old, in milliseconds, the records can be that each mapping hands to a function.
+    """For each mapping of a function, the greatest age (in milliseconds) of the records that it delivers.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
     """
@@ -393,7 +402,7 @@ def _oldest_ages(function: Resource) -> Iterator[float]:
             age = mapping.get("MaximumRecordAgeInSeconds")
             if why := why_unknown(age):
                 raise Unclear(why)
-            seconds = to_number(age) or -1  # -1: as long as the stream keeps them
+            seconds = to_number(age) or -1  # -1, the default: as long as the stream keeps records
             yield seconds * 1000 if seconds > 0 else HIGHEST["IteratorAge"]
 
 
@@ -401,14 +410,19 @@ def _oldest_ages(function: Resource) -> Iterator[float]:
 
 
 def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -> list[Resource | Undecided]:
-    """The alarms that watch a metric of a resource, by itself or in a calculation, whatever its name.
+    """The alarms that look at a metric of a resource, also as part of an expression.
 
-    Which resource it is, a dimension says. An alarm of which that is not known is an Undecided.
+    A dimension names the resource. An alarm whose dimensions are not known is an Undecided in the list.
+
+    Args:
+        assembly: where alarms are looked up.
+        resource: the resource.
+        name: the metric's name; None: any.
     """
     found: list[Resource | Undecided] = []
     for alarm in assembly.resources(ALARM):
         if region_of(alarm) != region_of(resource):
-            continue  # metrics are their region's
+            continue  # an alarm sees metrics of its own region only
         watched = [_watches(assembly, metric, resource, name) for metric in metrics_of(alarm)]
         if isinstance(metrics := alarm.get("Metrics"), Unknown):
             watched.append(metrics)
@@ -445,9 +459,9 @@ def _is_known(metric: Metric) -> Truth:
 
 
 def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, resource: Resource) -> bool:
-    """Whether a dimension holds another kind of text of a resource than CloudWatch does.
+    """Whether a dimension has another kind of text than CloudWatch uses for the resource (a URL, not a name).
 
-    Dimensions that hold ARNs are called so, apart from those of MediaConvert.
+    A dimension that holds an ARN has that in its name, except in MediaConvert's metrics.
     """
     forms = forms_of(dimension)
     if resource.type in WATCHED:
@@ -473,13 +487,13 @@ def _is_none(assembly: Assembly, metric: Metric) -> bool:
 
 
 def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:
-    """Whether a dimension is the resource's name, written out (an API's is by name, its `Ref` the id)."""
+    """Whether a dimension is the resource's stated name, as for an API, whose `Ref` is the id."""
     text = assembly.text(value)
     return text is not None and text == assembly.text(resource.get(name_of(resource.type)))
 
 
 def tells(assembly: Assembly, alarm: Resource, target: Resource) -> Truth:
-    """Whether an alarm's actions, its own or a composite alarm's, tell a topic or call something else."""
+    """Whether an alarm's actions, its own or a composite alarm's, notify a topic or call another target."""
     try:
         if target in topics_told(assembly, alarm):
             return True

@@ -1,4 +1,4 @@
-"""What an expression reads of a resource beside its properties: name, tags, policies, what it depends on."""
+"""Attributes that an expression reads of a resource beside its properties, such as `name` and `tags`."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def _tags(thing: Thing) -> Any:
     path = tag_property(resource.type) or "Tags"
     doubts: list[str] = []
     sets = [_tag_set(thing, place.value, doubts) for place in places(resource, path)]
-    # Of a global table each replica has tags: the table has those that all of them have.
+    # Each replica of a global table has tags: the table has those that all replicas have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
     return thing.world.tags(found, resource, path, next(iter(doubts), None))
 
 
 def _takes_tags(thing: Thing) -> bool:
-    """Whether the type takes tags. Custom resources do not."""
+    """Whether resources of the type can be tagged. Custom resources cannot."""
     type_ = thing.resource.type
     if not is_known(type_) and not type_.startswith(CUSTOM):
         raise Undecided(f"whether a {type_} has tags is not known here")
@@ -68,7 +68,7 @@ def _takes_tags(thing: Thing) -> bool:
 
 
 def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
-    """Tags by key. Why there may be more goes to `doubts`."""
+    """Tags by key. The reason why there may be more is appended to `doubts`."""
     if isinstance(value, dict):
         return value
     found: dict[str, Any] = {}
@@ -83,8 +83,8 @@ def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
 
 
 def _depends_on(thing: Thing) -> list[Any]:
-    """All that is made before it: what it names in DependsOn or refers to, and what these do."""
-    first = thing.world.assembly.cached(_made_before)
+    """The resources that CloudFormation creates before it: those that it names, and those that they name."""
+    first = thing.world.assembly.cached(_created_before)
     found: dict[Resource, None] = {}
     fresh = [thing.resource]
     while fresh:
@@ -94,7 +94,8 @@ def _depends_on(thing: Thing) -> list[Any]:
     return thing.world.things(found)
 
 
-def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
+def _created_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
+    """By resource, those that it names in DependsOn or refers to."""
     found: dict[Resource, list[Resource]] = {}
     for resource in assembly.resources():
         names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(names_in_template(resource.raw))
@@ -106,7 +107,7 @@ def _made_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]:
 
 
 def names_in_template(node: Any) -> Iterator[str]:
-    """The names that the functions of a part of a template refer to, conditions among them."""
+    """The names in the functions of a part of a template: resources, parameters and conditions."""
     if isinstance(node, list):
         for item in node:
             yield from names_in_template(item)

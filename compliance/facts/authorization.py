@@ -3,13 +3,13 @@
 Identity policies, permissions boundaries, the policies of buckets, queues, topics, tables, keys and
 functions, Deny, NotAction, NotResource, NotPrincipal and conditions count, as of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html.
-A key's policy decides by itself whether the account's own policies count at all:
+A key's own policy decides whether the account's policies count for it at all:
 https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
 
-Caller and resource are of one account, the stack's: what crosses accounts is no matter of `may`. Not seen are
-service control policies, session policies and the policies of VPC endpoints; no template holds them.
+No template holds service control policies, session policies and the policies of VPC endpoints, so they are
+not considered.
 
-Libraries that were looked at, and why none serves. PyPI: `iam-ape` and `policyuniverse` expand statements
+Libraries that were considered, and why none is used. PyPI: `iam-ape` and `policyuniverse` expand statements
 and leave conditions out, `parliament`, `policy-sentry` and `cloudsplaining` lint, `moto` evaluates without
 conditions, `iamprover` needs an SMT solver. npm: `@cloud-copilot/iam-simulate` evaluates all of it, in
 Node.js and two-valued: a request must be complete, and a template leaves accounts, names and values open.
@@ -42,7 +42,8 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, why_unknown
 
 KEY, ROLE = "AWS::KMS::Key", "AWS::IAM::Role"
-# Resource policies that are resources of their own: what they are attached to, and the property that says so.
+# Resource policies that are resources of their own: by the type that they are attached to, their types, each
+# with the property that names the resource.
 POLICIES_OF: Mapping[str, Mapping[str, str]] = {
     "AWS::S3::Bucket": {"AWS::S3::BucketPolicy": "Bucket"},
     "AWS::SQS::Queue": {"AWS::SQS::QueuePolicy": "Queues", "AWS::SQS::QueueInlinePolicy": "Queue"},
@@ -66,7 +67,7 @@ NOTHING = "no statement allows it"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Whether a call is allowed, why (not), and the statement that decides where one does."""
+    """Whether a call is allowed, the reason, and the statement that decides it (None where none does)."""
 
     allowed: Truth
     why: str
@@ -86,12 +87,12 @@ def may(
 
     Args:
         assembly: where policies and resources are looked up.
-        caller: who calls, with what is known of its requests; a role stands for itself (`of_role`).
+        caller: who calls; a role counts as `callers.of_role` makes it.
         action: one action of IAM, such as `s3:PutObject`.
-        resource: the ARN, as `Assembly.text` writes it; None where nobody knows which. A `*` in it stands for
-            a part that nobody knows.
-        more: what this call has for condition keys (lower case), besides what the caller's have.
-        as_of: the day from which on it must be allowed, for a role that stands for itself.
+        resource: the ARN, as `Assembly.text` writes it; None where it is unknown. A `*` in it stands for an
+            unknown part.
+        more: condition keys of this call (in lower case), beside those of all requests of the caller.
+        as_of: the day from which on it must be allowed, where the caller is a role.
     """
     who = of_role(assembly, caller, as_of) if isinstance(caller, Resource) else caller
     return _Request(assembly, who, action, resource, more or {}).answer()
@@ -100,9 +101,9 @@ def may(
 def denials(
     assembly: Assembly, caller: Caller, action: str, resource: str
 ) -> Iterator[tuple[Statement, Truth]]:
-    """The denials in the policies of a resource, and whether each is about a call; arguments as of `may`.
+    """The denials in the policies of a resource, and whether each denies a call; arguments as of `may`.
 
-    A `*` in `action` stands for a part that nobody knows: true is what holds for all that it stands for.
+    A `*` in `action` stands for an unknown part; a denial is true only if it holds whatever that part is.
     """
     request = _Request(assembly, caller, action, resource, {})
     for statement in policies_on(assembly, request.holder) if request.holder else ():
@@ -111,7 +112,7 @@ def denials(
 
 
 def concerns(statement: Statement, caller: Caller) -> Truth:
-    """Whether a resource policy's statement is about a caller, by principal and conditions."""
+    """Whether a statement of a resource policy applies to a caller, by its principals and conditions."""
     service = next((action.partition(":")[0] for action in statement.actions), "*")
     request = _Request(statement.resource.stack.assembly, caller, f"{service}:*", None, {})
     return every((request.principal(statement), hold(statement.conditions, request.lookup)))
@@ -132,7 +133,10 @@ def _policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...
 
 
 def _attached(assembly: Assembly) -> Mapping[Resource, list[Statement]]:
-    """The statements of policies by what they are attached to. What may be attached to any counts for all."""
+    """The statements of resource policies, by the resource that they are attached to.
+
+    A policy that may be attached to any resource of a type counts for each of them, as unknown.
+    """
     found: dict[Resource, list[Statement]] = {}
     for policy in assembly.resources("AWS::Logs::ResourcePolicy"):  # of all log groups that a statement names
         for statement in resource_statements(assembly, policy):
@@ -147,19 +151,23 @@ def _attached(assembly: Assembly) -> Mapping[Resource, list[Statement]]:
         for policy in assembly.resources(*policies):
             path = policies[policy.type]
             values = to_list(policy.get(path))
-            whole = why_unknown(values)
+            unknown = why_unknown(values)
             targets = [r for value in values if (r := denoted_at(assembly, policy, path, value, type_))]
-            for target in assembly.resources(type_) if whole else targets:
-                own = resource_statements(assembly, policy)
-                sure = target in targets
+            for target in assembly.resources(type_) if unknown else targets:
+                certain = target in targets
                 found.setdefault(target, []).extend(
-                    s if sure else replace(s, unknown=whole, open=EVERY_ELEMENT) for s in own
+                    s if certain else replace(s, unknown=unknown, open=EVERY_ELEMENT)
+                    for s in resource_statements(assembly, policy)
                 )
     return found
 
 
 class _Request:
-    """One call, held against every statement that has a say."""
+    """One call, evaluated against all statements of the caller's role and of the resource's policies.
+
+    In its methods, `own` are the statements of the role's policies, `limits` those of its permissions
+    boundary (None: it has none), and `theirs` those of the resource's policies.
+    """
 
     def __init__(
         self,
@@ -196,7 +204,7 @@ class _Request:
     def _allowed(
         self, own: Iterable[Statement], limits: Iterable[Statement] | None, theirs: Iterable[Statement]
     ) -> Answer:
-        """Whether some statement allows it, no denial counted."""
+        """Whether a statement allows the call; denials are for `answer`."""
         identity = self._first((s, True) for s in own if s.allow)
         limit = Answer(True, "") if limits is None else self._first((s, True) for s in limits if s.allow)
         direct = self._first((s, self.principal(s)) for s in theirs if s.allow)
@@ -211,47 +219,52 @@ class _Request:
             return best
         to_session = self._first((s, self._is_for_session(s)) for s in theirs if s.allow)
         if to_session.allowed is not False and not self._is_abroad():
-            return to_session  # which no boundary limits
+            return to_session  # a permissions boundary does not limit what a session is granted itself
         if limit.allowed is False:
             return replace(limit, why=f"the role's permissions boundary does not allow it: {limit.why}")
         return replace(limit, why=f"the role's permissions boundary: {limit.why}")
 
     def _is_abroad(self) -> bool:
-        """Whether a role calls on a resource of another account, as far as both accounts are known."""
+        """Whether the caller's role and the resource certainly belong to different accounts."""
         if self.holder is None or self.caller.role is None:
             return False
         accounts = {r.stack.pseudo("AWS::AccountId") for r in (self.holder, self.caller.role)}
         return len(accounts) == 2 and all(isinstance(account, str) for account in accounts)
 
     def _by_both(self, identity: Answer, direct: Answer, theirs: Iterable[Statement]) -> Answer:
-        """Across accounts, what the role's policies allow and the resource's policy lets it, or its account.
+        """Across accounts: the role's policies must allow the call, and the resource's policy too.
 
+        The latter may name the role or its account.
         https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
         """
         assert self.holder
         of_account = self._first((s, self._of_account(s)) for s in theirs if s.allow)
         answers = (direct, of_account)
-        let = next((answer for answer in answers if answer.allowed is True), None)
-        let = let or next((answer for answer in answers if isinstance(answer.allowed, Unknown)), direct)
-        if let.allowed is True or identity.allowed is False:
+        grant = next((answer for answer in answers if answer.allowed is True), None)
+        grant = grant or next((answer for answer in answers if isinstance(answer.allowed, Unknown)), direct)
+        if grant.allowed is True or identity.allowed is False:
             return identity
         why = f"the policy of {self.holder.logical_id}, of another account, does not let it"
-        return replace(let, why=f"{why}: {let.why}")
+        return replace(grant, why=f"{why}: {grant.why}")
 
     def _by_account(self, identity: Answer, theirs: Iterable[Statement]) -> Answer:
-        """What the account's policies allow, where the resource's own policy lets them count at all."""
+        """What the role's policies allow, if the resource's own policy gives its account access at all."""
         assert self.holder
         if self.holder.type == KEY and self.holder.get("KeyPolicy") is NO_VALUE:
-            return identity  # KMS's default policy lets them
-        let = self._first((s, self._of_account(s)) for s in theirs if s.allow)
-        if let.allowed is True or identity.allowed is False:
+            return identity  # KMS's default policy gives the account access
+        grant = self._first((s, self._of_account(s)) for s in theirs if s.allow)
+        if grant.allowed is True or identity.allowed is False:
             return identity
         return replace(
-            let, why=f"the policy of {self.holder.logical_id} does not let the account's policies count"
+            grant, why=f"the policy of {self.holder.logical_id} does not let the account's policies count"
         )
 
     def _first(self, allows: Iterable[tuple[Statement, Truth]]) -> Answer:
-        """The statement that allows it; else one that may; else what keeps the nearest from it."""
+        """The first statement that allows the call; else one that may; else why the nearest one does not.
+
+        Args:
+            allows: statements that allow something, each with whether its principals include the caller.
+        """
         best = Answer(False, NOTHING)
         for statement, principal in allows:
             applies = self._applies(statement, principal)
@@ -267,7 +280,7 @@ class _Request:
         return best
 
     def _named(self, statement: Statement) -> Truth:
-        """Whether a statement is about this action on this resource, its conditions apart."""
+        """Whether a statement names this action and this resource, whatever its conditions are."""
         return every((self._action(statement), self._on(statement)))
 
     def _applies(self, statement: Statement, principal: Truth) -> Truth:
@@ -300,7 +313,7 @@ class _Request:
             statement.resources or statement.not_resources or statement.open & {"Resource", "NotResource"}
         )
         if not stated:
-            return statement.property.startswith("AssumeRolePolicyDocument")  # which names none
+            return statement.property.startswith("AssumeRolePolicyDocument")  # it has no Resource element
         return _element(
             statement,
             "Resource",
@@ -315,12 +328,12 @@ class _Request:
         if self.resource is None:
             return True if allow else Unknown(f"whether it is on {pattern} is not known")
         if self.resource == "*":
-            return False  # an action that takes no resource is allowed by `*` alone
+            return False  # only `*` allows an action that takes no resource
         filled = substituted(pattern, self.lookup)
         return filled if isinstance(filled, Unknown) else matches(filled, self.resource)
 
     def principal(self, statement: Statement) -> Truth:
-        """Whether a resource policy's statement is about this caller."""
+        """Whether the principals of a resource policy's statement include the caller."""
         return _element(
             statement,
             "Principal",
@@ -347,7 +360,16 @@ def _element(
     test: Callable[..., Truth],
     excepted: Callable[..., Truth] | None = None,
 ) -> Truth:
-    """Whether an element (`Action`), or its opposite (`NotAction`), is about something."""
+    """Whether an element of a statement (`Action`), or its opposite (`NotAction`), matches the call.
+
+    Args:
+        statement: the statement.
+        name: the element's name.
+        patterns: what the element states.
+        others: what its opposite states.
+        test: whether one of these matches.
+        excepted: whether the opposite excepts the call; without it, if any of `others` matches.
+    """
     why = Unknown(statement.unknown or "a part of it is not known")
     if others or f"Not{name}" in statement.open:
         found = excepted(others) if excepted else some(map(test, others))
@@ -360,7 +382,7 @@ _Statements = tuple[Statement, ...]
 
 
 def _of_role(assembly: Assembly, role: Resource) -> tuple[_Statements, _Statements | None]:
-    """The statements of a role's policies, and those of its boundary, where it has one."""
+    """The statements of a role's policies, and those of its permissions boundary; None where it has none."""
     path = "ManagedPolicyArns"
     managed = managed_statements(assembly, role, role.get(path), path)
     return (*role_statements(assembly, role), *managed), _boundary(assembly, role)

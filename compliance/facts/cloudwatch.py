@@ -1,6 +1,6 @@
-"""Whether CloudWatch has a metric: an alarm on one that does not exist never fires, and says nothing.
+"""Whether a metric exists in CloudWatch. An alarm on one that does not exist never goes off.
 
-The facts, with their sources, are in data/cloudwatch_metrics.yaml.
+The metrics, with their sources, are in cloudwatch_metrics.yaml.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import yaml
 
+from compliance.template.intrinsics import Value
+
 DATA = Path(__file__).with_name("cloudwatch_metrics.yaml")
 
 
 class Dimensions(msgspec.Struct, frozen=True):
-    """What a metric is found under: one of several exact sets, or any of these names together."""
+    """The dimensions of a metric: one of several exact sets of names, or any names out of `any_of`."""
 
     sets: frozenset[frozenset[str]] = frozenset()
     any_of: frozenset[str] = frozenset()
@@ -33,10 +35,15 @@ class Dimensions(msgspec.Struct, frozen=True):
 
 
 def check(namespace: str, metric: str, dimensions: Iterable[str]) -> str | None:
-    """What keeps this metric from existing, as a sentence; None where it exists, or is not judged.
+    """Why a metric does not exist, as a sentence; None where it exists, or is not judged.
 
-    A namespace of AWS's that AWS does not list does not exist. Custom namespaces are not judged, nor
-    are those that AWS lists and the table leaves out: `source` knows no page for them.
+    A namespace `AWS/...` that AWS does not list does not exist. Not judged are custom namespaces, and those
+    of AWS whose metrics are not in the table (`source` has no page for them).
+
+    Args:
+        namespace: such as `AWS/SQS`.
+        metric: the metric's name.
+        dimensions: the names of its dimensions.
     """
     judged, known = _tables()
     if not namespace.startswith("AWS/"):
@@ -47,14 +54,14 @@ def check(namespace: str, metric: str, dimensions: Iterable[str]) -> str | None:
     metrics = judged[namespace]
     if metric not in metrics:
         return f"{namespace} has no metric {metric}{_hint(metric, list(metrics))}"
-    given = frozenset(dimensions)
-    if metrics[metric].allow(given):
+    names_stated = frozenset(dimensions)
+    if metrics[metric].allow(names_stated):
         return None
-    shown = " + ".join(sorted(given)) or "no dimensions"
+    shown = " + ".join(sorted(names_stated)) or "no dimensions"
     return f"{namespace} has no {metric} under {shown}; its dimensions are {metrics[metric]}"
 
 
-# Metrics that are no plain counts: their units, by namespace. A namespace that is not here is not judged.
+# By namespace, the units of the metrics that are not counts. Units of other namespaces are not judged.
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html and its like for the others.
 _MILLISECONDS, _SECONDS, _BYTES = "Milliseconds", "Seconds", "Bytes"
 UNITS: Mapping[str, Mapping[str, str]] = {
@@ -80,16 +87,18 @@ UNITS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def wrong_unit(namespace: str, metric: str, unit: Any) -> str | None:
-    """What is wrong with the unit that an alarm asks for: a metric that never has it is never found."""
+def wrong_unit(namespace: str, metric: str, unit: Value) -> str | None:
+    """Why an alarm that asks for a unit finds no values: the metric never has it; None where it may."""
     if not isinstance(unit, str) or namespace not in UNITS:
         return None
-    own = UNITS[namespace].get(metric, "Count")
-    return None if unit == own else f"{namespace} {metric} is never in {unit}, but in {own}"
+    unit_of_metric = UNITS[namespace].get(metric, "Count")
+    if unit == unit_of_metric:
+        return None
+    return f"{namespace} {metric} is never in {unit}, but in {unit_of_metric}"
 
 
 def source(namespace: str) -> str | None:
-    """AWS's page about the metrics of a namespace, where they are judged."""
+    """AWS's page about the metrics of a namespace; None where they are not judged."""
     entry = _data()["judged"].get(namespace)
     return str(entry["source"]) if entry else None
 

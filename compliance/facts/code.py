@@ -1,4 +1,4 @@
-"""The files of a function's code, or of a layer: what is in the bundle that would be deployed."""
+"""The files in the bundle of a function's code, or of a layer, as it would be deployed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INLINE = {"nodejs": "index.js", "python": "index.py"}
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file of a bundle: its path there, its size in bytes, and its text; an empty text where it is none."""
+    """A file of a bundle: its path there, its size in bytes, and its text (empty if it is not UTF-8)."""
 
     path: str
     size: int

@@ -1,7 +1,7 @@
-"""The resources of an audit and their connections, as plain data for a picture.
+"""The resources of an audit and the connections between them, as plain data for the report's diagram.
 
-Drawn are the resources that fill a subject and what depends on them. Some of those make a connection
-rather than being an end of one: an event source mapping, a role, an API's integration.
+The diagram has the resources that fill a subject, and those that depend on them. Some are drawn as a
+connection between two others: an event source mapping, a role, an API's integration.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ PARTS_OF_OTHERS = tuple(
         *("CloudFront::OriginAccessControl", "CloudFront::CloudFrontOriginAccessIdentity"),
     )
 )
-# No ends of an arrow: they belong to one resource, or make an arrow between two.
+# Types that are not ends of an arrow: they belong to one resource, or make an arrow between two.
 ANNEXES = frozenset(
     {
         *(type_ for type_ in DEPENDS_ON if type_ != ALARM),
@@ -70,7 +70,7 @@ ANNEXES = frozenset(
         *("AWS::KMS::Key", "AWS::Logs::LogGroup"),
     }
 )
-# What says that a resource stands in a VPC.
+# Properties that place a resource in a VPC.
 IN_NETWORK = (
     "VpcConfig.SubnetIds",
     "DBSubnetGroupName",
@@ -79,8 +79,8 @@ IN_NETWORK = (
     "SubnetIds",
     "Subnets",
 )
-# Who tells whom of events, by resource type: the arrow's label, the property that names its tail (none: the
-# resource itself), and the properties that name its heads.
+# Resource types that send events: the arrow's label, the property that names its tail ("": the resource
+# itself), and the properties that name its heads.
 _BUCKET = "NotificationConfiguration"
 NOTIFIES = {
     "AWS::SNS::Subscription": (("subscription", "TopicArn", ("Endpoint",)),),
@@ -115,6 +115,7 @@ READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "rece
 
 
 def diagram(wiring: Wiring) -> Diagram:
+    """The diagram of what fills a document's subjects."""
     return _Drawing(wiring).diagram()
 
 
@@ -134,7 +135,7 @@ class _Drawing:
             key = _id(tail), _id(head)
             before = edges.get(key)
             if label == USES and (before or key[::-1] in edges):
-                continue  # which says more
+                continue  # another arrow between the two says more
             ids = tuple(dict.fromkeys([*(before.through if before else ()), *map(_id, through)]))
             edges[key] = Edge(*key, before.label if before else label, ids)
         total = sum(resource.exists is not False for resource in self.wiring.assembly.resources())
@@ -189,7 +190,7 @@ class _Drawing:
                     yield queue, target, "redrive", ()
 
     def _called(self) -> Iterator[Found]:
-        """What an API calls."""
+        """The arrows from an API to what it calls."""
         for resource in self.members:
             if resource.type not in CONNECTS_API:
                 continue
@@ -200,10 +201,10 @@ class _Drawing:
                     yield from ((api, end, "calls", (resource,)) for end in named if end.type not in APIS)
 
     def _notified(self) -> Iterator[Found]:
-        """What a topic, a bucket or a rule tells of an event."""
+        """The arrows from a topic, a bucket or a rule to those that it sends events to."""
         for resource in self.wiring.assembly.resources(*NOTIFIES):
-            for label, own, paths in NOTIFIES[resource.type]:
-                tail = self.wiring.identify(resource.get(own), TOPIC, BUCKET) if own else resource
+            for label, source, paths in NOTIFIES[resource.type]:
+                tail = self.wiring.identify(resource.get(source), TOPIC, BUCKET) if source else resource
                 for value in (value for path in paths for value in values(resource.properties, path)):
                     head = self.wiring.identify(value, FUNCTION, QUEUE, TOPIC)
                     head = head or next(self._ends_of(refs_in(value)), None)
@@ -211,7 +212,7 @@ class _Drawing:
                         yield tail, head, label, () if tail is resource else (resource,)
 
     def _used(self) -> Iterator[Found]:
-        """What a function's role allows it to work on; the role is the connection."""
+        """The arrows between a function and what its role allows it to use; the role is the connection."""
         for function in self.functions:
             role = self.wiring.role_of(function)
             if role is None:
@@ -232,7 +233,7 @@ class _Drawing:
     def _arrow(
         self, function: Resource, end: Resource, actions: list[str], through: tuple[Resource, ...]
     ) -> Found:
-        """A role that serves an event source belongs to the arrow from it."""
+        """The arrow for what a role allows; permissions on an event source belong to the source's arrow."""
         if any(m.source is end and m.function is function for m in self.wiring.mappings):
             return end, function, "", through
         verbs = [action.partition(":")[2].lower() for action in actions]
@@ -256,9 +257,9 @@ class _Drawing:
                         yield alarm, topic, "tells", ()
 
     def _referring(self) -> Iterator[Found]:
-        """What names another in its properties, where nothing else is known of the two."""
+        """An arrow for each reference in a resource's properties; any other arrow between the two wins."""
         for tail in self.ends:
-            if tail.type not in (ALARM, DASHBOARD):  # a dashboard names all that it shows
+            if tail.type not in (ALARM, DASHBOARD):  # a dashboard refers to whatever it shows
                 yield from ((tail, head, USES, ()) for head in self._ends_of(refs_in(tail.properties)))
 
     def _ends_of(self, refs: Iterable[Ref]) -> Iterator[Resource]:
@@ -273,8 +274,8 @@ def _id(resource: Resource) -> str:
 def _name(resource: Resource) -> str:
     """The construct's own name, without what CDK adds: `Alarms` of `Stack/Alarms/Resource`."""
     parts = (resource.construct_path or "").split("/")
-    own = [part for part in parts if part not in ("", "Resource", "Default")]
-    return own[-1] if len(own) > 1 else resource.logical_id
+    names = [part for part in parts if part not in ("", "Resource", "Default")]
+    return names[-1] if len(names) > 1 else resource.logical_id
 
 
 def _within(named: str, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Dynamic references: what a value is read from when the stack is deployed.
+"""Dynamic references (`{{resolve:ssm:/name}}`): values that the deployment reads from parameters and secrets.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from compliance.facts.references import denoted
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Dynamic, Value, join, parts_of
+from compliance.template.intrinsics import Dynamic, Part, Value, join, parts_of
 
 OF_SERVICE = {"secretsmanager": "AWS::SecretsManager::Secret"} | dict.fromkeys(
     ("ssm", "ssm-secure"), "AWS::SSM::Parameter"
@@ -19,10 +19,10 @@ OF_SERVICE = {"secretsmanager": "AWS::SecretsManager::Secret"} | dict.fromkeys(
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What a value is read from: `service` is ssm, ssm-secure or secretsmanager, null for a plain value.
+    """The source of a value. `service` is ssm, ssm-secure or secretsmanager; null for a plain value.
 
-    `name` is the parameter's, or the secret's name or ARN; `key` is one within a secret; `target` is the
-    resource of these stacks that it is, null if it is none of them.
+    `name` is the name of the parameter, or the name or ARN of the secret, and `key` a key within the secret.
+    `target` is the parameter or secret, if it is a resource of these stacks.
     """
 
     service: str | None
@@ -34,23 +34,30 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def dynamic(assembly: Assembly, value: Value, holder: Resource, place: str) -> Reference:
-    """What a value is read from. A text that is more than one dynamic reference is read from none."""
-    if isinstance(value, Dynamic):
-        parts = parts_of(value.text)
-        first, last = str(parts[0]), str(parts[-1])
-        if match := re.match(r"\{\{resolve:([a-z-]+):", first):
-            whole = len(parts) == 1 and re.fullmatch(r"\{\{resolve:[^{}]*\}\}", first)
-            if whole or (len(parts) > 1 and re.fullmatch(r"[^{}]*\}\}", last)):
-                text = join(
-                    [first[match.end() :].removesuffix("}}") if len(parts) == 1 else first[match.end() :]]
-                )
-                rest = [*parts[1:-1], last.removesuffix("}}")] if len(parts) > 1 else []
-                return _reference(assembly, match[1], join([text, *rest]), holder, place)
+    """The source of a value; a plain one where the value is not exactly one dynamic reference.
+
+    Args:
+        assembly: where parameters and secrets are looked up.
+        value: the value of a property.
+        holder: the resource with the property.
+        place: the property's path.
+    """
+    parts: list[Part] = list(parts_of(value.text)) if isinstance(value, Dynamic) else [""]
+    start = re.match(r"\{\{resolve:([a-z-]+):", str(parts[0]))
+    if start:
+        parts[0] = str(parts[0])[start.end() :]
+        if re.fullmatch(r"[^{}]*\}\}", str(parts[-1])):
+            parts[-1] = str(parts[-1]).removesuffix("}}")
+            return _reference(assembly, start[1], join(parts), holder, place)
     return Reference(None, "", None, None, holder, place)
 
 
 def _reference(assembly: Assembly, service: str, value: Value, holder: Resource, place: str) -> Reference:
-    """A secret's name ends before `:SecretString`, a parameter's before its version."""
+    """The source that a dynamic reference names.
+
+    `value` is what follows `resolve:service:`: a name, for a secret then `:SecretString` and a key, for a
+    parameter then a version.
+    """
     parts = list(parts_of(value))
     key = None
     if isinstance(parts[-1], str):

@@ -10,8 +10,8 @@ from compliance.facts.references import denoted, denotes, leaves
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_bool, why_unknown
 
-# By the type of what makes the call: where it says whom it calls (one of these paths), and where events come
-# from ("": itself).
+# By the type of a resource that calls others: the properties that name what it calls, with `|` between them,
+# and the property that names the source of its events ("": the resource itself).
 LINKS: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::EventSourceMapping": ("FunctionName", "EventSourceArn"),
     "AWS::SNS::Subscription": ("Endpoint", "TopicArn"),
@@ -39,9 +39,10 @@ LINKS: Mapping[str, tuple[str, str]] = {
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """What calls a resource: `by` makes the call, `source` is where the events come from, null if elsewhere.
+    """A resource, `by`, that calls another one.
 
-    `enabled` is whether it is turned on.
+    `source` is where its events come from; null if that is not in these stacks. `enabled` says whether it is
+    turned on.
     """
 
     by: Resource
@@ -63,13 +64,13 @@ def _triggers(assembly: Assembly, resource: Resource) -> Iterator[Trigger]:
         places = [(path, value) for path in paths.split("|") for value in leaves(link.properties, path)]
         values = [value for _, value in places]
         target = next((path for path, value in places if denotes(assembly, value, resource)), None)
-        certain = target is not None
+        is_target = target is not None
         why = next(filter(None, map(why_unknown, values)), None)
-        if link is resource or not (certain or why):
+        if link is resource or not (is_target or why):
             continue
         source = _source(assembly, link.get(origin)) if origin else link
         target = target or paths.partition("|")[0]
-        yield Trigger(link, source, _enabled(link), link, target, None if certain else why)
+        yield Trigger(link, source, _enabled(link), link, target, None if is_target else why)
 
 
 def _source(assembly: Assembly, value: Value) -> Resource | None:

@@ -1,4 +1,4 @@
-"""Filters of events, as Lambda, SNS and EventBridge read them: what passes, of what comes.
+"""Event filters of Lambda, SNS and EventBridge: whether an event passes one.
 
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
 https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
@@ -26,7 +26,7 @@ _MISSING = object()
 
 
 def passes(pattern: Any, event: Any) -> Truth:
-    """Whether an event matches a pattern: each key of it, by one of its values."""
+    """Whether an event matches a pattern: it must have each key, with one of the values stated for it."""
     if isinstance(pattern, Unknown):
         return pattern
     if not isinstance(pattern, dict):
@@ -49,11 +49,12 @@ def _key(key: str, wanted: Any, event: Any) -> Truth:
 
 
 def _open(key: str, wanted: Any) -> Truth:
-    """What a filter by an attribute that an item may have lets through: by its values some, or none."""
+    """Whether a filter on an attribute passes, where it is not known whether the item has the attribute."""
     if isinstance(wanted, dict):
         return every(_open(key, below) for below in wanted.values())
-    sure = all(isinstance(test, dict) and "exists" in test for test in to_list(wanted))
-    return Unknown(f"whether an item has {key} is not known") if sure else False
+    only_exists = all(isinstance(test, dict) and "exists" in test for test in to_list(wanted))
+    # A filter on values stops an item with other values, so it does not pass for certain.
+    return Unknown(f"whether an item has {key} is not known") if only_exists else False
 
 
 def _one(test: Any, value: Any) -> Truth:
@@ -103,12 +104,12 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Truth]] = {
 
 
 def stopped(filters: Value, events: Sequence[tuple[str, Any]]) -> tuple[str, Truth] | None:
-    """The first of some events that none of these filters (`FilterCriteria.Filters`) lets through.
+    """The first of some events that passes none of these filters.
 
     Args:
         filters: the value of `FilterCriteria.Filters`.
-        events: each with what it is in words.
-    Returns: what does not pass, and False, or Unknown where only the deployment decides; None where all pass.
+        events: the events, each with its name in words.
+    Returns: the event's name and False, or Unknown where only the deployment decides; None where all pass.
     """
     if filters is NO_VALUE or filters == []:
         return None
@@ -119,18 +120,19 @@ def stopped(filters: Value, events: Sequence[tuple[str, Any]]) -> tuple[str, Tru
         for entry in to_list(filters)
     ]
     patterns = [{} if pattern is NO_VALUE else pattern for pattern in patterns]
-    for what, event in events:
-        lets = some(passes(pattern, event) for pattern in patterns)
-        if lets is not True:
-            return what, lets
+    for name, event in events:
+        passed = some(passes(pattern, event) for pattern in patterns)
+        if passed is not True:
+            return name, passed
     return None
 
 
-# What comes: changes of a table's items, and messages. Values vary, so that a filter by one of them shows.
+# Sample events: changes of a table's items, and messages. Their values vary, so that a filter on one of them
+# stops a sample.
 
 
 class Image(dict[str, Any]):
-    """An item of which the keys alone are known: whether it has another attribute, nobody knows."""
+    """An item of which only the key attributes are known; it may have others."""
 
 
 def _change(kind: str, number: int, names: Mapping[str, str], **more: Any) -> Any:
@@ -150,7 +152,7 @@ def _change(kind: str, number: int, names: Mapping[str, str], **more: Any) -> An
 
 
 def changes(table: Resource) -> list[tuple[str, Any]]:
-    """Changes of a table's items; by their time to live, where the table has one."""
+    """Samples of a table's stream: changes of items, and a removal by time to live if the table has that."""
     keys = [entry.get("AttributeName") for entry in _dicts(table.get("KeySchema"))]
     names = {name: "S" for name in keys if isinstance(name, str)}
     for entry in _dicts(table.get("AttributeDefinitions")):
@@ -183,7 +185,7 @@ MESSAGES = (
 
 
 def notification(alarm: str | None) -> Any:
-    """What CloudWatch publishes when an alarm fires.
+    """The message that CloudWatch publishes when an alarm goes off; its name is unknown if `alarm` is None.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
     """

@@ -1,4 +1,4 @@
-"""JSON in a text, with the references in it kept: state machines, dashboards, policies."""
+"""JSON in a text that holds references: state machines, dashboards, policies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from compliance.template.intrinsics import Text, Unknown, Value, join, parts_of,
 
 
 def parsed(value: Value) -> Value:
-    """A JSON text as data; what is no literal in it stays a reference. Unknown where it is no JSON."""
+    """A JSON text as data, with its references kept.
+
+    Returns: the data; Unknown where an unknown part keeps the text from being JSON.
+    Raises: Failed where the text is no JSON.
+    """
     parts = parts_of(value)
     marked = ""
     for index, part in enumerate(parts):
-        # What stands where no text is (a number by reference) becomes one.
-        within = len(re.findall(r'(?<!\\)(?:\\\\)*"', marked)) % 2
+        # A reference outside of JSON's strings, such as a number, becomes a string of its own.
+        in_string = len(re.findall(r'(?<!\\)(?:\\\\)*"', marked)) % 2
         mark = f"\ue000{index}\ue001"
-        marked += part if isinstance(part, str) else mark if within else f'"{mark}"'
+        marked += part if isinstance(part, str) else mark if in_string else f'"{mark}"'
     try:
         return _unmarked(json.loads(marked), parts)
     except ValueError:
@@ -36,13 +40,12 @@ def opened(value: Value, what: str) -> Value:
 
 
 def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:
+    """Data with the marks in its texts replaced by the parts that they number."""
     if isinstance(data, str):
-        pieces = re.split("\ue000(\\d+)\ue001", data)
-        return (
-            join(parts[int(piece)] if index % 2 else piece for index, piece in enumerate(pieces))
-            if len(pieces) > 1
-            else data
-        )
+        pieces = re.split("\ue000(\\d+)\ue001", data)  # literals and numbers in turn
+        if len(pieces) == 1:
+            return data
+        return join(parts[int(piece)] if index % 2 else piece for index, piece in enumerate(pieces))
     if isinstance(data, list):
         return [_unmarked(item, parts) for item in data]
     if isinstance(data, dict):

@@ -16,19 +16,20 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, is_unknown, show, to_bool
 
 _PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
-# Within what is about encryption: a stream's `StreamEncryption.KeyId`, a pipeline's `EncryptionKey.Id`.
-_WITHIN = re.compile(r"(?i)id|key(id|arn)")
-_OF_OTHERS = ("MasterUserSecret",)  # the key of a secret beside the data
-# What a call needs of the key that its resource is encrypted under, by IAM action.
+# Within an object whose name says encryption: a stream's `StreamEncryption.KeyId`, a pipeline's
+# `EncryptionKey.Id`.
+_WITHIN_ENCRYPTION = re.compile(r"(?i)id|key(id|arn)")
+_FOR_OTHER_DATA = ("MasterUserSecret",)  # its key encrypts a secret, not the resource's data
+# The actions on a key that a call needs whose resource is encrypted under it, by IAM action.
 _WRITES, _READS = ("kms:GenerateDataKey",), ("kms:Decrypt",)
 _NEEDED: Mapping[str, Sequence[str]] = {
     "s3:PutObject": _WRITES,
     "s3:GetObject": _READS,
-    # Whoever sends verifies the data key, and so decrypts.
+    # Who sends also decrypts the data key, to verify it.
     "sqs:SendMessage": (*_WRITES, *_READS),
     "sqs:ReceiveMessage": _READS,
     "sns:Publish": (*_WRITES, *_READS),
-    # The table's own key is decrypted, for reads and writes alike.
+    # Reads and writes alike decrypt the table's own key.
     **{
         f"dynamodb:{name}": _READS
         for name in (
@@ -40,7 +41,7 @@ _NEEDED: Mapping[str, Sequence[str]] = {
 
 
 def key_values(resource: Resource) -> Iterator[tuple[str, Value]]:
-    """Where a resource names the key that it is encrypted under: the path, and what stands there."""
+    """The paths at which a resource names the key that it is encrypted under, with the values."""
     yield from _walk(resource.properties, "")
 
 
@@ -49,21 +50,21 @@ def _walk(value: Value, path: str, *, of_encryption: bool = False) -> Iterator[t
     for step, item in items:
         name, below = str(step), f"{path}.{step}" if path else str(step)
         if isinstance(item, dict | list):
-            if name not in _OF_OTHERS:
+            if name not in _FOR_OTHER_DATA:
                 within = of_encryption or "encrypt" in name.lower()
                 yield from _walk(item, below, of_encryption=within)
-        elif _PROPERTY.fullmatch(name) or (of_encryption and _WITHIN.fullmatch(name)):
+        elif _PROPERTY.fullmatch(name) or (of_encryption and _WITHIN_ENCRYPTION.fullmatch(name)):
             yield below, item
 
 
 def is_of_aws(assembly: Assembly, value: Value) -> bool:
-    """Whether a value names a key that AWS manages, which everybody of the account may use."""
+    """Whether a value names a key that AWS manages, which every identity of the account may use."""
     text = assembly.text(value)
     return text is not None and re.search(r"(^|:)alias/aws/", text) is not None
 
 
 def unusable(key: Resource) -> Iterator[tuple[str, Value, str]]:
-    """What keeps a key from encrypting data: the property, what it says, and what was wanted."""
+    """The properties that keep a key from encrypting data, each with its value and the wanted one."""
     enabled = key.get("Enabled")
     if enabled is not NO_VALUE and (is_unknown(enabled) or to_bool(enabled) is not True):
         yield "Enabled", enabled, "true, or not set"
@@ -83,10 +84,15 @@ def unusable(key: Resource) -> Iterator[tuple[str, Value, str]]:
 def needs(
     assembly: Assembly, action: str, resource: Resource
 ) -> Iterator[tuple[str, str | None, str, Resource | None]]:
-    """What a call on a resource needs of its customer key.
+    """The permissions on a customer key that a call needs whose resource is encrypted under it.
 
-    Yields: the action on the key, the key's ARN (None where it is not known), the service that uses it on the
-    caller's behalf, and the key where a stack here has it.
+    Args:
+        assembly: where keys are looked up.
+        action: the action of the call.
+        resource: its resource.
+    Yields: the action on the key, the key's ARN (None where it is not known), the service that uses the key
+    on
+        the caller's behalf, and the key (None where it is not in these stacks).
     """
     for _, value in key_values(resource):
         if is_of_aws(assembly, value):

@@ -1,4 +1,4 @@
-"""CloudWatch's metric math and alarm rules, as far as what sets an alarm off depends on them.
+"""CloudWatch's metric math and the rules of composite alarms: those parts that decide when an alarm goes off.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html
@@ -20,7 +20,7 @@ Values = Mapping[str, float]
 
 
 class Unclear(Exception):
-    """What an expression makes of its metrics is not known here; says why."""
+    """The result of an expression cannot be determined; the message says why."""
 
 
 def _divided(left: float, right: float) -> float:
@@ -51,9 +51,12 @@ _OF_ONE: Mapping[str, Callable[[float], float]] = {"ABS": abs, "CEIL": math.ceil
 
 
 def evaluate(expression: str, values: Values) -> float:
-    """What an expression is, where its metrics have these values by their ids, in each period.
+    """The value of an expression whose metrics have the same value in each period.
 
-    Raises: Unclear where it cannot be told.
+    Args:
+        expression: in CloudWatch's metric math.
+        values: the metrics' values by their ids.
+    Raises: Unclear where a function is not supported, or the expression is malformed.
     """
     try:
         return _Parser(expression, values).whole()
@@ -135,7 +138,7 @@ class _Parser:
 
     def _call(self, name: str) -> Any:
         self._take("(")
-        if name == "FILL":  # what stands for missing data does not matter where there is data
+        if name == "FILL":  # its second argument replaces missing data; here no data is missing
             found = self._level(0)
             self._take(",")
             self._take("REPEAT") if self._peek() in ("REPEAT", "LINEAR") else self._level(0)

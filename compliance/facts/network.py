@@ -1,7 +1,7 @@
-"""The network of a template: security groups and their rules, subnets by their routes, who reaches whom.
+"""The network of a template: security groups and their rules, subnets and their routes, who reaches whom.
 
-Rules stand within a group or apart from it, subnets are named directly or by a subnet group: one fact.
-https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html,
+A rule is stated within its group or as a resource of its own, and a subnet directly or by a subnet group.
+Both ways give the same facts. https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html,
 https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html
 """
 
@@ -32,7 +32,7 @@ from compliance.template.intrinsics import (
 
 GROUP, SUBNET = "AWS::EC2::SecurityGroup", "AWS::EC2::Subnet"
 ZONES = ("AvailabilityZone", "AvailabilityZoneId")
-# What a resource has its groups and subnets by, where it does not name them itself.
+# Types that name groups and subnets for another resource, which refers to them.
 BY_OTHERS = (
     "AWS::EC2::LaunchTemplate",
     "AWS::AutoScaling::LaunchConfiguration",
@@ -43,7 +43,7 @@ BY_OTHERS = (
 )
 WORLD = ("0.0.0.0/0", "::/0")
 PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "-1": "all"}
-# Where a route leads, by the property that says so.
+# The properties by which a route names a target other than an internet gateway.
 OUT = (
     *("NatGatewayId", "InstanceId", "NetworkInterfaceId", "TransitGatewayId", "VpcPeeringConnectionId"),
     *("EgressOnlyInternetGatewayId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn"),
@@ -51,10 +51,10 @@ OUT = (
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What a security group lets in or out: over which ports, from or to where.
+    """A rule of a security group, `group`: the ports, and the other side that it opens them to.
 
-    `source` is the other side: a group of these stacks, or a range of addresses; `cidr` is the range, null
-    where it is none. `group` is the one whose rule it is.
+    `source` is the other side: a group of these stacks, or a range of addresses. `cidr` is the range; null
+    where the other side is a group.
     """
 
     group: Resource
@@ -75,7 +75,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @builtins.property
     def world(self) -> bool | Unknown:
-        """Whether the other side is the whole internet, or half of it: two halves are the whole."""
+        """Whether the other side is the whole internet, or half of it: two rules for halves open it too."""
         if isinstance(self.source, Unknown):
             return self.source
         return isinstance(self.source, str) and self.source.endswith(("/0", "/1"))
@@ -86,7 +86,7 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.protocol} {ports} {other}"
 
     def covers(self, port: int, protocol: str = "tcp") -> Truth:
-        """Whether it is about a port."""
+        """Whether the rule includes a port."""
         for value in (self.protocol, self.from_port, self.to_port):
             if isinstance(value, Unknown):
                 return value
@@ -96,12 +96,15 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def rules_into(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
-    """What the groups of a resource let in."""
+    """The ingress rules of a resource's security groups. Raises Undecided where a group is not known."""
     return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.cached(_ingress)[group])
 
 
 def rules_out_of(assembly: Assembly, resource: Resource) -> tuple[Rule, ...]:
-    """What the groups of a resource let out; a group that says nothing of it lets everything out."""
+    """The egress rules of a resource's security groups. Raises Undecided where a group is not known.
+
+    A group that states none lets everything out.
+    """
     return tuple(rule for group in groups_of(assembly, resource) for rule in assembly.cached(_egress)[group])
 
 
@@ -119,7 +122,7 @@ def _egress(assembly: Assembly) -> Mapping[Resource, Sequence[Rule]]:
 
 
 def _rules(assembly: Assembly, section: str, others: tuple[str, ...]) -> Mapping[Resource, Sequence[Rule]]:
-    """The rules of every group, those within it and those that stand apart."""
+    """The rules of every group: those stated within it, and those that are resources of their own."""
     found: dict[Resource, list[Rule]] = {group: [] for group in assembly.resources(GROUP)}
     for group, rules in found.items():
         inline = group.get(section)
@@ -179,7 +182,7 @@ def _source(
             text = assembly.text(value)
             if text is None or "${" in text:
                 return Unknown(why_unknown(value) or f"{show(value)} is not known before the deployment")
-            range_ = range_of(text)  # as EC2 keeps it
+            range_ = range_of(text)  # EC2 ignores the bits beyond the prefix
             return text if range_ is None else str(range_)
     for key in ("SourcePrefixListId", "DestinationPrefixListId"):
         if key in raw:
@@ -191,14 +194,14 @@ def _source(
 
 
 def groups_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
-    """The security groups of a resource; of a group, itself. Raises Undecided where one is not known."""
+    """The security groups of a resource; for a group, itself. Raises Undecided where one is not known."""
     if resource.type == GROUP:
         return (resource,)
     return tuple(dict.fromkeys(_attached(assembly, resource, GROUP, lambda key: "SecurityGroup" in key)))
 
 
 def subnets_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
-    """The subnets that a resource is in, by whatever names them. Raises Undecided where one is not known."""
+    """The subnets that a resource is in; for a subnet, itself. Raises Undecided where one is not known."""
     if resource.type == SUBNET:
         return (resource,)
     found = _attached(assembly, resource, SUBNET, lambda key: "Subnet" in key or key == "VPCZoneIdentifier")
@@ -226,14 +229,14 @@ def _attached(
 
 
 def _group(assembly: Assembly, value: Value) -> Resource | None:
-    """The subnet group that a value refers to, or whose name it is."""
+    """The subnet group that a value refers to or names."""
     if isinstance(value, Ref) and not value.opaque:
         return assembly.resource(value)
     return _by_name(assembly, value) if isinstance(value, str) else None
 
 
 def _by_name(assembly: Assembly, name: str) -> Resource | None:
-    """The subnet group of a name that is written out."""
+    """The subnet group with this name."""
     return next(
         (r for r in assembly.resources() if r.type.endswith("SubnetGroup") and name in _texts(assembly, r)),
         None,
@@ -245,7 +248,7 @@ def _texts(assembly: Assembly, resource: Resource) -> Iterable[str | None]:
 
 
 def _named(value: Value, named: Callable[[str], bool], within: bool = False) -> Iterator[Value]:
-    """The scalars below keys of certain names. Texts beside them (descriptions, tags) are none."""
+    """The scalars below keys that pass a test (`named`), without descriptions and tags."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not key.endswith(("Description", "Tags")):
@@ -267,10 +270,10 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
     """
     tables = assembly.cached(_tables)
     if subnet not in tables:
-        for joined in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
-            if why := why_unknown(joined.get("SubnetId")):
+        for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
+            if why := why_unknown(association.get("SubnetId")):
                 raise Undecided(why)
-        return "isolated"  # the VPC's main table, which no template routes
+        return "isolated"  # it has the VPC's main route table, to which a template cannot add routes
     table = tables[subnet]
     if isinstance(table, Unknown):
         raise Undecided(table.why)
@@ -283,9 +286,11 @@ def subnet_kind(assembly: Assembly, subnet: Resource) -> str:
 
 
 def zone(assembly: Assembly, subnet: Resource) -> str:
-    """The availability zone of a subnet or of what is in one, by its name, id or number among the region's.
+    """The availability zone of a subnet, or of a resource in one: its name, id, or number in the region.
 
-    Raises Undecided where it is not known, or where numbers and names stand side by side.
+    Raises: Undecided where it is not known, or where other resources have names, which cannot be compared
+    with
+        a number.
     """
     forms = assembly.cached(_zones)
     if subnet not in forms and (around := denoted(assembly, subnet.get("SubnetId"), SUBNET)):
@@ -307,7 +312,7 @@ def _zones(assembly: Assembly) -> Mapping[Resource, str | int | Unknown]:
 
 
 def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
-    """A zone's name or id; its number where it is one of Fn::GetAZs."""
+    """A zone's name or id; its number where Fn::GetAZs gives it."""
     match subnet.get("AvailabilityZone"):
         case Pseudo(name=name) if name.startswith(ZONE):
             return int(name.removeprefix(ZONE))
@@ -321,13 +326,13 @@ def _zone(assembly: Assembly, subnet: Resource) -> str | int | Unknown:
 def _tables(assembly: Assembly) -> Mapping[Resource, Resource | Unknown]:
     """The route table of each subnet that is associated with one."""
     found: dict[Resource, Resource | Unknown] = {}
-    for joined in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
-        subnet = denoted(assembly, joined.get("SubnetId"), SUBNET)
-        table = denoted(assembly, joined.get("RouteTableId"), "AWS::EC2::RouteTable")
+    for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation"):
+        subnet = denoted(assembly, association.get("SubnetId"), SUBNET)
+        table = denoted(assembly, association.get("RouteTableId"), "AWS::EC2::RouteTable")
         if subnet:
-            value = joined.get("RouteTableId")
-            why = joined.doubt or why_unknown(value) or f"the routes of {show(value)}"
-            found[subnet] = Unknown(why) if joined.doubt or not table else table
+            value = association.get("RouteTableId")
+            why = association.doubt or why_unknown(value) or f"the routes of {show(value)}"
+            found[subnet] = Unknown(why) if association.doubt or not table else table
     return found
 
 
@@ -363,9 +368,9 @@ def _route(assembly: Assembly, route: Resource) -> str | Unknown:
 
 
 def reaches(assembly: Assembly, start: Resource | str, end: Resource, port: int) -> Truth:
-    """Whether a resource, or a range of addresses, may open a TCP connection to another one's port.
+    """Whether a resource, or a range of addresses, may open a TCP connection to a port of another resource.
 
-    The groups of both must let it through. Ranges count where they hold every subnet of the other side.
+    The groups of both must allow it. A rule with a range counts if it covers every subnet of the other side.
     """
     lets_in = _lets(assembly, rules_into(assembly, end), start, port)
     if isinstance(start, str):
@@ -388,7 +393,7 @@ def _is_side(assembly: Assembly, rule: Rule, other: Resource | str) -> Truth:
     if isinstance(rule.source, Resource):
         return not isinstance(other, str) and rule.source in groups_of(assembly, other)
     if "/" not in rule.source:
-        return False  # a group of elsewhere
+        return False  # a group that is not in these stacks
     ranges = [other] if isinstance(other, str) else _ranges(assembly, other)
     outer = range_of(rule.source)
     return all(within(range_of(inner), outer) for inner in ranges) if ranges else rule.source in WORLD

@@ -1,6 +1,6 @@
-"""Texts of which parts are known at the deployment alone: what they may become, and what holds of all that.
+"""Texts with parts that only the deployment knows: what they may become, and tests that all of that passes.
 
-One reference is one text wherever it stands: a region in a name and in what is looked for are the same.
+Each such part has one value wherever it occurs: the region is the same in a name and in what is looked for.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from compliance.cel import Failed, patterns
 from compliance.model import Undecided
 from compliance.template.intrinsics import Part, Pseudo, Ref, Unknown, Value, join, parts_of, pattern_of
 
-# What a pseudo parameter may become: a test that all samples answer alike is decided.
+# Sample values of pseudo parameters. A test is decided if it gives the same answer for all samples.
 _SAMPLES: Mapping[str, tuple[str, ...]] = {
     "AWS::AccountId": ("123456789012", "998877665544"),
     "AWS::Region": ("us-east-1", "eu-central-2", "ap-southeast-4", "me-south-1"),
     "AWS::URLSuffix": ("amazonaws.com",),
     "AWS::Partition": ("aws", "aws-cn"),
 }
-_MADE_UP = ("a-Name1", "Z9")  # by CloudFormation
+_GENERATED = ("a-Name1", "Z9")  # samples of names that CloudFormation generates
 _FORMS = {
     "AWS::AccountId": r"\d{12}",
     "AWS::Region": "[a-z]{2}(?:-[a-z]+)+-[0-9]",
@@ -29,8 +29,8 @@ _FORMS = {
     "AWS::StackId": ".+",
 }
 _WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
-MOST = 4096  # samples
-MOST_PIECES = 24  # from each end of a text
+MOST = 4096  # samples of all texts together
+MOST_PIECES = 24  # beginnings and ends of a literal text that are tried
 
 
 def _matches(text: str, pattern: str) -> bool:
@@ -49,23 +49,30 @@ TESTS: Mapping[str, Callable[[str, str], bool]] = {
 
 
 def may_be_equal(one: Value, other: Value) -> bool:
-    """Whether what the deployment binds (an account, a region) may make two texts equal. Raises Undecided."""
-    own, theirs = (list(parts_of(value)) for value in (one, other))
-    if any(isinstance(part, Ref) and not part.opaque for part in (*own, *theirs)):
-        return False  # a name that CloudFormation makes up is nobody else's
-    if any(isinstance(part, Ref) for part in theirs):
-        own, theirs = theirs, own
-    if any(isinstance(part, Ref) for part in theirs):
+    """Whether two texts may become equal, by what the deployment decides (an account, a region).
+
+    Raises: Undecided where that is not known.
+    """
+    left, right = (list(parts_of(value)) for value in (one, other))
+    if any(isinstance(part, Ref) and not part.opaque for part in (*left, *right)):
+        return False  # a name that CloudFormation generates equals no other text
+    if any(isinstance(part, Ref) for part in right):
+        left, right = right, left
+    if any(isinstance(part, Ref) for part in right):
         return True
-    form = "".join(map(_form, own))
+    form = "".join(map(_form, left))
     try:
-        return any(patterns.fullmatch(form, text) is not None for (text,) in samples([join(theirs)]))
+        return any(patterns.fullmatch(form, text) is not None for (text,) in samples([join(right)]))
     except ValueError as error:
         raise Undecided(str(error)) from None
 
 
 def samples(values: Sequence[Value]) -> list[tuple[str, ...]]:
-    """What texts may become together. Raises Undecided where a part is unknown, or too many are open."""
+    """Samples of what several texts may become together.
+
+    Returns: for each sample, the texts in their order.
+    Raises: Undecided where a part is unknown, or there are more than MOST samples.
+    """
     texts = [list(parts_of(value)) for value in values]
     literal = " ".join(part for parts in texts for part in parts if isinstance(part, str))
     pieces = tuple(piece for (part, *more) in filter(None, texts) if not more for piece in _pieces(part))
@@ -79,14 +86,14 @@ def samples(values: Sequence[Value]) -> list[tuple[str, ...]]:
 
 
 def _pieces(part: Part) -> Iterator[str]:
-    """What a text begins and ends with: what is not known may be any of these, and so complete it."""
+    """The beginnings and ends of a literal text. An open part may be one of them, and complete the text."""
     if isinstance(part, str):
         for cut in range(min(len(part), MOST_PIECES)):
             yield from (part[cut:], part[: len(part) - cut])
 
 
 def _form(part: Part) -> str:
-    """What a part of a text may become, as a regular expression. No attribute is a `*`, or has one in it."""
+    """A regular expression for what a part of a text may become. An attribute never holds a `*`."""
     if isinstance(part, Ref):
         return "[^*]*"
     return _FORMS.get(part.name, ".*") if isinstance(part, Pseudo) else re.escape(str(part))
@@ -97,16 +104,16 @@ def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
         case Unknown(why=why):
             raise Undecided(why)
         case Pseudo(name=name):
-            # It may be the one that is written out beside it.
+            # The account or region may be one that is written out in another text.
             written = _WRITTEN[name].findall(literal) if name in _WRITTEN else ()
-            return (*dict.fromkeys(written), *(_SAMPLES.get(name) or (*_MADE_UP, *pieces)))
+            return (*dict.fromkeys(written), *(_SAMPLES.get(name) or (*_GENERATED, *pieces)))
         case Ref(opaque=opaque):
-            return (*_MADE_UP, *pieces) if opaque else _MADE_UP
+            return (*_GENERATED, *pieces) if opaque else _GENERATED
     return (str(part),)
 
 
 def without_dot(name: Value) -> Value:
-    """A domain name without the dot that may end it."""
+    """A domain name without a final dot."""
     *parts, last = parts_of(name)
     return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
 
@@ -115,13 +122,13 @@ _PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
 
 
 def bound(text: str) -> Value:
-    """A fact's text, with what the deployment binds (an account, a region) in the place of placeholders."""
+    """A fact's text with its placeholders (`${AWS::Region}`) as pseudo parameters."""
     pieces = _PLACEHOLDER.split(text)
     return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
 
 def cannot_be(value: Value, text: str) -> bool:
-    """Whether what is known of a value keeps it from being a text: `x-${Later}` is never empty."""
+    """Whether the known parts of a value rule a text out: `x-${Later}` is never empty."""
     parts = parts_of(value)
     form = "".join(re.escape(part) if isinstance(part, str) else pattern_of(part) for part in parts)
     return len(parts) < MOST_PIECES and re.fullmatch(form, text, re.DOTALL) is None

@@ -1,4 +1,4 @@
-"""Statements as an expression reads them: what is not known of one stays unknown within its lists."""
+"""Policy statements as an expression reads them. What is unknown of one is an unknown item of its lists."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
 
-# Policies of what may be done, by whomever they are attached to.
+# Policies that are attached to an identity, and the property that holds each document.
 WITHOUT_PRINCIPALS = {
     **dict.fromkeys((*iam.POLICIES, "AWS::IoT::Policy"), "PolicyDocument"),
     "AWS::Organizations::Policy": "Content",
     "AWS::SSO::PermissionSet": "InlinePolicy",
 }
-# Operators that let through none but who has one of the values.
+# Operators that only requests with one of the stated values pass.
 LIMITING = (
     "StringEquals",
     "StringEqualsIgnoreCase",
@@ -42,8 +42,8 @@ TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 class PolicyStatement(msgspec.Struct, frozen=True):
     """A statement of a policy.
 
-    `principals` are the names in `Principal` (`s3.amazonaws.com`, an ARN, `*`), of whatever kind; conditions
-    are by operator and key. `resource` is what holds the policy.
+    `principals` are the names in `Principal` (`s3.amazonaws.com`, an ARN, `*`), of any kind. `conditions` are
+    by operator and key. `resource` is the resource that holds the policy.
     """
 
     allow: bool | Unknown
@@ -60,7 +60,7 @@ class PolicyStatement(msgspec.Struct, frozen=True):
 
     @builtins.property
     def on(self) -> tuple[Resource, ...]:
-        """The resources of these stacks that it names, or parts of them."""
+        """The resources of these stacks that the statement names, whole or in part."""
         assembly = self.resource.stack.assembly
         found = (
             holder_of(assembly, text.removesuffix("*").rstrip("/:"))
@@ -70,11 +70,11 @@ class PolicyStatement(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(resource for resource in found if resource))
 
     def allows(self, action: str) -> Truth:
-        """Whether it allows an action, on whatever, under whatever conditions."""
+        """Whether it allows an action on any resource, under any conditions."""
         return self._covers(action) if self.allow is True else self.allow
 
     def denies(self, action: str) -> Truth:
-        """Whether it denies an action, on whatever, under whatever conditions."""
+        """Whether it denies an action on any resource, under any conditions."""
         return self._covers(action) if self.allow is False else negated(self.allow)
 
     def _covers(self, action: str) -> Truth:
@@ -84,9 +84,9 @@ class PolicyStatement(msgspec.Struct, frozen=True):
         return some(covers_action(a, action) if isinstance(a, str) else a for a in self.actions)
 
     def limits(self, key: str) -> Texts | Unknown:
-        """The texts that a request's key must be one of, patterns as they are; none where it is not limited.
+        """The values (perhaps patterns) to which the conditions limit a key; none where they do not limit it.
 
-        An operator that lets through who does not have the key (`...IfExists`, ForAllValues) limits nothing.
+        An operator that a request without the key passes (`...IfExists`, ForAllValues) limits nothing.
         """
         if isinstance(self.conditions, Unknown):
             return self.conditions
@@ -133,7 +133,7 @@ def _without_bounds(assembly: Assembly, role: Resource) -> Iterator[iam.Statemen
 
 
 def trust(assembly: Assembly, role: Resource) -> list[PolicyStatement]:
-    """Who may assume a role."""
+    """The statements of a role's trust policy."""
     path = "AssumeRolePolicyDocument"
     return [_read(statement) for statement in iam.statements(assembly, role, role.get(path), path)]
 
@@ -164,7 +164,7 @@ _ACCOUNT = re.compile(r"\d{12}|\$\{AWS::AccountId\}")
 
 
 def _names(holder: Resource, principals: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The names of principals; an account's number is the ARN of its root, as which AWS keeps it."""
+    """The names of principals. An account's number becomes the ARN of its root, as IAM stores it."""
     partition = holder.stack.assembly.text(holder.stack.pseudo("AWS::Partition"))
     return tuple(
         f"arn:{partition}:iam::{name}:root" if kind == "AWS" and _ACCOUNT.fullmatch(name) else name
@@ -173,7 +173,14 @@ def _names(holder: Resource, principals: tuple[tuple[str, str], ...]) -> tuple[s
 
 
 def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | str | None) -> Answer:
-    """Whether a role, or the role of a function, may do something to a resource or to what is in it."""
+    """Whether a role, or the role of a function, may do something to a resource or to its contents.
+
+    Args:
+        assembly: where policies are looked up.
+        caller: a role, or a resource that has one.
+        action: such as `s3:PutObject`.
+        on: a resource, an ARN, or None for an unknown resource.
+    """
     role = caller if caller.type == ROLE else denoted(assembly, caller.get("Role"), ROLE)
     if role is None:
         return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
@@ -184,7 +191,7 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
     if len(answers) > 2 and (
         denied := next((a for a in answers if a.statement and not a.statement.allow), None)
     ):
-        return denied  # one ARN, in several spellings
+        return denied  # the ARNs are different texts for one resource, so a denial of one denies all
     best = [answer for answer in answers if answer.allowed is True]
     best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
     return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
@@ -194,7 +201,7 @@ STREAM_ACTIONS = ("dynamodb:describestream", "dynamodb:getrecords", "dynamodb:ge
 
 
 def _stream_arns(assembly: Assembly, table: Resource, action: str) -> list[str]:
-    """The ARN of a table's stream, where the action is one on streams: there is none on the table then."""
+    """The ARN of a table's stream for an action on streams, which has no effect on the table's own ARN."""
     if table.type not in TABLES or action.lower() not in STREAM_ACTIONS:
         return []
     text = assembly.text(Ref(table.stack.name, table.logical_id, "StreamArn"))
@@ -202,18 +209,18 @@ def _stream_arns(assembly: Assembly, table: Resource, action: str) -> list[str]:
 
 
 def _arns(assembly: Assembly, role: Resource, resource: Resource, action: str) -> list[str]:
-    """A resource's ARN, and that of what it holds (a bucket's objects, a log group's streams)."""
+    """The ARNs of a resource and of its contents (a bucket's objects, a log group's streams)."""
     text = assembly.text(arn_of(resource))
     if text is None:
         return []
     if text.startswith("${"):
-        # What only the deployment knows: an ARN that the role's policies write out with its name is it, too.
+        # Only the deployment knows the ARN. A role's policy may write it out with the resource's name.
         written = [t for s in statements(assembly, role) for t in s.resources if isinstance(t, str)]
         written = [t for t in written if t != text and holder_of(assembly, t) is resource]
         return [text, f"{text}:*", *written]
     text = text.removesuffix(":*")
     if resource.type != "AWS::S3::Bucket":
         return [text, f"{text}:*"]
-    types = iam.resource_types(action)  # an action on objects is none on the bucket's own ARN
+    types = iam.resource_types(action)  # an action on objects does not apply to the bucket's own ARN
     arns = {"bucket": text, "object": f"{text}/*"}
     return [arn for type_, arn in arns.items() if type_ in types] or list(arns.values())

@@ -1,7 +1,8 @@
-"""Subjects that are found together: of all ways to read a stack, the one in which most links hold.
+"""Finds what fills several subjects together: the reading of a stack in which most links hold.
 
-A link is evidence, not a condition: where one is broken, the others still tell which resource was meant, so
-that what is broken can be reported. Names only break ties; what remains tied is no reading at all.
+A link is evidence, not a condition: where one is broken, the others still identify the resource, so that the
+broken one can be reported. Names only decide between readings that are equally good. Where these still tie,
+the subject is not filled.
 """
 
 from __future__ import annotations
@@ -15,25 +16,27 @@ from compliance.facts.wiring import TABLES, Wiring, stream
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import refs_in
 
-MAX_STEPS = 50_000  # resources that were tried; a stack that can be read in more ways is not guessed
+MAX_STEPS = 50_000  # resources that are tried, before a stack has too many readings
 
 Pair = tuple[Resource, Resource]
-# How much two subjects' links say for each pair of resources.
+# The points that links of two subjects give to each pair of resources.
 Weights = Mapping[Resource, Mapping[Resource, int]]
 _Rank = tuple[int, int]
 
 
 class TooMany(Exception):
-    """There are more ways to read a stack than are tried."""
+    """There are more readings of a stack than are tried."""
 
 
 class Readings:
-    """The ways to fill some subjects at once.
+    """The readings of a stack: the ways to fill some subjects together.
 
     Args:
-        single: by subject, how much each resource that may fill it has for itself alone (0 counts, too).
-        pairs: by two subjects, how much their links say for each pair of resources; in both directions.
-        named: whether a resource has the name that the document wants for a subject.
+        single: by subject, the resources that may fill it, each with the points that it has by itself (0 or
+        more).
+        pairs: by two subjects, the points that their links give to each pair of resources; in both
+        directions.
+        named: whether a resource has the name that the document states for a subject.
     """
 
     def __init__(
@@ -44,32 +47,34 @@ class Readings:
     ) -> None:
         self._pairs = pairs
         self._order = _order(tuple(single), pairs)
-        self._single = {name: self._telling(name, single[name]) for name in self._order}
+        self._single = {name: self._candidates(name, single[name]) for name in self._order}
         self._names = {n: frozenset(r for r in self._single[n] if named(n, r)) for n in self._order}
-        self._ahead = self._bounds()
+        self._remaining = self._bounds()
         self._best: _Rank | None = None
         self._found: dict[str, dict[Resource | None, None]] = {}
         self._steps = 0
 
     def best(self) -> Mapping[str, Sequence[Resource | None]]:
-        """What fills each subject in the best readings: one entry where they agree. Raises TooMany."""
+        """By subject, what fills it in the best readings: one entry where they agree. Raises TooMany."""
         self._visit((), (0, 0))
         return {name: tuple(self._found[name]) for name in self._order}
 
-    def _telling(self, name: str, single: Mapping[Resource, int]) -> Mapping[Resource, int]:
-        """The resources that anything speaks for."""
-        linked = {r for (own, _), weights in self._pairs.items() if own == name for r in weights}
+    def _candidates(self, name: str, single: Mapping[Resource, int]) -> Mapping[Resource, int]:
+        """The resources that have points for a subject, by themselves or by a link."""
+        linked = {r for (subject, _), weights in self._pairs.items() if subject == name for r in weights}
         return {r: points for r, points in single.items() if points or r in linked}
 
     def _bounds(self) -> Sequence[_Rank]:
-        """By position, the most that this and all later subjects can add to a reading."""
+        """By position, the points and names that this and all later subjects can add to a reading at most."""
         found = [(0, 0)]
         for position in range(len(self._order) - 1, -1, -1):
             name = self._order[position]
             most = max(self._single[name].values(), default=0)
             for other in self._order[:position]:
                 weights = self._pairs.get((other, name), {})
-                most += max((points for own in weights.values() for points in own.values()), default=0)
+                most += max(
+                    (points for by_other in weights.values() for points in by_other.values()), default=0
+                )
             found.append((found[-1][0] + most, found[-1][1] + bool(self._names[name])))
         return found[::-1]
 
@@ -87,13 +92,13 @@ class Readings:
                 self._visit((*chosen, resource), more)
 
     def _may_win(self, rank: _Rank, position: int) -> bool:
-        ahead = self._ahead[position]
-        return self._best is None or (rank[0] + ahead[0], rank[1] + ahead[1]) >= self._best
+        remaining = self._remaining[position]
+        return self._best is None or (rank[0] + remaining[0], rank[1] + remaining[1]) >= self._best
 
     def _choices(
         self, chosen: tuple[Resource | None, ...], rank: _Rank
     ) -> Iterator[tuple[Resource | None, int]]:
-        """What may fill the next subject, with what it adds; what is linked to those before it is first."""
+        """What may fill the next subject, with the points that it adds; linked resources come first."""
         name = self._order[len(chosen)]
         single, names = self._single[name], self._names[name]
         gains: dict[Resource, int] = {}
@@ -119,7 +124,7 @@ class Readings:
             self._found[name][resource] = None
 
     def _supported(self, position: int, chosen: tuple[Resource | None, ...]) -> bool:
-        """Whether anything in a reading speaks for a resource that it has."""
+        """Whether the resource in a position has points in a reading, by itself or by a link."""
         name, resource = self._order[position], chosen[position]
         if resource is None or self._single[name][resource]:
             return True
@@ -128,7 +133,7 @@ class Readings:
 
 
 def _order(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The subjects so that each, as far as possible, is linked to one before it."""
+    """The subjects in an order in which each is linked to an earlier one, as far as possible."""
     linked = set(pairs)
     found: list[str] = []
     rest = list(names)
@@ -140,7 +145,7 @@ def _order(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> tuple[str,
 
 
 def groups(names: Iterable[str], linked: Iterable[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
-    """The subjects that links join, directly or through others; each group in the order given."""
+    """Groups of subjects that links connect, directly or through others; each in the order of `names`."""
     names, joined = tuple(names), defaultdict(set)
     for one, other in linked:
         joined[one].add(other)
@@ -156,7 +161,7 @@ def groups(names: Iterable[str], linked: Iterable[tuple[str, str]]) -> Iterator[
             yield tuple(n for n in names if n in group)
 
 
-# Which pairs a link joins
+# The pairs of resources that a link connects
 
 
 def referring(
@@ -176,9 +181,9 @@ def referring(
 def allowed(
     wiring: Wiring, holders: Iterable[Resource], action: str, targets: Iterable[Resource]
 ) -> Iterator[Pair]:
-    """Each holder with each target that its role names for an action, or for any of a pattern of actions.
+    """Each holder with each target that its role names for an action, or for a pattern of actions.
 
-    A wildcard for everything names nothing.
+    The resource `*` names no target.
     """
     text = wiring.assembly.text
     named: dict[str, list[Resource]] = defaultdict(list)
@@ -197,7 +202,7 @@ def allowed(
 
 
 def _of_arn(pattern: str, named: Mapping[str, Sequence[Resource]]) -> Iterator[Resource]:
-    """What an ARN or a pattern of ARNs names, whole or in part: a bucket's objects, a table's index."""
+    """The resources that an ARN or pattern names, also by their contents, such as a bucket's objects."""
     start = pattern
     while start.count(":") > 4 and start not in named and "/" in start:
         start = start.rpartition("/")[0]
@@ -210,7 +215,7 @@ def _of_arn(pattern: str, named: Mapping[str, Sequence[Resource]]) -> Iterator[R
 
 
 def _grants(wiring: Wiring, holder: Resource) -> Sequence[tuple[str, tuple[str, ...]]]:
-    """What a function's role allows: each action with its resources."""
+    """The actions that a function's role allows, each with its resources."""
     role = wiring.role_of(holder)
     allows = [s for s in role_statements(wiring.assembly, role) if s.allow] if role else []
     return [(action, s.resources) for s in allows for action in s.actions]

@@ -1,4 +1,4 @@
-"""Facts as an expression sees them: what was derived, with fields of its own."""
+"""Facts as values of expressions: the fields of a statement, a rule, a metric and so on."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 
 class AnyCase(dict[str, Any]):
-    """The keys of a policy's condition, which IAM takes in capitals and small letters alike."""
+    """The keys of a policy's condition, which IAM compares without case."""
 
     def __contains__(self, name: object) -> bool:
-        return self._own(name) is not None
+        return self._key(name) is not None
 
     def __getitem__(self, name: str) -> Any:
-        own = self._own(name)
-        return super().__getitem__(name if own is None else own)
+        key = self._key(name)
+        return super().__getitem__(name if key is None else key)
 
-    def _own(self, name: object) -> str | None:
+    def _key(self, name: object) -> str | None:
+        """The key as the policy writes it."""
         return next((key for key in self if key.casefold() == str(name).casefold()), None)
 
 
 class Record(Host):
-    """A fact: what was derived, with fields of its own. Its place is where it was derived from."""
+    """A fact whose fields an expression may read."""
 
     def __init__(self, world: World, value: msgspec.Struct) -> None:
         self.world, self.value = world, value
@@ -42,18 +43,18 @@ class Record(Host):
 
     @property
     def doubt(self) -> str | None:
-        """Why it may not hold: what states it may not be there, or what that states is not known."""
+        """Why the fact may not hold: its resource may not exist, or the resource's value is unknown."""
         resource, _ = self.place
         return (self.world.doubt(resource) if resource else None) or getattr(self.value, "unknown", None)
 
     @property
     def place(self) -> tuple[Any, str]:
-        """Where it was derived from."""
+        """The resource and the property from which the fact was derived."""
         value: Any = self.value
         return getattr(value, "resource", None), getattr(value, "property", "") or getattr(value, "path", "")
 
     def note(self) -> None:
-        """Leaves what was derived in the trace."""
+        """Adds the fact to the trace."""
         self.world.read(*self.place, str(self))
 
     def get(self, name: str) -> Any:
@@ -88,7 +89,7 @@ class Record(Host):
 
 
 def _readable(found: Any) -> Any:
-    """What a fact holds, as a trace shows it: resources by their names."""
+    """A field's value as a trace shows it: resources by their logical ids."""
     if isinstance(found, tuple):
         return [_readable(item) for item in found]
     return found.logical_id if isinstance(found, Resource) else found
@@ -96,6 +97,6 @@ def _readable(found: Any) -> Any:
 
 @cache
 def fields_of(type_: type) -> frozenset[str]:
-    """The fields of a record that an expression may read: its own, and what it says of itself."""
-    own = {field.name for field in msgspec.structs.fields(type_)}
-    return frozenset(own | {name for name, found in vars(type_).items() if isinstance(found, property)})
+    """The names that an expression may read of a record: its fields, and the properties of its class."""
+    fields = {field.name for field in msgspec.structs.fields(type_)}
+    return frozenset(fields | {name for name, found in vars(type_).items() if isinstance(found, property)})

@@ -1,7 +1,7 @@
 """Three-valued logic: true, false, or unknown with the reason.
 
-As in https://en.wikipedia.org/wiki/Three-valued_logic (Kleene's): what is unknown counts only where the rest
-does not decide.
+It is Kleene's (https://en.wikipedia.org/wiki/Three-valued_logic): a result is unknown only if the known
+operands do not decide it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def some(truths: Iterable[Truth]) -> Truth:
 
 
 def negated(truth: Truth) -> Truth:
+    """The opposite; unknown stays unknown."""
     return truth if isinstance(truth, Unknown) else not truth
 
 
 def either(one: Truth, other: Truth, why: str) -> Truth:
-    """What holds where nobody knows which of two cases it is: what both agree on."""
+    """The common result of two cases of which one applies; unknown, for the reason `why`, if they differ."""
     return one if one is other else Unknown(why)
