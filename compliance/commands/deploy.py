@@ -144,7 +144,7 @@ def deploy(
     from compliance.release.signing import RefusedError
 
     check_input(app, None, None, context, environment)
-    baseline = allowed_baseline(baseline, allow_baseline)
+    stated, baseline = baseline, allowed_baseline(baseline, allow_baseline)
     audits = {"app": app, "app-may": app_may, "context": context, "waivers": waivers, "pack": packs}
     believed = {name: others.pop(name) for name in BELIEVED}
     _check_usage(attestation, assembly, believed, **audits)
@@ -196,7 +196,8 @@ def deploy(
                 own = cache(lambda: target.own(profile, os.environ, Path.home(), endpoints=allow_endpoint))
                 check_targets(found, stacks, own)
         except RefusedError as error:
-            say_aside(f"refused: {error}")
+            aside = f"; {stated} does not count without --allow-baseline" if stated and not baseline else ""
+            say_aside(f"refused: {error}{aside}")
             sys.exit(1)
         for label, text in (*plan, *cdk.plan(stacks, passed)):
             say_aside(text, f"{label:>8} ")

@@ -123,7 +123,11 @@ def test_a_foreign_app_adopts_the_gate(name: str, made: Path, here: World) -> No
     green = _judged(here.run("audit", "--skip-scanners"), 0)
     assert "the baseline allows" in green
 
-    assert here.run("deploy").exit_code == 1
+    refused = here.run("deploy")
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith(
+        "refused: the gate is red; known.json does not count without --allow-baseline\n"
+    )
     assert here.started is None
     deployed = here.run("deploy", "--allow-baseline")
     assert deployed.exit_code == 0, deployed.output
