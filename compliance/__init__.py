@@ -55,7 +55,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for when it is asked for: `import compliance` alone costs nothing."""
+    """Imports an exported name when it is used, so that `import compliance` alone is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULES.get(name, "compliance.model")), name)

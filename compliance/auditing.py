@@ -1,11 +1,11 @@
-"""An audit from end to end, in stages: each takes what the stages before it made, and makes data of it.
+"""An audit from beginning to end, in stages. Each stage turns the data of the earlier ones into new data.
 
-1. `_read_terms` reads what is judged by: the document, the waivers, the baseline, earlier runs.
-2. `_read_input` reads what is judged: it synthesises the app, or reads an assembly, a template or a stack.
+1. `_read_terms` reads what to judge by: the document, the waivers, the baseline, and earlier runs.
+2. `_read_input` reads what to judge: it synthesises the app, or reads an assembly, a template or a stack.
 3. `_start_handlers` starts the Lambda handlers, which run in the background, as the scanners do.
 4. `_judge` evaluates the rules.
-5. `_score` makes the scorecard of the verdicts and of the scanners' findings.
-6. `_apply_baseline` marks what is known, and `_remember` compares with earlier runs.
+5. `_score` makes the scorecard from the verdicts and the scanners' findings.
+6. `_apply_baseline` marks what the baseline lists, and `_remember` compares with earlier runs.
 """
 
 from __future__ import annotations
@@ -62,17 +62,18 @@ Progress = Callable[[str], None]
 class Options(msgspec.Struct, frozen=True):
     """What to audit, and how.
 
-    At most one of `app`, `assembly`, `template` and `deployed`, a stack's name; none: cdk.json's app here.
+    Give at most one of `app` (a command), `assembly`, `template` and `deployed` (a stack's name). Without
+    any, the app of the cdk.json in `folder` is audited.
 
-    `context` is what `-c` gives; `parameters` are values for the templates' parameters; `environment` is
-    the name of the environment that the input was made for (None: what the context says, or the
-    document's default); `as_of` is the day judged for.
-    `baseline` lists what is known, `prune_baseline` takes out of it what is mended; `write_baseline` is
-    where a new one is made. `snapshot_into` is given the folder that the app was synthesised into, before
-    anything of it is read, and returns what is judged in its place: a copy that outlives the audit, by the
-    seal that it was copied by. `app_may` is what the app may besides: `credentials`, `daemons`, `write=DIR`.
-    `base` is where the document comes from, if it is not the change's own. `require_confinement`: no foreign
-    code is run where this system cannot keep it from all that it should be kept from.
+    `context` is the synth's context; `parameters` are values of the templates' parameters; `environment` is
+    the name of the environment that the input was made for (None: that of the context, or the document's
+    default); `as_of` is the day to judge for.
+    `baseline` is a file that lists known failures, `prune_baseline` removes the mended ones from it, and
+    `write_baseline` is the file for a new one. `snapshot_into` copies the folder of the synthesised assembly
+    before anything of it is read, and returns the sealed copy, which is judged instead. `app_may` permits the
+    app more: `credentials`, `daemons`, `write=DIR`. `base` is the git ref or folder that the document comes
+    from, instead of the current folder. `require_confinement` runs no foreign code on a system that cannot
+    confine it completely.
     """
 
     app: str | None = None
@@ -105,7 +106,7 @@ class Options(msgspec.Struct, frozen=True):
 
     @property
     def of_app(self) -> bool:
-        """Whether the app itself is audited, which is synthesised for that."""
+        """Whether the app itself is audited, and so synthesised."""
         return self.assembly is None and self.template is None and self.deployed is None
 
     @property
@@ -115,7 +116,7 @@ class Options(msgspec.Struct, frozen=True):
 
     @property
     def waivers_file(self) -> Path:
-        """The file of waivers: the one named, or the one beside the document, which need not be there."""
+        """The file of waivers: the given one, or waivers.yaml beside the document, which may not exist."""
         return self.waivers or self.requirements.with_name("waivers.yaml")
 
 
@@ -123,7 +124,7 @@ DocumentAndRules = tuple[Document, tuple[Rule, ...]]
 
 
 def load_document(path: Path) -> DocumentAndRules:
-    """A requirements document with its rules. Raises InputError."""
+    """A requirements document with its rules. Raises InputError where it is not valid."""
     document = load(path)
     return document, bind(document)
 
@@ -138,15 +139,15 @@ def audit(
 
     Args:
         options: what to audit, and how.
-        progress: is told what is going on, a line each time.
-        load_document: gives the document; who judges many inputs by one reads it once.
-        scanners: those that `start_scanners` started ahead; the audit ends them.
+        progress: is called with a line of text at the start of each phase.
+        load_document: reads the document. A caller that judges many inputs can return one that it has read.
+        scanners: those that `start_scanners` started before; the audit ends them.
 
     Returns: the scorecard. `green` is its verdict.
 
     Raises:
-        InputError: what was handed in is unusable.
-        CheckerError: a rule, a scanner or the sandbox broke; nothing was proved.
+        InputError: an input is not usable.
+        CheckerError: a rule, a scanner or the sandbox broke, so that there is no verdict.
     """
     progress("reading the requirements")
     _prepare_handlers(options)
@@ -155,34 +156,34 @@ def audit(
         scanners = scanners or start_scanners(options)
         if scanners:
             resources.enter_context(scanners)
-        given = _read_input(terms, resources, progress)
+        input_ = _read_input(terms, resources, progress)
         if scanners:
             from compliance.scanners import templates
 
-            scanners.scan(templates(given.assembly), options.as_of)
-        judgement = _judge(terms, given, progress)
+            scanners.scan(templates(input_.assembly), options.as_of)
+        judgement = _judge(terms, input_, progress)
         runs: tuple[ScannerRun, ...] = ()
         if scanners:
             progress("waiting for the scanners")
             runs = scanners.runs()
-        card = _apply_baseline(terms, lambda known: _score(terms, given, judgement, runs, known))
+        card = _apply_baseline(terms, lambda known: _score(terms, input_, judgement, runs, known))
     return _remember(terms, card)
 
 
 def cache_folder() -> Path | None:
-    """Where results are remembered; COMPLIANCE_CACHE names another folder, or turns it off when empty."""
-    named = os.environ.get("COMPLIANCE_CACHE")
-    if named is not None:
-        return Path(named) if named else None
+    """The folder of cached results, None for no cache: COMPLIANCE_CACHE names another one, or is empty."""
+    configured = os.environ.get("COMPLIANCE_CACHE")
+    if configured is not None:
+        return Path(configured) if configured else None
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "cdk-compliance-gate"
 
 
-# What is judged by
+# What to judge by
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What an audit judges by, all of it read before any work."""
+    """What an audit judges by. All of it is read before the work begins."""
 
     options: Options
     document: Document
@@ -222,18 +223,18 @@ def _read_terms(options: Options, load_document: Callable[[Path], DocumentAndRul
 
 
 def _environment(options: Options, document: Document) -> str:
-    """The name that `{env}` stands for."""
+    """The environment's name, which replaces `{env}` in the document."""
     if options.environment is not None:
         return options.environment
-    given = options.context.get(document.environment.context) if options.of_app else None
-    return given if given is not None else document.environment.default
+    of_context = options.context.get(document.environment.context) if options.of_app else None
+    return of_context if of_context is not None else document.environment.default
 
 
-# What is judged
+# What to judge
 
 
 class Input(msgspec.Struct, frozen=True):
-    """What is judged. `problems` are what a deployed stack has otherwise than its template says."""
+    """What is judged. `problems` are the differences of a deployed stack from its template."""
 
     kind: str
     assembly: Assembly
@@ -264,14 +265,14 @@ def _load(terms: Terms, folder: Path | Sealed) -> Assembly:
 
 
 def _changes_meanwhile(assembly: Assembly) -> list[str]:
-    """A problem where the input is no longer what was read: nothing that is said of it holds."""
+    """A problem where the input changed after it was read, so that the verdicts do not hold for it."""
     if Assembly(assembly.kind, assembly.path).digest == assembly.digest:
         return []
     return [f"{assembly.path.name}: a file of it changed while it was judged"]
 
 
-def _one_environment(input_: str) -> Callable[[], Others]:
-    return lambda: f"{input_} shows one environment; audit the app to compare two"
+def _one_environment(kind: str) -> Callable[[], Others]:
+    return lambda: f"{kind} shows one environment; audit the app to compare two"
 
 
 def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
@@ -313,7 +314,7 @@ def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What the rules say, and what they were given to say it."""
+    """The rules' results, and what they were judged on."""
 
     results: tuple[Result, ...]
     wiring: Wiring
@@ -321,11 +322,11 @@ class Judgement(msgspec.Struct, frozen=True):
     handlers: Handlers
 
 
-def _judge(terms: Terms, given: Input, progress: Progress) -> Judgement:
-    wiring = find(terms.document, given.assembly, names(terms.rules, terms.environment), terms.environment)
+def _judge(terms: Terms, input_: Input, progress: Progress) -> Judgement:
+    wiring = find(terms.document, input_.assembly, names(terms.rules, terms.environment), terms.environment)
     handlers = _start_handlers(terms, wiring)
     progress("judging")
-    others = given.others()
+    others = input_.others()
     results = judge(
         terms.rules,
         terms.document,
@@ -339,7 +340,7 @@ def _judge(terms: Terms, given: Input, progress: Progress) -> Judgement:
 
 
 def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
-    """The handlers that the rules ask for, which run in the background from now on."""
+    """Starts the handlers that the rules ask for; they run in the background."""
     from compliance.handlers.runs import Handlers, start
     from compliance.rules.handlers import planned
 
@@ -357,9 +358,9 @@ def _start_handlers(terms: Terms, wiring: Wiring) -> Handlers:
 
 
 def _prepare_handlers(options: Options) -> None:
-    """What runs handlers is started, where nothing that was run before can be remembered.
+    """Starts the process that runs handlers, where no cache can have their results.
 
-    It takes as long to start as the document to be read, which may not need it.
+    It is started before it is known whether the document needs it, since that takes as long to find out.
     """
     if options.skip_handlers or options.template or (options.cache and options.cache.is_dir()):
         return
@@ -372,9 +373,10 @@ def _prepare_handlers(options: Options) -> None:
 
 
 def start_scanners(options: Options, *, early: bool = False) -> Scanners | None:
-    """The scanners that an audit asks for. Raises InputError where one is not installed.
+    """The scanners that an audit asks for, None if it asks for none.
 
-    `early` starts their processes now; those of an app, whose synth takes as long, are started anyway.
+    `early` starts their processes now. For an app they always start now, since its synth takes as long.
+    Raises InputError where a scanner is not installed.
     """
     if options.skip_scanners:
         return None
@@ -395,14 +397,14 @@ def _findings(
     runs: Sequence[ScannerRun],
     known: Baseline | None,
 ) -> Outcome:
-    """The findings with what became of each; what is wrong with them or the waivers; what will be soon."""
+    """The findings with their statuses; problems with them or the waivers; and warnings."""
     if not runs:
         return (), (), ()
     from compliance.scanners import finding_status
 
-    granted, left = terms.waivers, tuple[str, ...]()
+    granted, unused = terms.waivers, tuple[str, ...]()
     if not terms.options.waivers:
-        granted, left = finding_status.meant_for(assembly, terms.waivers, terms.options.waivers_file)
+        granted, unused = finding_status.meant_for(assembly, terms.waivers, terms.options.waivers_file)
     findings, problems, warnings = finding_status.resolve_statuses(
         [finding for run in runs for finding in run.findings],
         results,
@@ -414,47 +416,53 @@ def _findings(
         adopt=known.findings if known else None,
         classes=terms.classes,
     )
-    return findings, problems, (*warnings, *left)
+    return findings, problems, (*warnings, *unused)
 
 
 # The scorecard
 
 
 def _score(
-    terms: Terms, given: Input, judgement: Judgement, runs: tuple[ScannerRun, ...], known: Baseline | None
+    terms: Terms, input_: Input, judgement: Judgement, runs: tuple[ScannerRun, ...], known: Baseline | None
 ) -> Scorecard:
-    """The scorecard, with what a baseline lists marked as known."""
+    """The scorecard. Failures that the baseline lists are marked as known."""
     options, document, results = terms.options, terms.document, judgement.results
     results = tuple(map(known.result, results)) if known else results
-    findings, problems, warnings = _findings(terms, given.assembly, results, runs, known)
-    hidden, beside = unseen(given.assembly, document)
+    findings, problems, warnings = _findings(terms, input_.assembly, results, runs, known)
+    unseen_problems, unseen_notes = unseen(input_.assembly, document)
     changes, broken = _changes(options, document)
     return Scorecard(
         as_of=options.as_of.isoformat(),
-        subject=Subject(given.kind, options.path, given.assembly.digest, terms.environment),
+        subject=Subject(input_.kind, options.path, input_.assembly.digest, terms.environment),
         results=results,
         categories=tuple(_scores(document, results)),
         findings=findings,
         scanners=runs,
-        notes=(*changes, *_notes(terms, given, judgement, runs), *given.notes, *beside, *warnings),
-        problems=(*_changes_meanwhile(given.assembly), *hidden, *given.problems, *broken, *problems),
+        notes=(*changes, *_notes(terms, input_, judgement, runs), *input_.notes, *unseen_notes, *warnings),
+        problems=(
+            *_changes_meanwhile(input_.assembly),
+            *unseen_problems,
+            *input_.problems,
+            *broken,
+            *problems,
+        ),
         diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), document.sha256),
-        stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in given.assembly.stacks)),
+        stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in input_.assembly.stacks)),
         commit=checked_out(options.folder),
     )
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:
     for category in document.categories:
-        own = [result for result in results if result.category == category.id]
-        met = sum(result.verdict.status is Status.PASS for result in own)
-        yield CategoryScore(category.id, category.title, met, len(own), category.gate, category.hardening)
+        of_category = [result for result in results if result.category == category.id]
+        met, total = sum(result.verdict.status is Status.PASS for result in of_category), len(of_category)
+        yield CategoryScore(category.id, category.title, met, total, category.gate, category.hardening)
 
 
 def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]]:
-    """What is deployed and was not looked at: problems, and a note of what the kind of input cannot show."""
+    """What is deployed and was not judged: problems, and a note on what this kind of input never shows."""
     found = list(inventory.find(assembly, document.allowed_elsewhere))
     excused = {str(item) for item in found if item.excused}
     problems = [*assembly.missing, *dict.fromkeys(str(item) for item in found if not item.excused)]
@@ -463,7 +471,7 @@ def unseen(assembly: Assembly, document: Document) -> tuple[list[str], list[str]
 
 
 def _changes(options: Options, document: Document) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the change does to what judges it, as notes and problems, where there is a base."""
+    """Notes and problems on a change's edits to the document and waivers, where there is a base."""
     missing = order_pipeline.missing(document)
     notes = (missing,) if missing else ()
     if options.base is None:
@@ -472,7 +480,7 @@ def _changes(options: Options, document: Document) -> tuple[tuple[str, ...], tup
     return (*notes, *found), tuple(base.problems(options.base, document, options.waivers_file))
 
 
-def _notes(terms: Terms, given: Input, judgement: Judgement, runs: Sequence[ScannerRun]) -> Iterator[str]:
+def _notes(terms: Terms, input_: Input, judgement: Judgement, runs: Sequence[ScannerRun]) -> Iterator[str]:
     options, handlers = terms.options, judgement.handlers
     if options.skip_scanners:
         yield "scanners skipped (--skip-scanners): judged by the requirements' own rules alone"
@@ -487,7 +495,7 @@ def _notes(terms: Terms, given: Input, judgement: Judgement, runs: Sequence[Scan
     if any(run.cached for run in handlers.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
     if known := [run for run in runs if run.remembered]:
-        count = len(given.assembly.stacks)
+        count = len(input_.assembly.stacks)
         named = ", ".join(f"{run.name} ({run.remembered} of {count})" for run in known)
         yield f"scanners: results of earlier scans of the same templates: {named}; --no-cache scans anew"
     for limit in dict.fromkeys(limit for run in handlers.all for limit in run.unheld):
@@ -498,14 +506,14 @@ def _notes(terms: Terms, given: Input, judgement: Judgement, runs: Sequence[Scan
         from compliance.template.environments import same_for_all
 
         key = terms.document.environment.context
-        yield from same_for_all(key, terms.environment, given.assembly, judgement.others)
+        yield from same_for_all(key, terms.environment, input_.assembly, judgement.others)
 
 
-# What is known, and what was
+# The baseline and earlier runs
 
 
 def _apply_baseline(terms: Terms, score: Callable[[Baseline | None], Scorecard]) -> Scorecard:
-    """The scorecard by what is known, the baseline written or pruned where that was asked for."""
+    """The scorecard by the baseline, after it was written or pruned where the options ask for that."""
     options, known = terms.options, terms.baseline
     if options.write_baseline:
         known = baseline.create(options.write_baseline, score(None))
@@ -521,7 +529,7 @@ def _apply_baseline(terms: Terms, score: Callable[[Baseline | None], Scorecard])
 
 
 def _remember(terms: Terms, card: Scorecard) -> Scorecard:
-    """The scorecard with what changed since the last run, this run appended to the history."""
+    """The scorecard with the changes since the last run. Appends this run to the history."""
     file = terms.options.history
     if file:
         card = history.remember(card, terms.runs, terms.options.folder)

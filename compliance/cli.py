@@ -21,12 +21,12 @@ import click
 from compliance.commands.common import close_stdout, say_aside
 from compliance.model import CheckerError, InputError
 
-# Each is a module of compliance.commands, and in it the command of the same name.
+# Each names a module of compliance.commands, and the command in it.
 COMMANDS = ("audit", "completion", "deploy", "eval", "fleet", "init", "requirements", "schema", "waive")
 
 
 class Trusted(click.Command):
-    """Turns whatever went wrong into one line and an exit code that scripts can trust."""
+    """Reports every error on one line, with an exit code that scripts can rely on."""
 
     def main(self, *args: Any, **others: Any) -> Any:
         others["standalone_mode"], standalone = False, others.get("standalone_mode", True)
@@ -54,7 +54,7 @@ class Trusted(click.Command):
             close_stdout()
             sys.exit(1)
         except Exception as error:
-            # Not 1, which is a verdict: nothing was proved.
+            # Not 1, which is a verdict: here there is none.
             if os.environ.get("COMPLIANCE_TRACEBACK"):
                 raise
             what = f"{type(error).__name__}: {error}"
@@ -102,7 +102,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def _termination() -> Iterator[None]:
-    """Lets SIGTERM, by which CI ends a job, end the app's processes too, and remove what is temporary."""
+    """Makes SIGTERM, by which CI ends a job, end the app's processes and remove temporary files too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

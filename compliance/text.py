@@ -1,4 +1,4 @@
-"""Text for people: what an input says is shown as text, whatever characters it holds."""
+"""Text for people: an input's texts are shown safely, whatever characters they contain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    """Text with every character that would do more than be seen written as an escape; line breaks stay."""
+    """Text with control characters and invisible characters as escapes. Line breaks and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in UNSEEN else _escaped(c) for c in text)
@@ -21,19 +21,19 @@ def _escaped(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks: a line of its own could pass for one of the report's."""
+    """Text without line breaks, since a new line could look like one of the report."""
     return " ".join(text.split())
 
 
 def truncated(text: str, limit: int) -> str:
-    """Text of at most `limit` characters; where some is left out, it ends with an ellipsis."""
+    """Text of at most `limit` characters. A truncated text ends with an ellipsis."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def shortened(text: str, limit: int = 1000) -> str:
-    """Text of about `limit` characters; where some is left out, the end says how much.
+    """Text of about `limit` characters. A truncated text ends with the number of characters left out.
 
-    A whole policy or the code of a handler would hide everything else in a report.
+    A whole policy, or a handler's code, would hide everything else in a report.
     """
     if len(text) <= limit:
         return text

@@ -180,6 +180,6 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setattr(scanners, "Scanners", Scanners)
-    monkeypatch.setattr(target, "own", lambda *_, **__: (ACCOUNT, REGION))
+    monkeypatch.setattr(target, "of_credentials", lambda *_, **__: (ACCOUNT, REGION))
     monkeypatch.setattr(attestation, "today", lambda: TODAY)  # also where a test runs past midnight
     return made

@@ -1,1 +1,1 @@
-"""One module a command, of the same name; `compliance.cli` imports the one that is run."""
+"""The commands, each in a module of the same name. `compliance.cli` imports the one that is run."""

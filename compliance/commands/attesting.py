@@ -1,4 +1,4 @@
-"""What `compliance audit --attest` adds to an audit: a private copy to judge, and what is said of it."""
+"""What `compliance audit --attest` adds to an audit: a private copy to judge, and its attestation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any) -> Signer:
-    """Who signs it. Raises click.UsageError, or InputError, on what can't be attested or signed."""
+    """The signer of the attestation. Raises click.UsageError or InputError where the options do not fit."""
     from compliance.release import attestation
     from compliance.release.signing import Signer
 
@@ -69,10 +69,10 @@ def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any)
 def attesting(
     file: Path, signer: Signer, keep: Path | None, target: tuple[str, str | None] | None
 ) -> Iterator[tuple[dict[str, Any], Callable[[Scorecard, Options], None]]]:
-    """The options that an audit needs to be attested, and what attests its scorecard.
+    """Gives the audit options that an attestation needs, and the function that attests the scorecard.
 
-    Handlers are run anew: a cache is a file that others may have written. Where not all is green, nothing
-    is written, and the command exits with 1.
+    The cache is off, since others may have written to it. Where not everything is green, nothing is written
+    and the command exits with 1.
     """
     from compliance.document.requirements import load
     from compliance.release import attestation, deploy_plan, signing, snapshot
@@ -81,7 +81,7 @@ def attesting(
 
     with Scratch("attest") as private:
         copy = Path(private, "assembly")
-        taken = snapshot.Snapshot(copy)
+        copied = snapshot.Snapshot(copy)
         commit = attestation.commit_of(Path.cwd())
 
         def attest(card: Scorecard, options: Options) -> None:
@@ -92,20 +92,20 @@ def attesting(
                     raise CheckerError(f"{options.requirements}: changed while it was judged by")
                 found = attestation.statement(
                     card,
-                    taken.seal,
+                    copied.seal,
                     context=options.context,
                     commit=commit,
-                    stacks=deploy_plan.stacks(copy, taken.seal, document.allowed_elsewhere),
+                    stacks=deploy_plan.stacks(copy, copied.seal, document.allowed_elsewhere),
                     target=target,
                 )
             except signing.RefusedError as error:
                 say_aside(f"not attested: {error}")
                 sys.exit(1)
-            if changes := list(snapshot.differences(taken.seal, snapshot.measure(copy))):
+            if changes := list(snapshot.differences(copied.seal, snapshot.measure(copy))):
                 raise CheckerError(f"the copy that was judged is not what it was: {changes[0]}")
             text = attestation.render(found, signer)
             if keep:
                 snapshot.copy(copy, keep)
             write_atomically(file, text)
 
-        yield {"as_of": attestation.today(), "cache": None, "snapshot_into": taken.take}, attest
+        yield {"as_of": attestation.today(), "cache": None, "snapshot_into": copied.take}, attest

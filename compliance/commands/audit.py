@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     type=click.Choice([severity.value for severity in Severity]),
     default=Severity.LOW.value,
     metavar="SEVERITY",
-    help="Least severity that colours the gate: high, medium or low [default: low]. Reports show all.",
+    help="Least severity that makes the gate red: high, medium or low [default: low]. Reports show all.",
 )
 @NO_CACHE
 @click.option(
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     "formats",
     multiple=True,
     type=click.Choice(FORMATS),
-    help="What the report is written as [default: as --output is named, else terminal]; may be repeated.",
+    help="Format of the report [default: by the name of --output, else terminal]; may be repeated.",
 )
 @click.option(
     "--output",
@@ -88,28 +88,28 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Where to write it [default: -, standard output]; the first takes the first format, and so on.",
+    help="File of the report [default: -, standard output]; the first is for the first format, and so on.",
 )
 @click.option(
     "--baseline",
     type=EXISTING,
     metavar="FILE",
-    help="What an old stack may keep: failures known there do not colour the gate.",
+    help="A file of known failures, which do not make the gate red.",
 )
-@click.option("--prune-baseline", is_flag=True, help="Take out of the baseline what is mended.")
+@click.option("--prune-baseline", is_flag=True, help="Remove mended failures from the baseline.")
 @click.option(
-    "--write-baseline", type=EXISTING, metavar="FILE", help="Make a baseline of all that is wrong now."
+    "--write-baseline", type=EXISTING, metavar="FILE", help="Write a baseline of all present failures."
 )
 @click.option(
     "--history",
     type=EXISTING,
     metavar="FILE",
-    help="Append this run to a file, and show what is new since the last.",
+    help="Append this run to a file, and show what is new since the last run.",
 )
 @click.option(
     "--allow-baseline",
     is_flag=True,
-    help="Attest with the --baseline: the attestation carries its digest, and what is known.",
+    help="Attest with the --baseline: the attestation has its digest, and counts what it lists.",
 )
 @click.option(
     "--attest", type=EXISTING, metavar="FILE", help="Attest a green verdict, file by file (in-toto)."
@@ -123,9 +123,9 @@ if TYPE_CHECKING:
     "--target",
     metavar="ACCOUNT[/REGION]",
     callback=target,
-    help="Where the attested stacks may go that leave this to the CLI's credentials.",
+    help="Where stacks go that leave account or region to the CLI's credentials.",
 )
-@click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, to be deployed.")
+@click.option("--keep", type=EXISTING, metavar="DIR", help="Keep the attested assembly, for a deployment.")
 @click.option(
     "--watch", "watches", is_flag=True, help="Audit again whenever a file changes; show what that changed."
 )
@@ -185,14 +185,14 @@ def audit(
     if waivers is not None:
         from compliance.document.waivers import load
 
-        load(waivers)  # before the work, and also where no scanner runs
-    remembered = _remembered(others)
+        load(waivers)  # reports errors before the work begins, and also where no scanner runs
+    files = _baseline_and_history(others)
     if watches:
         written = {**others, "attest": attest, "format": formats, "output": outputs, "deployed": deployed}
         _check_watch([name for name in WRITES if written.get(name)])
     for file in outputs:
         if file != Path("-"):
-            check_output(file, template, requirements, waivers, *remembered)
+            check_output(file, template, requirements, waivers, *files)
     reports = _reports(formats, outputs)
     signs = {"sign": sign, "keyless": keyless, "trust-config": trust_config}
     if attest:
@@ -201,8 +201,8 @@ def audit(
         signer = check_usage(click.get_current_context(), attest, keep, **signs)
     elif others["allow_baseline"]:
         raise click.UsageError("--allow-baseline is for --attest; an audit takes any --baseline")
-    elif named := [name for name, value in {**signs, "keep": keep, "target": target}.items() if value]:
-        raise click.UsageError(f"--{named[0]} is for --attest")
+    elif unused := [name for name, value in {**signs, "keep": keep, "target": target}.items() if value]:
+        raise click.UsageError(f"--{unused[0]} is for --attest")
 
     from compliance.auditing import Options, cache_folder
     from compliance.auditing import audit as run
@@ -232,7 +232,7 @@ def audit(
         if watches:
             from compliance.commands.watch import watch
 
-            watch(options, today=_given_by_nobody("as_of"), verbose=verbose)
+            watch(options, today=_is_default("as_of"), verbose=verbose)
         with progress(quiet, verbose) as tell:
             card = run(options, tell)
         for format_, output in reports:
@@ -242,16 +242,16 @@ def audit(
     sys.exit(0 if card.green else 1)
 
 
-# What goes with one audit alone.
+# The options that are for a single audit.
 WRITES = ("attest", "format", "output", "deployed", "write_baseline", "prune_baseline", "history")
 
 
-def _check_watch(named: Sequence[str]) -> None:
-    if named:
-        raise click.UsageError(f"--{named[0].replace('_', '-')} is for one audit; --watch makes many")
+def _check_watch(names: Sequence[str]) -> None:
+    if names:
+        raise click.UsageError(f"--{names[0].replace('_', '-')} is for one audit; --watch makes many")
 
 
-def _given_by_nobody(parameter: str) -> bool:
+def _is_default(parameter: str) -> bool:
     source = click.get_current_context().get_parameter_source(parameter)
     return source is ParameterSource.DEFAULT
 
@@ -259,7 +259,7 @@ def _given_by_nobody(parameter: str) -> bool:
 def _of_base(
     base: Base, requirements: Path | None, waivers: Path | None, others: dict[str, Any], *inputs: Path | None
 ) -> tuple[Path, Path | None]:
-    """The base's document and waivers; its baseline takes the place of the change's."""
+    """The base's document and waivers. Also replaces the change's baseline with the base's."""
     for name in ("write_baseline", "prune_baseline"):
         if others[name]:
             raise click.UsageError(f"--base judges by the base's; --{name.replace('_', '-')} would change it")
@@ -270,7 +270,7 @@ def _of_base(
 
 
 def _check_deployed(stack: str, other: object, context: dict[str, str]) -> None:
-    """A deployed stack is an input like the others, for this command alone."""
+    """Raises click.UsageError where other options do not fit --deployed."""
     if other:
         raise click.UsageError("--deployed, --app, --assembly and --template exclude each other")
     if context:
@@ -279,8 +279,8 @@ def _check_deployed(stack: str, other: object, context: dict[str, str]) -> None:
         raise click.UsageError("--deployed is empty")
 
 
-def _remembered(others: dict[str, Any]) -> list[Path]:
-    """The files of baseline and history, once what is asked of them makes sense."""
+def _baseline_and_history(others: dict[str, Any]) -> list[Path]:
+    """The files of baseline and history. Raises click.UsageError where their options do not fit."""
     if others["baseline"] and others["write_baseline"]:
         raise click.UsageError("--baseline and --write-baseline exclude each other")
     if others["prune_baseline"] and not others["baseline"]:
@@ -289,7 +289,7 @@ def _remembered(others: dict[str, Any]) -> list[Path]:
 
 
 def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
-    """Each format with its output, None for standard output. One that would be lost is a usage error."""
+    """Each format with its output, None for standard output. Raises click.UsageError if they do not pair."""
     outputs = outputs or (Path("-"),)
     formats = formats or tuple(map(_inferred, outputs))
     if len(formats) > len(outputs):
@@ -307,8 +307,8 @@ def _reports(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str,
 
 
 def _inferred(output: Path) -> str:
-    """The format that a file's name stands for; people read what goes to a terminal."""
-    if not output.suffix:  # standard output too
+    """The format by the name of an output. Raises click.UsageError where the name has no known suffix."""
+    if not output.suffix:  # also for standard output
         return "terminal"
     for suffix, format_ in SUFFIXES.items():
         if output.name.lower().endswith(suffix):
@@ -318,6 +318,7 @@ def _inferred(output: Path) -> str:
 
 
 def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
+    """Writes a report to a file, or to standard output (None). Raises InputError where it cannot."""
     if format_ == "terminal":
         text = _terminal(card, sys.stdout if output is None else None, verbose)
     else:
@@ -327,12 +328,12 @@ def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> 
 
         write_atomically(output, text)
         return
-    # Machines read UTF-8, whatever the terminal's encoding is.
+    # Formats for machines are UTF-8, whatever the terminal's encoding is.
     encoding = sys.stdout.encoding if format_ == "terminal" else "utf-8"
     try:
         click.echo(uncommanding(text, format_).encode(encoding, "replace"), nl=False)
     except BrokenPipeError:
-        close_stdout()  # the reader has seen enough; the verdict stands
+        close_stdout()  # the reader stopped reading; the exit code is still the verdict
     except OSError as error:
         close_stdout()
         raise InputError(f"standard output: cannot be written: {error.strerror}") from None

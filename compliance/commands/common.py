@@ -1,4 +1,4 @@
-"""What commands share: checks of what they are given, progress, and how they speak."""
+"""What commands share: checks of their options, progress, and output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compliance.text import one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 110  # of a report that no terminal shows
+WIDTH = 110  # the width of a report that is not written to a terminal
 
 
 def check_input(
@@ -30,7 +30,7 @@ def check_input(
     context: Mapping[str, str],
     environment: str | None,
 ) -> None:
-    """Raises click.UsageError where these name no input, or two."""
+    """Raises click.UsageError where the options name several inputs, or an empty one."""
     if sum(value is not None for value in (app, assembly, template)) > 1:
         raise click.UsageError("--app, --assembly and --template exclude each other")
     if context and (assembly or template):
@@ -41,7 +41,7 @@ def check_input(
 
 
 def document_of(requirements: Path | None, *inputs: Path | None) -> Path:
-    """The requirements document that was named, or the one of what is audited. Raises InputError."""
+    """The path of the given requirements document, or of the one beside the inputs. Raises InputError."""
     if requirements is not None:
         return requirements
     from compliance.document.settings import document
@@ -50,6 +50,7 @@ def document_of(requirements: Path | None, *inputs: Path | None) -> Path:
 
 
 def check_output(output: Path, *inputs: Path | None) -> None:
+    """Raises InputError where a file cannot be written, or is one of the inputs."""
     from compliance.template.source import check_writable
 
     check_writable(output)
@@ -59,7 +60,7 @@ def check_output(output: Path, *inputs: Path | None) -> None:
 
 @contextmanager
 def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
-    """What is going on, on stderr: a spinner for people, nothing for pipes; how long it took where asked."""
+    """Shows progress on stderr: a spinner on a terminal, nothing in a pipe; with `verbose`, the times too."""
     phases: list[tuple[float, str]] = []
     with _spinner(quiet) as show:
 
@@ -80,7 +81,7 @@ def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        # A pipe gets one line where it fails, unless somebody reads along: `make audit`, a job's log.
+        # A pipe gets progress only if COMPLIANCE_PROGRESS asks for it, as `make audit` and jobs in CI do.
         start = time.monotonic()
         lines = bool(os.environ.get("COMPLIANCE_PROGRESS"))
         yield lambda text: say_aside(text, f"{time.monotonic() - start:4.0f} s  ") if lines else None
@@ -93,7 +94,7 @@ def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 def close_stdout() -> None:
-    """Keeps Python from writing what is left there once more when it ends."""
+    """Keeps Python from trying to write the rest of the output again when it exits."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -103,7 +104,7 @@ def width() -> int:
 
 
 def coloured(stream: TextIO) -> bool:
-    """https://no-color.org and https://force-color.org, else colours where somebody sees them."""
+    """Whether a stream gets colours: by https://no-color.org and https://force-color.org, or by its kind."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR", "0").lower() not in ("", "0", "false"):
@@ -111,14 +112,14 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-# How `##` is written before a bracket where a format is data, in which it has to stay what it is.
+# How formats of data write `##` before a bracket, so that its value stays the same.
 HASHES = {"json": "#\\u0023", "sarif": "#\\u0023", "junit": "#&#35;", "html": "#&#35;"}
 
 
 def uncommanding(text: str, format_: str = "terminal") -> str:
-    """Text whose lines a CI runner does not take for commands: `::` at a start, `##[` or `##vso[` anywhere.
+    """Text in which a CI runner finds no commands: `::` at the start of a line, `##[` or `##vso[` anywhere.
 
-    What is written as `github` is such commands itself.
+    The format `github` consists of such commands, which stay.
 
     https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
@@ -129,24 +130,24 @@ def uncommanding(text: str, format_: str = "terminal") -> str:
 
 
 def say_aside(text: str, head: str = "") -> None:
-    """A line on stderr, whatever the text holds."""
+    """Writes one line to stderr, with the text made safe."""
     click.echo(uncommanding(head + one_line(printable(text))), err=True)
 
 
 def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:
-    """What is written to a console, as it is shown on a stream, or (None) written to a file."""
+    """The text that `write` prints to a console, for a stream or for a file (None)."""
     import io
 
     from rich.console import Console
 
     in_colour = stream is not None and coloured(stream)
-    shown = stream is not None and stream.isatty()
+    on_terminal = stream is not None and stream.isatty()
     file = io.StringIO()
     console = Console(
         file=file,
         force_terminal=in_colour,
         color_system="standard" if in_colour else None,
-        width=width() if shown else WIDTH,
+        width=width() if on_terminal else WIDTH,
     )
     write(console)
     text = file.getvalue()

@@ -1,11 +1,11 @@
-"""`compliance completion`: what completes commands in a shell."""
+"""`compliance completion`: the script for completion in a shell."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.command(short_help="Print what completes commands in a shell.")
+@click.command(short_help="Print the script for completion in a shell.")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

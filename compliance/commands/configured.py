@@ -1,6 +1,6 @@
-"""A command whose options may stand in `[tool.compliance]` of the nearest pyproject.toml.
+"""Commands that read options from `[tool.compliance]` of the nearest pyproject.toml.
 
-What stands on the command line goes before what stands there; what excludes it there is left out.
+Options on the command line have priority, and drop those of the table that they exclude.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from compliance.document.settings import Table
 
-# Options as the table calls them, where the command calls their value otherwise.
+# By an option's name in the table, the name of the command's parameter where it is another one.
 NAMES = {"env": "environment", "format": "formats", "output": "outputs"}
-# One of these on the command line takes the place of all of them in the table.
+# One of these on the command line replaces all of the group in the table.
 TOGETHER = (
     ("app", "assembly", "template", "deployed"),
     ("formats", "outputs"),
@@ -26,7 +26,7 @@ TOGETHER = (
 
 
 class Configured(click.Command):
-    """`own` are options of the command that mean something else there than they do in the table."""
+    """A command that reads the table. `own` are its options with another meaning than in the table."""
 
     def __init__(self, *args: Any, own: tuple[str, ...] = (), **others: Any) -> None:
         super().__init__(*args, **others)
@@ -56,14 +56,14 @@ class Configured(click.Command):
         return context
 
     def _table(self) -> dict[str, Any]:
-        """What the nearest table says."""
+        """The options of the nearest table."""
         from compliance.document import settings
 
         pyproject = settings.find(Path.cwd())
         return self.stated(settings.read(pyproject) if pyproject else None)
 
     def stated(self, table: Table | None) -> dict[str, Any]:
-        """What a table says of this command's options, as click takes it."""
+        """The options of a table that this command has, in click's form."""
         if table is None:
             return {}
         stated = {name: getattr(table, name) for name in table.__struct_fields__}
@@ -73,8 +73,8 @@ class Configured(click.Command):
         stated["as_of"] = table.as_of.isoformat() if table.as_of else None
         stated["format"] = [table.format] if isinstance(table.format, str) else table.format
         known = {parameter.name for parameter in self.params} - set(self._own)
-        named = {NAMES.get(name, name): value for name, value in stated.items() if value}
-        return {name: value for name, value in named.items() if name in known}
+        renamed = {NAMES.get(name, name): value for name, value in stated.items() if value}
+        return {name: value for name, value in renamed.items() if name in known}
 
 
 def _pairs(texts: Any) -> dict[str, str]:
@@ -91,10 +91,10 @@ def _leave_out(context: click.Context, names: set[str]) -> None:
 def agreed(
     environment: str | None, context: dict[str, str], requirements: Path
 ) -> tuple[str | None, dict[str, str]]:
-    """The environment and the synth's context, once they name one environment.
+    """The environment and the synth's context, so that both name the same environment.
 
-    Two names for one environment would make the app for one and judge it for the other: on the command
-    line that is an error; there it goes before the table. Raises click.UsageError.
+    With two names, the app would be synthesised for one environment and judged for the other. The command
+    line has priority over the table; two names on the command line raise click.UsageError.
     """
     if environment is None or not context:
         return environment, context

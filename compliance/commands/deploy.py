@@ -1,4 +1,4 @@
-"""`compliance deploy`: audits the app or verifies an attestation; `cdk deploy` gets these very bytes."""
+"""`compliance deploy`: audits the app or verifies an attestation, then runs `cdk deploy` on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 PlanLines = list[tuple[str, str]]  # label and text of a line
 
 
-@click.command(cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of that very assembly.")
+@click.command(
+    cls=Configured, own=("assembly",), short_help="Audit, then cdk deploy of the audited assembly."
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CDK ARGS]")
 @APP
 @APP_MAY
@@ -48,26 +50,24 @@ PlanLines = list[tuple[str, str]]  # label and text of a line
 @WAIVERS
 @PACK
 @class_options
-@click.option("--baseline", type=EXISTING, metavar="FILE", help="What the stack may keep, as for the audit.")
+@click.option("--baseline", type=EXISTING, metavar="FILE", help="A file of known failures, as for the audit.")
 @click.option(
     "--allow-baseline",
     is_flag=True,
-    help="Deploy what is green by a baseline, or is attested so; without it nothing is that is not all met.",
+    help="Deploy also where the gate, or the attestation, is green only by a baseline.",
 )
 @click.option(
     "--attestation",
     type=EXISTING,
     metavar="FILE",
-    help="Deploy what was audited before, as `compliance audit --attest` wrote it: no synth, no audit.",
+    help="Deploy what `compliance audit --attest` audited before, without a synth and an audit.",
+)
+@click.option("--assembly", type=EXISTING, metavar="DIR", help="The attested assembly (`audit --keep`).")
+@click.option(
+    "--public-key", type=EXISTING, metavar="FILE", help="The key that must have signed the attestation."
 )
 @click.option(
-    "--assembly", type=EXISTING, metavar="DIR", help="The assembly that is attested (`audit --keep`)."
-)
-@click.option(
-    "--public-key", type=EXISTING, metavar="FILE", help="The key that has to have signed the attestation."
-)
-@click.option(
-    "--cert-identity", metavar="ID", help="Who has to have signed it keyless: a workflow's URL, an address."
+    "--cert-identity", metavar="ID", help="Who must have signed it keyless: a workflow's URL, an address."
 )
 @click.option(
     "--cert-oidc-issuer", metavar="URL", help="Who vouches for --cert-identity, such as GitHub's issuer."
@@ -77,22 +77,22 @@ PlanLines = list[tuple[str, str]]  # label and text of a line
     "--max-age",
     type=click.IntRange(0),
     metavar="DAYS",
-    help="Oldest attestation that is taken, by UTC days; 0: today's [default: 1].",
+    help="Greatest age of an attestation in UTC days; 0: only today's [default: 1].",
 )
 @click.option(
     "--allow-versions",
     is_flag=True,
-    help="Take an attestation by other versions of this tool or its scanners than those here.",
+    help="Accept an attestation by other versions of this tool or its scanners than those here.",
 )
 @click.option(
     "--allow-dirty",
     is_flag=True,
-    help="Take one that names no commit, or a working tree with changes.",
+    help="Accept one that names no commit, or a working tree with changes.",
 )
 @click.option(
     "--allow-any-target",
     is_flag=True,
-    help="Take one that does not name the account and region that it would be deployed to.",
+    help="Accept one that does not name the account and region of the deployment.",
 )
 @click.option(
     "--allow-endpoint",
@@ -146,14 +146,14 @@ def deploy(
     check_input(app, None, None, context, environment)
     stated, baseline = baseline, allowed_baseline(baseline, allow_baseline)
     audits = {"app": app, "app-may": app_may, "context": context, "waivers": waivers, "pack": packs}
-    believed = {name: others.pop(name) for name in BELIEVED}
-    _check_usage(attestation, assembly, believed, **audits)
-    signer = _signer(believed)
+    trusted = {name: others.pop(name) for name in TRUSTED}
+    _check_usage(attestation, assembly, trusted, **audits)
+    signer = _signer(trusted)
     requirements = document_of(requirements)
     environment, context = agreed(environment, context, requirements)
-    here = Path.cwd()
-    cdk.arguments(arguments, here)  # before the work
-    command = cdk.find_cli(cli, here)
+    folder = Path.cwd()
+    cdk.arguments(arguments, folder)  # reports errors before the work begins
+    command = cdk.find_cli(cli, folder)
     cdk.check_settings(Path.home())
     document = load(requirements)
     from compliance.template.scratch import Scratch
@@ -165,12 +165,12 @@ def deploy(
             found: Statement | None = None
             if attestation is not None and assembly is not None:
                 trust = Trust(
-                    1 if believed["max_age"] is None else believed["max_age"],
+                    1 if trusted["max_age"] is None else trusted["max_age"],
                     document,
                     environment,
                     allow_baseline,
-                    believed["allow_versions"],
-                    believed["allow_dirty"],
+                    trusted["allow_versions"],
+                    trusted["allow_dirty"],
                 )
                 plan, seal, found = _attested(attestation, assembly, signer, trust, copy)
             else:
@@ -190,23 +190,28 @@ def deploy(
                         **others,
                     )
             stacks = deploy_plan.stacks(copy, seal, document.allowed_elsewhere)
-            passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, here, stacks)]
-            if found and not believed["allow_any_target"]:
+            passed = [*cdk.judged_parameters(stacks), *cdk.arguments(arguments, folder, stacks)]
+            if found and not trusted["allow_any_target"]:
                 profile = cdk.profile(arguments)
-                own = cache(lambda: target.own(profile, os.environ, Path.home(), endpoints=allow_endpoint))
-                check_targets(found, stacks, own)
+                of_credentials = cache(
+                    lambda: target.of_credentials(profile, os.environ, Path.home(), endpoints=allow_endpoint)
+                )
+                check_targets(found, stacks, of_credentials)
         except RefusedError as error:
             aside = f"; {stated} does not count without --allow-baseline" if stated and not baseline else ""
             say_aside(f"refused: {error}{aside}")
             sys.exit(1)
         for label, text in (*plan, *cdk.plan(stacks, passed)):
             say_aside(text, f"{label:>8} ")
-        cdk.check_settings(Path.home())  # where the app could have written meanwhile
+        cdk.check_settings(Path.home())  # again, since the app may have written to it
         sys.exit(cdk.run(command, copy, seal, passed, empty, endpoints=allow_endpoint))
 
 
 def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
-    """The baseline to deploy by: only where that is said on the command line, whatever the table holds."""
+    """The baseline to deploy by, which --allow-baseline must permit. One of the table is dropped without it.
+
+    Raises click.UsageError for one on the command line without it.
+    """
     if allowed or baseline is None:
         return baseline
     if "baseline" in click.get_current_context().meta.get("compliance.from_table", ()):
@@ -214,22 +219,22 @@ def allowed_baseline(baseline: Path | None, allowed: bool) -> Path | None:
     raise click.UsageError("--baseline allows failures; --allow-baseline deploys with them")
 
 
-# What says which attestation is believed.
-BELIEVED = (
+# The options that say which attestations to trust.
+TRUSTED = (
     *("public_key", "cert_identity", "cert_oidc_issuer", "trust_config", "max_age"),
     *("allow_versions", "allow_dirty", "allow_any_target"),
 )
 
 
 def _check_usage(
-    attestation: Path | None, assembly: Path | None, believed: Mapping[str, Any], **audits: Any
+    attestation: Path | None, assembly: Path | None, trusted: Mapping[str, Any], **audits: Any
 ) -> None:
     if attestation is None:
         if assembly is not None:
             raise click.UsageError(
                 "--assembly is for --attestation: alone it shows one environment, and some is not assessed"
             )
-        for name, value in believed.items():
+        for name, value in trusted.items():
             if value not in (None, False):
                 raise click.UsageError(f"--{name.replace('_', '-')} is for --attestation")
         return
@@ -240,26 +245,26 @@ def _check_usage(
             raise click.UsageError(f"--{name} is for the audit, which --attestation takes the place of")
 
 
-def _signer(believed: Mapping[str, Any]) -> Signer:
-    """Whose signature an attestation has to have. Raises click.UsageError."""
+def _signer(trusted: Mapping[str, Any]) -> Signer:
+    """The signer whose signature an attestation must have. Raises click.UsageError."""
     from compliance.release.signing import Signer
 
-    key, identity, issuer = (believed[name] for name in ("public_key", "cert_identity", "cert_oidc_issuer"))
+    key, identity, issuer = (trusted[name] for name in ("public_key", "cert_identity", "cert_oidc_issuer"))
     if (identity is None) is not (issuer is None):
         raise click.UsageError("--cert-identity and --cert-oidc-issuer want each other: many may vouch")
     if key and identity:
         raise click.UsageError("--public-key and --cert-identity exclude each other")
-    if believed["trust_config"] and not identity:
+    if trusted["trust_config"] and not identity:
         raise click.UsageError("--trust-config is for --cert-identity")
-    return Signer(key, identity is not None, identity, issuer, believed["trust_config"])
+    return Signer(key, identity is not None, identity, issuer, trusted["trust_config"])
 
 
 def _audited(
     copy: Path, tell: Callable[[str], None], document: Document, **options: Any
 ) -> tuple[PlanLines, Seal]:
-    """Audits the app, by a copy of what it was synthesised into. Raises RefusedError unless all is green.
+    """Audits the app on a private copy of its assembly. Raises RefusedError unless everything is green.
 
-    Handlers are run anew: a cache is a file that others may have written.
+    The cache is off, since others may have written to it.
     """
     from compliance.auditing import Options, audit
     from compliance.release.attestation import check_attestable, today
@@ -282,7 +287,7 @@ def _audited(
 def _attested(
     attestation: Path, assembly: Path, signer: Signer, trust: Trust, copy: Path
 ) -> tuple[PlanLines, Seal, Statement]:
-    """Copies an assembly, and believes what was attested of it. Raises RefusedError where that can't be."""
+    """Copies an assembly and verifies its attestation. Raises RefusedError where it does not hold."""
     from compliance.release import snapshot
     from compliance.release.attestation import check, check_bytes, load
 

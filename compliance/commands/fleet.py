@@ -1,4 +1,4 @@
-"""`compliance fleet`: judges many inputs, a line of JSON each, and shows one table."""
+"""`compliance fleet`: judges many inputs, writes a line of JSON for each, and shows a table."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ MOST_SHOWN = 4  # ids of one input
 @click.option(
     "--resume",
     is_flag=True,
-    help="Leave out what has a row in --output: same path, bytes, day, document and versions.",
+    help="Skip inputs with a row in --output for the same path, bytes, day, document and versions.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Processes to judge by [default: as many as cores]."
+    "--jobs", type=click.IntRange(1), metavar="N", help="Number of processes [default: that of the cores]."
 )
 @click.option(
     "--scheduler",
@@ -133,7 +133,7 @@ def fleet(
     try:
         click.echo(table.encode(stream.encoding, "replace"), nl=False, err=to_stdout)
     except BrokenPipeError:
-        close_stdout()  # the reader has seen enough; the rows stand
+        close_stdout()  # the reader stopped reading; the rows are written
     sys.exit(max(row.status for row in rows))
 
 
@@ -180,7 +180,7 @@ def _counts(seen: Mapping[int, int]) -> str:
 
 
 def _write(rows: Sequence[Row], console: Console) -> None:
-    """The inputs, those that want looking at last, where a terminal stops; then how many of each."""
+    """Prints the inputs, the worst last, where a terminal stops; then how many there are of each status."""
     from rich.table import Table
     from rich.text import Text
 
@@ -206,7 +206,7 @@ def _write(rows: Sequence[Row], console: Console) -> None:
 
 
 def _what(row: Row) -> str:
-    """Why an input is not green, in few words; its row in the file has all of them."""
+    """Why an input is not green, in short. Its row in the file has everything."""
     if row.error:
         return row.error.removeprefix(f"{row.path}: ")
     parts = list(row.problems[:1])

@@ -1,4 +1,4 @@
-"""`compliance init`: a first document, drafted from a stack."""
+"""`compliance init`: drafts a first document from a stack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compliance.model import InputError
     metavar="PATH",
     help="Where to write it; - is standard output.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def init(
     app: str | None,
     assembly: Path | None,

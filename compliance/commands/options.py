@@ -1,4 +1,4 @@
-"""The options that several commands have, each said once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> date:
+    """A date; today without one. Raises click.BadParameter."""
     if value is None:
         return date.today()  # noqa: DTZ011 -- the user's own calendar
     try:
@@ -29,6 +30,7 @@ def day(ctx: click.Context, parameter: click.Parameter, value: str | None) -> da
 
 
 def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """The values by key of several KEY=VALUE. Raises click.BadParameter."""
     for value in values:
         if "=" not in value or value.startswith("="):
             raise click.BadParameter(f"{value!r} is not {parameter.metavar or 'KEY=VALUE'}")
@@ -38,7 +40,7 @@ def pairs(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
 def target(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, str | None] | None:
-    """An account, and a region if one is named."""
+    """An account, and its region where the value has one. Raises click.BadParameter."""
     if value is None:
         return None
     account, _, region = value.partition("/")
@@ -48,7 +50,7 @@ def target(
 
 
 def base(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Puts the base's settings in the place of those here, before any other option is looked at."""
+    """Replaces the settings with those of the base, before any other option is read."""
     if value is None:
         return
     from compliance.commands.configured import Configured
@@ -116,12 +118,12 @@ APP_MAY = click.option(
     "--app-may",
     multiple=True,
     metavar="WHAT",
-    help="Give the app what is kept from it: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
+    help="Permit the app more: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
 )
 REQUIRE_CONFINEMENT = click.option(
     "--require-confinement",
     is_flag=True,
-    help="Run no app and no handler where this system cannot keep them from all that they should not do.",
+    help="Run no app and no handler on a system that cannot confine them completely.",
 )
 PACK = click.option(
     "--pack",
@@ -151,26 +153,26 @@ IGNORE = click.option(
     multiple=True,
     callback=pairs,
     metavar="NAME=REASON",
-    help="A scanner or a rule (CKV_AWS_117, AwsSolutions-*) that does not count, and why; may be repeated.",
+    help="A scanner or rule (CKV_AWS_117, AwsSolutions-*) that does not count, and why; may be repeated.",
 )
 SELECT = click.option(
     "--select",
     multiple=True,
     callback=pairs,
     metavar="NAME=REASON",
-    help="A scanner or a rule that counts, and the others do not, and why; may be repeated.",
+    help="The only scanner or rule that counts, and why; may be repeated.",
 )
 
 
 def class_options(command: Command) -> Command:
-    """Adds what settles findings as a class: `waive_cdk_made`, `ignore` and `select`."""
+    """Adds the options that waive findings as a class: `waive_cdk_made`, `ignore` and `select`."""
     for option in (SELECT, IGNORE, WAIVE_CDK_MADE):
         command = option(command)
     return command
 
 
 def input_options(command: Command) -> Command:
-    """Adds what says what is audited: `app`, `assembly`, `template`, `context` and `environment`."""
+    """Adds the options for the input: `app`, `assembly`, `template`, `context` and `environment`."""
     for option in (ENVIRONMENT, CONTEXT, TEMPLATE, ASSEMBLY, APP):
         command = option(command)
     return command

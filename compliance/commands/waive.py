@@ -1,4 +1,4 @@
-"""`compliance waive`: writes a waiver for a finding, or lists those that end soon."""
+"""`compliance waive`: writes a waiver for a finding, or lists waivers that expire soon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compliance.commands.options import AS_OF, REQUIREMENTS, WAIVERS
 from compliance.document import waivers as known
 from compliance.model import SCANNERS, InputError
 
-# What a rule's name says of its scanner.
+# The scanner by the form of a rule's id.
 RULES = {r"CKV\d*_": "checkov", r"[EWI]\d{4}$": "cfn-lint", r"\w[\w.]*-": "cdk-nag"}
 SOON = 30  # days
 
@@ -77,15 +77,15 @@ def waive(
 
 
 def _append(path: Path, values: dict[str, str]) -> None:
-    """Adds an entry at the end; what stands in the file stays as it is, comments too."""
+    """Adds an entry at the end of a file. The rest of the file, with its comments, stays as it is."""
     from compliance.template.source import write_atomically
 
-    there = known.load(path) if path.exists() else ()
-    same = [w for w in there if (w.scanner, w.rule, w.resource) == tuple(values.values())[:3]]
+    existing = known.load(path) if path.exists() else ()
+    same = [w for w in existing if (w.scanner, w.rule, w.resource) == tuple(values.values())[:3]]
     if same:
         raise InputError(f"{same[0].where}: waives this already; edit its reason or its date there")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if not there and (lines := [line for line in text.splitlines() if line.strip() and line[0] != "#"]):
+    if not existing and (lines := [line for line in text.splitlines() if line.strip() and line[0] != "#"]):
         text = text.replace(lines[0], "", 1) if lines == ["[]"] else text  # an empty list
     first, *rest = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
     entry = "\n".join((f"- {first}", *(f"  {line}" for line in rest)))

@@ -1,4 +1,4 @@
-"""`compliance audit --watch`: audits again whenever a file changes, and shows what that changed."""
+"""`compliance audit --watch`: audits again whenever a file changes, and shows the difference."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from compliance.auditing import Options, audit, start_scanners
 from compliance.commands.common import rendered, say_aside
 from compliance.model import CheckerError, InputError, Scorecard
 
-# What tools write, and no audit reads: folders by name, and files that editors make for a moment.
+# What tools write and no audit reads: folders by name, and temporary files of editors.
 SKIPPED = re.compile(r"cdk\.out.*|node_modules|__pycache__|venv|\.(?!env$).*")
 MOMENTARY = re.compile(r".*(~|\.sw.|\.tmp|\.py[cod])|#.*#|\.#.*|4913")
-WAKES = 200  # milliseconds after which the wait for a change is begun anew
+WAKES = 200  # milliseconds after which waiting for a change returns to Python
 
 Found = Scorecard | str
 """A scorecard, or why there is none, in one line."""
@@ -44,19 +44,19 @@ def watch(options: Options, *, today: bool, verbose: bool) -> NoReturn:
     changes = changes_of(options)
     next(changes)  # from now on no change is missed
     before: Scorecard | None = None
-    ready = _Ready(options, today)
+    process = _AuditProcess(options, today)
     try:
         while True:
             start = time.monotonic()
-            found = ready.audit()
-            ready = _Ready(options, today)  # for the next change, while people read
+            found = process.audit()
+            process = _AuditProcess(options, today)  # starts up for the next change while people read
             _show(before, found, verbose)
             before = before if isinstance(found, str) else found
             click.echo(f"{time.monotonic() - start:.1f} s; watching for changes, Ctrl-C ends", err=True)
             while not next(changes):
                 pass
     finally:
-        ready.end()
+        process.end()
 
 
 def _show(before: Scorecard | None, found: Found, verbose: bool) -> None:
@@ -74,22 +74,23 @@ def _show(before: Scorecard | None, found: Found, verbose: bool) -> None:
 # Audits
 
 
-class _Ready:
-    """A process that is ready for one audit: it has imported what that takes, and started the scanners.
+class _AuditProcess:
+    """A process for one audit, which has already imported its modules and started the scanners.
 
-    A process of its own has nothing left of the audit before, and no error in it ends the watch.
+    In a new process nothing is left of the audit before, and no error ends the watch.
     """
 
     def __init__(self, options: Options, today: bool) -> None:
         context = get_context("spawn")
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_audit_once, args=(theirs, options, today))
+        self._line, other_end = context.Pipe()
+        self._process = context.Process(target=_audit_once, args=(other_end, options, today))
         self._process.start()
-        theirs.close()
+        other_end.close()
 
     def audit(self) -> Found:
+        """Runs the audit, and ends the process."""
         try:
-            with suppress(OSError):  # it could not even begin, and has said why
+            with suppress(OSError):  # the process ended early, and has sent the reason
                 self._line.send(None)
             found: Found = self._line.recv()
             return found
@@ -108,10 +109,10 @@ def _audit_once(line: Connection, options: Options, today: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the process that watches
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with suppress(EOFError, OSError):  # nobody waits any more
+        with suppress(EOFError, OSError):  # the process that watches has ended
             line.send(_audited(line.recv, options, today))
     finally:
-        os._exit(0)  # all is cleaned up; a signal now would only make Python complain
+        os._exit(0)  # everything is cleaned up; a signal during an ordinary exit would print errors
 
 
 def _audited(wait: Callable[[], object], options: Options, today: bool) -> Found:
@@ -137,7 +138,10 @@ def _audited(wait: Callable[[], object], options: Options, today: bool) -> Found
 
 
 def changes_of(options: Options) -> Iterator[bool]:
-    """Whether something changed that an audit could read, again and again, at the latest after a moment."""
+    """Whether a file changed that an audit reads, for each group of changes or after each short wait.
+
+    Raises InputError where files cannot be watched.
+    """
     try:
         import watchfiles
     except ImportError:
@@ -170,21 +174,21 @@ def changes_of(options: Options) -> Iterator[bool]:
         yield_on_timeout=True,
     )
     try:
-        for some in found:
-            fresh = {path: _digest(path) for path in (Path(name) for _, name in some)}
-            # What a build wrote as it was is no change: it would be built and audited for ever.
-            changed = any(path not in seen or seen[path] != digest for path, digest in fresh.items())
-            seen |= fresh
+        for changes in found:
+            digests = {path: _digest(path) for path in (Path(name) for _, name in changes)}
+            # Builds write files with the same bytes again: an audit would start the next one for ever.
+            changed = any(path not in seen or seen[path] != digest for path, digest in digests.items())
+            seen |= digests
             yield changed
-    except (OSError, RuntimeError) as error:  # no folder there, too many of them for the system
+    except (OSError, RuntimeError) as error:  # a folder that does not exist, or more than the system allows
         raise InputError(f"files cannot be watched: {error}") from None
 
 
 def _watched(options: Options) -> tuple[list[Path], set[Path]]:
-    """The folders of which everything counts, and the files beside."""
-    own = options.assembly or (options.folder if options.of_app else None)
+    """The folders in which every file counts, and single files elsewhere."""
+    folder = options.assembly or (options.folder if options.of_app else None)
     files = {file for file in (options.template, options.requirements, options.waivers_file) if file}
-    return [own.resolve()] if own else [], {Path(os.path.abspath(file)) for file in files}
+    return [folder.resolve()] if folder else [], {Path(os.path.abspath(file)) for file in files}
 
 
 def _digest(path: Path) -> bytes | None:

@@ -1,9 +1,9 @@
-"""Attestations: a green verdict on the bytes of one assembly, as others' tools read it.
+"""Attestations: a green verdict on the bytes of one assembly, in a format for other tools.
 
 An in-toto Statement (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md): its subjects
-are the assembly's files, its predicate is the audit. One audit of the same bytes on the same day makes the
-same statement: there is no time in it, only the day. Signed, it is the payload of an envelope
-(`compliance.release.signing`); unsigned, it tells which bytes were judged, and not by whom.
+are the assembly's files, its predicate is the audit. Audits of the same bytes on the same day make the same
+statement, which has the day and no time. A signed statement is the payload of an envelope
+(`compliance.release.signing`). An unsigned one says which bytes were judged, and not by whom.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Tool(Part, frozen=True):
 
 
 class Commit(Part, frozen=True):
-    """What was checked out. `clean` says that nothing else was in the working tree."""
+    """The commit that was checked out. `clean`: the working tree had no changes."""
 
     sha1: Named
     clean: bool
@@ -93,7 +93,7 @@ class Scanner(Part, frozen=True):
 
 
 class Target(Part, frozen=True):
-    """Where a stack goes. Account and region are None where nobody said: the app leaves them to the CLI."""
+    """Where a stack is deployed. Account and region are None where the app leaves them to the CLI."""
 
     stack: Named
     account: str | None
@@ -101,7 +101,7 @@ class Target(Part, frozen=True):
 
 
 class Waived(Part, frozen=True):
-    """A finding that a waiver lets stay."""
+    """A waived finding."""
 
     scanner: Named
     rule: Named
@@ -111,7 +111,7 @@ class Waived(Part, frozen=True):
 
 
 class Baseline(Part, frozen=True):
-    """What an old stack was let keep: the baseline's digest, and how much of it is known there."""
+    """The baseline's digest, and how many requirements and findings are known by it."""
 
     digest: Digest
     requirements: int
@@ -119,10 +119,11 @@ class Baseline(Part, frozen=True):
 
 
 class Predicate(Part, frozen=True):
-    """The audit. `document` is the requirements document that it judged by, whose ids `requirements` has;
-    `targets` are where its stacks go, in the order of the assembly; `notes` qualify it.
+    """The audit.
 
-    `executables` are the subjects that may be run: what carries artifacts from job to job forgets it.
+    `document` is the digest of the requirements document, whose ids `requirements` has; `targets` are where
+    the stacks are deployed, in the order of the assembly; `notes` qualify the verdict. `executables` are the
+    subjects that are executable, since CI systems lose this when they carry artifacts from job to job.
     """
 
     tool: Tool
@@ -150,7 +151,7 @@ class Statement(Part, frozen=True):
 
     @property
     def seal(self) -> Seal:
-        """The files that it is about."""
+        """The seal of the files that it is about."""
         digests = {file.name: file.digest.sha256 for file in self.subject}
         return Seal(digests, frozenset(self.predicate.executables))
 
@@ -159,12 +160,12 @@ class Statement(Part, frozen=True):
 
 
 def today() -> date:
-    """The day by which attestations count: UTC's, wherever they are made and used."""
+    """Today's date in UTC, which attestations use everywhere."""
     return datetime.now(UTC).date()
 
 
 def check_attestable(card: Scorecard) -> None:
-    """Raises RefusedError where a verdict is red, or says nothing of a requirement."""
+    """Raises RefusedError where the gate is red, a requirement is not assessed, or a scanner did not run."""
     if not card.green:
         raise RefusedError("the gate is red")
     for result in card.results:
@@ -183,10 +184,10 @@ def statement(
     stacks: Sequence[Planned],
     target: tuple[str, str | None] | None = None,
 ) -> Statement:
-    """What an audit says of the bytes that it judged. Raises RefusedError where that is not all green.
+    """The statement of an audit on the bytes that it judged. Raises RefusedError if not everything is green.
 
-    `commit` is the app's. `stacks` are what the CLI would deploy, `target` the account and region of those
-    that leave them to its credentials.
+    `commit` is the app's. `stacks` are those that the CLI would deploy, and `target` is the account and
+    region of those that leave them to the CLI's credentials.
     """
     check_attestable(card)
     card = neutral(card)
@@ -272,15 +273,15 @@ def _waived(card: Scorecard) -> Iterator[Waived]:
 
 
 def commit_of(folder: Path) -> Commit | None:
-    """What is checked out. Ask before foreign code runs: a `build` may set what git runs."""
+    """The commit that is checked out. Call it before foreign code runs, which could change git's settings."""
     sha1 = checked_out(folder)
     return Commit(sha1=sha1, clean=git(folder, "status", "-s") == "") if sha1 else None
 
 
 def render(statement: Statement, signer: Signer | None = None) -> str:
-    """The file's text: the statement, or the envelope around it if somebody signs it.
+    """The file's text: the statement, or with a signer the envelope around it.
 
-    Raises InputError where it can't be signed, or nobody would read so large a file.
+    Raises InputError where it can't be signed, or is larger than the limit for reading it.
     """
     text = _canonical(msgspec.to_builtins(statement))
     if signer and (signer.key or signer.keyless):
@@ -298,12 +299,12 @@ def _canonical(data: object) -> str:
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """What an attestation has to be to be believed, today.
+    """The conditions on which an attestation is accepted today.
 
-    `max_age` is in days: 0 takes only today's. `environment` is None where any will do; `document` is
-    the requirements document that it has to have judged by. The others take one that allows failures that a
-    baseline lists; by other versions of the gate or of a scanner than those here; of a tree with changes or
-    of none; and for any account and region.
+    `max_age` is in days; with 0, only today's is accepted. `document` is the requirements document that it
+    must have judged by. `environment` is None where any will do. The others accept an attestation that is
+    green only by a baseline; by other versions of the gate or a scanner; of no commit, or of a working tree
+    with changes; and for any account and region.
     """
 
     max_age: int
@@ -315,17 +316,17 @@ class Trust(msgspec.Struct, frozen=True):
     allow_any_target: bool = False
 
 
-NOBODY = Signer()
+NO_SIGNER = Signer()
 
 
-def load(path: Path, signer: Signer = NOBODY) -> Statement:
+def load(path: Path, signer: Signer = NO_SIGNER) -> Statement:
     """Reads an attestation, and verifies its signature. Raises as `signing.opened` does."""
     data = opened(read_json(path), path, signer)
     return _checked(part(data, Statement, path), path)
 
 
 def _checked(found: Statement, path: Path) -> Statement:
-    """What a schema can't say: files stand once, days are days, the score is that of the verdicts."""
+    """Checks what a schema can't: each file occurs once, dates exist, and the score fits the verdicts."""
     predicate = found.predicate
     names = [file.name for file in found.subject]
     if len({*names}) < len(names):
@@ -337,22 +338,22 @@ def _checked(found: Statement, path: Path) -> Statement:
         except ValueError:
             raise InputError(f"{path}: no attestation: {field}: {day!r} is no date") from None
     for category in predicate.score.categories:
-        own = [judged for judged in predicate.requirements if judged.category == category.id]
-        met = sum(judged.status is Status.PASS for judged in own)
-        if (category.met, category.total) != (met, len(own)):
+        of_category = [judged for judged in predicate.requirements if judged.category == category.id]
+        met = sum(judged.status is Status.PASS for judged in of_category)
+        if (category.met, category.total) != (met, len(of_category)):
             raise InputError(f"{path}: no attestation: the score of {category.id} is not its verdicts'")
     return found
 
 
 def check(found: Statement, trust: Trust) -> None:
-    """Raises RefusedError where an attestation is not to be believed now."""
+    """Raises RefusedError where an attestation does not meet the conditions of `trust` today."""
     predicate = found.predicate
     gating = {category.id for category in predicate.score.categories if category.gate}
-    let_be = predicate.baseline
-    if let_be and not trust.allow_baseline:
-        counts = f"{let_be.requirements} requirements, {let_be.findings} findings"
+    baseline = predicate.baseline
+    if baseline and not trust.allow_baseline:
+        counts = f"{baseline.requirements} requirements, {baseline.findings} findings"
         raise RefusedError(f"it allows what a baseline lists ({counts}); --allow-baseline takes it")
-    wrong = [r for r in predicate.requirements if r.status is not Status.PASS and not (let_be and r.known)]
+    wrong = [r for r in predicate.requirements if r.status is not Status.PASS and not (baseline and r.known)]
     unmet = [r.id for r in wrong if r.category in gating]
     unjudged = [r.id for r in wrong if r.status is Status.NOT_ASSESSED]
     if predicate.gate != "green" or unmet:
@@ -390,14 +391,16 @@ def _check_document(predicate: Predicate, trust: Trust) -> None:
 
 
 def _check_versions(predicate: Predicate) -> None:
-    """The scanners' where they are installed: a deployment needs none."""
+    """Compares the versions with those here. A scanner that is not installed is left out."""
     for name, made_by in ((TOOL, predicate.tool.version), *((s.name, s.version) for s in predicate.scanners)):
         try:
-            here = metadata.version(name)
+            installed = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        if made_by != here:
-            raise RefusedError(f"it was made by {name} {made_by}; here is {here}; --allow-versions takes it")
+        if made_by != installed:
+            raise RefusedError(
+                f"it was made by {name} {made_by}; here is {installed}; --allow-versions takes it"
+            )
 
 
 def _check_commit(commit: Commit | None) -> None:
@@ -407,10 +410,12 @@ def _check_commit(commit: Commit | None) -> None:
         raise RefusedError(f"it is of {commit.sha1} with changes that are not in it; --allow-dirty takes it")
 
 
-def check_targets(found: Statement, stacks: Sequence[Planned], own: Callable[[], tuple[str, str]]) -> None:
-    """Raises RefusedError where the stacks would go elsewhere than the attestation says, or it does not say.
+def check_targets(
+    found: Statement, stacks: Sequence[Planned], of_credentials: Callable[[], tuple[str, str]]
+) -> None:
+    """Raises RefusedError where stacks would be deployed elsewhere than attested, or no target is attested.
 
-    `own` gives the account and the region of the CLI's credentials, for stacks that leave them to these.
+    `of_credentials` gives account and region of the CLI's credentials, for stacks that name neither.
     """
     named = found.predicate.targets
     if [target.stack for target in named] != [stack.stack_name for stack in stacks]:
@@ -423,8 +428,8 @@ def check_targets(found: Statement, stacks: Sequence[Planned], own: Callable[[],
             )
         account, region = stack.account, stack.region
         if account is None or region is None:
-            theirs = own()
-            account, region = account or theirs[0], region or theirs[1]
+            own_account, own_region = of_credentials()
+            account, region = account or own_account, region or own_region
         if (account, region) != (target.account, target.region):
             raise RefusedError(
                 f"it is for {target.account}/{target.region}, and {target.stack} would go to "
@@ -433,7 +438,7 @@ def check_targets(found: Statement, stacks: Sequence[Planned], own: Callable[[],
 
 
 def check_bytes(found: Statement, seal: Seal) -> None:
-    """Raises RefusedError where the files here are not those that it speaks of."""
+    """Raises RefusedError where the files differ from the attested ones."""
     changes = list(differences(found.seal, seal))
     if changes:
         more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""

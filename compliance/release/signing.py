@@ -1,8 +1,8 @@
 """Signatures of attestations: by an ed25519 key in PEM, or keyless by Sigstore.
 
-By a key the file is a DSSE envelope (https://github.com/secure-systems-lab/dsse). Keyless it is a Sigstore
-bundle (https://docs.sigstore.dev/about/bundle/): Fulcio certifies the OIDC identity of who signs for ten
-minutes, and Rekor, a public log, tells that it was signed within them. There is no key to keep.
+With a key, the file is a DSSE envelope (https://github.com/secure-systems-lab/dsse). Keyless, it is a
+Sigstore bundle (https://docs.sigstore.dev/about/bundle/): Fulcio certifies the signer's OIDC identity for ten
+minutes, and Rekor, a public log, records that it signed within them. So there is no key to keep.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RefusedError(Exception):
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the file. What it does not know it refuses: nobody could say what it means."""
+    """A part of the file. Unknown fields are refused, since their meaning is not known."""
 
 
 class _Signature(Part, frozen=True):
@@ -50,12 +50,12 @@ class _Envelope(Part, frozen=True):
 
 
 class Signer(msgspec.Struct, frozen=True):
-    """Whose signature is wanted, or made: a key's, or that of an OIDC identity.
+    """Who signs, or must have signed: the holder of a key, or an OIDC identity.
 
-    `key` is a file (PEM): the private key to sign, the public one to verify. `identity` and `issuer` are
-    whom the certificate of a Sigstore bundle has to name, as `sigstore verify identity` takes them; to sign,
-    the identity is the one of the surroundings, such as a GitHub Actions job's with `id-token: write`.
-    `trust_config` is a file for a private Sigstore; None: the public one.
+    `key` is a file (PEM): the private key to sign, the public one to verify. `identity` and `issuer` are what
+    the certificate of a Sigstore bundle must name, as for `sigstore verify identity`. To sign, the identity
+    comes from the environment, such as a GitHub Actions job with `id-token: write`. `trust_config` is a file
+    for a private Sigstore; None: the public one.
     """
 
     key: Path | None = None
@@ -65,7 +65,7 @@ class Signer(msgspec.Struct, frozen=True):
     trust_config: Path | None = None
 
     def check(self) -> None:
-        """Says so at once where it can't sign, not after the work. Raises InputError."""
+        """Raises InputError where it can't sign, so that this is reported before the work."""
         if self.key:
             _private_key(self.key)
         elif self.keyless:
@@ -82,11 +82,11 @@ class Signer(msgspec.Struct, frozen=True):
 
 
 def opened(data: Any, path: Path, signer: Signer) -> Any:
-    """The statement in an attestation's file, as JSON data, once its signature is the one that is wanted.
+    """The statement in an attestation's file, as JSON data, after its signature is verified.
 
-    Raises InputError where the file or the key is none; RefusedError where the file is signed by somebody
-    else, or is not signed and a signature is wanted, or is signed and none is: a signature that nobody
-    verifies only looks like one.
+    Raises InputError where the file or the key is not valid. Raises RefusedError where somebody else signed
+    the file; where it is not signed, and `signer` wants a signature; and where it is signed, and `signer`
+    wants none, since a signature that is not verified proves nothing.
     """
     keys = data.keys() if isinstance(data, dict) else ()
     if "dsseEnvelope" in keys:
@@ -106,7 +106,7 @@ def opened(data: Any, path: Path, signer: Signer) -> Any:
     else:
         return data
     try:
-        # The signature is good: the bytes are those of who signed, who wrote no key twice.
+        # The signer wrote these bytes, so they have no duplicate keys.
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no attestation: payload: {error}") from None
@@ -124,7 +124,7 @@ def part(data: Any, type_: type[T], path: Path) -> T:
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """What a key is called in an envelope: the sha256 (hex) of its DER form."""
+    """A key's id in an envelope: the sha256 (hex) of its DER form."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
@@ -151,7 +151,7 @@ def _signed(payload: bytes) -> bytes:
 
 
 def _verify(envelope: _Envelope, payload: bytes, path_of_key: Path, path: Path) -> None:
-    key = _public_key(path_of_key)  # says what to install, if need be
+    key = _public_key(path_of_key)  # before the import: it reports what to install
     from cryptography.exceptions import InvalidSignature
 
     for signature in envelope.signatures:
@@ -253,7 +253,7 @@ def _verified_bundle(data: Any, path: Path, signer: Signer) -> bytes:
 
 
 def _trust(path: Path | None) -> ClientTrustConfig:
-    """Whom to trust for certificates and the log. The public Sigstore's is asked for, and kept, by TUF."""
+    """The trusted certificates and log. Those of the public Sigstore are downloaded and kept by TUF."""
     from sigstore.models import ClientTrustConfig
 
     try:

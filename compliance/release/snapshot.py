@@ -1,7 +1,7 @@
-"""Private copies of cloud assemblies, every byte accounted for: what was judged is what is deployed.
+"""Private copies of cloud assemblies with a digest of every file, so that what was judged is deployed.
 
-An assembly that lies in a working folder may change between the check and the use. So it is copied
-first, and only the copy is read by the audit, named by the attestation, and given to the CDK CLI.
+An assembly in a working folder may change between the check and the use. So it is copied first. The audit
+reads the copy, the attestation names its files, and the CDK CLI deploys it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from compliance.template import digest
 from compliance.template.sealed import Sealed
 from compliance.template.source import MAX_DEPTH
 
-CHUNK = 2**20  # bytes that are copied at a time
-# Where the CLI keeps what it packed, beside each manifest. It takes what lies there for the asset itself:
+CHUNK = 2**20  # bytes copied at a time
+# The CLI's folder of packed assets, beside each manifest. The CLI uploads a file in it instead of the asset:
 # https://github.com/aws/aws-cdk-cli, cdk-assets-lib, FileAssetHandler.packageFile.
 CACHE = ".cache"
 
 
 class Seal(msgspec.Struct, frozen=True):
-    """Every file of an assembly: its sha256 (hex) by its path, relative and with slashes.
+    """The sha256 (hex) of every file of an assembly, by its path, relative and with slashes.
 
-    `executables` are the files that may be run; packed for Lambda they have to stay so.
+    `executables` are the executable files, which must stay executable when they are packed for Lambda.
     """
 
     digests: Mapping[str, str]
@@ -37,7 +37,7 @@ class Seal(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """One sha256 (hex) for all of it."""
+        """One sha256 (hex) of all files."""
         total = hashlib.sha256()
         for path in sorted(self.digests):
             total.update(f"{self.digests[path]} {path}\0{path in self.executables:d}".encode())
@@ -45,25 +45,30 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class Snapshot:
-    """A copy of what an app was synthesised into, to be judged and deployed. `seal` says what it holds."""
+    """A private copy of a synthesised assembly, to be judged and deployed. `seal` has its digests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seal = Seal({})
 
     def take(self, made: Path) -> Sealed:
-        """A copy of `made`. This is the `snapshot_into` of an audit. Raises InputError."""
+        """Copies the assembly in `made`. It is for `snapshot_into` of an audit. Raises InputError."""
         self.seal = copy(made, self.folder)
         return Sealed(self.folder, digest.Seal.of_files(self.seal.digests, self.seal.executables))
 
 
 def copy(source: Path, target: Path, executables: frozenset[str] | None = None) -> Seal:
-    """Copies an assembly, and says what was copied. Files become read-only; folders stay writable.
+    """Copies an assembly. Files become read-only. Folders stay writable, since the CLI writes locks there.
 
-    The CLI writes its locks and its cache beside the files, also where it does not run as root.
-    `executables` says which files may be run where the source's modes are no more what they were
-    (artifacts of CI systems lose them). Raises InputError on links, on what is neither file nor folder,
-    on what can't be read, and where `target` has files.
+    Args:
+        source: the assembly's folder.
+        target: the new folder.
+        executables: the executable files, where the source's modes are lost, as in artifacts of CI systems.
+
+    Returns: the seal of the copied files.
+
+    Raises: InputError on links, on what is neither file nor folder, on what can't be read, and where
+        `target` has files.
     """
     digests: dict[str, str] = {}
     runnable = set()
@@ -84,7 +89,7 @@ def copy(source: Path, target: Path, executables: frozenset[str] | None = None) 
 
 
 def measure(folder: Path) -> Seal:
-    """What a folder holds now. Raises InputError as `copy` does."""
+    """The seal of a folder's present files. Raises InputError as `copy` does."""
     digests: dict[str, str] = {}
     runnable = set()
     try:
@@ -98,7 +103,7 @@ def measure(folder: Path) -> Seal:
 
 
 def differences(wanted: Seal, found: Seal) -> Iterator[str]:
-    """What is changed, missing or added, a line each, by path."""
+    """A line for each file that is changed, missing or added, by path."""
     for path in sorted({*wanted.digests, *found.digests}):
         if path not in found.digests:
             yield f"{path} is missing"
@@ -111,12 +116,12 @@ def differences(wanted: Seal, found: Seal) -> Iterator[str]:
 
 
 def left_by_cli(path: str) -> bool:
-    """Whether the CLI itself writes this into an assembly that it deploys: its locks, its cache."""
+    """Whether the CLI writes this file when it deploys an assembly: its locks and its cache."""
     return path.endswith(".lock") or CACHE in path.split("/")[:-1]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Each file's path and a handle to read it by, in order; what a name means is looked up only once."""
+    """Each file's path and an open handle, in order. Each name is resolved only once."""
     handle = _open(folder, None, str(folder))
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
@@ -131,7 +136,7 @@ def _below(folder: int, root: Path, prefix: str) -> Iterator[tuple[str, int]]:
         raise InputError(f"{root}: nested more than {MAX_DEPTH} folders deep")
     for name in sorted(os.listdir(folder)):
         path = f"{prefix}{name}"
-        if not path.isprintable():  # half surrogates stand for what is no UTF-8
+        if not path.isprintable():  # also for names that are not UTF-8, which have surrogates
             raise InputError(f"{root}: the name {path!r} has characters that are not seen")
         handle = _open(name, folder, str(root / path))
         try:
@@ -147,7 +152,7 @@ def _below(folder: int, root: Path, prefix: str) -> Iterator[tuple[str, int]]:
 
 
 def _open(name: str | Path, folder: int | None, shown: str) -> int:
-    """Opens what a name stands for, and follows no link. A pipe that nobody writes to does not block."""
+    """Opens a file or folder without following links. A pipe does not block. Raises InputError."""
     try:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:

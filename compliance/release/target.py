@@ -1,4 +1,4 @@
-"""The account and the region that the CDK CLI would deploy to where an app leaves them to its credentials."""
+"""The account and region of the credentials, where the CDK CLI deploys stacks that name neither."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from compliance.model import InputError
 from compliance.template.account import defaults
 
 
-def own(profile: str | None, variables: Mapping[str, str], home: Path, *, endpoints: bool) -> tuple[str, str]:
-    """Account and region of the credentials here. The account is asked of AWS (STS).
+def of_credentials(
+    profile: str | None, variables: Mapping[str, str], home: Path, *, endpoints: bool
+) -> tuple[str, str]:
+    """Account and region of the credentials. The account comes from AWS (STS).
 
     Args:
-        profile: the one that the CLI is given by `--profile`.
-        variables: the environment's.
-        home: where the AWS CLI keeps its files.
-        endpoints: whether AWS_ENDPOINT_URL* may take AWS's place, as for the CLI.
-    Raises: InputError where AWS can't be asked.
+        profile: the one of the CLI's `--profile`.
+        variables: the environment variables.
+        home: the folder with the AWS CLI's files.
+        endpoints: whether AWS_ENDPOINT_URL* may replace AWS's endpoints, as for the CLI.
+
+    Raises: InputError where AWS gives no answer.
     """
     named = {**variables, **({"AWS_PROFILE": profile} if profile else {})}
     region = dict(defaults(named, home))["CDK_DEFAULT_REGION"]

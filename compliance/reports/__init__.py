@@ -4,7 +4,7 @@ The command line imports the module that has the format's name. docs/architectur
 format needs; `github.py` is the shortest example.
 """
 
-# The format of a report by the end of its file's name; the first that fits counts.
+# The format of a report by the end of its file's name. The first end that fits decides.
 SUFFIXES = {
     ".sarif.json": "sarif",
     ".sarif": "sarif",

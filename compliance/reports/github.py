@@ -1,6 +1,6 @@
 """The scorecard as GitHub's workflow commands: annotations beside the lines of a pull request.
 
-GitHub shows ten errors and ten warnings of a step, so the most severe come first; the last line says the
+GitHub shows ten errors and ten warnings for a step, so the most severe come first. The last line is the
 verdict. Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
 
@@ -17,6 +17,7 @@ COMMANDS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "n
 
 
 def render(card: Scorecard) -> str:
+    """The report, a command on each line."""
     return "".join(f"{line}\n" for line in _lines(neutral(card)))
 
 

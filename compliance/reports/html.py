@@ -1,7 +1,7 @@
-"""The scorecard as one HTML file: no request to anywhere, readable without JavaScript, and on paper.
+"""The scorecard as one HTML file that makes no request, and is readable without JavaScript and on paper.
 
-Whatever comes from an input is text: the template escapes it, and the page's policy runs no script but
-its own. The lines of source shown are read from the app's folder, as they are when the report is made.
+The template escapes all texts that come from an input, and the page's policy allows only its own script. The
+source lines are read from the app's folder when the report is made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from compliance.model import Evidence, FindingStatus, Node, Result, Scorecard, Status
+from compliance.model import CategoryScore, Evidence, FindingStatus, Node, Result, Scorecard, Status
 from compliance.reports.picture import Arrow, Box, draw, kind
 from compliance.reports.sarif import own_version
 from compliance.reports.source import Excerpt, Sources
@@ -54,12 +54,13 @@ SIGNS = {"fail": "✗", "unsure": "?", "pass": "✓", "none": "·"}
 WORDS = {"fail": "failed", "unsure": "not assessed", "pass": "met", "none": "nothing said"}
 STATES = {Status.FAIL: "fail", Status.NOT_ASSESSED: "unsure", Status.PASS: "pass"}
 WORST = ("fail", "unsure", "pass", "none")
-FEWEST_CELLS, MOST_CELLS = 24, 200  # that the width of a bar is for
-WIDEST = 1700  # of a picture that is made as small as the page; a wider one is scrolled
-FIRST = 4  # pieces of evidence of a requirement that are shown at once
+FEWEST_CELLS, MOST_CELLS = 24, 200  # cells in the width of a bar
+WIDEST = 1700  # a picture up to this width is scaled to the page; a wider one is scrolled
+FIRST = 4  # pieces of evidence of a requirement that are shown without a click
 
 
 def render(card: Scorecard, folder: Path | None = None) -> str:
+    """The report. `folder` is the app's, from which source lines are read; the default is the current one."""
     page = _Page(neutral(card), Sources(folder or Path.cwd()))
     style, script = _file("report.css") + _footer(card), _file("report.js")
     text: str = _template().render(
@@ -97,7 +98,7 @@ def _file(name: str) -> str:
 
 
 def _footer(card: Scorecard) -> str:
-    """The foot of each printed page. Of the digest only hexadecimal digits get into the style."""
+    """The style of each printed page's footer. Only hexadecimal digits of the digest get into it."""
     digest = re.sub(r"[^0-9a-f]", "", card.subject.digest)[:64]
     word = "green" if card.green else "red"
     left, right = f'"{word}, sha256 {digest}"', 'counter(page) " / " counter(pages)'
@@ -114,7 +115,7 @@ def _hash(text: str) -> str:
 
 
 def anchor(id_: str) -> str:
-    """A fragment for a requirement. Ids that a document may use stay apart and readable."""
+    """The URL fragment of a requirement, unique for every id that a document may use."""
     return "r-" + re.sub(r"[^A-Za-z0-9_-]", lambda c: f"-{ord(c[0]):x}-", id_)
 
 
@@ -124,7 +125,7 @@ def _keys(node: Node) -> tuple[Key, Key]:
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What requirements and open findings say of one resource, worst first."""
+    """The results and the open findings about one resource, the worst first."""
 
     state: str
     results: tuple[Result, ...]
@@ -132,12 +133,12 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many say the worst."""
+        """How many results and findings have the worst state."""
         return sum(STATES[r.verdict.status] == self.state for r in self.results) + self.findings
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A row of the score: a cell for each requirement, or for each finding, by its state."""
+    """A row of the score, with a cell for each requirement or finding, by its state."""
 
     title: str
     number: str
@@ -145,7 +146,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class _Page:
-    """What the template asks for."""
+    """The values that the template uses."""
 
     first = FIRST
     widest_picture = WIDEST
@@ -163,7 +164,7 @@ class _Page:
             if finding.status is FindingStatus.OPEN and finding.logical_id
         )
 
-    # Words
+    # Texts
 
     @property
     def totals(self) -> str:
@@ -183,11 +184,11 @@ class _Page:
 
     @cached_property
     def bars(self) -> list[Bar]:
-        """A bar for each category, for all that are no hardening, and for the findings."""
-        own = {one_line(c.title): {c.id} for c in self.card.categories}
-        every = {c.id for c in self.card.categories if not c.hardening}
+        """A bar for each category, for all categories without hardening, and for the findings."""
+        by_title = {one_line(c.title): {c.id} for c in self.card.categories}
+        without_hardening = {c.id for c in self.card.categories if not c.hardening}
         bars = [
-            Bar(title, f"{met}/{total}", self._cells(own.get(title, every)))
+            Bar(title, f"{met}/{total}", self._cells(by_title.get(title, without_hardening)))
             for title, met, total in scores(self.card)
         ]
         if self.card.scanners:
@@ -230,28 +231,31 @@ class _Page:
         return any(not arrow.label for arrow in self.picture.arrows)
 
     def excerpt(self, item: Evidence, result: Result) -> Excerpt | None:
-        """Where it was written. A handler's own line has its asset's path: there, where its function was."""
-        home = self._homes.get((item.stack, item.logical_id or ""))
-        if home and item.source and home.rpartition(":")[0] != item.source.rpartition(":")[0]:
-            item = replace(item, source=home)
+        """The source lines of a piece of evidence.
+
+        A line of a handler's code has a path within its asset: the lines of its function are shown instead.
+        """
+        construct = self._homes.get((item.stack, item.logical_id or ""))
+        if construct and item.source and construct.rpartition(":")[0] != item.source.rpartition(":")[0]:
+            item = replace(item, source=construct)
         return self.sources.excerpt(item, mend=result.verdict.status is Status.FAIL)
 
     @property
     def unmet(self) -> list[Result]:
-        """What failed, then what was not assessed; what the baseline lists is apart."""
+        """The failed requirements, then those not assessed, without those that the baseline lists."""
         return unmet(self.card)
 
-    def rest(self) -> Iterator[tuple[Any, list[Result]]]:
-        """What is met or known, by category."""
+    def rest(self) -> Iterator[tuple[CategoryScore, list[Result]]]:
+        """The requirements that are met or known, by category."""
         shown = {result.id for result in self.unmet}
         for category in self.card.categories:
-            own = [r for r in self.card.results if r.category == category.id and r.id not in shown]
-            if own:
-                yield category, own
+            results = [r for r in self.card.results if r.category == category.id and r.id not in shown]
+            if results:
+                yield category, results
 
     @property
     def document_path(self) -> str:
-        """The document's path from the app's folder, or its name: no path of the machine that audited."""
+        """The document's path relative to the current folder, or its name where it is elsewhere."""
         path = Path(self.card.document.path if self.card.document else "")
         return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
@@ -266,7 +270,7 @@ class _Page:
     # Findings
 
     def found(self, status: str, *, made_by_cdk: bool = False) -> int:
-        """How many findings have one fate; each counts, as in every report."""
+        """How many findings have a status."""
         return sum(
             f.status == status and (not made_by_cdk or bool(f.made_by_cdk)) for f in self.card.findings
         )
@@ -282,7 +286,7 @@ class _Page:
 
     @property
     def findings_first(self) -> bool:
-        """Whether open findings are all that is wrong."""
+        """Whether there are open findings and no unmet requirement."""
         return bool(self.found("open")) and not self.unmet
 
     def resources(self, group: Sequence[Row]) -> int:
@@ -291,21 +295,21 @@ class _Page:
     def others(self, group: Sequence[Row]) -> str:
         return other_rules(group)
 
-    def rows(self, status: str, requirement: str | None = None) -> list[Any]:
+    def rows(self, status: str, requirement: str | None = None) -> list[Row]:
         return rows_of(self.card, FindingStatus(status), requirement)
 
     def alike(self, status: str) -> list[list[Row]]:
-        """The findings with one fate; those that differ in nothing but the resource stand together."""
+        """The findings with a status, in groups that differ only in the resource."""
         groups: dict[object, list[Row]] = defaultdict(list)
         for row in self.rows(status):
             rules = tuple((finding.scanner, finding.rule) for finding in row)
             groups[rules, row[0].reason, row[0].expires, row[0].requirement].append(row)
         return list(groups.values())
 
-    def resource(self, row: Any) -> str:
+    def resource(self, row: Row) -> str:
         return resource(row)
 
-    def days_left(self, row: Any) -> int | None:
+    def days_left(self, row: Row) -> int | None:
         return days_left(self.card, row[0])
 
     # The picture
@@ -337,12 +341,12 @@ class _Page:
         return [self.nodes[id_] for id_ in arrow.edge.through if id_ in self.nodes]
 
     def row_of(self, nodes: Sequence[Node]) -> str:
-        """The fragment of the first resource that has something said of it that is worst."""
+        """The URL fragment of the resource with the worst state, the first of several."""
         order = sorted(nodes, key=lambda node: WORST.index(self.summary([node]).state))
         return f"n-{self._numbers[order[0].id]}" if order else "resources"
 
     def listed(self) -> list[tuple[Node, Summary]]:
-        """Every resource of the diagram: what is wrong first."""
+        """Every resource of the diagram, the worst state first."""
         every = [(node, self.summary([node])) for node in self.card.diagram.nodes]
         return sorted(every, key=lambda entry: WORST.index(entry[1].state))
 

@@ -1,4 +1,4 @@
-"""The scorecard as JSON, version 1: a contract that others' tools read."""
+"""The scorecard as JSON, version 1: the stable format for other tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compliance.reports.text import days_left, neutral
 
 
 def render(card: Scorecard) -> str:
-    """One JSON object and a newline. Its keys are stable; new ones may come."""
+    """One JSON object and a newline. Later versions keep its keys, and may add others."""
     return json.dumps(_card(neutral(card)), indent=2, ensure_ascii=False) + "\n"
 
 

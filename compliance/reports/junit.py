@@ -1,23 +1,25 @@
-"""The scorecard as JUnit XML, for what shows test results: a test case a requirement, a suite a scanner.
+"""The scorecard as JUnit XML, for tools that show test results.
 
-What is not assessed is an error where it colours the gate; what leaves the gate as it is, is skipped.
+Each requirement is a test case, and each category and scanner a suite. A requirement that is not assessed is
+an error where it makes the gate red. Failures that do not make the gate red are skipped tests.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from xml.etree.ElementTree import Element, SubElement, indent, tostring  # makes XML, reads none
+from xml.etree.ElementTree import Element, SubElement, indent, tostring  # only writes XML
 
 from compliance.model import CategoryScore, Evidence, Finding, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import neutral, place, resource, rows_of, rules
 from compliance.text import one_line, shortened
 
-# What XML 1.0 cannot hold, by code point and not as a reference either. Line breaks and tabs it can.
+# The characters that XML 1.0 does not allow, not even as references.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(card: Scorecard) -> str:
+    """The report as an XML document."""
     root = _suites(neutral(card))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
@@ -37,7 +39,7 @@ def _suites(card: Scorecard) -> Element:
 
 
 def _properties(card: Scorecard) -> Element:
-    """What a suite was judged by, and what was judged."""
+    """The document and the subject of the audit, as properties of a suite."""
     document = card.document
     fields = {
         "document": document.title if document else None,
@@ -76,8 +78,8 @@ def _outcome(case: Element, kind: str, message: str, lines: Iterable[str] = ()) 
 
 
 def _category(card: Scorecard, category: CategoryScore) -> Element:
-    own = (result for result in card.results if result.category == category.id)
-    return _suite(category.title, (_requirement(card, category, result) for result in own))
+    results = (result for result in card.results if result.category == category.id)
+    return _suite(category.title, (_requirement(card, category, result) for result in results))
 
 
 def _requirement(card: Scorecard, category: CategoryScore, result: Result) -> Element:
@@ -87,16 +89,18 @@ def _requirement(card: Scorecard, category: CategoryScore, result: Result) -> El
     red = category.gate and not result.settled and card.counts(result.severity)
     if verdict.status is Status.FAIL:
         kind = "failure" if red else "skipped"
-        _outcome(case, kind, f"{_mild(category, result)}failed, {result.severity}: {result.fix}", lines)
+        _outcome(
+            case, kind, f"{_why_not_red(category, result)}failed, {result.severity}: {result.fix}", lines
+        )
     elif verdict.status is Status.NOT_ASSESSED:
         kind = "error" if red else "skipped"
-        _outcome(case, kind, f"{_mild(category, result)}not assessed: {verdict.why}", lines)
+        _outcome(case, kind, f"{_why_not_red(category, result)}not assessed: {verdict.why}", lines)
     elif lines:
         SubElement(case, "system-out").text = _clean("\n".join(lines))
     return case
 
 
-def _mild(category: CategoryScore, result: Result) -> str:
+def _why_not_red(category: CategoryScore, result: Result) -> str:
     if result.known:
         return "known to the baseline: "
     return "" if category.gate else "does not colour the gate: "
@@ -117,13 +121,13 @@ def _evidence(item: Evidence) -> Iterator[str]:
     yield f"  wanted: {one_line(shortened(item.wanted))}"
 
 
-# Scanners, and what is wrong with the audit itself
+# Scanners, and problems of the audit itself
 
 
 def _scanner(card: Scorecard, name: str, title: str) -> Element:
-    """A case a finding; a scanner that found nothing is one case that says that it ran."""
-    own = [finding for finding in card.findings if finding.scanner == name]
-    cases = [_finding(finding) for finding in own] or [_case(f"compliance.{name}", "found nothing")]
+    """A suite with a case for each finding, or one case that says that the scanner ran and found nothing."""
+    findings = [finding for finding in card.findings if finding.scanner == name]
+    cases = [_finding(finding) for finding in findings] or [_case(f"compliance.{name}", "found nothing")]
     return _suite(title, cases)
 
 

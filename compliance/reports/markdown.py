@@ -29,12 +29,13 @@ from compliance.text import one_line, shortened
 MARKS = {Status.FAIL: "failed", Status.NOT_ASSESSED: "not assessed", Status.PASS: "met"}
 
 
-# A job's summary on GitHub holds 1 MiB, and shows nothing of a longer one.
+# The limit of a job's summary on GitHub, which shows nothing of a longer one.
 LIMIT = 1024 * 1024
-ROOM = 200  # for the line that says what was left out
+ROOM = 200  # bytes for the line that says what was left out
 
 
 def render(card: Scorecard) -> str:
+    """The report, truncated to GitHub's limit for a job's summary."""
     return _cut(list(_lines(neutral(card))))
 
 
@@ -95,7 +96,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
 
 
 def _table_row(row: Row, *rest: str) -> str:
-    """Scanners and rules of one fact, one below the other, and its resource."""
+    """A table row of the findings on one fact, with a line for each scanner and rule, and the resource."""
     scanners = "<br>".join(prose(finding.scanner) for finding in row)
     named = "<br>".join(_cell(finding.rule) for finding in row)
     return f"| {' | '.join((scanners, named, _cell(resource(row)), *rest))} |"
@@ -124,7 +125,7 @@ def _evidence(item: Evidence) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """Text as code, whatever backticks or line breaks it holds."""
+    """Text as code. Backticks and line breaks in it do no harm."""
     text = one_line(shortened(text))
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
@@ -133,12 +134,12 @@ def _code(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as code in a table, whose cells end at a bar even there."""
+    """Text as code in a table. A bar would end the cell even within code, so it is escaped."""
     return _code(text).replace("|", "\\|")
 
 
 def prose(text: str) -> str:
-    """Text as text: nothing in it becomes markup, an entity, or a message to somebody."""
+    """Text with everything escaped that Markdown would read as markup, an entity or a mention."""
     text = one_line(shortened(text)).replace("&", "&amp;")
     text = re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
     text = re.sub(r"^([-+=]|\d+(?=[.)]))", lambda mark: _entity(mark[0][-1], mark[0][:-1]), text)
@@ -146,5 +147,5 @@ def prose(text: str) -> str:
 
 
 def _entity(character: str, before: str) -> str:
-    # At the start of a line these make lists and headings; an entity never does.
+    # These characters make lists and headings at the start of a line, unless they are entities.
     return f"{before}&#{ord(character)};"

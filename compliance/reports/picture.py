@@ -1,8 +1,8 @@
 """The layout of a diagram: boxes in columns along the arrows, alarms below the resource that they watch.
 
-A layered drawing. An arrow that leads back is turned round for the layout; one that passes a column has a
-lane between its boxes. Each column is sorted so that few arrows cross. Every arrow has a place of its own at
-a box's side, and every label one where no other label stands.
+This is a layered drawing. The layout reverses arrows that lead back. An arrow that passes a column gets a
+lane between its boxes. Each column is sorted so that few arrows cross. Every arrow has its own place at a
+box's side, and every label a place without another label.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from compliance.model import Diagram, Edge, Node
 
 WIDTH, HEIGHT, CHIP = 160, 58, 22
 GAP_X, GAP_Y, MARGIN = 56, 30, 12
-LANE = 16  # what an arrow takes that passes a column, and a label's height
-LETTER = 6.6  # of a label
-MOST, MOST_ARROWS = 60, 150  # a larger picture shows nothing
-TITLE, KIND = 10.8, 14.4  # how wide a text may be in a box, of two sizes, in widths of its letter M
-SWEEPS = 8
+LANE = 16  # the height of an arrow's lane in a column, and of a label
+LETTER = 6.6  # the width of a label's letter
+MOST, MOST_ARROWS = 60, 150  # boxes and arrows: nobody can read a larger picture
+TITLE, KIND = 10.8, 14.4  # the widest texts in a box, in widths of the letter M in their sizes
+SWEEPS = 8  # passes over the columns
 ALARM = "AWS::CloudWatch::Alarm"
-USES = "uses"  # says so little that the picture draws it dotted, and without a label
+USES = "uses"  # the least specific label: its arrows are dotted, and have no text
 KINDS: Mapping[str, str] = {
     "AWS::DynamoDB::Table": "DynamoDB table",
     "AWS::DynamoDB::GlobalTable": "DynamoDB table",
@@ -44,7 +44,7 @@ Key = str | tuple[int, int]  # a box, or the lane of an arrow (its number) in a 
 
 
 class Box(msgspec.Struct, frozen=True):
-    """One drawn thing: a resource, or the alarms of one (`nodes` are all that it stands for)."""
+    """A box for a resource or for the alarms of one. `nodes` are the resources that it stands for."""
 
     x: int
     y: int
@@ -56,7 +56,7 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Arrow(msgspec.Struct, frozen=True):
-    """A path, and where the middle of its label stands."""
+    """A path of SVG, and the middle of its label."""
 
     path: str
     x: int
@@ -70,7 +70,7 @@ class Picture(msgspec.Struct, frozen=True):
     height: int
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
-    left_out: int  # resources
+    left_out: int  # the number of resources without a box
     arrows_left_out: int
 
 
@@ -80,6 +80,7 @@ def kind(type_: str) -> str:
 
 
 def draw(diagram: Diagram) -> Picture:
+    """The picture of a diagram. Of one with too many resources, connected ones are drawn first."""
     ends = {node.id: node for node in diagram.nodes if node.end}
     alarms = _alarms(diagram, ends)
     groups, telling = _groups(diagram, ends)
@@ -102,7 +103,7 @@ def draw(diagram: Diagram) -> Picture:
 
 
 def _alarms(diagram: Diagram, ends: Mapping[str, Node]) -> dict[str, str]:
-    """Each alarm's watched resource. What watches nothing here is a box of its own."""
+    """By alarm, the resource that it watches. An alarm without one has a box of its own."""
     return {
         e.head: e.tail
         for e in reversed(diagram.edges)
@@ -111,7 +112,7 @@ def _alarms(diagram: Diagram, ends: Mapping[str, Node]) -> dict[str, str]:
 
 
 def _groups(diagram: Diagram, ends: Mapping[str, Node]) -> tuple[dict[str, list[Node]], list[Edge]]:
-    """The alarms that tell one resource, as one box, and the arrow from it."""
+    """The alarms that notify the same resource, as one box, and the arrow from the box."""
     groups: dict[str, list[Node]] = defaultdict(list)
     for edge in diagram.edges:
         tail, head = ends.get(edge.tail), ends.get(edge.head)
@@ -143,7 +144,7 @@ def _count(alarms: Sequence[Node]) -> str:
 
 
 def short(text: str, room: float) -> str:
-    """As much of a text as fits into a width, which is counted in widths of a capital M."""
+    """A text, truncated to a width in widths of the letter M."""
     used = [0.0]
     for letter in text:
         used.append(used[-1] + _width(letter))
@@ -161,14 +162,14 @@ def _width(letter: str) -> float:
 
 
 class _Layout:
-    """Where boxes and arrows stand: `column` and `y` of each box, `x` of each column."""
+    """The places of boxes and arrows: `column` and `y` of each box, `x` of each column."""
 
     def __init__(self, ids: Sequence[str], edges: Sequence[Edge], taller: set[str]) -> None:
         self.edges, self._taller = edges, taller
         touched = {id_ for edge in edges for id_ in (edge.tail, edge.head)}
         joined = [id_ for id_ in ids if id_ in touched]
         self.column = _columns(joined, edges)
-        self._ways = [self._way(number, edge) for number, edge in enumerate(edges)]
+        self._routes = [self._route(number, edge) for number, edge in enumerate(edges)]
         self._left, self._right = self._neighbours()
         self.x = self._columns_x()
         layers = self._sorted(joined)
@@ -182,8 +183,8 @@ class _Layout:
         self.width = max((self.x[c] + WIDTH for c in self.column.values()), default=0) + MARGIN
         self.height = max((y + self._height(key) for key, y in self.y.items()), default=0) + MARGIN
 
-    def _way(self, number: int, edge: Edge) -> list[Key]:
-        """What an arrow passes from left to right: a box, a lane in each column between, a box."""
+    def _route(self, number: int, edge: Edge) -> list[Key]:
+        """An arrow's route from left to right: a box, a lane in each column between, and a box."""
         first, last = sorted((edge.tail, edge.head), key=lambda id_: self.column[id_])
         between = range(self.column[first] + 1, self.column[last])
         return [first, *((number, column) for column in between), last]
@@ -191,18 +192,18 @@ class _Layout:
     def _neighbours(self) -> tuple[dict[Key, list[Key]], dict[Key, list[Key]]]:
         left: dict[Key, list[Key]] = defaultdict(list)
         right: dict[Key, list[Key]] = defaultdict(list)
-        for way in self._ways:
-            for one, other in pairwise(way):
+        for route in self._routes:
+            for one, other in pairwise(route):
                 right[one].append(other)
                 left[other].append(one)
         return left, right
 
     def _columns_x(self) -> list[int]:
-        """Each column's left side; before it, room for the widest label of an arrow that ends there."""
+        """Each column's left side, with room before it for the widest label of an arrow that ends there."""
         room: dict[int, float] = defaultdict(float)
-        for edge, way in zip(self.edges, self._ways, strict=True):
+        for edge, route in zip(self.edges, self._routes, strict=True):
             wide = 0 if edge.label == USES else (len(edge.label) + 5) * LETTER
-            room[self._column(way[-1])] = max(room[self._column(way[-1])], wide)
+            room[self._column(route[-1])] = max(room[self._column(route[-1])], wide)
         x = [MARGIN]
         for column in range(1, 1 + max(4, *self.column.values(), 0)):
             x.append(x[-1] + WIDTH + max(GAP_X, round(room[column]) + 16))
@@ -212,9 +213,9 @@ class _Layout:
         return self.column[key] if isinstance(key, str) else key[1]
 
     def _sorted(self, joined: Sequence[str]) -> list[list[Key]]:
-        """The columns, each from top to bottom, with as few arrows that cross as a few sweeps find."""
+        """The columns from top to bottom, in the order with the fewest crossings that the sweeps find."""
         layers: list[list[Key]] = [[] for _ in range(1 + max(self.column.values(), default=-1))]
-        for key in (*joined, *(key for way in self._ways for key in way[1:-1])):
+        for key in (*joined, *(key for route in self._routes for key in route[1:-1])):
             layers[self._column(key)].append(key)
         best, fewest = layers, self._crossings(layers)
         for sweep in range(SWEEPS):
@@ -245,9 +246,9 @@ class _Layout:
         return self.y[key] + (LANE if isinstance(key, tuple) else HEIGHT) // 2
 
     def _place(self, layers: Sequence[Sequence[Key]], near: Mapping[Key, Sequence[Key]]) -> None:
-        """Each as high as what it is joined with, as near as the others of its column leave room.
+        """Moves each box towards the mean height of its neighbours, as far as its column has room.
 
-        What would overlap becomes a block, which stands as high as its parts want on average.
+        Boxes that would overlap become a block, at the mean of the heights that they want.
         """
         for layer in layers:
             below, blocks = 0, list[tuple[float, list[tuple[Key, int]]]]()
@@ -265,19 +266,19 @@ class _Layout:
             self.y |= {key: round(top) + offset for top, keys in blocks for key, offset in keys}
 
     def _add_loose(self, loose: Sequence[str]) -> None:
-        """What is joined with nothing, in rows below."""
+        """Places boxes without arrows in rows below the others."""
         below = max((y + self._height(key) + GAP_Y for key, y in self.y.items()), default=MARGIN)
-        wide = 5
+        per_row = 5
         for index, id_ in enumerate(loose):
-            self.column[id_] = index % wide
-            self.y[id_] = below + index // wide * (HEIGHT + CHIP + GAP_Y)
+            self.column[id_] = index % per_row
+            self.y[id_] = below + index // per_row * (HEIGHT + CHIP + GAP_Y)
 
     def arrows(self) -> Iterator[Arrow]:
         labels: list[tuple[int, int]] = []
         ports = self._ports()
-        for number, (edge, way) in enumerate(zip(self.edges, self._ways, strict=True)):
-            turned = edge.head == way[0]
-            points = [self._points(number, key, ports) for key in way]
+        for number, (edge, route) in enumerate(zip(self.edges, self._routes, strict=True)):
+            turned = edge.head == route[0]
+            points = [self._points(number, key, ports) for key in route]
             line = [point for pair in points for point in pair][1:-1]
             label = "" if edge.label == USES else edge.label
             x, y = _free_place(line[-2:], labels) if label else line[-1]
@@ -288,7 +289,7 @@ class _Layout:
     def _points(
         self, number: int, key: Key, ports: Mapping[tuple[int, Key], tuple[int, int]]
     ) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Where an arrow comes to a box or a lane, and where it leaves it."""
+        """The points at which an arrow enters and leaves a box or a lane."""
         x = self.x[self._column(key)]
         if isinstance(key, tuple):
             return (x, self._middle(key)), (x + WIDTH, self._middle(key))
@@ -296,11 +297,11 @@ class _Layout:
         return (x, left), (x + WIDTH, right)
 
     def _ports(self) -> dict[tuple[int, Key], tuple[int, int]]:
-        """At which heights each arrow touches a box's sides: ordered by where it comes from or goes to."""
+        """The heights at which each arrow touches a box's sides, in the order of their other ends."""
         sides: dict[tuple[Key, bool], list[tuple[int, int]]] = defaultdict(list)
-        for number, way in enumerate(self._ways):
-            sides[way[0], True].append((self._middle(way[1]), number))
-            sides[way[-1], False].append((self._middle(way[-2]), number))
+        for number, route in enumerate(self._routes):
+            sides[route[0], True].append((self._middle(route[1]), number))
+            sides[route[-1], False].append((self._middle(route[-2]), number))
         ports: dict[tuple[int, Key], tuple[int, int]] = {}
         for (key, _), touching in sides.items():
             for place, (_, number) in enumerate(sorted(touching), 1):
@@ -318,7 +319,7 @@ def _mean_of(rank: Mapping[Key, int], near: Mapping[Key, Sequence[Key]]) -> Call
 
 
 def _path(points: Sequence[tuple[int, int]]) -> str:
-    """A curve over the gaps between columns, straight through the lanes; its end leaves room for the head."""
+    """A path of SVG: curves between columns, straight lines in lanes, and room for the arrowhead."""
     *_, before, (x, y) = points
     points = [*points[:-1], (x - 4 if before[0] < x else x + 4, y)]
     path = f"M{points[0][0]} {points[0][1]}"
@@ -329,7 +330,7 @@ def _path(points: Sequence[tuple[int, int]]) -> str:
 
 
 def _free_place(line: Sequence[tuple[int, int]], labels: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """A place on an arrow's last curve, or else beside it, that is as far as need be from other labels."""
+    """A place on an arrow's last curve, or beside it, that does not overlap another label."""
     (x, y), (to_x, to_y) = line
     middle = (x + to_x) // 2
     others = [label_y for label_x, label_y in labels if abs(label_x - middle) < WIDTH]
@@ -340,10 +341,10 @@ def _free_place(line: Sequence[tuple[int, int]], labels: Sequence[tuple[int, int
 
 
 def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """A column for each: right of whatever points to it."""
+    """By box, its column: to the right of every box with an arrow to it."""
     heads: dict[str, list[str]] = defaultdict(list)
     pointed = set()
-    for edge in _without_circles(ids, edges):
+    for edge in _without_cycles(ids, edges):
         heads[edge.tail].append(edge.head)
         pointed.add(edge.head)
     column = dict.fromkeys(ids, 0)
@@ -351,28 +352,28 @@ def _columns(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
         for id_ in ids:
             for head in heads[id_]:
                 column[head] = max(column[head], column[id_] + 1)
-    for id_ in ids:  # what nothing points to stands beside what it points to
+    for id_ in ids:  # a box without an incoming arrow is placed next to the box that it points to
         if heads[id_] and id_ not in pointed:
             column[id_] = min(column[head] for head in heads[id_]) - 1
     return column
 
 
-def _without_circles(ids: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
-    """The edges but for those that lead back."""
+def _without_cycles(ids: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
+    """The edges without those that lead back to a box on the route to them."""
     heads: dict[str, list[Edge]] = defaultdict(list)
     for edge in edges:
         heads[edge.tail].append(edge)
     kept: list[Edge] = []
     done: set[str] = set()
 
-    def visit(id_: str, way: tuple[str, ...]) -> None:
+    def visit(id_: str, route: tuple[str, ...]) -> None:
         done.add(id_)
         for edge in heads[id_]:
-            if edge.head in (*way, id_):
+            if edge.head in (*route, id_):
                 continue
             kept.append(edge)
             if edge.head not in done:
-                visit(edge.head, (*way, id_))
+                visit(edge.head, (*route, id_))
 
     pointed = {edge.head for edge in edges}
     for id_ in sorted(ids, key=lambda id_: id_ in pointed):

@@ -1,7 +1,7 @@
-"""The scorecard as SARIF 2.1.0, which code scanning reads: a rule a requirement, a result an observation.
+"""The scorecard as SARIF 2.1.0 for code scanning: a rule for each requirement, a result for each observation.
 
-Scanners are extensions of the tool, each with its own rules. What is waived or covered is suppressed
-and says why; what is not assessed is open, at the line where it could not be judged.
+Scanners are extensions of the tool with their own rules. Waived and covered findings are suppressed with the
+reason. A requirement that is not assessed is open, at the line that could not be judged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from compliance.text import shortened
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 NAME = "cdk-compliance-gate"
 LEVELS = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
-# What GitHub sorts alerts of the tag `security` by: 7 and more is high, 4 and more medium.
+# GitHub's severity of alerts with the tag `security`: 7 and more is high, 4 and more medium.
 SCORES = {Severity.HIGH: "8.0", Severity.MEDIUM: "5.0", Severity.LOW: "2.0"}
 KINDS = {Status.PASS: "pass", Status.FAIL: "fail", Status.NOT_ASSESSED: "open"}
 ROOT = "SRCROOT"
@@ -47,6 +47,7 @@ JSON = dict[str, Any]
 
 
 def render(card: Scorecard) -> str:
+    """The report as a JSON document."""
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(neutral(card))]}
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
@@ -91,14 +92,15 @@ def _run(card: Scorecard) -> JSON:
 
 
 def own_version() -> str:
+    """The gate's version; 0.0.0 where it is not installed as a package."""
     try:
         return version(NAME)
-    except PackageNotFoundError:  # run from a folder that nobody installed
+    except PackageNotFoundError:
         return "0.0.0"
 
 
 def _text(text: str) -> JSON:
-    """A message without links: in SARIF `[text](target)` would be one."""
+    """A message in which `[text](target)` does not become a link, as it would in SARIF."""
     return {"text": text.replace("](", "] (")}
 
 
@@ -108,7 +110,7 @@ def _document(card: Scorecard) -> JSON:
 
 
 def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
-    """The results that GitHub accepts of one run, open ones first, and a note on how many were left out."""
+    """The results up to GitHub's limit for a run, open ones first, and a note of how many were left out."""
     if len(results) <= MOST_RESULTS:
         return results, []
     ordered = sorted(results, key=lambda result: "suppressions" in result)  # stable
@@ -146,14 +148,14 @@ def _rules_of(card: Scorecard, scanner: str) -> list[JSON]:
 
 
 def _scanner_rule(finding: Finding) -> JSON:
-    seen = link(finding.link)
+    help_page = link(finding.link)
     return {
         "id": finding.rule,
         "name": finding.rule,
         "shortDescription": {"text": finding.text},
         "fullDescription": {"text": f"{finding.text} ({finding.scanner} {finding.rule})"},
         "help": {"text": finding.text, "markdown": prose(finding.text)},
-        **({"helpUri": seen} if seen else {}),
+        **({"helpUri": help_page} if help_page else {}),
         "defaultConfiguration": {"level": LEVELS[finding.severity]},
         "properties": _tags(finding.severity, finding.scanner),
     }
@@ -175,7 +177,7 @@ def _requirements(card: Scorecard) -> Iterator[JSON]:
         if verdict.status is Status.PASS:
             continue
         for item in verdict.evidence or (None,):
-            what = _found_wanted(item) if item else "no place"
+            what = _place_text(item) if item else "no place"
             yield {
                 "ruleId": result.id,
                 "ruleIndex": index,
@@ -262,7 +264,7 @@ def _excuse(why: str | None) -> JSON:
 
 
 def _location(card: Scorecard, item: Evidence | None) -> JSON:
-    """A line of the app where there is one, else the file that was judged; and the resource."""
+    """The line of the app, or the file that was judged where no line is known; and the resource."""
     path, line = location(card, item)
     physical: JSON = {"artifactLocation": {"uri": quote(path), "uriBaseId": ROOT}}
     physical["region"] = {"startLine": line}
@@ -281,18 +283,18 @@ def _logical(item: Evidence) -> Iterator[JSON]:
 
 
 def location(card: Scorecard, item: Evidence | None) -> tuple[str, int]:
-    """The file and the line of the app that a report shows something at; else of what was judged."""
-    own = _split(item.source if item else None)
-    homes = (node.source for node in card.diagram.nodes if item and _is_of(node, item))
-    home = _split(next(filter(None, homes), None))
-    if own and home and own[0] != home[0]:
-        # A line of the handler's own code: its path is the asset's, not the repository's.
-        return home
-    return own or home or (_file(card.subject), 1)
+    """The file and line of the app at which a report shows evidence, or those of the input without one."""
+    of_evidence = _split(item.source if item else None)
+    sources = (node.source for node in card.diagram.nodes if item and _is_of(node, item))
+    of_resource = _split(next(filter(None, sources), None))
+    if of_evidence and of_resource and of_evidence[0] != of_resource[0]:
+        # A line of the handler's code: its path is relative to the asset, not to the repository.
+        return of_resource
+    return of_evidence or of_resource or (_file(card.subject), 1)
 
 
 def _is_of(node: Node, item: Evidence) -> bool:
-    """Whether a node is the resource that evidence is about: logical ids may be alike in two stacks."""
+    """Whether a node is the resource of the evidence. Two stacks may have the same logical id."""
     if node.construct_path and item.construct_path:
         return node.construct_path == item.construct_path
     return node.logical_id == item.logical_id and item.stack in (None, node.stack)
@@ -315,11 +317,11 @@ def _file(subject: Subject) -> str:
     return path.name if path.is_absolute() or ".." in path.parts else str(path)
 
 
-# Fingerprints: what a result says and of what, never its line, so that an alert outlives edits above it
+# Fingerprints: from a result's content without its line, so that an alert stays the same when lines move
 
 
-def _found_wanted(item: Evidence) -> str:
-    # Without `found` and `wanted`: what handlers are given is drawn afresh for each run.
+def _place_text(item: Evidence) -> str:
+    # Without `found` and `wanted`, which contain values that are drawn anew for each audit.
     return "\0".join((resource_name(item) or "", item.property or ""))
 
 
@@ -328,7 +330,7 @@ def _hash(*parts: str | None) -> str:
 
 
 def _numbered(results: Iterable[JSON]) -> list[JSON]:
-    """Fingerprints; results with equal content are numbered in their order."""
+    """The results with fingerprints that are unique: equal ones are numbered in order."""
     seen: Counter[str] = Counter()
     numbered = list(results)
     for result in numbered:

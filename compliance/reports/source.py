@@ -1,7 +1,7 @@
-"""Lines of the app's source for a report, and a mended one where that is plain to see.
+"""Source lines of the app for a report, with a proposed change of one line where it is clear.
 
-The path comes from the audited template and is not trusted: only text files of the usual kinds that lie
-inside the app's folder are opened, links followed, and none that is hidden.
+The path comes from the audited template and is not trusted. Only source files inside the app's folder are
+opened, after links are resolved, and no hidden ones.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from compliance.text import printable, truncated
 
 KINDS = (".py", ".ts", ".js", ".mjs", ".cjs", ".java", ".cs", ".go", ".yaml", ".yml", ".json")
 LARGEST = 1_000_000
-AROUND = 2
-FARTHEST = 40  # lines below the construct's first in which its property may stand
-LINE = 160
+AROUND = 2  # lines shown before and after
+FARTHEST = 40  # lines after the construct's first that may set its property
+LINE = 160  # characters
 
 
 class Line(msgspec.Struct, frozen=True):
     number: int
     text: str
-    sign: str = " "  # `-` and `+` in a diff; `>` where the construct is made
+    sign: str = " "  # `-` and `+` in a diff; `>` on the construct's line
 
 
 class Excerpt(msgspec.Struct, frozen=True):
-    """The lines around a place. `diff` is a proposed change, which a person has to check."""
+    """The lines around a place. `diff` is a proposed change, for a person to check."""
 
     source: str
     lines: tuple[Line, ...]
@@ -37,6 +37,8 @@ class Excerpt(msgspec.Struct, frozen=True):
 
 
 class Sources:
+    """Reads source lines of an app's folder, each file once."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, list[str] | None] = {}
@@ -46,7 +48,10 @@ class Sources:
         return self._folder.resolve()
 
     def excerpt(self, item: Evidence, *, mend: bool) -> Excerpt | None:
-        """What stands where a piece of evidence points to; None where that cannot or may not be read."""
+        """The lines around the place of a piece of evidence; None where they cannot or may not be read.
+
+        `mend` asks for a proposed change too.
+        """
         place = re.fullmatch("(.+):([0-9]{1,8})", item.source or "")
         lines = self._lines(place[1]) if place else None
         number = int(place[2]) if place else 0
@@ -79,13 +84,13 @@ def _cut(line: str) -> str:
     return truncated(printable(line.expandtabs(4)), LINE)
 
 
-# Mending
+# Proposed changes
 
 
 def _diff(lines: list[str], number: int, item: Evidence) -> tuple[Line, ...]:
-    """The one line that sets the property to what was found, and that line with what is wanted.
+    """The line that sets the property to the found value, and the same line with the wanted value.
 
-    Nothing unless the value stands there literally, once, and what is wanted is a value and no sentence.
+    Nothing, unless exactly one line contains the value literally, and the wanted text is a value.
     """
     value = _wanted(item.wanted)
     name = (item.property or "").rpartition(".")[2]
@@ -105,7 +110,7 @@ def _diff(lines: list[str], number: int, item: Evidence) -> tuple[Line, ...]:
 
 
 def _wanted(text: str) -> str | None:
-    """A literal value, or the nearest one that a bound allows."""
+    """The value in a wanted text: a literal, or the nearest one within a bound; None for a sentence."""
     bound = re.match(r"at (?:least|most) (\d+)(?: =.*)?$", text)
     if bound:
         return bound[1]

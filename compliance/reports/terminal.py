@@ -1,4 +1,4 @@
-"""The scorecard for a terminal: a screen when green; when red, what failed, where, and what mends it."""
+"""The scorecard for a terminal: the score, and each failure with its place, evidence and fix."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WORDS = {Status.PASS: "met", Status.FAIL: "failed", Status.NOT_ASSESSED: "not as
 
 
 def write(card: Scorecard, console: Console, verbose: bool = False) -> None:
-    """`verbose` also shows what is met and what is known, with the evidence."""
+    """Prints a scorecard. `verbose` also prints requirements that are met or known, with their evidence."""
     console.print(Group(*_parts(neutral(card), verbose)))
 
 
@@ -59,8 +59,8 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
         yield _result(card, result)
     for group in by_rule(card):
         yield _rule(group, verbose)
-    if theirs := by_rule(card, made_by_cdk=True):
-        yield _made_by_cdk(theirs)
+    if groups := by_rule(card, made_by_cdk=True):
+        yield _made_by_cdk(groups)
     for note in card.notes:
         yield Text.assemble(("note  ", "yellow"), one_line(note))
     yield ""
@@ -70,15 +70,15 @@ def _parts(card: Scorecard, verbose: bool) -> Iterator[RenderableType]:
 
 
 def write_changes(before: Scorecard, card: Scorecard, console: Console) -> None:
-    """What an audit says otherwise than the one before, and its verdict in a line."""
+    """Prints what changed from one audit to the next, and the verdict on one line."""
     before, card = neutral(before), neutral(card)
-    news, gone = fresh(before, card), fresh(card, before)
+    new, gone = fresh(before, card), fresh(card, before)
     parts: list[RenderableType] = [
-        Text.assemble(("problem  ", "red bold"), one_line(problem)) for problem in news.problems
+        Text.assemble(("problem  ", "red bold"), one_line(problem)) for problem in new.problems
     ]
-    parts += [_result(card, result) for result in unmet(news)]
-    parts += [_rule(group, False) for made in (False, True) for group in by_rule(news, made_by_cdk=made)]
-    now_met = [r.id for r in news.results if r.verdict.status is Status.PASS]
+    parts += [_result(card, result) for result in unmet(new)]
+    parts += [_rule(group, False) for made in (False, True) for group in by_rule(new, made_by_cdk=made)]
+    now_met = [r.id for r in new.results if r.verdict.status is Status.PASS]
     ended = [f"{rules(row)} on {resource(row)}" for row in rows_of(gone, FindingStatus.OPEN)]
     parts += [Text.assemble((f"{id_} ", "bold green"), "met now") for id_ in now_met]
     parts += [Text.assemble((text, "green"), " is gone") for text in (*ended, *gone.problems)]
@@ -122,7 +122,7 @@ def _line(label: str, text: str, style: str = "") -> RenderableType:
 
 
 def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
-    """What a rule says, of each resource that it says it of."""
+    """The open findings of one rule, with the resource of each."""
     first = group[0][0]
     resources = len({resource(row) for row in group})
     count = f", {resources} resources" if resources > 1 else ""
@@ -144,13 +144,13 @@ def _rule(group: Sequence[Row], verbose: bool) -> RenderableType:
 
 
 def _where(row: Row, one_of_many: bool) -> str:
-    """A finding's place, with what its rule says of it in brackets where several stand under one head."""
+    """A finding's place, followed by the bracket of its rule where the heading leaves it out."""
     bracket = "".join(row[0].rule.partition("[")[1:]) if one_of_many else ""
     return " ".join(filter(None, (where(resource(row), row[0].source), bracket)))
 
 
 def _made_by_cdk(groups: Sequence[Sequence[Row]]) -> RenderableType:
-    """The findings on what CDK itself makes, apart from those that the app's authors can mend."""
+    """The findings on constructs that CDK makes: the app's authors cannot change these."""
     found = [finding for group in groups for row in group for finding in row]
     head = Text.assemble(
         ("on what CDK itself makes", "bold red"),

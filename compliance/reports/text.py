@@ -28,12 +28,12 @@ from compliance.text import one_line, printable
 T = TypeVar("T")
 Row = tuple[Finding, ...]
 
-FEW = 5  # findings that are waived one by one; with more of them, a baseline comes first
+FEW = 5  # up to this many findings the next step is a waiver, with more it is a baseline
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def neutral(value: T) -> T:
-    """A scorecard, or a part of one, all of its texts printable: what an input says gives no commands."""
+    """A scorecard or a part of one with printable texts only: an input's texts cannot control a terminal."""
     return _neutral(value)  # type: ignore[no-any-return]
 
 
@@ -48,7 +48,7 @@ def _neutral(value: Any) -> Any:
 
 
 def scores(card: Scorecard) -> Iterator[tuple[str, int, int]]:
-    """Title, met and total of each category, and of all but hardening where there is any."""
+    """Title, met and total of each category, and of all categories without hardening."""
     yield from ((one_line(c.title), c.met, c.total) for c in card.categories if not c.hardening)
     yield ("Requirements", *card.total(hardening=False))
     yield from ((one_line(c.title), c.met, c.total) for c in card.categories if c.hardening)
@@ -62,12 +62,9 @@ def totals(card: Scorecard) -> str:
 
 
 def evaluated(run: ScannerRun) -> str:
-    """`14 of 30 resources evaluated, by 213 rules`; checkov counts its checks, one a rule and resource."""
-    done, what = (
-        run.resources - len(run.passed_over),
-        "in {} checks" if run.name == "checkov" else "by {} rules",
-    )
-    return f"{done} of {run.resources} resources evaluated, {what.format(run.evaluated)}"
+    """`14 of 30 resources evaluated, by 213 rules`. checkov counts checks, one for a rule and a resource."""
+    count = f"in {run.evaluated} checks" if run.name == "checkov" else f"by {run.evaluated} rules"
+    return f"{run.resources - len(run.passed_over)} of {run.resources} resources evaluated, {count}"
 
 
 def passed_over(run: ScannerRun) -> Iterator[tuple[str, list[PassedOver]]]:
@@ -115,7 +112,7 @@ def verdict(card: Scorecard) -> str:
 
 
 def next_step(card: Scorecard) -> str | None:
-    """The command that helps next where the gate is red, and what it is for."""
+    """The command to run next where the gate is red, and its purpose; None where it is green."""
     if card.green:
         return None
     if failed := [r for r in unmet(card) if not r.settled]:
@@ -130,9 +127,10 @@ def next_step(card: Scorecard) -> str | None:
 
 
 def by_rule(card: Scorecard, *, made_by_cdk: bool = False) -> list[list[Row]]:
-    """The open findings by rule, the most severe first, then those that most resources have.
+    """The open findings by rule, the most severe first, then those on the most resources.
 
-    What scanners say alike of one resource is one row. What CDK itself makes stands apart: `made_by_cdk`.
+    Findings of several scanners on the same fact of a resource are one row. `made_by_cdk` chooses the
+    findings on constructs that CDK makes; without it, all others.
     """
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows_of(card, FindingStatus.OPEN):
@@ -145,13 +143,13 @@ def by_rule(card: Scorecard, *, made_by_cdk: bool = False) -> list[list[Row]]:
 
 
 def named(finding: Finding) -> str:
-    """What a waiver calls the finding's resource."""
+    """The name of the finding's resource in a waiver."""
     by_id = "/".join(filter(None, (finding.stack, finding.logical_id)))
     return finding.construct_path or by_id
 
 
 def unmet(card: Scorecard) -> list[Result]:
-    """What failed, then what was not assessed, each in the document's order. What is known is left out."""
+    """The failed requirements, then those not assessed, in the document's order, without known ones."""
     new = [r for r in card.results if not r.known]
     failed = [r for r in new if r.verdict.status is Status.FAIL]
     return failed + [r for r in new if r.verdict.status is Status.NOT_ASSESSED]
@@ -168,16 +166,16 @@ def known(card: Scorecard) -> str | None:
 
 
 def fresh(before: Scorecard, card: Scorecard) -> Scorecard:
-    """A scorecard with only what it says otherwise than another: verdicts, open findings, problems.
+    """The part of a scorecard that differs from an earlier one: verdicts, open findings and problems.
 
-    Where something is written counts for nothing: a line above moves all that is below.
+    Line numbers do not count, since every new line moves those below it.
     """
     known = {result.id: _verdict(result) for result in before.results}
-    found = {_said(finding) for finding in before.findings}
+    found = {_identity(finding) for finding in before.findings}
     return msgspec.structs.replace(
         card,
         results=tuple(r for r in card.results if known.get(r.id) != _verdict(r)),
-        findings=tuple(f for f in card.findings if _said(f) not in found),
+        findings=tuple(f for f in card.findings if _identity(f) not in found),
         problems=tuple(problem for problem in card.problems if problem not in before.problems),
     )
 
@@ -190,17 +188,17 @@ def _verdict(result: Result) -> object:
     return verdict.status, verdict.why, items
 
 
-def _said(finding: Finding) -> object:
+def _identity(finding: Finding) -> object:
     return finding.scanner, finding.rule, finding.stack, finding.logical_id, finding.status
 
 
 def is_new(card: Scorecard, result: Result) -> bool:
-    """Whether a requirement was met, or not there, at the last run."""
+    """Whether a requirement is unmet that was met or did not exist at the last run."""
     return card.history is not None and result.id in card.history.new
 
 
 def changes(card: Scorecard) -> Iterator[str]:
-    """What is new, still there and mended since the last run, and how the score went; nothing at first."""
+    """What is new, unmet and mended since the last run, and the trend of the score; nothing at first."""
     history = card.history
     if not history or not history.since:
         return
@@ -230,7 +228,10 @@ MOST_OTHERS = 5  # findings, waivers and problems that are named as new
 
 
 def rows_of(card: Scorecard, status: FindingStatus, requirement: str | None = None) -> list[Row]:
-    """The findings with one fate, what scanners say alike on one row; the covered ones of a requirement."""
+    """The findings with a status, one row for each fact of a resource.
+
+    `requirement` narrows them to those that it covers.
+    """
     chosen = [f for f in card.findings if f.status is status and requirement in (None, f.requirement)]
     return list(rows(chosen))
 
@@ -241,22 +242,22 @@ def rules(row: Row) -> str:
 
 
 def other_rules(group: Sequence[Row]) -> str:
-    """What other rules say alike of resources of one rule."""
+    """The other rules that state the same fact about a rule's resources."""
     return ", ".join(sorted({rules((other,)) for row in group for other in row[1:]}))
 
 
 def cdk_made(findings: Iterable[Finding]) -> str:
-    """What CDK itself makes, of which these findings are: `the handler of log retention`."""
+    """The kinds of constructs that CDK makes, on which these findings are: `the handler of log retention`."""
     return ", ".join(sorted({one_line(finding.made_by_cdk or "") for finding in findings}))
 
 
 def resource(row: Row) -> str:
-    """The one resource that a row is about."""
+    """The name of the resource that a row is about."""
     return row[0].name or "the template"
 
 
 def days_left(card: Scorecard, finding: Finding) -> int | None:
-    """How long a waiver still holds, from the day that was judged for."""
+    """The days until a finding's waiver expires, from the audit's day; None where none expires."""
     if finding.status is not FindingStatus.WAIVED or finding.expires is None:
         return None
     return (date.fromisoformat(finding.expires) - date.fromisoformat(card.as_of)).days
@@ -274,7 +275,7 @@ def waivers(card: Scorecard) -> str | None:
 
 
 def link(address: str | None) -> str | None:
-    """An address that may be followed: one of the web, which runs nothing here."""
+    """An address if it is safe as a link: one of the web, and no script; None otherwise."""
     web = address is not None and address.startswith(("https://", "http://"))
     return address if web and address and not re.search(r"[\s\"'<>\\]", address) else None
 

@@ -1,8 +1,8 @@
-"""Second opinions: cdk-nag, checkov and cfn-lint, each in a process of its own.
+"""Runs cdk-nag, checkov and cfn-lint, each in its own process.
 
-Their imports are heavy and their code may crash, so this side imports none of them. `Scanners()`
-starts the processes, which import and warm up while the app is still being synthesised; `scan`
-hands them the templates; `runs` collects what they found:
+Their imports are slow and their code may crash, so this process imports none of them. `Scanners()` starts the
+processes, which import their libraries while the app is synthesised; `scan` hands them the templates; `runs`
+collects their findings:
 
     with Scanners() as scanners:
         ...                             # synthesise
@@ -10,12 +10,11 @@ hands them the templates; `runs` collects what they found:
         ...                             # judge by the requirements' own rules
         for run in scanners.runs(): ...
 
-What is audited must not be able to silence its audit: the scanners read private copies of the
-templates from which the suppressions that they honour are taken out (`strip`). Only waivers.yaml waives.
+The audited app must not be able to silence the scanners. So they read private copies of the templates,
+without the suppressions that they honour (`strip`). Only waivers.yaml waives findings.
 
-A scanner that finds nothing looks just like one that checked nothing. So each has to find known
-flaws in `canary.json` before anything else, and to count what it evaluated; whatever keeps it from
-that is a CheckerError, never a pass.
+A scanner that finds nothing looks like one that checked nothing. So each must first find known flaws in
+`canary.json`, and count what it evaluated. If it cannot, a CheckerError is raised.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ from compliance.template.source import converted
 PACKS = ("AwsSolutions", "Serverless")
 MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
 
-# What each is made of: an installation without the scanners has not all of it.
+# By scanner, the packages that it needs. An installation without the extra `scanners` lacks some.
 PACKAGES = {"cdk-nag": ("aws_cdk", "cdk_nag"), "checkov": ("checkov",), "cfn-lint": ("cfnlint",)}
 EXTRA = "pip install 'cdk-compliance-gate[scanners]'"
 MODULES = {"checkov": "checkov_scanner", "cfn-lint": "cfn_lint"}
@@ -67,7 +66,7 @@ Place = tuple[str | None, str | None]  # construct path, source line
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A stack's template, and where its resources were written (by logical id), as far as that is known."""
+    """A stack's template, and the places of its resources by logical id, where they are known."""
 
     stack: str
     body: Mapping[str, Any]
@@ -83,7 +82,7 @@ class Template(msgspec.Struct, frozen=True):
 
 
 def templates(assembly: Assembly) -> list[Template]:
-    """The templates of an assembly as they would be deployed: what a false condition leaves out is gone."""
+    """The templates of an assembly as they would be deployed, without what a false condition leaves out."""
     return [Template(stack.name, decided(stack), stack.metadata) for stack in assembly.stacks]
 
 
@@ -93,12 +92,12 @@ class Scanners:
     Args:
         names: the scanners.
         packs: cdk-nag's rule packs.
-        timeout: seconds for a scan; None: what the environment allows.
-        cache: where results are remembered; None: nowhere.
-        early: whether the processes start before it is known whether they are needed. That pays where
-            the templates take longer than the processes; a process whose results were all remembered when
-            `subject` was last scanned waits all the same.
-        subject: what is scanned, by a name that lasts from audit to audit.
+        timeout: seconds for a scan; None: the limit of the environment.
+        cache: where results are kept; None: they are not kept.
+        early: whether the processes start before it is known whether they are needed, which saves time
+            where the templates take longer than the processes. A process is not started early if the cache
+            had all its results when `subject` was last scanned.
+        subject: a name of what is scanned that stays the same from audit to audit.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class Scanners:
                 scan.start()
 
     def scan(self, templates: Iterable[Template], as_of: date | None = None) -> None:
-        """Hands the templates to the scanners, and returns at once. `as_of` is the day they judge for."""
+        """Hands the templates to the scanners, and returns at once. `as_of` is the audit's day."""
         self._templates = {template.stack: template for template in templates}
         if not self._templates:
             raise CheckerError("the scanners were given no template")
@@ -159,11 +158,11 @@ class Scanners:
             raise CheckerError(limits.exceeded(name, self._timeout, limits.SCANNER)) from None
         wanted = {stack: len(t.body.get("Resources", {})) for stack, t in self._templates.items()}
         looked_at = {stack: part.resources for stack, part in parts.items()}
-        # It may have no check for what is there: its canary and the resources it read prove that it ran.
+        # A scanner may have no check for these resources, so the count of what it read shows that it ran.
         if looked_at != wanted:
-            some, every = sum(looked_at.values()), sum(wanted.values())
+            count, total = sum(looked_at.values()), sum(wanted.values())
             templates = f"{len(looked_at.keys() & wanted.keys())} of {len(wanted)} templates"
-            raise CheckerError(f"{name} looked at {some} of {every} resources, {templates}")
+            raise CheckerError(f"{name} looked at {count} of {total} resources, {templates}")
         scan.remember()
         return ScannerRun(
             name,
@@ -196,14 +195,14 @@ class Scanners:
         )
 
 
-class _Last(msgspec.Struct, frozen=True):
-    """Whether the last audit had something to scan."""
+class _LastScan(msgspec.Struct, frozen=True):
+    """Whether the cache lacked a result at the last audit."""
 
     missed: bool
 
 
 class _Scan:
-    """One scanner's results by stack: from its process, or remembered."""
+    """One scanner's results by stack, from its process or from the cache."""
 
     def __init__(self, name: str, folder: Path, cache: Path | None, subject: str) -> None:
         self.name, self._folder, self._cache = name, folder, cache
@@ -215,8 +214,8 @@ class _Scan:
 
     @property
     def missed_last(self) -> bool:
-        """Whether something was left to scan when its subject was last scanned, or nobody knows."""
-        last = cached.load(self._cache, self._place, _Last) if self._cache else None
+        """Whether the cache lacked a result at the subject's last scan. True where that is not known."""
+        last = cached.load(self._cache, self._place, _LastScan) if self._cache else None
         return last is None or last.missed
 
     def start(self) -> _Worker:
@@ -229,7 +228,7 @@ class _Scan:
         self._worker = None
 
     def begin(self, texts: Mapping[str, str], files: Mapping[str, Path], request: Mapping[str, Any]) -> None:
-        """Has the scanner look at those templates whose results are not remembered."""
+        """Starts the scan of the templates whose results are not in the cache."""
         if self._cache:
             argv = command(self.name)
             for stack, text in texts.items():
@@ -238,28 +237,28 @@ class _Scan:
                     self.known[stack] = known
         left = [{"stack": stack, "path": str(files[stack])} for stack in texts if stack not in self.known]
         if self._cache and self.missed_last is not bool(left):
-            cached.store(self._cache, self._place, _Last(bool(left)))
+            cached.store(self._cache, self._place, _LastScan(bool(left)))
         if left:
             self.start().send(json.dumps({**request, "templates": left}))
         else:
             self.stop()
 
     def parts(self, deadline: float) -> Mapping[str, Scanned]:
-        """What the scanner reports of each template. Waits for its process where there is need."""
+        """The scanner's result for each template. Waits for its process where one was started."""
         if self._worker:
             report = self._worker.result(deadline)
             self._fresh = {part.stack: part for part in report.templates}
         return {**self.known, **self._fresh}
 
     def remember(self) -> None:
-        """Keeps what is new. Called once it makes sense."""
+        """Stores the new results in the cache. Call it once the results are checked."""
         for stack, part in self._fresh.items():
             if self._cache:
                 cached.store(self._cache, self._keys[stack], part)
 
 
 def check_installed(names: Sequence[str] = SCANNERS) -> None:
-    """Raises InputError where a scanner is not installed: the core comes without them."""
+    """Raises InputError where a scanner is not installed, since they come with an extra only."""
     missing = [n for n in names if not all(find_spec(package) for package in PACKAGES.get(n, ()))]
     if missing:
         what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
@@ -267,7 +266,7 @@ def check_installed(names: Sequence[str] = SCANNERS) -> None:
 
 
 class _Worker:
-    """One scanner's process: a line of JSON in, a line of JSON out. Its stderr says what failed."""
+    """One scanner's process. It reads a line of JSON, writes one, and reports errors on stderr."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -289,8 +288,8 @@ class _Worker:
             self._process.stdin.write(request + "\n")
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # it is dead already; `result` says of what
-        self._process.stdin = None  # else `communicate` trips over the closed file
+            pass  # the process has ended already; `result` reports why
+        self._process.stdin = None  # `communicate` fails on a closed file
 
     def result(self, deadline: float) -> Report:
         output, _ = self._process.communicate(timeout=max(deadline - time.monotonic(), 0.1))
@@ -318,13 +317,14 @@ class _Worker:
 
 
 def command(name: str) -> list[str]:
+    """The command that starts a scanner's process."""
     if name == "cdk-nag":
         return nag.command()
-    # -P: the working directory is no place to import from
+    # -P: nothing is imported from the working directory
     return [sys.executable, "-P", "-m", f"{__name__}.{MODULES[name]}"]
 
 
-# What would make a worker slow, or make it something else than a scanner of these templates.
+# Variables that make a scanner slow, or change what it does.
 DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONOPTIMIZE", "NODE_OPTIONS")
 DROPPED_PREFIXES = ("CDK_", "BC_", "CKV_", "CHECKOV_", "PRISMA_")
 
@@ -335,24 +335,24 @@ def _environment(folder: Path) -> dict[str, str]:
         for key, value in os.environ.items()
         if key not in DROPPED and not key.startswith(DROPPED_PREFIXES)
     }
-    # This very package is the one that the workers import.
+    # The workers import this installation of the package.
     package_root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package_root)))
-    # A home without settings for scanners; packages that a user installed are found all the same.
+    # The home has no settings for scanners. Packages that the user installed are still found.
     base = site.getuserbase()
     return kept | {"PYTHONPATH": path, "PYTHONUSERBASE": base, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
-# A character of two escapes (an emoji), which checkov's reader takes for two halves: it stands for itself.
+# A character written as two escapes (an emoji), which checkov reads as two characters. It is written plainly.
 PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
-# The digest of code in its asset's name, which tells a rule nothing. With zeros in its place, the scanners'
-# results for a template last while its handlers' code changes.
+# The digest in an asset's name, which no rule reads. With zeros in its place, cached results stay valid when
+# only the handlers' code changes.
 ASSET = re.compile(r'("(?:S3Key|aws:asset:path)": "(?:asset\.)?)[0-9a-f]{64}')
 SUPPRESSIONS = ("checkov", "bridgecrew", "cfn-lint", "cfn_nag", "cdk_nag", "guard")
 
 
 def strip(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a template without the metadata by which it would silence scanners."""
+    """A copy of a template without the metadata that suppresses scanners' findings."""
     copy = _without_suppressions(body)
     resources = body.get("Resources", {})
     copy["Resources"] = {key: _without_suppressions(resource) for key, resource in resources.items()}
@@ -369,8 +369,10 @@ def _without_suppressions(owner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def safe_json(body: Mapping[str, Any]) -> str:
-    """The template as JSON. checkov also takes orders from its text (`checkov:skip=CKV_AWS_20` in any
-    string, such as a description); with its colon escaped the string stays the same, the order is gone.
+    """The template as JSON.
+
+    checkov also reads suppressions in any string (`checkov:skip=CKV_AWS_20` in a description). With the colon
+    escaped, the string's value stays the same, and checkov does not find the suppression.
     """
     text = json.dumps(body, indent=1).replace(":skip=", "\\u003askip=")
     text = ASSET.sub(lambda key: key[1] + "0" * 64, text)

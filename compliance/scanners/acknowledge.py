@@ -1,4 +1,4 @@
-"""The waivers as cdk-nag's own acknowledgements, so that `cdk synth` and the audit agree.
+"""Hands waivers to cdk-nag as acknowledgements, so that `cdk synth` and the audit agree.
 
 For an app that runs cdk-nag natively:
 
@@ -51,9 +51,9 @@ def acknowledge(
     as_of: date | None = None,
     environment: str | None = None,
 ) -> None:
-    """Acknowledges what valid waivers waive of cdk-nag's findings, in all stacks that the app has by now.
+    """Acknowledges the findings of cdk-nag that valid waivers waive, in all stacks that the app has by now.
 
-    A waiver that is expired, malformed, or names no construct acknowledges nothing; the audit says why.
+    A waiver that is expired, malformed or names no construct acknowledges nothing; the audit reports it.
     """
     today = as_of or date.today()  # noqa: DTZ011 -- the user's own calendar
     for waiver in waivers:
@@ -72,7 +72,7 @@ def _rules(waiver: Waiver) -> Iterator[str]:
 
 
 def _constructs(app: IConstruct, waiver: Waiver) -> Iterator[IConstruct]:
-    """The constructs that a waiver names. Walking down its paths is cheap; listing the whole tree is not."""
+    """The constructs that a waiver names, found by their paths, since listing the whole tree is slow."""
     paths = waiver.matches if waiver.is_glob else (waiver.resource,)
     for path in paths:
         construct: IConstruct | None = app

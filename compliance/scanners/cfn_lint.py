@@ -14,19 +14,20 @@ REGION = "us-east-1"
 CANARY_RULES = frozenset({"E2533"})
 
 IGNORED = {
-    # CDK states DependsOn between a function and its role's policies, beside the reference that
-    # implies the same order. Saying it twice changes nothing, and nobody can take it out of CDK.
+    # CDK writes DependsOn between a function and its role's policies, besides the reference that implies the
+    # same order. It does no harm, and apps cannot remove it.
     "W3005",
 }
-# Informational rules (I...) are off unless asked for; nobody asks here.
+# Informational rules (I...) are off by default.
 
-UNREADABLE = ("E0000", "E0001")  # no JSON, or a transform that failed: no other rule has run then
+UNREADABLE = ("E0000", "E0001")  # no JSON, or a transform that failed: then no other rule has run
 
-# Where cfn-lint asks for today's date. An audit has a date of its own (`--as-of`).
+# The rules that read today's date. They get the audit's date (`--as-of`) instead.
 LIFE_CYCLE = ("E2531", "E2533", "W2531")
 
 
 def load() -> tuple[str, Scan]:
+    """cfn-lint's version, and the function that scans a template with it."""
     logging.disable(logging.CRITICAL)
     from cfnlint.config import ConfigMixIn, ManualArgs  # type: ignore[import-untyped]
     from cfnlint.core import get_rules  # type: ignore[import-untyped]
@@ -38,7 +39,7 @@ def load() -> tuple[str, Scan]:
     rules = get_rules([], sorted(IGNORED), [])
 
     def is_judged(resource: Any) -> bool:
-        """Whether it has a schema to judge a resource by, as its own rule E3002 asks."""
+        """Whether cfn-lint has a schema for a resource, as its rule E3002 looks it up."""
         return any(PROVIDER_SCHEMA_MANAGER.get_resource_schemas_by_regions(resource["Type"], [REGION]))
 
     def scan(file: File, request: dict[str, Any]) -> tuple[int, set[str], list[Found]]:
@@ -76,7 +77,7 @@ def _set_today(rules: Any, as_of: str) -> None:
 
     for rule_id in LIFE_CYCLE:
         names = type(rules.rules[rule_id]).validate.__globals__
-        names["datetime"]
+        names["datetime"]  # a KeyError here says that cfn-lint no longer reads the date so
         names["datetime"] = Clock
 
 

@@ -1,4 +1,4 @@
-"""checkov, as a library and offline: its CloudFormation checks."""
+"""checkov's CloudFormation checks, as a library and offline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import Any
 
 from compliance.scanners.worker import File, Found, Scan, serve
 
-# A check's own guideline is known to checkov's online service only; this list is what is public.
+# Only checkov's online service has the guideline of each check. This page lists all checks.
 INDEX = "https://www.checkov.io/5.Policy%20Index/cloudformation.html"
 CANARY_RULES = frozenset({"CKV_AWS_18", "CKV_AWS_26", "CKV_AWS_27", "CKV_AWS_28"})
 
 
 def load() -> tuple[str, Scan]:
+    """checkov's version, and the function that scans a template with it."""
     logging.disable(logging.CRITICAL)
     os.environ["CKV_IGNORE_HIDDEN_DIRECTORIES"] = "false"
     _leave_out("checkov.terraform.checks.resource", "checkov.terraform.checks.data")
@@ -38,9 +39,10 @@ def load() -> tuple[str, Scan]:
 
 
 def _leave_out(*packages: str) -> None:
-    """Keeps checkov from importing its 800 Terraform checks, a quarter of its time, for one class
-    that its CloudFormation side borrows from there. Their packages' `__init__` is not run; modules
-    in them can still be imported.
+    """Keeps checkov from importing its 800 Terraform checks, which takes a quarter of its time.
+
+    Its CloudFormation checks need one class of them. The `__init__` of the packages is not run; modules in
+    them can still be imported.
     """
     checkov = importlib.util.find_spec("checkov")
     if checkov is None or not checkov.submodule_search_locations:
@@ -61,7 +63,7 @@ def _expect_all(file: File, report: Any) -> None:
 
 
 def _found(report: Any) -> Iterator[Found]:
-    # A skipped check is a waiver without a reason or an end. None should be left; one that is stays open.
+    # A skipped check is a suppression in the template. `strip` removes them; one that is left stays open.
     for record in (*report.failed_checks, *report.skipped_checks):
         yield Found(
             logical_id=_id(record),

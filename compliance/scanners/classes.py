@@ -1,6 +1,7 @@
-"""Findings that are settled as a class, by a line of the configuration with its reason: never silently.
+"""Findings that the configuration waives as a class, each class with a reason that reports show.
 
-What CDK itself makes is such a class: nobody can edit it in an app. See `compliance.template.cdk_made`.
+Constructs that CDK itself makes are such a class, since apps cannot edit them:
+`compliance.template.cdk_made`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from compliance.template.cdk_made import made_by_cdk
 
 
 class Classes(msgspec.Struct, frozen=True):
-    """What the configuration settles as a class, each with its reason.
+    """The classes of findings that the configuration waives, with their reasons.
 
-    `cdk_made` is the reason for which findings on constructs that CDK makes may stay. `ignore` holds
-    scanners and rules that do not count, `select` those that alone do; both by name (`checkov`,
-    `CKV_AWS_117`, `AwsSolutions-*`).
+    `cdk_made` is the reason why findings on constructs that CDK makes may stay. `ignore` has the scanners and
+    rules that do not count, `select` the only ones that count, both by name (`checkov`, `CKV_AWS_117`,
+    `AwsSolutions-*`).
     """
 
     cdk_made: str | None = None
@@ -29,12 +30,12 @@ class Classes(msgspec.Struct, frozen=True):
     select: Mapping[str, str] = {}
 
     def check(self) -> None:
-        """Raises InputError if a reason is too short to be one."""
-        given = {**{f"ignore {name}": why for name, why in self.ignore.items()}}
-        given |= {f"select {name}": why for name, why in self.select.items()}
+        """Raises InputError where a reason is too short."""
+        reasons = {f"ignore {name}": why for name, why in self.ignore.items()}
+        reasons |= {f"select {name}": why for name, why in self.select.items()}
         if self.cdk_made is not None:
-            given["waive-cdk-made"] = self.cdk_made
-        for name, why in given.items():
+            reasons["waive-cdk-made"] = self.cdk_made
+        for name, why in reasons.items():
             if len(why) < LEAST_LENGTH or len(why.split()) < LEAST_WORDS:
                 raise InputError(
                     f"{name}: the reason {why!r} is no sentence; write at least {LEAST_WORDS} words and "
@@ -42,10 +43,10 @@ class Classes(msgspec.Struct, frozen=True):
                 )
 
     def resolve_statuses(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """The findings, those of a class waived with the class's reason."""
-        return tuple(map(self._settled, findings))
+        """The findings, with those of a class waived for the class's reason."""
+        return tuple(map(self._resolved, findings))
 
-    def _settled(self, finding: Finding) -> Finding:
+    def _resolved(self, finding: Finding) -> Finding:
         finding = replace(finding, made_by_cdk=made_by_cdk(finding.construct_path))
         if finding.status is not FindingStatus.OPEN:
             return finding
@@ -64,7 +65,7 @@ class Classes(msgspec.Struct, frozen=True):
 
 
 def notes(findings: Sequence[Finding]) -> Iterator[str]:
-    """What was settled as a class: how many findings, and why."""
+    """A note for each class: how many findings it waived, and why."""
     counts = Counter(f.reason for f in findings if f.status is FindingStatus.WAIVED and f.expires is None)
     for why, count in counts.items():
         yield f"{count} finding{'s' * (count != 1)} waived as a class, {why}"

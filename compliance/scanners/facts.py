@@ -21,7 +21,7 @@ class _Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stricter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules that may complain of what meets these requirements, and why."""
+    """Rules that ask for more than these requirements (`than`), and why."""
 
     rules: tuple[str, ...]
     than: tuple[str, ...]
@@ -34,6 +34,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Facts:
+    """The facts that rules of different scanners state, and the rules that are stricter than requirements."""
+
     def __init__(self, facts: Sequence[tuple[str, tuple[str, ...]]], stricter: Sequence[Stricter]) -> None:
         self.rules: Mapping[str, tuple[str, ...]] = dict(facts)
         self.stricter = tuple(stricter)
@@ -44,11 +46,11 @@ class Facts:
                 self._stricter[rule].update(entry.than)
 
     def of(self, rule: str) -> str | None:
-        """The fact that a finding's rule (its whole id) states; None if no other rule states it."""
+        """The fact that a finding's rule (by its whole id) states; None if no other rule states it."""
         return self._fact.get(rule)
 
     def same(self, rule: str) -> tuple[str, ...]:
-        """All rules that state the same, this one included."""
+        """All rules that state the same fact, including this one."""
         fact = self.of(rule)
         return self.rules[fact] if fact is not None else (rule,)
 
@@ -58,7 +60,7 @@ class Facts:
 
 
 def names_of(rule: str) -> tuple[str, ...]:
-    """A finding's rule by its whole id, and without what stands in brackets (AwsSolutions-IAM5[...])."""
+    """The ids of a finding's rule: the whole one, and the one without brackets (AwsSolutions-IAM5[...])."""
     base = rule.partition("[")[0]
     return (rule,) if base == rule else (rule, base)
 

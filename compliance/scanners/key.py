@@ -1,4 +1,4 @@
-"""What a scanner's result for one template is remembered by: all that it depends on."""
+"""The cache key of a scanner's result for one template, made of everything that the result depends on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from compliance.template import cache
 from compliance.template.digest import digest_of
 
 HERE = Path(__file__).parent
-# What a scanner is asked beside the templates: cfn-lint has the day of the audit, for runtimes' life cycle.
-ASKED = {"cdk-nag": ("packs",), "cfn-lint": ("as_of",)}
+# The fields of the request that a scanner's result depends on. cfn-lint judges runtimes by the audit's day.
+REQUEST_FIELDS = {"cdk-nag": ("packs",), "cfn-lint": ("as_of",)}
 
 
 def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, Any]) -> str:
@@ -25,13 +25,13 @@ def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, 
         name: the scanner.
         argv: the command that starts it. cdk-nag's names the folder of its packages, by their digests.
         template: the template's text, as the scanner reads it.
-        request: what else it is asked.
+        request: the rest of the request.
     """
     ingredients = {
         "scanner": [name, *argv, _stat(Path(argv[0]))],
         "template": template,
-        "asked": {key: request[key] for key in ASKED.get(name, ())},
-        "gate": own(),
+        "asked": {key: request[key] for key in REQUEST_FIELDS.get(name, ())},
+        "gate": digest_of_gate(),
         "installed": installed(tuple(sys.path)),
         "python": [sys.version, os.environ.get("PYTHONPATH")],
     }
@@ -39,8 +39,8 @@ def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, 
 
 
 @lru_cache(maxsize=1)
-def own() -> str:
-    """A digest of the gate's own side of the scanners, the rules that it leaves out among it."""
+def digest_of_gate() -> str:
+    """A digest of this package's files, which contain the rules that it leaves out."""
     total = hashlib.sha256()
     for file in sorted(file for file in HERE.iterdir() if file.is_file()):
         total.update(f"{file.name}\0{digest_of(file)}\0".encode())
@@ -49,7 +49,7 @@ def own() -> str:
 
 @lru_cache(maxsize=1)
 def installed(path: tuple[str, ...]) -> list[str]:
-    """Every installed package with its version and when it was installed: scanners, and what they import."""
+    """Every installed package with its version and time of installation, scanners and their dependencies."""
     return sorted(
         f"{entry.name} {entry.stat().st_mtime_ns}"
         for place in path

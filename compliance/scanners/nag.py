@@ -1,10 +1,9 @@
-"""Makes this process cdk-nag's: Node running nag.js on the JavaScript inside the Python packages.
+"""Runs cdk-nag: Node.js with nag.js, on the JavaScript inside the Python packages.
 
-cdk-nag and aws-cdk-lib are JavaScript. Their Python packages carry it whole and drive it through
-jsii, which costs 2 s for what Node does in 0.6 s. So the JavaScript is unpacked once, and Node runs it.
-What is unpacked, and what Node compiles of it, lies beside this module, as Python's compiled modules do:
-who can change it can change the gate itself. Each package is compared with the digest that it was
-installed by.
+cdk-nag and aws-cdk-lib are JavaScript. Their Python packages contain it and call it through jsii, which takes
+2 s where Node.js takes 0.6 s. So the JavaScript is unpacked once, and Node.js runs it directly. The unpacked
+files, and what Node.js compiles from them, are beside this module, as Python's compiled modules are: whoever
+can change them can change the gate itself. Each package is compared with the digest of its installation.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from compliance.template.scratch import Scratch
 
 HERE = Path(__file__).parent
 
-# Where each package keeps its JavaScript, and the name it has in Node.
+# By the folder of a package's JavaScript, the package's name in Node.js.
 BUNDLES = {
     "aws_cdk/_jsii": "aws-cdk-lib",
     "aws_cdk/cloud_assembly_schema/_jsii": "@aws-cdk/cloud-assembly-schema",
     "cdk_nag/_jsii": "cdk-nag",
     "constructs/_jsii": "constructs",
 }
-KEPT: list[Scratch] = []  # for as long as this process, or Node after it, runs
-MOST_UNPACKED = 3
+KEPT: list[Scratch] = []  # kept as long as this process, or Node.js in its place, runs
+MOST_UNPACKED = 3  # versions
 CODE = (".js", ".cjs", ".mjs", ".json")
 
 
 def command() -> list[str]:
-    """What starts cdk-nag: Node itself, or this module if there is something to unpack or complain of."""
+    """The command that starts cdk-nag: Node.js, or this module where it has to unpack or report an error."""
     try:
         cache = _cache(dict(jsii_bundles()))
         if cache.is_dir():
@@ -50,6 +49,7 @@ def command() -> list[str]:
 
 
 def main() -> None:
+    """Unpacks the JavaScript, and replaces this process with Node.js."""
     argv = _node_command(unpacked(dict(jsii_bundles())))
     os.execv(argv[0], argv)  # noqa: S606
 
@@ -59,7 +59,7 @@ def _node_command(cache: Path) -> list[str]:
 
 
 def find_node() -> str:
-    """The Node that jsii would use too."""
+    """The path of Node.js, as jsii finds it. Raises SystemExit where there is none."""
     try:
         found = node()
     except InputError as error:
@@ -70,6 +70,7 @@ def find_node() -> str:
 
 
 def jsii_bundles() -> Iterator[tuple[str, Path]]:
+    """Each package's name in Node.js, with the archive of its JavaScript."""
     for place, name in BUNDLES.items():
         package, _, folder = place.partition("/")
         spec = importlib.util.find_spec(package)
@@ -81,7 +82,7 @@ def jsii_bundles() -> Iterator[tuple[str, Path]]:
 
 
 def _cache(bundles: dict[str, Path]) -> Path:
-    """The folder for these very packages, in the gate's own installation. It need not be there yet."""
+    """The folder for exactly these packages, in the gate's installation. It may not exist yet."""
     key = "\n".join(f"{name} {file.name} {_identity(file)}" for name, file in sorted(bundles.items()))
     return HERE / "__pycache__" / f"nag-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
@@ -92,7 +93,7 @@ def _identity(file: Path) -> str:
 
 
 def unpacked(bundles: dict[str, Path]) -> Path:
-    """The folder with the bundles' JavaScript as node_modules, filled if this is the first time.
+    """The folder with the bundles' JavaScript as node_modules, which is filled at the first call.
 
     Raises SystemExit where a bundle is not the one that was installed.
     """
@@ -106,7 +107,7 @@ def unpacked(bundles: dict[str, Path]) -> Path:
         scratch = Scratch("unpacking", cache.parent)
     except OSError:  # an installation that this user cannot write to: a folder for this audit only
         scratch = Scratch("nag")
-        os.set_inheritable(scratch.lock, True)  # Node's, which this process becomes
+        os.set_inheritable(scratch.lock, True)  # Node.js, which replaces this process, keeps it
         KEPT.append(scratch)
         cache = Path(scratch.name)
     fresh = Path(scratch.name)
@@ -115,21 +116,21 @@ def unpacked(bundles: dict[str, Path]) -> Path:
     if fresh == cache:
         return cache
     with suppress(OSError):  # another process was first
-        fresh.rename(cache)  # at once and whole
+        fresh.rename(cache)  # so that no process sees a half-filled folder
     scratch.cleanup()
-    _bound(cache.parent)
+    _remove_old(cache.parent)
     return cache
 
 
-def _bound(folder: Path) -> None:
-    """Removes what was unpacked of older packages, but for the newest: environments may share the gate."""
-    made = sorted(folder.glob("nag-*"), key=lambda place: place.stat().st_mtime, reverse=True)
-    for place in made[MOST_UNPACKED:]:
+def _remove_old(folder: Path) -> None:
+    """Removes the oldest unpacked versions. Some are kept, since environments may share the gate."""
+    versions = sorted(folder.glob("nag-*"), key=lambda place: place.stat().st_mtime, reverse=True)
+    for place in versions[MOST_UNPACKED:]:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _verify(name: str, file: Path) -> None:
-    """Compares a bundle with the digest that its package's installation has on record, if it has one."""
+    """Compares a bundle with the digest in its package's RECORD, where it has one. Raises SystemExit."""
     place = next(place for place, known in BUNDLES.items() if known == name)
     path = f"{place}/{file.name}"
     for record in file.parents[len(place.split("/"))].glob("*.dist-info/RECORD"):
@@ -142,7 +143,7 @@ def _verify(name: str, file: Path) -> None:
 
 
 def _unpack(bundle: Path, target: Path) -> None:
-    """Only what Node runs: types, documentation and jsii's own files are two thirds of a bundle."""
+    """Unpacks the files that Node.js runs, a third of a bundle: no types, documentation or files of jsii."""
     with tarfile.open(bundle) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.name.endswith(CODE) else None

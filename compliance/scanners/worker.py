@@ -1,4 +1,4 @@
-"""The far side of a scanner's process, for those in Python: import, pass the test, wait, scan, report."""
+"""The process of a scanner in Python: it imports the scanner, tests it, waits, scans and reports."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """What a scanner reports of one template: its version, and how much it evaluated, looked at and found.
+    """A scanner's result for one template: its version, counts of what it evaluated and read, and findings.
 
-    `judged` are the logical ids of the resources that a rule of it evaluated.
+    `judged` are the logical ids of the resources that one of its rules evaluated.
     """
 
     stack: str
@@ -47,20 +47,23 @@ class Report(msgspec.Struct, frozen=True):
 
 
 Scan = Callable[[File, dict[str, Any]], tuple[int, Iterable[str], Iterable[Found]]]
-"""What was evaluated in a template, by number; the resources on which anything was; and what was found."""
+"""Scans a template: gives the number of evaluations, the resources that were evaluated, and the findings."""
 
 
 def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) -> None:
     """Scans templates for the process that started this one, and ends the process.
 
-    `load` imports the scanner and gives its version and its scan. What a library prints goes to
-    stderr, for stdout carries the report; an exception ends in a traceback there, whose last line
-    is what the parent shows.
+    Output of libraries goes to stderr, since stdout is for the report. The parent shows the last line of
+    stderr where an exception ends this process.
+
+    Args:
+        load: imports the scanner, and returns its version and the function that scans.
+        canary_rules: the rules that must find something in the canary.
     """
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     if hasattr(os, "nice"):
-        os.nice(5)  # the synth, which everything waits for, comes first
+        os.nice(5)  # the synth, for which everything waits, has priority
     gc.disable()  # the process is short, and its imports make garbage collection expensive
     version, scan = load()
     *_, warnings = scan(File("canary", str(CANARY)), {"as_of": "2025-01-01", "packs": []})
@@ -72,11 +75,11 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
     scanned = Report(tuple(_scanned(version, scan, file, request) for file in files))
     json.dump(msgspec.to_builtins(scanned), report)
     report.flush()
-    os._exit(0)  # taking the interpreter down politely would cost half a second
+    os._exit(0)  # an ordinary exit takes half a second
 
 
 def _scanned(version: str, scan: Scan, file: File, request: dict[str, Any]) -> Scanned:
     evaluated, judged, findings = scan(file, request)
-    # The scan has refused what it could not read: these are those that it looked at.
+    # The scan raises an error for what it cannot read, so it has read all of these.
     resources = len(json.loads(Path(file.path).read_text("utf-8")).get("Resources", {}))
     return Scanned(file.stack, version, evaluated, resources, tuple(sorted(judged)), tuple(findings))

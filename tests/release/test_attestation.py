@@ -208,7 +208,7 @@ def test_whose_account_it_is_is_asked_by_the_profile_that_the_cli_gets(
     write(tmp_path, {".aws/config": "[profile other]\nregion = eu-north-1\n"})
     arguments = ("--force", "--profile", "x", "--profile=other", "--", "--profile=not")
     profile = deploy.profile(arguments)
-    assert target.own(profile, {}, tmp_path, endpoints=False) == (ACCOUNT, "eu-north-1")
+    assert target.of_credentials(profile, {}, tmp_path, endpoints=False) == (ACCOUNT, "eu-north-1")
     assert seen == {"profile_name": "other", "region_name": "eu-north-1", "ignores": True}
     assert deploy.profile(("--force", "s")) is None
 

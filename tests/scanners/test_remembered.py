@@ -156,7 +156,7 @@ def test_another_version_and_another_rule_of_ours_miss(
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
 
     def remembered() -> int:
-        key.own.cache_clear()
+        key.digest_of_gate.cache_clear()
         key.installed.cache_clear()
         return world.scan(template()).remembered
 
@@ -165,7 +165,7 @@ def test_another_version_and_another_rule_of_ours_miss(
     assert [remembered(), remembered()] == [0, 1]
     write(own, {"cfn_lint.py": "IGNORED = {'W3005', 'E2533'}"})
     assert [remembered(), remembered()] == [0, 1]
-    key.own.cache_clear()
+    key.digest_of_gate.cache_clear()
     key.installed.cache_clear()
 
 
