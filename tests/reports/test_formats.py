@@ -333,7 +333,7 @@ def test_one_format_goes_to_standard_output(folder: Path, format_: str) -> None:
         ("--format json --output a --output b", "give each of the 2 outputs its --format"),
         ("--format json --output a --format html --output ./a", "several formats would be written to it"),
         ("--format json --output - --format html --output -", "several formats would be written to it"),
-        ("--format pdf", "'pdf' is not one of"),
+        ("--format pdf", "'pdf' is not a choice"),
         ("--format json --output t.yaml", "a report would replace it"),
         ("--format json --output no/where", "no/where"),
     ],
