@@ -454,7 +454,7 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
 
 def _is_known(metric: Metric) -> Truth:
     """Whether it is decided which metric it is."""
-    why = why_unknown([metric.namespace, *(name for name, _ in metric.dimensions)])
+    why = why_unknown([metric.namespace, metric.name, *(name for name, _ in metric.dimensions)])
     return Unknown(why) if why else True
 
 

@@ -56,6 +56,9 @@ def _tags(thing: Thing) -> Any:
     sets = [_tag_set(thing, place.value, doubts) for place in places(resource, path)]
     # Each replica of a global table has tags: the table has those that all replicas have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
+    for key in found:
+        if any(other[key] != found[key] for other in sets):
+            found[key] = Unknown(f"{key} is not the same for each of {path}")
     return thing.world.tags(found, resource, path, next(iter(doubts), None))
 
 

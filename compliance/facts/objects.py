@@ -222,7 +222,11 @@ class Node(_Placed):
 
     def items(self) -> Iterator[Any]:
         if isinstance(self.value, dict):
-            yield from self.value
+            for key, item in self.value.items():
+                if isinstance(item, Unknown) and item.optional:
+                    yield _Key(self.world, self.resource, f"{self.path}.{key}", key, item.why)
+                else:
+                    yield key
             return
         for index, item in enumerate(self.value):
             try:
@@ -237,7 +241,7 @@ class Node(_Placed):
             raise Failed(f"{self.path} has no items: write has(...) where it may be empty")
 
     def size(self) -> int:
-        for item in self.value if isinstance(self.value, list) else ():
+        for item in self.value.values() if isinstance(self.value, dict) else self.value:
             if isinstance(item, Unknown) and item.optional:
                 raise Undecided(item.why)
         self.world.read(self.resource, self.path, self.value)
@@ -295,6 +299,16 @@ class Tags(Node):
         yield from super().items()
         if self.doubt:
             yield Undecided(self.doubt)
+
+    def size(self) -> int:
+        if self.doubt:
+            raise Undecided(self.doubt)
+        return super().size()
+
+    def equals(self, other: Any) -> bool:
+        if self.doubt:
+            raise Undecided(self.doubt)
+        return super().equals(other)
 
     def has(self, name: str) -> bool:
         value = self.get_raw(name)
@@ -453,6 +467,18 @@ class Scalar(_Placed):
             open_ = next(value for value in written if not isinstance(value, str))
             raise Undecided(f"{show(open_)} is not known before the deployment")
         return answers.pop()
+
+
+class _Key(Scalar):
+    """A key of an object that may not be there: its value may be nothing."""
+
+    def __init__(self, world: World, resource: Resource, path: str, value: Value, why: str) -> None:
+        super().__init__(world, resource, path, value)
+        self._why = why
+
+    @property
+    def doubt(self) -> str:
+        return self._why
 
 
 class Thing(Host):

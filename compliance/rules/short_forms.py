@@ -38,7 +38,8 @@ class Tags(Check, frozen=True):
 
 @short_form("tags", Tags, selects=takes_tags)
 def tags(check: Tags, requirement: Requirement) -> Iterator[PredicateData]:
-    tagged = (f"{text(key)} in self.tags && self.tags[{text(key)}] != ''" for key in check.keys)
+    tags = {text(key): f"self.tags[{text(key)}]" for key in check.keys}
+    tagged = (f"{key} in self.tags && {tag} != '' && {tag} != null" for key, tag in tags.items())
     yield {
         "each": list(requirement.subjects),
         "when": "self.takes_tags",

@@ -271,6 +271,11 @@ TOLD = {"AlarmActions": [{"Ref": "T"}]}
         ({"ActionsEnabled": {"Ref": "Given"}}, "not_assessed"),
         ({"ActionsEnabled": {"Ref": "Given"}, "AlarmActions": []}, "fail"),
         ({"MetricName": {"Ref": "Given"}}, "not_assessed"),
+        ({"Namespace": {"Ref": "Given"}}, "not_assessed"),
+        (
+            {"Dimensions": [{"Name": {"Ref": "Given"}, "Value": {"Fn::GetAtt": "Q.QueueName"}}]},
+            "not_assessed",
+        ),
         ({"AlarmActions": [{"Fn::GetAtt": "T.TopicName"}]}, "fail"),
         (math(stat(AccountId={"Ref": "AWS::AccountId"}, ReturnData=True)), "pass"),
         (math(stat(AccountId="999999999999", ReturnData=True)), "not_assessed"),  # perhaps this one
@@ -294,7 +299,8 @@ def test_alarms_for_expressions(tmp_path: Path, changed: dict[str, Any], status:
         "queue": {"type": "AWS::SQS::Queue", "about": "the queue"},
         "topic": {"type": "AWS::SNS::Topic", "about": "the topic"},
     }
-    assert verdict(tmp_path, template, {"each": "queue", "that": WATCHES}, subjects=subjects) == status
+    for that in (WATCHES, WATCHES.replace(", 'ApproximateAgeOfOldestMessage'", "")):
+        assert verdict(tmp_path, template, {"each": "queue", "that": that}, subjects=subjects) == status
 
 
 WRITTEN_OUT = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:claims"

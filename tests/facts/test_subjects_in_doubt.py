@@ -163,3 +163,60 @@ def test_a_reference_among_others_is_enough(tmp_path: Path, variables: dict[str,
     worker = resource("AWS::Lambda::Function", Environment={"Variables": variables})
     resources = {"Worker": worker, "Sure": queue(KmsMasterKeyId="a"), "Other": queue()}
     assert judged(tmp_path, WORKER + subject(REFERRED), ENCRYPTED, resources) == status
+
+
+PERHAPS = {"Fn::If": ["Maybe", {"Key": "temp", "Value": "y"}, {"Ref": "AWS::NoValue"}]}
+OWNER = {"Key": "owner", "Value": "x"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "that", "status"),
+    [
+        ([OWNER, PERHAPS], "size(self.tags) == 1", "not_assessed"),
+        ([OWNER, {"Key": UNKNOWN, "Value": "y"}], "size(self.tags) == 1", "not_assessed"),
+        ({"Ref": "P"}, "size(self.tags) == 0", "not_assessed"),
+        ([OWNER, {"Key": "b", "Value": UNKNOWN}], "size(self.tags) == 2", "pass"),
+        ([OWNER, PERHAPS], "self.tags == {'owner': 'x'}", "not_assessed"),
+        ([OWNER], "self.tags == {'owner': 'x'}", "pass"),
+    ],
+)
+def test_tags_are_not_counted_while_there_may_be_more(
+    tmp_path: Path, tags: Any, that: str, status: str
+) -> None:
+    group = subject('"!has(self.RedrivePolicy)"')
+    check = f'check: {{each: dlq, that: "{that}"}}'
+    assert judged(tmp_path, group, check, {"Q": queue(Tags=tags)}) == status
+
+
+def test_a_tag_without_a_value_is_none(tmp_path: Path) -> None:
+    group = subject('"!has(self.RedrivePolicy)"')
+    check = "subject: dlq, check: {kind: tags, keys: [owner]}"
+    assert judged(tmp_path, group, check, {"Q": queue(Tags=[{"Key": "owner"}])}) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("that", "status"),
+    [
+        ("self.Environment.Variables.exists(k, k == 'B')", "not_assessed"),
+        ("'B' in self.Environment.Variables", "not_assessed"),
+        ("size(self.Environment.Variables) == 2", "not_assessed"),
+        ("self.Environment.Variables.exists(k, k == 'A')", "pass"),
+        ("self.Environment.Variables.all(k, k in ['A', 'B'])", "pass"),
+        ("self.Environment.Variables.all(k, k == 'A')", "not_assessed"),
+    ],
+)
+def test_a_key_whose_value_may_be_nothing_may_not_be_there(tmp_path: Path, that: str, status: str) -> None:
+    maybe = {"Fn::If": ["Maybe", "x", {"Ref": "AWS::NoValue"}]}
+    worker = resource("AWS::Lambda::Function", Environment={"Variables": {"A": "a", "B": maybe}})
+    check = f'check: {{each: worker, that: "{that}"}}'
+    assert judged(tmp_path, WORKER, check, {"Worker": worker}) == status
+
+
+@pytest.mark.parametrize(("owner", "status"), [("x", "pass"), ("y", "not_assessed")])
+def test_replicas_with_different_tags_have_none_in_common(tmp_path: Path, owner: str, status: str) -> None:
+    tags = [[OWNER], [{"Key": "owner", "Value": owner}]]
+    replicas = [{"Region": region, "Tags": own} for region, own in zip(("a", "b"), tags, strict=True)]
+    tables = "  table: {type: AWS::DynamoDB::GlobalTable, about: the table}\n"
+    check = "check: {each: table, that: \"self.tags.owner == 'x'\"}"
+    found = {"T": resource("AWS::DynamoDB::GlobalTable", Replicas=replicas)}
+    assert judged(tmp_path, tables, check, found) == status
