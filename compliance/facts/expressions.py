@@ -1,4 +1,4 @@
-"""Expressions of a document: compiled and checked when it is read, evaluated over what fills its subjects."""
+"""Expressions of a document: compiled and checked when it is read, evaluated on what fills its subjects."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 
 Place = tuple[str | int, ...]
-# Groups that every document may name. A subject that it defines itself goes before.
+# Groups that every document may name. A subject of the document with the same name replaces one.
 BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What is known of a value before there is one: of what types it is, where it stands.
+    """What is known of a value before an expression is evaluated.
 
-    `types` are those of resources; with `path` a value below them. `record` is a class of facts. With
-    `many` it is a list of these. `fields` are the only ones that there are.
+    `types` are the types of resources that it may be; with `path` it is a value below these. `record` is the
+    class of facts that it is. With `many` it is a list of these. `fields` are the only fields that it has.
     """
 
     types: tuple[str, ...] = ()
@@ -42,18 +42,19 @@ class Shape(msgspec.Struct, frozen=True):
 
     @property
     def item(self) -> Shape:
-        """What an item of it is."""
+        """The shape of its items."""
         if self.many:
             return msgspec.structs.replace(self, many=False)
         return self.below("*") if self.path is not None else Shape()
 
     def below(self, step: str) -> Shape:
+        """The shape of the value one step further down."""
         step = f'"{step}"' if "." in step else step
         return msgspec.structs.replace(self, path=f"{self.path}.{step}" if self.path else step)
 
 
 def spread(types: Iterable[str]) -> tuple[str, ...]:
-    """Types with patterns spelled out, as far as the schemas know them."""
+    """Types, with each pattern replaced by the types that match it, as far as the schemas know them."""
     return tuple(
         found
         for type_ in types
@@ -65,13 +66,17 @@ def spread(types: Iterable[str]) -> tuple[str, ...]:
 
 
 class Checker:
-    """Looks for what an expression misspells: fields of facts, properties of types, values of these."""
+    """Finds misspelt fields of facts, properties of resource types, and values of properties.
+
+    Args:
+        scope: the shape of each name that the expression may read.
+    """
 
     def __init__(self, scope: Mapping[str, Shape]) -> None:
         self.scope = ChainMap[str, Shape]({}, scope if isinstance(scope, MutableMapping) else dict(scope))
 
     def check(self, node: cel.Node) -> Shape:
-        """What the node's value is. Raises SyntaxProblem."""
+        """The shape of a node's value. Raises SyntaxProblem."""
         match node.kind:
             case "name":
                 return self.scope.get(node.value, Shape())
@@ -83,7 +88,7 @@ class Checker:
                 for child in node.children:
                     self.check(child)
                 fact = FACTS.get(node.value)
-                return _given(fact.gives, fact.many) if fact else Shape()
+                return _result(fact.gives, fact.many) if fact else Shape()
             case "index":
                 return self._indexed(self.check(node.children[0]), node)
         shapes = [self.check(child) for child in node.children]
@@ -127,7 +132,7 @@ class Checker:
         return self._stepped(shape, name, node)
 
     def _stepped(self, shape: Shape, step: str, node: cel.Node) -> Shape:
-        """A property of resources, by the schemas: one of the types must have it."""
+        """The shape of a property of resources. By the schemas, one of the types must have the property."""
         if not shape.types or "*" in shape.types:
             if shape.types and shape.path is None and step[:1].islower():
                 hint = cel.did_you_mean(step, ATTRIBUTES)
@@ -159,7 +164,7 @@ class Checker:
         return self._stepped(shape, "*", node)
 
     def _compared(self, shape: Shape, other: cel.Node, node: cel.Node) -> None:
-        """A property compared with a literal that the schemas do not allow there is never equal."""
+        """Raises SyntaxProblem where a property is compared with a literal that the schemas do not allow."""
         literals = [other] if other.kind == "const" else other.children if other.kind == "list" else []
         if (
             shape.path is None
@@ -194,7 +199,8 @@ def _problem(type_: str, path: str) -> str | None:
     return schemas.problem(type_, path)
 
 
-def _given(gives: Any, many: bool) -> Shape:
+def _result(gives: Any, many: bool) -> Shape:
+    """The shape of what a fact gives."""
     if gives is Resource:
         return Shape(types=("*",), many=many)
     if isinstance(gives, str):
@@ -204,7 +210,7 @@ def _given(gives: Any, many: bool) -> Shape:
 
 @cache
 def _field(record: type, name: str) -> Shape:
-    """What a record's field holds, as its annotation says."""
+    """The shape of a record's field, by its annotation."""
     for field in msgspec.structs.fields(record):
         if field.name == name:
             many = getattr(field.type, "__origin__", None) is tuple
@@ -219,7 +225,16 @@ def _field(record: type, name: str) -> Shape:
 def compiled(
     document: Document, text: str, scope: Mapping[str, Shape], place: Place, label: str = ""
 ) -> cel.Expression:
-    """An expression of a document. Raises InputError with file, line, field and column."""
+    """Compiles and checks an expression of a document.
+
+    Args:
+        document: the document, for messages.
+        text: the expression.
+        scope: the shape of each name that it may read.
+        place: where it is in the document.
+        label: what messages call that place; without it, the place itself.
+    Raises: InputError with file, line, field and column.
+    """
     try:
         expression = cel.compile(text, scope, FUNCTIONS)
         Checker(scope).check(expression.root)
@@ -264,7 +279,7 @@ class Environment(cel.Host):
 
 
 class Lacking(Undecided):
-    """An expression names a subject that nothing fills."""
+    """An expression reads a subject that nothing fills."""
 
     def __init__(self, why: str, name: str) -> None:
         super().__init__(why)
@@ -272,7 +287,11 @@ class Lacking(Undecided):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What an expression came to: true, false, or neither, for it failed or depends on something unknown."""
+    """The result of an expression: true, false, or None where it failed or depends on something unknown.
+
+    `reads` is what was read of resources, and `why` the reason for None. `undecided` says that only the
+    deployment decides it.
+    """
 
     value: bool | None
     reads: tuple[Read, ...]
@@ -289,7 +308,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class Bound:
     """The names of a document, bound to what fills its subjects in one assembly.
 
-    `scope` are the names, as `compiled` takes them.
+    Args:
+        wiring: what fills the subjects.
+        scope: the shape of each name, as `compiled` takes it.
+        own: the names that the document defines itself.
+        env: the value of `env`.
     """
 
     def __init__(
@@ -302,7 +325,7 @@ class Bound:
         self._bindings["env"] = env
 
     def all(self, name: str) -> tuple[Resource, ...]:
-        """What fills a subject or a group of every document. Raises Unfilled."""
+        """What fills a subject of the document, or a built-in group. Raises Unfilled."""
         if name in self._own or name not in BUILT_IN:
             return self.world.wiring.all(name)
         return group(self.world.assembly, (BUILT_IN[name],))
@@ -319,7 +342,10 @@ class Bound:
         return read
 
     def evaluate(self, expression: cel.Expression, resource: Resource | None = None) -> Any:
-        """The value; what was read is in the world's trace. Raises Undecided, Failed."""
+        """The value of an expression; `self` is the resource. The world's trace has what was read.
+
+        Raises: Undecided or Failed.
+        """
         return expression.evaluate(self._bound(resource), self.world.trace)
 
     def _bound(self, resource: Resource | None) -> Mapping[str, Any]:
@@ -327,7 +353,7 @@ class Bound:
         return ChainMap(own, self._bindings)
 
     def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
-        """Whether an expression holds, and what was read."""
+        """Whether an expression holds, and what was read; `self` is the resource."""
         outer, self.world.trace = (self.world.trace, self.world.about), []
         self.world.about = resource
         try:

@@ -1,7 +1,7 @@
-"""The functions of expressions: facts about resources and values, each derived once for an assembly.
+"""The functions of expressions: facts about resources and values.
 
-A fact is a function of `compliance.facts`; here it gets its name in the language, and what it takes and
-gives, so that a misspelt field is refused when the document is read.
+A fact is a function of another module of `compliance.facts`. `FACTS` gives it a name in the language, and
+says what it takes and gives, so that a misspelt field is refused when the document is read.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ LOG_GROUP = "AWS::Logs::LogGroup"
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """A function by what it takes and gives.
+    """A function of the language.
 
-    `gives` is the class of a record, the type of resources, or None where nothing is said; `many` where it
-    gives a list of these. `doc` is a line for the manual.
+    `call` computes it, and `doc` is its line in the manual. `arguments` are their least and greatest number.
+    `gives` is a class of records or a type of resources that it gives (None: anything); with `many`, it gives
+    a list of these.
     """
 
     call: Callable[..., Any]
@@ -59,7 +60,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def thing_of(value: Any, what: str = "a resource") -> Thing:
-    """A thing, also where a value refers to one. Raises Failed, Undecided."""
+    """A resource, or the one that a value refers to. Raises Failed (it is not `what`) or Undecided."""
     if isinstance(value, Thing):
         return value
     found = _target(value)
@@ -72,11 +73,11 @@ def thing_of(value: Any, what: str = "a resource") -> Thing:
 
 
 def _target(value: Any) -> Thing | None:
-    """The resource that a value names; None where it names none of these stacks."""
+    """The resource that a value names; None where that is not in these stacks. Raises Failed or Undecided."""
     if isinstance(value, Thing):
         return value
     if isinstance(value, Absent):
-        value.plain()
+        value.plain()  # raises, for there is no value
     if not isinstance(value, Scalar):
         raise Failed(f"{value} names no resource")
     if isinstance(value.value, Ref) and value.world.assembly.is_free(value.value):
@@ -89,7 +90,7 @@ def _target(value: Any) -> Thing | None:
 
 
 def _values(value: Any) -> Iterator[tuple[World, Value]]:
-    """Every scalar in a resource or a value."""
+    """Every scalar in a resource, a value or a list of them."""
     if isinstance(value, Thing):
         yield from ((value.world, leaf) for leaf in leaves(value.resource.properties))
     elif isinstance(value, Node):
@@ -105,7 +106,8 @@ def _values(value: Any) -> Iterator[tuple[World, Value]]:
 def _refs(value: Any) -> list[Any]:
     """Every resource that a resource or a value refers to, also within a text.
 
-    What of a value is unknown may be one more; of a whole resource, what it refers to by reference counts.
+    An unknown part of a value may refer to one more, which is then an Undecided in the list. Unknown
+    properties of a whole resource are ignored.
     """
     found: dict[Resource, Thing] = {}
     doubts: list[Undecided] = []
@@ -122,32 +124,32 @@ def _refs(value: Any) -> list[Any]:
 
 
 def _refers(value: Any, target: Any) -> bool:
-    """Whether a resource or a value refers to another resource: it is it, or has it as a part.
+    """Whether a resource or a value refers to another resource, as a whole or in a part of it.
 
-    An alias of a key is the key.
+    An alias of a key counts as the key. Raises Undecided, or Loose where an object may refer to it.
     """
     wanted = thing_of(target).resource
     why = None
     for world, leaf in _values(value):
         if denotes(world.assembly, leaf, wanted):
             return True
-        # What an attribute says, nobody knows; of which resource it is, the template says.
-        settled = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
-        why = why or (None if settled else why_unknown(leaf))
+        # Only the deployment knows the value of an attribute, but the template says of which resource it is.
+        names_its_resource = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
+        why = why or (None if names_its_resource else why_unknown(leaf))
     if why:
-        whole = isinstance(value, Thing) or (isinstance(value, Node) and isinstance(value.value, dict))
-        raise (Loose if whole else Undecided)(why)
+        is_object = isinstance(value, Thing) or (isinstance(value, Node) and isinstance(value.value, dict))
+        raise (Loose if is_object else Undecided)(why)
     return False
 
 
 def _attribute(value: Any) -> str:
-    """The attribute that a reference is of; an empty text for `Ref`, and for what is no reference."""
+    """The attribute that a reference names; an empty text for `Ref`, and for a value that is no reference."""
     found = value.value if isinstance(value, Scalar) else None
     return found.attribute or "" if isinstance(found, Ref) else ""
 
 
 def _dynamic(value: Any) -> Any:
-    """What a value is read from when the stack is deployed."""
+    """The parameter or secret that the deployment reads a value from."""
     if not isinstance(value, Scalar):
         raise Failed(f"{value} is no value")
     value.world.read(value.resource, value.path, value.value)
@@ -156,7 +158,7 @@ def _dynamic(value: Any) -> Any:
 
 
 def _texts(value: Any) -> list[Scalar]:
-    """Every text in a resource, as the template writes it: what functions are given, too."""
+    """Every text in a resource as the template has it, also in the arguments of functions."""
     thing = thing_of(value)
     return [
         Scalar(thing.world, thing.resource, path, text) for path, text in _written(thing.resource.raw, "")
@@ -173,7 +175,7 @@ def _written(raw: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _raw(value: Any) -> Any:
-    """A resource as the template has it, its functions not resolved."""
+    """A resource as the template has it, with its functions unresolved."""
     thing = thing_of(value)
     return Node(thing.world, thing.resource, "", dict(thing.resource.raw))
 
@@ -182,7 +184,7 @@ def _raw(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """What a JSON text holds, references in it kept."""
+    """The data of a JSON text, with its references kept."""
     if isinstance(value, Node | Absent):
         return value
     if not isinstance(value, Scalar):
@@ -191,7 +193,7 @@ def _json(value: Any) -> Any:
 
 
 class Version(Host):
-    """A version, in the order of its numbers: 8.0.39 is before 8.0.100."""
+    """A version. Versions are ordered by their numbers: 8.0.39 is before 8.0.100."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -266,25 +268,19 @@ def _no_such_method(*_: Any) -> Any:
 
 def _arguments(world: World, given: Sequence[Any]) -> list[Any]:
     """Arguments as facts take them: resources, plain texts and numbers."""
-    return [
-        value.resource
-        if isinstance(value, Thing)
-        else _target_or_text(value)
-        if isinstance(value, Scalar)
-        else value.plain()
-        if isinstance(value, Host)
-        else value
-        for value in given
-    ]
+    return [_argument(value) for value in given]
 
 
-def _target_or_text(value: Scalar) -> Any:
-    found = value.world.identified(value.value)
-    return found if found is not None else value.plain()
+def _argument(value: Any) -> Any:
+    if isinstance(value, Thing):
+        return value.resource
+    if isinstance(value, Scalar) and (found := value.world.identified(value.value)) is not None:
+        return found
+    return value.plain() if isinstance(value, Host) else value
 
 
 def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
-    """A fact of an assembly and a resource, as a function of the language."""
+    """Makes a function of the language of a fact that takes an assembly, a resource and further arguments."""
 
     def call(value: Any, *more: Any) -> Any:
         thing = thing_of(value)
@@ -301,7 +297,7 @@ def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_record(name: str) -> Callable[..., Any]:
-    """A method of a record, as a function of the language."""
+    """Makes a function of the language of a method of records."""
 
     def call(value: Any, *more: Any) -> Any:
         if not isinstance(value, Record) or not hasattr(value.value, name):
@@ -314,7 +310,7 @@ def _of_record(name: str) -> Callable[..., Any]:
 
 
 def whole(value: Any) -> int:
-    """A whole number, also where a template writes it as a text. Raises Failed, Undecided."""
+    """A whole number, which a template may write as a text. Raises Failed or Undecided."""
     found = to_number(value.plain() if isinstance(value, Host) else value)
     if not isinstance(found, int):
         raise Failed(f"{value} is no whole number")
@@ -325,7 +321,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _seconds(value: Any) -> int:
-    """The duration that a text says: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed, Undecided."""
+    """The seconds of a duration: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed or Undecided."""
     text = str(value.plain() if isinstance(value, Host) else value).strip()
     found = re.fullmatch(r"(?:rate\()?\s*(\d+)\s*(s|m|h|d)(?:econds?|inutes?|ours?|ays?)?\s*\)?", text)
     if found is None:
@@ -334,7 +330,7 @@ def _seconds(value: Any) -> int:
 
 
 def _range(number: Any) -> list[int]:
-    """The indexes of a list of so many items. Raises Failed where they are too many."""
+    """The indexes of a list with `number` items. Raises Failed where they are too many."""
     count = whole(number)
     if count > 1_000:
         raise Failed(f"range({count}): too many")
@@ -342,26 +338,22 @@ def _range(number: Any) -> list[int]:
 
 
 def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
-    """Whether a rule of a security group is about a port."""
+    """Whether a rule of a security group includes a port."""
     return _of_record("covers")(rule, whole(port), protocol)
 
 
 def _reaches(start: Any, end: Any, port: Any) -> Any:
+    """Whether a resource or a range of addresses may open a connection to a port of a resource."""
     target = thing_of(end)
-    first = (
-        start
-        if isinstance(start, str)
-        else str(start)
-        if isinstance(start, Cidr)
-        else thing_of(start).resource
-    )
+    origin = str(start) if isinstance(start, str | Cidr) else thing_of(start).resource
     number = whole(port)
-    found = network.reaches(target.world.assembly, first, target.resource, number)
+    found = network.reaches(target.world.assembly, origin, target.resource, number)
     target.world.read(target.resource, f"reached from {start} at {number}", show(found))
     return target.world.fact(found, target.resource)
 
 
 def _may(caller: Any, action: Any, on: Any) -> Any:
+    """Whether a role, or the role of a function, may do something to a resource."""
     thing = thing_of(caller)
     [what, target] = _arguments(thing.world, [action, on])
     if not isinstance(what, str) or not isinstance(target, str | Resource):
@@ -376,14 +368,14 @@ def _may(caller: Any, action: Any, on: Any) -> Any:
 
 
 def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undecided]:
-    """The log groups that a resource writes to: those it names, and those that its service names after it."""
+    """The log groups that a resource writes to: those that it names, and those that are named after it."""
     named = [
         denoted(assembly, part, LOG_GROUP)
         for leaf in leaves(resource.properties)
         for part in (leaf, *refs_in(leaf))
     ]
     text = assembly.text(resource.ref)
-    own = _as_written(assembly, resource.get(name_of(resource.type)))
+    name = _as_written(assembly, resource.get(name_of(resource.type)))
     doubts: list[Undecided] = []
     for group in assembly.resources(LOG_GROUP):
         if region_of(group) != region_of(resource):
@@ -391,7 +383,7 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undec
         if why := why_unknown(group.get("LogGroupName")):
             doubts.append(Undecided(f"the name of {group.logical_id}: {why}"))
         steps = re.split("[/:]", _as_written(assembly, group.get("LogGroupName")))
-        if ({text, own, f"API-Gateway-Execution-Logs_{text}"} - {None, ""}) & set(steps) or any(
+        if ({text, name, f"API-Gateway-Execution-Logs_{text}"} - {None, ""}) & set(steps) or any(
             assembly.resource(ref) is resource for ref in refs_in(group.get("LogGroupName"))
         ):
             named.append(group)
@@ -399,7 +391,7 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undec
 
 
 def _as_written(assembly: Assembly, name: Value) -> str:
-    """A name's text, in which one and the same unknown is one text: `f-${Later}` is `f-${Later}`."""
+    """A name's text, in which equal unknown values have equal texts: `f-${Later}` equals `f-${Later}`."""
     if name is NO_VALUE:
         return ""
     marks = [f"\0{hash(p)}" if isinstance(p, Unknown) else assembly.text(p) or "" for p in parts_of(name)]
@@ -407,7 +399,10 @@ def _as_written(assembly: Assembly, name: Value) -> str:
 
 
 def _key(assembly: Assembly, resource: Resource) -> Resource | Value:
-    """The key that a resource is encrypted with: of these stacks, or as it is named; null for AWS's own."""
+    """The customer key that a resource is encrypted with; None where it has none.
+
+    Returns: the key's resource, or the value that names a key which is not in these stacks.
+    """
     for _, value in keys.key_values(resource):
         if (found := key_of(assembly, value)) and found is not resource:
             return found
@@ -432,7 +427,7 @@ def _referrers(assembly: Assembly, resource: Resource) -> list[Resource]:
 
 
 def _users(assembly: Assembly, element: Resource) -> list[Resource]:
-    """What uses a parameter or a condition: resources, outputs and conditions that name it."""
+    """The resources, outputs and conditions of a template that name a parameter or a condition."""
     stack, name = element.stack, element.logical_id
     parts = [
         *stack.declared(),

@@ -1,7 +1,7 @@
-"""What a resource type's `Ref` and attributes look like, given its physical name.
+"""The texts that `Ref` and attributes of a resource type return, by its physical name.
 
-With this, `!GetAtt Bucket.Arn`, `!Sub arn:aws:s3:::${Bucket}` and the ARN written out are one text.
-From each type's "Return values" in
+With these, `!GetAtt Bucket.Arn`, `!Sub arn:aws:s3:::${Bucket}` and the ARN written out become the same text.
+Source: "Return values" of each type in
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 """
 
@@ -17,9 +17,10 @@ from compliance.template.schemas import problem
 
 
 class Form(msgspec.Struct, frozen=True):
-    """`name` is the property that holds the physical name; patterns are filled with it.
+    """The patterns of a type for `ref` and `attributes`, in which `{name}` is the physical name.
 
-    `path` is the property that an IAM ARN puts before the name.
+    `name` is the property that states the physical name, and `path` the property that an ARN of IAM has
+    before the name.
     """
 
     name: str
@@ -70,7 +71,7 @@ FORMS: Mapping[str, Form] = {
     ),
     "AWS::Logs::LogGroup": Form("LogGroupName", "{name}", {"Arn": _arn("logs", "log-group:{name}:*")}),
     "AWS::CloudWatch::Alarm": Form("AlarmName", "{name}", {"Arn": _arn("cloudwatch", "alarm:{name}")}),
-    # A key has no name of its own: its id stays the reference.
+    # A key has no name that a template states, so its id stays a reference.
     "AWS::KMS::Key": Form("", "{name}", {"Arn": _arn("kms", "key/{name}"), "KeyId": "{name}"}),
     "AWS::KMS::Alias": Form("AliasName", "{name}"),
 }
@@ -81,9 +82,9 @@ _NO_NAMES = re.compile(r"AWS::Route53::(HostedZone|RecordSet|RecordSetGroup)|.*(
 
 
 def name_property(type_: str) -> str | None:
-    """The property that holds a resource type's physical name; None where a type has none.
+    """The property that holds a resource type's physical name, by the provider schemas; None without one.
 
-    The provider schemas say it. Policy names, index names and export names are no physical names (NAM-07).
+    Policy names, index names and export names are no physical names (NAM-07).
     """
     if type_ in PHYSICAL_NAMES:
         return PHYSICAL_NAMES[type_]
@@ -91,24 +92,24 @@ def name_property(type_: str) -> str | None:
 
 
 def name_places(type_: str) -> tuple[str, ...]:
-    """Where a resource type may state its name: Glue's types also within their input."""
+    """The paths at which a resource type may state its name; types of Glue have it within their input."""
     nested = f"{type_.rpartition('::')[2]}Input.Name"
     found = (name_property(type_), nested if problem(type_, nested) is None else None)
     return tuple(path for path in found if path)
 
 
 def name_of(type_: str) -> str:
-    """The property that holds a resource type's name."""
+    """The property that holds a resource type's name; `Name` where none is known."""
     return name_property(type_) or "Name"
 
 
-# Types that keep some of a resource's settings in each item of a list: a global table, by replica.
+# Types that keep some settings in each item of a list: a global table has them by replica.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-globaltable.html
 KEPT_IN_ITEMS: Mapping[str, str] = {"AWS::DynamoDB::GlobalTable": "Replicas.*"}
 
 
 def elsewhere(type_: str, path: str) -> str:
-    """A property path as a type has it: below the items that keep the setting, where they do."""
+    """A property path in a type that keeps the setting in the items of a list; any other path as it is."""
     items = KEPT_IN_ITEMS.get(type_)
     if items is None or problem(type_, path) is None or problem(type_, f"{items}.{path}") is not None:
         return path

@@ -1,4 +1,4 @@
-"""Reads JSON and YAML from untrusted files: bounded in size and depth, with line numbers.
+"""Reads JSON and YAML from untrusted files, with limits of size and depth, and with line numbers.
 
 CloudFormation reads YAML 1.1 without timestamps and with the short forms of its functions (`!Sub`);
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.html
@@ -25,29 +25,29 @@ from compliance.model import InputError
 from compliance.text import one_line, truncated
 
 MAX_BYTES = 10 * 2**20
-# CloudFormation takes no larger template, and YAML is slow to read: seconds for each of these.
+# The largest template that CloudFormation accepts. YAML is slow to read: a file of this size takes seconds.
 MAX_YAML_BYTES = 2**20
 MAX_DEPTH = 100
-MAX_NODES = 500_000  # after aliases are followed: what a YAML bomb would grow to
+MAX_NODES = 500_000  # with aliases followed, which make a small file huge
 
 KeyPath = tuple[str | int, ...]
 T = TypeVar("T")
 
-# msgspec learns a type when it first converts to it. Two threads that do so at once crash the process.
-_learning = threading.RLock()
+# msgspec analyses a type when it first converts to it. Two threads that do so at once crash the process.
+_analysing = threading.RLock()
 
 
 def _unlock() -> None:
-    """A process that was forked while another thread held the lock has no such thread."""
-    global _learning
-    _learning = threading.RLock()
+    """Replaces the lock in a forked process, where the thread that may have held it does not exist."""
+    global _analysing
+    _analysing = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_unlock)
 
 
 class Lines:
-    """The line of each node of a YAML file, down to a depth. Found when first asked for: only errors ask."""
+    """The line of each node of a YAML file, down to a depth. Collected when first needed: only errors do."""
 
     def __init__(self, root: yaml.Node | None = None, depth: int = 0) -> None:
         self._root, self._depth = root, depth
@@ -57,7 +57,7 @@ class Lines:
         return dict(_lines(self._root, (), self._depth)) if self._root else {}
 
     def at(self, place: KeyPath) -> int | None:
-        """The line of a place itself."""
+        """The line of a place; None where it has none."""
         return self._known.get(place)
 
     def near(self, place: KeyPath) -> int | None:
@@ -66,27 +66,24 @@ class Lines:
 
 
 def converted(data: Any, type_: type[T]) -> T:
-    """Plain data as a typed value.
-
-    The one way to do so here, for threads too. Raises msgspec.ValidationError.
-    """
-    with _learning:
+    """Plain data as a typed value, safely with threads. Raises msgspec.ValidationError."""
+    with _analysing:
         return msgspec.convert(data, type_)
 
 
 def decoded(text: bytes | msgspec.Raw, type_: type[T]) -> T:
-    """JSON that comes with a package, as a typed value. Safe with threads, as `converted` is."""
-    with _learning:
+    """JSON of a trusted file as a typed value, safely with threads. Raises msgspec.DecodeError."""
+    with _analysing:
         return msgspec.json.decode(text, type=type_)
 
 
 def without_waiting(path: str, flags: int) -> int:
-    """An opener that waits for nobody where there is a pipe."""
+    """An opener for `open` that does not wait for a writer where the path is a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The text of a file, and the sha256 (hex) of the bytes that it was made of."""
+    """The text of a file, and the sha256 (hex) of its bytes."""
 
     text: str
     sha256: str
@@ -98,7 +95,7 @@ def read_text(path: Path) -> str:
 
 
 def read_source(path: Path) -> Source:
-    """The text of a file, which is read once. Raises InputError as `read_text` does."""
+    """The text and digest of a file, which is read only once. Raises InputError as `read_text` does."""
     try:
         with open(path, "rb", opener=without_waiting) as file:
             found = os.fstat(file.fileno())
@@ -128,14 +125,25 @@ def _check_size(path: Path, size: int, limit: int) -> None:
 
 
 def read_json(path: Path, text: str | None = None) -> Any:
-    """A JSON file's data, or that of its text. Raises InputError naming file, line and column."""
+    """A JSON file's data.
+
+    Args:
+        path: the file.
+        text: its text, where it was read before.
+    Raises: InputError naming file, line and column.
+    """
     return _parse_json(read_text(path) if text is None else text, path)
 
 
 def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
     """A template's data, JSON or YAML with CloudFormation's tags, and the line of each resource.
 
-    Lines are known for YAML only; JSON templates come from tools, whose own metadata is better.
+    Only YAML has lines. Tools write JSON templates, whose metadata names the source of a resource.
+
+    Args:
+        path: the file.
+        text: its text, where it was read before.
+    Raises: InputError naming file and line.
     """
     text = read_text(path) if text is None else text
     if not text.strip():
@@ -146,15 +154,19 @@ def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
         try:
             return _parse_json(text, path), Lines()
         except InputError:
-            # YAML's own braces; or the same error again, as YAML sees it.
+            # It may be YAML in braces. Otherwise YAML's error names the same place.
             return read_yaml(path, depth=3, text=text)
     return read_yaml(path, depth=3, text=text)
 
 
 def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[Any, Lines]:
-    """A YAML file's data, and the line of each node down to `depth`.
+    """A YAML file's data, and the line of each node.
 
-    Raises InputError on syntax errors, duplicate keys, cyclic or exploding aliases.
+    Args:
+        path: the file.
+        depth: how deep lines are collected.
+        text: the file's text, where it was read before.
+    Raises: InputError on syntax errors, duplicate keys, and aliases that are cyclic or expand without limit.
     """
     text = read_text(path) if text is None else text
     _check_size(path, len(text), MAX_YAML_BYTES)
@@ -185,11 +197,11 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole or not at all. Raises InputError where it cannot be written.
+    """Replaces a file completely or not at all. Raises InputError where it cannot be written.
 
-    What a link leads to is replaced, not the link; what is no file (`/dev/stdout`, a pipe) is written to.
+    Of a link, the target is replaced. A device or a pipe (`/dev/stdout`) is written to.
     """
-    import tempfile  # 10 ms, which most runs have no use for
+    import tempfile  # takes 10 ms, and most runs do not need it
 
     try:
         if _is_special(path):
@@ -210,14 +222,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises InputError if a file cannot be written, before the work is done that it is for."""
+    """Raises InputError if a file cannot be written. Call it before the work whose result it is for."""
     import tempfile
 
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder")
         if not _is_special(path):
-            # Modes tell too little (root, read-only file systems): try.
+            # Modes do not show everything (root, read-only file systems), so a file is written.
             handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name[:100]}.")
             os.close(handle)
             Path(name).unlink()
@@ -242,7 +254,7 @@ def _mode(path: Path) -> int:
 
 
 def check_depth(data: Any, path: Path) -> None:
-    """Refuses what is nested so deeply that walking it would exhaust the stack."""
+    """Raises InputError on data that is nested so deeply that a recursive walk would exhaust the stack."""
     level, depth = [data], 0
     while level:
         depth += 1
@@ -279,7 +291,7 @@ class _DuplicateError(ValueError):
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Which of two equal keys wins differs from reader to reader: what was judged might not be deployed.
+    # Parsers differ in which of two equal keys they take, so CloudFormation might deploy the other one.
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
@@ -289,7 +301,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _place_of_duplicate(text: str) -> str:
-    """`:line:column` of a key that stands twice, read as YAML, which knows its places; "" without luck."""
+    """`:line:column` of a duplicate key, found by reading the JSON as YAML; empty if that fails otherwise."""
     if len(text) > MAX_YAML_BYTES:
         return ""
     loader = _Loader(text)
@@ -310,7 +322,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _finite(text: str) -> float:
-    # An infinite number would pass every limit.
+    # Python reads 1e999 as infinity, which would pass each test for a least value.
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:20]} is too large")
@@ -356,14 +368,14 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any
 
 
 def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> int | float | bool:
-    """A number or truth value; PyYAML's own errors on `!!int x` lack the place, or are no YAMLError."""
+    """A number or truth value. PyYAML's own errors on `!!int x` have no line, or are no YAMLError."""
     kind = node.tag.rpartition(":")[2]
     try:
         value: int | float | bool = getattr(loader, f"construct_yaml_{kind}")(node)
     except (ValueError, LookupError, AttributeError):
         raise _refuse(f"no {kind} that can be read", node) from None
     if isinstance(value, float) and not math.isfinite(value):
-        # An infinite number would pass every limit.
+        # `.inf` would pass each test for a least value.
         raise _refuse(f"{node.value[:20]} is no number that CloudFormation knows", node)
     return value
 
@@ -396,7 +408,7 @@ _Loader.add_multi_constructor("!", _construct_function)
 
 
 def _check_aliases(root: yaml.Node, path: Path) -> None:
-    """Counts the nodes that the document stands for, each alias as often as it is used."""
+    """Refuses cyclic aliases, and too many nodes, where those of an alias count as often as it is used."""
     sizes: dict[int, int] = {}
     open_: set[int] = set()
     stack: list[tuple[yaml.Node, bool]] = [(root, False)]
@@ -429,7 +441,7 @@ def _lines(node: yaml.Node, path: KeyPath, depth: int) -> Iterator[tuple[KeyPath
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*path, str(key.value))
-            # A key's line, not its value's: that is where a reader looks.
+            # The line of the key, not of its value, because a reader looks for the key.
             yield here, key.start_mark.line + 1
             for below, line in _lines(value, here, depth - 1):
                 if below != here:

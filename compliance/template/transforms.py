@@ -1,8 +1,9 @@
-"""AWS's own macros, expanded as CloudFormation does before it deploys a template.
+"""Expands AWS's own macros, as CloudFormation does before it deploys a template.
 
-`AWS::Serverless-2016-10-31` by AWS's translator, which the service itself runs (extra `sam`);
-`AWS::LanguageExtensions` here: cfn-lint's implementation makes up values that it does not know, which is well
-for a linter. What a macro makes of values that nobody knows is refused, never guessed.
+AWS's translator, which the service itself runs, expands `AWS::Serverless-2016-10-31` (extra `sam`). This
+module expands `AWS::LanguageExtensions`, because cfn-lint's implementation invents values that it does not
+know. Where the result of a macro depends on an unknown value, this module raises an error or leaves an
+unknown value.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform-aws-languageextensions.html
 """
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 LANGUAGE, SERVERLESS = "AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"
 LOOP = "Fn::ForEach::"
 MOST_ITEMS = 1000  # that one loop may make
-# Stands for code that lies beside a template, which the translator takes from S3 alone.
+# A bucket in the place of code beside the template, because the translator accepts only code in S3.
 LOCAL = "beside-the-template.invalid"
-# By type, the property that may name a local file, or hold such a definition.
+# By SAM type, the property that may name a local file.
 _FILES = {
     "Function": "CodeUri",
     "LayerVersion": "ContentUri",
@@ -42,13 +43,15 @@ Origins = dict[str, str]  # by logical id, the key under Resources that it was m
 def expand(
     template: Mapping[str, Any], resolver: Resolver, region: str | None
 ) -> tuple[Mapping[str, Any], Origins]:
-    """The template as it is deployed, and where each new resource comes from.
+    """Expands AWS's macros in a template.
 
     Args:
         template: as it was written; it is not changed.
         resolver: resolves values of that template.
         region: the one that the translator makes ARNs for.
-    Returns: the template itself where it names no macro of AWS's own, another one else.
+    Returns: the expanded template (the template itself where it names no macro of AWS), and the origin of
+    each
+        new resource.
     Raises: InputError (a message without the file) where a macro cannot be expanded faithfully.
     """
     named = template.get("Transform", [])
@@ -71,7 +74,7 @@ def expand(
 
 
 def _origin(key: str, before: Mapping[str, Any]) -> str | None:
-    """What a resource was made of: the one that its name begins with, or else a loop."""
+    """The origin of a resource: the one whose name begins its own, or else the first loop."""
     loops = (name for name in before if name.startswith(LOOP))
     names = sorted((name for name in before if key.startswith(name)), key=len)
     return names[-1] if names else next(loops, None)
@@ -81,6 +84,8 @@ def _origin(key: str, before: Mapping[str, Any]) -> str | None:
 
 
 class _Extensions:
+    """Expands `AWS::LanguageExtensions`: loops, and functions in the place of names."""
+
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
 
@@ -91,7 +96,7 @@ class _Extensions:
         }
 
     def walk(self, node: Any, names: Mapping[str, str]) -> Any:
-        """A part of the template with its loops written out; `names` are what their identifiers stand for."""
+        """A part of the template with its loops expanded; `names` are the values of their identifiers."""
         if isinstance(node, str):
             return _replaced(node, names)
         if isinstance(node, list):
@@ -137,7 +142,7 @@ class _Extensions:
         return [str(item) for item in items]
 
     def named(self, node: dict[str, Any]) -> Any:
-        """Ref and Fn::GetAtt with functions in place of names, which are resolved here."""
+        """A Ref or Fn::GetAtt whose names are functions, with these resolved; any other node as it is."""
         if len(node) != 1:
             return node
         (function, argument), *_ = node.items()
@@ -147,7 +152,7 @@ class _Extensions:
         return self.plain(function, parts, list) if any(isinstance(part, dict) for part in parts) else node
 
     def plain(self, function: str, parts: list[Any], make: Callable[[list[Value]], Any]) -> Any:
-        """A function of names that are texts; else what stands for a value that nobody knows."""
+        """A function with its names resolved; an unknown value where they are unknown."""
         found = [self.resolver.resolve(part) for part in parts]
         if all(isinstance(part, str) for part in found):
             return {function: make(found)}
@@ -155,7 +160,7 @@ class _Extensions:
 
 
 def _replaced(text: str, names: Mapping[str, str]) -> str:
-    """`${Name}` as the item is, `&{Name}` without what a logical id cannot have."""
+    """A text with a loop's identifiers filled in: `${Name}` as it is, `&{Name}` with letters and digits only."""
     for name, item in names.items():
         text = text.replace("${" + name + "}", item)
         text = text.replace("&{" + name + "}", re.sub("[^A-Za-z0-9]", "", item))
@@ -163,7 +168,7 @@ def _replaced(text: str, names: Mapping[str, str]) -> str:
 
 
 def _unknown(macro: str, what: str) -> dict[str, Any]:
-    """What a resolver takes for a value that only the deployment decides."""
+    """A function that the resolver reads as a value that only the deployment decides."""
     return {"Fn::Transform": {"Name": macro, "Parameters": {"of": what}}}
 
 
@@ -183,16 +188,16 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
 
     values = {name: resolver.resolve({"Ref": name}) for name in template.get("Parameters", {})}
     plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | list)}
-    logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # what it refuses is said by the error
+    logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # the error has the same message
     translator = Translator(_policies(), Parser(), boto_session=_Session(region or "us-east-1"))
     try:
         made: dict[str, Any] = translator.translate(_uploaded(template), plain)
     except InvalidDocumentException as error:
         raise InputError(f"Transform: {SERVERLESS} refuses it: {_cause(error)}") from None
-    except Exception as error:  # templates that no translator was written for
+    except Exception as error:  # it checks little, and so breaks on malformed templates
         raise InputError(f"Transform: {SERVERLESS} breaks at it: {type(error).__name__}: {error}") from None
     finally:
-        translator.metrics.publish()  # to nobody; else it would complain on stderr
+        translator.metrics.publish()  # sends nothing; without it the translator warns on stderr
     found: dict[str, Any] = _without_local(made)
     return found
 
@@ -203,14 +208,14 @@ def _cause(error: Any) -> str:
 
 
 class _Session:
-    """All that the translator asks of a session of boto3, which would look for a region of the machine's."""
+    """What the translator reads of a boto3 session. A real one would take the machine's region."""
 
     def __init__(self, region: str) -> None:
         self.region_name = region
 
 
 def _policies() -> Mapping[str, str]:
-    """The ARNs of AWS's managed policies by their names, as the translator packages them."""
+    """The ARNs of AWS's managed policies by name, which the translator packages."""
     from samtranslator.internal.managed_policies import (  # type: ignore[import-untyped]
         get_bundled_managed_policy_map,
     )
@@ -219,7 +224,7 @@ def _policies() -> Mapping[str, str]:
 
 
 def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
-    """The template as if what lies beside it were in S3 already: the translator wants that of it."""
+    """The template with local files replaced by objects in S3, which is all that the translator accepts."""
     sections = template.get("Globals")
     owners = [
         (type_, section.get(type_)) for type_ in _FILES for section in [sections] if isinstance(section, dict)
@@ -238,7 +243,7 @@ def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_aside(raw: dict[str, Any]) -> None:
-    """What the translator would ask AWS for, or a build: an application of the repository, an image."""
+    """Replaces what the translator would ask AWS for (an application) or build (an image)."""
     properties = raw.get("Properties")
     if not isinstance(properties, dict):
         return
@@ -250,7 +255,7 @@ def _set_aside(raw: dict[str, Any]) -> None:
 
 
 def _without_local(node: Any) -> Any:
-    """What the translator made, with unknown code in the place of what lies beside the template."""
+    """The translator's result, with an unknown value in the place of each local file."""
     if isinstance(node, list):
         return [_without_local(item) for item in node]
     if not isinstance(node, dict):
