@@ -160,7 +160,7 @@ class _Extensions:
 
 
 def _replaced(text: str, names: Mapping[str, str]) -> str:
-    """A text with a loop's identifiers filled in: `${Name}` as it is, `&{Name}` with letters and digits only."""
+    """A text with a loop's identifiers filled in: `${Name}` in full, `&{Name}` by letters and digits."""
     for name, item in names.items():
         text = text.replace("${" + name + "}", item)
         text = text.replace("&{" + name + "}", re.sub("[^A-Za-z0-9]", "", item))
