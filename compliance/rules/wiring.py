@@ -255,6 +255,10 @@ def _judge_queue(check: FailureTarget, case: Case, mapping: Resource, value: Val
     for holder, path, target in named or targets:
         found, wanted = as_found(holder, path, target, queue.logical_id, case, QUEUE)
         tally.add(bool(named), evidence(holder, found, wanted, path))
+    if to_bool(decided(queue.get("FifoQueue"))):
+        tally.add(
+            False, evidence(queue, True, "a standard queue: Lambda sends failures to no other", "FifoQueue")
+        )
     path = "MaximumMessageSize"
     largest = decided(queue.get(path))
     if largest is not NO_VALUE and (to_number(largest) or 0) < FAILURE_RECORD:
@@ -432,6 +436,10 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
     readers = [m.resource.logical_id for m in case.wiring.mappings if m.source is target]
     if readers:
         tally.add(False, evidence(target, f"read by {', '.join(readers)}", "a queue where messages stay"))
+    with tally.doubting():
+        fifo, of_target = (to_bool(decided(one.get("FifoQueue"))) is True for one in (queue, target))
+        wanted = f"FIFO where {queue.logical_id} is, and standard where it is"
+        tally.add(fifo is of_target, evidence(target, of_target, wanted, "FifoQueue"))
     with tally.doubting():
         _judge_retention(target, queue, tally)
     with tally.doubting():

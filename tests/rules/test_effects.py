@@ -172,6 +172,7 @@ SEEN: dict[str, tuple[str, Change]] = {
     },
     # Too small, too short
     "a DLQ that no failure record fits into": ("ARC-06", put("dlq.MaximumMessageSize", 1024)),
+    "a FIFO queue for failures": ("ARC-06", put("dlq.FifoQueue", True)),
     "records that expire": ("HRD-11", put("audit_table.TimeToLiveSpecification", EXPIRING)),
     "orders that expire": ("HRD-11", put("orders_table.TimeToLiveSpecification", EXPIRING)),
     # To another account

@@ -198,9 +198,14 @@ CORE = [
     Witness("ARC-03", "switched off", put("stream_mapping.Enabled", False)),
     Witness("ARC-03", "switched off in words", put("stream_mapping.Enabled", "false")),
     Witness("ARC-04", "no batch size", drop("stream_mapping.BatchSize")),
-    Witness("ARC-04", "no starting position", drop("stream_mapping.StartingPosition")),
+    Witness("ARC-04", "no starting position", drop("stream_mapping.StartingPosition"), also=("HRD-27",)),
     Witness("ARC-04", "a batch of nothing", put("stream_mapping.BatchSize", 0)),
-    Witness("ARC-04", "a position streams lack", put("stream_mapping.StartingPosition", "AT_TIMESTAMP")),
+    Witness(
+        "ARC-04",
+        "a position streams lack",
+        put("stream_mapping.StartingPosition", "AT_TIMESTAMP"),
+        also=("HRD-27",),
+    ),
     Witness(
         "ARC-05",
         "the name written out",
@@ -786,6 +791,10 @@ HARDENING = [
         )
     ),
     Witness("HRD-20", "no metrics of events", drop("stream_mapping.MetricsConfig"), bases=("app",)),
+    Witness("HRD-27", "from now on", put(f"{STREAM}.StartingPosition", "LATEST")),
+    Witness(
+        "HRD-15", "a FIFO queue after a standard one", put("second_queue.FifoQueue", True), bases=("app",)
+    ),
     Witness(
         "HRD-05",
         "missing data is a breach",
