@@ -27,8 +27,9 @@ def test_what_is_made_has_not_drifted(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == docs.pages()[name], "run `make docs`"
 
 
-def test_the_example_of_a_deployment_has_the_totals_of_today() -> None:
-    text = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", docs.COUNTED)
+def test_a_page_has_the_totals_of_today(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert docs.with_totals(text) == text, "run `make docs`"
     assert (
         docs.with_totals("GREEN 1/1 requirements, 2/2 hardening") != "GREEN 1/1 requirements, 2/2 hardening"

@@ -25,6 +25,7 @@ from compliance.document.requirements import Category, Document, Requirement
 from compliance.facts.subjects import Clue, Link, Subject, known
 from compliance.handlers.laws import LAWS
 from compliance.rules import KINDS, Kind
+from compliance.scanners.finding_status import scanners_rules
 from compliance.template.source import read_yaml
 from tools import costs, generality
 
@@ -32,6 +33,7 @@ MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
 EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
 FLEET = re.compile(r"\$ compliance (fleet .*)\n[^`]*")
 DAY = "2026-11-25"
+COUNTED = ("deploying.md", "scanners.md")  # pages with totals of today
 CONTROLS = Path(__file__).with_name("controls.yaml")
 SCANNED = {"AwsSolutions-S1", "CKV_AWS_18"}  # rules of scanners that no requirement is about
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
@@ -53,18 +55,23 @@ def main(folder: Path = Path("docs")) -> None:
     fleet.write_text(with_output(fleet.read_text(encoding="utf-8")), encoding="utf-8")
     pipeline = folder / "pipeline.md"
     pipeline.write_text(costs.page(pipeline.read_text(encoding="utf-8")), encoding="utf-8")
-    deploying = folder / "deploying.md"
-    deploying.write_text(with_totals(deploying.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in COUNTED:
+        page = folder / name
+        page.write_text(with_totals(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_totals(text: str) -> str:
-    """A page whose example of `compliance deploy` counts the requirements and resources of today."""
+    """A page that counts the requirements of today, which no scanner confirms, and the stack's resources."""
     own = document.load()
+    unconfirmed = [requirement.id for requirement in own.requirements if not scanners_rules(requirement)]
     hardening = sum(_category(own, requirement).hardening for requirement in own.requirements)
     scored, resources = len(own.requirements) - hardening, len(costs.template()["Resources"])
     judged = f"GREEN {scored}/{scored} requirements, {hardening}/{hardening} hardening"
     text = re.sub(r"GREEN \d+/\d+ requirements, \d+/\d+ hardening", judged, text)
-    return re.sub(r"backend, \d+ resources", f"backend, {resources} resources", text)
+    text = re.sub(r"backend, \d+ resources", f"backend, {resources} resources", text)
+    text = re.sub(r"Of the \d+ requirements", f"Of the {len(own.requirements)} requirements", text)
+    text = re.sub(r"can confirm these \d+;", f"can confirm these {len(unconfirmed)};", text)
+    return re.sub(r"(?m)^ARC-01, .*\.$", f"{', '.join(unconfirmed)}.", text)
 
 
 def with_output(text: str) -> str:
