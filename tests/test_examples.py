@@ -99,7 +99,7 @@ def test_what_is_not_there_fails_once_and_leaves_the_rest_unassessed(tmp_path: P
     }
     why = next(r.verdict.why for r in card.results if r.id == "DAT-02")
     assert why.startswith(
-        "table depends on function: nothing is the function that the API calls (AWS::Lambda::"
+        "table depends on function: no resource is the function that the API calls (AWS::Lambda::"
     )
 
 

@@ -234,7 +234,7 @@ def _word(type_: str) -> str:
 
 
 def _about(resource: Resource, link: Mapping[str, Any]) -> str:
-    """How a resource is found, in words that stand after "nothing is"."""
+    """How a resource is found, in words that stand after "no resource is"."""
     word = spoken(_word(resource.type))
     if "referred_by" in link:
         return f"the {word} that the {spoken(link['referred_by']['subject'])} refers to"

@@ -419,7 +419,7 @@ class Declared(Wiring):
             return self._read(name)
         fitting, doubts = self._candidates(name, subject)
         if not fitting and not doubts and not (subject.optional and subject.many):
-            raise Unfilled(f"{spoken(name)}: nothing is {subject.about} ({self._sought(subject)})")
+            raise Unfilled(f"{spoken(name)}: no resource is {subject.about} ({self._sought(subject)})")
         if not subject.many:
             return (self._single(name, fitting, doubts),)
         if doubts:
@@ -470,7 +470,7 @@ class Declared(Wiring):
             more = f" and {len(fitting) - MOST_SHOWN} more" if len(fitting) > MOST_SHOWN else ""
             raise Unfilled(f"{spoken(name)}: several could be {about}: {_ids(fitting[:MOST_SHOWN])}{more}")
         if not fitting:
-            raise Unfilled(f"{spoken(name)}: nothing is {about} ({self._sought(self._subjects[name])})")
+            raise Unfilled(f"{spoken(name)}: no resource is {about} ({self._sought(self._subjects[name])})")
         return tuple(fitting)
 
     def _readings(self, group: tuple[str, ...]) -> Sequence[Mapping[str, Sequence[Resource | None]]]:

@@ -8,13 +8,13 @@ from typing import Annotated
 import msgspec
 
 from compliance.document.requirements import Requirement
-from compliance.facts.wiring import TABLES
+from compliance.facts.wiring import TABLES, word
 from compliance.rules import Check, PredicateData, SubjectName, short_form
 from compliance.template.schemas import takes_tags
 
 
 class Present(Check, frozen=True):
-    """Every subject is there: wired as its selectors say, one resource (of a group, at least one).
+    """Every subject is there, as its selectors describe it: one resource (of a group, at least one).
 
     Other kinds report a subject that nothing fills as not assessed; this kind fails.
     Example, about `dlq`: `{kind: present}`
@@ -24,7 +24,7 @@ class Present(Check, frozen=True):
 @short_form("present", Present)
 def present(check: Present, requirement: Requirement) -> Iterator[PredicateData]:
     for name in requirement.subjects:
-        yield {"some": name, "wanted": f"the {name.replace('_', ' ')}, wired so"}
+        yield {"some": name, "wanted": f"{word(name)}, as its subject describes it"}
 
 
 class Tags(Check, frozen=True):

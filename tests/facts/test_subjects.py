@@ -131,7 +131,7 @@ def test_whatever_refers_counts(tmp_path: Path, value: Any) -> None:
 )
 def test_what_only_looks_like_it_does_not(tmp_path: Path, value: Any) -> None:
     resources = {"One": table(TableName="dev-one"), "F": function(T=value)}
-    with pytest.raises(Unfilled, match=r"^table: nothing is the table in use \(AWS::DynamoDB::Table, "):
+    with pytest.raises(Unfilled, match=r"^table: no resource is the table in use \(AWS::DynamoDB::Table, "):
         wiring(tmp_path, FUNCTION + USED, resources).one("table")
 
 
@@ -185,7 +185,7 @@ def test_a_group_is_all_that_fit(tmp_path: Path) -> None:
 
 def test_an_empty_group_is_unfilled(tmp_path: Path) -> None:
     subjects = "  tables: {type: AWS::DynamoDB::Table, about: a table, many: true}\n"
-    with pytest.raises(Unfilled, match=r"^tables: nothing is a table \(AWS::DynamoDB::Table\)$"):
+    with pytest.raises(Unfilled, match=r"^tables: no resource is a table \(AWS::DynamoDB::Table\)$"):
         wiring(tmp_path, subjects, {"F": function()}, "tables").all("tables")
 
 
@@ -373,13 +373,13 @@ def test_a_group_among_others_has_their_order_and_asks_for_each(tmp_path: Path) 
     subjects = LINKED + "  both: {type: '*', about: both, many: true, among: [table, function]}\n"
     found = wiring(tmp_path, subjects, chain("One"))
     assert [r.logical_id for r in found.all("both")] == ["OneTable", "OneFunction"]
-    with pytest.raises(Unfilled, match="table: nothing is the table that feeds it"):
+    with pytest.raises(Unfilled, match="table: no resource is the table that feeds it"):
         wiring(tmp_path, subjects, chain("One", OneTable=resource("AWS::SNS::Topic"))).all("both")
 
 
 def test_members_are_not_all_there_where_a_subject_is_missing(tmp_path: Path) -> None:
     found = wiring(tmp_path, LINKED, chain("One", OneMapping=table()), "members")
-    with pytest.raises(Unfilled, match="mapping: nothing is what feeds it"):
+    with pytest.raises(Unfilled, match="mapping: no resource is what feeds it"):
         found.all("members")
 
 

@@ -76,7 +76,7 @@ def test_a_part_missing(name: str, part: str) -> None:
     )
     # It says for want of what.
     doubts = [results[id_].why for id_, status in changed.items() if status is Status.NOT_ASSESSED]
-    assert all(why and ": nothing is " in why for why in doubts), doubts
+    assert all(why and ": no resource is " in why for why in doubts), doubts
 
 
 NAMES = (

@@ -189,7 +189,7 @@ def test_what_the_first_requirement_lacks_the_others_are_not_assessed_for(tmp_pa
     checks = [{"each": "queue", "that": "self.VisibilityTimeout > 30"} for _ in range(3)]
     first, *others = judged(tmp_path, TEMPLATE, *checks, subjects=SUBJECTS)
     assert first.verdict.status is Status.FAIL
-    assert first.verdict.evidence[0].found == "queue: nothing is the queue (AWS::SQS::Queue)"
+    assert first.verdict.evidence[0].found == "queue: no resource is the queue (AWS::SQS::Queue)"
     assert {result.verdict.status for result in others} == {Status.NOT_ASSESSED}
     present = {"kind": "present", "subject": "queue"}
     *others, last = judged(tmp_path, TEMPLATE, *map(dict, checks), present, subjects=SUBJECTS)
