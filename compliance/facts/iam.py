@@ -37,10 +37,10 @@ BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement. Actions and resources are canonical texts; `resource` is the one that holds it.
+    """A statement of a policy. Actions and resources are canonical texts; `resource` holds the statement.
 
-    `unknown` says what of it only the deployment decides, and `open` in which elements that stands; nothing
-    may be concluded from such a one but that it might allow anything.
+    `unknown` says what only the deployment decides, and `open` names the elements of which that is a part.
+    Such an element may contain anything.
     """
 
     allow: bool
@@ -63,12 +63,12 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 def doubt(statement: Statement) -> str | None:
-    """Why a statement might not be there, or not say what it seems to."""
+    """Why a statement may not exist, or why a part of it is not known; None where neither is the case."""
     return statement.resource.doubt or statement.unknown
 
 
 def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
-    """What is attached to a role, user or group: inline, and by policies of the stacks, managed ones too."""
+    """The statements of a role, user or group: of its inline policies, and of policies in these stacks."""
     for index, policy in enumerate(to_list(role.get("Policies"))):
         if isinstance(policy, dict):
             document = policy.get("PolicyDocument", NO_VALUE)
@@ -98,7 +98,7 @@ _Policies = Mapping[Any, Sequence[tuple[int, Resource]]]
 
 
 def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
-    """The policies, numbered in their order: by type and name of who has them, and by themselves."""
+    """The policies, numbered in their order: by type and name of their holders, and by their own `Ref`."""
     by_role: dict[tuple[str, str | None], list[tuple[int, Resource]]] = defaultdict(list)
     by_text: dict[str | None, list[tuple[int, Resource]]] = defaultdict(list)
     for entry in enumerate(assembly.resources(*POLICIES)):
@@ -109,7 +109,7 @@ def _policies(assembly: Assembly) -> tuple[_Policies, _Policies]:
 
 
 def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value, str]]:
-    """Policies with what they name of which only the deployment knows whom it means, and that one's type."""
+    """Policies whose holder only the deployment knows: the policy, the holder's name and type."""
     return [
         (policy, name, kind)
         for policy in assembly.resources(*POLICIES)
@@ -119,14 +119,14 @@ def _attached_to_unknown(assembly: Assembly) -> Sequence[tuple[Resource, Value, 
 
 
 def _attached_to(policy: Resource) -> Iterator[tuple[str, Value]]:
-    """The types and names of whom a policy is attached to."""
+    """The types and names of those that a policy is attached to."""
     for word in ("Role", "User", "Group"):
         for path in (f"{word}s", f"{word}Name"):
             yield from ((f"AWS::IAM::{word}", name) for name in to_list(policy.get(path)))
 
 
 def managed_policies(assembly: Assembly, role: Resource) -> Iterator[str | Unknown]:
-    """The managed policies a role names that no stack here holds: AWS's own, or somebody's."""
+    """The ARNs of a role's managed policies that are not in these stacks: AWS's, or others of the account."""
     return _foreign(assembly, role.get("ManagedPolicyArns"))
 
 
@@ -202,7 +202,7 @@ MANAGED_BUT: Mapping[str, Sequence[str]] = {"PowerUserAccess": ("iam:*", "organi
 
 
 def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
-    """What managed policies allow that no stack here holds; one of which that is not known is unknown."""
+    """The statements of managed policies that are not in these stacks; unknown ones for other than AWS's."""
     for policy in _foreign(assembly, arns):
         name = str(policy).partition(":iam::aws:policy/")[2]
         if isinstance(policy, str) and name in MANAGED_BUT:
@@ -217,14 +217,15 @@ def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: 
 
 
 def is_managed(arn: str, name: str) -> bool:
-    """Whether an ARN is that of a policy of AWS's own, in whatever partition."""
+    """Whether an ARN is that of a managed policy of AWS, in any partition."""
     return re.fullmatch(rf"arn:[\w${{}}:-]+:iam::aws:policy/{re.escape(name)}", arn) is not None
 
 
 def resource_statements(assembly: Assembly, *holders: Resource) -> Iterator[Statement]:
-    """The statements of resource policies, wherever a resource has one: of these, or of all resources.
+    """The statements of resource policies: of these resources, or of all.
 
-    A resource policy is a document whose statements name principals: a bucket's, a key's, a role's trust.
+    A resource policy is a document whose statements name principals: a bucket policy, a key policy, a role's
+    trust policy. Any property may hold one.
     """
     yield from _resource_statements(assembly, holders) if holders else assembly.cached(_every_statement)
 
@@ -242,7 +243,7 @@ def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Ite
 
 
 def _with_statement(resource: Resource) -> Mapping[str, Value]:
-    """A resource's properties; some say by properties of their own what a statement says.
+    """A resource's properties. Two types state a statement by properties of their own, which is added here.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbuspolicy.html
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-layerversionpermission.html
@@ -288,7 +289,7 @@ def _may_be_json(value: Value) -> bool:
 
 
 def invoking(assembly: Assembly, *functions: Resource) -> Iterator[Statement]:
-    """The statements of functions' policies, each a resource of its own: of these functions, or of all."""
+    """The statements that permissions add to the policies of functions: of these functions, or of all."""
     for permission in assembly.resources("AWS::Lambda::Permission"):
         function = denoted(assembly, permission.get("FunctionName"), "AWS::Lambda::Function")
         if not functions or function in functions:
@@ -305,7 +306,7 @@ _BOUND = {
 
 
 def _permission(assembly: Assembly, permission: Resource, function: Resource | None) -> Statement:
-    """The statement that a permission stands for.
+    """The statement that a permission adds to its function's policy.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html
     """
@@ -407,7 +408,7 @@ def _unknown(holder: Resource, place: str, value: Value) -> Statement:
 
 @cache
 def service_actions(service: str) -> frozenset[str]:
-    """Every action of a service, lower case, from cfn-lint's packaged data; empty if it is not known."""
+    """The actions of a service in lower case, from cfn-lint's data; none where the service is not known."""
     found = _services().get(service.lower())
     if found is None:
         return frozenset()
@@ -416,7 +417,7 @@ def service_actions(service: str) -> frozenset[str]:
 
 
 def resource_types(action: str) -> frozenset[str]:
-    """The types of resources that an action is on (`bucket`, `object`); empty where it is not known."""
+    """The types of resources that an action applies to (`bucket`, `object`); none where it is not known."""
     service, _, name = action.lower().partition(":")
     found = _services().get(service)
     known = decoded(found, _Service).actions.get(name) if found is not None else None
@@ -425,7 +426,7 @@ def resource_types(action: str) -> frozenset[str]:
 
 @cache
 def _services() -> dict[str, msgspec.Raw]:
-    """The file of 2 MB by service, each unparsed: a document is about a handful of them."""
+    """The entries of a file of 2 MB, by service. Parsed when needed: a document needs few of them."""
     file = cfn_data("AdditionalSpecs", "Policies.json")
     return decoded(file.read_bytes(), dict[str, msgspec.Raw])
 
@@ -435,13 +436,13 @@ class _Action(msgspec.Struct, frozen=True):
 
 
 class _Service(msgspec.Struct, frozen=True):
-    """What of a service is read: the names of its actions."""
+    """The part of a service's entry that is read: its actions, unparsed."""
 
     actions: dict[str, msgspec.Raw] = msgspec.field(name="Actions", default_factory=dict)
 
 
 def expand_action(pattern: str) -> frozenset[str]:
-    """The actions that a pattern stands for, lower case; the pattern itself where none is known."""
+    """The actions that a pattern matches, in lower case; the pattern itself where none is known."""
     if not is_pattern(pattern):
         return frozenset({pattern.lower()})
     service, _, _ = pattern.partition(":")

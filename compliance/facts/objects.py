@@ -1,8 +1,8 @@
-"""The model as an expression sees it: resources, their values and attributes, and what is known of them.
+"""The model as an expression sees it: resources, their values and their attributes.
 
-Each value knows where it stands. Reading one leaves a `Read` in the trace: that is a requirement's evidence.
-A value that only the deployment knows raises Undecided; what the template leaves out is `Absent`, which
-equals null, and has no items.
+Each value has its resource and path. Reading a value adds a `Read` to the trace, which becomes the evidence
+of a requirement. A value that only the deployment knows raises Undecided. What the template does not state is
+`Absent`, which equals null and has no items.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from compliance.template.physical_names import name_places
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A value that an expression read: where it stands, and what it is; NO_VALUE where nothing does."""
+    """A value that an expression read, with its resource and path; NO_VALUE where none is stated."""
 
     resource: Resource
     path: str
     value: Value
-    default: bool = False  # the service's own, for want of a stated one
+    default: bool = False  # whether it is the service's default, because the template states none
 
 
 class World:
-    """What one assembly holds, for expressions: `environment` is the name it was made for."""
+    """An assembly as expressions see it. `environment` is the name of the one that it was made for."""
 
     def __init__(self, wiring: Wiring, environment: str) -> None:
         self.wiring, self.environment = wiring, environment
         self.trace: list[Read] = []
-        self.about: Resource | None = None  # what is judged, and so taken to be there
+        self.about: Resource | None = None  # the resource that is judged, which is assumed to exist
         self._things: dict[Resource, Thing] = {}
 
     @property
@@ -63,7 +63,7 @@ class World:
         return self.wiring.assembly
 
     def doubt(self, resource: Resource) -> str | None:
-        """Why a resource may not be there. Where what is judged is there, its conditions hold."""
+        """Why a resource may not exist. The conditions of the resource that is judged are assumed to hold."""
         if self.about and all(condition in self.about.conditions for condition in resource.conditions):
             return None
         return resource.doubt
@@ -80,7 +80,7 @@ class World:
         self.trace.append(Read(resource, path, value, default))
 
     def wrap(self, value: Any, resource: Resource, path: str) -> Any:
-        """A value of the model, or of a fact, as an expression takes it. Raises Undecided."""
+        """A value of the model or of a fact as a value of expressions. Raises Undecided."""
         if isinstance(value, Dynamic):
             return Scalar(self, resource, path, value)
         if isinstance(value, Unknown):
@@ -97,20 +97,20 @@ class World:
         return value
 
     def unstated(self, resource: Resource, path: str, *, within: bool = True) -> Any:
-        """What a template leaves out: what the service does, where that is known (see `default`)."""
+        """The value of a property that the template does not state: the service's default, or `Absent`."""
         own = default(resource.type, path, within=within)
         return (
             Absent(self, resource, path) if own is None else Scalar(self, resource, path, own, default=True)
         )
 
     def tags(self, found: dict[str, Any], resource: Resource, path: str, doubt: str | None) -> Tags:
-        """The tags of a resource, by key; `doubt` is why there may be more."""
+        """The tags of a resource by key; `doubt` says why there may be more."""
         tags = Tags(self, resource, path, found)
         tags.doubt = doubt
         return tags
 
     def fact(self, value: Any, resource: Resource, path: str = "") -> Any:
-        """What a fact's function gives: resources become things, records keep their place."""
+        """The result of a fact as a value of expressions; `resource` and `path` are its place."""
         if isinstance(value, Resource):
             return self.thing(value)
         if isinstance(value, msgspec.Struct) and not isinstance(value, Ref | Pseudo | Text | Unknown):
@@ -120,13 +120,13 @@ class World:
         return self.wrap(value, resource, path) if not isinstance(value, bool) else value
 
     def _item(self, item: Any, resource: Resource, path: str) -> Any:
-        """An item of a fact's list: what is unknown stays one of them."""
+        """An item of a fact's list. An unknown item becomes an Undecided in the list."""
         if isinstance(item, Unknown):
             return Undecided(item.why)
         return self.fact(bound(item) if isinstance(item, str) else item, resource, path)
 
     def identified(self, value: Value) -> Resource | None:
-        """The resource that a value is: by reference, or by its name, URL or ARN written out."""
+        """The resource that a value denotes: by reference, or by its name, URL or ARN written out."""
         if isinstance(value, Ref):
             found = self.assembly.resource(value)
             if found is not None:
@@ -160,7 +160,7 @@ class _Placed(Host):
 
 
 class Absent(_Placed):
-    """What a template leaves out, and the service has no known default for."""
+    """A property that the template does not state, and for which no default of the service is known."""
 
     def __str__(self) -> str:
         return f"{self.resource.logical_id}.{self.path}, which is not set"
@@ -235,7 +235,7 @@ class Node(_Placed):
                 yield error
 
     def required(self) -> None:
-        """A list without items is as one that is not set: nothing was looked at. See `Absent.required`."""
+        """An empty list counts as not stated, because `all` over it would prove nothing: see `Absent`."""
         if self.value == []:
             self.world.read(self.resource, self.path, self.value)
             raise Failed(f"{self.path} has no items: write has(...) where it may be empty")
@@ -280,12 +280,13 @@ def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
         raise Undecided(value.why)
     if isinstance(value, Ref) and world.assembly.is_free(value):
         raise Undecided(f"{show(value)} is not known before the deployment")
-    # A list without items and an empty text set nothing; the default of a parameter may be one.
+    # An empty list or text counts as not stated, except in elements such as a parameter, whose default may be
+    # one.
     return value is not NO_VALUE and value != [] and (value != "" or "::" not in resource.type)
 
 
 class Tags(Node):
-    """The tags of a resource: one that is stated is there, whatever its value is."""
+    """The tags of a resource. A stated tag exists, even if its value is empty or unknown."""
 
     doubt: str | None = None  # why there may be more
 
@@ -361,7 +362,7 @@ class Scalar(_Placed):
         return written
 
     def _denotes(self, target: Resource) -> bool:
-        # By a kind of text that the property wants: a queue's URL is no queue where its ARN is wanted.
+        # Only by a kind of text that the property takes: where it takes an ARN, a URL denotes no queue.
         forms = wanted(self.resource.type, self.path)
         if denoted(self.world.assembly, self.value, target.type, forms=forms) is target:
             return True
@@ -378,7 +379,7 @@ class Scalar(_Placed):
         return bool(own) and own in [text(target.get(path)) for path in name_places(target.type)]
 
     def _is_text(self, other: Value) -> bool:
-        """Whether two texts are one, in whatever spelling."""
+        """Whether two texts are equal, however the template writes them."""
         own, theirs = (self.world.assembly.text(value) for value in (self.value, other))
         if own is None and isinstance(theirs, str) and cannot_be(self.value, theirs):
             return False
@@ -391,7 +392,7 @@ class Scalar(_Placed):
         return False
 
     def _opened(self) -> Any:
-        """What a JSON text holds, where a property takes an object as text, too: a queue's RedrivePolicy."""
+        """The data of a JSON text, for properties that take an object or its JSON (a RedrivePolicy)."""
         first = next(iter(parts_of(self.value)), None) if isinstance(self.value, str | Text) else None
         if not isinstance(first, str) or not first.lstrip().startswith("{"):
             return None
@@ -440,7 +441,7 @@ class Scalar(_Placed):
         return NotImplemented
 
     def _joined(self, other: Any, first: bool) -> Any:
-        """It and another text as one text, what is not known of either kept."""
+        """This and another text joined into one, with their unknown parts."""
         value = other.value if isinstance(other, Scalar) else other
         both = (self.value, value)
         if not all(isinstance(one, str | Ref | Pseudo | Text) for one in both):
@@ -450,9 +451,9 @@ class Scalar(_Placed):
         return Scalar(self.world, self.resource, self.path, made) if not isinstance(made, str) else made
 
     def _tested(self, name: str, argument: Any) -> bool:
-        """A test of a text of which parts are not known: decided where every such text passes, or none.
+        """Tests a text with unknown parts. The test is decided if all samples of the text pass, or none does.
 
-        What is not known is the same in the text and in what is looked for: a region, an account.
+        An unknown part, such as the region, is the same in the text and in what is looked for.
         """
         written = [self.world.assembly.written_out(self.value)]
         if name == "matches" and (why := why_unknown(written[0])):
@@ -482,7 +483,7 @@ class _Key(Scalar):
 
 
 class Thing(Host):
-    """A resource: properties by their names, with what the service does where none is stated."""
+    """A resource, with its properties as fields. One that is not stated has the service's default."""
 
     def __init__(self, world: World, resource: Resource) -> None:
         self.world: World = world

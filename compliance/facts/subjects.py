@@ -1,4 +1,4 @@
-"""Subjects that a document defines itself, as data: by type, by what refers to what, by what properties say.
+"""Subjects that a document defines as data: by type, by references between resources, by properties.
 
     subjects:
       api: {type: AWS::ApiGatewayV2::Api, about: the HTTP API}
@@ -11,10 +11,10 @@
         type: AWS::Lambda::Function
         referred_by: {subject: integration, property: IntegrationUri}
 
-Every selector must hold. Where several resources fit all the same, the name decides that a requirement
-of kind `name` wants. `links` are selectors that may be broken: the resource for which most of them speak
-fills the subject (see `compliance.facts.readings`). A document without subjects, as those of 0.1 are, has
-those of `requirements.yaml`.
+Every selector must hold. If several resources pass all selectors, the name decides which a requirement of
+kind `name` states. `links` are selectors that may be broken: the resource for which most of them hold fills
+the subject (see `compliance.facts.readings`). A document without subjects, as in version 0.1, has those of
+`requirements.yaml`.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Clue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Something that speaks for a resource as the subject, though it need not hold.
+    """A link: evidence that a resource fills a subject, which need not hold.
 
     Either that it refers to what fills another subject (`refers_to`), or is referred to by it
     (`referred_by`): at a `property` path or below it, or where the referring function's role names the other
     for an action (`may`, also a pattern such as `s3:*`). Or that an expression about `self` holds (`that`).
-    `counts` says how much it tells beside others.
+    `counts` is the number of points that it gives.
     """
 
     refers_to: Name | None = None
@@ -88,7 +88,7 @@ class Clue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     counts: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     def __post_init__(self) -> None:
-        """One of three things."""
+        """Raises ValueError unless exactly one of refers_to, referred_by and that is stated."""
         if [self.refers_to, self.referred_by, self.that].count(None) != 2:
             raise ValueError("one of refers_to, referred_by and that is wanted")
         if ((self.that or self.may) and self.property) or (self.that and self.may):
@@ -122,7 +122,7 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     apart: bool = False
 
     def __post_init__(self) -> None:
-        """What does not go together."""
+        """Raises ValueError on fields that exclude each other."""
         if self.links and (self.many or self.refers_to or self.referred_by):
             raise ValueError("links are for a single subject without refers_to and referred_by")
         if self.among is not None and not self.many:
@@ -136,12 +136,12 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     @property
     def own(self) -> Shape:
-        """What one of them is, for expressions."""
+        """The shape of one of its resources, for the check of expressions."""
         return Shape(types=spread(self.types))
 
     @property
     def shape(self) -> Shape:
-        """What its name stands for in expressions."""
+        """The shape of its name in expressions."""
         return msgspec.structs.replace(self.own, many=self.many)
 
     def selectors(self) -> Iterator[tuple[tuple[str | int, ...], Link]]:
@@ -186,13 +186,13 @@ def known(document: Document) -> Mapping[str, str]:
 def find(
     document: Document, assembly: Assembly, names: Patterns | None = None, environment: str | None = None
 ) -> Wiring:
-    """Who fills the subjects of a document in an assembly.
+    """Finds what fills the subjects of a document in an assembly.
 
     Args:
         document: the requirements document.
         assembly: the stacks.
-        names: what the document calls them, for ties.
-        environment: the one that the assembly was made for; the document's default if none is given.
+        names: by subject, a pattern of the name that the document states, which decides ties.
+        environment: the environment that the assembly was made for; without it, the document's default.
     """
     subjects = read(document)
     found = Declared(assembly, subjects, names, document)
@@ -335,7 +335,7 @@ def _check_circles(
 
 
 class Declared(Wiring):
-    """The subjects of a document in an assembly. `names` are patterns of the names it wants, for ties."""
+    """The subjects of a document in an assembly. `names` are patterns of names, which decide ties."""
 
     def __init__(
         self,
@@ -397,9 +397,10 @@ class Declared(Wiring):
                 yield name
 
     def _members(self, needs: Names | None) -> tuple[Resource, ...]:
-        """What belongs to the subjects.
+        """The resources that belong to the subjects.
 
-        Where one that it needs is not there, or another is not decided, not all of it can be found.
+        Raises: Unfilled where nothing fills a subject in `needs`, or another subject is not decided, because
+            then some members cannot be found.
         """
         single = [name for name, s in self._subjects.items() if not s.many and not s.optional]
         needed = single if needs is None else listed(needs)
@@ -431,7 +432,7 @@ class Declared(Wiring):
         return tuple(fitting)
 
     def _single(self, name: str, fitting: Sequence[Resource], doubts: Mapping[Resource, str]) -> Resource:
-        """The one that a subject is, of those that fit and those that may."""
+        """The resource that fills a subject, of those that fit and those that may fit. Raises Unfilled."""
         subject = self._subjects[name]
         open_ = {r: r.doubt for r in fitting if r.doubt} | dict(doubts)
         found = [*fitting, *doubts]
@@ -450,7 +451,7 @@ class Declared(Wiring):
 
     @cached_property
     def _together(self) -> Mapping[str, tuple[str, ...]]:
-        """By each subject that links join to others, all of these."""
+        """By subject that has links to others, the group of subjects that links connect with it."""
         links = [(name, clue.other()) for name, s in self._subjects.items() for clue in s.links]
         linked = [(name, other) for name, other in links if other]
         joined = [n for n, s in self._subjects.items() if s.links or n in {other for _, other in linked}]
@@ -474,7 +475,7 @@ class Declared(Wiring):
         return tuple(fitting)
 
     def _readings(self, group: tuple[str, ...]) -> Sequence[Mapping[str, Sequence[Resource | None]]]:
-        """The best readings: by what is certain, and as if what is not decided spoke for each resource."""
+        """The best readings: by certain evidence alone, and as if all undecided evidence held too."""
         if group not in self._best:
             sure, most = self._weights(group, most=False), self._weights(group, most=True)
             found = [self._best_by(*sure)]
@@ -490,7 +491,7 @@ class Declared(Wiring):
         return Readings(single, pairs, lambda name, resource: resource in names[name]).best()
 
     def _weights(self, group: tuple[str, ...], *, most: bool) -> tuple[Points, Named]:
-        """By subject, how much speaks for each resource alone, and which have the name that is wanted."""
+        """By subject: the points that each resource has by itself, and the resources with the stated name."""
         points: dict[str, dict[Resource, int]] = {}
         names: dict[str, frozenset[Resource]] = {}
         for name in group:
@@ -502,14 +503,14 @@ class Declared(Wiring):
         return points, names
 
     def _alone(self, name: str, resource: Resource, *, most: bool) -> int:
-        """How much speaks for a resource whatever else there is."""
+        """The points that a resource has by itself, from links with an expression."""
         clues = {index: clue for index, clue in enumerate(self._subjects[name].links) if clue.that}
         found = {index: self.bound.outcome(self._clues[name, index], resource) for index in clues}
         held = (index for index, that in found.items() if that.value is True or (most and that.undecided))
         return sum(clues[index].counts for index in held)
 
     def _why_open(self, name: str, resource: Resource) -> str | None:
-        """Why it is not decided whether something speaks for a resource."""
+        """Why it is not decided whether a resource fits, exists or has the stated name."""
         has = self._has_name(name, resource)
         named = has.why if isinstance(has, Unknown) else None
         return self._candidates(name, self._subjects[name])[1].get(resource) or resource.doubt or named
@@ -517,7 +518,7 @@ class Declared(Wiring):
     def _pairs(
         self, group: Iterable[str], fitting: Mapping[str, Iterable[Resource]]
     ) -> Mapping[tuple[str, str], Mapping[Resource, Mapping[Resource, int]]]:
-        """How much the links of two subjects say for each pair of resources."""
+        """By two subjects, the points that their links give to each pair of resources."""
         found: dict[tuple[str, str], dict[Resource, dict[Resource, int]]] = {}
         for name in group:
             for clue in self._subjects[name].links:
@@ -534,7 +535,7 @@ class Declared(Wiring):
         return found
 
     def _candidates(self, name: str, subject: Subject) -> tuple[list[Resource], dict[Resource, str]]:
-        """The resources that fit for certain, and those that may, with what that depends on."""
+        """The resources that certainly fit, and those that may fit, each with the reason for the doubt."""
         others = {link.subject: self._linked(name, link) for _, link in subject.selectors()}
         if not (others or subject.where):
             return list(self._pool(subject)), {}
@@ -569,7 +570,7 @@ class Declared(Wiring):
     def _possible(
         self, subject: Subject, others: Mapping[str, tuple[Resource, ...]]
     ) -> list[AbstractSet[Resource]]:
-        """By selector, the only resources for which it may hold: most links are plain references."""
+        """By selector, the resources for which it may hold, as far as plain references tell."""
         found: list[AbstractSet[Resource]] = []
         for link in subject.outward():
             meant, open_ = self._indexed(subject.types, link.property)
@@ -584,7 +585,7 @@ class Declared(Wiring):
     def _indexed(
         self, types: tuple[str, ...], path: str
     ) -> tuple[Mapping[Resource, set[Resource]], set[Resource]]:
-        """By target, what refers to it at a path; and what holds more there than plain references."""
+        """By target, the resources that refer to it at a path; and those with other values there than `Ref`."""
         key = (types, path)
         if key not in self._indexes:
             meant: dict[Resource, set[Resource]] = {}
@@ -605,7 +606,7 @@ class Declared(Wiring):
         return {}
 
     def _meant(self, value: Value) -> Iterator[Resource]:
-        """What a plain reference stands for: the resource; and what it is a version or an alias of."""
+        """The resource of a plain reference, and the function or key that it is a version or an alias of."""
         resource = self.assembly.resource(value) if isinstance(value, Ref) else None
         if resource:
             yield resource
@@ -619,7 +620,7 @@ class Declared(Wiring):
             raise Unfilled(f"{spoken(name)} depends on {error}", doubt=error.doubt) from None
 
     def _sought(self, subject: Subject) -> str:
-        """What was looked for, in short."""
+        """The selectors and links of a subject in words, for a message."""
         parts = [" or ".join(subject.types)]
         if isinstance(subject.where, str):
             parts.append(f"where {subject.where}")
@@ -658,7 +659,7 @@ class Declared(Wiring):
             yield partial(self._refers, others[link.subject], link.property, (resource,))
 
     def _holds(self, expression: cel.Expression, resource: Resource) -> bool:
-        """Whether a `where` holds; where it has no value, for want of what it reads, it does not."""
+        """Whether a `where` holds. It does not where a value that it reads does not exist."""
         found = self.bound.outcome(expression, resource)
         if found.undecided:
             raise (Loose if found.loose else Undecided)(found.why or "")
@@ -680,7 +681,7 @@ class Declared(Wiring):
         return False
 
     def _has_name(self, name: str, resource: Resource) -> Truth:
-        """Whether it is called what the document calls a subject."""
+        """Whether a resource has the name that the document states for a subject."""
         pattern = self._names.get(name)
         if pattern is None:
             return False
@@ -696,7 +697,7 @@ class Declared(Wiring):
 
     @cached_property
     def _called(self) -> dict[Resource, str | Unknown | None]:
-        """What resources are called, as it is asked for."""
+        """The names of resources, filled as they are read."""
         return {}
 
 
@@ -705,7 +706,7 @@ def _ids(resources: Iterable[Resource]) -> str:
 
 
 def _could_be(name: str, doubts: Mapping[Resource, str | None]) -> str:
-    """What is said of a subject that is not decided; of each resource, what that depends on."""
+    """The message for a subject that is not decided: the resources that it could be, each with its doubt."""
     names = names_of(doubts)
     found = (f"{id_} ({why})" if why else id_ for id_, why in zip(names, doubts.values(), strict=True))
     return f"{spoken(name)}: could be {'; or '.join(found)}"
