@@ -585,7 +585,7 @@ class Declared(Wiring):
     def _indexed(
         self, types: tuple[str, ...], path: str
     ) -> tuple[Mapping[Resource, set[Resource]], set[Resource]]:
-        """By target, the resources that refer to it at a path; and those with other values there than `Ref`."""
+        """By target, the resources that refer to it at a path; and those with more there than a `Ref`."""
         key = (types, path)
         if key not in self._indexes:
             meant: dict[Resource, set[Resource]] = {}
