@@ -431,8 +431,9 @@ class Proposals:
     def _policies(self) -> Iterator[Proposal]:
         """What roles may do at least and at most, and that nothing is open to others."""
         names = {resource: name for name, resource in self.subjects.by_name.items()}
+        types = tuple(self._of_type)
         for name, role in self._named(ROLE):
-            if needed := stated.floor(self.assembly, role, names):
+            if needed := stated.floor(self.assembly, role, names, types):
                 each = [
                     f"may(self, '{action}', {on})" for on, actions in needed.items() for action in actions
                 ]

@@ -169,9 +169,10 @@ def ceiling(assembly: Assembly, role: Resource) -> str | None:
     )
 
 
-def floor(assembly: Assembly, role: Resource, names: Mapping[Resource, str]) -> Mapping[str, Sequence[str]]:
+def floor(
+    assembly: Assembly, role: Resource, names: Mapping[Resource, str], types: Sequence[str]
+) -> Mapping[str, Sequence[str]]:
     """What a role may do to resources of the stack, without conditions: actions by the names of these."""
-    types = tuple({resource.type for resource in names})
     found: dict[str, dict[str, None]] = {}
     for statement in role_statements(assembly, role):
         if not statement.allow or statement.unknown or statement.conditions:
