@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compliance.facts.json_text import opened
+from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.truth import Truth, every, negated, some
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import (
@@ -116,7 +116,7 @@ def stopped(filters: Value, events: Sequence[tuple[str, Any]]) -> tuple[str, Tru
     if isinstance(filters, Unknown):
         return "an event", filters
     patterns = [
-        opened(entry.get("Pattern", NO_VALUE), "a filter") if isinstance(entry, dict) else entry
+        parsed_or_unknown(entry.get("Pattern", NO_VALUE), "a filter") if isinstance(entry, dict) else entry
         for entry in to_list(filters)
     ]
     patterns = [{} if pattern is NO_VALUE else pattern for pattern in patterns]

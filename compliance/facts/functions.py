@@ -309,7 +309,7 @@ def _of_record(name: str) -> Callable[..., Any]:
     return call
 
 
-def whole(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """A whole number, which a template may write as a text. Raises Failed or Undecided."""
     found = to_number(value.plain() if isinstance(value, Host) else value)
     if not isinstance(found, int):
@@ -331,7 +331,7 @@ def _seconds(value: Any) -> int:
 
 def _range(number: Any) -> list[int]:
     """The indexes of a list with `number` items. Raises Failed where they are too many."""
-    count = whole(number)
+    count = whole_number(number)
     if count > 1_000:
         raise Failed(f"range({count}): too many")
     return list(range(count))
@@ -339,14 +339,14 @@ def _range(number: Any) -> list[int]:
 
 def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
     """Whether a rule of a security group includes a port."""
-    return _of_record("covers")(rule, whole(port), protocol)
+    return _of_record("covers")(rule, whole_number(port), protocol)
 
 
 def _reaches(start: Any, end: Any, port: Any) -> Any:
     """Whether a resource or a range of addresses may open a connection to a port of a resource."""
     target = thing_of(end)
     origin = str(start) if isinstance(start, str | Cidr) else thing_of(start).resource
-    number = whole(port)
+    number = whole_number(port)
     found = network.reaches(target.world.assembly, origin, target.resource, number)
     target.world.read(target.resource, f"reached from {start} at {number}", show(found))
     return target.world.fact(found, target.resource)

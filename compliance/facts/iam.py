@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from compliance.facts.json_text import opened
+from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
@@ -252,7 +252,7 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
     if resource.type not in ("AWS::Events::EventBusPolicy", "AWS::Lambda::LayerVersionPermission"):
         return stated
     if "Statement" in stated:
-        return {"Statement": opened(stated["Statement"], POLICY)}
+        return {"Statement": parsed_or_unknown(stated["Statement"], POLICY)}
     own: dict[str, Value] = {name: stated[name] for name in ("Action", "Principal") if name in stated}
     test = stated.get("Condition", {})
     if isinstance(test, dict) and test:
@@ -337,7 +337,7 @@ def _permission(assembly: Assembly, permission: Resource, function: Resource | N
 
 def statements(assembly: Assembly, holder: Resource, document: Value, place: str) -> Iterator[Statement]:
     """A policy document's statements. A document that cannot be read is one unknown statement."""
-    document = opened(document, POLICY)
+    document = parsed_or_unknown(document, POLICY)
     if document is NO_VALUE:
         return
     if not isinstance(document, dict):

@@ -31,8 +31,13 @@ def parsed(value: Value) -> Value:
         return Unknown(unknown)
 
 
-def opened(value: Value, what: str) -> Value:
-    """What a JSON text holds; another value as it is. What is no JSON is unknown: `what` it should be."""
+def parsed_or_unknown(value: Value, what: str) -> Value:
+    """The data of a JSON text; any other value as it is. A text that is no JSON is Unknown.
+
+    Args:
+        value: the value of a property.
+        what: what it should be, for the reason: `a filter`.
+    """
     try:
         return parsed(value) if isinstance(value, str | Text) else value
     except Failed:

@@ -14,7 +14,7 @@ from compliance.facts.callers import Caller, of_service
 from compliance.facts.conditions import Key, known, perhaps
 from compliance.facts.filters import notification, passes
 from compliance.facts.iam import Statement
-from compliance.facts.json_text import opened
+from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.keys import unusable
 from compliance.facts.metric_math import Unclear
 from compliance.facts.references import (
@@ -205,7 +205,7 @@ def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:
     name = case.assembly.text(alarm.get("AlarmName"))
     scope = subscription.get("FilterPolicyScope", "MessageAttributes")
     event = notification(name) if scope == "MessageBody" else {}
-    return passes(opened(subscription["FilterPolicy"], "a filter"), event)
+    return passes(parsed_or_unknown(subscription["FilterPolicy"], "a filter"), event)
 
 
 def _by_parameter(stack: Stack, condition: Any) -> bool:

@@ -49,7 +49,7 @@ def load(folder: Path, key: str, type_: type[T]) -> T | None:
         if secret is None or not hmac.compare_digest(signature, _signature(secret, key, content)):
             return None
         with suppress(OSError):
-            os.utime(file)  # `bound` removes what was not used for the longest time
+            os.utime(file)  # `limit_size` removes what was not used for the longest time
         return converted(json.loads(content), type_)
     except (OSError, ValueError):
         return None
@@ -63,7 +63,7 @@ def store(folder: Path, key: str, value: Any) -> None:
         secret = _secret(folder) or _new_secret(folder)
         _write(folder / f"{key}{ENTRY}", _signature(secret, key, content) + b"\n" + content)
         if key.startswith("0"):  # for one entry in sixteen: looking at all files takes time
-            bound(folder)
+            limit_size(folder)
 
 
 def seed(folder: Path | None) -> str:
@@ -80,7 +80,7 @@ def seed(folder: Path | None) -> str:
         return secrets.token_hex(16)
 
 
-def bound(folder: Path, most: int = MOST_BYTES) -> None:
+def limit_size(folder: Path, most: int = MOST_BYTES) -> None:
     """If a cache exceeds `most` bytes, removes the least recently used entries until half of that is left."""
     files = (file for file in folder.iterdir() if file.suffix == ENTRY or file.name.startswith(UNFINISHED))
     entries = [(file.stat(), file) for file in files if file.is_file()]

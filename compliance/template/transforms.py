@@ -113,7 +113,7 @@ class _Extensions:
                 if name in made:
                     raise InputError(f"{key}: makes {name} twice")
                 made[name] = item
-        return self.named(made)
+        return self.with_resolved_names(made)
 
     def loop(self, key: str, value: Any, names: Mapping[str, str]) -> dict[str, Any]:
         if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], dict):
@@ -141,17 +141,19 @@ class _Extensions:
             raise InputError(f"{key}: what it goes over is not known: {show(found)}; give it a value")
         return [str(item) for item in items]
 
-    def named(self, node: dict[str, Any]) -> Any:
+    def with_resolved_names(self, node: dict[str, Any]) -> Any:
         """A Ref or Fn::GetAtt whose names are functions, with these resolved; any other node as it is."""
         if len(node) != 1:
             return node
         (function, argument), *_ = node.items()
         if function == "Ref" and isinstance(argument, dict):
-            return self.plain(function, [argument], lambda parts: parts[0])
+            return self.function_of(function, [argument], lambda parts: parts[0])
         parts = argument if function == "Fn::GetAtt" and isinstance(argument, list) else []
-        return self.plain(function, parts, list) if any(isinstance(part, dict) for part in parts) else node
+        return (
+            self.function_of(function, parts, list) if any(isinstance(part, dict) for part in parts) else node
+        )
 
-    def plain(self, function: str, parts: list[Any], make: Callable[[list[Value]], Any]) -> Any:
+    def function_of(self, function: str, parts: list[Any], make: Callable[[list[Value]], Any]) -> Any:
         """A function with its names resolved; an unknown value where they are unknown."""
         found = [self.resolver.resolve(part) for part in parts]
         if all(isinstance(part, str) for part in found):

@@ -50,17 +50,17 @@ class _Check:
             if not isinstance(section, dict):
                 raise self.error("is no mapping", name)
             for key, entry in section.items():
-                self.is_no_loop(key, name)
+                self.refuse_loop(key, name)
                 if name != "Conditions" and not isinstance(entry, dict):
                     raise self.error("is no mapping", name, key)
 
-    def is_no_loop(self, key: str, *place: str) -> None:
+    def refuse_loop(self, key: str, *place: str) -> None:
         if key.startswith("Fn::"):
             raise self.error("is expanded when the stack is deployed; audit what it makes", *place, key)
 
     def macros(self, template: Mapping[str, Any]) -> None:
         for key in template:
-            self.is_no_loop(key)
+            self.refuse_loop(key)
         transforms = template.get("Transform", [])
         for transform in transforms if isinstance(transforms, list) else [transforms]:
             name = transform.get("Name") if isinstance(transform, dict) else transform
@@ -73,11 +73,11 @@ class _Check:
 
     def resource(self, key: str, raw: Any) -> None:
         place = ("Resources", key)
-        self.is_no_loop(key, "Resources")
+        self.refuse_loop(key, "Resources")
         if not isinstance(raw, dict):
             raise self.error("is no mapping", *place)
         for name in raw:
-            self.is_no_loop(name, *place)
+            self.refuse_loop(name, *place)
         if not isinstance(raw.get("Type"), str) or not raw["Type"]:
             raise self.error("is no text" if raw.get("Type") else "is missing", *place, "Type")
         properties = raw.get("Properties", {})
@@ -86,7 +86,7 @@ class _Check:
         if list(properties) == ["Ref"]:
             raise self.error("is no mapping but a reference", *place, "Properties")
         for name in properties:
-            self.is_no_loop(name, *place, "Properties")
+            self.refuse_loop(name, *place, "Properties")
 
     def references(self, template: Mapping[str, Any]) -> None:
         resources, conditions = template["Resources"], template.get("Conditions", {})
@@ -97,11 +97,11 @@ class _Check:
         for key, raw in resources.items():
             needs[key] = self.references_in(raw, ("Resources", key), targets) & resources.keys()
             needs[key] |= set(self.depends_on(key, raw, resources))
-        self.circle("resources", needs)
+        self.refuse_circle("resources", needs)
         for name in ("Conditions", "Outputs"):
             for key, raw in template.get(name, {}).items():
                 self.references_in(raw, (name, key), targets)
-        self.circle("conditions", {key: set(conditions_in(raw)) for key, raw in conditions.items()})
+        self.refuse_circle("conditions", {key: set(conditions_in(raw)) for key, raw in conditions.items()})
 
     def depends_on(self, key: str, raw: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[str]:
         depends = raw.get("DependsOn", [])
@@ -112,7 +112,7 @@ class _Check:
                 )
             yield other
 
-    def circle(self, what: str, needs: Mapping[str, set[str]]) -> None:
+    def refuse_circle(self, what: str, needs: Mapping[str, set[str]]) -> None:
         try:
             TopologicalSorter(needs).prepare()
         except CycleError as error:
@@ -153,20 +153,22 @@ class _Check:
         if name == "Fn::If":
             self.condition(argument[0], place, targets)
         if name == "Ref":
-            return self.named(name, [argument], targets.refs, place)
+            return self.check_names(name, [argument], targets.refs, place)
         if name == "Fn::GetAtt":
             key = argument.split(".")[0] if isinstance(argument, str) else argument[0]
-            return self.named(name, [key], targets.resources, place)
+            return self.check_names(name, [key], targets.resources, place)
         if name == "Fn::Sub":
             names = names_in_sub(argument)
             attributes = [key.split(".")[0] for key in names if "." in key]
             plain = [key for key in names if "." not in key]
-            return self.named(name, attributes, targets.resources, place) | self.named(
+            return self.check_names(name, attributes, targets.resources, place) | self.check_names(
                 name, plain, targets.refs, place
             )
         return set()
 
-    def named(self, function: str, names: Iterable[str], known: frozenset[str], place: KeyPath) -> set[str]:
+    def check_names(
+        self, function: str, names: Iterable[str], known: frozenset[str], place: KeyPath
+    ) -> set[str]:
         found = set(names)
         for name in sorted(found - known):
             raise self.error(f"{function} names {name!r}, which is not in the template", *place)

@@ -108,7 +108,7 @@ def test_it_is_bounded_and_keeps_what_is_asked_for_and_what_is_not_its_own(tmp_p
         os.utime(file, (number, number))
     for name in ("secret", "notes.txt"):
         (tmp_path / name).write_bytes(b"x" * 1000)
-    cache.bound(tmp_path, 1000)
+    cache.limit_size(tmp_path, 1000)
     assert len(list(tmp_path.glob("*.json"))) == 10, "no more than the bound"
-    cache.bound(tmp_path, 999)
+    cache.limit_size(tmp_path, 999)
     assert sorted(file.stem for file in tmp_path.iterdir()) == ["6", "7", "8", "9", "notes", "secret"]
