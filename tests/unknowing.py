@@ -137,7 +137,7 @@ def worlds() -> tuple[World, ...]:
 @cache
 def kinds() -> World:
     """The one with a requirement of nearly every form."""
-    return _world(ROOT / "tests" / "fixtures" / "kinds" / "template.yaml", TEXTS)
+    return _world(ROOT / "tests" / "worlds" / "kinds" / "template.yaml", TEXTS)
 
 
 def _shell() -> tuple[Stack, ...]:
