@@ -81,9 +81,10 @@ class Rule(msgspec.Struct, frozen=True):
         return isinstance(self.source, str) and self.source.endswith(("/0", "/1"))
 
     def show(self) -> str:
-        ports = self.from_port if self.from_port == self.to_port else f"{self.from_port}-{self.to_port}"
+        first, last = show(self.from_port), show(self.to_port)
+        ports = first if first == last else f"{first}-{last}"
         other = self.source.logical_id if isinstance(self.source, Resource) else self.source
-        return f"{self.protocol} {ports} {other}"
+        return f"{show(self.protocol)} {ports} {other}"
 
     def covers(self, port: int, protocol: str = "tcp") -> Truth:
         """Whether the rule includes a port."""

@@ -38,6 +38,7 @@ from compliance.template.intrinsics import (
     why_unknown,
 )
 from compliance.template.physical_names import name_places
+from compliance.template.schemas import takes_lists_alone
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -95,6 +96,12 @@ class World:
                 value = without_dot(value)
             return Scalar(self, resource, path, value)
         return value
+
+    def stated(self, value: Any, resource: Resource, path: str) -> Any:
+        """A value of the template. A single one where a type takes lists alone is a list of one."""
+        if isinstance(value, dict | str) and takes_lists_alone(resource.type, path):
+            value = [value]
+        return self.wrap(value, resource, path)
 
     def unstated(self, resource: Resource, path: str, *, within: bool = True) -> Any:
         """The value of a property that the template does not state: the service's default, or `Absent`."""
@@ -202,7 +209,7 @@ class Node(_Placed):
         self.value = value
 
     def _child(self, key: Any, value: Value) -> Any:
-        return self.world.wrap(value, self.resource, f"{self.path}.{key}".lstrip("."))
+        return self.world.stated(value, self.resource, f"{self.path}.{key}".lstrip("."))
 
     def get(self, name: str) -> Any:
         if isinstance(self.value, list):
@@ -500,7 +507,7 @@ class Thing(Host):
     def get(self, name: str) -> Any:
         if name in ATTRIBUTES:
             return ATTRIBUTES[name](self)
-        return self.world.wrap(self.resource.get(name), self.resource, name)
+        return self.world.stated(self.resource.get(name), self.resource, name)
 
     def has(self, name: str) -> bool:
         if name in ATTRIBUTES:

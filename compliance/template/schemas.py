@@ -260,6 +260,12 @@ def types_at(type_: str, path: str) -> frozenset[str]:
     return frozenset(kind for node in find(type_, path, attributes=True).nodes for kind in node.kinds)
 
 
+@lru_cache(2**12)
+def takes_lists_alone(type_: str, path: str) -> bool:
+    """Whether a property is a list, and nothing else."""
+    return types_at(type_, path) == {"array"}
+
+
 def enum_at(type_: str, path: str) -> tuple[Any, ...]:
     """The values that a property may have, as far as the schemas list them; empty where they do not."""
     lists = [

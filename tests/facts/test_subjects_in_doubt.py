@@ -220,3 +220,12 @@ def test_replicas_with_different_tags_have_none_in_common(tmp_path: Path, owner:
     check = "check: {each: table, that: \"self.tags.owner == 'x'\"}"
     found = {"T": resource("AWS::DynamoDB::GlobalTable", Replicas=replicas)}
     assert judged(tmp_path, tables, check, found) == status
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_single_value_where_a_list_is_usual_is_a_list_of_one(tmp_path: Path, many: bool) -> None:
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0"}
+    group = resource("AWS::EC2::SecurityGroup", SecurityGroupIngress=[rule] if many else rule)
+    groups = "  group: {type: AWS::EC2::SecurityGroup, about: the group}\n"
+    check = "check: {none: group, that: \"self.SecurityGroupIngress.exists(r, r.CidrIp == '0.0.0.0/0')\"}"
+    assert judged(tmp_path, groups, check, {"G": group}) == "fail"
