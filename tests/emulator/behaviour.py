@@ -217,6 +217,7 @@ class Behaviour:
             "7",
             "[1, 2]",
             '{"responseContext": 3}',
+            "[" * 10_000,
             "\u00e9 \U0001f600",
         ]
         before = {record["auditId"] for record in pipeline.audit_records()}

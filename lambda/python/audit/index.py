@@ -102,7 +102,7 @@ def parsed(body):
     """The failure record; None for anything else, which is then kept as raw text only."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # which lists within lists raise
         return None
     return value if isinstance(value, dict) else None
 
