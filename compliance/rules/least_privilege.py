@@ -118,7 +118,8 @@ def _warm_up() -> None:
 def _of_code(ran: Ran, case: Case) -> Iterator[Need]:
     from compliance.handlers.static_analysis import operations
 
-    calls = [call for o in (*ran.plain.outcomes, *ran.outcomes()) for call in o.calls]
+    plain = () if any(ran.plain is execution for execution in ran.executions) else ran.plain.outcomes
+    calls = [call for outcome in (*plain, *ran.outcomes()) for call in outcome.calls]
     seen = {(call.service, call.operation) for call in calls}
     found = False
     for call in calls:

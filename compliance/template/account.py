@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, Error
 from pathlib import Path
+
+from compliance.model import InputError
+from compliance.template.source import read_json, read_text
 
 
 def defaults(variables: Mapping[str, str], home: Path) -> Iterator[tuple[str, str]]:
@@ -28,8 +30,8 @@ def _profile(variables: Mapping[str, str], home: Path) -> Mapping[str, str]:
     name = variables.get("AWS_PROFILE") or variables.get("AWS_DEFAULT_PROFILE") or "default"
     config = ConfigParser(interpolation=None)
     try:
-        config.read(variables.get("AWS_CONFIG_FILE") or home / ".aws" / "config", encoding="utf-8")
-    except (Error, OSError, UnicodeDecodeError):
+        config.read_string(read_text(Path(variables.get("AWS_CONFIG_FILE") or home / ".aws" / "config")))
+    except (Error, InputError):
         return {}
     section = name if name == "default" else f"profile {name}"
     return config[section] if config.has_section(section) else {}
@@ -39,9 +41,8 @@ def _account(variables: Mapping[str, str], home: Path, profile: Mapping[str, str
     """The account that the CDK CLI has stored for the access key, else the one that the profile names."""
     if key := variables.get("AWS_ACCESS_KEY_ID"):
         try:
-            known = json.loads((home / ".cdk/cache/accounts_partitions.json").read_text(encoding="utf-8"))
-            account = known[key]["accountId"]
-        except (OSError, ValueError, LookupError, TypeError):
+            account = read_json(home / ".cdk/cache/accounts_partitions.json")[key]["accountId"]
+        except (InputError, LookupError, TypeError):
             return None
         return account if isinstance(account, str) else None
     role = profile.get("role_arn", "").split(":")

@@ -120,6 +120,10 @@ def test_region_and_account_are_those_of_the_profile_and_of_what_the_cli_remembe
     }
     assert given(AWS_ACCESS_KEY_ID="AKIA2") == {"CDK_DEFAULT_REGION": "eu-north-1"}
     assert dict(defaults({}, tmp_path / "nowhere")) == {"CDK_DEFAULT_REGION": "us-east-1"}
+    for name in (".aws/config", ".cdk/cache/accounts_partitions.json"):  # nobody is waited for
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    assert given(AWS_ACCESS_KEY_ID="AKIA1") == {"CDK_DEFAULT_REGION": "us-east-1"}
 
 
 def test_progress_has_lines_in_a_pipe_where_it_is_asked_for(
