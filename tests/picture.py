@@ -12,7 +12,7 @@ from compliance.auditing import Options, audit
 from compliance.reports import html
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = {"width": 1180, "height": 1040}
+SIZE = {"width": 1180, "height": 1028}
 
 
 def main() -> None:
