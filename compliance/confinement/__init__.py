@@ -1,6 +1,6 @@
-"""What the operating system keeps foreign code from: handlers that are run, apps that are synthesised.
+"""Confines foreign code by means of the operating system: handlers that are run, apps that are synthesised.
 
 Nothing needs to be installed, and no privilege is needed. `landlock` is for files, `seccomp` for system
-calls, `privileges` for users, capabilities and namespaces; `app` starts an app with all that it may have.
-They import the standard library alone: what is confined is started by small processes of their own.
+calls, `privileges` for users, capabilities and namespaces; `app` starts a confined app. The modules import
+only the standard library, so that the processes that start confined code are small.
 """

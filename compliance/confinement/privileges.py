@@ -1,4 +1,4 @@
-"""What a process gives up of what it may: privileges, capabilities, its user, its view of the system."""
+"""How a process gives up rights: privileges, capabilities, its user, its view of the system."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ NOBODY = 65534
 
 
 def libc() -> ctypes.PyDLL:
-    """The C library. PyDLL keeps the GIL during calls: after a fork no other thread could release it."""
+    """The C library. PyDLL keeps the GIL during calls, since after a fork no thread could give it back."""
     return ctypes.PyDLL(None, use_errno=True)
 
 
 def no_new_privileges() -> None:
-    """No program that is run from here on gains anything by set-user-ID bits or file capabilities."""
+    """From now on, no program gains rights by set-user-ID bits or file capabilities. Raises OSError."""
     if libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
 
 
 def drop_capabilities(kept: range = range(0)) -> None:
-    """All but those kept, for good. Those of the bounding set stay where only their owner may drop them."""
+    """Drops all capabilities but those kept, for ever. Raises OSError.
+
+    The bounding set stays where the process has no right to change it.
+    """
     call = libc()
     for capability in range(LAST_CAPABILITY + 1):
         if capability not in kept and call.prctl(DROP_BOUNDING, capability, 0, 0, 0) != 0:
@@ -57,16 +60,17 @@ def drop_capabilities(kept: range = range(0)) -> None:
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Makes the kernel send this process a signal when its parent ends."""
     libc().prctl(SET_DEATH_SIGNAL, number, 0, 0, 0)
 
 
 def adopt_orphans() -> bool:
-    """What descends from this process becomes its child when its own parent ends, daemons included."""
+    """Makes this process adopt descendants whose parent ends, also daemons. Returns whether it could."""
     return sys.platform == "linux" and bool(libc().prctl(SET_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def why_still_root(places: Iterable[Path]) -> str | None:
-    """Why root cannot become another user to run what is at these places; None where it can."""
+    """Why root cannot become another user to run the files at these places; None where it can."""
     if not _may_become(NOBODY):
         return "it may not become another user"
     closed = next((found for place in places if (found := closed_to_others(place))), None)
@@ -94,7 +98,7 @@ def _may_become(user: int) -> bool:
 
 
 def closed_to_others(place: Path) -> Path | None:
-    """The first on the way to a place, or the place itself, that others may not enter or read."""
+    """The first folder on the way to a place, or the place, that other users may not enter or read."""
     with suppress(OSError):
         real = place.resolve()
         for folder in (*reversed(real.parents), real):
@@ -106,9 +110,9 @@ def closed_to_others(place: Path) -> Path | None:
 
 
 def new_namespaces() -> bool:
-    """New user, IPC, PID and network namespaces for what this process starts, if that is to be had.
+    """Creates user, IPC, PID and network namespaces for this process's children, if the system allows it.
 
-    Inside, its uid is 65534; outside, its own uid and rights stay.
+    Within them the uid is 65534. Outside, the process keeps its uid and rights.
     """
     user, group = os.geteuid(), os.getegid()
     if sys.platform != "linux" or libc().unshare(NEW_USER | NEW_IPC | NEW_NET | NEW_PID) != 0:
@@ -121,10 +125,10 @@ def new_namespaces() -> bool:
 
 
 def start_init() -> None:
-    """The first process of a new PID namespace, which does nothing: with it all others there end.
+    """Starts the first process of a new PID namespace. It does nothing; when it ends, all others end.
 
-    It ends with the process that calls this, which holds the other end of a pipe: a signal at its death
-    alone would be missed if it died before this one could ask for it.
+    It ends with the calling process, which holds the other end of a pipe. A death signal alone is not enough,
+    since the calling process may end before this one can ask for it.
     """
     alive, _held = os.pipe()
     if os.fork():

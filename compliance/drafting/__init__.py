@@ -1,1 +1,1 @@
-"""First documents for stacks that have none."""
+"""Drafts first documents for stacks without one."""

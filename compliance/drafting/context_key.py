@@ -1,7 +1,7 @@
-"""The context key that an app reads its environment from, whatever it is called.
+"""Finds the context key from which an app reads its environment.
 
-Its sources and cdk.json say which keys there are. That the app reads one is shown by a synth with another
-value: the assembly is then another one.
+The app's sources and cdk.json contain the candidates. A synth with another value for a key shows whether the
+app reads it: then the assembly differs.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ MOST_TRIED = 2  # one synth each, at the same time as the app's own
 
 
 class ContextKey(msgspec.Struct, frozen=True):
-    """A key that the app reads. `default` is the environment that it takes without one; None if not seen."""
+    """A key that the app reads. `default` is the environment that it uses without one; None if not known."""
 
     name: str
     default: str | None
 
 
 def candidates(app: App) -> list[str]:
-    """The keys that may be an environment's by their name: `env` first, then those in the sources."""
-    set_ = [key for key, value in app.context.items() if isinstance(value, str) and ":" not in key]
-    names = dict.fromkeys(name for name in (*_in_sources(app.folder), *set_) if OF_ENVIRONMENTS.search(name))
+    """The keys whose names may mean an environment: `env`, then those in the sources and in cdk.json."""
+    configured = [key for key, value in app.context.items() if isinstance(value, str) and ":" not in key]
+    names = dict.fromkeys(
+        name for name in (*_in_sources(app.folder), *configured) if OF_ENVIRONMENTS.search(name)
+    )
     return sorted(names, key=lambda name: name != "env")[:MOST_TRIED]
 
 
@@ -55,26 +57,30 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def read_by(app: App, own: Assembly, probed: Mapping[str, Assembly | None]) -> ContextKey | None:
-    """The key that the app reads, by the assemblies that it made of each with the value PROBE.
+    """The key that the app reads; None where it reads none.
 
-    None in their place says that it made none: it knows its environments, and takes no other.
+    Args:
+        app: the app.
+        own: its assembly.
+        probed: by key, its assembly with the value PROBE for the key. None: the synth failed, so that the app
+            accepts only known environments.
     """
     for name, other in probed.items():
-        stated = app.context.get(name)
-        if other is None and isinstance(stated, str):
-            return ContextKey(name, stated)
+        configured = app.context.get(name)
+        if other is None and isinstance(configured, str):
+            return ContextKey(name, configured)
         if other is not None and other.digest != own.digest:
-            return ContextKey(name, stated if isinstance(stated, str) else _default(own, other))
+            return ContextKey(name, configured if isinstance(configured, str) else _default(own, other))
     return None
 
 
 def _default(own: Assembly, other: Assembly) -> str | None:
-    """What stands in names where the other assembly has PROBE."""
+    """The most common text in names where the other assembly's names have PROBE."""
     found: Counter[str] = Counter()
-    for here, there in zip(_names(own), _names(other), strict=False):
-        before, probe, after = there.partition(PROBE)
-        if probe and here.startswith(before) and here.endswith(after):
-            found[here[len(before) : len(here) - len(after)]] += 1
+    for own_name, other_name in zip(_names(own), _names(other), strict=False):
+        before, probe, after = other_name.partition(PROBE)
+        if probe and own_name.startswith(before) and own_name.endswith(after):
+            found[own_name[len(before) : len(own_name) - len(after)]] += 1
     found.pop("", None)
     return found.most_common(1)[0][0] if found else None
 

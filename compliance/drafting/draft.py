@@ -1,7 +1,7 @@
-"""A first requirements document for a stack: its subjects by their wiring, and what holds of them today.
+"""Drafts a first requirements document for a stack: its subjects by their wiring, and what holds today.
 
-Nothing is claimed beyond what is there: whatever is proposed was judged on that very stack, and met.
-What would be usual but is not met stands in a comment. What should hold is for people to decide.
+Every requirement of the draft was judged on that stack, and met. Usual requirements that are not met are in
+comments. People decide what should hold.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ NOT_RUN = Handlers.none("handlers are not run for a draft")
 
 
 def read(options: Options, progress: Progress = lambda _: None) -> str:
-    """The text of a document for an input, as `audit` takes it. Raises InputError."""
-    usual = Environment()
-    environment = options.environment or options.context.get(usual.context, usual.default)
-    key: str | None = usual.context
+    """The text of a document for an input of an audit. Raises InputError."""
+    defaults = Environment()
+    environment = options.environment or options.context.get(defaults.context, defaults.default)
+    key: str | None = defaults.context
     with ExitStack() as stack:
         if options.template is not None:
             assembly = load_template(options.template)
@@ -52,7 +52,7 @@ def read(options: Options, progress: Progress = lambda _: None) -> str:
         else:
             assembly, key, environment = _of_app(options, environment, stack, progress)
             assembly.kind = "app"
-        if assembly.missing:  # a draft would write the placeholders down
+        if assembly.missing:  # a draft would contain the placeholders
             raise InputError(assembly.missing[0])
         progress("looking at what is there")
         return draft(assembly, environment, options.as_of, key)
@@ -61,7 +61,7 @@ def read(options: Options, progress: Progress = lambda _: None) -> str:
 def _of_app(
     options: Options, environment: str, stack: ExitStack, progress: Progress
 ) -> tuple[Assembly, str | None, str]:
-    """What the app makes, the context key that it reads its environment from, and that environment."""
+    """The app's assembly, the context key from which it reads its environment, and that environment."""
     app = find_app(options.app, options.folder, options.context)
     folder = Path(stack.enter_context(Scratch("init")))
     keys = candidates(app)
@@ -87,9 +87,15 @@ def _of_app(
 
 
 def draft(assembly: Assembly, environment: str, as_of: date, key: str | None = "env") -> str:
-    """The document's text. `key` is the context key that the environment is read from; None: none is.
+    """The document's text.
 
-    Raises InputError where the stack has nothing to start from.
+    Args:
+        assembly: the stack's.
+        environment: the environment's name.
+        as_of: the day to judge for.
+        key: the context key from which the app reads its environment; None: it reads none.
+
+    Raises: InputError where the stack has no resource for a requirement.
     """
     subjects = Discovery(assembly)
     if not subjects.specs:
@@ -108,17 +114,17 @@ def _named(assembly: Assembly) -> list[str]:
 
 
 def _stacks(assembly: Assembly) -> str:
-    """What was looked at, as people call it: an app's assembly lies in a temporary folder."""
+    """The input's name for messages: an app's stacks, since its assembly is in a temporary folder."""
     names = _named(assembly)
     if assembly.kind != "app" or not names:
         return str(assembly.path)
     return f"stack{'s' * (len(names) != 1)} {', '.join(names)}"
 
 
-# What of it holds
+# Which proposals hold
 
 
-LINKS = {"refers_to", "referred_by", "links"}  # of a subject to others
+LINKS = {"refers_to", "referred_by", "links"}  # the fields of a subject that link it to others
 
 
 def _judged(
@@ -128,12 +134,15 @@ def _judged(
     environment: str,
     as_of: date,
 ) -> tuple[list[Proposal], list[Proposal]]:
-    """What is met and what is not. Without one, another may not be: a name may have told subjects apart."""
+    """The proposals that are met, and those that are not.
+
+    The rest is judged again without those that failed: a failed name may have told subjects apart.
+    """
     met, bound = _readable(assembly, subjects, proposals, environment)
     unmet: list[Proposal] = []
     used = _specs_in_use(subjects.specs, met)
     while used:
-        met = [proposal for _, proposal in _numbered(met)]  # as they will stand there
+        met = [proposal for _, proposal in _numbered(met)]  # in the document's order
         document, rules = bound or _bound(assembly, subjects, met, environment)
         bound = None
         results = judge(
@@ -146,17 +155,17 @@ def _judged(
             observations=NOT_RUN,
         )
         passes = [r.verdict.status is Status.PASS for r in results]
-        gone = [p for p, holds in zip(met, passes, strict=True) if not holds]
+        failed = [p for p, holds in zip(met, passes, strict=True) if not holds]
         met = [p for p, holds in zip(met, passes, strict=True) if holds]
-        unmet += gone
-        left = _specs_in_use(subjects.specs, met)
-        without, used = used.keys() - left.keys(), left
-        # The others' verdicts stay what they are where the same resources fill their subjects: no name went
-        # that told some apart, and no subject that links join to others.
-        named = any(p.kind == "name" for p in gone)
-        if not named and not any(LINKS & subjects.specs[name].keys() for name in without):
+        unmet += failed
+        still_used = _specs_in_use(subjects.specs, met)
+        unused, used = used.keys() - still_used.keys(), still_used
+        # The other verdicts stay the same if the same resources fill their subjects: if no name failed, and no
+        # subject with links is left out.
+        name_failed = any(p.kind == "name" for p in failed)
+        if not name_failed and not any(LINKS & subjects.specs[name].keys() for name in unused):
             break
-    # What names no resource of this stack is no requirement of it alone.
+    # Requirements that name no resource of the stack are not proposed alone.
     return met if used else [], unmet
 
 
@@ -172,19 +181,19 @@ def _bound(assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal
 def _readable(
     assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal], environment: str
 ) -> tuple[list[Proposal], Bound | None]:
-    """Those that a document may hold: types and properties that no schema has are refused when it is read.
+    """The proposals that a document can contain. Reading it refuses types and properties without schema.
 
-    Where it may hold all, the document is given too.
+    The document itself is given too, where it can contain all of them.
     """
 
-    def read(some: Sequence[Proposal]) -> Bound | None:
+    def read(chosen: Sequence[Proposal]) -> Bound | None:
         try:
-            return _bound(assembly, subjects, some, environment)
+            return _bound(assembly, subjects, chosen, environment)
         except (InputError, ValidationError):
             return None
 
-    whole = read(proposals)
-    return [p for p in proposals if whole or read([p])], whole
+    document = read(proposals)
+    return [p for p in proposals if document or read([p])], document
 
 
 def _data(
@@ -203,32 +212,32 @@ def _data(
 
 def _numbered(proposals: Sequence[Proposal]) -> Iterator[tuple[str, Proposal]]:
     for category, (prefix, _) in CATEGORIES.items():
-        own = [proposal for proposal in proposals if proposal.category == category]
-        yield from ((f"{prefix}-{number:02}", proposal) for number, proposal in enumerate(own, 1))
+        of_category = [proposal for proposal in proposals if proposal.category == category]
+        yield from ((f"{prefix}-{number:02}", proposal) for number, proposal in enumerate(of_category, 1))
 
 
 def _environment(name: str, region: str | None) -> dict[str, Any]:
-    """Names for all that a document wants to know of environments, around the one that is known."""
-    usual = Environment()
+    """The document's `environment`: the known one, and usual names for the others."""
+    defaults = Environment()
     found: dict[str, Any] = {"context": "env", "default": name}
     if name in ("staging", "prod", "production"):
         others = [other for other in ("staging", "prod") if other != name]
-        found |= {"probe": others[0], "retained": [name, *others], "throwaway": usual.throwaway}
+        found |= {"probe": others[0], "retained": [name, *others], "throwaway": defaults.throwaway}
     else:
-        throwaway = usual.throwaway if not usual.keeps_data(name) else f"{re.escape(name)}|pr[0-9]+"
+        throwaway = defaults.throwaway if not defaults.keeps_data(name) else f"{re.escape(name)}|pr[0-9]+"
         probe = "pr1" if name != "pr1" else "pr2"
         found |= {"probe": probe, "retained": ["staging", "prod"], "throwaway": throwaway}
     return found | ({"region": region} if region else {})
 
 
 def _specs_in_use(specs: Mapping[str, Any], proposals: Sequence[Proposal]) -> dict[str, Any]:
-    """The subjects that a requirement is about or a check names, and those that these are found by."""
+    """The subjects that requirements are about or checks name, and those by which they are found."""
     used: set[str] = set()
-    fresh = {name for p in proposals for name in (*p.subject, *p.names, *_named_in(p.check))} & set(specs)
-    while fresh:
-        used |= fresh
-        links = [specs[name].get(field) for name in fresh for field in ("refers_to", "referred_by")]
-        fresh = {link["subject"] for link in links if link} - used
+    added = {name for p in proposals for name in (*p.subject, *p.names, *_named_in(p.check))} & set(specs)
+    while added:
+        used |= added
+        links = [specs[name].get(field) for name in added for field in ("refers_to", "referred_by")]
+        added = {link["subject"] for link in links if link} - used
     return {name: spec for name, spec in specs.items() if name in used}
 
 
@@ -238,13 +247,13 @@ def _named_in(check: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """All that is there, in one requirement; and what holds of all is not said of some."""
-    more = {p.kind for p in proposals if not p.less_than}
-    proposals = [p for p in proposals if p.less_than not in more]
-    there = [p for p in proposals if p.is_there]
-    if len(there) < 2:
+    """The proposals with one requirement for all present subjects, and without those that others imply."""
+    kinds = {p.kind for p in proposals if not p.less_than}
+    proposals = [p for p in proposals if p.less_than not in kinds]
+    present = [p for p in proposals if p.is_there]
+    if len(present) < 2:
         return list(proposals)
-    everything = tuple(name for p in there for name in p.subject)
+    everything = tuple(name for p in present for name in p.subject)
     one = Proposal(
         "wiring", "every resource is there, wired as its subject says", everything, {"kind": "present"}
     )
@@ -324,7 +333,7 @@ def _render(
 
 
 def _of_environments(names: Mapping[str, Any], key: str | None) -> Iterator[str]:
-    """What the app reads no context key for is one stack for all, whose region alone is worth a word."""
+    """The lines of `environment`. An app without a context key has one stack for all, so only its region."""
     stated = {**names, "context": key} if key else {k: v for k, v in names.items() if k == "region"}
     if stated:
         note = (NOTES["environment"],) if key else ()
@@ -337,7 +346,7 @@ def _of_environments(names: Mapping[str, Any], key: str | None) -> Iterator[str]
 
 
 def _elsewhere(assembly: Assembly) -> Iterator[str]:
-    """What is deployed and not a part of the input, as `allowed_elsewhere`."""
+    """The lines of `allowed_elsewhere`: what is deployed and not a part of the input."""
     if places := sorted({item.place for item in unseen.find(assembly) if item.place and not item.excused}):
         yield from (
             "",
@@ -353,13 +362,13 @@ NOT_COVERED = """\
 
 
 def _not_covered(assembly: Assembly, subjects: Discovery, proposals: Sequence[Proposal]) -> Iterator[str]:
-    """By type, how many resources no requirement is about but one on their number, and why if known."""
+    """By type, the number of resources without a requirement of their own, with the reason if known."""
     about = [p for p in proposals if "at_least" not in p.check]
     named = {name for p in about for name in (*p.subject, *_named_in(p.check))}
     covered = {subjects.by_name[name] for name in named if name in subjects.by_name}
     covered |= {resource for name in named for resource in subjects.groups.get(name, ())}
-    open_ = Counter((r.type, cdk_made(r)) for r in assembly.resources() if r not in covered)
-    for (type_, made), number in sorted(open_.items()):
+    uncovered = Counter((r.type, cdk_made(r)) for r in assembly.resources() if r not in covered)
+    for (type_, made), number in sorted(uncovered.items()):
         if not type_.startswith(("AWS::CDK::", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")):
             yield f"# - {number} {type_}" + (", which CDK makes itself" if made else "")
 
@@ -376,9 +385,9 @@ def _flow(value: Any) -> str:
     return _scalar(type(value).__name__, value)
 
 
-@lru_cache(2**14)  # a draft of many resources repeats most of its words
+@lru_cache(2**14)  # a draft of many resources repeats most of its texts
 def _scalar(kind: str, value: Any) -> str:
-    # In a list, for a scalar alone would be a document with an end.
+    # Within a list, since YAML writes a scalar alone with an end-of-document mark.
     text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, width=10**6)
     return text.strip()[1:-1]
 

@@ -1,4 +1,4 @@
-"""What could be required of a stack: its present values as requirements. `draft` judges which hold."""
+"""Proposals for requirements, made of a stack's present values. `draft` judges which of them hold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CATEGORIES: Mapping[str, tuple[str, str]] = {
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A property whose present value may be worth a requirement: the value, a bound, or that it is set."""
+    """A property whose present value may become a requirement: the value, a bound, or that it is set."""
 
     category: str
     path: str
@@ -151,14 +151,14 @@ FIXES: Mapping[str, str] = {
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A requirement as it may stand in the document."""
+    """A requirement for the document."""
 
     category: str
     title: str
     subject: tuple[str, ...]
     check: Mapping[str, Any]
-    names: tuple[str, ...] = ()  # other subjects, which an expression names
-    less_than: str = ""  # the kind of a proposal that says more: where that is met, this is not wanted
+    names: tuple[str, ...] = ()  # other subjects that an expression names
+    less_than: str = ""  # the kind of a stronger proposal: where that is met, this one is left out
 
     @property
     def kind(self) -> str:
@@ -189,7 +189,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Proposals:
-    """Every requirement that may hold. Which do is found by judging them."""
+    """Every requirement that may hold for a stack. `draft` judges them."""
 
     def __init__(self, assembly: Assembly, subjects: Discovery, environment: str) -> None:
         self.assembly, self.subjects, self.environment = assembly, subjects, environment
@@ -213,16 +213,18 @@ class Proposals:
     def _presence(self) -> Iterator[Proposal]:
         for name in self.subjects.by_name:
             yield Proposal("wiring", f"the {spoken(name)} is there", (name,), {"kind": "present"})
-        for name, resources in self._crowds():
+        for name, resources in self._groups():
             if len(resources) > 1:
                 title = f"there are at least {len(resources)} {spoken(name)}"
                 yield Proposal("wiring", title, (), {"at_least": len(resources), "of": name})
 
-    def _crowds(self) -> Iterator[tuple[str, tuple[Resource, ...]]]:
-        """The groups of which some have no subject of their own."""
-        own = frozenset(self.subjects.by_name.values())
+    def _groups(self) -> Iterator[tuple[str, tuple[Resource, ...]]]:
+        """The groups with a resource that has no subject of its own."""
+        with_subject = frozenset(self.subjects.by_name.values())
         yield from (
-            (name, found) for name, found in self.subjects.groups.items() if not own.issuperset(found)
+            (name, found)
+            for name, found in self.subjects.groups.items()
+            if not with_subject.issuperset(found)
         )
 
     def _references(self) -> Iterator[Proposal]:
@@ -257,7 +259,7 @@ class Proposals:
     ) -> Iterator[Proposal]:
         left, right = map(self._number, sides)
         if left and right:
-            # Rounded down: what is there must do.
+            # Rounded down, so that the present values meet it.
             times = int(left / (right * factor) * 10) / 10
             check = {"kind": "ratio", "left": sides[0], "at_least": times or 1.0, "of": sides[1], **units}
             yield Proposal("wiring", title, (subject,), check)
@@ -269,7 +271,7 @@ class Proposals:
         return to_number(DEFAULTS.get((resource.type, path)) if value is NO_VALUE else value)
 
     def _settings(self) -> Iterator[Proposal]:
-        """Of each type, what all state alike; else what each states."""
+        """Settings that all resources of a type share; else those of each resource."""
         for type_, settings in SETTINGS.items():
             group = self.subjects.of_type(type_)
             for setting in settings:
@@ -278,15 +280,15 @@ class Proposals:
                     yield shared
                     continue
                 for name, resource in self._named(type_):
-                    own = self._setting(setting, name, (resource,))
-                    if own:
-                        yield own
+                    proposal = self._setting(setting, name, (resource,))
+                    if proposal:
+                        yield proposal
 
     def _setting(self, setting: Setting, subject: str, resources: Sequence[Resource]) -> Proposal | None:
         values = [values_at(resource, setting.path) for resource in resources]
         if not all(values):
             return None
-        test = _test(setting, [value for own in values for value in own])
+        test = _test(setting, [value for of_resource in values for value in of_resource])
         if test is None:
             return None
         group = subject in self.subjects.groups
@@ -366,7 +368,7 @@ class Proposals:
                 yield Proposal("naming", f"the {spoken(name)} has its name", (name,), check)
 
     def _pattern(self, text: str, resource: Resource) -> str:
-        """A name with the environment's name and the account by what they stand for."""
+        """A name with placeholders for the environment's name and the account."""
         account = self.assembly.text(resource.stack.pseudo("AWS::AccountId"))
         if account:
             text = text.replace(account, "{account}")
@@ -389,7 +391,7 @@ class Proposals:
             yield Proposal("operation", "the stacks are deployed in one region", (), {"kind": "region"})
 
     def _stated(self) -> Iterator[Proposal]:
-        """Of each type, what all state alike; of each resource, what it states beside that."""
+        """Further settings that all resources of a type share, and those of each resource besides."""
         for type_ in self.subjects.words:
             known = {setting.path for setting in SETTINGS.get(type_, ())}
             group, shared = self.subjects.of_type(type_), list[dict[str, Any]]()
@@ -403,9 +405,9 @@ class Proposals:
                     check = {"kind": "property", "all": shared}
                     yield Proposal("operation", title, (group[0],), check)
             for name, resource in self._named(type_):
-                own = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
-                if own:
-                    check = {"kind": "property", "all": own}
+                others = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
+                if others:
+                    check = {"kind": "property", "all": others}
                     yield Proposal("operation", f"the {spoken(name)} keeps its own settings", (name,), check)
 
     def _tests(self, resource: Resource) -> list[dict[str, Any]]:
@@ -422,14 +424,14 @@ class Proposals:
                 others = tuple(dict.fromkeys(other for group in links.values() for other in group))
                 title = f"the {spoken(name)} refers to {_listed(others)}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
-        for name, resources in self._crowds():
+        for name, resources in self._groups():
             common = list(stated.common_wires([self.subjects.links_of(r) for r in resources]))
             if common:
                 check = {"each": name, "that": " && ".join(common)}
                 yield Proposal("wiring", f"{spoken(name)} refer to what they all need", (), check)
 
     def _policies(self) -> Iterator[Proposal]:
-        """What roles may do at least and at most, and that nothing is open to others."""
+        """The least and the greatest permissions of roles, and that nothing is open to others."""
         names = {resource: name for name, resource in self.subjects.by_name.items()}
         types = tuple(self._of_type)
         for name, role in self._named(ROLE):

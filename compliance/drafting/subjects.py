@@ -1,4 +1,4 @@
-"""The subjects of a draft: the resources that can be told apart by type and wiring, each with a name."""
+"""The subjects of a draft: resources that type and wiring identify, each with a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compliance.template.physical_names import name_property
 
 API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
 INTEGRATION = "AWS::ApiGatewayV2::Integration"
-# What may be a subject, and what it is called; those first that a stack is built around.
+# The words for types of subjects. The types that a stack is built around come first.
 WORDS: Mapping[str, str] = {
     API: "api",
     "AWS::ApiGateway::RestApi": "rest_api",
@@ -40,14 +40,14 @@ WORDS: Mapping[str, str] = {
     KEY: "key",
 }
 CONNECTIONS = (MAPPING, INTEGRATION, STAGE, "AWS::ApiGateway::Stage")
-# Judged as groups alone.
+# The words for types that are only subjects as groups.
 GROUPS: Mapping[str, str] = {ALARM: "alarm", LOG_GROUP: "log_group"}
-# No subjects: what they say is said of the role or resource that they are attached to.
+# Types that are no subjects: requirements are about the role or resource that they belong to.
 NO_SUBJECTS = re.compile(
     r"AWS::IAM::\w*Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
     r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment"
 )
-# What CDK names or makes by itself: constructs of its own, and names with a hash in them.
+# Constructs that CDK makes itself; and names with a hash, which CDK generates.
 CDK_MADE = re.compile(
     r"(Custom::.*|LogRetention[0-9a-f]{32}|BucketNotificationsHandler[0-9a-f]{32}|CDKMetadata|framework-\w+"
     r"|AWS[0-9a-f]{32}|waiter-state-machine)"
@@ -56,7 +56,7 @@ HASHED = re.compile(r"[0-9A-F]{8}(?![0-9A-Za-z])|[0-9a-f]{16,}")
 
 
 class Discovery:
-    """The resources that can be told apart by type and wiring, each with a subject's name."""
+    """Finds the resources that type and wiring identify, and gives each a subject's name."""
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
@@ -72,7 +72,8 @@ class Discovery:
         self._pooled = frozenset(self._pool)
         self._links = {resource: self.links_of(resource) for resource in self._pool}
         self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
-        # How many of one type a holder refers to at a path, and how many of one type refer to a target there.
+        # The number of resources of a type that a holder refers to at a path, and of those that refer to a
+        # target.
         self._alike: Counter[tuple[Resource, str, str]] = Counter()
         self._rivals: Counter[tuple[Resource, str, str]] = Counter()
         for holder, paths in self._links.items():
@@ -90,7 +91,7 @@ class Discovery:
         return self._names.get(resource) if resource else None
 
     def of_type(self, type_: str) -> tuple[str, tuple[Resource, ...]] | None:
-        """The subject that stands for all resources of a type: the only one, or the group."""
+        """The subject of all resources of a type: the only resource, or the group."""
         resources = tuple(self.assembly.resources(type_))
         if name := self._by_type.get(type_):
             return name, resources
@@ -106,7 +107,7 @@ class Discovery:
         return {path: names for path, names in found.items() if names}
 
     def _find(self) -> None:
-        """Names what its type, one link or else its own name tells apart from all others."""
+        """Names the resources that their type, one link or else their own name identifies."""
         alone = Counter(resource.type for resource in self.assembly.resources())
         fresh = deque[Resource]()
         for resource in self._pool:
@@ -126,16 +127,16 @@ class Discovery:
                 fresh.extend(self._extended(fresh.popleft()))
 
     def _extended(self, named: Resource) -> Iterator[Resource]:
-        """Names the neighbours of a resource that a link to or from it tells apart."""
+        """Names the neighbours of a resource that a link to or from it identifies."""
         targets = (target for found in self._links[named].values() for target in found)
         holders = (holder for holder, _ in self._holders.get(named, ()))
         for resource in dict.fromkeys((*targets, *holders)):
-            link = None if resource in self._names else next(self._telling(resource, named), None)
+            link = None if resource in self._names else next(self._identifying(resource, named), None)
             if link:
                 self._add(resource, link)
                 yield resource
 
-    def _telling(self, resource: Resource, named: Resource) -> Iterator[dict[str, Any]]:
+    def _identifying(self, resource: Resource, named: Resource) -> Iterator[dict[str, Any]]:
         """The links between a resource and a known subject that no other resource of its type has."""
         subject = self._names[named]
         for path, targets in self._links[named].items():
@@ -149,7 +150,7 @@ class Discovery:
         return self._links[resource].get(path, ())
 
     def links_of(self, resource: Resource) -> Mapping[str, list[Resource]]:
-        """What a resource refers to, by property path; lists as `*`, a function's variables each."""
+        """The resources that a resource refers to, by property path with `*` for list items."""
         found: dict[str, dict[Resource, None]] = {}
         for path, value in leaves(resource.properties):
             for item in (value, *refs_in(value)):
@@ -166,7 +167,7 @@ class Discovery:
         self._names[resource] = name
 
     def _free(self, name: str) -> str:
-        if name in CEL_WORDS:  # expressions could not name it
+        if name in CEL_WORDS:  # a reserved word of CEL: expressions could not name the subject
             name = "handler" if name == "function" else f"own_{name}"
         taken = name in self.by_name or name in RESERVED or name in self._plurals
         while taken:
@@ -192,12 +193,12 @@ class Discovery:
 
 
 def cdk_made(resource: Resource) -> bool:
-    """Whether CDK made a resource of its own accord."""
+    """Whether CDK itself made a resource, which the app does not define."""
     return any(CDK_MADE.fullmatch(part) for part in (resource.construct_path or "").split("/"))
 
 
 def _words_of(types: Iterable[str]) -> Mapping[str, str]:
-    """What resources of these types are called; those first that a stack is built around."""
+    """The words for these types. The types that a stack is built around come first."""
     known = {**WORDS, **GROUPS}
     found = dict.fromkeys(types)
     words = {type_: word for type_, word in known.items() if type_ in found}
@@ -221,12 +222,12 @@ def _plural(word: str) -> str:
 
 
 def _called(resource: Resource, link: Mapping[str, Any]) -> str:
-    """A name for a subject: its own; for what only connects others, theirs."""
-    word, own = _word(resource.type), _snake(resource.logical_id)
-    others = [way["subject"] for way in link.values()]
-    if others and (resource.type in CONNECTIONS or len(own) > 40):
+    """A name for a subject, from its logical id. A connection is named by what it connects."""
+    word, name = _word(resource.type), _snake(resource.logical_id)
+    others = [target["subject"] for target in link.values()]
+    if others and (resource.type in CONNECTIONS or len(name) > 40):
         return f"{others[0]}_{word}"
-    return own if len(own) <= 40 else word
+    return name if len(name) <= 40 else word
 
 
 def _word(type_: str) -> str:
@@ -234,7 +235,7 @@ def _word(type_: str) -> str:
 
 
 def _about(resource: Resource, link: Mapping[str, Any]) -> str:
-    """How a resource is found, in words that stand after "no resource is"."""
+    """How a resource is found, as a text that continues "no resource is"."""
     word = spoken(_word(resource.type))
     if "referred_by" in link:
         return f"the {word} that the {spoken(link['referred_by']['subject'])} refers to"
@@ -265,6 +266,6 @@ def _snake(logical_id: str) -> str:
 
 
 def own_name(assembly: Assembly, resource: Resource) -> str | None:
-    """A resource's physical name, where its type has one, and it is known."""
+    """A resource's physical name; None where its type has none, or it is not known."""
     path = name_property(resource.type)
     return assembly.text(resource.get(path)) or None if path else None

@@ -1,11 +1,11 @@
-"""A fleet: hundreds of assemblies and templates judged by one document, one broken input stopping none.
+"""A fleet: hundreds of assemblies and templates, judged by one document. A broken input stops no other.
 
     rows = run(["accounts/", "cdk.out"], Options(), output=Path("runs.jsonl"))
 
-Each input is a row, written as soon as it is there: a JSON line, only ever appended, by one fleet at
-a time. What crosses between processes are paths on the way out and rows on the way back, so any
-`concurrent.futures` executor serves (`run(..., executor=...)`); without one the inputs are judged by
-processes of this machine, and one that dies costs nobody else's verdict.
+Each input gives a row, which is appended as a JSON line as soon as it is judged. Only one fleet can write to
+a file at a time. Processes exchange only paths and rows, so that any `concurrent.futures` executor works
+(`run(..., executor=...)`). Without one, processes of this machine judge the inputs. A process that dies does
+not affect the verdicts of other inputs.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ __all__ = [
     "terms_of",
 ]
 
-# What verdicts come from: a fleet is judged by one version of each.
+# The packages that verdicts depend on. A fleet is judged by one version of each.
 PACKAGES, OF_SCANNERS = ("cdk-compliance-gate", "cfn-lint"), ("cdk-nag", "checkov", "aws-cdk-lib")
-MOST_PROBLEMS = 10  # told of one input
+MOST_PROBLEMS = 10  # in a row
 
 Progress = Callable[[Row, int, int], None]
 
@@ -83,19 +83,24 @@ def run(
     resume: bool = False,
     progress: Progress = lambda row, done, total: None,
 ) -> tuple[Row, ...]:
-    """Judges every assembly and template that the paths name or hold, each once; rows in that order.
+    """Judges every assembly and template that the paths name or contain, each once.
 
-    `executor` is any of `concurrent.futures`' kind (a thread pool, `distributed.Client.get_executor()`,
-    a process pool); its workers need this package in the same version, and must be able to read the
-    paths. It is left open. Without one, `jobs` processes of this machine do the work (default: as many
-    as it has cores); a script that calls this needs the usual `if __name__ == "__main__":`.
+    Args:
+        paths: files and folders.
+        options: how to judge.
+        executor: one of `concurrent.futures` (`distributed.Client.get_executor()`, a pool), which is left
+            open. Its workers need this package in the same version, and must be able to read the paths.
+            Without one, processes of this machine judge; a script then needs `if __name__ == "__main__":`.
+        jobs: the number of these processes; the default is that of the cores.
+        output: a file to which a JSON line is appended for each row.
+        resume: skips inputs whose path, bytes and terms have a row in `output`, unless a checker broke.
+        progress: is called with each row, the number of rows so far, and the number of inputs.
 
-    `output` takes a JSON line for each row as it comes. With `resume`, an input whose path, bytes and
-    terms have a row there is not judged again, unless a checker broke on it. `progress` is told each
-    row, how many there are now, and how many there will be.
+    Returns: the rows, in the order of the inputs.
 
-    Raises InputError where no input can be judged at all: an unusable document, waivers or output.
-    Raises CheckerError where the executor itself is broken: what is in `output` stands.
+    Raises:
+        InputError: no input can be judged, since the document, the waivers or the output are not usable.
+        CheckerError: the executor is broken. The rows in `output` are valid.
     """
     options = _absolute(options)
     terms = _checked(options)
@@ -120,13 +125,13 @@ def run(
 
 
 def _absolute(options: Options) -> Options:
-    """Workers may have another working directory."""
+    """The options with absolute paths, since workers may have another working directory."""
     requirements, waivers = (path and path.absolute() for path in (options.requirements, options.waivers))
     return replace(options, requirements=requirements, waivers=waivers)
 
 
 def _checked(options: Options) -> Terms:
-    """The terms, once what they depend on is known to be usable."""
+    """The terms. Raises InputError where the waivers or the document are not usable."""
     if options.waivers:
         from compliance.document.waivers import load
 
@@ -138,7 +143,7 @@ def _checked(options: Options) -> Terms:
 
 
 def judge(job: Job) -> Row | None:
-    """A job's row; None where its bytes are known. Raises nothing: whatever goes wrong is in the row."""
+    """A job's row; None where its bytes have a row already. Errors do not raise: the row has them."""
     began = time.monotonic()
     row = broken(job, None)
     try:
@@ -152,7 +157,7 @@ def judge(job: Job) -> Row | None:
         row = replace(row, status=UNUSABLE, error=message_of(job, str(error)), digest=_digest(job))
     except CheckerError as error:
         row = replace(row, error=message_of(job, str(error)))
-    except Exception as error:  # a bug: nothing was proved
+    except Exception as error:  # a bug: there is no verdict
         row = replace(row, error=message_of(job, f"{type(error).__name__}: {error}"))
     return replace(row, seconds=round(time.monotonic() - began, 3))
 
@@ -217,15 +222,15 @@ def terms_of(options: Options) -> Terms:
 
 
 def _check_terms(job: Job) -> None:
-    """Raises CheckerError where this worker, on another machine, would judge by something else."""
+    """Raises CheckerError where this worker, maybe on another machine, would judge by other terms."""
     try:
-        ours = terms_of(job.options)
+        terms = terms_of(job.options)
     except InputError as error:
         raise CheckerError(f"the worker cannot judge: {error}") from None
     for name in Terms.__struct_fields__:
-        mine, wanted = getattr(ours, name), getattr(job.terms, name)
-        if mine != wanted:
-            raise CheckerError(f"the worker would judge by another {name}: {mine}, not {wanted}")
+        found, wanted = getattr(terms, name), getattr(job.terms, name)
+        if found != wanted:
+            raise CheckerError(f"the worker would judge by another {name}: {found}, not {wanted}")
 
 
 def _loader(terms: Terms) -> Callable[[Path], auditing.DocumentAndRules]:
@@ -234,7 +239,7 @@ def _loader(terms: Terms) -> Callable[[Path], auditing.DocumentAndRules]:
 
 @lru_cache(maxsize=4)
 def _document(path: Path, sha256: str) -> auditing.DocumentAndRules:
-    """The document, read once by each worker, and again once it is another."""
+    """The document, which each worker reads once, and again when it changes."""
     document, rules = auditing.load_document(path)
     if document.sha256 != sha256:
         raise InputError(f"{path}: changed while it was read")

@@ -11,8 +11,8 @@ from compliance.fleet.rows import Input
 from compliance.model import InputError
 from compliance.template.source import MAX_BYTES, read_json
 
-# What makes a file of a folder a template, also one that is broken further on: the version that only
-# templates state, or resources of which one has a type.
+# What makes a file a template, also a broken one: the version that only templates state, or resources with a
+# type.
 STATED = re.compile(rb"\bAWSTemplateFormatVersion\b")
 RESOURCES = re.compile(rb"""^Resources\s*:|["']Resources["']\s*:""", re.MULTILINE)
 TYPE = re.compile(rb"""["']?\bType["']?\s*:\s*["']?(AWS|Custom|Alexa)::""")
@@ -20,11 +20,11 @@ SUFFIXES = (".json", ".yaml", ".yml", ".template")
 
 
 def find(paths: Iterable[str | os.PathLike[str]]) -> tuple[Input, ...]:
-    """What the paths name or hold, each once however often it is named, in a fixed order.
+    """The inputs that the paths name or contain, each once, in a fixed order.
 
-    A file is a template, a folder with an assembly's manifest.json is one; any other folder is searched
-    for both, without hidden folders, node_modules, and folders that are links. What cannot be read, and a
-    folder that holds neither, is an input with an `error`.
+    A file is a template, and a folder with an assembly's manifest.json is an assembly. Any other folder is
+    searched for both, without hidden folders, node_modules and links to folders. A path that cannot be read,
+    and a folder without any of them, is an input with an `error`.
     """
     found: dict[str, Input] = {}
     for path in paths:
@@ -63,7 +63,7 @@ def _search(root: str) -> Iterator[Input]:
 
 
 def _is_assembly(manifest: str) -> bool:
-    """Other tools write a manifest.json too. What cannot be read is for the audit to say."""
+    """Whether a manifest.json is an assembly's, and not another tool's. The audit reports unreadable ones."""
     if not os.path.lexists(manifest):
         return False
     try:
@@ -80,5 +80,5 @@ def _is_template(path: str) -> bool:
         with open(path, "rb") as file:
             text = file.read(MAX_BYTES)
     except OSError:
-        return True  # and unusable: the audit says why
+        return True  # the audit reports the error
     return bool(STATED.search(text) or (RESOURCES.search(text) and TYPE.search(text)))

@@ -1,4 +1,4 @@
-"""The rows of a fleet: what is judged by which terms, and what became of it; and the file of them."""
+"""The rows of a fleet, with the inputs, options and terms of their audits; and the file of rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ GREEN, RED, UNUSABLE, BROKE = range(4)  # a row's status: the exit code that `co
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How to judge, all inputs alike. See `compliance.auditing.Options`, of which these are a part.
+    """How to judge all inputs: a part of `compliance.auditing.Options`.
 
-    `requirements` None is the tool's own document; `no_cache` runs handlers even if they were run before.
+    With `requirements` None, the packaged document is used. `no_cache` runs handlers that were run before.
     """
 
     requirements: Path | None = None
@@ -40,9 +40,9 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """All that a verdict depends on besides the input: equal terms and equal bytes give an equal row.
+    """Everything that a verdict depends on besides the input: equal terms and bytes give equal rows.
 
-    `tool` are versions; `requirements` and `waivers` are a sha256 of each file.
+    `tool` has the versions of packages; `requirements` and `waivers` are the files' sha256.
     """
 
     tool: Mapping[str, str]
@@ -66,11 +66,11 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one input.
+    """The result of one input.
 
-    `status` is 0 green, 1 red, 2 unusable, 3 a checker broke; `error` says why there is no verdict.
-    `failing` are the requirements that are not met, without those that this kind of input cannot show,
-    which are `unjudged`. `digest` is a sha256 of the input's bytes, None where nothing was read.
+    `status` is 0 for green, 1 for red, 2 for unusable, and 3 where a checker broke; `error` says why there is
+    no verdict. `failing` are the unmet requirements. `unjudged` are those that this kind of input cannot
+    show. `digest` is the sha256 of the input's bytes, None where nothing was read.
     """
 
     path: str
@@ -89,7 +89,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """Something to judge: as it was named, and where it is. `kind` is assembly, template or unknown."""
+    """An input: its path as it was given, and its absolute path. `kind` is assembly, template or unknown."""
 
     path: str
     place: str
@@ -98,7 +98,7 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """An input on its way to a worker. `known` is the digest of bytes that have a row already."""
+    """An input for a worker. `known` is the digest of bytes that have a row already."""
 
     input: Input
     options: Options
@@ -107,7 +107,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def message_of(job: Job, message: str) -> str:
-    """One line, about the input as it was named."""
+    """A message on one line, with the input's path as it was given."""
     return one_line(message.replace(job.input.place, job.input.path))
 
 
@@ -120,12 +120,12 @@ def broken(job: Job, message: str | None) -> Row:
 
 
 def line(row: Row) -> str:
-    """A row as a line of JSON, its break included."""
+    """A row as a line of JSON, with its line break."""
     return json.dumps({"version": VERSION, **msgspec.to_builtins(row)}) + "\n"
 
 
 class Lines:
-    """A file of rows that is one fleet's alone while it is open. What a killed one left torn is cut off."""
+    """A file of rows, which is locked while it is open. Removes an incomplete last line of a killed fleet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,11 +153,11 @@ class Lines:
         os.close(self._handle)
 
     def rows(self, terms: Terms) -> dict[str, Row]:
-        """The last row of each path that stands by these terms. Where a checker broke, none does."""
+        """The last row of each path with these terms, except those of a broken checker."""
         return {row.path: row for row in self._rows if row.terms == terms and row.status != BROKE}
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Adds the rows, whole or not at all, and sees them to the disk. Raises InputError."""
+        """Appends all rows or none, and flushes them to the disk. Raises InputError."""
         lines = "".join(map(line, rows)).encode()
         try:
             if os.write(self._handle, lines) < len(lines):
@@ -187,6 +187,6 @@ def _row(text: bytes) -> Row:
 
 
 def _torn(text: bytes) -> bool:
-    """Whether this is the beginning of a row. Another file's last line is none, and must not be cut off."""
+    """Whether a line is the beginning of a row. Another file's last line is not, and must not be removed."""
     head = f'{{"version": {VERSION}, '.encode()
     return text[: len(head)] == head[: len(text)] and b"\n" not in text

@@ -21,23 +21,23 @@ from queue import Empty, SimpleQueue
 from compliance.fleet.rows import Job, Row, broken
 from compliance.model import CheckerError, InputError
 
-# A worker that has judged so many makes room for a new one, whatever the inputs left behind in it.
+# A worker is replaced after this many inputs, so that leaked memory does not add up.
 # Not max_tasks_per_child: with it pools hang (https://github.com/python/cpython/issues/115634).
 PER_WORKER = 500
-AHEAD = 1000  # inputs that a foreign executor, whose size nobody knows, is given at once
-GRACE = 2.0  # seconds in which an interrupted worker ends what it began
+AHEAD = 1000  # inputs that are submitted at once to an executor of unknown size
+GRACE = 2.0  # seconds in which an interrupted worker can clean up
 
 Judge = Callable[[Job], Row | None]  # None: the bytes are known
 Batches = Generator[list[tuple[Job, Row | None]], None, None]
 
 
 def by_executor(work: deque[Job], executor: Executor, judge: Judge) -> Batches:
-    """By an executor that is not ours, which runs again by itself what its lost workers had begun."""
+    """Judges by a given executor, which itself repeats the jobs of lost workers."""
 
     def submit(job: Job) -> Future[Row | None]:
         try:
             return executor.submit(judge, job)
-        except RuntimeError as error:  # it was shut down, or has broken
+        except RuntimeError as error:  # it was shut down, or is broken
             raise CheckerError(f"the executor broke: {error}") from None
 
     for batch in _submit_all(work, submit, AHEAD):
@@ -56,16 +56,16 @@ def _result(job: Job, future: Future[Row | None]) -> Row | None:
 
 
 def by_processes(work: deque[Job], workers: int, judge: Judge) -> Batches:
-    """By processes of this machine. An input whose process died is judged once more, in a process alone."""
+    """Judges by processes of this machine. An input whose process died is retried alone in a new process."""
     while work:
         suspects: list[Job] = []
-        some = deque(work.popleft() for _ in range(min(len(work), workers * PER_WORKER)))
-        with processes(min(workers, len(some)), judge) as submit:
-            for batch in _submit_all(some, submit, workers + 1):
+        chunk = deque(work.popleft() for _ in range(min(len(work), workers * PER_WORKER)))
+        with processes(min(workers, len(chunk)), judge) as submit:
+            for batch in _submit_all(chunk, submit, workers + 1):
                 died = [job for job, future in batch if isinstance(future.exception(), BrokenExecutor)]
                 suspects += died
                 yield [(job, _result(job, future)) for job, future in batch if job not in died]
-        work.extendleft(reversed(some))
+        work.extendleft(reversed(chunk))
         for job in suspects:
             yield [(job, _alone(job, judge))]
 
@@ -81,43 +81,44 @@ def _alone(job: Job, judge: Judge) -> Row | None:
 def _submit_all(
     work: deque[Job], submit: Callable[[Job], Future[Row | None]], ahead: int
 ) -> Iterator[list[tuple[Job, Future[Row | None]]]]:
-    """Hands in the work, `ahead` at once, and gives what is done as it is. What an executor that has
-    broken does not take any more stays in `work`.
+    """Submits the work, `ahead` jobs at once, and yields results as they come.
+
+    Jobs that a broken executor refuses stay in `work`.
     """
-    under_way: dict[Future[Row | None], Job] = {}
+    pending: dict[Future[Row | None], Job] = {}
     done: SimpleQueue[Future[Row | None]] = SimpleQueue()
     refused = False
     try:
         while True:
-            while work and len(under_way) < ahead and not refused:
+            while work and len(pending) < ahead and not refused:
                 try:
                     future = submit(work[0])
                 except BrokenExecutor:
                     refused = True
                 else:
-                    under_way[future] = work.popleft()
+                    pending[future] = work.popleft()
                     future.add_done_callback(done.put)
-            if not under_way:
+            if not pending:
                 return
             batch = [done.get()]
             with suppress(Empty):
                 while True:
                     batch.append(done.get_nowait())
-            yield [(under_way.pop(future), future) for future in batch]
+            yield [(pending.pop(future), future) for future in batch]
     finally:
-        for future in under_way:
+        for future in pending:
             future.cancel()
 
 
 @contextmanager
 def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row | None]]]:
-    """A pool of processes that end when this one ends, even when it is killed: each watches a pipe."""
+    """A pool of processes that watch a pipe, so that they end with this process, also if it is killed."""
     context = get_context("spawn")
-    theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _begin, (theirs,))
+    watched, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _begin, (watched,))
 
     def submit(job: Job) -> Future[Row | None]:
-        # A terminal's Ctrl-C goes to all: processes that start with SIGINT blocked leave it to this one.
+        # A terminal sends Ctrl-C to all processes. Those that start with SIGINT blocked leave it to this one.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return pool.submit(_work, judge, job)
@@ -127,15 +128,15 @@ def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row
     try:
         yield submit
     except BaseException:
-        ours.close()
+        held.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        ours.close()
-        theirs.close()
+        held.close()
+        watched.close()
 
 
-# In a process of ours
+# In a worker process
 
 
 class _Ending:
@@ -150,10 +151,10 @@ def _begin(line: Connection) -> None:
 
 def _watch(line: Connection) -> None:
     with suppress(EOFError, OSError):
-        line.recv_bytes()  # nothing is ever sent: it ends
+        line.recv_bytes()  # nothing is ever sent: this returns when the other end closes
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
-    os._exit(128 + signal.SIGTERM)  # the signal found nobody who could take it
+    os._exit(128 + signal.SIGTERM)  # the main thread could not handle the signal
 
 
 def _end(*_: object) -> None:

@@ -1,10 +1,9 @@
 """One line for a CDK app in Python: `sys.exit(run(add_stacks))`.
 
-Import this module before `aws_cdk`. It picks the Node.js that CDK runs on (jsii starts `node` from PATH,
-which may be missing or too old), has CDK note the source line of each construct, and keeps Python from
-collecting garbage while the modules of CDK are imported: they are many objects, and none of them is garbage.
-`make` turns collection on again. An environment variable that is set already (`JSII_NODE`,
-`JSII_HOST_STACK_TRACES`) stays as it is.
+Import this module before `aws_cdk`. It chooses the Node.js for CDK (jsii starts `node` from PATH, which may
+be missing or too old), makes CDK record the source line of each construct, and turns garbage collection off
+while the modules of CDK are imported, which create many objects and no garbage. `make` turns it on again.
+Environment variables that are set already (`JSII_NODE`, `JSII_HOST_STACK_TRACES`) stay as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if node := bundled_node():
 
 import aws_cdk as cdk  # noqa: E402
 
-# The CDK CLI passes this in by itself. A plain `python app.py` lacks it, and would make another template.
+# The CDK CLI passes this context. A plain `python app.py` does not have it, and would make another template.
 CLI_CONTEXT = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
 
 AddStacks = Callable[[cdk.App], str]
@@ -47,11 +46,11 @@ def make(
     """An app with its stacks.
 
     Args:
-        add_stacks: adds them.
-        context: choices beside those of the cdk.json here; `-c` of the CLI goes before either.
-        instead: choices that go before those of the CLI.
-        outdir: where the assembly goes; without it, where `CDK_OUTDIR` says (as the CLI does), or `cdk.out`.
-        validate: whether the synth is validated by CDK's own rules, cdk-nag and ours, which takes seconds.
+        add_stacks: adds the stacks.
+        context: context besides that of cdk.json. `-c` of the CLI has priority over both.
+        instead: context with priority over that of the CLI.
+        outdir: the assembly's folder; the default is `CDK_OUTDIR`, which the CLI sets, or `cdk.out`.
+        validate: whether CDK's rules, cdk-nag and our rules validate the synth, which takes seconds.
     """
     gc.freeze()
     gc.enable()
@@ -71,7 +70,7 @@ def make(
 
 
 def _validate(app: cdk.App, environment: str) -> None:
-    """Makes every synth red that the audit would find red by the template: by our rules, or by cdk-nag's."""
+    """Adds our rules and cdk-nag's to each synth, which then fails where the audit would."""
     from compliance.document.requirements import OWN
     from compliance.document.waivers import load
     from compliance.plugins.cdk_plugin import ComplianceChecks
@@ -82,9 +81,9 @@ def _validate(app: cdk.App, environment: str) -> None:
 
 
 def run(add_stacks: AddStacks) -> int:
-    """Synthesises. Returns the exit code: 0, 1 where a validation fails, 2 where the context is unusable.
+    """Synthesises the app. Returns the exit code: 0, 1 where a validation fails, 2 for an unusable context.
 
-    An audit asks for further environments by the context `compliance:together`; they are made here too.
+    Also synthesises the environments that an audit asks for by the context `compliance:together`.
     """
     try:
         app = make(add_stacks)
@@ -93,7 +92,7 @@ def run(add_stacks: AddStacks) -> int:
         return 2
     try:
         app.synth()
-    except RuntimeError as error:  # whatever Node.js throws; its report is printed by then
+    except RuntimeError as error:  # any error of Node.js, which has printed its report
         if "ValidationFailed" not in str(error):
             raise
         print(f"error: {str(error).partition(': ')[2]}", file=sys.stderr)
@@ -103,9 +102,9 @@ def run(add_stacks: AddStacks) -> int:
 
 
 def _make_others(add_stacks: AddStacks, app: cdk.App) -> None:
-    """The assemblies of further environments.
+    """Synthesises further environments.
 
-    One that cannot be made is missing then: the audit runs the app for it alone, and reports why.
+    Where one fails, its assembly is missing. The audit then runs the app for it alone, and reports the error.
     """
     asked = app.node.try_get_context(TOGETHER)
     for other in asked if isinstance(asked, list) else ():

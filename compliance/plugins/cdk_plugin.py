@@ -1,9 +1,9 @@
-"""Our rules inside `cdk synth`: a policy validation plugin, beside cdk-nag's.
+"""Our rules within `cdk synth`: a policy validation plugin, as cdk-nag is one.
 
     Validations.of(app).add_plugins(ComplianceChecks())
 
-It judges what templates show, in well under a second. What only running the handlers, another synth
-or the scanners can show, it leaves to `compliance audit`, and says so.
+It judges templates, in well under a second. Requirements that need running handlers, another synth or the
+scanners are left to `compliance audit`, as the report says.
 
 https://docs.aws.amazon.com/cdk/v2/guide/policy-validation-synthesis.html
 """
@@ -48,9 +48,9 @@ class ComplianceChecks:
     """The requirements that templates can be judged by, for every synth of an app.
 
     Args:
-        requirements: the requirements document; the one that `compliance audit` here finds, unless told.
-        environment: the environment's name; the document's default unless told.
-        as_of: the day to judge for; today unless told.
+        requirements: the requirements document; the default is the one that `compliance audit` finds.
+        environment: the environment's name; the default is the document's.
+        as_of: the day to judge for; the default is today.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ComplianceChecks:
         try:
             violations = list(self._violations(_assembly(context)))
         except Exception as error:
-            # CDK swallows an exception, and the synth ends well: only a violation is red.
+            # CDK ignores exceptions, so that the synth would succeed. Only a violation makes it fail.
             traceback.print_exc(file=sys.stderr)
             violations = [_broke(error, context)]
         return PolicyValidationPluginReport(
@@ -109,14 +109,14 @@ class ComplianceChecks:
 
 
 def _assembly(context: IPolicyValidationContext) -> Assembly:
-    """The assembly that the templates stand in; templates of stages stand in folders within it."""
+    """The assembly of the templates. Templates of stages are in folders within it."""
     paths = [Path(path) for path in context.template_paths]
     folders = sorted({path.parent for path in paths}, key=lambda folder: len(folder.parts))
     return load_assembly(folders[0])
 
 
 def _broke(error: Exception, context: IPolicyValidationContext) -> PolicyViolation:
-    """What has judged nothing must not pass. Where no resource can carry that, the synth ends at once."""
+    """A violation that reports an error, so that the synth fails. Without a resource, the process ends."""
     for path in context.template_paths:
         for logical_id in _resources(path):
             resource = PolicyViolatingResource(
@@ -139,7 +139,7 @@ def _resources(path: str) -> list[str]:
 
 
 def _shown(result: Result, assembly: Assembly) -> Iterator[PolicyViolation]:
-    """A violation for each thing found: CDK prints its description above every resource of it."""
+    """A violation for each piece of evidence, since CDK prints a violation's text above its resources."""
     for item in result.verdict.evidence or (None,):
         what = f"found {item.found}; wanted {item.wanted}" if item else result.verdict.why
         source = f" ({item.source})" if item and item.source else ""
@@ -153,12 +153,12 @@ def _shown(result: Result, assembly: Assembly) -> Iterator[PolicyViolation]:
 
 
 def _holds(stack: Stack, item: Evidence) -> bool:
-    """Whether a piece of evidence is about a resource of a stack: logical ids may be alike in two."""
+    """Whether evidence is about a resource of a stack. Two stacks may have the same logical id."""
     return item.logical_id in stack.resources and item.stack in (None, stack.name)
 
 
 def _resource(item: Evidence | None, assembly: Assembly) -> PolicyViolatingResource:
-    """Where it was found. What is about no resource stands for the first of all: CDK drops it else."""
+    """The resource of the evidence, or the first of all, since CDK drops violations without a resource."""
     stack = next((s for s in assembly.stacks if item and _holds(s, item)), None)
     if stack is None or item is None:
         stack = next(stack for stack in assembly.stacks if stack.resources)

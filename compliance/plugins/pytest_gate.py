@@ -1,8 +1,8 @@
-"""What `pytest --compliance` collects and runs; `compliance.plugins.pytest_plugin` loads it where it is on.
+"""The tests of `pytest --compliance`, loaded by `compliance.plugins.pytest_plugin` with that option.
 
-pyproject.toml is collected like a file of tests. The audit runs while it is, once, whatever the
-number of xdist's workers: the first of them audits, the others wait for what it writes down. What
-fails is what would colour the gate, no more.
+pyproject.toml is collected like a file of tests. Its collection runs the audit, once for all of xdist's
+workers: the first worker audits, and the others wait for the result that it writes. A test fails only where
+the gate would be red.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ ORDER = "waivers and baseline are in order"
 
 
 class Unmet(Exception):
-    """What an item shows where it fails: text, no traceback."""
+    """A failure of an item, which is shown as text without a traceback."""
 
 
 class Gate:
-    """The plugin where it is on: has pyproject.toml collected, and holds the audit's outcome."""
+    """The plugin: has pyproject.toml collected, and keeps the outcome of the audit."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._folder: Path | None = None
@@ -59,14 +59,14 @@ class Gate:
             config.args.append(str(self.pyproject))
 
     def outcome(self, options: Options) -> Scorecard | str:
-        """The scorecard, or why there is none; from another worker where one has it."""
+        """The scorecard, or why there is none. With xdist, it may be from another worker."""
         folder = self._shared
         self.seen = _shared(folder, options) if folder and folder.is_dir() else _outcome(options)
         return self.seen
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells each of xdist's workers where the others look."""
+        """Gives each of xdist's workers the folder that they share."""
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compliance-pytest-"))
         shared = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
         node.workerinput["compliance"] = shared
@@ -107,12 +107,12 @@ def _pyproject(config: pytest.Config) -> Path:
 
 
 def _names(argument: str, pyproject: Path, config: pytest.Config) -> bool:
-    """Whether an argument is the file, or an item of it."""
+    """Whether an argument of pytest names the file or an item of it."""
     return config.invocation_params.dir / argument.split("::")[0] == pyproject
 
 
 def _shared(folder: Path, options: Options) -> Scorecard | str:
-    """The outcome that another worker left in a folder, or else our own, left for the others."""
+    """The outcome that another worker wrote to a folder; else audits, and writes it for the others."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         outcome = _read(folder)
@@ -137,7 +137,7 @@ def _outcome(options: Options) -> Scorecard | str:
         return f"compliance: {error}"
     except CheckerError as error:
         return f"compliance: checker broke: {error}"
-    except Exception as error:  # nothing was proved
+    except Exception as error:  # there is no verdict
         return f"compliance: checker broke: {type(error).__name__}: {error}"
 
 
@@ -220,7 +220,7 @@ class Requirements(pytest.File):
         yield self._item(ORDER, None, "\n".join(card.problems) if card else None)
 
     def _place(self, document: Document, index: int) -> tuple[Path, int] | None:
-        """Where a requirement stands, in a document of the project's own."""
+        """The path and line of a requirement, where the document is in the project."""
         path, line = document.path.resolve(), document.line("requirements", index)
         return (path, line - 1) if line and path.is_relative_to(self.config.rootpath) else None
 
@@ -239,7 +239,7 @@ class Requirements(pytest.File):
 
 
 class Item(pytest.Item):
-    """A part of the gate. `fault` is what is wrong with it, if something is."""
+    """A test of the gate. `fault` is the text of its failure, None where it passes."""
 
     def __init__(self, *, fault: str | None, where: tuple[Path, int], **others: Any) -> None:
         super().__init__(**others)
@@ -259,7 +259,7 @@ class Item(pytest.Item):
 
 
 def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
-    """What keeps an unmet requirement from failing, as it does not colour the gate either."""
+    """The mark of an unmet requirement that does not make the gate red, so that its test does not fail."""
     if result.verdict.status is Status.PASS:
         return None
     if result.verdict.excused:
@@ -272,7 +272,7 @@ def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
 
 
 def _text(result: Result) -> str | None:
-    """All that is wrong with a requirement, or None."""
+    """The text of a requirement's failure, None where it is met."""
     verdict = result.verdict
     if verdict.status is Status.PASS:
         return None

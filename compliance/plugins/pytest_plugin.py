@@ -1,6 +1,6 @@
-"""`pytest --compliance`: an item a requirement, in any project whose pyproject.toml has `[tool.compliance]`.
+"""`pytest --compliance`: a test for each requirement, in projects with `[tool.compliance]` in pyproject.toml.
 
-Loaded by every pytest of the environment, so it imports nothing until it is asked for.
+Every pytest of the environment loads this module, so it imports nothing else without the option.
 """
 
 from __future__ import annotations

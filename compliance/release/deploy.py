@@ -1,9 +1,9 @@
-"""Gives a sealed copy of an assembly to the real CDK CLI, and nothing else: no app, no context, no build.
+"""Runs the real CDK CLI on a sealed copy of an assembly, and on nothing else: no app, no context, no build.
 
-What is deployed is what the audit made: the app was synthesised with what the CLI hands to an app, and
-with two contexts of the audit's own, `compliance:audited` and `failSynthOnValidationErrors: false`.
-Both concern validation alone; CDK's templates do not depend on them. Those of an app that asks whether it
-is audited may: then the audited ones are deployed.
+What is deployed is the audit's assembly. The app was synthesised with the context that the CLI gives an app,
+and with two values of the audit, `compliance:audited` and `failSynthOnValidationErrors: false`. Both are for
+validation only, and CDK's templates do not depend on them. The templates of an app that reads them may; then
+the audited templates are deployed.
 
 https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html
 """
@@ -46,8 +46,8 @@ REFUSED = {
     "region": "the region is the app's, or that of AWS_REGION",
     "toolkitstackname": "another bootstrap stack is another bucket and other roles",
 }
-# Options of `cdk deploy` that say how it is deployed, not what: all that are passed on. A test compares them
-# with the help of the locked CLI.
+# The options of `cdk deploy` that are passed on: those that say how to deploy, and not what. A test compares
+# them with the help of the locked CLI.
 PASSED = {
     *("all", "exclusively", "e", "requireapproval", "yes", "y", "parameters", "previousparameters"),
     *("method", "m", "execute", "changesetname", "force", "f", "rollback", "R", "importexistingresources"),
@@ -57,32 +57,33 @@ PASSED = {
     *("strict", "ci", "color", "progress", "verbose", "v", "debug", "debugcli", "trace", "logs", "notices"),
     *("versionreporting", "telemetry"),
 }
-# A change set that exists already holds a template that nobody judged.
+# An existing change set has a template that was not judged.
 METHODS = ("method", "m")
 UNJUDGED = "execute-change-set"
-# Options whose value is a file: the CLI runs in another folder.
+# Options with a file as value. It is made absolute, since the CLI runs in another folder.
 FILES = ("outputsfile", "O", "cabundlepath", "telemetryfile")
-# The CLI takes an option from every variable CDK*, CDKBUILD too. These are none, and change nothing deployed.
+# The CLI reads options from variables CDK*, such as CDKBUILD. These are no options, and change nothing
+# deployed.
 KEPT = ("CDK_DOCKER", "CDK_DOCKER_CREDS_FILE", "CDK_HOME", "CDK_DISABLE_CLI_TELEMETRY")
-# Variables that give Node.js other code, take AWS's place, or let anybody do so.
+# Variables that make Node.js load other code, or accept any certificate.
 DROPPED = ("NODE_OPTIONS", "NODE_PATH", "NODE_TLS_REJECT_UNAUTHORIZED")
 ENDPOINTS = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, ...
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# What the CLI takes from the user's own settings, and would not be passed on if it stood after `--`.
+# Keys of the user's settings for the CLI that would not be passed on as options.
 SETTINGS = ("build", "tags", "hotswap", "watch", "plugin", "toolkitStackName")
 
 
 def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()) -> list[str]:
-    """The arguments for `cdk deploy`, paths made absolute. Raises InputError on what may not be passed on.
+    """The arguments for `cdk deploy`, with absolute paths. Raises InputError on one that is not passed on.
 
-    `folder` is what relative paths are meant to be relative to. A parameter that `stacks` have a value
-    for was judged by that value: it can't be given another.
+    Relative paths are relative to `folder`. A parameter with a value in `stacks` was judged by that value, so
+    another value is refused.
     """
     passed: list[str] = []
     rest = iter(given)
     for argument in rest:
         if argument == "--":
-            passed += [argument, *rest]  # names of stacks, whatever they look like
+            passed += [argument, *rest]  # everything after it is the name of a stack
             break
         names, head, value = _option(argument)
         for name in names:
@@ -94,7 +95,7 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
         if name in (*METHODS, *FILES, "parameters"):
             if value is None:
                 value = next(rest, "-")
-                if value.startswith("-"):  # which yargs reads as the next option, not as a value
+                if value.startswith("-"):  # yargs reads it as the next option
                     raise InputError(f"{argument}: wants a value")
             if name in METHODS and value == UNJUDGED:
                 raise InputError(f"{argument} {value}: that change set was not audited")
@@ -109,28 +110,28 @@ def arguments(given: Sequence[str], folder: Path, stacks: Sequence[Planned] = ()
 
 
 def profile(given: Sequence[str]) -> str | None:
-    """The profile that arguments for `cdk deploy` name: the last, as yargs takes it."""
-    named = None
+    """The profile in the arguments for `cdk deploy`: the last one, as for yargs."""
+    found = None
     for number, argument in enumerate(given):
         if argument == "--":
             break
         names, _, value = _option(argument)
         if "profile" in names:
-            named = value if value is not None else next(iter(given[number + 1 :]), None)
-    return named
+            found = value if value is not None else next(iter(given[number + 1 :]), None)
+    return found
 
 
-# How the CLI's own help writes options. What yargs makes of other spellings is its secret: it trims names,
-# swallows hyphens (`--build-` is --build), and follows dots. https://github.com/yargs/yargs-parser#readme
+# The spellings of options in the CLI's help. Others are refused, since yargs changes them: it trims names,
+# drops hyphens (`--build-` is --build) and splits at dots. https://github.com/yargs/yargs-parser#readme
 LONG = re.compile(r"--(?:no-)?([a-z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*)(?:=(.*))?", re.DOTALL)
 SHORT = re.compile(r"-([a-zA-Z0-9]+)(\W.*)?", re.DOTALL | re.ASCII)
 
 
 def _option(argument: str) -> tuple[list[str], str, str | None]:
-    """The options that an argument names, its text without the value, and the value that is attached to it.
+    """The options in an argument, its text without the value, and the value.
 
-    Names keep letters and digits, without case: `--hotswapFallback` is `--hotswap-fallback`. `-fa` is
-    `-f -a`, and so are `-fa=X` and `-fa./X`. Raises InputError on spellings that no help shows.
+    Names are in small letters, without hyphens: `--hotswapFallback` is `--hotswap-fallback`. `-fa` is
+    `-f -a`, and so are `-fa=X` and `-fa./X`. Raises InputError on other spellings.
     """
     if not argument.startswith("-") or argument == "-":
         return [], argument, None
@@ -154,23 +155,23 @@ def _check_parameter(text: str, stacks: Sequence[Planned]) -> None:
 
 
 def judged_parameters(stacks: Sequence[Planned]) -> Iterator[str]:
-    """Arguments that give each parameter the value that it was judged by, and not the last deployment's."""
+    """Arguments that set each parameter to its judged value. Without them, the CLI keeps the old values."""
     for stack in stacks:
         for key, value in stack.parameters.items():
-            # CDK's own, which nothing but its own rule refers to.
+            # CDK's own parameter, which only a rule of CDK refers to.
             if value is not None and key != "BootstrapVersion":
                 yield from ("--parameters", f"{stack.stack_name}:{key}={_text(value)}")
 
 
 def _text(value: Any) -> str:
-    """A parameter's value as CloudFormation reads it."""
+    """A parameter's value as text, as CloudFormation reads it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def find_cli(command: str | None, folder: Path) -> list[str]:
-    """The CDK CLI: a command, or the one that npx would run here. Raises InputError where there is none.
+    """The command of the CDK CLI: the given one, or the one that npx would run. Raises InputError.
 
-    Whatever names a file here is made absolute, for the CLI runs in another folder.
+    Paths of files are made absolute, since the CLI runs in another folder.
     """
     if command is not None:
         try:
@@ -199,7 +200,7 @@ def find_cli(command: str | None, folder: Path) -> list[str]:
 
 
 def _check_own(cli: Path, top: Path) -> None:
-    """Refuses a CLI found in `top` that another user can write or replace. Raises InputError."""
+    """Raises InputError for a CLI in `top` that another user can write or replace."""
     real = cli.resolve()
     parts = {path for found in (cli, real) for path in (found, *found.parents)}
     above = set(top.parents) if real.is_relative_to(top.resolve()) else set()
@@ -210,17 +211,17 @@ def _check_own(cli: Path, top: Path) -> None:
 
 
 def _others_write(found: os.stat_result) -> bool:
-    """Whether somebody besides this user and root can write a file, or replace what a folder holds."""
+    """Whether another user than this one and root can write a file, or replace a folder's contents."""
     if found.st_uid not in (0, os.getuid()):
         return True
     if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
-        return False  # a link's mode says nothing; in a sticky folder each may take out his own alone
+        return False  # a link's mode does not count; in a sticky folder users can only remove their own files
     shared = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, _private_group())
     return bool(shared or found.st_mode & stat.S_IWOTH)
 
 
 def _private_group() -> int | None:
-    """This user's group, where it has his name and no other member, as many systems make them."""
+    """This user's private group, which has the user's name and no other member; None without one."""
     try:
         user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid())
     except KeyError:
@@ -229,7 +230,7 @@ def _private_group() -> int | None:
 
 
 def check_settings(home: Path) -> None:
-    """Refuses a ~/.cdk.json that has a say in what is deployed. Raises InputError."""
+    """Raises InputError for a ~/.cdk.json with a setting that changes what is deployed."""
     path = home / ".cdk.json"
     settings = read_json(path) if path.exists() else {}
     for key in SETTINGS if isinstance(settings, dict) else ():
@@ -246,12 +247,21 @@ def run(
     *,
     endpoints: bool = False,
 ) -> int:
-    """`cdk deploy` of a sealed copy, in an empty folder: its exit code, 128 and the signal if one ended it.
+    """Runs `cdk deploy` on a sealed copy, in an empty folder.
 
-    `endpoints` lets the variables through by which an emulator takes AWS's place.
+    Args:
+        cli: the command of the CLI.
+        assembly: the sealed copy.
+        seal: its digests.
+        passed: further arguments for `cdk deploy`.
+        folder: the empty folder.
+        endpoints: whether AWS_ENDPOINT_URL* reaches the CLI, for an emulator of AWS.
 
-    Raises InputError, with nothing started, if the copy is not what was sealed; CheckerError if it is not
-    so any more afterwards.
+    Returns: the CLI's exit code; 128 and the number of a signal that ended it.
+
+    Raises:
+        InputError: the copy differs from its seal. The CLI was not started.
+        CheckerError: the copy differs from its seal after the CLI ran.
     """
     if changes := list(differences(seal, measure(assembly))):
         raise InputError(f"{assembly}: {changes[0]}: the CLI was not started")
@@ -281,7 +291,7 @@ def _waited_for(command: Sequence[str], folder: Path, variables: Mapping[str, st
 
 
 def environment(variables: Mapping[str, str], *, endpoints: bool = False) -> dict[str, str]:
-    """What the CLI is given of the environment: no options, and a Node.js that it can run on."""
+    """The environment variables for the CLI: without options for it, and with the bundled Node.js on PATH."""
     kept = {
         key: value
         for key, value in variables.items()
@@ -295,9 +305,9 @@ def environment(variables: Mapping[str, str], *, endpoints: bool = False) -> dic
 
 @contextmanager
 def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Passes signals on to the CLI, which ends as it sees fit: half a deployment has to be told of.
+    """Passes signals on to the CLI, which ends by itself and reports how far the deployment came.
 
-    Yields what to call once there is a process. A terminal sends its Ctrl-C to both of us.
+    Yields a function to call with the process once it is started. A terminal sends Ctrl-C to both processes.
     """
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
@@ -314,11 +324,11 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
             process.send_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield started  # which gets no signals
+        yield started  # only the main thread gets signals
         return
-    # What is ignored (nohup) stays so, for the CLI too.
-    heeded = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, pass_on) for number in heeded}
+    # A signal that is ignored (nohup) stays ignored, also for the CLI.
+    handled = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in handled}
     try:
         yield started
     finally:
@@ -327,7 +337,7 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
 
 
 def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What will be deployed where, as label and text, a stack a line. Which of several, `passed` says."""
+    """Lines on what will be deployed where, as label and text. `passed` may choose some of the stacks."""
     label = "deploys" if len(stacks) == 1 else "holds"
     for stack in stacks:
         account, region = stack.account or "the CLI's own account", stack.region or "the CLI's own region"
@@ -340,6 +350,6 @@ def plan(stacks: Sequence[Planned], passed: Sequence[str]) -> Iterator[tuple[str
 
 
 def _shown(argument: str, hidden: Collection[str]) -> str:
-    """An argument for the log, without the value of a parameter that nobody is to see."""
+    """An argument for the log, without the value of a hidden parameter."""
     name, equals, _ = argument.partition("=")
     return f"{name}=****" if equals and name.rpartition(":")[2] in hidden else argument

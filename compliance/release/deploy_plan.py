@@ -1,7 +1,7 @@
-"""What the CDK CLI would make of a sealed assembly: which stacks go where, and whether of its bytes alone.
+"""What the CDK CLI would deploy of a sealed assembly: the stacks, their targets, and no other bytes.
 
-An assembly names files, commands and places; the CLI follows where they lead. So an app could show the
-audit one template and have another one deployed. Whatever is not of the sealed bytes is refused.
+An assembly names files, commands and places, which the CLI follows. So an app could show the audit one
+template and have another one deployed. An assembly that leads to anything but the sealed bytes is refused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from compliance.template.source import MAX_DEPTH, read_json, read_source
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A stack as the CLI will deploy it. Account and region are None where the CLI's own decide.
+    """A stack as the CLI will deploy it. Account and region are None where its credentials decide.
 
-    `parameters` are the template's, with the value that the audit judged them by: the manifest's, or the
-    template's default; None where it has neither. `hidden` are those that nobody is to see (NoEcho).
-    `images` are those that the CLI builds for the assembly, with what of.
+    `parameters` are the template's, with the values that the audit judged: the manifest's, or the template's
+    default; None where there is neither. `hidden` are those with NoEcho. `images` are those that the CLI
+    builds for the assembly, each with its Dockerfile.
     """
 
     artifact: str
@@ -41,29 +41,29 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def stacks(folder: Path, seal: Seal, allowed: Iterable[str] = ()) -> tuple[Planned, ...]:
-    """The stacks of a sealed copy, once it is sure that the CLI deploys these bytes and no others.
+    """The stacks of a sealed copy, of which the CLI deploys these bytes and no others.
 
-    Raises InputError where the assembly names what is not in it, runs commands for its assets, misses
-    context (the CLI would look it up and deploy what nobody judged: placeholders), holds packed assets,
-    uploads another template than the manifest's, or takes code from where the assembly does not put it,
-    unless the document allows that place (`allowed`).
+    Raises InputError where the assembly names a file that is not in it, makes assets by commands, lacks
+    context (the CLI would look it up and deploy a template that was not judged), has packed assets, uploads
+    another template than the manifest's, or takes code from elsewhere, unless the document allows that place
+    (`allowed`).
     """
     reader = _Reader(folder, seal)
     found = tuple(reader.read(""))
-    for item in unseen.find(load_assembly(folder), allowed):  # refuses an assembly that has no stack
+    for item in unseen.find(load_assembly(folder), allowed):  # also refuses an assembly without a stack
         raise InputError(str(item))
     return tuple(replace(stack, images=tuple(dict.fromkeys(reader.images))) for stack in found)
 
 
 class _Reader:
-    """Reads manifests as the CLI does: the assembly's, and those of the assemblies (stages) in it."""
+    """Reads manifests as the CLI does: the assembly's, and those of nested assemblies (stages)."""
 
     def __init__(self, folder: Path, seal: Seal) -> None:
         self.folder, self.files = folder, seal.digests
         self.folders = {parent for path in seal.digests for parent in _parents(path)}
-        self.uploads: dict[str, str] = {}  # content digest of an upload, by its key
+        self.uploads: dict[str, str] = {}  # the digest of an upload, by its key
         self.images: list[str] = []
-        self.places: dict[str, str] = {}  # and by bucket/key, to check a stack's template URL
+        self.places: dict[str, str] = {}  # the same by bucket/key, to check the URL of a stack's template
 
     def read(self, below: str) -> Iterator[Planned]:
         if any(path.startswith(posixpath.join(below, CACHE) + "/") for path in self.files):
@@ -105,7 +105,7 @@ class _Reader:
         return self._inside(properties.get(key), below, f"{where}.properties.{key}")
 
     def _inside(self, named: Any, below: str, where: str) -> str:
-        """A path from the top of the assembly, which names a file or a folder in it."""
+        """The path of a file or folder in the assembly, from its top. Raises InputError for others."""
         if not isinstance(named, str) or not named:
             raise InputError(f"{where}: names no file")
         path = posixpath.normpath(posixpath.join(below, named))
@@ -116,7 +116,7 @@ class _Reader:
         return path
 
     def _check_metadata(self, artifact: Mapping[str, Any], below: str, where: str) -> None:
-        """Assets of the legacy synthesizer stand in the metadata, and go to the CLI by a way of their own."""
+        """Refuses assets of the legacy synthesizer, which are in the metadata, not in an asset manifest."""
         entries = artifact.get("metadata") or {}
         if "additionalMetadataFile" in artifact:
             path = self._inside(artifact["additionalMetadataFile"], below, f"{where}.additionalMetadataFile")
@@ -137,13 +137,13 @@ class _Reader:
             for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
                 place = _mapping(place, f"{where}.destinations")
                 key = str(place.get("objectKey"))
-                # The audit, too, tells an asset by its key alone.
+                # The audit identifies an asset by its key alone, too.
                 if self.uploads.setdefault(key, content) != content:
                     raise InputError(f"{where}: another asset is uploaded as {key}")
                 self.places[f"{place.get('bucketName')}/{key}"] = content
 
     def _add_image(self, asset: Any, below: str, where: str) -> None:
-        """An image that the CLI builds, of a folder of the assembly and of nothing else."""
+        """Adds an image that the CLI builds. Refuses one that is built from anything but the assembly."""
         source = _mapping(_mapping(asset, where).get("source", {}), f"{where}.source")
         if why := refusal(source):
             raise InputError(f"{where}: {why}: its bytes are not here")
@@ -166,7 +166,7 @@ class _Reader:
     def _stack(self, id_: str, artifact: Mapping[str, Any], below: str, where: str) -> Planned:
         path = self._named(artifact, "templateFile", below, where)
         properties = artifact["properties"]
-        # The CLI deploys what it uploaded, not what the manifest calls the template.
+        # The CLI deploys the uploaded file, and not the file that the manifest names as the template.
         template = self._object(path)
         url = properties.get("stackTemplateAssetObjectUrl")
         if url is not None and self.places.get(str(url).removeprefix("s3://")) != self.files[path]:
