@@ -160,8 +160,8 @@ def _judged(
         unmet += failed
         still_used = _specs_in_use(subjects.specs, met)
         unused, used = used.keys() - still_used.keys(), still_used
-        # The other verdicts stay the same if the same resources fill their subjects: if no name failed, and no
-        # subject with links is left out.
+        # The other verdicts stay the same if the same resources fill their subjects: if no name failed, and
+        # no subject with links is left out.
         name_failed = any(p.kind == "name" for p in failed)
         if not name_failed and not any(LINKS & subjects.specs[name].keys() for name in unused):
             break

@@ -85,22 +85,16 @@ def run(
 ) -> tuple[Row, ...]:
     """Judges every assembly and template that the paths name or contain, each once.
 
-    Args:
-        paths: files and folders.
-        options: how to judge.
-        executor: one of `concurrent.futures` (`distributed.Client.get_executor()`, a pool), which is left
-            open. Its workers need this package in the same version, and must be able to read the paths.
-            Without one, processes of this machine judge; a script then needs `if __name__ == "__main__":`.
-        jobs: the number of these processes; the default is that of the cores.
-        output: a file to which a JSON line is appended for each row.
-        resume: skips inputs whose path, bytes and terms have a row in `output`, unless a checker broke.
-        progress: is called with each row, the number of rows so far, and the number of inputs.
+    `executor` is one of `concurrent.futures` (`distributed.Client.get_executor()`, a pool), which is left
+    open. Its workers need this package in the same version, and must be able to read the paths. Without one,
+    `jobs` processes of this machine judge; a script then needs `if __name__ == "__main__":`.
 
-    Returns: the rows, in the order of the inputs.
+    A JSON line for each row is appended to `output`. `resume` skips inputs whose path, bytes and terms have a
+    row there, unless a checker broke. `progress` gets each row, the number of rows and that of inputs.
 
-    Raises:
-        InputError: no input can be judged, since the document, the waivers or the output are not usable.
-        CheckerError: the executor is broken. The rows in `output` are valid.
+    Returns the rows in the order of the inputs. Raises InputError where no input can be judged, since the
+    document, the waivers or the output are not usable. Raises CheckerError where the executor is broken; the
+    rows in `output` are valid.
     """
     options = _absolute(options)
     terms = _checked(options)
