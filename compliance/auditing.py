@@ -23,8 +23,8 @@ import msgspec
 from compliance.document import base, baseline, history, order_pipeline
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
+from compliance.facts.declared import find
 from compliance.facts.diagram import diagram
-from compliance.facts.subjects import find
 from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,

@@ -18,7 +18,7 @@ from typing import Any
 from witness import AS_OF, DOCUMENT, RULES, bases, copy_of
 
 from compliance.document.requirements import Document, load
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind, judging

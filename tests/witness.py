@@ -19,7 +19,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from compliance.document import requirements as document
-from compliance.facts.subjects import find, read
+from compliance.facts.declared import find
+from compliance.facts.subjects import read
 from compliance.facts.wiring import LOG_GROUP, Wiring
 from compliance.handlers.runs import Handlers
 from compliance.model import Result, Status

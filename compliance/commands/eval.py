@@ -101,9 +101,10 @@ def _values(
 ) -> list[tuple[str, bool, str, list[str]]]:
     """For each that it is about: its name, whether it is good, the value, and what was read."""
     from compliance.cel import SyntaxProblem, compile
+    from compliance.facts.declared import find
     from compliance.facts.expressions import Checker, Shape, group, spread
     from compliance.facts.functions import FUNCTIONS
-    from compliance.facts.subjects import find, scope
+    from compliance.facts.subjects import scope
     from compliance.facts.wiring import Unfilled
 
     names = scope(document)

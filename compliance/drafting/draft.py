@@ -23,7 +23,7 @@ from compliance.document.requirements import Document, Environment, File
 from compliance.drafting.context_key import PROBE, candidates, read_by
 from compliance.drafting.proposals import CATEGORIES, Proposal, Proposals, region_of
 from compliance.drafting.subjects import Discovery, cdk_made
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind

@@ -14,8 +14,8 @@ from compliance.drafting import stated
 from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name
 from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.authorization import policies_on
+from compliance.facts.declared import Declared
 from compliance.facts.exposure import openings
-from compliance.facts.subjects import Declared
 from compliance.facts.wiring import (
     ALARM,
     BUCKET,

@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.document.requirements import Document
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.facts.wiring import FUNCTION, Wiring
 from compliance.handlers.runs import Handlers, Plan, Ran, run
 from compliance.handlers.targets import NotRun, Target

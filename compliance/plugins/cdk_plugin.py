@@ -31,7 +31,7 @@ from aws_cdk import (
 
 from compliance.document import settings
 from compliance.document.requirements import Document, load
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
 from compliance.rules import bind

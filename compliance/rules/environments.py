@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from compliance.facts.declared import find
 from compliance.facts.iam import covers_action, covers_resource, role_statements
 from compliance.facts.references import arn_of
-from compliance.facts.subjects import find
 from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from compliance.document.requirements import Document
-from compliance.facts.subjects import Patterns
+from compliance.facts.declared import Patterns
 from compliance.facts.wiring import Wiring
 from compliance.model import CheckerError, InputError, Result
 from compliance.rules import Case, Rule

@@ -8,7 +8,7 @@ from functools import partial
 
 from compliance.cel import patterns
 from compliance.document.requirements import Requirement
-from compliance.facts.subjects import Patterns
+from compliance.facts.declared import Patterns
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, kind
 from compliance.template.assembly import CUSTOM, Resource

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from compliance.document import requirements as document
+from compliance.facts.declared import find
 from compliance.facts.diagram import diagram
-from compliance.facts.subjects import find
 from compliance.model import Diagram, Edge
 from compliance.template.loading import load_template
 

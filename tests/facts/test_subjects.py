@@ -10,7 +10,8 @@ import pytest
 
 from compliance.auditing import Options, audit
 from compliance.document.requirements import load
-from compliance.facts.subjects import Declared, find, known
+from compliance.facts.declared import Declared, find
+from compliance.facts.subjects import known
 from compliance.facts.wiring import Unfilled, Wiring
 from compliance.model import InputError, Status
 from compliance.rules import bind

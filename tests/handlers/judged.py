@@ -11,7 +11,7 @@ from typing import Any
 
 from compliance.document import requirements as document
 from compliance.document.requirements import Document
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers, Plan, Ran, start
 from compliance.handlers.targets import NotRun, Target
 from compliance.model import Status, Verdict

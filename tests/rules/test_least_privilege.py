@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from compliance.document import requirements as document
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.facts.wiring import Wiring
 from compliance.handlers.runs import Handlers, start
 from compliance.model import Status, Verdict

@@ -25,7 +25,7 @@ from compliance.cli import main
 from compliance.document import waivers
 from compliance.document.requirements import load
 from compliance.document.waivers import Waiver
-from compliance.facts.subjects import find
+from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import (
     SCANNERS,

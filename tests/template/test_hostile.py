@@ -26,8 +26,8 @@ from witness import AS_OF, Unit, assemble, handwritten, judge_assemblies, status
 
 from compliance.document import requirements as document
 from compliance.drafting import draft
+from compliance.facts.declared import find
 from compliance.facts.diagram import diagram
-from compliance.facts.subjects import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind, judging
