@@ -279,6 +279,6 @@ def key_of(change: JSON) -> str:
 def _range(body: str) -> Iterator[tuple[int, int]]:
     try:
         batch = json.loads(body)["DDBStreamBatchInfo"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return
     yield int(batch["startSequenceNumber"]), int(batch["endSequenceNumber"])
