@@ -5,7 +5,7 @@ from __future__ import annotations
 from compliance.document.requirements import Document
 
 TITLE = "The order pipeline"
-COUNTS = {"ARC": 10, "SRV": 8, "ERR": 5, "SEC": 7, "MON": 3, "DAT": 6, "NAM": 7, "HRD": 26}
+COUNTS = {"ARC": 10, "SRV": 8, "ERR": 5, "SEC": 7, "MON": 3, "DAT": 6, "NAM": 7, "HRD": 27}
 IDS = tuple(f"{chapter}-{number:02}" for chapter, count in COUNTS.items() for number in range(1, count + 1))
 
 

@@ -265,14 +265,14 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
-    with _Ahead(target, cache) as ahead:
-        ahead.begin(supplied)
+    with NextProcess(target, cache) as following:
+        following.begin(supplied)
         _advance(pending, None, findings)
         began = time.monotonic()
         while pending or plain is None:
             order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
             if time.monotonic() - began < MOST_SECONDS:
-                execution = execute_plays(target, order, supplied, cache, ahead.taken())
+                execution = execute_plays(target, order, supplied, cache, following.taken())
             else:
                 execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
             if plain is None:
@@ -280,22 +280,22 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
                 execution = _with_supplies(target, order, execution, supplied, cache)
             executions.append(execution)
             if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
-                ahead.begin(supplied)
+                following.begin(supplied)
             _advance(pending, _outcomes(order, execution), findings)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
-class _Ahead:
+class NextProcess:
     """The process of the next round, which starts while its plays are still drawn.
 
-    Not where the round may be remembered, and needs none.
+    None starts where there is a cache: a round that is remembered needs no process.
     """
 
     def __init__(self, target: Target, cache: Path | None) -> None:
         self._target, self._wanted = target, cache is None
         self._waiting: Waiting | None = None
 
-    def __enter__(self) -> _Ahead:
+    def __enter__(self) -> NextProcess:
         return self
 
     def __exit__(self, *_: object) -> None:

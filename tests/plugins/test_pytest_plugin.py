@@ -321,6 +321,7 @@ def test_a_document_beside_the_app_is_enough(project: pytest.Pytester) -> None:
     (project.path / "pyproject.toml").unlink()
     (project.path / "cdk.json").write_text(json.dumps({"app": "cp -r cdk.out/. $CDK_OUTDIR"}))
     ran = project.runpytest("--compliance", "-k", "NAM")
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
     ran.stdout.fnmatch_lines(["*FAILED requirements.yaml::NAM-02 bucket name carries the account*"])
 
 
