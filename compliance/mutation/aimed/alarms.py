@@ -201,8 +201,9 @@ def coverage_by_effect(check: Coverage, case: Case) -> Iterator[Aim]:
             if watch.metric != "ApproximateAgeOfOldestMessage":
                 yield Aim("the least", own, put(own, "Statistic", "Minimum"))
             if watch.at is not None:
+                late = (watch.within or 0) // int(to_number(metric.period) or 60) + 2
                 yield Aim("not at once", own, put(own, "Threshold", 10 * watch.at))
-                yield Aim("not for long", own, put(own, "EvaluationPeriods", 12))
+                yield Aim("not for long", own, put(own, "EvaluationPeriods", late))
             queries = _ratio(own)
             theirs = [{**queries[0], "AccountId": "999999999999", "ReturnData": True}]
             gone = [
