@@ -6,7 +6,8 @@ connection between two others: an event source mapping, a role, an API's integra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from compliance.facts.iam import attached_policies, role_statements
 from compliance.facts.references import arn_of as arn
@@ -19,7 +20,6 @@ from compliance.facts.wiring import (
     MAPPING,
     QUEUE,
     ROLE,
-    TABLES,
     TOPIC,
     Wiring,
     spoken,
@@ -111,7 +111,7 @@ NOTIFIES = {
     "AWS::Scheduler::Schedule": (("target", "", ("Target.Arn",)),),
 }
 USES = "uses"
-READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "receive")
+READING = ("get", "list", "describe", "query", "scan", "batchget", "head", "receive", "subscribetoshard")
 
 
 def diagram(wiring: Wiring) -> Diagram:
@@ -168,11 +168,21 @@ class _Drawing:
         yield from self._watched()
         yield from self._referring()
 
-    def _mapped(self) -> Iterator[Found]:
+    @cached_property
+    def _sources(self) -> Sequence[tuple[Resource, Resource, Resource]]:
+        """Each event source, of any type, with its function and the mapping between the two."""
+        found = []
         for mapping in self.wiring.mappings:
-            if mapping.source and mapping.function:
-                label = "stream" if mapping.source.type in TABLES else "messages"
-                yield mapping.source, mapping.function, label, (mapping.resource,)
+            named = self._ends_of(refs_in(mapping.resource.get("EventSourceArn")))
+            source = mapping.source or next(named, None)
+            if source and mapping.function:
+                found.append((source, mapping.function, mapping.resource))
+        return found
+
+    def _mapped(self) -> Iterator[Found]:
+        for source, function, mapping in self._sources:
+            label = "messages" if source.type == QUEUE else "stream"
+            yield source, function, label, (mapping,)
 
     def _failures(self) -> Iterator[Found]:
         for mapping in self.wiring.mappings:
@@ -234,7 +244,7 @@ class _Drawing:
         self, function: Resource, end: Resource, actions: list[str], through: tuple[Resource, ...]
     ) -> Found:
         """The arrow for what a role allows; permissions on an event source belong to the source's arrow."""
-        if any(m.source is end and m.function is function for m in self.wiring.mappings):
+        if any(source is end and fed is function for source, fed, _ in self._sources):
             return end, function, "", through
         verbs = [action.partition(":")[2].lower() for action in actions]
         reads = all(verb.startswith(READING) for verb in verbs)

@@ -247,3 +247,53 @@ def test_what_names_another_is_joined_with_it(tmp_path: Path) -> None:
         ("Balancer", "Errors"): "watched by",
         ("Errors", "News"): "tells",
     }
+
+
+READS = ["kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:SubscribeToShard", "kinesis:ListShards"]
+CLICKS = {
+    "Clicks": {"Type": "AWS::Kinesis::Stream"},
+    "Count": {"Type": "AWS::Lambda::Function", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
+    "Feed": {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {
+            "EventSourceArn": {"Fn::GetAtt": ["Clicks", "Arn"]},
+            "FunctionName": {"Ref": "Count"},
+        },
+    },
+    "Role": {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "AssumeRolePolicyDocument": {},
+            "Policies": [
+                {
+                    "PolicyName": "p",
+                    "PolicyDocument": {
+                        "Statement": {
+                            "Effect": "Allow",
+                            "Action": READS,
+                            "Resource": {"Fn::GetAtt": ["Clicks", "Arn"]},
+                        }
+                    },
+                }
+            ],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("gone", "arrow"), [((), {("Clicks", "Count"): "stream"}), (("Feed",), {("Count", "Clicks"): "reads"})]
+)
+def test_an_event_source_of_any_type_feeds_its_function(
+    tmp_path: Path, gone: tuple[str, ...], arrow: dict[tuple[str, str], str]
+) -> None:
+    template, requirements = tmp_path / "t.json", tmp_path / "r.yaml"
+    resources = {name: raw for name, raw in CLICKS.items() if name not in gone}
+    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+    head, _, _ = SUBJECTS.partition("subjects:")
+    requirement = SUBJECTS.partition("requirements:")[2].partition("    subject:")[0]
+    subjects = "  clicks: {type: 'AWS::Kinesis::Stream', about: clicks}\n"
+    subjects += "  count: {type: 'AWS::Lambda::Function', about: counts}\n"
+    text = f"{head}subjects:\n{subjects}requirements:{requirement}    subject: [clicks, count]\n"
+    requirements.write_text(text, encoding="utf-8")
+    assert arrows(drawn(template, requirements)) == arrow
