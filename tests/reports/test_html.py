@@ -299,7 +299,7 @@ ATTACKS = {
     "image": "<img src=x onerror=alert(1)>",
     "attribute": '" onmouseover="alert(1)" x=\'',
     "closing": "</script></style></title></svg><b>",
-    "template": "{{ 7 * 7 }}{% raw %}{{ page.__class__ }}",
+    "template": "{{ 1234567 * 3 }}{% raw %}{{ page.__class__ }}",
     "entity": "&lt;b&gt;&#60;b&#62;",
     "comment": "<!-- --> -->",
     "svg": "<svg onload=alert(1)><animate href=x>",
@@ -343,7 +343,7 @@ def test_whatever_an_input_says_is_text(attack: str, tmp_path: Path) -> None:
     page = html.render(scorecard, tmp_path)
     assert page.count("<script>") == page.count("</script>") == 1
     assert page.count("<svg") == html.render(PAGES["red"], tmp_path).count("<svg")
-    assert "49" not in text(reader) or attack != ATTACKS["template"]
+    assert "3703701" not in text(reader)  # which the template makes of it
 
 
 @pytest.mark.parametrize("scorecard", CARDS.values(), ids=CARDS.keys())
