@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -163,8 +164,6 @@ def test_a_rule_that_is_missing_leaves_a_hole(grounds: dict[str, Ground]) -> Non
 
 
 def ground_of(name: str) -> Ground:
-    from contextlib import ExitStack
-
     own: dict[str, Any] = {
         "typescript": {"assembly": FIXTURES / "typescript" / "assembly"},
         "handwritten": {"template": FIXTURES / "handwritten" / "template.yaml"},
@@ -182,6 +181,18 @@ def test_every_aimed_mutant_of_other_stacks_is_seen(name: str) -> None:
     aimed = [mutant for mutant in all_mutants(ground) if mutant.breaks]
     results = run.judge(ground, run.sample(aimed, 1 if name == "http_api" else 6), processes=1)
     assert len(aimed) > 50
+    assert [mutant.name for mutant, _ in results.missed] == []
+
+
+def test_least_privilege_of_another_document_is_aimed_at() -> None:
+    """Also where none of the order pipeline's subjects is there."""
+    example = ROOT / "examples/s3_uploads"
+    with ExitStack() as stack:
+        document, template = example / "requirements.yaml", example / "template.yaml"
+        ground = inputs.read(document, as_of=AS_OF, template=template, stack=stack)
+        aimed = [m for m in all_mutants(ground) if m.breaks and not m.source]
+        results = run.judge(ground, aimed, processes=1)
+    assert sum("allowed" in mutant.name for mutant in aimed) >= 6
     assert [mutant.name for mutant, _ in results.missed] == []
 
 
@@ -315,8 +326,6 @@ def test_a_malformed_file_of_classes_is_bad_input(text: str, tmp_path: Path) -> 
 
 def test_an_input_that_meets_nothing_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(json.dumps({"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}))
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         ground = inputs.read(OWN, template=tmp_path / "s.json", as_of=date(2026, 6, 1), stack=stack)
         with pytest.raises(InputError, match="meets no requirement"):

@@ -7,11 +7,15 @@ from typing import Any
 from compliance.mutation.draft import Change, Draft, Unit, add, all_of, copy_of, section
 from compliance.mutation.equivalents import Equivalent, listed
 
+BOTH_ROLES = ("processor_role", "audit_role")
+BOTH_TABLES = ("orders_table", "audit_table")
+MAPPED = ("stream_mapping", "processor", "audit_mapping", "audit_function")
+
 # Permissions
 
 
 def other_case(draft: Draft) -> None:
-    for role in ("processor_role", "audit_role"):
+    for role in BOTH_ROLES:
         for statement in draft.statements(role):
             actions = statement["Action"]
             given = actions if isinstance(actions, list) else [actions]
@@ -22,7 +26,7 @@ def attached(type_: str) -> Change:
     """Takes inline policies out into policies of the stack, attached from their own side."""
 
     def change(draft: Draft) -> None:
-        for role in ("processor_role", "audit_role"):
+        for role in BOTH_ROLES:
             for number, document in enumerate(pulled_out(draft, role)):
                 own = {"PolicyDocument": document}
                 own |= (
@@ -53,7 +57,7 @@ def pulled_out(draft: Draft, role: str) -> list[Any]:
 
 def managed_by_reference(draft: Draft) -> None:
     """Managed policies of the stack that the roles name."""
-    for role in ("processor_role", "audit_role"):
+    for role in BOTH_ROLES:
         names = []
         for number, document in enumerate(pulled_out(draft, role)):
             name = f"{role.replace('_', '')}Policy{number}"
@@ -64,7 +68,7 @@ def managed_by_reference(draft: Draft) -> None:
 
 
 def inline(draft: Draft) -> None:
-    for role in ("processor_role", "audit_role"):
+    for role in BOTH_ROLES:
         documents = pulled_out(draft, role)
         draft[f"{role}.Policies"] = [
             {"PolicyName": f"p{number}", "PolicyDocument": document}
@@ -74,7 +78,7 @@ def inline(draft: Draft) -> None:
 
 def one_by_one(draft: Draft) -> None:
     """A statement for each action on each resource."""
-    for role in ("processor_role", "audit_role"):
+    for role in BOTH_ROLES:
         for document in draft.policies(role):
             statements = document["Statement"]
             document["Statement"] = [
@@ -125,7 +129,7 @@ def through(type_: str) -> Change:
 def global_tables(draft: Draft) -> None:
     """CDK's TableV2: what a table keeps of its own stands in its replica."""
     of_replicas = ("PointInTimeRecoverySpecification", "Tags", "DeletionProtectionEnabled", "ResourcePolicy")
-    for role in ("orders_table", "audit_table"):
+    for role in BOTH_TABLES:
         raw = draft.resources[draft.id(role)]
         properties = raw["Properties"]
         replica = {key: properties.pop(key) for key in of_replicas if key in properties}
@@ -266,15 +270,6 @@ UNRELATED = all_of(
     ),
     section("Outputs", Another={"Value": "a value"}),
 )
-
-
-BOTH_ROLES = ("processor_role", "audit_role")
-
-
-BOTH_TABLES = ("orders_table", "audit_table")
-
-
-MAPPED = ("stream_mapping", "processor", "audit_mapping", "audit_function")
 
 
 SPELLINGS = (

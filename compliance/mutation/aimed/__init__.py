@@ -7,13 +7,14 @@ enough. Handlers' are in `sources`. A region is no matter of templates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from compliance.facts.references import wanted
 from compliance.facts.wiring import TOPIC
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.mutation.generic import CONDITIONS, LEFT_OPEN, NEVER, OPEN
-from compliance.rules import Case, Parts, Rule
+from compliance.rules import Case, Parts, Rule, Undecided
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import to_list
 from compliance.template.physical_names import FORMS, elsewhere
@@ -52,7 +53,7 @@ def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[
     for rule in rules:
         made = ((make, parts) for parts in _parts(rule) for make in AIMS.get(type(parts), ()))
         for make, parts in made:
-            for aim in make(parts, case_of(rule)):
+            for aim in _made(make, parts, case_of(rule)):
                 yield Mutant(
                     operator=aim.what,
                     type=aim.resource.type,
@@ -63,6 +64,12 @@ def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[
                     everywhere=aim.everywhere,
                     literal=aim.literal,
                 )
+
+
+def _made(make: Aims, parts: Any, case: Case) -> Iterator[Aim]:
+    """The mutants of an aim; none where the document lacks the order pipeline's subjects, which some need."""
+    with suppress(Undecided):
+        yield from make(parts, case)
 
 
 def _parts(rule: Rule) -> Iterator[Any]:

@@ -121,8 +121,7 @@ def _beyond(check: Permissions, case: Case) -> Iterator[tuple[str, dict[str, Any
 
 @aims(LeastPrivilege)
 def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
-    for subject in ("processor", "audit_function"):
-        function = case.subject(subject)
+    for function in case.subjects():
         role = case.wiring.role_of(function)
         assert role
         for what, statement in (
