@@ -25,6 +25,7 @@ from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Form, Values
 from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
+from compliance.json_data import as_array, as_mapping
 from compliance.model import JSON
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Value, to_list
@@ -462,6 +463,6 @@ def deleted(outcome: Outcome | None) -> set[str]:
         if call.operation == "DeleteMessage":
             found.add(str(call.parameters.get("ReceiptHandle")))
         elif call.operation == "DeleteMessageBatch":
-            entries = call.parameters.get("Entries")
-            found |= {str(e.get("ReceiptHandle")) for e in entries or () if isinstance(e, dict)}
+            entries = as_array(call.parameters.get("Entries"))
+            found |= {str(as_mapping(entry).get("ReceiptHandle")) for entry in entries}
     return found

@@ -439,7 +439,7 @@ def test_every_model_is_read() -> None:
         assert all(operation in model.names.split() for operation in model.operations)
     dynamodb = model_of("dynamodb")
     assert dynamodb
-    assert "ConditionalCheckFailedException" in dynamodb.errors("PutItem")
+    assert "ConditionalCheckFailedException" in dynamodb.operation("PutItem").errors
     assert model_of("../dynamodb") is None
 
 

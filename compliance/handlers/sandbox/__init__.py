@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from compliance.json_data import JSON
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -50,12 +51,12 @@ class Given(msgspec.Struct, frozen=True):
     not ask for the next page misses what is there.
     """
 
-    items: Mapping[str, Sequence[Mapping[str, Any]]] = msgspec.field(default_factory=dict)
+    items: Mapping[str, Sequence[Mapping[str, JSON]]] = msgspec.field(default_factory=dict)
     objects: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
     parameters: Mapping[str, str] = msgspec.field(default_factory=dict)
-    secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, JSON] = msgspec.field(default_factory=dict)
     messages: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
-    answers: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    answers: Mapping[str, JSON] = msgspec.field(default_factory=dict)
     page: int | None = None
 
 
@@ -79,7 +80,7 @@ class Fault(msgspec.Struct, frozen=True):
     error: str
     call: int | None = None
     containing: str | None = None
-    where: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    where: Mapping[str, JSON] = msgspec.field(default_factory=dict)
     entries: tuple[int, ...] = ()
     after: bool = False
     reasons: tuple[str, ...] = ()
@@ -97,7 +98,7 @@ class Invocation(msgspec.Struct, frozen=True):
     """
 
     name: str
-    event: Any
+    event: JSON
     faults: tuple[Fault, ...] = ()
     clock: float = 0.0
     given: Given | None = None
@@ -145,7 +146,7 @@ class Call(msgspec.Struct, frozen=True):
 
     service: str
     operation: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, JSON]
     error: str | None = None
     at: str | None = None
     late: bool = False
@@ -166,7 +167,7 @@ class Call(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """What is in tables (items in attribute values) and buckets (key to text) after an invocation."""
 
-    tables: Mapping[str, tuple[Mapping[str, Any], ...]] = msgspec.field(default_factory=dict)
+    tables: Mapping[str, tuple[Mapping[str, JSON], ...]] = msgspec.field(default_factory=dict)
     objects: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 
@@ -188,7 +189,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     name: str
     finished: bool
-    result: Any = None
+    result: JSON = None
     error: HandlerError | None = None
     calls: tuple[Call, ...] = ()
     log: str = ""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from compliance.handlers.sandbox.refusal import Refusal
-from compliance.model import JSON
+from compliance.json_data import JSON, as_array, as_mapping
 
 # What names a resource in a call, the form that AWS takes, and what it answers to another. In a text of
 # which a deployment decides parts, these count as letters.
@@ -39,12 +39,8 @@ ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
 def refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
     """Refuses what names no resource: the ARN of a bucket, the name of a queue."""
     name, form, code, status, message = ADDRESSES.get(service, ("", "", "", 0, ""))
-    parts = parameters.get("TransactItems")
-    calls = [parameters, *(call for part in _dicts(parts) for call in _dicts(list(part.values())))]
+    parts = map(as_mapping, as_array(parameters.get("TransactItems")))
+    calls = [parameters, *(as_mapping(call) for part in parts for call in part.values())]
     for value in (call.get(name) for call in calls):
         if isinstance(value, str) and not re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL):
             raise Refusal(code, message.format(value=value), status)
-
-
-def _dicts(value: JSON) -> list[dict[str, JSON]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -33,9 +33,11 @@ from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
 from compliance.handlers.sandbox.values import attributes
-from compliance.handlers.sandbox.wire import decoded, encoded, service_of
-from compliance.model import JSON
+from compliance.handlers.sandbox.wire import Request, decoded, encoded, service_of
+from compliance.json_data import JSON, array, as_mapping, mapping, mappings
+from compliance.template.source import converted
 
+Operation = Callable[[dict[str, JSON]], dict[str, JSON]]
 HTTP = "http"  # what a bundled SDK's requests come as
 
 # Where IAM's prefix is not the name that the SDKs have for a service.
@@ -108,17 +110,19 @@ class Aws:
     def state(self) -> State:
         return State(self.tables.state(), self.buckets.state())
 
-    def call(self, service: str, operation: str, parameters: JSON, at: str | None) -> tuple[Call, JSON]:
+    def call(
+        self, service: str, operation: str, parameters: JSON, at: str | None
+    ) -> tuple[Call, dict[str, JSON]]:
         """The call as it goes on record, and the answer for the child: `{"ok": ...}` or `{"error": ...}`."""
+        sent = as_mapping(parameters)
         if service == HTTP:
-            return self._exchange(parameters, at)
-        prefix = PREFIXES.get(service.lower(), service.lower())
-        model, sent = model_of(service), parameters if isinstance(parameters, dict) else {}
+            return self._exchange(sent, at)
+        prefix, model = PREFIXES.get(service.lower(), service.lower()), model_of(service)
         try:
             if model and operation in model.operations:
                 sent = accepted(model, operation, sent, self.language)
             answer, entries = self._answered(prefix, operation, model, sent)
-            return Call(prefix, operation, _readable(sent), None, at, refused=entries), {"ok": answer}
+            return Call(prefix, operation, _parameters(sent), None, at, refused=entries), {"ok": answer}
         except NotStoodIn as unknown:
             what = f"{prefix}:{operation}{f' {unknown}' if str(unknown) else ''}"
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
@@ -131,28 +135,28 @@ class Aws:
         if model and refusal.status:
             shape, code, status = model.error(refusal.code)
             message |= {"shape": shape, "code": code, "status": status or refusal.status}
-        return Call(prefix, operation, _readable(sent), refusal.code, at), {"error": message}
+        return Call(prefix, operation, _parameters(sent), refusal.code, at), {"error": message}
 
-    def _exchange(self, request: Mapping[str, JSON], at: str | None) -> tuple[Call, JSON]:
+    def _exchange(self, sent: dict[str, JSON], at: str | None) -> tuple[Call, dict[str, JSON]]:
         """A request of an SDK that lies in the code: answered as a response."""
         try:
-            model, operation, parameters = decoded(request)
+            model, operation, parameters = decoded(converted(sent, Request))
         except Exception as unknown:  # not one that is known here
-            service = service_of(str(request.get("host"))) or "http"
+            service = service_of(str(sent.get("host"))) or "http"
             what = str(unknown) if isinstance(unknown, NotStoodIn) else "as it was sent"
-            operation = f"{request.get('method')} {request.get('path')}"[:200]
+            operation = f"{sent.get('method')} {sent.get('path')}"[:200]
             call = Call(PREFIXES.get(service, service), operation, {}, NOT_STOOD_IN, at)
             text = f"the sandbox does not stand in for this request to {service} {what}"
             return call, {"error": Refusal(NOT_STOOD_IN, text, 501).as_message()}
         call, answer = self.call(model.id, operation, parameters, at)
         if call.error == NO_ANSWER:  # how long an SDK in the code waits is not known here
             call = msgspec.structs.replace(call, error=NOT_STOOD_IN)
-        if "error" in answer and answer["error"]["status"] == 0:
+        if "error" in answer and mapping(answer["error"])["status"] == 0:
             return call, answer
         return call, {"ok": encoded(model, operation, answer)}
 
     def _answered(
-        self, prefix: str, operation: str, model: Model | None, sent: Mapping[str, JSON]
+        self, prefix: str, operation: str, model: Model | None, sent: dict[str, JSON]
     ) -> tuple[JSON, tuple[int, ...]]:
         """The answer, and the entries of a batch that it says have failed."""
         refuse_address(prefix, sent)
@@ -175,7 +179,7 @@ class Aws:
         prefix: str,
         operation: str,
         model: Model | None,
-        sent: Mapping[str, JSON],
+        sent: dict[str, JSON],
         entries: Mapping[int, str],
     ) -> JSON:
         if (whole := f"{prefix}:{operation}") in self.given.answers:
@@ -189,7 +193,7 @@ class Aws:
             return partly((model.id, operation), sent, entries, act)
         return _batch_without_refused(operation, sent, entries, act)
 
-    def _operation_of(self, service: str, operation: str) -> Callable[[Mapping[str, JSON]], JSON]:
+    def _operation_of(self, service: str, operation: str) -> Operation:
         if service == "dynamodb":
             return lambda sent: self.tables.answer(operation, sent)
         if service == "s3":
@@ -198,7 +202,7 @@ class Aws:
             return lambda sent: self.parameters.answer(service, operation, sent)
         return lambda sent: self.messages.answer(service, operation, sent)
 
-    def _matching_faults(self, service: str, operation: str, sent: Mapping[str, JSON]) -> Iterator[Fault]:
+    def _matching_faults(self, service: str, operation: str, sent: dict[str, JSON]) -> Iterator[Fault]:
         text: str | None = None
         for i, fault in enumerate(self.faults):
             if fault.service not in ("*", service) or fault.operation not in ("*", operation):
@@ -206,57 +210,61 @@ class Aws:
             if any(sent.get(name) != value for name, value in fault.where.items()):
                 continue
             if fault.containing is not None:
-                text = text or json.dumps(_readable(sent), ensure_ascii=False)
+                text = text or json.dumps(_parameters(sent), ensure_ascii=False)
                 if fault.containing not in text:
                     continue
             nth = self._hits[i] = self._hits.get(i, -1) + 1
             if fault.call is None or fault.call == nth:
                 yield fault
 
-    def _refusal(self, fault: Fault, sent: Mapping[str, JSON]) -> Refusal:
+    def _refusal(self, fault: Fault, sent: dict[str, JSON]) -> Refusal:
         if fault.error != "TransactionCanceledException":
             return refusal_of(fault.error, fault.service, fault.operation)
-        others = len(sent.get("TransactItems") or [None])
+        others = len(array(sent.get("TransactItems") or [None]))
         reasons = fault.reasons or ("TransactionConflict", *["None"] * (others - 1))
         return cancelled([{"Code": code} for code in reasons])
 
 
 def _batch_without_refused(
     operation: str,
-    sent: Mapping[str, JSON],
+    sent: dict[str, JSON],
     refused: Mapping[int, str],
-    act: Callable[[Mapping[str, JSON]], JSON],
-) -> JSON:
+    act: Operation,
+) -> dict[str, JSON]:
     """Batches of DynamoDB and S3, which give back what they did not do."""
     if operation == "DeleteObjects":
-        objects = sent["Delete"]["Objects"]
-        kept = [one for i, one in enumerate(objects) if i not in refused]
-        answer = act({**sent, "Delete": {**sent["Delete"], "Objects": kept}}) if kept else {}
-        errors = [{"Key": one["Key"], "Code": refused[i]} for i, one in enumerate(objects) if i in refused]
+        delete = mapping(sent["Delete"])
+        objects = mappings(delete["Objects"])
+        kept: list[JSON] = [one for i, one in enumerate(objects) if i not in refused]
+        answer = act({**sent, "Delete": {**delete, "Objects": kept}}) if kept else {}
+        errors: list[JSON] = [
+            {"Key": one["Key"], "Code": refused[i]} for i, one in enumerate(objects) if i in refused
+        ]
         return {**answer, "Errors": errors}
     name = "UnprocessedItems" if operation == "BatchWriteItem" else "UnprocessedKeys"
     left: dict[str, JSON] = {}
     kept_items: dict[str, JSON] = {}
     i = 0
-    for table, of in sent["RequestItems"].items():
-        members = of if isinstance(of, list) else of["Keys"]
-        for member in members:
-            place = left if i in refused else kept_items
-            place.setdefault(table, []).append(member)
-            i += 1
-        for place in (left, kept_items) if isinstance(of, dict) else ():
-            if table in place:
-                place[table] = {**of, "Keys": place[table]}
-    empty: JSON = {} if operation == "BatchWriteItem" else {"Responses": {}}
+    for table, of in mapping(sent["RequestItems"]).items():
+        members = array(of["Keys"] if isinstance(of, dict) else of)
+        for place, is_left in ((left, True), (kept_items, False)):
+            if here := [one for n, one in enumerate(members, i) if (n in refused) is is_left]:
+                place[table] = {**of, "Keys": here} if isinstance(of, dict) else here
+        i += len(members)
+    empty: dict[str, JSON] = {} if operation == "BatchWriteItem" else {"Responses": {}}
     return {**(act({**sent, "RequestItems": kept_items}) if kept_items else empty), name: left}
 
 
-def _readable(value: JSON) -> JSON:
+def _parameters(sent: dict[str, JSON]) -> dict[str, JSON]:
     """Parameters for people and rules: bytes as text where they are UTF-8, else in base64."""
+    return {name: _readable(value) for name, value in sent.items()}
+
+
+def _readable(value: JSON) -> JSON:
     if isinstance(value, dict):
         if set(value) == {"$b"}:
             return as_text(as_bytes(value))
-        return {name: _readable(child) for name, child in value.items()}
+        return _parameters(value)
     if isinstance(value, list):
         return [_readable(child) for child in value]
     return value

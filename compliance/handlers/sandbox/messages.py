@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from math import isfinite
-from typing import Any
 
 import msgspec
 
-from compliance.model import JSON
+from compliance.json_data import JSON
 from compliance.template.source import converted
 
 # Deeper than any request to AWS and any answer of Lambda that programs make.
@@ -60,7 +60,7 @@ class Called(msgspec.Struct, tag_field="t", tag="call"):
 
     service: str
     operation: str
-    parameters: dict[str, Any]
+    parameters: dict[str, JSON]
     at: str | None = None
 
 
@@ -122,7 +122,7 @@ def read(line: bytes) -> Message:
 def parsed(text: bytes | str) -> JSON:
     """JSON, no deeper than anybody needs. Raises Refused."""
     try:
-        value = json.loads(text, parse_constant=_Endless, parse_float=_float)
+        value: JSON = json.loads(text, parse_constant=_Endless, parse_float=_float)
     except (ValueError, RecursionError):
         raise Refused("no JSON") from None
     level, depth = [value], 0
@@ -141,7 +141,7 @@ def _float(text: str) -> float:
     return number if isfinite(number := float(text)) else _Endless(number)
 
 
-def written(value: JSON) -> bytes:
+def written(value: object) -> bytes:
     """JSON on one line, by Python's own writer where msgspec refuses: half a character, or NaN."""
     try:
         return msgspec.json.encode(value)
@@ -149,7 +149,7 @@ def written(value: JSON) -> bytes:
         return json.dumps(msgspec.to_builtins(value, enc_hook=float)).encode()
 
 
-def _children(value: JSON) -> list[JSON]:
+def _children(value: JSON) -> Iterable[JSON]:
     if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from compliance.handlers.sandbox import BATCHES
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal
 from compliance.handlers.sandbox.s3 import as_bytes
-from compliance.model import JSON
+from compliance.json_data import JSON, array, mapping, mappings, whole
 
-Request = Mapping[str, JSON]
+Request = dict[str, JSON]
+Answer = dict[str, JSON]
 KIB = 1024
 LARGEST_QUEUED = 1024 * KIB  # a message and a batch of them; 256 KiB until August 2025
 LARGEST_PUBLISHED = LARGEST_INPUT = 256 * KIB
@@ -36,7 +37,7 @@ class Messages:
     """`queues` hold what is to be received, by URL."""
 
     def __init__(self) -> None:
-        self.queues: dict[str, list[JSON]] = {}
+        self.queues: dict[str, list[Answer]] = {}
         self.executions: dict[str, str] = {}
         self._count = 0
 
@@ -44,7 +45,7 @@ class Messages:
         self.executions = {}
         self.queues = {url: [self._queued(body) for body in bodies] for url, bodies in given.items()}
 
-    def answer(self, service: str, operation: str, request: Request) -> JSON:
+    def answer(self, service: str, operation: str, request: Request) -> Answer:
         act = ANSWERS.get((service, operation))
         if act is None:
             raise NotStoodIn
@@ -54,7 +55,7 @@ class Messages:
         self._count += 1
         return f"00000000-0000-4000-8000-{self._count:012d}"
 
-    def _queued(self, body: str) -> JSON:
+    def _queued(self, body: str) -> Answer:
         identifier = self.identifier()
         return {
             "MessageId": identifier,
@@ -65,7 +66,7 @@ class Messages:
 
     # -- SQS
 
-    def send(self, request: Request) -> JSON:
+    def send(self, request: Request) -> Answer:
         body = _checked_body(request, str(request["QueueUrl"]))
         if _size(request) > LARGEST_QUEUED:
             raise _refused(
@@ -74,46 +75,48 @@ class Messages:
                 f"shorter than {LARGEST_QUEUED} bytes.",
             )
         queued = self._queued(body)
-        self.queues.setdefault(request["QueueUrl"], []).append(queued)
+        self.queues.setdefault(str(request["QueueUrl"]), []).append(queued)
         return {"MessageId": queued["MessageId"], "MD5OfMessageBody": queued["MD5OfBody"]}
 
-    def send_batch(self, request: Request) -> JSON:
+    def send_batch(self, request: Request) -> Answer:
         entries = _checked_entries(request["Entries"])
         if sum(_size(entry) for entry in entries) > LARGEST_QUEUED:
             raise _refused(
                 "BatchRequestTooLong", f"Batch requests cannot be longer than {LARGEST_QUEUED} bytes."
             )
-        sent = [{"Id": e["Id"], **self.send({**e, "QueueUrl": request["QueueUrl"]})} for e in entries]
+        sent: list[JSON] = [
+            {"Id": e["Id"], **self.send({**e, "QueueUrl": request["QueueUrl"]})} for e in entries
+        ]
         return {"Successful": sent, "Failed": []}
 
-    def receive(self, request: Request) -> JSON:
-        most = request.get("MaxNumberOfMessages", 1)
+    def receive(self, request: Request) -> Answer:
+        most = whole(request.get("MaxNumberOfMessages", 1))
         if not 1 <= most <= 10:
             raise _refused(
                 "InvalidParameterValue", f"Value {most} for parameter MaxNumberOfMessages is invalid."
             )
-        waiting = [m for m in self.queues.get(request["QueueUrl"], []) if not m.get("hidden")][:most]
+        waiting = [m for m in self.queues.get(str(request["QueueUrl"]), []) if not m.get("hidden")][:most]
         for message in waiting:
             message["hidden"] = True
-        found = [{k: v for k, v in message.items() if k != "hidden"} for message in waiting]
+        found: list[JSON] = [{k: v for k, v in message.items() if k != "hidden"} for message in waiting]
         return {"Messages": found} if found else {}
 
-    def delete(self, request: Request) -> JSON:
-        url, handle = request["QueueUrl"], request["ReceiptHandle"]
+    def delete(self, request: Request) -> Answer:
+        url, handle = str(request["QueueUrl"]), request["ReceiptHandle"]
         self.queues[url] = [m for m in self.queues.get(url, []) if m["ReceiptHandle"] != handle]
         return {}
 
-    def delete_batch(self, request: Request) -> JSON:
+    def delete_batch(self, request: Request) -> Answer:
         for entry in _checked_entries(request["Entries"]):
             self.delete({**entry, "QueueUrl": request["QueueUrl"]})
-        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]], "Failed": []}
+        return self.show_batch(request)
 
-    def show_batch(self, request: Request) -> JSON:
+    def show_batch(self, request: Request) -> Answer:
         return {"Successful": [{"Id": e["Id"]} for e in _checked_entries(request["Entries"])], "Failed": []}
 
     # -- SNS
 
-    def publish(self, request: Request) -> JSON:
+    def publish(self, request: Request) -> Answer:
         targets = [name for name in ("TopicArn", "TargetArn", "PhoneNumber") if request.get(name)]
         if len(targets) != 1:
             raise _refused(
@@ -123,7 +126,7 @@ class Messages:
         _checked_notification(request, str(request[targets[0]]))
         return {"MessageId": self.identifier()}
 
-    def publish_batch(self, request: Request) -> JSON:
+    def publish_batch(self, request: Request) -> Answer:
         entries = _checked_entries(request["PublishBatchRequestEntries"])
         if sum(_size(entry) for entry in entries) > LARGEST_PUBLISHED:
             raise _refused(
@@ -139,38 +142,37 @@ class Messages:
 
     # -- SES
 
-    def email(self, request: Request) -> JSON:
-        _checked_recipients(request.get("Destination") or {}, "Illegal address")
+    def email(self, request: Request) -> Answer:
+        _checked_recipients(request, "Illegal address")
         return {"MessageId": self.identifier()}
 
-    def raw_email(self, request: Request) -> JSON:
+    def raw_email(self, request: Request) -> Answer:
         return {"MessageId": self.identifier()}
 
-    def email_2(self, request: Request) -> JSON:
-        content = request.get("Content") or {}
+    def email_2(self, request: Request) -> Answer:
+        content = mapping(request.get("Content") or {})
         if len([part for part in ("Simple", "Raw", "Template") if content.get(part)]) != 1:
             raise _refused("BadRequestException", "Content must have exactly one of Simple, Raw and Template")
         if "Raw" not in content:
-            _checked_recipients(
-                request.get("Destination") or {}, "Missing required header 'To'", "BadRequestException"
-            )
+            _checked_recipients(request, "Missing required header 'To'", "BadRequestException")
         return {"MessageId": self.identifier()}
 
     # -- EventBridge
 
-    def events(self, request: Request) -> JSON:
-        entries = request["Entries"]
+    def events(self, request: Request) -> Answer:
+        entries = mappings(request["Entries"])
         if sum(_event_size(entry) for entry in entries) > LARGEST_EVENTS:
             raise _refused(
                 "ValidationException",
                 f"Total size of the entries in the request is over the limit of {LARGEST_EVENTS} bytes.",
             )
-        answers = [_event_problem(entry) or {"EventId": self.identifier()} for entry in entries]
-        return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
+        problems = [_event_problem(entry) for entry in entries]
+        answers: list[JSON] = [problem or {"EventId": self.identifier()} for problem in problems]
+        return {"FailedEntryCount": sum(map(bool, problems)), "Entries": answers}
 
     # -- Kinesis and Firehose
 
-    def record(self, request: Request) -> JSON:
+    def record(self, request: Request) -> Answer:
         _checked_stream(request)
         if len(as_bytes(request["Data"])) > LARGEST_RECORD:
             raise _refused(
@@ -181,49 +183,48 @@ class Messages:
         self._count += 1
         return {"ShardId": "shardId-000000000000", "SequenceNumber": f"{self._count:056d}"}
 
-    def records(self, request: Request) -> JSON:
+    def records(self, request: Request) -> Answer:
         _checked_stream(request)
+        records = mappings(request["Records"])
         if (
-            sum(len(as_bytes(one["Data"])) + len(one["PartitionKey"]) for one in request["Records"])
+            sum(len(as_bytes(one["Data"])) + len(str(one["PartitionKey"])) for one in records)
             > LARGEST_RECORDS
         ):
             raise _refused(
                 "InvalidArgumentException", f"Records size exceeds {LARGEST_RECORDS >> 20} MB limit"
             )
-        return {
-            "FailedRecordCount": 0,
-            "Records": [self.record({**request, **one}) for one in request["Records"]],
-        }
+        return {"FailedRecordCount": 0, "Records": [self.record({**request, **one}) for one in records]}
 
-    def delivery(self, request: Request) -> JSON:
+    def delivery(self, request: Request) -> Answer:
         return {"RecordId": self.identifier(), "Encrypted": False}
 
-    def deliveries(self, request: Request) -> JSON:
-        if sum(len(as_bytes(one["Data"])) for one in request["Records"]) > LARGEST_DELIVERY:
+    def deliveries(self, request: Request) -> Answer:
+        records = mappings(request["Records"])
+        if sum(len(as_bytes(one["Data"])) for one in records) > LARGEST_DELIVERY:
             raise _refused("InvalidArgumentException", "Records size exceeds 4 MB limit")
         return {
             "FailedPutCount": 0,
-            "RequestResponses": [{"RecordId": self.identifier()} for _ in request["Records"]],
+            "RequestResponses": [{"RecordId": self.identifier()} for _ in records],
         }
 
     # -- CloudWatch
 
-    def metrics(self, request: Request) -> JSON:
+    def metrics(self, request: Request) -> Answer:
         if str(request["Namespace"]).startswith("AWS/"):
             raise _refused("InvalidParameterValue", "The value AWS/ for parameter Namespace is invalid.")
-        for datum in request.get("MetricData") or []:
+        for datum in mappings(request.get("MetricData") or []):
             given = [name for name in ("Value", "Values", "StatisticValues") if datum.get(name) is not None]
-            numbers = [datum.get("Value"), *(datum.get("Values") or [])]
+            numbers = [datum.get("Value"), *array(datum.get("Values") or [])]
             if len(given) != 1:
                 code = "InvalidParameterCombination" if given else "MissingParameter"
                 raise _refused(code, "One of Value, Values and StatisticValues is needed in each MetricData.")
-            if any(n is not None and not math.isfinite(n) for n in numbers):
+            if any(isinstance(n, int | float) and not math.isfinite(n) for n in numbers):
                 raise _refused("InvalidParameterValue", f"Not a number: {datum.get('MetricName')}")
         return {}
 
     # -- Step Functions
 
-    def start(self, request: Request) -> JSON:
+    def start(self, request: Request) -> Answer:
         text = str(request.get("input", "{}"))
         _checked_json(text, "InvalidExecutionInput")
         machine, name = str(request["stateMachineArn"]), str(request.get("name") or self.identifier())
@@ -232,16 +233,16 @@ class Messages:
             raise _refused("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
         return {"executionArn": arn, "startDate": {"$t": 0}}
 
-    def succeed(self, request: Request) -> JSON:
+    def succeed(self, request: Request) -> Answer:
         _checked_json(str(request["output"]), "InvalidOutput")
         return {}
 
 
-def _nothing(_: Messages, request: Request) -> JSON:
+def _nothing(_: Messages, request: Request) -> Answer:
     return {}
 
 
-ANSWERS: Mapping[tuple[str, str], Callable[[Messages, Request], JSON]] = {
+ANSWERS: Mapping[tuple[str, str], Callable[[Messages, Request], Answer]] = {
     ("sqs", "SendMessage"): Messages.send,
     ("sqs", "SendMessageBatch"): Messages.send_batch,
     ("sqs", "ReceiveMessage"): Messages.receive,
@@ -277,44 +278,46 @@ ANSWERS: Mapping[tuple[str, str], Callable[[Messages, Request], JSON]] = {
 
 
 def partly(
-    key: tuple[str, str], request: Request, refused: Mapping[int, str], answer: Callable[[Request], JSON]
-) -> JSON:
+    key: tuple[str, str], request: Request, refused: Mapping[int, str], answer: Callable[[Request], Request]
+) -> Request:
     """The answer to a batch of which some entries fail: the others have their effects."""
     entries, results, failed = BATCHES[key]
-    kept = [entry for i, entry in enumerate(request[entries]) if i not in refused]
-    whole = answer({**request, entries: kept}) if kept else {results: []}
+    asked = mappings(request[entries])
+    kept: list[JSON] = [entry for i, entry in enumerate(asked) if i not in refused]
+    done = answer({**request, entries: kept}) if kept else {results: []}
     if failed == "Failed":
-        errors = [
+        errors: list[JSON] = [
             {"Id": entry["Id"], "Code": refused[i], "Message": refused[i], "SenderFault": False}
-            for i, entry in enumerate(request[entries])
+            for i, entry in enumerate(asked)
             if i in refused
         ]
-        return {**whole, failed: errors}
-    done = iter(whole[results])
-    mixed = [
-        {"ErrorCode": refused[i], "ErrorMessage": refused[i]} if i in refused else next(done)
-        for i in range(len(request[entries]))
+        return {**done, failed: errors}
+    others = iter(mappings(done[results]))
+    mixed: list[Answer] = [
+        {"ErrorCode": refused[i], "ErrorMessage": refused[i]} if i in refused else next(others)
+        for i in range(len(asked))
     ]
-    return {**whole, results: mixed, failed: sum("ErrorCode" in one for one in mixed)}
+    return {**done, results: [*mixed], failed: sum("ErrorCode" in one for one in mixed)}
 
 
 def refused_entries(key: tuple[str, str], request: Request, answer: JSON) -> set[int]:
     """The places of the entries that an answer to a batch says have failed."""
     if key not in BATCHES:
         return set()
-    entries, results, failed = BATCHES[key]
+    (entries, results, failed), told = BATCHES[key], mapping(answer)
     if failed == "Failed":
-        ids = {one["Id"] for one in answer.get(failed) or ()}
-        return {i for i, entry in enumerate(request[entries]) if entry["Id"] in ids}
-    return {i for i, one in enumerate(answer.get(results) or ()) if "ErrorCode" in one}
+        ids = [one["Id"] for one in mappings(told.get(failed) or [])]
+        return {i for i, entry in enumerate(mappings(request[entries])) if entry["Id"] in ids}
+    return {i for i, one in enumerate(mappings(told.get(results) or [])) if "ErrorCode" in one}
 
 
-def _checked_entries(entries: Sequence[JSON]) -> Sequence[JSON]:
+def _checked_entries(value: JSON) -> Sequence[Request]:
+    entries = mappings(value)
     if not entries:
         raise _refused("EmptyBatchRequest", "There should be at least one entry in the request.")
     if len(entries) > 10:
         raise _refused("TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10.")
-    ids = [entry["Id"] for entry in entries]
+    ids = [str(entry["Id"]) for entry in entries]
     if wrong := [one for one in ids if not re.fullmatch(r"[\w-]{1,80}", one)]:
         raise _refused(
             "InvalidBatchEntryId",
@@ -334,21 +337,27 @@ def _checked_body(request: Request, queue: str) -> str:
         raise _refused("InvalidMessageContents", "Invalid characters found.")
     if queue.endswith(".fifo") and not request.get("MessageGroupId"):
         raise _refused("MissingParameter", "The request must contain the parameter MessageGroupId.")
-    if not 0 <= request.get("DelaySeconds", 0) <= 900:
+    if not 0 <= whole(request.get("DelaySeconds", 0)) <= 900:
         raise _refused(
             "InvalidParameterValue",
             "Value for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.",
         )
-    _checked_attributes(request.get("MessageAttributes") or {}, "InvalidParameterValue", 10)
+    _checked_attributes(request, "InvalidParameterValue", 10)
     return body
 
 
-def _checked_attributes(attributes: Mapping[str, JSON], code: str, most: int) -> None:
+def _attributes(request: Request) -> Mapping[str, JSON]:
+    return mapping(request.get("MessageAttributes") or {})
+
+
+def _checked_attributes(request: Request, code: str, most: int) -> None:
+    attributes = _attributes(request)
     if len(attributes) > most:
         raise _refused(
             code, f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [{most}]."
         )
-    for name, value in attributes.items():
+    for name, attribute in attributes.items():
+        value = mapping(attribute)
         kind = str(value.get("DataType", "")).partition(".")[0]
         if kind not in ("String", "Number", "Binary"):
             raise _refused(code, f"The message attribute '{name}' has an invalid message attribute type.")
@@ -380,15 +389,13 @@ def _checked_notification(request: Request, topic: str) -> None:
                 "InvalidParameter",
                 "Invalid parameter: Message Structure - No default entry in JSON message body",
             )
-    _checked_attributes(request.get("MessageAttributes") or {}, "ParameterValueInvalid", 100)
+    _checked_attributes(request, "ParameterValueInvalid", 100)
 
 
-def _checked_recipients(
-    destination: Mapping[str, JSON], text: str, code: str = "InvalidParameterValue"
-) -> None:
-    addresses = [
-        one for name in ("ToAddresses", "CcAddresses", "BccAddresses") for one in destination.get(name) or []
-    ]
+def _checked_recipients(request: Request, text: str, code: str = "InvalidParameterValue") -> None:
+    destination = mapping(request.get("Destination") or {})
+    names = ("ToAddresses", "CcAddresses", "BccAddresses")
+    addresses = [str(one) for name in names for one in array(destination.get(name) or [])]
     if not addresses or any("@" not in one for one in addresses):
         raise _refused(code, text)
     if len(addresses) > 50:
@@ -411,13 +418,13 @@ def _checked_json(text: str, code: str) -> None:
         )
 
 
-def _event_problem(entry: Request) -> JSON:
+def _event_problem(entry: Request) -> Answer | None:
     for name in ("Source", "DetailType", "Detail"):
         if not entry.get(name):
             text = f"Parameter {name} is not valid. Reason: {name} is a required argument."
             return {"ErrorCode": "InvalidArgument", "ErrorMessage": text}
     try:
-        fits = isinstance(json.loads(entry["Detail"]), dict)
+        fits = isinstance(json.loads(str(entry["Detail"])), dict)
     except ValueError:
         fits = False
     if not fits:
@@ -438,9 +445,7 @@ def _size(entry: Request) -> int:
     """Of a message with its attributes."""
     texts: Iterable[JSON] = [entry.get("MessageBody"), entry.get("Message")]
     size = sum(len(str(text).encode()) for text in texts if text)
-    return size + sum(
-        len(name) + len(json.dumps(value)) for name, value in (entry.get("MessageAttributes") or {}).items()
-    )
+    return size + sum(len(name) + len(json.dumps(value)) for name, value in _attributes(entry).items())
 
 
 def _md5(text: str) -> str:

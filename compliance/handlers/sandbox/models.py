@@ -8,15 +8,14 @@ service.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from compliance.handlers.sandbox.refusal import Refusal
-from compliance.model import JSON
+from compliance.json_data import JSON, mapping
 from compliance.template.source import converted
 
 FOLDER = Path(__file__).parent / "service_models"
@@ -49,8 +48,56 @@ INVALID = {
 }
 MISSING = {"sqs": "MissingParameter", "cloudwatch": "MissingParameter", "s3": "MissingParameter"}
 DEEPEST, MANY = 64, 100_000
-ANY_TEXT = {"type": "string"}  # without limits
 NUMBERS = ("integer", "long", "float", "double")
+
+
+class Place(msgspec.Struct, frozen=True, rename={"within": "in"}):
+    """How a member travels, where that is not the usual way: `within` a header, under another name."""
+
+    within: str = ""
+    name: str = ""
+    flattened: bool = False
+
+
+Reference = str | tuple[str, Place]  # the name of a shape, and how the member travels
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A type of a service's model: what its values may hold."""
+
+    type: str
+    members: Mapping[str, Reference] = {}
+    required: tuple[str, ...] = ()
+    payload: str | None = None
+    member: Reference = ""
+    key: Reference = ""
+    value: Reference = ""
+    flattened: bool = False
+    min: int | None = None
+    max: int | None = None
+    enum: tuple[str, ...] | None = None
+
+    @property
+    def item(self) -> Reference:
+        """The shape of what a list or a map holds."""
+        return self.member if self.type == "list" else self.value
+
+
+ANY_TEXT = Shape("string")  # without limits
+NO_PLACE = Place()
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One operation of a service. `http` are the method and the path of a REST protocol."""
+
+    input: str | None = None
+    output: str | None = None
+    errors: tuple[str, ...] = ()
+    http: tuple[str, str] = ("", "")
+    pages: dict[str, JSON] | None = None
+
+
+NO_OPERATION = Operation()
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -59,30 +106,26 @@ class Model(msgspec.Struct, frozen=True):
     id: str
     name: str
     protocol: str
-    protocols: tuple[str, ...]
-    target: str
     version: str
-    api: str
-    endpoint: str
     names: str
-    operations: Mapping[str, JSON]
-    shapes: Mapping[str, JSON]
+    operations: Mapping[str, Operation]
+    shapes: Mapping[str, Shape]
     exceptions: Mapping[str, tuple[str, int]]
 
-    def shape(self, reference: JSON) -> tuple[JSON, Mapping[str, JSON]]:
+    def shape(self, reference: Reference) -> tuple[Shape, Place]:
         """The shape of a member, and how it travels."""
-        name, places = reference if isinstance(reference, list) else (reference, {})
-        return self.shapes[name], places
+        name, place = (reference, NO_PLACE) if isinstance(reference, str) else reference
+        return self.shapes[name], place
 
-    def errors(self, operation: str) -> tuple[str, ...]:
-        """The errors that an operation declares."""
-        return tuple(self.operations.get(operation, {}).get("errors", ()))
+    def operation(self, name: str) -> Operation:
+        """An operation by its name. One that is not kept has no input, no output and no errors."""
+        return self.operations.get(name, NO_OPERATION)
 
-    def summary(self) -> JSON:
+    def summary(self) -> dict[str, JSON]:
         """What a stand-in of an SDK has to know: operations, exceptions, and how it pages."""
-        pages = {name: o["pages"] for name, o in self.operations.items() if "pages" in o}
-        codes = {name: code for name, (code, _) in self.exceptions.items()}
-        return {"operations": self.names.split(), "exceptions": codes, "pages": pages}
+        pages: dict[str, JSON] = {name: o.pages for name, o in self.operations.items() if o.pages is not None}
+        codes: dict[str, JSON] = {name: code for name, (code, _) in self.exceptions.items()}
+        return {"operations": [*self.names.split()], "exceptions": codes, "pages": pages}
 
     def error(self, name: str) -> tuple[str, str, int | None]:
         """An error's class in the SDKs, its code on the wire, its status; by either of its names."""
@@ -102,12 +145,12 @@ def model_of(service: str) -> Model | None:
     return converted({"id": name, **json.loads(path.read_text("utf-8"))}, Model)
 
 
-def accepted(model: Model, operation: str, parameters: JSON, language: str) -> JSON:
+def accepted(model: Model, operation: str, parameters: dict[str, JSON], language: str) -> dict[str, JSON]:
     """The request as it goes over the wire.
 
     Raises Refusal as the SDK (status 0) or the service would, if it is not a request that they take.
     """
-    name = model.operations[operation].get("input")
+    name = model.operations[operation].input
     if name is None:
         return {}
     check = _Check(model, language)
@@ -116,7 +159,7 @@ def accepted(model: Model, operation: str, parameters: JSON, language: str) -> J
             raise Refusal("ParamValidation", "\n".join(problems[:20]), 0)
         sent = parameters
     else:
-        sent = check.sent(name, parameters)
+        sent = mapping(check.sent(name, parameters))
     check.limits(model.shapes[name], sent, "")
     return sent
 
@@ -127,8 +170,8 @@ class _Check:
 
     # -- what botocore's ParamValidator reports
 
-    def problems(self, shape: JSON, value: JSON, path: str, depth: int = 0) -> Iterator[str]:
-        kind = shape["type"]
+    def problems(self, shape: Shape, value: JSON, path: str, depth: int = 0) -> Iterator[str]:
+        kind = shape.type
         if not _fits(kind, value):
             yield (
                 f"Invalid type for parameter {path}, value: {str(value)[:200]}, type: {_type(value)}, "
@@ -136,97 +179,99 @@ class _Check:
             )
         elif depth > DEEPEST:
             yield f"{path}: nested too deeply"
-        elif kind == "structure":
-            for name in shape.get("required", ()):
+        elif kind == "structure" and isinstance(value, dict):
+            for name in shape.required:
                 if name not in value:
                     yield f'Missing required parameter in {path or "input"}: "{name}"'
             for name, child in value.items():
-                if name not in shape["members"]:
-                    known = ", ".join(shape["members"])
+                if name not in shape.members:
+                    known = ", ".join(shape.members)
                     yield f'Unknown parameter in {path or "input"}: "{name}", must be one of: {known}'
                 else:
-                    inner, _ = self.model.shape(shape["members"][name])
+                    inner, _ = self.model.shape(shape.members[name])
                     yield from self.problems(inner, child, f"{path}.{name}".lstrip("."), depth + 1)
-        elif kind in ("list", "map"):
-            if len(value) < shape.get("min", 0):
+        elif kind in ("list", "map") and isinstance(value, list | dict):
+            if shape.min is not None and len(value) < shape.min:
                 yield _short(path, len(value), shape)
-            if len(value) <= shape.get("max", len(value)):  # the service refuses the whole
-                inner, _ = self.model.shape(shape["member" if kind == "list" else "value"])
-                for name, child in enumerate(value) if kind == "list" else value.items():
-                    yield from self.problems(inner, child, f"{path}[{name}]", depth + 1)
-        elif kind in ("string", "blob") and _size(value) < shape.get("min", 0):
+            if shape.max is None or len(value) <= shape.max:  # the service refuses the whole
+                inner, _ = self.model.shape(shape.item)
+                for key, child in _entries(value):
+                    yield from self.problems(inner, child, f"{path}[{key}]", depth + 1)
+        elif shape.min is not None and kind in ("string", "blob") and _size(value) < shape.min:
             yield _short(path, _size(value), shape)
-        elif kind in NUMBERS and value < shape.get("min", value):
-            yield f"Invalid range for parameter {path}, value: {value}, valid min value: {shape['min']}"
+        elif shape.min is not None and isinstance(value, int | float) and value < shape.min:
+            yield f"Invalid range for parameter {path}, value: {value}, valid min value: {shape.min}"
 
     # -- what the SDK for JavaScript sends
 
     def sent(self, name: str, value: JSON, depth: int = 0) -> JSON:
         """Without members that no one knows; as text where the protocol has nothing else."""
         shape = self.model.shapes[name]
-        kind = shape["type"]
-        if depth > DEEPEST or (isinstance(value, list | dict) and len(value) > shape.get("max", MANY)):
+        kind = shape.type
+        if depth > DEEPEST or (isinstance(value, list | dict) and len(value) > (shape.max or MANY)):
             return value  # the service refuses the whole
         if kind == "structure" and isinstance(value, dict):
-            members = shape["members"]
+            members = shape.members
             return {
                 k: child if type(child) is str else self.sent(_name(members[k]), child, depth + 1)
                 for k, child in value.items()
                 if k in members and child is not None
             }
         if kind == "list" and isinstance(value, list):
-            return [self.sent(_name(shape["member"]), child, depth + 1) for child in value]
+            return [self.sent(_name(shape.member), child, depth + 1) for child in value]
         if kind == "map" and isinstance(value, dict):
-            return {k: self.sent(_name(shape["value"]), child, depth + 1) for k, child in value.items()}
+            return {k: self.sent(_name(shape.value), child, depth + 1) for k, child in value.items()}
         if kind == "string" and not isinstance(value, str) and self.model.protocol in ("query", "rest-xml"):
             return _string(value)
         return value
 
     # -- what the service refuses
 
-    def limits(self, shape: JSON, value: JSON, path: str, depth: int = 0) -> None:
-        kind = shape["type"]
+    def limits(self, shape: Shape, value: JSON, path: str, depth: int = 0) -> None:
+        kind = shape.type
         if not _fits(kind, value):
             if kind == "blob":  # neither SDK can make bytes of it
                 raise Refusal("ParamValidation", f"{path} must be a string, bytes, or a stream of them", 0)
             raise self._invalid(f"{_type(value)} can not be converted to {kind} at '{path}'", "type")
-        if kind == "structure":
-            for name in shape.get("required", ()):
+        if kind == "structure" and isinstance(value, dict):
+            for name in shape.required:
                 if value.get(name) is None or (value.get(name) == "" and self._label(shape, name)):
                     raise self._missing(shape, name, value.get(name), path)
             for name, child in value.items():
-                if name in shape["members"] and depth <= DEEPEST:
-                    inner, _ = self.model.shape(shape["members"][name])
+                if name in shape.members and depth <= DEEPEST:
+                    inner, _ = self.model.shape(shape.members[name])
                     if type(child) is str and inner == ANY_TEXT:  # as most are
                         continue
                     self.limits(inner, child, f"{path}.{_lower(name)}".lstrip("."), depth + 1)
-        elif kind in ("list", "map"):
+        elif kind in ("list", "map") and isinstance(value, list | dict):
             self._range(shape, len(value), path, "length")
-            inner, _ = self.model.shape(shape["member" if kind == "list" else "value"])
-            for name, child in enumerate(value) if kind == "list" else value.items():
+            inner, _ = self.model.shape(shape.item)
+            for key, child in _entries(value):
                 if depth <= DEEPEST:
-                    self.limits(inner, child, f"{path}.{name}", depth + 1)
+                    self.limits(inner, child, f"{path}.{key}", depth + 1)
         elif kind in ("string", "blob"):
             self._range(shape, _size(value), path, "length")
-            if value not in shape.get("enum", [value]):
-                wanted = ", ".join(shape["enum"])
+            if shape.enum is not None and value not in shape.enum:
+                wanted = ", ".join(shape.enum)
                 raise self._invalid(f"Value '{value}' at '{path}' must satisfy enum value set: [{wanted}]")
-        elif kind in NUMBERS:
+        elif kind in NUMBERS and isinstance(value, int | float):
             self._range(shape, value, path, "value")
 
-    def _range(self, shape: JSON, size: Any, path: str, what: str) -> None:
-        for end, worse in (("min", size < shape.get("min", size)), ("max", size > shape.get("max", size))):
+    def _range(self, shape: Shape, size: float, path: str, what: str) -> None:
+        for end, than, worse in (
+            (shape.min, "greater", shape.min is not None and size < shape.min),
+            (shape.max, "less", shape.max is not None and size > shape.max),
+        ):
             if worse:
-                than = "greater" if end == "min" else "less"
                 raise self._invalid(
                     f"Value at '{path}' failed to satisfy constraint: Member must have {what} {than} than "
-                    f"or equal to {shape[end]}"
+                    f"or equal to {end}"
                 )
 
-    def _label(self, shape: JSON, name: str) -> bool:
-        return self.model.shape(shape["members"][name])[1].get("in") == "uri"
+    def _label(self, shape: Shape, name: str) -> bool:
+        return self.model.shape(shape.members[name])[1].within == "uri"
 
-    def _missing(self, shape: JSON, name: str, value: JSON, path: str) -> Refusal:
+    def _missing(self, shape: Shape, name: str, value: JSON, path: str) -> Refusal:
         if self._label(shape, name):
             how = "No" if value is None else "Empty"
             return Refusal("ParamValidation", f"{how} value provided for input HTTP label: {name}.", 0)
@@ -258,20 +303,22 @@ def _fits(kind: str, value: JSON) -> bool:
         return isinstance(value, bool)
     if kind in NUMBERS:
         whole = kind in ("integer", "long")
-        return isinstance(value, int) or (not whole and isinstance(value, float)) or _whole(value)
+        return isinstance(value, int) or (isinstance(value, float) and (not whole or value.is_integer()))
     return isinstance(value, str | int | float)
 
 
-def _short(path: str, size: int, shape: JSON) -> str:
-    return f"Invalid length for parameter {path}, value: {size}, valid min length: {shape['min']}"
+def _entries(value: list[JSON] | dict[str, JSON]) -> Iterable[tuple[object, JSON]]:
+    """What a list holds by its indexes, and a map by its keys."""
+    return value.items() if isinstance(value, dict) else enumerate(value)
 
 
-def _whole(value: JSON) -> bool:
-    return isinstance(value, float) and value.is_integer()
+def _short(path: str, size: int, shape: Shape) -> str:
+    return f"Invalid length for parameter {path}, value: {size}, valid min length: {shape.min}"
 
 
 def _size(value: JSON) -> int:
-    return len(value["$b"]) * 3 // 4 if isinstance(value, dict) else len(value)
+    """The length of a text, or of bytes."""
+    return len(str(value["$b"])) * 3 // 4 if isinstance(value, dict) else len(str(value))
 
 
 def _type(value: JSON) -> str:
@@ -280,8 +327,8 @@ def _type(value: JSON) -> str:
     return str(bytes if isinstance(value, dict) and set(value) == {"$b"} else type(value))
 
 
-def _name(reference: JSON) -> str:
-    return str(reference[0] if isinstance(reference, list) else reference)
+def _name(reference: Reference) -> str:
+    return reference if isinstance(reference, str) else reference[0]
 
 
 def _lower(name: str) -> str:
@@ -296,7 +343,7 @@ def _string(value: JSON) -> str:
         return "[object Object]"
     if isinstance(value, list):
         return ",".join(_string(child) for child in value)
-    return str(int(value)) if _whole(value) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 WANTED = {

@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal
-from compliance.model import JSON
+from compliance.json_data import JSON, array, whole
 
-Request = Mapping[str, JSON]
+Request = dict[str, JSON]
+Answer = dict[str, JSON]
 LARGEST_PARAMETER = 4 * 1024
 PREFIX = "arn:aws:ssm:us-east-1:123456789012:parameter/"
 
@@ -26,9 +27,9 @@ class Parameters:
     def replace(self, parameters: Mapping[str, str], secrets: Mapping[str, JSON], page: int | None) -> None:
         self.parameters, self.secrets, self.page = dict(parameters), dict(secrets), page
 
-    def answer(self, service: str, operation: str, request: Request) -> JSON:
-        answers: dict[str, Callable[[Request], JSON]] = {
-            "ssm:GetParameter": lambda r: {"Parameter": self._parameter(r["Name"])},
+    def answer(self, service: str, operation: str, request: Request) -> Answer:
+        answers: dict[str, Callable[[Request], Answer]] = {
+            "ssm:GetParameter": lambda r: {"Parameter": self._parameter(str(r["Name"]))},
             "ssm:GetParameters": self._many,
             "ssm:GetParametersByPath": self._by_path,
             "ssm:PutParameter": self._put,
@@ -40,7 +41,7 @@ class Parameters:
             raise NotStoodIn
         return act(request)
 
-    def _parameter(self, name: str) -> JSON:
+    def _parameter(self, name: str) -> Answer:
         plain = name.partition(":parameter")[2] or name if name.startswith("arn:") else name
         found = next((n for n in (plain, plain.lstrip("/"), f"/{plain}") if n in self.parameters), None)
         if found is None:
@@ -55,22 +56,28 @@ class Parameters:
             "DataType": "text",
         }
 
-    def _many(self, request: Request) -> JSON:
-        return {"Parameters": [self._parameter(name) for name in request["Names"]], "InvalidParameters": []}
+    def _many(self, request: Request) -> Answer:
+        return {
+            "Parameters": [self._parameter(str(name)) for name in array(request["Names"])],
+            "InvalidParameters": [],
+        }
 
-    def _by_path(self, request: Request) -> JSON:
+    def _by_path(self, request: Request) -> Answer:
         path = str(request["Path"]).rstrip("/") + "/"
         names = sorted(n for n in self.parameters if n.startswith(path))
         if not names:
             raise NotStoodIn(f"of {path}: `given.parameters` has none under it")
         if not request.get("Recursive"):
             names = [name for name in names if "/" not in name[len(path) :]]
-        start, most = int(request.get("NextToken") or 0), min(request.get("MaxResults", 10), self.page or 10)
-        page = [self._parameter(name) for name in names[start : start + most]]
+        start, most = (
+            int(str(request.get("NextToken") or 0)),
+            min(whole(request.get("MaxResults", 10)), self.page or 10),
+        )
+        page: list[JSON] = [self._parameter(name) for name in names[start : start + most]]
         more = {"NextToken": str(start + most)} if start + most < len(names) else {}
         return {"Parameters": page, **more}
 
-    def _put(self, request: Request) -> JSON:
+    def _put(self, request: Request) -> Answer:
         name, value = str(request["Name"]), str(request["Value"])
         if len(value.encode()) > LARGEST_PARAMETER and request.get("Tier", "Standard") == "Standard":
             raise Refusal(
@@ -89,7 +96,7 @@ class Parameters:
                 return name
         return None
 
-    def _secret(self, request: Request) -> JSON:
+    def _secret(self, request: Request) -> Answer:
         name = self._name_of(str(request["SecretId"]))
         if name is None:
             raise NotStoodIn(f"of {request['SecretId']}: `given.secrets` does not have it")
@@ -104,7 +111,7 @@ class Parameters:
             "VersionStages": ["AWSCURRENT"],
         }
 
-    def _put_secret(self, request: Request) -> JSON:
+    def _put_secret(self, request: Request) -> Answer:
         name = self._name_of(str(request["SecretId"])) or str(request["SecretId"])
         self.secrets[name] = request.get("SecretString", "")
         return {"Name": name, "VersionId": "2", "VersionStages": ["AWSCURRENT"]}

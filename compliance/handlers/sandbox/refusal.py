@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from compliance.json_data import JSON
 
 STATUS = {
     "AccessDenied": 403,
@@ -63,13 +63,13 @@ class NotStoodIn(Exception):
 class Refusal(Exception):
     """An error answer: its code, its text, its HTTP status (0 where the SDK itself refuses)."""
 
-    def __init__(self, code: str, message: str, status: int, **extra: Any) -> None:
+    def __init__(self, code: str, message: str, status: int, **extra: JSON) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.extra = extra
 
-    def as_message(self) -> dict[str, Any]:
+    def as_message(self) -> dict[str, JSON]:
         return {
             "shape": self.code,
             "code": self.code,
