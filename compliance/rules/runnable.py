@@ -147,7 +147,7 @@ def _network(function: Resource, case: Case) -> Iterator[Evidence]:
 def _keys(function: Resource, case: Case) -> Iterator[Evidence]:
     """Evidence that a customer key of a function, or of something that it uses, cannot be used."""
     users_of: dict[Resource, dict[Resource, None]] = {}
-    for user in (function, *_used_by(function, case)):
+    for user in (function, *used_by(function, case)):
         for _, value in key_values(user):
             key = key_of(case.assembly, value)
             if key:
@@ -184,7 +184,7 @@ def _logs_shut_out(key: Resource, group: Resource, case: Case) -> Iterator[Evide
             return
 
 
-def _used_by(function: Resource, case: Case) -> Iterator[Resource]:
+def used_by(function: Resource, case: Case) -> Iterator[Resource]:
     """What a function has in its variables, its event sources, its log group and its failure targets."""
     values: list[Value] = [*case.wiring.environment(function).values()]
     values.append(log_group_name(function, case) or NO_VALUE)

@@ -67,7 +67,7 @@ def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[
 
 
 def _made(make: Aims, parts: Any, case: Case) -> Iterator[Aim]:
-    """The mutants of an aim; none where the document lacks the order pipeline's subjects, which some need."""
+    """The mutants of an aim; none where an input lacks what they are about."""
     with suppress(Undecided):
         yield from make(parts, case)
 

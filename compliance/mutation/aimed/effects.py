@@ -7,15 +7,17 @@ what empties, opens or turns off. Their neighbours that do no harm are in `neigh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from compliance.facts.authorization import POLICIES_OF
+from compliance.facts.authorization import POLICIES_OF, may
 from compliance.facts.keys import key_values
 from compliance.facts.references import KEY, arn_of, key_of
 from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, arn_to, by_another_attribute, drop, others, put
+from compliance.mutation.aimed.permissions import is_seen, own_statements
+from compliance.mutation.aimed.wiring import failures
 from compliance.rules import Case
 from compliance.rules.environments import Retained
 from compliance.rules.exposure import Confined
@@ -23,7 +25,7 @@ from compliance.rules.handlers.law import LawCheck
 from compliance.rules.least_privilege import LeastPrivilege
 from compliance.rules.naming import Names
 from compliance.rules.policies import TlsOnly
-from compliance.rules.runnable import Runnable
+from compliance.rules.runnable import Runnable, used_by
 from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource
@@ -99,20 +101,16 @@ def wire(check: Wire, case: Case) -> Iterator[Aim]:
 
 @aims(FailureTarget)
 def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
-    mapping, dlq = case.subject("stream_mapping"), case.subject("dlq")
-    yield from by_another_attribute(mapping, "DestinationConfig.OnFailure.Destination", dlq)
+    mapping, _, queue = failures(check, case)
+    yield from by_another_attribute(mapping, "DestinationConfig.OnFailure.Destination", queue)
     if check.consumer:
         other = "arn:aws:lambda:us-east-1:123456789012:function:another"
-        reads = {"EventSourceArn": arn_to(dlq), "FunctionName": other}
-        yield Aim(
-            "another function reads it", dlq, add(dlq, "Another", "AWS::Lambda::EventSourceMapping", reads)
-        )
-        piped = {
-            "Source": arn_to(dlq),
-            "Target": other,
-            "RoleArn": "arn:aws:iam::123456789012:role/another",
-        }
-        yield Aim("a pipe reads it", dlq, add(dlq, "Another", "AWS::Pipes::Pipe", piped))
+        reads = {"EventSourceArn": arn_to(queue), "FunctionName": other}
+        more = add(queue, "Another", "AWS::Lambda::EventSourceMapping", reads)
+        yield Aim("another function reads it", queue, more)
+        role = "arn:aws:iam::123456789012:role/another"
+        piped = {"Source": arn_to(queue), "Target": other, "RoleArn": role}
+        yield Aim("a pipe reads it", queue, add(queue, "Another", "AWS::Pipes::Pipe", piped))
 
 
 @aims(OwnRole)
@@ -155,32 +153,48 @@ def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
 
 @aims(LeastPrivilege)
 def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
-    for subject in ("processor", "audit_function"):
-        function = case.subject(subject)
+    for function in case.subjects():
         role = case.wiring.role_of(function)
         assert role
-        yield from _conditions(role)
+        yield from _conditions(role, case)
+        calls = list(_calls(function, role, case))
         own = to_list(role.raw["Properties"].get("Policies"))
-        for what, condition in DENIALS.items():
-            for action in (
-                ("s3:PutObject", "sqs:SendMessage") if subject == "processor" else ("dynamodb:PutItem",)
-            ):
+        for action in dict.fromkeys(action for _, action in calls):
+            for what, condition in DENIALS.items():
                 yield Aim(f"{action} denied {what}", role, _policy(role, own, _deny(action, condition)))
         boundary = add(role, "Boundary", "AWS::IAM::ManagedPolicy", _logs_alone())
         bound = put(role, "PermissionsBoundary", {"Ref": "Boundary"})
         yield Aim("a boundary for logs alone", role, (*boundary, *bound))
-        yield from _denied_by(function, role, case)
-        yield from _keys_shut(role, case)
+        for resource, action in calls:
+            yield from _denied_by(resource, action, role, case)
+    yield from _keys_shut(case)
 
 
-def _conditions(role: Resource) -> Iterator[Aim]:
+def _calls(function: Resource, role: Resource, case: Case) -> Iterator[tuple[Resource, str]]:
+    """What a function uses, and an action that its role's own policies allow there: the first of each."""
+    statements = (s for _, _, s in own_statements(role, case) if s["Effect"] == "Allow")
+    actions = [action for s in statements for action in map(str, to_list(s.get("Action"))) if is_seen(action)]
+    for resource in dict.fromkeys(used_by(function, case)):
+        arn = case.assembly.text(arn_of(resource)) or ""
+        arn = f"{arn}/*" if resource.type == BUCKET else arn
+        own = [
+            action for action in actions if action.startswith(f"{_service(resource)}:") and "*" not in action
+        ]
+        allowed = (a for a in own if may(case.assembly, role, a, arn, as_of=case.as_of).allowed is True)
+        if action := next(allowed, None):
+            yield resource, action
+
+
+def _conditions(role: Resource, case: Case) -> Iterator[Aim]:
     """Each statement of a role's own policies, on a condition that its function does not meet."""
-    for index, policy in enumerate(to_list(role.raw["Properties"].get("Policies"))):
-        for number, statement in enumerate(to_list(policy["PolicyDocument"]["Statement"])):
-            path = f"Policies.{index}.PolicyDocument.Statement.{number}.Condition"
-            actions = ", ".join(map(str, to_list(statement["Action"])))
-            for what, condition in CONDITIONS.items():
-                yield Aim(f"{actions} {what}", role, put(role, path, condition))
+    for holder, path, statement in own_statements(role, case):
+        actions = ", ".join(map(str, to_list(statement.get("Action"))))
+        for what, condition in CONDITIONS.items():
+            yield Aim(f"{actions} {what}", role, put(holder, f"{path}.Condition", condition))
+        if actions.startswith("kms:"):
+            yield Aim("no grant of the key", role, drop(holder, path))
+            elsewhere = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
+            yield Aim("the key through another region", role, put(holder, f"{path}.Condition", elsewhere))
 
 
 def _deny(action: str, condition: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,58 +212,44 @@ def _logs_alone() -> dict[str, Any]:
     return {"PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
 
 
-def _denied_by(function: Resource, role: Resource, case: Case) -> Iterator[Aim]:
+def _denied_by(resource: Resource, action: str, role: Resource, case: Case) -> Iterator[Aim]:
     """The policy of what a function uses shuts its role out."""
-    bucket, table, dlq = (case.subject(name) for name in ("bucket", "audit_table", "dlq"))
-    of_processor = function is case.subject("processor")
-    for resource, action in (
-        ((bucket, "s3:PutObject"), (dlq, "sqs:SendMessage"))
-        if of_processor
-        else ((dlq, "sqs:ReceiveMessage"),)
-    ):
-        path = "PolicyDocument.Statement"
-        for policy in case.assembly.resources(*POLICIES_OF[resource.type]):
-            target = POLICIES_OF[resource.type][policy.type]
-            values = to_list(policy.get(target))
-            if not any(case.wiring.identify(v, resource.type) is resource for v in values):
-                continue
-            own = to_list(policy.raw["Properties"]["PolicyDocument"]["Statement"])
-            for what, who in (
-                ("to all", EVERYBODY),
-                ("to all but one", {"NotPrincipal": {"AWS": ANOTHER}}),
-                ("to the role", {"Principal": {"AWS": {"Fn::GetAtt": [role.logical_id, "Arn"]}}}),
-            ):
-                whole = own[0].get("Resource")
-                statement = {**_deny(action, {}), "Resource": whole, **who}
-                yield Aim(f"{action} denied {what}", policy, put(policy, path, [*own, statement]))
-    if not of_processor:
-        statement = {**_deny("dynamodb:PutItem", {}), **EVERYBODY}
-        denied = put(table, "ResourcePolicy", {"PolicyDocument": {"Statement": [statement]}})
-        yield Aim("PutItem denied by the table", table, denied)
-
-
-def _keys_shut(role: Resource, case: Case) -> Iterator[Aim]:
-    """No way to the customer key under which all lies."""
-    for index, policy in enumerate(to_list(role.raw["Properties"].get("Policies"))):
-        for number, statement in enumerate(to_list(policy["PolicyDocument"]["Statement"])):
-            path = f"Policies.{index}.PolicyDocument.Statement.{number}"
-            if str(to_list(statement["Action"])[0]).startswith("kms:"):
-                yield Aim("no grant of the key", role, drop(role, path))
-                elsewhere = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
-                yield Aim("the key through another region", role, put(role, f"{path}.Condition", elsewhere))
-    for key in _data_keys(case):
-        if role is not case.wiring.role_of(case.subject("processor")):
+    path = "PolicyDocument.Statement"
+    kinds = POLICIES_OF.get(resource.type, {})
+    for policy in case.assembly.resources(*kinds) if kinds else ():
+        values = to_list(policy.get(kinds[policy.type]))
+        if not any(case.wiring.identify(v, resource.type) is resource for v in values):
             continue
-        yield Aim("a key for administrators", key, put(key, "KeyPolicy.Statement.0.Action", "kms:Describe*"))
-        denied = {**_deny("kms:Decrypt", {}), **EVERYBODY}
+        own = to_list(policy.raw["Properties"]["PolicyDocument"]["Statement"])
+        for what, who in (
+            ("to all", EVERYBODY),
+            ("to all but one", {"NotPrincipal": {"AWS": ANOTHER}}),
+            ("to the role", {"Principal": {"AWS": {"Fn::GetAtt": [role.logical_id, "Arn"]}}}),
+        ):
+            statement = {**_deny(action, {}), "Resource": own[0].get("Resource"), **who}
+            yield Aim(f"{action} denied {what}", policy, put(policy, path, [*own, statement]))
+    if resource.type in TABLES:
+        statement = {**_deny(action, {}), **EVERYBODY}
+        denied = put(resource, "ResourcePolicy", {"PolicyDocument": {"Statement": [statement]}})
+        yield Aim(f"{action} denied by the table", resource, denied)
+
+
+def _keys_shut(case: Case) -> Iterator[Aim]:
+    """Customer keys whose policy keeps functions from what lies under them."""
+    for key in _data_keys(case):
         own = to_list(key.raw["Properties"]["KeyPolicy"]["Statement"])
-        yield Aim("Decrypt denied by the key", key, put(key, "KeyPolicy.Statement", [*own, denied]))
+        for action in ("kms:Decrypt", "kms:GenerateDataKey*"):
+            denied = {**_deny(action, {}), **EVERYBODY}
+            yield Aim(f"{action} denied by the key", key, put(key, "KeyPolicy.Statement", [*own, denied]))
+        less = [{**s, "Action": "kms:Describe*"} if s["Effect"] == "Allow" else s for s in own]
+        yield Aim("a key for administrators", key, put(key, "KeyPolicy.Statement", less))
 
 
-def _data_keys(case: Case) -> list[Resource]:
-    """The customer keys of the bucket."""
-    values = [value for _, value in key_values(case.subject("bucket"))]
-    return [key for value in values if (key := key_of(case.assembly, value))]
+def _data_keys(case: Case) -> Iterable[Resource]:
+    """The customer keys of what the subjects, functions, use."""
+    used = (user for function in case.subjects() for user in used_by(function, case))
+    values = (value for user in used for _, value in key_values(user))
+    return dict.fromkeys(key for value in values if (key := key_of(case.assembly, value)))
 
 
 # What empties, opens, turns off, or bears a wrong name

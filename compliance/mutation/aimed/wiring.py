@@ -23,7 +23,7 @@ from compliance.mutation.aimed import (
     section,
 )
 from compliance.mutation.generic import CONDITIONS, NEVER
-from compliance.rules import Case
+from compliance.rules import Case, Undecided
 from compliance.rules.alarms import watching
 from compliance.rules.short_forms import Outputs, Present
 from compliance.rules.wiring import FailureTarget, OwnRole, Redrive, Reference
@@ -85,9 +85,19 @@ def reference(check: Reference, case: Case) -> Iterator[Aim]:
             yield Aim(f"{other.logical_id} instead", function, edits)
 
 
+def failures(check: FailureTarget, case: Case) -> tuple[Resource, Resource, Resource]:
+    """The mapping that a check is about, the function that it feeds, and the queue of its failures."""
+    mapping = case.subjects()[0] if check.mapping_only else case.subject(check.source)
+    function = case.wiring.identify(mapping.get("FunctionName"), FUNCTION)
+    queue = case.wiring.identify(case.wiring.failure_target(mapping), QUEUE)
+    if not function or not queue:
+        raise Undecided("the function or the queue is not in these stacks")
+    return mapping, function, queue
+
+
 @aims(FailureTarget)
 def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
-    mapping, processor, dlq = (case.subject(name) for name in ("stream_mapping", "processor", "dlq"))
+    mapping, function, queue = failures(check, case)
     path = "DestinationConfig.OnFailure.Destination"
     gone = drop(mapping, "DestinationConfig")
     yield Aim("no destination", mapping, gone)
@@ -95,17 +105,17 @@ def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
     yield Aim("a topic", mapping, put(mapping, path, "arn:aws:sns:us-east-1:111122223333:topic"))
     yield Aim("an empty destination", mapping, put(mapping, "DestinationConfig", {"OnFailure": {}}))
     if check.mapping_only:
-        own = put(processor, "DeadLetterConfig", {"TargetArn": arn_to(dlq)})
+        own = put(function, "DeadLetterConfig", {"TargetArn": arn_to(queue)})
         yield Aim("the function's dead-letter queue", mapping, (*gone, *own))
-        yield Aim("on success", mapping, put(mapping, "DestinationConfig", _on_success(dlq)))
-        config = {"FunctionName": reference_to(processor), "Qualifier": "$LATEST"}
-        config["DestinationConfig"] = {"OnFailure": {"Destination": arn_to(dlq)}}
+        yield Aim("on success", mapping, put(mapping, "DestinationConfig", _on_success(queue)))
+        config = {"FunctionName": reference_to(function), "Qualifier": "$LATEST"}
+        config["DestinationConfig"] = {"OnFailure": {"Destination": arn_to(queue)}}
         calls = add(mapping, "Calls", "AWS::Lambda::EventInvokeConfig", config)
         yield Aim("the queue of its asynchronous calls", mapping, (*gone, *calls))
     else:
-        for queue in case.assembly.resources(QUEUE):
-            if queue is not dlq and queue.stack is mapping.stack:
-                yield Aim(f"{queue.logical_id} instead", mapping, put(mapping, path, arn_to(queue)))
+        for other in case.assembly.resources(QUEUE):
+            if other is not queue and other.stack is mapping.stack:
+                yield Aim(f"{other.logical_id} instead", mapping, put(mapping, path, arn_to(other)))
         yield Aim("another queue", mapping, put(mapping, path, OTHER_ARN))
 
 
