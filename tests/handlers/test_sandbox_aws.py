@@ -25,7 +25,7 @@ from compliance.handlers.sandbox import (
 )
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.dynamodb import Tables
-from compliance.handlers.sandbox.expressions import Names, assign, holds
+from compliance.handlers.sandbox.expressions import Names, carry_out, condition, met, update
 from compliance.handlers.sandbox.python import dynamo
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.handlers.sandbox.run import execute
@@ -542,17 +542,17 @@ def test_conditions(expression: str, result: bool | str) -> None:
     }
     names = Names({"#s": "status"}, {":one": {"N": "1"}, ":two": {"N": "2"}, ":t": {"S": "te"}})
     if isinstance(result, bool):
-        assert holds(expression, names, item) is result
+        assert met(condition(expression, names), item) is result
     else:
         with pytest.raises(Refusal, match=result):
-            holds(expression, names, item)
+            met(condition(expression, names), item)
 
 
 def test_updates() -> None:
     item = {"n": {"N": "1"}, "gone": {"S": "x"}, "m": {"M": {}}}
     names = Names({"#c": "count"}, {":one": {"N": "1"}, ":none": {"L": []}})
     expression = "SET n = n + :one, #c = if_not_exists(#c, :one), m.deep = :one REMOVE gone ADD hits :one"
-    assign(expression, names, item)
+    carry_out(update(expression, names), item)
     assert item == {
         "n": {"N": "2"},
         "m": {"M": {"deep": {"N": "1"}}},

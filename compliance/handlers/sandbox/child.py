@@ -25,7 +25,7 @@ from compliance.handlers.sandbox import Call, HandlerError, Invocation, Limits, 
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.models import model_of
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 # Room for what the harness itself asks: calls with their bodies. The handler's log has its own limit.
 MOST_MESSAGES = 16 * 1024 * 1024
@@ -133,7 +133,7 @@ class Child:
     def converse(
         self,
         aws: Aws,
-        job: Mapping[str, JSON],
+        job: Mapping[str, object],
         invocations: Sequence[Invocation],
         deadline: float,
         seconds: float,
@@ -243,7 +243,7 @@ class Child:
     def _may_go_on(self) -> bool:
         return self.loaded and (self.current is None or self.current.settled)
 
-    def _call(self, message: messages.Called) -> JSON:
+    def _call(self, message: messages.Called) -> dict[str, JSON]:
         """Puts a call on record, and gives what AWS answers."""
         call, answer = self.aws.call(message.service, message.operation, message.parameters, message.at)
         if self.current is None:
@@ -302,7 +302,7 @@ class Child:
     def _text(self, log: bytes | bytearray) -> str:
         return log.decode("utf-8", "replace").replace(self.root, "/var/task")
 
-    def _send(self, message: Mapping[str, JSON], deadline: float) -> None:
+    def _send(self, message: Mapping[str, object], deadline: float) -> None:
         """Never blocks for good: a child that does not read its answers is stopped like any other."""
         data = memoryview(messages.written(message) + b"\n")
         while data:

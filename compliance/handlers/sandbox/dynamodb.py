@@ -12,7 +12,9 @@ import msgspec
 
 from compliance.handlers.sandbox import Table
 from compliance.handlers.sandbox.expressions import (
+    Item,
     Names,
+    Node,
     Steps,
     carry_out,
     condition,
@@ -26,10 +28,10 @@ from compliance.handlers.sandbox.expressions import (
 )
 from compliance.handlers.sandbox.numbers import rank, stored, weight
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
-from compliance.model import JSON
+from compliance.json_data import JSON, array, as_array, as_mapping, mapping, mappings, whole
 
-Item = dict[str, JSON]
-Request = Mapping[str, JSON]
+Request = dict[str, JSON]
+Answer = dict[str, JSON]
 
 LARGEST_ITEM = 400 * 1024
 LARGEST_PAGE = 1024 * 1024
@@ -80,9 +82,9 @@ class Tables:
         self.known = known or {}
         self.page: int | None = None
         self._tables: dict[str, _Items] = {}
-        self._tokens: dict[str, JSON] = {}
+        self._tokens: dict[JSON, Request] = {}
 
-    def replace(self, items: Mapping[str, Sequence[Item]], page: int | None = None) -> None:
+    def replace(self, items: Mapping[str, Sequence[dict[str, JSON]]], page: int | None = None) -> None:
         """Puts these items in place of all that there are."""
         self.page = page
         self._tables, self._tokens = {}, {}
@@ -99,9 +101,9 @@ class Tables:
             for name, table in self._tables.items()
         }
 
-    def answer(self, operation: str, request: Request) -> JSON:
+    def answer(self, operation: str, request: Request) -> Answer:
         """Raises Refusal as DynamoDB would, and NotStoodIn for what is not answered here."""
-        answers: dict[str, Callable[[Request], JSON]] = {
+        answers: dict[str, Callable[[Request], Answer]] = {
             "PutItem": self._put,
             "GetItem": self._get,
             "UpdateItem": self._update,
@@ -125,8 +127,8 @@ class Tables:
 
     # -- one item
 
-    def _put(self, request: Request) -> JSON:
-        table, item = self._items(_name(request)), _stored(request["Item"])
+    def _put(self, request: Request) -> Answer:
+        table, item = self._items(_name(request)), _stored(mapping(request["Item"]))
         _return_values(request, "NONE", "ALL_OLD")
         names = Names.of(request)
         wanted = _condition(request, names)
@@ -134,30 +136,29 @@ class Tables:
             table.learn(named_in(request["ConditionExpression"], names))
         names.check_used(wanted is not None)
         _check_key(table, item, "Item")
-        size = sum(len(name.encode()) + weight(value) for name, value in item.items())
-        if size > LARGEST_ITEM:
+        if _size(item) > LARGEST_ITEM:
             raise _invalid("Item size has exceeded the maximum allowed size")
         place = table.place(item)
         old = table.kept.get(place)
         _meet(wanted, old, request)
         table.kept[place] = item
-        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
+        return {"Attributes": {**old}} if old and request.get("ReturnValues") == "ALL_OLD" else {}
 
-    def _get(self, request: Request) -> JSON:
+    def _get(self, request: Request) -> Answer:
         names = Names.of(request)
         paths = _paths(request, names)
         names.check_used("ProjectionExpression" in request)
         _, _, item = self._found(request)
         if item is None:
             return {}
-        return {"Item": projected(item, paths) if paths else item}
+        return {"Item": {**(projected(item, paths) if paths else item)}}
 
-    def _update(self, request: Request) -> JSON:
+    def _update(self, request: Request) -> Answer:
         table, place, old = self._found(request)
         wanted = str(request.get("ReturnValues", "NONE"))
         names = Names.of(request)
         required = _condition(request, names)
-        actions = update(request["UpdateExpression"], names) if "UpdateExpression" in request else []
+        actions = update(str(request["UpdateExpression"]), names) if "UpdateExpression" in request else []
         names.check_used(required is not None or bool(actions))
         paths = [steps for _, steps, _ in actions]
         if key := next((steps[0] for steps in paths if steps[0] in table.keys), None):
@@ -166,10 +167,10 @@ class Tables:
                 f"{key}. This attribute is part of the key"
             )
         _meet(required, old, request)
-        new: Item = dict(old) if old else dict(_stored(request["Key"]))
+        new: Item = dict(old) if old else _stored(mapping(request["Key"]))
         carry_out(actions, new)
         new = _stored(new)
-        if sum(len(name.encode()) + weight(value) for name, value in new.items()) > LARGEST_ITEM:
+        if _size(new) > LARGEST_ITEM:
             raise _invalid("Item size to update has exceeded the maximum allowed size")
         table.kept[place] = new
         before_or_after = new if wanted.endswith("NEW") else old
@@ -177,9 +178,9 @@ class Tables:
             return {}
         if wanted.startswith("UPDATED"):
             before_or_after = projected(before_or_after, paths)
-        return {"Attributes": before_or_after} if before_or_after else {}
+        return {"Attributes": {**before_or_after}} if before_or_after else {}
 
-    def _delete(self, request: Request) -> JSON:
+    def _delete(self, request: Request) -> Answer:
         table, place, old = self._found(request)
         _return_values(request, "NONE", "ALL_OLD")
         names = Names.of(request)
@@ -187,17 +188,18 @@ class Tables:
         names.check_used(wanted is not None)
         _meet(wanted, old, request)
         table.kept.pop(place, None)
-        return {"Attributes": old} if old and request.get("ReturnValues") == "ALL_OLD" else {}
+        return {"Attributes": {**old}} if old and request.get("ReturnValues") == "ALL_OLD" else {}
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: Request) -> Answer:
         _, _, old = self._found(request)
         names = Names.of(request)
         wanted = _condition(request, names)
         names.check_used(wanted is not None)
         _meet(wanted, old, request)
+        return {}
 
     def _found(self, request: Request) -> tuple[_Items, str, Item | None]:
-        table, key = self._items(_name(request)), _stored(request["Key"])
+        table, key = self._items(_name(request)), _stored(mapping(request["Key"]))
         table.learn(tuple(key))
         _check_key(table, key, "Key")
         place = table.place(key)
@@ -205,7 +207,7 @@ class Tables:
 
     # -- many items
 
-    def _query(self, request: Request) -> JSON:
+    def _query(self, request: Request) -> Answer:
         names = Names.of(request)
         table, expression = self._items(_name(request)), request.get("KeyConditionExpression")
         if not expression:
@@ -213,7 +215,7 @@ class Tables:
                 "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
                 "request."
             )
-        tree = condition(expression, names)
+        tree = condition(str(expression), names)
         keys = self._keys_of(table, request) or _equal_to(tree)
         if "IndexName" not in request and not table.keys:
             # The sort key, if the table has one, is what else the condition names.
@@ -226,17 +228,17 @@ class Tables:
             found.reverse()
         return self._page(request, names, table, found, keys)
 
-    def _scan(self, request: Request) -> JSON:
+    def _scan(self, request: Request) -> Answer:
         names, table = Names.of(request), self._items(_name(request))
         keys = self._keys_of(table, request)
-        segment, segments = request.get("Segment", 0), request.get("TotalSegments", 1)
+        segment, segments = whole(request.get("Segment", 0)), whole(request.get("TotalSegments", 1))
         found = [item for item in table.kept.values() if _indexed(item, keys)][segment::segments]
         return self._page(request, names, table, found, ())
 
     def _page(
         self, request: Request, names: Names, table: _Items, found: list[Item], keys: Sequence[str]
-    ) -> JSON:
-        filter_ = condition(request["FilterExpression"], names) if "FilterExpression" in request else None
+    ) -> Answer:
+        filter_ = _condition(request, names, "FilterExpression")
         if filter_ is not None and (barred := paths_in(filter_) & set(keys)):
             raise _invalid(
                 "Filter Expression can only contain non-primary key attributes: Primary key attribute: "
@@ -245,31 +247,31 @@ class Tables:
         paths = _paths(request, names)
         names.check_used(any(part in request for part in EXPRESSIONS))
         start = request.get("ExclusiveStartKey")
-        if start is not None:
+        if isinstance(start, dict):
             after = [i for i, item in enumerate(found) if all(item.get(k) == v for k, v in start.items())]
             if not after:
                 raise _invalid("The provided starting key is invalid")
             found = found[after[0] + 1 :]
-        page, more = self._cut(found, request.get("Limit"))
+        page, more = self._cut(found, whole(request.get("Limit") or 0))
         kept = [item for item in page if filter_ is None or met(filter_, item)]
-        answer: JSON = {"Count": len(kept), "ScannedCount": len(page)}
+        answer: Answer = {"Count": len(kept), "ScannedCount": len(page)}
         if request.get("Select") != "COUNT":
-            answer["Items"] = [projected(item, paths) if paths else item for item in kept]
+            answer["Items"] = [{**(projected(item, paths) if paths else item)} for item in kept]
         if more:
             last = page[-1]
             wanted = dict.fromkeys((*table.keys, *self._keys_of(table, request), *keys))
             answer["LastEvaluatedKey"] = {name: last[name] for name in wanted if name in last}
         return answer
 
-    def _cut(self, found: list[Item], limit: int | None) -> tuple[list[Item], bool]:
+    def _cut(self, found: list[Item], limit: int) -> tuple[list[Item], bool]:
         most = min(limit or len(found), self.page or len(found))
         size = 0
         for i, item in enumerate(found[:most]):
-            size += sum(len(name) + weight(value) for name, value in item.items())
+            size += _size(item)
             if size > LARGEST_PAGE:
                 return found[: i + 1], i + 1 < len(found)
         # DynamoDB tells of a next page also where the limit is all that there is.
-        return found[:most], most < len(found) or (limit is not None and most == limit and bool(found))
+        return found[:most], most < len(found) or (most == limit > 0 and bool(found))
 
     def _keys_of(self, table: _Items, request: Request) -> tuple[str, ...]:
         index = request.get("IndexName")
@@ -277,26 +279,26 @@ class Tables:
             return table.keys
         if table.indexes is None:
             return ()
-        if index not in table.indexes:
+        if str(index) not in table.indexes:
             raise _invalid(f"The table does not have the specified index: {index}")
-        return tuple(table.indexes[index])
+        return table.indexes[str(index)]
 
-    def _batch_write(self, request: Request) -> JSON:
-        writes = [(n, write) for n, of_table in request["RequestItems"].items() for write in of_table]
+    def _batch_write(self, request: Request) -> Answer:
+        tables = mapping(request["RequestItems"])
+        writes = [(name, write) for name, of_table in tables.items() for write in mappings(of_table)]
         if len(writes) > 25:
             raise _invalid("Too many items requested for the BatchWriteItem call")
         _check_size(request, LARGEST_BATCH)
         seen: set[tuple[str, str]] = set()
         for name, write in writes:
             table = self._items(name)
-            item = (write.get("PutRequest") or {}).get("Item") or (write.get("DeleteRequest") or {}).get(
-                "Key"
-            )
-            if item is None or len(write) != 1:
+            put, delete = as_mapping(write.get("PutRequest")), as_mapping(write.get("DeleteRequest"))
+            sent = put.get("Item") or delete.get("Key")
+            if sent is None or len(write) != 1:
                 raise _invalid("Supplied AttributeValue has more than one datatypes set")
             if "DeleteRequest" in write:
-                table.learn(tuple(item))
-            item = _stored(item)
+                table.learn(tuple(mapping(sent)))
+            item = _stored(mapping(sent))
             _check_key(table, item, "Key" if "DeleteRequest" in write else "Item")
             place = (name, table.place(item) if table.keys else json.dumps(item, sort_keys=True))
             if place in seen:
@@ -304,28 +306,27 @@ class Tables:
             seen.add(place)
         for name, write in writes:
             if "PutRequest" in write:
-                self._put({"TableName": name, **write["PutRequest"]})
+                self._put({"TableName": name, **mapping(write["PutRequest"])})
             else:
-                self._delete({"TableName": name, **write["DeleteRequest"]})
+                self._delete({"TableName": name, **mapping(write["DeleteRequest"])})
         return {"UnprocessedItems": {}}
 
-    def _batch_get(self, request: Request) -> JSON:
-        wanted = request["RequestItems"]
-        keys = [json.dumps([name, key], sort_keys=True) for name, of in wanted.items() for key in of["Keys"]]
+    def _batch_get(self, request: Request) -> Answer:
+        asked = {name: mapping(of) for name, of in mapping(request["RequestItems"]).items()}
+        wanted = [(name, of, key) for name, of in asked.items() for key in array(of["Keys"])]
+        keys = [json.dumps([name, key], sort_keys=True) for name, _, key in wanted]
         if len(keys) > 100:
             raise _invalid("Too many items requested for the BatchGetItem call")
         if len(set(keys)) < len(keys):
             raise _invalid("Provided list of item keys contains duplicates")
-        found: JSON = {}
-        for name, of in wanted.items():
-            gets = [
-                self._get({"TableName": name, **{k: v for k, v in of.items() if k != "Keys"}, "Key": key})
-                for key in of["Keys"]
-            ]
-            found[name] = [get["Item"] for get in gets if get]
-        return {"Responses": found, "UnprocessedKeys": {}}
+        found: dict[str, list[JSON]] = {name: [] for name in asked}
+        for name, of, key in wanted:
+            rest = {part: value for part, value in of.items() if part != "Keys"}
+            if answer := self._get({"TableName": name, **rest, "Key": key}):
+                found[name].append(answer["Item"])
+        return {"Responses": {**found}, "UnprocessedKeys": {}}
 
-    def _transact(self, request: Request) -> JSON:
+    def _transact(self, request: Request) -> Answer:
         """All or nothing: what was written before a condition failed is taken back."""
         _check_size(request, LARGEST_TRANSACTION)
         token = request.get("ClientRequestToken")
@@ -333,19 +334,20 @@ class Tables:
             if self._tokens[token] != request:
                 raise refusal_of("IdempotentParameterMismatchException", "dynamodb", "TransactWriteItems")
             return {}
-        actions: dict[str, Callable[[Request], JSON]] = {
+        actions: dict[str, Callable[[Request], Answer]] = {
             "Put": self._put,
             "Update": self._update,
             "Delete": self._delete,
             "ConditionCheck": self._check,
         }
         undo: list[tuple[_Items, str, Item | None]] = []
-        reasons: list[JSON] = []
+        reasons: list[Answer] = []
         try:
-            for action in request["TransactItems"]:
+            for action in mappings(request["TransactItems"]):
                 if len(action) != 1:
                     raise _invalid("TransactItems can only contain one of Check, Put, Update or Delete")
-                ((name, inner),) = action.items()
+                ((name, parts),) = action.items()
+                inner = mapping(parts)
                 table, place = self._apart(inner, undo)
                 undo.append((table, place, table.kept.get(place)))
                 try:
@@ -373,18 +375,18 @@ class Tables:
         """Where the item of an action is, which no other action may have."""
         table = self._items(_name(inner))
         if "Key" in inner:
-            table.learn(tuple(inner["Key"]))
+            table.learn(tuple(mapping(inner["Key"])))
         elif "ConditionExpression" in inner:
             table.learn(named_in(inner["ConditionExpression"], Names.of(inner)))
-        place = table.place(_stored(inner["Key"] if "Key" in inner else inner["Item"]))
+        place = table.place(_stored(mapping(inner["Key"] if "Key" in inner else inner["Item"])))
         if any(other is table and place == taken for other, taken, _ in others):
             raise _invalid("Transaction request cannot include multiple operations on one item")
         return table, place
 
-    def _transact_get(self, request: Request) -> JSON:
-        return {"Responses": [self._get(get["Get"]) for get in request["TransactItems"]]}
+    def _transact_get(self, request: Request) -> Answer:
+        return {"Responses": [self._get(mapping(get["Get"])) for get in mappings(request["TransactItems"])]}
 
-    def _describe(self, request: Request) -> JSON:
+    def _describe(self, request: Request) -> Answer:
         name = _name(request)
         if name not in self.known:
             raise NotStoodIn(f"of {name}, a table that is not in the template")
@@ -399,10 +401,11 @@ class Tables:
         return self._tables[name]
 
 
-def cancelled(reasons: Sequence[JSON]) -> Refusal:
-    codes = ", ".join(reason["Code"] for reason in reasons)
+def cancelled(reasons: Sequence[Answer]) -> Refusal:
+    """The refusal of a transaction, by the reasons of its actions."""
+    codes = ", ".join(str(reason["Code"]) for reason in reasons)
     text = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
-    return Refusal("TransactionCanceledException", text, 400, reasons=list(reasons))
+    return Refusal("TransactionCanceledException", text, 400, reasons=[*reasons])
 
 
 def _schema(keys: Sequence[str]) -> JSON:
@@ -414,7 +417,11 @@ def _name(request: Request) -> str:
     return str(request.get("TableName")).rsplit("/", 1)[-1]
 
 
-def _stored(item: Item) -> Item:
+def _size(item: Item) -> int:
+    return sum(len(name.encode()) + weight(value) for name, value in item.items())
+
+
+def _stored(item: Mapping[str, JSON]) -> Item:
     return {name: stored(value) for name, value in item.items()}
 
 
@@ -438,24 +445,25 @@ def _check_key(table: _Items, item: Item, what: str) -> None:
             )
     for index, keys in (table.indexes or {}).items() if what == "Item" else ():
         for name in keys:
-            kind = next(iter(item[name])) if name in item else None
-            if kind is not None and kind != table.types.get(name, kind):
+            actual = next(iter(item[name])) if name in item else None
+            if actual is not None and actual != table.types.get(name, actual):
                 raise _invalid(
                     f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
-                    f"Expected: {table.types[name]} Actual: {kind} IndexName: {index}"
+                    f"Expected: {table.types[name]} Actual: {actual} IndexName: {index}"
                 )
 
 
-def _condition(request: Request, names: Names) -> JSON:
-    expression = request.get("ConditionExpression")
-    return None if expression is None else condition(expression, names)
+def _condition(request: Request, names: Names, part: str = "ConditionExpression") -> Node | None:
+    expression = request.get(part)
+    return None if expression is None else condition(str(expression), names)
 
 
-def _meet(wanted: JSON, item: Item | None, request: Request) -> None:
+def _meet(wanted: Node | None, item: Item | None, request: Request) -> None:
     if wanted is not None and not met(wanted, item or {}):
-        shown = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and item
-        text = "The conditional request failed"
-        raise Refusal("ConditionalCheckFailedException", text, 400, **({"item": item} if shown else {}))
+        refusal = Refusal("ConditionalCheckFailedException", "The conditional request failed", 400)
+        if item and request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+            refusal.extra["item"] = {**item}
+        raise refusal
 
 
 def _return_values(request: Request, *allowed: str) -> None:
@@ -465,22 +473,22 @@ def _return_values(request: Request, *allowed: str) -> None:
 
 def _paths(request: Request, names: Names) -> list[Steps]:
     if "ProjectionExpression" in request:
-        return projection(request["ProjectionExpression"], names)
-    return [(name,) for name in request.get("AttributesToGet") or ()]
+        return projection(str(request["ProjectionExpression"]), names)
+    return [(str(name),) for name in as_array(request.get("AttributesToGet"))]
 
 
-def _equal_to(tree: JSON) -> tuple[str, ...]:
+def _equal_to(tree: Node) -> tuple[str, ...]:
     """The attribute that a key condition wants equal to a value: the partition key."""
-    found = [part[1][1][0] for part in conjuncts(tree) if part[0] == "=" and part[1][0] == "path"]
-    return tuple(str(name) for name in found[:1])
+    paths = [part.operands[0].path for part in conjuncts(tree) if part.operator == "="]
+    return tuple(str(path[0]) for path in paths if path)[:1]
 
 
-def _check_key_condition(tree: JSON, keys: Sequence[str]) -> None:
+def _check_key_condition(tree: Node, keys: Sequence[str]) -> None:
     parts = conjuncts(tree)
     fits = {"=", "<", "<=", ">", ">=", "between", "begins_with"}
-    if any(part[0] not in fits for part in parts) or len(parts) > 2:
+    if any(part.operator not in fits for part in parts) or len(parts) > 2:
         raise _invalid("Invalid operator used in KeyConditionExpression")
-    equal = {name for part in parts if part[0] == "=" for name in paths_in(part)}
+    equal = {name for part in parts if part.operator == "=" for name in paths_in(part)}
     if keys and keys[0] not in equal:
         raise _invalid(f"Query condition missed key schema element: {keys[0]}")
     if len(keys) > 1 and (other := paths_in(tree) - set(keys)):

@@ -1,6 +1,6 @@
 """DynamoDB's expressions: conditions, filters, key conditions, projections and updates.
 
-An expression is parsed into tuples, then evaluated on an item in attribute values. What DynamoDB would
+An expression is parsed into nodes, then evaluated on an item in attribute values. What DynamoDB would
 refuse (bad syntax, a placeholder without a value or never used, a reserved word, overlapping paths) is
 refused here as well.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from compliance.handlers.sandbox.numbers import added, compared, plain, stored
+import msgspec
+
+from compliance.handlers.sandbox.numbers import Attribute, added, compared, plain, stored
 from compliance.handlers.sandbox.refusal import Refusal
-from compliance.model import JSON
+from compliance.json_data import JSON, array, as_mapping, mapping
 
-Item = dict[str, JSON]
+Item = dict[str, Attribute]
 Steps = tuple[str | int, ...]
 TOKEN = re.compile(r"\s*(<>|<=|>=|[=<>(),+\-.\[\]]|[:#]?\w+)")
 FUNCTIONS = {
@@ -36,7 +37,7 @@ LONGEST = 4096  # DynamoDB's own limit
 class Names:
     """What the placeholders of a request stand for, and which of them were used."""
 
-    def __init__(self, names: Mapping[str, str], values: Mapping[str, JSON]) -> None:
+    def __init__(self, names: Mapping[str, str], values: Mapping[str, Attribute]) -> None:
         self.names, self.values = names, values
         self.used: set[str] = set()
 
@@ -46,7 +47,8 @@ class Names:
         if names == {} or values == {}:
             part = "Names" if names == {} else "Values"
             raise _invalid(f"ExpressionAttribute{part} must not be empty")
-        return Names(names or {}, {name: stored(value) for name, value in (values or {}).items()})
+        texts = {token: str(name) for token, name in as_mapping(names).items()}
+        return Names(texts, {token: stored(value) for token, value in as_mapping(values).items()})
 
     def name(self, token: str) -> str:
         if token.startswith("#"):
@@ -60,7 +62,7 @@ class Names:
             raise _invalid(f"Attribute name is a reserved keyword; reserved keyword: {token}")
         return token
 
-    def value(self, token: str) -> JSON:
+    def value(self, token: str) -> Attribute:
         self.used.add(token)
         if token not in self.values:
             raise _invalid(f"An expression attribute value used in expression is not defined: {token}")
@@ -81,37 +83,46 @@ class Names:
 # -- conditions
 
 
-def condition(expression: str, names: Names) -> JSON:
-    """The parsed condition: ("and" | "or", a, b), ("not", a), (operator or function, operands)."""
+class Node(msgspec.Struct, frozen=True):
+    """A part of a parsed expression.
+
+    `operator` is "path" (with `path`), "value" (with `value`), or an operator or function of `operands`.
+    """
+
+    operator: str
+    operands: tuple[Node, ...] = ()
+    path: Steps = ()
+    value: Attribute | None = None
+
+
+def condition(expression: str, names: Names) -> Node:
+    """The parsed condition."""
     parser = _Parser(expression, names)
     tree = parser.disjunction()
     parser.end()
     return tree
 
 
-def holds(expression: str, names: Names, item: Item) -> bool:
-    return met(condition(expression, names), item)
-
-
-def met(tree: JSON, item: Item) -> bool:
-    kind, *parts = tree
-    if kind == "and":
-        return met(parts[0], item) and met(parts[1], item)
-    if kind == "or":
-        return met(parts[0], item) or met(parts[1], item)
-    if kind == "not":
-        return not met(parts[0], item)
-    values = [value_of(part, item) for part in parts]
-    if kind == "between":
+def met(tree: Node, item: Item) -> bool:
+    """Whether an item meets a condition."""
+    operator, operands = tree.operator, tree.operands
+    if operator == "and":
+        return met(operands[0], item) and met(operands[1], item)
+    if operator == "or":
+        return met(operands[0], item) or met(operands[1], item)
+    if operator == "not":
+        return not met(operands[0], item)
+    values = [value_of(operand, item) for operand in operands]
+    if operator == "between":
         return compared(values[0], ">=", values[1]) and compared(values[0], "<=", values[2])
-    if kind == "in":
+    if operator == "in":
         return any(compared(values[0], "=", value) for value in values[1:])
-    if kind in COMPARISONS:
-        return compared(values[0], kind, values[1])
-    return _function(kind, *values)
+    if operator in COMPARISONS:
+        return compared(values[0], operator, values[1])
+    return _function(operator, *values)
 
 
-def _function(name: str, value: JSON, wanted: JSON = None) -> bool:
+def _function(name: str, value: Attribute | None, wanted: Attribute | None = None) -> bool:
     if name == "attribute_exists":
         return value is not None
     if name == "attribute_not_exists":
@@ -126,47 +137,49 @@ def _function(name: str, value: JSON, wanted: JSON = None) -> bool:
     return isinstance(have, list) and (wanted in have or part in have)
 
 
-def value_of(operand: JSON, item: Item) -> JSON:
+def value_of(operand: Node, item: Item) -> Attribute | None:
     """An attribute value, or None where the item has no such attribute."""
-    kind, inner = operand
-    if kind == "value":
-        return inner
-    if kind == "path":
-        return at(item, inner)
-    value = plain(value_of(inner, item))  # size
+    if operand.operator == "value":
+        return operand.value
+    if operand.operator == "path":
+        return at(item, operand.path)
+    value = plain(value_of(operand.operands[0], item))  # size
     return {"N": str(len(value))} if isinstance(value, str | list | dict) else None
 
 
-def at(item: Item, steps: Steps) -> JSON:
-    value: JSON = {"M": item}
-    for step in steps:
+def at(item: Item, steps: Steps) -> Attribute | None:
+    """The attribute value at a path, or None where the item has none there."""
+    value = item.get(str(steps[0]))
+    for step in steps[1:]:
         inner = plain(value)
+        child: JSON = None
         if isinstance(inner, dict) and isinstance(step, str):
-            value = inner.get(step)
+            child = inner.get(step)
         elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
-            value = inner[step]
-        else:
+            child = inner[step]
+        if child is None:
             return None
+        value = mapping(child)
     return value
 
 
-def paths_in(tree: JSON) -> set[str]:
+def paths_in(tree: Node) -> set[str]:
     """The attributes at the top of an item that a condition looks at."""
-    kind, *parts = tree
-    if kind == "path":
-        return {str(parts[0][0])}
-    return {name for part in parts if isinstance(part, tuple) for name in paths_in(part)}
+    if tree.operator == "path":
+        return {str(tree.path[0])}
+    return {name for operand in tree.operands for name in paths_in(operand)}
 
 
-def named_in(expression: str, names: Names) -> tuple[str, ...]:
+def named_in(expression: JSON, names: Names) -> tuple[str, ...]:
     """The attributes whose absence a condition asks for: very likely the key's."""
-    found = re.findall(r"attribute_not_exists\s*\(\s*([#\w]+)\s*\)", expression)
+    found = re.findall(r"attribute_not_exists\s*\(\s*([#\w]+)\s*\)", str(expression))
     return tuple(names.name(token) for token in found)
 
 
-def conjuncts(tree: JSON) -> list[JSON]:
-    if tree[0] == "and":
-        return [*conjuncts(tree[1]), *conjuncts(tree[2])]
+def conjuncts(tree: Node) -> list[Node]:
+    """The conditions that `and` joins."""
+    if tree.operator == "and":
+        return [part for operand in tree.operands for part in conjuncts(operand)]
     return [tree]
 
 
@@ -185,42 +198,43 @@ def projection(expression: str, names: Names) -> list[Steps]:
 
 
 def projected(item: Item, paths: Sequence[Steps]) -> Item:
+    """An item with what is at these paths alone."""
     found: Item = {}
     for steps in paths:
         value = at(item, steps)
         if value is None:
             continue
-        place: JSON = found
-        for step, following in zip(steps, (*steps[1:], None), strict=True):
-            if following is None:
-                _put(place, step, value)
+        if len(steps) == 1:
+            found[str(steps[0])] = value
+            continue
+        place = _within(found.setdefault(str(steps[0]), {}), steps[1])
+        for step, following in pairwise(steps[1:]):
+            inner: Attribute = {}
+            if isinstance(place, list):
+                place.append(inner)
             else:
-                place = _enter(place, step, "M" if isinstance(following, str) else "L")
+                inner = mapping(place.setdefault(str(step), inner))
+            place = _within(inner, following)
+        if isinstance(place, list):
+            place.append(value)
+        else:
+            place[str(steps[-1])] = value
     return found
 
 
-def _enter(place: JSON, step: str | int, kind: str) -> JSON:
-    if isinstance(place, list):
-        place.append({kind: {} if kind == "M" else []})
-        return place[-1][kind]
-    return place.setdefault(step, {kind: {} if kind == "M" else []})[kind]
-
-
-def _put(place: JSON, step: str | int, value: JSON) -> None:
-    if isinstance(place, list):
-        place.append(value)
-    else:
-        place[step] = value
+def _within(holder: Attribute, step: str | int) -> list[JSON] | dict[str, JSON]:
+    """The list or map inside an attribute value, made for a step into it where there is none."""
+    return mapping(holder.setdefault("M", {})) if isinstance(step, str) else array(holder.setdefault("L", []))
 
 
 # -- updates
 
 
-Action = tuple[str, Steps, JSON]
+Action = tuple[str, Steps, Node | None]  # a clause, a path and an operand
 
 
 def update(expression: str, names: Names) -> list[Action]:
-    """The parsed update: (clause, path, operand) for each action."""
+    """The actions of an update."""
     parser = _Parser(expression, names)
     actions: list[Action] = []
     seen: set[str] = set()
@@ -253,17 +267,13 @@ def carry_out(actions: Sequence[Action], item: Item) -> None:
         _store(item, actions[i][1], values[i])
 
 
-def assign(expression: str, names: Names, item: Item) -> None:
-    carry_out(update(expression, names), item)
-
-
-def _result(action: Action, item: Item) -> JSON:
+def _result(action: Action, item: Item) -> Attribute | None:
     clause, steps, operand = action
-    if clause == "REMOVE":
+    if operand is None:  # REMOVE
         return None
     if clause == "SET":
         return _computed(operand, item)
-    old, value = at(item, steps), operand
+    old, value = at(item, steps), operand.value or {}
     if clause == "ADD":
         return value if old is None else added(old, value)
     if old is None:
@@ -271,59 +281,62 @@ def _result(action: Action, item: Item) -> JSON:
     ((kind, members),) = old.items()
     if kind not in ("SS", "NS", "BS") or set(value) != {kind}:
         raise _operand("DELETE", value)
-    left = [member for member in members if member not in value[kind]]
+    gone = array(value[kind])
+    left = [member for member in array(members) if member not in gone]
     return {kind: left} if left else None
 
 
-def _computed(operand: JSON, item: Item) -> JSON:
-    kind, *parts = operand
-    if kind in ("+", "-"):
-        left, right = (_computed(part, item) for part in parts)
+def _computed(operand: Node, item: Item) -> Attribute:
+    operator, operands = operand.operator, operand.operands
+    if operator in ("+", "-"):
+        left, right = (_computed(part, item) for part in operands)
         if "N" not in left or "N" not in right:
-            raise _operand(kind, left if "N" not in left else right)
-        return added(left, right, 1 if kind == "+" else -1)
-    if kind == "if_not_exists":
-        old = value_of(parts[0], item)
-        return old if old is not None else _computed(parts[1], item)
-    if kind == "list_append":
-        lists = [_computed(part, item) for part in parts]
+            raise _operand(operator, left if "N" not in left else right)
+        return added(left, right, 1 if operator == "+" else -1)
+    if operator == "if_not_exists":
+        old = value_of(operands[0], item)
+        return old if old is not None else _computed(operands[1], item)
+    if operator == "list_append":
+        lists = [_computed(part, item) for part in operands]
         if any("L" not in one for one in lists):
             raise _operand("list_append", lists[0])
-        return {"L": [*lists[0]["L"], *lists[1]["L"]]}
+        return {"L": [child for one in lists for child in array(one["L"])]}
     value = value_of(operand, item)
     if value is None:
         raise _invalid("The provided expression refers to an attribute that does not exist in the item")
     return value
 
 
-def _store(item: Item, steps: Steps, value: JSON) -> None:
-    place: JSON = item
-    step: Any
-    for step in steps[:-1]:
-        if isinstance(place, dict) != isinstance(step, str):
-            raise _invalid("The document path provided in the update expression is invalid for update")
-        holder = place.get(step) if isinstance(place, dict) else place[step] if step < len(place) else None
-        inner = plain(holder) if isinstance(holder, dict) and set(holder) <= {"M", "L"} else None
-        if not isinstance(inner, dict | list):
-            raise _invalid("The document path provided in the update expression is invalid for update")
-        # A copy: the item before must stay as it is.
-        inner = dict(inner) if isinstance(inner, dict) else list(inner)
-        copy = {"M" if isinstance(inner, dict) else "L": inner}
-        place[step] = copy
-        place = inner
-    last: Any = steps[-1]
-    if isinstance(place, dict) != isinstance(last, str):
-        raise _invalid("The document path provided in the update expression is invalid for update")
-    if isinstance(place, list):
-        at_end = last >= len(place)
-        if value is not None:
-            place[last:] = [value] if at_end else [value, *place[last + 1 :]]
-        elif not at_end:
-            del place[last]
+def _store(item: Item, steps: Steps, value: Attribute | None) -> None:
+    """Puts a value at a path, or removes what is there."""
+    name = str(steps[0])
+    if len(steps) > 1:
+        item[name] = _changed(item.get(name), steps[1:], value)
     elif value is None:
-        place.pop(last, None)
+        item.pop(name, None)
     else:
-        place[last] = value
+        item[name] = value
+
+
+def _changed(holder: JSON, steps: Steps, value: Attribute | None) -> Attribute:
+    """A copy of a map or a list with a value put below it, or removed: the item before must stay as it is."""
+    inner = plain(holder) if isinstance(holder, dict) and set(holder) <= {"M", "L"} else None
+    step, *below = steps
+    if isinstance(inner, dict) and isinstance(step, str):
+        fields = dict(inner)
+        if below:
+            fields[step] = _changed(fields.get(step), tuple(below), value)
+        elif value is None:
+            fields.pop(step, None)
+        else:
+            fields[step] = value
+        return {"M": fields}
+    if not isinstance(inner, list) or not isinstance(step, int):
+        raise _invalid("The document path provided in the update expression is invalid for update")
+    before, here, after = inner[:step], inner[step : step + 1], inner[step + 1 :]
+    if below:
+        return {"L": [*before, _changed(here[0] if here else None, tuple(below), value), *after]}
+    return {"L": [*before, *([] if value is None else [value]), *after]}
 
 
 def _check_overlap(paths: Sequence[Steps]) -> None:
@@ -371,31 +384,31 @@ class _Parser:
 
     # -- conditions
 
-    def disjunction(self, depth: int = 0) -> JSON:
+    def disjunction(self, depth: int = 0) -> Node:
         if depth > 50:
             raise self.error()
         tree = self.conjunction(depth)
         while self.peek().upper() == "OR":
             self.take()
-            tree = ("or", tree, self.conjunction(depth))
+            tree = Node("or", (tree, self.conjunction(depth)))
         return tree
 
-    def conjunction(self, depth: int) -> JSON:
+    def conjunction(self, depth: int) -> Node:
         tree = self.negation(depth)
         while self.peek().upper() == "AND":
             self.take()
-            tree = ("and", tree, self.negation(depth))
+            tree = Node("and", (tree, self.negation(depth)))
         return tree
 
-    def negation(self, depth: int) -> JSON:
+    def negation(self, depth: int) -> Node:
         negated = False
         while self.peek().upper() == "NOT":
             self.take()
             negated = not negated
         tree = self.condition(depth)
-        return ("not", tree) if negated else tree
+        return Node("not", (tree,)) if negated else tree
 
-    def condition(self, depth: int) -> JSON:
+    def condition(self, depth: int) -> Node:
         if self.peek() == "(":
             self.take()
             tree = self.disjunction(depth + 1)
@@ -406,38 +419,38 @@ class _Parser:
             operands = self.arguments()
             if len(operands) != FUNCTIONS[name]:
                 raise _invalid(f"Incorrect number of operands for operator or function; function: {name}")
-            return (name, *operands)
+            return Node(name, operands)
         left = self.operand()
         operator = self.take().upper()
         if operator == "BETWEEN":
             low = self.operand()
             self.take("AND")
-            return ("between", left, low, self.operand())
+            return Node("between", (left, low, self.operand()))
         if operator == "IN":
-            return ("in", left, *self.arguments())
+            return Node("in", (left, *self.arguments()))
         if operator in COMPARISONS:
-            return (operator, left, self.operand())
+            return Node(operator, (left, self.operand()))
         raise self.error()
 
-    def arguments(self) -> list[JSON]:
+    def arguments(self) -> tuple[Node, ...]:
         self.take("(")
         values = [self.operand()]
         while self.peek() == ",":
             self.take()
             values.append(self.operand())
         self.take(")")
-        return values
+        return tuple(values)
 
-    def operand(self) -> JSON:
+    def operand(self) -> Node:
         if self.peek().startswith(":"):
-            return ("value", self.names.value(self.take()))
+            return Node("value", value=self.names.value(self.take()))
         if self.peek() == "size" and self.peek(1) == "(":
             self.take()
             operands = self.arguments()
             if len(operands) != 1:
                 raise self.error()
-            return ("size", operands[0])
-        return ("path", self.path())
+            return Node("size", operands)
+        return Node("path", path=self.path())
 
     def path(self) -> Steps:
         token = self.take()
@@ -458,28 +471,28 @@ class _Parser:
 
     # -- updates
 
-    def action(self, clause: str) -> tuple[str, Steps, JSON]:
+    def action(self, clause: str) -> Action:
         steps = self.path()
         if clause == "REMOVE":
             return clause, steps, None
         if clause == "SET":
             self.take("=")
             return clause, steps, self.sum()
-        kind, value = self.operand()
+        operand = self.operand()
         allowed = ("N", "SS", "NS", "BS") if clause == "ADD" else ("SS", "NS", "BS")
-        if kind != "value":
+        if operand.value is None:
             raise self.error()
-        if next(iter(value)) not in allowed:
-            raise _operand(clause, value)
-        return clause, steps, value
+        if next(iter(operand.value)) not in allowed:
+            raise _operand(clause, operand.value)
+        return clause, steps, operand
 
-    def sum(self) -> JSON:
+    def sum(self) -> Node:
         value = self.term()
         if self.peek() in ("+", "-"):
-            value = (self.take(), value, self.term())
+            value = Node(self.take(), (value, self.term()))
         return value
 
-    def term(self, depth: int = 0) -> JSON:
+    def term(self, depth: int = 0) -> Node:
         if depth > 20:
             raise self.error()
         if self.peek() == "(":
@@ -494,11 +507,11 @@ class _Parser:
             self.take(",")
             second = self.term(depth + 1)
             self.take(")")
-            if name == "if_not_exists" and first[0] != "path":
+            if name == "if_not_exists" and first.operator != "path":
                 raise _invalid(
                     "Operator or function requires a document path; operator or function: if_not_exists"
                 )
-            return (name, first, second)
+            return Node(name, (first, second))
         return self.operand()
 
 
@@ -507,7 +520,7 @@ def _reserved() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("reserved.txt").read_text("utf-8").split())
 
 
-def _operand(operator: str, value: JSON) -> Refusal:
+def _operand(operator: str, value: Attribute) -> Refusal:
     kind = next(iter(value), "?")
     return _invalid(
         f"An operand in the update expression has an incorrect data type; operator: {operator}, type: {kind}"

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import base64
 from decimal import Context, Decimal, InvalidOperation
-from typing import Any
 
 from compliance.handlers.sandbox.refusal import Refusal
-from compliance.model import JSON
+from compliance.json_data import JSON, array, mapping
 
 EXACT = Context(prec=80)
 DEEPEST = 32
 SETS = ("SS", "NS", "BS")
+Attribute = dict[str, JSON]  # an attribute value: its type and what is inside, {"N": "1"}
 
 
-def plain(value: JSON) -> JSON:
+def plain(value: Attribute | None) -> JSON:
     """What is inside an attribute value. Of bytes, their base64 text."""
-    if not isinstance(value, dict) or len(value) != 1:
+    if value is None or len(value) != 1:
         return None
     inner = next(iter(value.values()))
     return inner["$b"] if isinstance(inner, dict) and set(inner) == {"$b"} else inner
 
 
-def compared(left: JSON, operator: str, right: JSON) -> bool:
+def compared(left: Attribute | None, operator: str, right: Attribute | None) -> bool:
     """Values of two types are not equal, and none is less than the other."""
     if left is None or right is None:
         return operator == "<>" and left is not right
@@ -34,39 +34,43 @@ def compared(left: JSON, operator: str, right: JSON) -> bool:
     (kind,), (other,) = left, right
     if kind != other or kind not in ("S", "N", "B"):
         return False
-    a: Any = rank(left)
-    b: Any = rank(right)
-    return bool({"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator])
+    a, b = rank(left), rank(right)
+    if isinstance(a, Decimal) and isinstance(b, Decimal):
+        order = int(a.compare(b))
+    else:
+        order = (a > b) - (a < b) if isinstance(a, bytes) and isinstance(b, bytes) else 0
+    return {"<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[operator]
 
 
-def rank(value: JSON) -> Decimal | bytes:
+def rank(value: Attribute) -> Decimal | bytes:
     """What a value is sorted by: numbers by value, texts and bytes by their bytes."""
     ((kind, inner),) = value.items()
     if kind == "N":
-        return Decimal(inner)
+        return Decimal(str(inner))
     if kind == "B":
-        return base64.b64decode(plain(value) or "")
+        return base64.b64decode(str(plain(value) or ""))
     return str(inner).encode()
 
 
-def _same(left: JSON, right: JSON) -> bool:
+def _same(left: Attribute, right: Attribute) -> bool:
     ((kind, x),), ((other, y),) = left.items(), right.items()
     if kind == other == "N":
-        return Decimal(x) == Decimal(y)
+        return Decimal(str(x)) == Decimal(str(y))
     if kind in SETS and kind == other:
-        return bool(sorted(map(str, x)) == sorted(map(str, y)))
-    return bool(left == right)
+        return sorted(map(str, array(x))) == sorted(map(str, array(y)))
+    return left == right
 
 
-def added(left: JSON, right: JSON, sign: int = 1) -> JSON:
+def added(left: Attribute, right: Attribute, sign: int = 1) -> Attribute:
     ((kind, x),), ((other, y),) = left.items(), right.items()
     if kind != other or kind not in ("N", *SETS):
         raise Refusal(
             "ValidationException", "An operand in the update expression has an incorrect data type", 400
         )
     if kind == "N":
-        return {"N": number(str(EXACT.add(Decimal(x), sign * Decimal(y))))}
-    return {kind: [*x, *(member for member in y if member not in x)]}
+        return {"N": number(str(EXACT.add(Decimal(str(x)), sign * Decimal(str(y)))))}
+    members = array(x)
+    return {kind: [*members, *(member for member in array(y) if member not in members)]}
 
 
 def number(text: JSON) -> str:
@@ -89,7 +93,7 @@ def number(text: JSON) -> str:
     return f"{short:f}"
 
 
-def stored(value: JSON, depth: int = 0) -> JSON:
+def stored(value: JSON, depth: int = 0) -> Attribute:
     """A checked copy of an attribute value, with its numbers as DynamoDB keeps them.
 
     Raises Refusal where DynamoDB would.
@@ -129,20 +133,21 @@ def _members(kind: str, members: list[JSON]) -> list[JSON]:
     return single
 
 
-def weight(value: JSON) -> int:
+def weight(value: Attribute) -> int:
     """How many bytes it counts."""
     ((kind, inner),) = value.items()
     if kind == "M":
-        return 3 + sum(1 + len(name.encode()) + weight(child) for name, child in inner.items())
+        fields = mapping(inner)
+        return 3 + sum(1 + len(name.encode()) + weight(mapping(child)) for name, child in fields.items())
     if kind == "L":
-        return 3 + sum(1 + weight(child) for child in inner)
+        return 3 + sum(1 + weight(mapping(child)) for child in array(inner))
     if kind in SETS:
-        return sum(weight({kind[0]: member}) for member in inner)
+        return sum(weight({kind[0]: member}) for member in array(inner))
     if kind == "N":
         return len(str(inner).strip("-0.")) // 2 + 2
     if kind == "B":
-        return len(plain(value) or "") * 3 // 4
-    return len(inner.encode()) if kind == "S" else 1
+        return len(str(plain(value) or "")) * 3 // 4
+    return len(str(inner).encode()) if kind == "S" else 1
 
 
 def _invalid(message: str) -> Refusal:

@@ -15,9 +15,10 @@ from urllib.parse import unquote
 import msgspec
 
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
-from compliance.model import JSON
+from compliance.json_data import JSON, array, as_mapping, mapping, mappings, whole
 
-Request = Mapping[str, JSON]
+Request = dict[str, JSON]
+Answer = dict[str, JSON]
 LONGEST_KEY = 1024
 SMALLEST_PART = 5 * 1024 * 1024
 KEPT = (
@@ -34,8 +35,8 @@ class Object(msgspec.Struct):
     body: bytes
     at: float
     headers: Mapping[str, JSON] = msgspec.field(default_factory=dict)
-    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
-    tags: JSON = msgspec.field(default_factory=list)
+    metadata: Mapping[str, JSON] = msgspec.field(default_factory=dict)
+    tags: list[JSON] = []
 
     @property
     def etag(self) -> str:
@@ -63,8 +64,8 @@ class Buckets:
             found.setdefault(bucket, {})[key] = as_text(one.body)
         return found
 
-    def answer(self, operation: str, request: Request) -> JSON:
-        answers: dict[str, Callable[[Request], JSON]] = {
+    def answer(self, operation: str, request: Request) -> Answer:
+        answers: dict[str, Callable[[Request], Answer]] = {
             "PutObject": self._put,
             "GetObject": self._get,
             "HeadObject": self._head,
@@ -95,47 +96,41 @@ class Buckets:
             raise refusal_of(missing, "s3", "GetObject")
         return found
 
-    def _put(self, request: Request) -> JSON:
+    def _put(self, request: Request) -> Answer:
         old = self.objects.get(_place(request))
-        wanted = request.get("IfMatch")
-        if (request.get("IfNoneMatch") == "*" and old) or (
-            wanted and old and wanted.strip('"') != old.etag.strip('"')
-        ):
+        wanted = str(request.get("IfMatch") or "").strip('"')
+        if (request.get("IfNoneMatch") == "*" and old) or (wanted and old and wanted != old.etag.strip('"')):
             raise refusal_of("PreconditionFailed", "s3", "PutObject")
         if wanted and not old:
             raise refusal_of("NoSuchKey", "s3", "PutObject")
         return self._keep(request, as_bytes(request.get("Body") or ""))
 
-    def _keep(self, request: Request, body: bytes) -> JSON:
-        tags = [
-            dict(zip(("Key", "Value"), (*t.split("=", 1), ""), strict=False))
-            for t in str(request.get("Tagging") or "").split("&")
-            if t
-        ]
+    def _keep(self, request: Request, body: bytes) -> Answer:
+        pairs = [tag.partition("=") for tag in str(request.get("Tagging") or "").split("&") if tag]
+        tags: list[JSON] = [{"Key": key, "Value": value} for key, _, value in pairs]
         headers = {name: request[name] for name in KEPT if name in request}
-        one = Object(body, self.now, headers, request.get("Metadata") or {}, tags)
+        one = Object(body, self.now, headers, as_mapping(request.get("Metadata")), tags)
         self.objects[_place(request)] = one
         encryption = request.get("ServerSideEncryption", "AES256")
         return {"ETag": one.etag, "ServerSideEncryption": encryption}
 
-    def _described(self, one: Object) -> JSON:
-        usual = {
+    def _described(self, one: Object) -> Answer:
+        usual: Answer = {
             "ContentType": "binary/octet-stream",
             "AcceptRanges": "bytes",
             "ServerSideEncryption": "AES256",
         }
-        times = {"LastModified": {"$t": int(one.at)}}
-        metadata = {str(k).lower(): v for k, v in one.metadata.items()}
+        metadata: Answer = {str(k).lower(): v for k, v in one.metadata.items()}
         return {
             **usual,
             **one.headers,
-            **times,
+            "LastModified": {"$t": int(one.at)},
             "ContentLength": len(one.body),
             "ETag": one.etag,
             "Metadata": metadata,
         }
 
-    def _get(self, request: Request) -> JSON:
+    def _get(self, request: Request) -> Answer:
         one = self._one(request)
         self._check_match(request, one)
         described = self._described(one)
@@ -162,46 +157,45 @@ class Buckets:
             raise refusal_of("InvalidRange", "s3", "GetObject")
         return int(match[1]), min(int(match[2] or len(one.body)) + 1, len(one.body))
 
-    def _head(self, request: Request) -> JSON:
+    def _head(self, request: Request) -> Answer:
         one = self._one(request, "NotFound")
         self._check_match(request, one)
         return self._described(one)
 
-    def _delete(self, request: Request) -> JSON:
+    def _delete(self, request: Request) -> Answer:
         self.objects.pop(_place(request), None)
         return {}
 
-    def _delete_many(self, request: Request) -> JSON:
-        keys = [one["Key"] for one in request["Delete"]["Objects"]]
+    def _delete_many(self, request: Request) -> Answer:
+        delete = mapping(request["Delete"])
+        keys = [str(one["Key"]) for one in mappings(delete["Objects"])]
         for key in keys:
-            self.objects.pop((request["Bucket"], key), None)
-        return {} if request["Delete"].get("Quiet") else {"Deleted": [{"Key": key} for key in keys]}
+            self.objects.pop((str(request["Bucket"]), key), None)
+        return {} if delete.get("Quiet") else {"Deleted": [{"Key": key} for key in keys]}
 
-    def _copy(self, request: Request) -> JSON:
+    def _copy(self, request: Request) -> Answer:
         source = request["CopySource"]
-        if isinstance(source, Mapping):
+        if isinstance(source, dict):
             source = f"{source['Bucket']}/{source['Key']}"
         bucket, _, key = unquote(str(source)).partition("?")[0].lstrip("/").partition("/")
         one = self._one({"Bucket": bucket, "Key": key})
-        kept = (
-            request
-            if request.get("MetadataDirective") == "REPLACE"
-            else {**one.headers, "Metadata": one.metadata}
-        )
+        replaced = request.get("MetadataDirective") == "REPLACE"
+        kept = request if replaced else {**one.headers, "Metadata": {**one.metadata}}
         self._keep({**kept, "Bucket": request["Bucket"], "Key": request["Key"]}, one.body)
         return {"CopyObjectResult": {"ETag": one.etag, "LastModified": {"$t": int(self.now)}}}
 
-    def _list(self, request: Request) -> JSON:
+    def _list(self, request: Request) -> Answer:
         return self._listed(request, str(request.get("Marker") or ""), "NextMarker")
 
-    def _list_2(self, request: Request) -> JSON:
+    def _list_2(self, request: Request) -> Answer:
         after = request.get("ContinuationToken") or request.get("StartAfter") or ""
         answer = self._listed(request, str(after), "NextContinuationToken")
-        return {**answer, "KeyCount": len(answer.get("Contents", [])) + len(answer.get("CommonPrefixes", []))}
+        listed = (array(answer.get(part, [])) for part in ("Contents", "CommonPrefixes"))
+        return {**answer, "KeyCount": sum(map(len, listed))}
 
-    def _listed(self, request: Request, after: str, token: str) -> JSON:
+    def _listed(self, request: Request, after: str, token: str) -> Answer:
         prefix, delimiter = str(request.get("Prefix") or ""), str(request.get("Delimiter") or "")
-        most = min(request.get("MaxKeys", 1000), 1000, self.page or 1000)
+        most = min(whole(request.get("MaxKeys", 1000)), 1000, self.page or 1000)
         keys = sorted(k for b, k in self.objects if b == request["Bucket"] and k.startswith(prefix))
         entries: dict[str, bool] = {}
         for key in keys:
@@ -210,10 +204,11 @@ class Buckets:
             entries.setdefault(prefix + rest.partition(delimiter)[0] + delimiter if folded else key, folded)
         left = [(name, folded) for name, folded in entries.items() if name > after]
         page = left[:most]
-        contents = [self._entry(request["Bucket"], name) for name, folded in page if not folded]
-        prefixes = [{"Prefix": name} for name, folded in page if folded]
-        answer: JSON = {
-            "Name": request["Bucket"],
+        bucket = str(request["Bucket"])
+        contents: list[JSON] = [self._entry(bucket, name) for name, folded in page if not folded]
+        prefixes: list[JSON] = [{"Prefix": name} for name, folded in page if folded]
+        answer: Answer = {
+            "Name": bucket,
             "Prefix": prefix,
             "MaxKeys": most,
             "IsTruncated": len(left) > most,
@@ -233,7 +228,7 @@ class Buckets:
             "StorageClass": storage,
         }
 
-    def _begin(self, request: Request) -> JSON:
+    def _begin(self, request: Request) -> Answer:
         upload = f"upload-{len(self._uploads) + 1}"
         self._uploads[upload] = (_place(request), request, {})
         return {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload}
@@ -244,14 +239,15 @@ class Buckets:
             raise Refusal("NoSuchUpload", "The specified multipart upload does not exist.", 404)
         return found
 
-    def _part(self, request: Request) -> JSON:
+    def _part(self, request: Request) -> Answer:
         body = as_bytes(request.get("Body") or "")
-        self._upload(request)[2][request["PartNumber"]] = body
+        self._upload(request)[2][whole(request["PartNumber"])] = body
         return {"ETag": Object(body, 0).etag}
 
-    def _complete(self, request: Request) -> JSON:
+    def _complete(self, request: Request) -> Answer:
         _, first, parts = self._upload(request)
-        wanted = [part.get("PartNumber") for part in (request.get("MultipartUpload") or {}).get("Parts", [])]
+        asked = mappings(mapping(request.get("MultipartUpload") or {}).get("Parts", []))
+        wanted = [whole(part.get("PartNumber")) for part in asked]
         if not wanted or any(number not in parts for number in wanted):
             raise Refusal("InvalidPart", "One or more of the specified parts could not be found.", 400)
         if wanted != sorted(wanted):
@@ -264,13 +260,13 @@ class Buckets:
         del self._uploads[str(request["UploadId"])]
         return {**answer, "Bucket": request["Bucket"], "Key": request["Key"]}
 
-    def _abort(self, request: Request) -> JSON:
+    def _abort(self, request: Request) -> Answer:
         self._upload(request)
         del self._uploads[str(request["UploadId"])]
         return {}
 
-    def _tag(self, request: Request) -> JSON:
-        self._one(request).tags = request["Tagging"]["TagSet"]
+    def _tag(self, request: Request) -> Answer:
+        self._one(request).tags = array(mapping(request["Tagging"])["TagSet"])
         return {}
 
 
@@ -279,11 +275,9 @@ def _place(request: Request) -> tuple[str, str]:
 
 
 def as_bytes(value: JSON) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("$b"), str):
+    if isinstance(value, dict) and isinstance(coded := value.get("$b"), str):
         try:
-            return base64.b64decode(value["$b"])
+            return base64.b64decode(coded)
         except binascii.Error:
             return b""
     return str(value).encode()

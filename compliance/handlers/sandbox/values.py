@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from decimal import Decimal
 
-from compliance.model import JSON
+from compliance.json_data import JSON, array, mapping
 
 TYPES = frozenset(("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"))
 
@@ -18,7 +18,7 @@ def attributes(item: Mapping[str, JSON]) -> dict[str, JSON]:
     return {str(name): attribute(value) for name, value in item.items()}
 
 
-def attribute(value: JSON) -> dict[str, JSON]:
+def attribute(value: object) -> dict[str, JSON]:
     """A plain value as DynamoDB has it: numbers as texts, bytes as {"$b": base64}, sets as sets.
 
     Raises TypeError for what DynamoDB cannot hold.
@@ -50,7 +50,8 @@ def plain(item: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def plain_value(value: JSON) -> JSON:
-    if not _is_attribute(value):
+    """What an attribute value stands for. Any other value stays as it is."""
+    if not isinstance(value, dict) or not _is_attribute(value):
         return value
     ((kind, inner),) = value.items()
     if kind == "NULL":
@@ -58,11 +59,11 @@ def plain_value(value: JSON) -> JSON:
     if kind == "N":
         return _number(str(inner))
     if kind == "M":
-        return plain(inner)
+        return plain(mapping(inner))
     if kind == "L":
-        return [plain_value(child) for child in inner]
+        return [plain_value(child) for child in array(inner)]
     if kind == "NS":
-        return [_number(str(child)) for child in inner]
+        return [_number(str(child)) for child in array(inner)]
     return inner
 
 
@@ -71,5 +72,5 @@ def _number(text: str) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def _is_attribute(value: JSON) -> bool:
+def _is_attribute(value: object) -> bool:
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in TYPES

@@ -30,7 +30,6 @@ from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
 from compliance.handlers.sandbox.lock import Lock, still_root
 from compliance.handlers.sandbox.models import model_of
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
-from compliance.model import JSON
 
 # What an interpreter reads of a system, and where it loads libraries from.
 # Of /proc what is counted there alone: how many processors and how much memory there are.
@@ -60,7 +59,7 @@ class _Channel:
     def __call__(self, outcome: Outcome) -> None:
         self.line("outcome", outcome)
 
-    def line(self, kind: str, value: JSON) -> None:
+    def line(self, kind: str, value: object) -> None:
         data = memoryview(messages.written({kind: value}) + b"\n")
         self._left -= len(data)
         if kind == "outcome" and self._left < 0:
@@ -248,7 +247,7 @@ def _options(request: Request) -> list[str]:
     ]
 
 
-def _job(request: Request, invocations: Sequence[Invocation], events: Sequence[bytes]) -> JSON:
+def _job(request: Request, invocations: Sequence[Invocation], events: Sequence[bytes]) -> dict[str, object]:
     return {
         "root": request.root,
         "opt": request.opt,
