@@ -50,3 +50,8 @@ def as_mapping(value: JSON) -> dict[str, JSON]:
 def as_array(value: JSON) -> list[JSON]:
     """An array of JSON; an empty one for any other value."""
     return value if isinstance(value, list) else []
+
+
+def one_or_many(value: JSON) -> list[JSON]:
+    """An array itself; a list of any other value alone. None is an empty list."""
+    return value if isinstance(value, list) else [] if value is None else [value]

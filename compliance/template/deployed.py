@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from compliance.model import JSON, InputError, Undecided
+from compliance.json_data import JSON, array, mappings
+from compliance.model import InputError, Undecided
 from compliance.template.assembly import PLACEHOLDERS, Assembly, Resource
 from compliance.template.deployed_settings import (
     ATTRIBUTES,
@@ -35,7 +36,6 @@ from compliance.template.intrinsics import (
     NO_VALUE,
     Pseudo,
     Ref,
-    Text,
     Unknown,
     Value,
     parts_of,
@@ -44,6 +44,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.loading import load_template
 from compliance.template.physical_names import FORMS, name_of
+from compliance.template.source import converted
 from compliance.text import one_line, truncated
 
 SETTLED = re.compile(r"(CREATE|UPDATE|IMPORT|UPDATE_ROLLBACK|IMPORT_ROLLBACK)_COMPLETE")
@@ -62,19 +63,20 @@ class Boto3:
         except ImportError:
             raise InputError("--deployed needs boto3: pip install 'cdk-compliance-gate[deployed]'") from None
         self._boto3 = boto3
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}  # botocore makes their methods at run time
 
     @cached_property
     def _session(self) -> Any:
         return self._boto3.session.Session()
 
-    def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
+    def ask(self, service: str, operation: str, **arguments: JSON) -> dict[str, JSON]:
         if service not in self._clients:
             try:
                 self._clients[service] = self._session.client(service)
             except ValueError as error:  # an invalid endpoint in the environment
                 raise InputError(f"--deployed: {error}") from None
-        return getattr(self._clients[service], operation)(**arguments)
+        answer: dict[str, JSON] = getattr(self._clients[service], operation)(**arguments)
+        return answer
 
 
 # The stack
@@ -89,6 +91,23 @@ class Deployment(msgspec.Struct, frozen=True):
     status: str
 
 
+class _Parameter(msgspec.Struct, frozen=True, rename="pascal"):
+    """The value of a stack's parameter, as describe_stacks returns it."""
+
+    parameter_key: str
+    parameter_value: str
+
+
+class _Stack(msgspec.Struct, frozen=True, rename="pascal"):
+    """A stack, as describe_stacks returns it."""
+
+    stack_id: str
+    stack_name: str
+    stack_status: str
+    parameters: tuple[_Parameter, ...] = ()
+    enable_termination_protection: bool = False
+
+
 def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
     """Reads a deployed stack with the values of its parameters.
 
@@ -101,24 +120,25 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
     try:
-        stack = clients.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
-        body = clients.ask("cloudformation", "get_template", StackName=name, TemplateStage="Processed")
+        described = clients.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"]
+        answer = clients.ask("cloudformation", "get_template", StackName=name, TemplateStage="Processed")
         physical = dict(_physical(clients, name))
     except (BotoCoreError, ClientError) as error:
         raise InputError(f"--deployed {name}: {_short(str(error))}") from None
-    _, _, _, region, account, _ = stack["StackId"].split(":", 5)
+    stack = converted(described, tuple[_Stack, ...])[0]
+    _, _, _, region, account, _ = stack.stack_id.split(":", 5)
     assembly = load_template(
-        _file(body["TemplateBody"], folder / stack["StackName"]),
+        _file(answer["TemplateBody"], folder / stack.stack_name),
         region=region,
         account=account,
-        stack_name=stack["StackName"],
+        stack_name=stack.stack_name,
         declared_region=region,
         arguments=_arguments(stack),
     )
     for loaded in assembly.stacks:  # without lines, for the user does not have this file
         loaded.metadata = {key: (path, None) for key, (path, _) in loaded.metadata.items()}
-        loaded.protected = bool(stack.get("EnableTerminationProtection"))
-    return Deployment(clients, assembly, physical, stack["StackStatus"])
+        loaded.protected = stack.enable_termination_protection
+    return Deployment(clients, assembly, physical, stack.stack_status)
 
 
 def _file(body: JSON, path: Path) -> Path:
@@ -128,23 +148,23 @@ def _file(body: JSON, path: Path) -> Path:
     return path
 
 
-def _arguments(stack: JSON) -> dict[str, Value]:
+def _arguments(stack: _Stack) -> dict[str, Value]:
     """The values of the stack's parameters. A NoEcho parameter is unknown, whatever its default."""
     return {
-        parameter["ParameterKey"]: Unknown(f"the parameter {parameter['ParameterKey']} is hidden (NoEcho)")
-        if parameter["ParameterValue"] == HIDDEN
-        else parameter["ParameterValue"]
-        for parameter in stack.get("Parameters", ())
+        parameter.parameter_key: Unknown(f"the parameter {parameter.parameter_key} is hidden (NoEcho)")
+        if parameter.parameter_value == HIDDEN
+        else parameter.parameter_value
+        for parameter in stack.parameters
     }
 
 
 def _physical(clients: Clients, name: str) -> Iterator[tuple[str, str]]:
-    more: dict[str, str] = {}
+    more: dict[str, JSON] = {}
     while True:
         page = clients.ask("cloudformation", "list_stack_resources", StackName=name, **more)
-        for resource in page["StackResourceSummaries"]:
+        for resource in mappings(page["StackResourceSummaries"]):
             if "PhysicalResourceId" in resource:
-                yield resource["LogicalResourceId"], resource["PhysicalResourceId"]
+                yield str(resource["LogicalResourceId"]), str(resource["PhysicalResourceId"])
         if "NextToken" not in page:
             return
         more = {"NextToken": page["NextToken"]}
@@ -254,14 +274,14 @@ def _wanted(setting: Setting, resource: Resource, deployment: Deployment) -> JSO
     value = resource.get(setting.property)
     plain = None if value is NO_VALUE else _plain(value, deployment)
     if setting.read is inline_policies:
-        inline = {policy["PolicyName"]: policy["PolicyDocument"] for policy in plain or ()}
+        inline = {str(policy["PolicyName"]): policy["PolicyDocument"] for policy in mappings(plain or [])}
         return inline | {
             _written(policy.get("PolicyName"), deployment): _plain(policy.get("PolicyDocument"), deployment)
             for policy in _attached(resource, deployment, *INLINE)
         }
     if setting.read is READS["attached"]:
         attached = _attached(resource, deployment, "AWS::IAM::ManagedPolicy")
-        return [*(plain or ()), *(_written(policy.ref, deployment) for policy in attached)]
+        return [*array(plain or []), *(_written(policy.ref, deployment) for policy in attached)]
     return plain
 
 
@@ -285,7 +305,9 @@ def _plain(value: Value, deployment: Deployment) -> JSON:
         return {key: _plain(item, deployment) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, deployment) for item in value]
-    return _written(value, deployment) if isinstance(value, Ref | Pseudo | Text | Unknown) else value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return _written(value, deployment)
 
 
 def _written(value: Value, deployment: Deployment) -> str:

@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from compliance.model import JSON
-from compliance.template.intrinsics import to_list, to_string
+from compliance.json_data import JSON, array, mapping, one_or_many
+from compliance.template.intrinsics import to_string
 from compliance.template.source import converted, read_yaml
 
 INDEX = ("IndexName", "KeySchema", "Projection")
@@ -24,7 +24,7 @@ INDEX = ("IndexName", "KeySchema", "Projection")
 class Clients(Protocol):
     """Calls operations of services: `deployed.Boto3`, or a substitute in tests."""
 
-    def ask(self, service: str, operation: str, **arguments: Any) -> JSON:
+    def ask(self, service: str, operation: str, **arguments: JSON) -> dict[str, JSON]:
         """The answer of an operation. Raises botocore's BotoCoreError or ClientError."""
 
 
@@ -44,12 +44,12 @@ def text(value: JSON) -> JSON:
 
 def unordered(value: JSON) -> JSON:
     """A list in an order of its own, where the service ignores the order."""
-    return sorted((text(item) for item in to_list(value)), key=json.dumps)
+    return sorted((text(item) for item in one_or_many(value)), key=json.dumps)
 
 
 def flag(value: JSON) -> JSON:
     """A truth value, which some APIs write in capitals."""
-    return text(value).lower() if isinstance(value, str | bool) else value
+    return to_string(value).lower() if isinstance(value, str | bool) else value
 
 
 def key(value: JSON) -> JSON:
@@ -64,7 +64,8 @@ def function(value: JSON) -> JSON:
 
 def indexes(value: JSON) -> JSON:
     """Secondary indexes without their capacity, which other settings compare."""
-    return unordered([{name: index[name] for name in INDEX if name in index} for index in to_list(value)])
+    stated = map(mapping, one_or_many(value))
+    return unordered([{name: index[name] for name in INDEX if name in index} for index in stated])
 
 
 def parsed(value: JSON) -> JSON:
@@ -78,33 +79,37 @@ def policy(document: JSON) -> JSON:
         document = json.loads(document)
     if not isinstance(document, dict):
         return document
-    return unordered([_statement(statement) for statement in to_list(document.get("Statement"))])
+    return unordered(
+        [_statement(statement) for statement in map(mapping, one_or_many(document.get("Statement")))]
+    )
 
 
 def policies(by_name: JSON) -> JSON:
     """Policies by name, each as of `policy`."""
-    return {name: policy(document) for name, document in (by_name or {}).items()}
+    return {name: policy(document) for name, document in mapping(by_name or {}).items()}
 
 
-def _statement(statement: JSON) -> JSON:
+def _statement(statement: dict[str, JSON]) -> JSON:
     return {key: _element(key, value) for key, value in statement.items()}
 
 
 def _element(key: str, value: JSON) -> JSON:
     if key.endswith("Principal"):
-        value = {"AWS": "*"} if value == "*" else value
-        return {kind: sorted(map(_root, map(to_string, to_list(names)))) for kind, names in value.items()}
+        by_kind = {"AWS": "*"} if value == "*" else mapping(value)
+        return {
+            kind: unordered([_root(name) for name in one_or_many(names)]) for kind, names in by_kind.items()
+        }
     if key == "Condition":
         return {
-            operator: {name: unordered(allowed) for name, allowed in tests.items()}
-            for operator, tests in value.items()
+            operator: {name: unordered(allowed) for name, allowed in mapping(tests).items()}
+            for operator, tests in mapping(value).items()
         }
     return text(value) if key in ("Sid", "Effect") else unordered(value)
 
 
-def _root(principal: str) -> str:
+def _root(principal: JSON) -> JSON:
     """An account's number, which IAM returns as the ARN of its root."""
-    account = re.fullmatch(r"arn:[\w-]+:iam::(\d{12}):root", principal)
+    account = re.fullmatch(r"arn:[\w-]+:iam::(\d{12}):root", str(principal))
     return account[1] if account else principal
 
 
@@ -118,7 +123,7 @@ class Gone(Exception):
 Reader = Callable[[Clients, str], JSON]
 
 
-def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **arguments: Any) -> Reader:
+def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **arguments: JSON) -> Reader:
     """Makes a function that calls an operation for a resource.
 
     Args:
@@ -141,7 +146,7 @@ def asks(service: str, operation: str, *, at: str = "@", unset: str = "", **argu
             if unset and error.response["Error"]["Code"] == unset:
                 return {}
             raise
-        found = jmespath.search(at.replace("{id}", id_), answer)
+        found: JSON = jmespath.search(at.replace("{id}", id_), answer)
         if found is None:
             raise Gone
         return found
@@ -158,9 +163,9 @@ INLINE = ("AWS::IAM::Policy", "AWS::IAM::RolePolicy")  # compared with their rol
 
 def inline_policies(clients: Clients, role: str) -> JSON:
     """A role's inline policies, by their names."""
-    names = clients.ask("iam", "list_role_policies", RoleName=role)["PolicyNames"]
+    names = array(clients.ask("iam", "list_role_policies", RoleName=role)["PolicyNames"])
     documents = (clients.ask("iam", "get_role_policy", RoleName=role, PolicyName=name) for name in names)
-    return {"Policies": {answer["PolicyName"]: answer["PolicyDocument"] for answer in documents}}
+    return {"Policies": {str(answer["PolicyName"]): answer["PolicyDocument"] for answer in documents}}
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -192,7 +197,7 @@ class _Read(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     service: str
     operation: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, JSON]
     at: str = "@"
     unset: str = ""
 
@@ -202,7 +207,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: str
     form: str = "text"
-    default: Any = None
+    default: JSON = None
     stated: bool = False
     of: str | None = None
     unless: tuple[str, str] | None = None
