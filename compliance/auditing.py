@@ -28,7 +28,6 @@ from compliance.facts.diagram import diagram
 from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,
-    InputError,
     Judged,
     Result,
     Run,
@@ -286,17 +285,18 @@ def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
 
 
 def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
-    from compliance.confinement.app import lacks
     from compliance.template.environments import Environments
     from compliance.template.synth import find_app
 
     options, environment = terms.options, terms.document.environment
-    if options.require_confinement and (lacking := lacks()):
-        raise InputError(f"the app is not run, for --require-confinement: {'; '.join(lacking)}")
+    required = options.require_confinement
+    app = find_app(
+        options.app, options.folder, options.context, options.app_may, require_confinement=required
+    )
     compared = environment.besides(terms.environment) if any(rule.compares for rule in terms.rules) else ()
 
     environments = Environments(
-        find_app(options.app, options.folder, options.context, options.app_may),
+        app,
         Path(resources.enter_context(Scratch("synth"))),
         environment.context,
         terms.environment,

@@ -46,16 +46,16 @@ def without(what: str) -> Callable[[], None]:
     return apply
 
 
-def audit(what: str, *arguments: str, folder: Path = ROOT) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, "-m", "compliance", "audit", "--skip-scanners", "--no-cache"]
-    done = subprocess.run(
-        [*command, "--format", "json", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        preexec_fn=without(what),
-        check=False,
+def run(what: str, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "compliance", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, preexec_fn=without(what), check=False
     )
+
+
+def audit(what: str, *arguments: str, folder: Path = ROOT) -> tuple[int, dict[str, Any], str]:
+    how = ("--skip-scanners", "--no-cache", "--format", "json")
+    done = run(what, "audit", *how, *arguments, folder=folder)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
@@ -109,3 +109,32 @@ def test_an_app_is_run_with_a_note_or_not_at_all(what: str, tmp_path: Path) -> N
     assert f"the app is not run, for {REQUIRED}" in said
     assert f"no {what} here" in said
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("init", "--output", "-"), ("eval", "true"), ("requirements", "FUN-01"), ("audit",)],
+    ids=lambda command: command[0],
+)
+def test_no_command_runs_the_app_where_the_project_requires_confinement(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    table = "[tool.compliance]\nrequire-confinement = true\n"
+    write(tmp_path, {"requirements.yaml": DOCUMENT, "pyproject.toml": table})
+    done = run("Landlock", *command, "--app", f"touch {tmp_path}/ran", folder=tmp_path)
+    assert done.returncode == 2
+    assert f"the app is not run, for {REQUIRED}" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_fleet_runs_no_handler_where_confinement_is_required(tmp_path: Path) -> None:
+    named = (str(UPLOADS / "template.yaml"), "--requirements", str(UPLOADS / "requirements.yaml"))
+    rows = tmp_path / "rows.jsonl"
+    for more, status in (((), 0), ((REQUIRED,), 1)):
+        shared = ("--skip-scanners", "--no-cache", "--jobs", "1", "--output", str(rows), "--resume")
+        done = run("Landlock", "fleet", *named, *shared, *more)
+        assert done.returncode == status, done.stderr
+    first, second = map(json.loads, rows.read_text().splitlines())
+    assert (first["gate"], first["failing"]) == ("green", [])
+    assert second["gate"] == "red"
+    assert set(second["failing"]) >= {"HND-01"}

@@ -32,7 +32,6 @@ from compliance.commands.options import (
     PACK,
     PARAMETER,
     QUIET,
-    REQUIRE_CONFINEMENT,
     REQUIREMENTS,
     SKIP_HANDLERS,
     SKIP_SCANNERS,
@@ -64,7 +63,6 @@ if TYPE_CHECKING:
 @SKIP_SCANNERS
 @SKIP_HANDLERS
 @APP_MAY
-@REQUIRE_CONFINEMENT
 @PACK
 @class_options
 @click.option(

@@ -37,6 +37,7 @@ def eval(
     context: dict[str, str],
     parameters: dict[str, str],
     environment: str | None,
+    require_confinement: bool,
     requirements: Path | None,
 ) -> None:
     """Try an expression of a requirement, and see what it reads. It may name the
@@ -59,7 +60,7 @@ def eval(
     if template is not None:
         found = load_template(template, region=region, parameters=parameters)
     else:
-        made = assembly or _synthesised(document, app, context, environment)
+        made = assembly or _synthesised(document, app, context, environment, require_confinement)
         found = load_assembly(made, region=region, parameters=parameters)
     failed = False
     for name, good, text, reads in _values(document, found, expression, of, environment):
@@ -82,14 +83,18 @@ def _document(requirements: Path | None, *inputs: Path | None) -> Document:
 
 
 def _synthesised(
-    document: Document, app: str | None, context: dict[str, str], environment: str | None
+    document: Document,
+    app: str | None,
+    context: dict[str, str],
+    environment: str | None,
+    require_confinement: bool,
 ) -> Path:
     """What the app makes; it stays until the command ends."""
     from compliance.template.scratch import Scratch
     from compliance.template.synth import find_app, synthesise
 
     named = {document.environment.context: environment} if environment else {}
-    found = find_app(app, Path.cwd(), {**context, **named})
+    found = find_app(app, Path.cwd(), {**context, **named}, require_confinement=require_confinement)
     folder = Path(click.get_current_context().with_resource(Scratch("eval")))
     with progress(False, False) as tell:
         tell("synthesising")

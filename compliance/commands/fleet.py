@@ -19,6 +19,7 @@ from compliance.commands.options import (
     NO_CACHE,
     PACK,
     QUIET,
+    REQUIRE_CONFINEMENT,
     REQUIREMENTS,
     SKIP_HANDLERS,
     SKIP_SCANNERS,
@@ -44,6 +45,7 @@ MOST_SHOWN = 4  # ids of one input
 @AS_OF
 @SKIP_SCANNERS
 @SKIP_HANDLERS
+@REQUIRE_CONFINEMENT
 @PACK
 @NO_CACHE
 @click.option(

@@ -29,6 +29,7 @@ def init(
     template: Path | None,
     context: dict[str, str],
     environment: str | None,
+    require_confinement: bool,
     output: Path,
     force: bool,
 ) -> None:
@@ -52,7 +53,14 @@ def init(
     from compliance.drafting.draft import read
     from compliance.template.source import write_atomically
 
-    options = Options(app=app, assembly=assembly, template=template, context=context, environment=environment)
+    options = Options(
+        app=app,
+        assembly=assembly,
+        template=template,
+        context=context,
+        environment=environment,
+        require_confinement=require_confinement,
+    )
     with progress(False, False) as tell:
         text = read(options, tell)
     if to_stdout:

@@ -172,7 +172,7 @@ def class_options(command: Command) -> Command:
 
 
 def input_options(command: Command) -> Command:
-    """Adds the options for the input: `app`, `assembly`, `template`, `context` and `environment`."""
-    for option in (ENVIRONMENT, CONTEXT, TEMPLATE, ASSEMBLY, APP):
+    """Adds the options for the input, and for how its app is run."""
+    for option in (REQUIRE_CONFINEMENT, ENVIRONMENT, CONTEXT, TEMPLATE, ASSEMBLY, APP):
         command = option(command)
     return command

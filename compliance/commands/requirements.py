@@ -50,6 +50,7 @@ def requirements(
 
     source = click.get_current_context().get_parameter_source
     named = {name for name in given if source(name) is ParameterSource.COMMANDLINE}
+    confined = given.pop("require_confinement")
     inputs = {name: value for name, value in given.items() if name in named}
     path = document_of(requirements, *(inputs.get(name) for name in ("assembly", "template")))
     document = load(path)
@@ -62,6 +63,7 @@ def requirements(
     found = _explain(document, id_)
     if inputs:
         check_input(inputs.get("app"), inputs.get("assembly"), inputs.get("template"), {}, None)
+        inputs["require_confinement"] = confined
         _judge(document, next(rule for rule in rules if rule.requirement is found), path, parameters, inputs)
 
 

@@ -62,7 +62,8 @@ def _of_app(
     options: Options, environment: str, stack: ExitStack, progress: Progress
 ) -> tuple[Assembly, str | None, str]:
     """The app's assembly, the context key from which it reads its environment, and that environment."""
-    app = find_app(options.app, options.folder, options.context)
+    required = options.require_confinement
+    app = find_app(options.app, options.folder, options.context, require_confinement=required)
     folder = Path(stack.enter_context(Scratch("init")))
     keys = candidates(app)
     own = {keys[0] if keys else Environment().context: environment} if options.environment else {}

@@ -179,6 +179,7 @@ def _audit_options(job: Job) -> auditing.Options:
         skip_handlers=options.skip_handlers,
         packs=options.packs,
         cache=None if options.no_cache else auditing.cache_folder(),
+        require_confinement=options.require_confinement,
     )
 
 
@@ -212,6 +213,7 @@ def terms_of(options: Options) -> Terms:
         scanners=not options.skip_scanners,
         handlers=not options.skip_handlers,
         packs=options.packs,
+        require_confinement=options.require_confinement,
     )
 
 

@@ -37,6 +37,7 @@ class Options(msgspec.Struct, frozen=True):
     skip_handlers: bool = False
     packs: tuple[str, ...] = ()
     no_cache: bool = False
+    require_confinement: bool = False
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class Terms(msgspec.Struct, frozen=True):
     scanners: bool
     handlers: bool
     packs: tuple[str, ...] = ()
+    require_confinement: bool = False
 
 
 class Count(msgspec.Struct, frozen=True):

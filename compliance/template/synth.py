@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import msgspec
 
-from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available
+from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available, lacks
 from compliance.model import InputError
 from compliance.template import bytecode, limits
 from compliance.template.account import defaults
@@ -66,7 +66,14 @@ class App(msgspec.Struct, frozen=True):
     permissions: Permissions = NO_PERMISSIONS
 
 
-def find_app(command: str | None, folder: Path, context: Mapping[str, str], may: Sequence[str] = ()) -> App:
+def find_app(
+    command: str | None,
+    folder: Path,
+    context: Mapping[str, str],
+    may: Sequence[str] = (),
+    *,
+    require_confinement: bool = False,
+) -> App:
     """The app of a command, or of the folder's cdk.json.
 
     Args:
@@ -74,8 +81,12 @@ def find_app(command: str | None, folder: Path, context: Mapping[str, str], may:
         folder: the folder with cdk.json, in which the app runs.
         context: context values, which win over those of cdk.json.
         may: the options of `--app-may`.
-    Raises: InputError where there is no app, or its settings are malformed.
+        require_confinement: as the option of that name.
+    Raises: InputError where there is no app, its settings are malformed, or this system cannot confine it
+        although that is required.
     """
+    if require_confinement and (lacking := lacks()):
+        raise InputError(f"the app is not run, for --require-confinement: {'; '.join(lacking)}")
     path = folder / "cdk.json"
     settings = _object(path)
     build = settings.get("build")
