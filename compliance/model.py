@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
-
-JSON = Any  # what json.loads gives
 
 SCANNERS = ("cdk-nag", "checkov", "cfn-lint")  # all that a whole audit runs
 Pack = Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"]  # of cdk-nag, by `--pack`

@@ -12,9 +12,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any  # botocore's files have no schema
 
 from compliance.handlers.sandbox.models import FOLDER as MODELS
-from compliance.model import JSON
 
 # By the SDK for Python's name: which operations a handler may call (all names are kept, these in full).
 SERVICES = {
@@ -52,7 +52,7 @@ def main(folder: str) -> None:
         (MODELS / f"{service}.json").write_text(text + "\n", "utf-8")
 
 
-def _read(folder: Path, name: str) -> JSON:
+def _read(folder: Path, name: str) -> Any:
     for path in (folder / f"{name}.json", folder / f"{name}.json.gz"):
         if path.exists():
             raw = path.read_bytes()
@@ -60,7 +60,7 @@ def _read(folder: Path, name: str) -> JSON:
     return {"pagination": {}}
 
 
-def made(service: JSON, pages: JSON, wanted: str) -> JSON:
+def made(service: Any, pages: Any, wanted: str) -> Any:
     about, operations, shapes = service["metadata"], {}, service["shapes"]
     used: set[str] = set()
     for name, operation in service["operations"].items():
@@ -99,13 +99,13 @@ def made(service: JSON, pages: JSON, wanted: str) -> JSON:
     }
 
 
-def _error(name: str, shape: JSON) -> JSON:
+def _error(name: str, shape: Any) -> Any:
     """The error's code on the wire, which the shape's name need not be, and its HTTP status."""
     about = shape.get("error", {})
     return [about.get("code", name), about.get("httpStatusCode", 500 if shape.get("fault") else 400)]
 
 
-def _reach(name: str, shapes: JSON, used: set[str]) -> None:
+def _reach(name: str, shapes: Any, used: set[str]) -> None:
     if name in used:
         return
     used.add(name)
@@ -113,13 +113,13 @@ def _reach(name: str, shapes: JSON, used: set[str]) -> None:
         _reach(reference["shape"], shapes, used)
 
 
-def _references(shape: JSON) -> Iterator[JSON]:
+def _references(shape: Any) -> Iterator[Any]:
     yield from shape.get("members", {}).values()
     yield from (shape[part] for part in ("member", "key", "value") if part in shape)
 
 
-def _shape(shape: JSON) -> JSON:
-    kept: JSON = {"type": shape["type"], **{name: shape[name] for name in LIMITS if name in shape}}
+def _shape(shape: Any) -> Any:
+    kept: Any = {"type": shape["type"], **{name: shape[name] for name in LIMITS if name in shape}}
     for name in ("required", "payload", "flattened", "union", "streaming"):
         if shape.get(name):
             kept[name] = shape[name]
@@ -133,7 +133,7 @@ def _shape(shape: JSON) -> JSON:
     return kept
 
 
-def _reference(reference: JSON) -> JSON:
+def _reference(reference: Any) -> Any:
     """The shape's name, and how the member travels where that is not the usual way."""
     places = {ours: reference[theirs] for theirs, ours in PLACES.items() if theirs in reference}
     if reference.get("flattened"):
@@ -141,8 +141,8 @@ def _reference(reference: JSON) -> JSON:
     return [reference["shape"], places] if places else reference["shape"]
 
 
-def _pages(pages: JSON) -> JSON:
-    def many(value: JSON) -> JSON:
+def _pages(pages: Any) -> Any:
+    def many(value: Any) -> Any:
         return value if isinstance(value, list) else [value]
 
     return {

@@ -19,14 +19,13 @@ from typing import Literal
 import msgspec
 
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
-from compliance.handlers.events import Draw
+from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.failures import FailureRecords
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Form, Values
 from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
-from compliance.json_data import as_array, as_mapping
-from compliance.model import JSON
+from compliance.json_data import JSON, as_array, as_mapping, mapping, mappings
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE, Value, to_list
 from compliance.template.properties import Undecided, decided
@@ -149,7 +148,7 @@ class Record(msgspec.Struct, frozen=True):
 
     id: str
     kind: int
-    raw: JSON
+    raw: dict[str, JSON]
     own: Mapping[str, str]
     marks: frozenset[str]
 
@@ -164,7 +163,7 @@ class Record(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """An event with several records, and the time at which they were sent."""
 
-    event: JSON
+    event: dict[str, JSON]
     records: tuple[Record, ...]
     at: datetime
 
@@ -184,7 +183,7 @@ class _Common(msgspec.Struct, frozen=True):
 class Maker:
     """Draws batches of one source. `templates` are records as data (`events.template`), one for each kind."""
 
-    def __init__(self, source: Source, draw: Draw, templates: Sequence[JSON] = ()) -> None:
+    def __init__(self, source: Source, draw: Draw, templates: Sequence[Data] = ()) -> None:
         self.source, self._draw = source, draw
         self._templates = templates or (() if source.failures else _default_templates(source))
         self._forms = [Form(template) for template in self._templates]
@@ -207,7 +206,7 @@ class Maker:
         *,
         kinds: Sequence[int] = (),
         values: Callable[[], Values] | None = None,
-        **more: JSON,
+        more: Data | None = None,
     ) -> Batch:
         """A batch with records of every kind in turn.
 
@@ -221,16 +220,20 @@ class Maker:
         turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
         # A second record is drawn for comparison where there is one: words in both are no marks.
         drawn = turns if size > 1 else turns * 2
-        data = [{**self._data(kind, at, values), **more} for kind in drawn]
-        event = event_of({self.source.trigger: data}, self._draw, at)
-        found = [self._own(raw, kind, at) for raw, kind in zip(event["Records"], drawn, strict=True)]
+        event = self._event([{**self._data(kind, at, values), **(more or {})} for kind in drawn], at)
+        sent = mappings(event["Records"])
+        found = [self._own(raw, kind, at) for raw, kind in zip(sent, drawn, strict=True)]
         seen = Counter(word for _, words in found for word in words)
         marks = (frozenset(word for word in words if seen[word] == 1) for _, words in found)
         made = tuple(
             Record(identifier(self.source.trigger, raw), kind, raw, own, words)
-            for raw, kind, (own, _), words in zip(event["Records"], turns, found, marks, strict=False)
+            for raw, kind, (own, _), words in zip(sent, turns, found, marks, strict=False)
         )
         return Batch({**event, "Records": [record.raw for record in made]}, made, at)
+
+    def _event(self, data: Sequence[Data], at: datetime) -> dict[str, JSON]:
+        """The event of records as data."""
+        return mapping(event_of({self.source.trigger: [*data]}, self._draw, at))
 
     def _own(self, raw: JSON, kind: int, at: datetime) -> tuple[dict[str, str], set[str]]:
         """The values of a record that others of its kind do not contain, by their place, and their words."""
@@ -244,9 +247,8 @@ class Maker:
     def _common_of(self, kind: int, at: datetime) -> _Common:
         """What two records of a kind that were sent at the same time share."""
         if kind not in self._in_common:
-            data = [self._data(kind, at) for _ in range(2)]
-            event = event_of({self.source.trigger: data}, self._draw, at)
-            one, other = (_read(raw)[0] for raw in event["Records"])
+            event = self._event([self._data(kind, at) for _ in range(2)], at)
+            one, other = (_read(raw)[0] for raw in mappings(event["Records"]))
             places = frozenset(place for place, text in one.items() if other.get(place) == text)
             words = [
                 {word for place, text in each.items() for word in WORD.findall(text) if place not in places}
@@ -256,15 +258,15 @@ class Maker:
         return self._in_common[kind]
 
     @property
-    def _of_source(self) -> JSON:
+    def _of_source(self) -> Data:
         """The members that every record of the source has."""
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
-    def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> JSON:
+    def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> Data:
         if not self._forms and kind < len(ABSENT):
             return {"body": self._failures.record(at, without=ABSENT[kind])}
         form = self._forms[kind] if self._forms else CUT_OFF
-        return {**form.filled(values() if values else Values(self._draw)), **self._of_source}
+        return {**mapping(form.filled(values() if values else Values(self._draw))), **self._of_source}
 
 
 # The kinds of failure records: by the parts that they lack. The last kind is a truncated text instead.
@@ -272,18 +274,18 @@ ABSENT = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",)
 CUT_OFF = Form({"body": '{"{{mark}}": "{{name}}'})
 
 
-def _default_templates(source: Source) -> Sequence[JSON]:
+def _default_templates(source: Source) -> Sequence[Data]:
     """Records of every kind, for documents that give none."""
     return _changes(source.keys or {"id": "S"}) if source.trigger == "dynamodb" else DEFAULTS[source.trigger]
 
 
-THING: JSON = {
+THING: Data = {
     "id": {"draw": "id", "as": "uuid"},
     "name": {"draw": "name"},
     "amount": {"draw": "amount", "as": "amount"},
     "details": {"email": {"draw": "email", "as": "email"}, "count": {"draw": "count", "as": "digits"}},
 }
-DEFAULTS: Mapping[str, Sequence[JSON]] = {
+DEFAULTS: Mapping[str, Sequence[Data]] = {
     "sqs": [{"body": THING}],
     "sns": [{"message": THING}],
     "kinesis": [{"data": THING}],
@@ -291,14 +293,14 @@ DEFAULTS: Mapping[str, Sequence[JSON]] = {
 }
 
 
-def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
+def _changes(keys: Mapping[str, str]) -> Sequence[Data]:
     """Every kind of change of an item, one of them by its time to live."""
-    key = {
+    key: Data = {
         name: {type_: {"draw": f"key{i}", "as": "digits" if type_ == "N" else "word"}}
         for i, (name, type_) in enumerate(keys.items())
     }
 
-    def image(which: str) -> JSON:
+    def image(which: str) -> Data:
         return {
             **key,
             "customer": {
@@ -322,12 +324,12 @@ def _changes(keys: Mapping[str, str]) -> Sequence[JSON]:
     ]
 
 
-def identifier(trigger: str, raw: JSON) -> str:
+def identifier(trigger: str, raw: dict[str, JSON]) -> str:
     """A record's identifier in a partial batch response; empty where the trigger has none."""
     if trigger == "sqs":
         return str(raw["messageId"])
     if trigger in STREAMS:
-        return str(raw[trigger]["SequenceNumber" if trigger == "dynamodb" else "sequenceNumber"])
+        return str(mapping(raw[trigger])["SequenceNumber" if trigger == "dynamodb" else "sequenceNumber"])
     return ""
 
 
@@ -379,7 +381,7 @@ def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str)
                 texts.add(place)
             _add_leaves(found, texts, inner, place)
         elif inner is not None:
-            found[f"{place}."] = inner
+            found[f"{place}."] = str(inner)
     elif isinstance(value, dict | list):
         start = f"{place}." if place else ""
         for name, child in value.items() if isinstance(value, dict) else enumerate(value):
@@ -401,7 +403,8 @@ def _inner(text: str, place: str) -> JSON:
             return text
     if text[:1] in ("{", "["):
         try:
-            return json.loads(text)
+            value: JSON = json.loads(text)
+            return value
         except (ValueError, RecursionError):
             return None
     return None

@@ -15,7 +15,7 @@ import msgspec
 
 from compliance.handlers.batches import Record
 from compliance.handlers.sandbox import Call, Table
-from compliance.model import JSON
+from compliance.json_data import JSON, as_array, as_mapping
 
 T = TypeVar("T")
 # A handler's run may take a while; its clock goes on.
@@ -78,14 +78,14 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     parameters, service = call.parameters, call.service
     many = MANY.get((service, call.operation))
     if many:
-        for entry in _kept(call, _list(parameters.get(many[0]))):
-            value = {name: field for name, field in _mapping(entry).items() if name != "Id"}
+        for entry in _kept(call, as_array(parameters.get(many[0]))):
+            value = {name: field for name, field in as_mapping(entry).items() if name != "Id"}
             yield Unit(f"{service}:{many[1]}", _target({**parameters, **value}), None, value, call)
     elif service == "dynamodb":
         yield from _items(call, tables)
     elif service == "s3" and call.operation == "DeleteObjects":
-        for each in _kept(call, _list(_mapping(parameters.get("Delete")).get("Objects"))):
-            key = str(_mapping(each).get("Key"))
+        for each in _kept(call, as_array(as_mapping(parameters.get("Delete")).get("Objects"))):
+            key = str(as_mapping(each).get("Key"))
             yield Unit("s3:DeleteObject", _target(parameters), key, {"Key": key}, call)
     else:
         object_key = parameters.get("Key") if service == "s3" else None
@@ -95,31 +95,31 @@ def _units(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
 
 def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
     parameters = call.parameters
-    requests: list[tuple[str, Mapping[str, JSON]]] = []
+    requests: list[tuple[str, dict[str, JSON]]] = []
     if call.operation == "BatchWriteItem":
-        for table, batch in _mapping(parameters.get("RequestItems")).items():
-            for request in map(_mapping, _list(batch)):
+        for table, batch in as_mapping(parameters.get("RequestItems")).items():
+            for request in map(as_mapping, as_array(batch)):
                 for name, fields in request.items():
                     requests.append(
                         (
                             "PutItem" if name == "PutRequest" else "DeleteItem",
-                            {"TableName": table, **_mapping(fields)},
+                            {"TableName": table, **as_mapping(fields)},
                         )
                     )
         requests = _kept(call, requests)
     elif call.operation == "TransactWriteItems":
-        for part in map(_mapping, _list(parameters.get("TransactItems"))):
+        for part in map(as_mapping, as_array(parameters.get("TransactItems"))):
             requests += [
-                (ACTIONS[name], _mapping(fields)) for name, fields in part.items() if name in ACTIONS
+                (ACTIONS[name], as_mapping(fields)) for name, fields in part.items() if name in ACTIONS
             ]
     else:
-        requests.append((call.operation, parameters))
+        requests.append((call.operation, {**parameters}))
     for operation, fields in requests:
         table = str(fields.get("TableName")).rpartition("table/")[2]
-        item = _mapping(fields.get("Key") or fields.get("Item"))
-        keys = tables[table].keys if table in tables else tuple(_mapping(fields.get("Key"))) or tuple(item)
+        item = as_mapping(fields.get("Key") or fields.get("Item"))
+        keys = tables[table].keys if table in tables else tuple(as_mapping(fields.get("Key"))) or tuple(item)
         place = json.dumps({name: item[name] for name in sorted(keys) if name in item}, sort_keys=True)
-        yield Unit(f"dynamodb:{operation}", table, place, dict(fields), call)
+        yield Unit(f"dynamodb:{operation}", table, place, fields, call)
 
 
 def _kept(call: Call, entries: Sequence[T]) -> list[T]:
@@ -129,14 +129,6 @@ def _kept(call: Call, entries: Sequence[T]) -> list[T]:
 
 def _target(parameters: Mapping[str, JSON]) -> str:
     return next((str(parameters[name]) for name in TARGETS if parameters.get(name)), "")
-
-
-def _mapping(value: JSON) -> dict[str, JSON]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: JSON) -> list[JSON]:
-    return value if isinstance(value, list) else []
 
 
 # Which record they are for
@@ -230,16 +222,16 @@ class ValueComparison:
             pairs = zip(one, other, strict=True)
             items = (self.differ(a, b, f"{place}.{i}") for i, (a, b) in enumerate(pairs))
             return next((each for each in items if each), None)
-        if one == other or (self._is_drawn(one) and self._is_drawn(other) and _differ_as_drawn(one, other)):
+        if one == other:
             return None
+        if isinstance(one, str) and isinstance(other, str) and self._is_drawn(one) and self._is_drawn(other):
+            return None if _differ_as_drawn(one, other) else (place, one, other)
         return place, one, other
 
-    def _is_drawn(self, value: JSON) -> bool:
+    def _is_drawn(self, text: str) -> bool:
         """Whether a text looks like a random id: a word with digits that is in no event."""
-        return isinstance(value, str) and any(
-            not word.isalpha() and word not in self._events
-            for word in re.findall(r"[0-9A-Za-z_-]{8,}", value)
-        )
+        words = re.findall(r"[0-9A-Za-z_-]{8,}", text)
+        return any(not word.isalpha() and word not in self._events for word in words)
 
 
 def _differ_as_drawn(one: str, other: str) -> bool:

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 from compliance.cel import Failed, Function, patterns
 from compliance.handlers.effects import TOLERANCE, moment
 from compliance.handlers.sandbox.values import plain_value
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 
 def _json(text: JSON) -> JSON:
     try:
-        return json.loads(text)
+        value: JSON = json.loads(text)  # type: ignore[arg-type]  # what is no text is a TypeError
+        return value
     except (TypeError, ValueError, RecursionError):
         raise Failed(f"{text!r} is no JSON") from None
 
@@ -83,7 +84,7 @@ def _captures(text: JSON, pattern: str) -> list[str]:
 
 def _decoded(text: JSON) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode(text, validate=True).decode()  # type: ignore[arg-type]  # what is no text is a TypeError
     except (TypeError, ValueError, binascii.Error):
         raise Failed(f"{text!r} is no base64 of a text") from None
 

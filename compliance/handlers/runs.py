@@ -37,7 +37,7 @@ from compliance.handlers.sandbox import (
     Supplies,
 )
 from compliance.handlers.targets import TIMEOUT, NotRun, Target
-from compliance.model import JSON
+from compliance.json_data import JSON
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors

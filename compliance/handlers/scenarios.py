@@ -23,7 +23,8 @@ from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Call, Fault, Given, Outcome
-from compliance.model import JSON, Undecided
+from compliance.json_data import JSON, as_array, as_mapping, mapping
+from compliance.model import Undecided
 from compliance.template.source import converted
 
 ASSUMED = "\0"  # the first character of a finding about an assumption that does not hold
@@ -71,6 +72,15 @@ class Scenario(msgspec.Struct, frozen=True):
     let: Mapping[str, str] = msgspec.field(default_factory=dict)
     assuming: tuple[str, ...] = ()
     names: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class _Filled(msgspec.Struct, frozen=True):
+    """The parts of a scenario with drawn values in place."""
+
+    data: JSON
+    given: dict[str, JSON]
+    faults: tuple[Fault, ...]
+    again: tuple[Again, ...]
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -146,23 +156,17 @@ def _prepare(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Prepa
     values = Values(draw)
     names = scenario.names
     # Filled together, since a value may be declared in one part and used in another.
-    filled = values.fill(
-        {
-            "data": _named(data, names),
-            "given": _named(msgspec.to_builtins(scenario.given), names),
-            "faults": _named(msgspec.to_builtins(scenario.faults), names),
-            "again": [_named(msgspec.to_builtins(one), names) for one in scenario.again],
-        }
-    )
+    parts = {"data": data, "given": scenario.given, "faults": scenario.faults, "again": scenario.again}
+    filled = converted(values.fill(_named(msgspec.to_builtins(parts), names)), _Filled)
     now = at + timedelta(minutes=4)
-    event = event_of(filled["data"], draw, at)
-    steps = [Step(event, now, _faults(filled["faults"]))]
-    for again in filled["again"]:
-        now += timedelta(seconds=again["after"])
-        event = event_of(again["event"], draw, now) if again["event"] is not None else delivered_again(event)
-        steps.append(Step(event, now, _faults(again["faults"]), again["fresh"]))
-    given = converted(_by_name(filled["given"], names), Given)
-    return _Prepared(Play(tuple(steps), given), filled["data"], values.drawn)
+    event = event_of(filled.data, draw, at)
+    steps = [Step(event, now, filled.faults)]
+    for again in filled.again:
+        now += timedelta(seconds=again.after)
+        event = event_of(again.event, draw, now) if again.event is not None else delivered_again(event)
+        steps.append(Step(event, now, tuple(again.faults), again.fresh))
+    given = converted(_by_name(filled.given, names), Given)
+    return _Prepared(Play(tuple(steps), given), filled.data, values.drawn)
 
 
 OF_SUBJECT = re.compile(r"\{\{names\.(\w+)\}\}")
@@ -170,30 +174,28 @@ OF_SUBJECT = re.compile(r"\{\{names\.(\w+)\}\}")
 
 def _named(node: JSON, names: Mapping[str, str]) -> JSON:
     """Data with a subject's physical name in the place of `{{names.SUBJECT}}`."""
-    if isinstance(node, Mapping):
-        return {_named(name, names): _named(child, names) for name, child in node.items()}
-    if isinstance(node, list | tuple):
-        return [_named(child, names) for child in node]
-    if isinstance(node, str):
+
+    def text(node: str) -> str:
         return OF_SUBJECT.sub(lambda match: names.get(match[1], match[0]), node)
-    return node
+
+    if isinstance(node, dict):
+        return {text(name): _named(child, names) for name, child in node.items()}
+    if isinstance(node, list):
+        return [_named(child, names) for child in node]
+    return text(node) if isinstance(node, str) else node
 
 
 def given_of(given: Given, names: Mapping[str, str], draw: Draw) -> Given:
     """`given` with drawn values and physical names in the places of their templates."""
     filled = Values(draw).fill(_named(msgspec.to_builtins(given), names))
-    return converted(_by_name(filled, names), Given)
+    return converted(_by_name(mapping(filled), names), Given)
 
 
-def _faults(data: JSON) -> tuple[Fault, ...]:
-    return tuple(converted(one, Fault) for one in data)
-
-
-def _by_name(given: JSON, names: Mapping[str, str]) -> JSON:
+def _by_name(given: dict[str, JSON], names: Mapping[str, str]) -> JSON:
     """`given` with physical names as keys, in the place of subjects' names."""
     by_resource = ("items", "objects", "messages")
     return {
-        field: {names.get(name, name): contents for name, contents in value.items()}
+        field: {names.get(name, name): contents for name, contents in mapping(value).items()}
         if field in by_resource
         else value
         for field, value in given.items()
@@ -202,17 +204,18 @@ def _by_name(given: JSON, names: Mapping[str, str]) -> JSON:
 
 def delivered_again(event: JSON) -> JSON:
     """The same event delivered again: SQS gives each message another receipt and a higher count."""
-    records = event.get("Records") if isinstance(event, dict) else None
+    records = [as_mapping(record) for record in as_array(as_mapping(event).get("Records"))]
     if not records or not all("receiptHandle" in record for record in records):
         return event
-    return {**event, "Records": [_again(record) for record in records]}
+    return {**as_mapping(event), "Records": [_again(record) for record in records]}
 
 
-def _again(message: JSON) -> JSON:
-    count = int(message["attributes"]["ApproximateReceiveCount"]) + 1
+def _again(message: dict[str, JSON]) -> JSON:
+    attributes = mapping(message["attributes"])
+    count = int(str(attributes["ApproximateReceiveCount"])) + 1
     receipt = hashlib.sha256(f"{message['receiptHandle']}{count}".encode()).hexdigest()
-    attributes = {**message["attributes"], "ApproximateReceiveCount": str(count)}
-    return {**message, "receiptHandle": f"AQEB{receipt}", "attributes": attributes}
+    counted = {**attributes, "ApproximateReceiveCount": str(count)}
+    return {**message, "receiptHandle": f"AQEB{receipt}", "attributes": counted}
 
 
 # Judging
@@ -246,7 +249,7 @@ def _judged(scenario: Scenario, one: _Prepared, outcomes: Outcomes) -> Iterator[
         yield Finding(holds, found, expression.text, _line(seen[-1]))
 
 
-def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bool | None, str]:
+def _holds(expression: cel.Expression, bindings: Mapping[str, object]) -> tuple[bool | None, str]:
     try:
         value = expression.evaluate(bindings)
     except cel.Failed as error:
@@ -256,7 +259,7 @@ def _holds(expression: cel.Expression, bindings: Mapping[str, JSON]) -> tuple[bo
     return (value, "") if isinstance(value, bool) else (False, f"{brief(value)} is neither true nor false")
 
 
-def _bindings(scenario: Scenario, one: _Prepared, outcomes: Sequence[Outcome]) -> dict[str, JSON]:
+def _bindings(scenario: Scenario, one: _Prepared, outcomes: Sequence[Outcome]) -> dict[str, object]:
     runs = [_run(scenario, step, outcome) for step, outcome in zip(one.play.steps, outcomes, strict=True)]
     return {**runs[-1], "runs": runs, "drawn": dict(one.drawn), "names": dict(scenario.names)}
 
@@ -290,7 +293,7 @@ def _shown(call: Call) -> JSON:
 def _state(scenario: Scenario, outcome: Outcome) -> JSON:
     """The tables and objects by physical name and by subject. Resources without any are empty."""
     tables: dict[str, JSON] = {
-        name: [plain(item) for item in items] for name, items in outcome.state.tables.items()
+        name: [plain({**item}) for item in items] for name, items in outcome.state.tables.items()
     }
     objects: dict[str, JSON] = {bucket: dict(contents) for bucket, contents in outcome.state.objects.items()}
     for subject, name in scenario.names.items():

@@ -12,7 +12,7 @@ from itertools import cycle
 import msgspec
 
 from compliance.handlers.events import ACCOUNT, REGIONS, Draw
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.parser import models
 from pydantic import TypeAdapter
 
 from compliance.handlers.events import Draw
-from compliance.handlers.events.template import TEMPLATES, UnknownEvent, event
+from compliance.handlers.events.template import TRIGGERS, UnknownEvent, event
 from compliance.handlers.events.values import KINDS, UnknownDraw, Values
 
 JSON = Any
@@ -81,7 +81,7 @@ def test_events_fit_the_model(model: Any, data: JSON) -> None:
 
 def test_every_trigger_has_a_model_or_is_plain() -> None:
     tried = {trigger for _, data in FITTING for trigger in data}
-    assert set(TEMPLATES) - tried == {"json", "step_functions"}
+    assert set(TRIGGERS) - tried == {"json", "step_functions"}
 
 
 def test_plain_events_stay_as_they_are() -> None:

@@ -9,7 +9,7 @@ import pytest
 from compliance.cel import Failed
 from compliance.handlers.effects import moment
 from compliance.handlers.functions import time_of
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 MOMENT = datetime(2031, 7, 8, 0, 21, 10, tzinfo=UTC)
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 T = TypeVar("T")
+Data = dict[str, JSON]  # what a scenario says of an event or a record
+Event = dict[str, JSON]  # as Lambda hands it to the function
 
 ACCOUNT = "123456789012"
 # None is the region in which functions run: a handler that copies the event's region differs from one that
@@ -76,9 +78,9 @@ class Draw:
         return day + timedelta(hours=22, minutes=self.number(5, 50), seconds=self.number(0, 59))
 
 
-def as_text(value: JSON) -> str:
+def as_text(value: object) -> str:
     """A body as text: texts as they are, anything else as JSON."""
-    if isinstance(value, bytes):
+    if isinstance(value, bytes):  # of a test: no document has bytes
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from compliance.handlers.events import ACCOUNT, REGIONS, Draw, iso
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 
 class FailureRecords:

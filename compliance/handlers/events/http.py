@@ -9,18 +9,26 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-funct
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, milliseconds
-from compliance.model import JSON
+from compliance.handlers.events import (
+    ACCOUNT,
+    REGIONS,
+    Data,
+    Draw,
+    Event,
+    as_text,
+    check_members,
+    milliseconds,
+)
+from compliance.json_data import JSON, array, mapping
 
 
 class _Request:
     """The parts that all kinds of requests share."""
 
-    def __init__(self, data: Mapping[str, JSON], draw: Draw) -> None:
+    def __init__(self, data: Data, draw: Draw) -> None:
         check_members(
             data,
             "method path resource path_parameters query headers cookies body base64 "
@@ -28,9 +36,9 @@ class _Request:
         )
         self.path = str(data.get("path") or "/")
         self.resource = str(data.get("resource") or self.path)
-        self.parameters = data.get("path_parameters") or _matched(self.resource, self.path)
-        self.query = {str(k): v for k, v in (data.get("query") or {}).items()}
-        self.cookies = [str(cookie) for cookie in data.get("cookies") or []]
+        self.parameters = mapping(data.get("path_parameters") or _matched(self.resource, self.path))
+        self.query = {str(k): v for k, v in mapping(data.get("query") or {}).items()}
+        self.cookies = [str(cookie) for cookie in array(data.get("cookies") or [])]
         self.authorizer = data.get("authorizer")
         body = data.get("body")
         self.method = str(data.get("method") or ("GET" if body is None else "POST")).upper()
@@ -46,14 +54,16 @@ class _Request:
         defaults |= {"x-forwarded-for": self.ip, "x-forwarded-port": "443", "x-forwarded-proto": "https"}
         if raw is not None:
             defaults |= {"content-type": "application/json", "content-length": str(len(raw.encode()))}
-        headers = {str(k): str(v) for k, v in (data.get("headers") or {}).items()}
+        headers = {str(k): str(v) for k, v in mapping(data.get("headers") or {}).items()}
         self.headers = {
             **{k: v for k, v in defaults.items() if k not in {name.lower() for name in headers}},
             **headers,
         }
 
     def lists(self) -> dict[str, list[str]]:
-        return {k: [str(one) for one in _list(v)] for k, v in self.query.items()}
+        return {
+            k: [str(one) for one in v] if isinstance(v, list) else [str(v)] for k, v in self.query.items()
+        }
 
 
 # The members of an identity that are null without an authorizer.
@@ -64,7 +74,7 @@ NO_IDENTITY = (
 )
 
 
-def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def rest_api(data: Data, draw: Draw, at: datetime) -> Event:
     """The event of a REST API (payload 1.0)."""
     request = _Request(data, draw)
     stage, lists = str(data.get("stage") or "prod"), request.lists()
@@ -74,10 +84,10 @@ def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "resource": request.resource,
         "path": request.path,
         "httpMethod": request.method,
-        "headers": request.headers,
+        "headers": {**request.headers},
         "multiValueHeaders": {name: [value] for name, value in request.headers.items()},
         "queryStringParameters": {name: values[-1] for name, values in lists.items()} or None,
-        "multiValueQueryStringParameters": lists or None,
+        "multiValueQueryStringParameters": {name: [*values] for name, values in lists.items()} or None,
         "pathParameters": request.parameters or None,
         "stageVariables": None,
         "requestContext": {
@@ -108,14 +118,14 @@ def rest_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
     }
 
 
-def http_api(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def http_api(data: Data, draw: Draw, at: datetime) -> Event:
     """The event of an HTTP API (payload 2.0)."""
     request = _Request(data, draw)
     stage = str(data.get("stage") or "$default")
     return _version_2(request, data, draw, at, f"{request.method} {request.resource}", stage)
 
 
-def function_url(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def function_url(data: Data, draw: Draw, at: datetime) -> Event:
     request = _Request(data, draw)
     request.host = f"{draw.word(32)}.lambda-url.{request.region}.on.aws"
     request.headers["host"] = request.host
@@ -123,16 +133,14 @@ def function_url(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
     return _version_2(request, data, draw, at, "$default", "$default")
 
 
-def _version_2(
-    request: _Request, data: Mapping[str, JSON], draw: Draw, at: datetime, route: str, stage: str
-) -> JSON:
+def _version_2(request: _Request, data: Data, draw: Draw, at: datetime, route: str, stage: str) -> Event:
     lists = request.lists()
-    made = {
+    made: Event = {
         "version": "2.0",
         "routeKey": route,
         "rawPath": request.path if stage == "$default" else f"/{stage}{request.path}",
         "rawQueryString": urlencode(lists, doseq=True),
-        "cookies": request.cookies,
+        "cookies": [*request.cookies],
         "headers": {name.lower(): value for name, value in request.headers.items()},
         "queryStringParameters": {name: ",".join(values) for name, values in lists.items()},
         "requestContext": {
@@ -162,7 +170,7 @@ def _version_2(
     return {k: v for k, v in made.items() if k not in absent and not (k == "body" and v is None)}
 
 
-def alb(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def alb(data: Data, draw: Draw, at: datetime) -> Event:
     """The event of a load balancer's target group."""
     request = _Request(data, draw)
     group = (
@@ -180,10 +188,10 @@ def alb(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
     }
 
 
-def _matched(resource: str, path: str) -> dict[str, str]:
+def _matched(resource: str, path: str) -> dict[str, JSON]:
     """The path parameters that a route's pattern takes from a path."""
     names, parts = resource.strip("/").split("/"), path.strip("/").split("/")
-    found = {}
+    found: dict[str, JSON] = {}
     for i, (name, part) in enumerate(zip(names, parts, strict=False)):
         if name.startswith("{") and name.endswith("+}"):
             found[name[1:-2]] = "/".join(parts[i:])
@@ -191,7 +199,3 @@ def _matched(resource: str, path: str) -> dict[str, str]:
         if name.startswith("{") and name.endswith("}"):
             found[name[1:-1]] = part
     return found
-
-
-def _list(value: JSON) -> list[JSON]:
-    return list(value) if isinstance(value, list | tuple) else [value]

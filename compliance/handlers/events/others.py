@@ -14,11 +14,20 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, milliseconds
-from compliance.model import JSON
+from compliance.handlers.events import (
+    ACCOUNT,
+    REGIONS,
+    Data,
+    Draw,
+    Event,
+    as_text,
+    check_members,
+    milliseconds,
+)
+from compliance.json_data import JSON, array, mapping
 
 
-def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def eventbridge(data: Data, draw: Draw, at: datetime) -> Event:
     check_members(data, "source detail_type detail resources account region id")
     return {
         "version": "0",
@@ -28,23 +37,28 @@ def eventbridge(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "account": str(data.get("account") or ACCOUNT),
         "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "region": str(data.get("region") or draw.one(REGIONS)),
-        "resources": [str(arn) for arn in data.get("resources") or []],
+        "resources": [str(arn) for arn in array(data.get("resources") or [])],
         "detail": data.get("detail", {}),
     }
 
 
-def schedule(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def schedule(data: Data, draw: Draw, at: datetime) -> Event:
     check_members(data, "rule")
     region = draw.one(REGIONS)
     rule = str(data.get("rule") or f"arn:aws:events:{region}:{ACCOUNT}:rule/{draw.word(6)}-rule")
-    event = {"source": "aws.events", "detail_type": "Scheduled Event", "resources": [rule], "region": region}
+    event: Data = {
+        "source": "aws.events",
+        "detail_type": "Scheduled Event",
+        "resources": [rule],
+        "region": region,
+    }
     return eventbridge(event, draw, at)
 
 
-def cognito(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def cognito(data: Data, draw: Draw, at: datetime) -> Event:
     check_members(data, "trigger user pool client request response")
     region, name = draw.one(REGIONS), draw.word()
-    user = {"sub": draw.uuid(), "email": f"{name}@example.com", **(data.get("user") or {})}
+    user = {"sub": draw.uuid(), "email": f"{name}@example.com", **mapping(data.get("user") or {})}
     trigger = str(data.get("trigger") or "PreSignUp_SignUp")
     request, response = REQUESTS.get(trigger.partition("_")[0], ({}, {}))
     return {
@@ -60,14 +74,14 @@ def cognito(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "request": {
             "userAttributes": {str(k): str(v) for k, v in user.items()},
             **request,
-            **(data.get("request") or {}),
+            **mapping(data.get("request") or {}),
         },
-        "response": {**response, **(data.get("response") or {})},
+        "response": {**response, **mapping(data.get("response") or {})},
     }
 
 
 # The members of a trigger's request and response besides the user's attributes.
-REQUESTS: Mapping[str, tuple[JSON, JSON]] = {
+REQUESTS: Mapping[str, tuple[dict[str, JSON], dict[str, JSON]]] = {
     "PreSignUp": (
         {"validationData": None, "clientMetadata": {}},
         {"autoConfirmUser": False, "autoVerifyEmail": False, "autoVerifyPhone": False},
@@ -86,11 +100,11 @@ REQUESTS: Mapping[str, tuple[JSON, JSON]] = {
 }
 
 
-def custom_resource(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def custom_resource(data: Data, draw: Draw, at: datetime) -> Event:
     check_members(data, "request type properties old_properties logical_id physical_id")
     region, request = draw.one(REGIONS), str(data.get("request") or "Create")
     token = f"arn:aws:lambda:{region}:{ACCOUNT}:function:{draw.word(8)}"
-    made = {
+    made: Event = {
         "RequestType": request,
         "ServiceToken": token,
         "ResponseURL": f"https://cloudformation-custom-resource-response-{draw.word(6)}.s3.amazonaws.com/{draw.word(20)}",
@@ -98,16 +112,16 @@ def custom_resource(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "RequestId": draw.uuid(),
         "LogicalResourceId": str(data.get("logical_id") or f"Thing{draw.word(4)}"),
         "ResourceType": str(data.get("type") or "Custom::Thing"),
-        "ResourceProperties": {"ServiceToken": token, **(data.get("properties") or {})},
+        "ResourceProperties": {"ServiceToken": token, **mapping(data.get("properties") or {})},
     }
     if request != "Create":
         made["PhysicalResourceId"] = str(data.get("physical_id") or draw.word(12))
     if request == "Update":
-        made["OldResourceProperties"] = {"ServiceToken": token, **(data.get("old_properties") or {})}
+        made["OldResourceProperties"] = {"ServiceToken": token, **mapping(data.get("old_properties") or {})}
     return made
 
 
-def logs(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def logs(data: Data, draw: Draw, at: datetime) -> Event:
     """The event of a log group's subscription, with its messages compressed."""
     check_members(data, "group stream messages")
     content = {
@@ -118,7 +132,7 @@ def logs(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
         "subscriptionFilters": [draw.word(6)],
         "logEvents": [
             {"id": draw.digits(56), "timestamp": milliseconds(at), "message": as_text(message)}
-            for message in data.get("messages") or []
+            for message in array(data.get("messages") or [])
         ],
     }
     return {"awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(content).encode())).decode()}}

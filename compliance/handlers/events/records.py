@@ -17,19 +17,27 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote_plus
 
-from compliance.handlers.events import ACCOUNT, REGIONS, Draw, as_text, check_members, iso, milliseconds
+from compliance.handlers.events import (
+    ACCOUNT,
+    REGIONS,
+    Data,
+    Draw,
+    Event,
+    as_text,
+    check_members,
+    iso,
+    milliseconds,
+)
 from compliance.handlers.sandbox.values import attributes
-from compliance.model import JSON
-
-Data = Sequence[Mapping[str, JSON]]
+from compliance.json_data import JSON, mapping, whole
 
 
-def sqs(data: Data, draw: Draw, at: datetime) -> JSON:
+def sqs(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     queue = f"arn:aws:sqs:{draw.one(REGIONS)}:{ACCOUNT}:{draw.word(6)}-queue"
     return {"Records": [_message(one, queue, draw, at) for one in data]}
 
 
-def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> JSON:
+def _message(one: Data, queue: str, draw: Draw, at: datetime) -> dict[str, JSON]:
     check_members(
         one, "body payload attributes message_attributes group deduplication receive_count queue id"
     )
@@ -50,10 +58,13 @@ def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> J
         "messageId": str(one.get("id") or draw.uuid()),
         "receiptHandle": f"AQEB{draw.hex(64)}",
         "body": body,
-        "attributes": {**attributes_of_sqs, **{k: str(v) for k, v in (one.get("attributes") or {}).items()}},
+        "attributes": {
+            **attributes_of_sqs,
+            **{k: str(v) for k, v in mapping(one.get("attributes") or {}).items()},
+        },
         "messageAttributes": {
             name: {**_attribute(value, "stringValue", "binaryValue", "dataType"), **EMPTY_LISTS}
-            for name, value in (one.get("message_attributes") or {}).items()
+            for name, value in mapping(one.get("message_attributes") or {}).items()
         },
         "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
@@ -62,10 +73,10 @@ def _message(one: Mapping[str, JSON], queue: str, draw: Draw, at: datetime) -> J
     }
 
 
-EMPTY_LISTS: JSON = {"stringListValues": [], "binaryListValues": []}
+EMPTY_LISTS: dict[str, JSON] = {"stringListValues": [], "binaryListValues": []}
 
 
-def _attribute(value: JSON, text: str, binary: str, kind: str) -> dict[str, str]:
+def _attribute(value: object, text: str, binary: str, kind: str) -> dict[str, JSON]:
     if isinstance(value, Mapping):
         return {str(k): str(v) for k, v in value.items()}
     if isinstance(value, bytes):
@@ -73,13 +84,13 @@ def _attribute(value: JSON, text: str, binary: str, kind: str) -> dict[str, str]
     return {text: str(value), kind: "String" if isinstance(value, str) else "Number"}
 
 
-def sns(data: Data, draw: Draw, at: datetime) -> JSON:
+def sns(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     region = draw.one(REGIONS)
     topic = f"arn:aws:sns:{region}:{ACCOUNT}:{draw.word(6)}-topic"
     return {"Records": [_notification(one, topic, draw, at) for one in data]}
 
 
-def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime) -> JSON:
+def _notification(one: Data, topic: str, draw: Draw, at: datetime) -> dict[str, JSON]:
     check_members(one, "message payload subject message_attributes topic id")
     arn = str(one.get("topic") or topic)
     address = f"https://sns.{_region(arn)}.amazonaws.com/"
@@ -96,7 +107,7 @@ def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime)
             "Message": as_text(one.get("message", one.get("payload", ""))),
             "MessageAttributes": {
                 name: _attribute(value, "Value", "Value", "Type")
-                for name, value in (one.get("message_attributes") or {}).items()
+                for name, value in mapping(one.get("message_attributes") or {}).items()
             },
             "Type": "Notification",
             "UnsubscribeUrl": f"{address}?Action=Unsubscribe&SubscriptionArn={arn}:{draw.uuid()}",
@@ -106,27 +117,27 @@ def _notification(one: Mapping[str, JSON], topic: str, draw: Draw, at: datetime)
     }
 
 
-def envelope(notification: JSON) -> JSON:
+def envelope(notification: dict[str, JSON]) -> dict[str, JSON]:
     """A message of SNS as SQS delivers it: the same members, some with other capitals."""
     names = {"SigningCertUrl": "SigningCertURL", "UnsubscribeUrl": "UnsubscribeURL"}
     made = {names.get(name, name): value for name, value in notification.items()}
     return {k: v for k, v in made.items() if v not in (None, {})}
 
 
-def s3(data: Data, draw: Draw, at: datetime) -> JSON:
+def s3(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     region, owner = draw.one(REGIONS), f"A{draw.digits(13)}"
     bucket = f"{draw.word(8)}-bucket"
     return {"Records": [_object(one, bucket, region, owner, draw, at) for one in data]}
 
 
-def _object(one: Mapping[str, JSON], bucket: str, region: str, owner: str, draw: Draw, at: datetime) -> JSON:
+def _object(one: Data, bucket: str, region: str, owner: str, draw: Draw, at: datetime) -> dict[str, JSON]:
     check_members(one, "bucket key name size etag version region")
     name = str(one.get("name") or "ObjectCreated:Put").removeprefix("s3:")
     bucket = str(one.get("bucket") or bucket)
     entry: dict[str, JSON] = {"key": quote_plus(str(one.get("key") or draw.word()), safe="/-_.*()!'")}
     if name.startswith("ObjectCreated"):
         entry |= {
-            "size": int(one.get("size") or draw.number(100, 9_999)),
+            "size": whole(one.get("size") or draw.number(100, 9_999)),
             "eTag": str(one.get("etag") or draw.hex(32)),
         }
     if "version" in one:
@@ -154,7 +165,7 @@ def _object(one: Mapping[str, JSON], bucket: str, region: str, owner: str, draw:
     }
 
 
-def kinesis(data: Data, draw: Draw, at: datetime) -> JSON:
+def kinesis(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     stream = f"arn:aws:kinesis:{draw.one(REGIONS)}:{ACCOUNT}:stream/{draw.word(6)}-stream"
     first, shard = int(draw.digits(56)), f"shardId-{draw.number(0, 9):012d}"
     return {
@@ -165,8 +176,8 @@ def kinesis(data: Data, draw: Draw, at: datetime) -> JSON:
 
 
 def _kinesis_record(
-    one: Mapping[str, JSON], stream: str, number: int, shard: str, draw: Draw, at: datetime
-) -> JSON:
+    one: Data, stream: str, number: int, shard: str, draw: Draw, at: datetime
+) -> dict[str, JSON]:
     check_members(one, "data payload partition_key stream")
     arn = str(one.get("stream") or stream)
     return {
@@ -187,7 +198,7 @@ def _kinesis_record(
     }
 
 
-def firehose(data: Data, draw: Draw, at: datetime) -> JSON:
+def firehose(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     region = draw.one(REGIONS)
     return {
         "invocationId": draw.uuid(),
@@ -204,20 +215,20 @@ def firehose(data: Data, draw: Draw, at: datetime) -> JSON:
     }
 
 
-def dynamodb(data: Data, draw: Draw, at: datetime) -> JSON:
+def dynamodb(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     label = iso(at - timedelta(days=draw.number(100, 500))).removesuffix("Z")
     stream = f"arn:aws:dynamodb:{draw.one(REGIONS)}:{ACCOUNT}:table/{draw.word(6)}-table/stream/{label}"
     first = int(draw.digits(21))
     return {"Records": [_change(one, stream, first + i * 111, draw, at) for i, one in enumerate(data)]}
 
 
-def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: datetime) -> JSON:
+def _change(one: Data, stream: str, number: int, draw: Draw, at: datetime) -> dict[str, JSON]:
     check_members(one, "name keys new old stream user_identity view version")
     old, new = one.get("old"), one.get("new")
     default = "REMOVE" if new is None and old is not None else "INSERT" if old is None else "MODIFY"
     name, arn = str(one.get("name") or default), str(one.get("stream") or stream)
-    keys = one.get("keys") or {"id": (new or old or {}).get("id", draw.uuid())}
-    images = {
+    keys = one.get("keys") or {"id": mapping(new or old or {}).get("id", draw.uuid())}
+    images: dict[str, JSON] = {
         "Keys": _image(keys),
         **({"NewImage": _image(new)} if new is not None else {}),
         **({"OldImage": _image(old)} if old is not None else {}),
@@ -240,7 +251,7 @@ def _change(one: Mapping[str, JSON], stream: str, number: int, draw: Draw, at: d
     }
 
 
-def _image(item: Mapping[str, JSON]) -> JSON:
+def _image(item: JSON) -> JSON:
     """An item in attribute values, with bytes in base64."""
 
     def sent(node: JSON) -> JSON:
@@ -248,14 +259,14 @@ def _image(item: Mapping[str, JSON]) -> JSON:
             return node["$b"] if set(node) == {"$b"} else {name: sent(child) for name, child in node.items()}
         return [sent(child) for child in node] if isinstance(node, list) else node
 
-    return sent(attributes(item))
+    return sent(attributes(mapping(item)))
 
 
-TIME_TO_LIVE = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+TIME_TO_LIVE: dict[str, JSON] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 
 
-def _encoded(one: Mapping[str, JSON]) -> str:
-    value = one.get("data", one.get("payload", ""))
+def _encoded(one: Data) -> str:
+    value: object = one.get("data", one.get("payload", ""))
     raw = value if isinstance(value, bytes) else as_text(value).encode()
     return base64.b64encode(raw).decode()
 

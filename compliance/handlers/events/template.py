@@ -48,37 +48,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from compliance.handlers.events import Draw, http, others, records
-from compliance.model import JSON
+from compliance.handlers.events import Data, Draw, Event, http, others, records
+from compliance.json_data import JSON, mapping, mappings
 
-TEMPLATES: Mapping[str, Callable[[JSON, Draw, datetime], JSON]] = {
-    "rest_api": http.rest_api,
-    "http_api": http.http_api,
-    "function_url": http.function_url,
-    "alb": http.alb,
+# Triggers whose members are a batch: their data is a list.
+BATCHES: Mapping[str, Callable[[list[Data], Draw, datetime], Event]] = {
     "sqs": records.sqs,
     "sns": records.sns,
     "s3": records.s3,
     "kinesis": records.kinesis,
     "dynamodb": records.dynamodb,
     "firehose": records.firehose,
+}
+SINGLE: Mapping[str, Callable[[Data, Draw, datetime], Event]] = {
+    "rest_api": http.rest_api,
+    "http_api": http.http_api,
+    "function_url": http.function_url,
+    "alb": http.alb,
     "eventbridge": others.eventbridge,
     "schedule": others.schedule,
     "cognito": others.cognito,
     "custom_resource": others.custom_resource,
     "logs": others.logs,
-    "step_functions": lambda data, draw, at: data,
-    "json": lambda data, draw, at: data,
 }
-# Triggers whose members are a batch: their data is a list.
-BATCHES = ("sqs", "sns", "s3", "kinesis", "dynamodb", "firehose")
+# Triggers whose data are the event itself.
+VERBATIM = ("step_functions", "json")
+TRIGGERS = (*SINGLE, *BATCHES, *VERBATIM)
 
 
 class UnknownEvent(ValueError):
     """No event can be made from the data, for the reason in the message."""
 
 
-def event(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def event(data: JSON, draw: Draw, at: datetime) -> JSON:
     """The event of a trigger, as Lambda hands it to the function.
 
     Args:
@@ -89,33 +91,40 @@ def event(data: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
 
     Raises UnknownEvent.
     """
-    if not isinstance(data, Mapping) or len(data) != 1:
-        raise UnknownEvent(f"an event has one trigger ({', '.join(TEMPLATES)}); found {data!r}")
+    if not isinstance(data, dict) or len(data) != 1:
+        raise UnknownEvent(f"an event has one trigger ({', '.join(TRIGGERS)}); found {data!r}")
     ((trigger, content),) = data.items()
-    if trigger not in TEMPLATES:
-        raise UnknownEvent(f"there is no trigger {trigger!r}; there are {', '.join(TEMPLATES)}")
-    if trigger in BATCHES:
-        content = [content] if isinstance(content, Mapping) else content
-        if not isinstance(content, list | tuple) or not all(isinstance(one, Mapping) for one in content):
-            raise UnknownEvent(f"{trigger}: a list of mappings is wanted")
-        content = [_nested(one, draw, at) for one in content]
-    elif trigger not in ("json", "step_functions"):
-        content = {} if content is None else content
-        if not isinstance(content, Mapping):
-            raise UnknownEvent(f"{trigger}: a mapping is wanted")
+    if trigger not in TRIGGERS:
+        raise UnknownEvent(f"there is no trigger {trigger!r}; there are {', '.join(TRIGGERS)}")
+    if trigger in VERBATIM:
+        return content
     try:
-        return TEMPLATES[trigger](content, draw, at)
+        if trigger in BATCHES:
+            return BATCHES[trigger]([_nested(one, draw, at) for one in _records(trigger, content)], draw, at)
+        if content is not None and not isinstance(content, dict):
+            raise UnknownEvent(f"{trigger}: a mapping is wanted")
+        return SINGLE[trigger](content or {}, draw, at)
+    except UnknownEvent:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise UnknownEvent(f"{trigger}: {error}") from error
 
 
-def _nested(one: Mapping[str, JSON], draw: Draw, at: datetime) -> JSON:
+def _records(trigger: str, content: JSON) -> list[Data]:
+    """The records of a batch. Raises UnknownEvent."""
+    try:
+        return mappings([content] if isinstance(content, dict) else content)
+    except TypeError:
+        raise UnknownEvent(f"{trigger}: a list of mappings is wanted") from None
+
+
+def _nested(one: Data, draw: Draw, at: datetime) -> Data:
     """A record whose body is the event of another trigger, such as S3's event in a message of SQS."""
     if "event" in one:
         payload = event(one["event"], draw, at)
     elif "sns" in one:
-        envelope = records.sns([_nested(one["sns"] or {}, draw, at)], draw, at)["Records"][0]["Sns"]
-        payload = records.envelope(envelope)
+        inner = records.sns([_nested(mapping(one["sns"] or {}), draw, at)], draw, at)
+        payload = records.envelope(mapping(mappings(inner["Records"])[0]["Sns"]))
     else:
         return one
     rest = {name: value for name, value in one.items() if name not in ("event", "sns")}

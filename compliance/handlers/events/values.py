@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from compliance.handlers.events import Draw
-from compliance.model import JSON
+from compliance.json_data import JSON
 
 KINDS: Mapping[str, Callable[[Draw], JSON]] = {
     "word": lambda draw: draw.word(),
@@ -88,14 +88,14 @@ class Form:
             if "draw" in node and set(node) <= {"draw", "as"}:
                 name = str(node["draw"])
                 if node.get("as") is not None:
-                    self._kinds.append((name, node["as"]))
+                    self._kinds.append((name, str(node["as"])))
                 return node, lambda values: values.value(name)
-            pairs = [(self._read(name), self._read(child)) for name, child in node.items()]
-            if not any(make for pair in pairs for _, make in pair):
+            pairs = [(name, "{{" in name, *self._read(child)) for name, child in node.items()]
+            if not any(drawn or make for _, drawn, _, make in pairs):
                 return node, None
             return node, lambda values: {
-                (name_of(values) if name_of else name): (make(values) if make else child)
-                for (name, name_of), (child, make) in pairs
+                (_text(name, values) if drawn else name): (make(values) if make else child)
+                for name, drawn, child, make in pairs
             }
         if isinstance(node, list | tuple):
             members = [self._read(child) for child in node]

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Maker, Record, Source, named
 from compliance.handlers.effects import Unit, units
-from compliance.handlers.events import Draw
+from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
-from compliance.model import JSON
+from compliance.json_data import JSON, mapping
 from compliance.text import one_line, truncated
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Bench:
         self,
         stage: Stage,
         source: Source,
-        templates: Sequence[JSON] = (),
+        templates: Sequence[Data] = (),
         given: Given | None = None,
         only: str | None = None,
     ) -> None:
@@ -94,9 +94,10 @@ class Bench:
         return self.draw.one((self.draw.early(day), self.draw.late(day)))
 
     def batch(
-        self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, **more: JSON
+        self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, more: Data | None = None
     ) -> Batch:
-        return self.maker.batch(max(1, min(size, self.source.size)), at or self.moment(), kinds=kinds, **more)
+        size = max(1, min(size, self.source.size))
+        return self.maker.batch(size, at or self.moment(), kinds=kinds, more=more)
 
     def odd(self, values: Callable[[], Values], kinds: Sequence[int]) -> Batch:
         """A record of each kind, with values that `values` makes."""
@@ -152,7 +153,10 @@ def _with_objects(
     found = {bucket: dict(held) for bucket, held in objects.items()}
     for batch in batches:
         for record in batch.records:
-            bucket, key = record.raw["s3"]["bucket"]["name"], record.raw["s3"]["object"]["key"]
+            about = mapping(record.raw["s3"])
+            bucket, key = (
+                str(mapping(about[part])[name]) for part, name in (("bucket", "name"), ("object", "key"))
+            )
             found.setdefault(bucket, {}).setdefault(unquote_plus(key), json.dumps({"of": key}))
     return found
 

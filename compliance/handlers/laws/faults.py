@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,14 +11,27 @@ from msgspec.structs import replace
 from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
 from compliance.handlers.effects import Profile, is_no_effect, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of
+from compliance.handlers.events import Data
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
+from compliance.json_data import as_mapping
 
 SOON = timedelta(minutes=6)  # the time until a failed batch comes again
 TOGETHER = 3  # records in a batch with one that fails
 WIDE, PAUSE = 30, 0.004  # records in a larger batch, and the seconds that each call takes there
 REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """What a fault hits, as the fields of `Fault`: the nth call alone, or entries of it."""
+
+    call: int | None = None
+    entries: tuple[int, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+EVERY = Hits()
 
 
 class Failing(msgspec.Struct, frozen=True):
@@ -40,9 +52,18 @@ class Failing(msgspec.Struct, frozen=True):
     def name(self) -> str:
         return f"{self.service}:{self.operation}"
 
-    def fault(self, error: str, record: Record, **more: Any) -> Fault:
-        mark = record.own.get(self.place) if self.place and "entries" not in more else None
-        return Fault(self.service, self.operation, error, containing=mark, **more)
+    def fault(self, error: str, record: Record, hits: Hits = EVERY) -> Fault:
+        """A fault of this call for a record."""
+        mark = record.own.get(self.place) if self.place and not hits.entries else None
+        return Fault(
+            self.service,
+            self.operation,
+            error,
+            call=hits.call,
+            containing=mark,
+            entries=hits.entries,
+            reasons=hits.reasons,
+        )
 
 
 class _Try(msgspec.Struct, frozen=True):
@@ -153,19 +174,19 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
         again: bool = False,
         size: int = size,
         pause: float = 0,
-        **more: Any,
+        hits: Hits = EVERY,
     ) -> _Try:
         nonlocal turn
         turn += 1
         # Records of every kind in turn; those that fail are of the kind that makes this call.
         order = [failing.kind if i in positions else kinds[(turn + i) % len(kinds)] for i in range(size)]
         counted = bench.source.trigger == "sqs"
-        receipts: dict[str, Any] = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
-        batch = bench.batch(size, kinds=order, **receipts)
-        faults = [failing.fault(error, batch.records[i], **more) for i in positions]
+        receipts: Data = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
+        batch = bench.batch(size, kinds=order, more=receipts)
+        faults = [failing.fault(error, batch.records[i], hits) for i in positions]
         first = replace(bench.step(batch, *faults), pause=pause)
         steps = [first, *([bench.step(batch, later=SOON)] if again else [])]
-        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]), "entries" in more)
+        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]), bool(hits.entries))
 
     errors = errors_of(failing.service, failing.operation, failing.call.parameters)
     for error in errors:
@@ -177,14 +198,16 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
         if size > 1:
             yield one(error, [0, size - 1])
             yield one(error, range(size))
-        yield from (one(error, [size - 1], call=nth) for nth in range(failing.count) if failing.count > 1)
+        yield from (
+            one(error, [size - 1], hits=Hits(call=nth)) for nth in range(failing.count) if failing.count > 1
+        )
     # Only the first of these calls fails: a later one of another kind is no substitute for it.
-    yield one(errors[0], [size - 1], call=0)
+    yield one(errors[0], [size - 1], hits=Hits(call=0))
     if (failing.service, failing.operation) in FAILS_BY_ENTRY:
-        yield from (one(errors[0], [i], call=0, entries=(i,)) for i in range(size))
+        yield from (one(errors[0], [i], hits=Hits(call=0, entries=(i,))) for i in range(size))
     if failing.operation == "TransactWriteItems":
         for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
-            yield one("TransactionCanceledException", [size - 1], reasons=(reason,))
+            yield one("TransactionCanceledException", [size - 1], hits=Hits(reasons=(reason,)))
 
 
 def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
@@ -202,8 +225,8 @@ def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) 
         result = ended(outcome)
         if named(outcome) and not bench.source.reports:
             result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
-        receipts = bench.source.trigger == "sqs" and record.raw["attributes"]["ApproximateReceiveCount"]
-        delivery = f" at its delivery {receipts}" if receipts and receipts != "1" else ""
+        receipts = as_mapping(record.raw.get("attributes")).get("ApproximateReceiveCount", "1")
+        delivery = f" at its delivery {receipts}" if receipts != "1" else ""
         yield bad(f"{what}; {result}: {record_text(record, index, size)} is lost{delivery}", REPORTED, line)
 
 
@@ -286,14 +309,14 @@ def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
     if not (failing.place and failing.call.writes):
         return
     error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
-    kinds: list[dict[str, Any]] = [{}]
+    kinds = [EVERY]
     # DynamoDB refuses the whole call for one invalid item.
     if (failing.service, failing.operation) in FAILS_BY_ENTRY and failing.service != "dynamodb":
-        kinds.append({"entries": (1,)})
-    for more in kinds:
+        kinds.append(Hits(entries=(1,)))
+    for hits in kinds:
         batch = bench.batch(size, kinds=[failing.kind])
-        play = bench.play(batch, failing.fault(error, batch.records[1], **more))
-        yield _Try(failing, error, batch, (1,), play, bool(more))
+        play = bench.play(batch, failing.fault(error, batch.records[1], hits))
+        yield _Try(failing, error, batch, (1,), play, bool(hits.entries))
 
 
 def _hit(outcome: Outcome) -> bool:

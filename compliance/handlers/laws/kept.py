@@ -10,10 +10,9 @@ import binascii
 import hashlib
 import json
 import unicodedata
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
@@ -26,12 +25,12 @@ from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Outcome
-from compliance.model import JSON
+from compliance.json_data import JSON, array, mapping
 
 UNCHANGED = "ids and values as they were sent"
 
 # Values that mistakes in code change, by what is special about them.
-WORDS: Mapping[str, Any] = {
+WORDS: Mapping[str, Callable[[Draw], str]] = {
     "capitals": lambda draw: f"{draw.word(5).upper()}{draw.word(5)}",
     "digits only": lambda draw: draw.digits(14),
     "leading zeros": lambda draw: f"000{draw.digits(9)}",
@@ -290,10 +289,11 @@ def _short(value: str) -> str:
 
 def _typed(bench: Bench, single: Batch, attribute_types: str) -> Batch:
     """The same change of an item that has attributes of these types besides."""
-    raw = json.loads(json.dumps(single.records[0].raw))
+    raw: dict[str, JSON] = json.loads(json.dumps(single.records[0].raw))
+    change = mapping(raw["dynamodb"])
     for image in ("NewImage", "OldImage"):
-        if image in raw["dynamodb"]:
-            raw["dynamodb"][image] |= attributes(bench.draw, attribute_types)
+        if image in change:
+            mapping(change[image]).update(attributes(bench.draw, attribute_types))
     record = replace(single.records[0], raw=raw)
     return Batch({**single.event, "Records": [raw]}, (record,), single.at)
 
@@ -306,7 +306,7 @@ def attributes(draw: Draw, attribute_types: str) -> dict[str, JSON]:
     """Attributes of these types, under drawn names, as an event has them."""
     number = draw.digits(38)
     binary = base64.b64encode(b"\xff\x00\xfe" + draw.word(6).encode()).decode()
-    values: Sequence[JSON] = (
+    values: Sequence[dict[str, JSON]] = (
         {"N": draw.digits(9)},
         {"N": f"-0.{draw.digits(6)}"},
         {"BOOL": False},
@@ -314,7 +314,7 @@ def attributes(draw: Draw, attribute_types: str) -> dict[str, JSON]:
         {"NULL": True},
         {"S": ""},
         {"S": draw.word(9000)},
-        {"SS": sorted([draw.word(), draw.word().upper()])},
+        {"SS": [*sorted([draw.word(), draw.word().upper()])]},
         {"NS": ["1", number]},
         {"B": binary},
         {"BS": [binary]},
@@ -331,12 +331,13 @@ def _types(
     bench: Bench, places: Sequence[_Place], record: Record, outcome: Outcome | None, made: Sequence[Unit]
 ) -> Iterator[Finding]:
     """Findings about attributes that are missing or changed where a whole image is written."""
-    changes = record.raw["dynamodb"]
+    changes = mapping(record.raw["dynamodb"])
     copies = {
         (p.kind, p.target, *copy) for p in places if p.whole and (copy := _copy(p)) and copy[0] in changes
     }
     for kind, target, image, where, typed in sorted(copies):
-        rare = any(next(iter(value)) in RARE.split() for value in changes[image].values())
+        sent = {name: mapping(value) for name, value in mapping(changes[image]).items()}
+        rare = any(next(iter(value)) in RARE.split() for value in sent.values())
         if (why := bench.failure_reason(outcome)) and not made:
             if typed or not rare:
                 yield bad(f"an item with {'rare' if rare else 'common'} types: {why}", UNCHANGED)
@@ -344,7 +345,7 @@ def _types(
         for unit in made:
             if (unit.kind, unit.target) == (kind, target):
                 written = _value_at(unit.value, where)
-                for name, value in changes[image].items():
+                for name, value in sent.items():
                     got = written.get(name, MISSING) if isinstance(written, dict) else MISSING
                     near = rare and not typed and got not in ({}, [], "", None)
                     if got == MISSING or not (near or same(got, value)):
@@ -380,7 +381,7 @@ def _untyped(steps: Sequence[str]) -> list[str]:
     return [step for step in steps if step not in ("M", "L", "S", "N")]
 
 
-def _value_at(value: JSON, path: str) -> JSON:
+def _value_at(value: object, path: str) -> object:
     """The value at a leaf's place. JSON in texts is parsed, and numbers are exact."""
     for step in filter(None, path.split(".")):
         if isinstance(value, str):
@@ -394,14 +395,15 @@ def _value_at(value: JSON, path: str) -> JSON:
     return _loaded(value) if isinstance(value, str) else value
 
 
-def _loaded(text: str) -> JSON:
+def _loaded(text: str) -> object:
     try:
-        return json.loads(text, parse_float=Decimal)
+        value: object = json.loads(text, parse_float=Decimal)
+        return value
     except (ValueError, RecursionError):
         return None
 
 
-def same(got: JSON, value: JSON) -> bool:
+def same(got: object, value: dict[str, JSON]) -> bool:
     """Whether something equals an attribute value, or the plain value that it stands for."""
     (kind, content), *_ = value.items()
     if isinstance(got, dict) and set(got) == {kind}:
@@ -409,44 +411,47 @@ def same(got: JSON, value: JSON) -> bool:
     return _equal(got, content, kind, typed=False)
 
 
-def _equal(got: JSON, content: JSON, kind: str, *, typed: bool) -> bool:
+def _equal(got: object, content: JSON, kind: str, *, typed: bool) -> bool:
     match kind:
         case "NULL":
             return got is True if typed else got is None
         case "M":
+            fields = mapping(content)
             return (
                 isinstance(got, dict)
-                and set(got) == set(content)
-                and all(same(got[name], value) for name, value in content.items())
+                and set(got) == set(fields)
+                and all(same(got[name], mapping(value)) for name, value in fields.items())
             )
         case "L":
-            return isinstance(got, list) and len(got) == len(content) and all(map(same, got, content))
+            values = map(mapping, array(content))
+            return isinstance(got, list) and len(got) == len(array(content)) and all(map(same, got, values))
         case "SS" | "NS" | "BS":
             item_kind = {"SS": "S", "NS": "N", "BS": "B"}[kind]
             items = list(got.get("values", ())) if isinstance(got, dict) else got
-            if not isinstance(items, list) or len(items) != len(content):
+            wanted = array(content)
+            if not isinstance(items, list) or len(items) != len(wanted):
                 return False
-            return all(any(_equal(item, each, item_kind, typed=typed) for item in items) for each in content)
+            return all(any(_equal(item, each, item_kind, typed=typed) for item in items) for each in wanted)
         case "N":
-            return not isinstance(got, bool) and _number(got) == Decimal(content)
+            return not isinstance(got, bool) and _number(got) == Decimal(str(content))
         case "B":
-            return _bytes(got) == base64.b64decode(content)
+            return _bytes(got) == base64.b64decode(str(content))
         case _:
             return type(got) is type(content) and got == content
 
 
-def _number(got: JSON) -> Decimal | None:
+def _number(got: object) -> Decimal | None:
     try:
         return Decimal(str(got)) if isinstance(got, str | int | Decimal) else None
     except InvalidOperation:
         return None
 
 
-def _bytes(got: JSON) -> bytes | None:
+def _bytes(got: object) -> bytes | None:
     """Bytes as base64, as a list of numbers, or as Node.js writes a Buffer or an array of them."""
     if isinstance(got, dict):
         got = got["data"] if set(got) == {"type", "data"} else list(got.values())
     try:
-        return bytes(got) if isinstance(got, list) else base64.b64decode(got, validate=True)
+        return bytes(got) if isinstance(got, list) else base64.b64decode(str(got), validate=True)
     except (TypeError, ValueError, binascii.Error):
         return None

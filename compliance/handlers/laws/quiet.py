@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from functools import partial
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -154,8 +154,8 @@ def nothing_late(bench: Bench) -> Task:
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
-    slow: dict[str, Any] = {"pause": PAUSE, "timed": True}
-    outcomes = yield [bench.play(batches[0], **slow), bench.play(batches[1], failing, **slow)]
+    slow = partial(bench.play, pause=PAUSE, timed=True)
+    outcomes = yield [slow(batches[0]), slow(batches[1], failing)]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     findings: list[Finding] = []

@@ -15,7 +15,8 @@ from compliance.handlers.events.values import Values
 from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target
-from compliance.model import JSON, Evidence, Verdict
+from compliance.json_data import JSON
+from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
 

@@ -14,7 +14,8 @@ from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
 from compliance.handlers.sandbox import Given
 from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
-from compliance.model import JSON, Verdict
+from compliance.json_data import JSON
+from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource

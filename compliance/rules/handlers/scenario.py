@@ -16,7 +16,8 @@ from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Fault, Given
 from compliance.handlers.scenarios import Again, Scenario
 from compliance.handlers.targets import NotRun
-from compliance.model import JSON, Verdict
+from compliance.json_data import JSON
+from compliance.model import Verdict
 from compliance.rules import Case, Check, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
