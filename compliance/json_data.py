@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     JSON: TypeAlias = str | int | float | bool | list["JSON"] | dict[str, "JSON"] | None
 else:
-    JSON = object  # msgspec knows no recursive types, and reads any value for this one
+    from typing import Any as JSON  # for msgspec, which knows no recursive types
 
 
 def mapping(value: JSON) -> dict[str, JSON]:
