@@ -340,4 +340,4 @@ def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> 
 def _terminal(card: Scorecard, stream: TextIO | None, verbose: bool) -> str:
     from compliance.reports.terminal import write
 
-    return rendered(lambda console: write(card, console, verbose), stream)
+    return rendered(lambda screen: write(card, screen, verbose), stream)

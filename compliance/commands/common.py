@@ -18,8 +18,9 @@ from compliance.model import InputError
 from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from compliance.reports.screen import Screen
 
+ERASED = "\r\x1b[2K"  # takes a terminal to the start of an empty line
 WIDTH = 110  # the width of a report that is not written to a terminal
 
 
@@ -60,9 +61,9 @@ def check_output(output: Path, *inputs: Path | None) -> None:
 
 @contextmanager
 def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
-    """Shows progress on stderr: a spinner on a terminal, nothing in a pipe; with `verbose`, the times too."""
+    """Shows progress on stderr: a line on a terminal, nothing in a pipe; with `verbose`, the times too."""
     phases: list[tuple[float, str]] = []
-    with _spinner(quiet) as show:
+    with _shown(quiet) as show:
 
         def tell(text: str) -> None:
             phases.append((time.monotonic(), text))
@@ -76,7 +77,7 @@ def progress(quiet: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
+def _shown(quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet:
         yield lambda _: None
         return
@@ -86,11 +87,24 @@ def _spinner(quiet: bool) -> Iterator[Callable[[str], None]]:
         lines = bool(os.environ.get("COMPLIANCE_PROGRESS"))
         yield lambda text: say_aside(text, f"{time.monotonic() - start:4.0f} s  ") if lines else None
         return
-    from rich.console import Console
-    from rich.text import Text
+    with status_line() as show:
+        show("starting")
+        yield lambda text: show(one_line(printable(text)))
 
-    with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(Text(one_line(printable(text))))
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """A line on stderr, a terminal: each text replaces the one before, and nothing of it stays."""
+    from compliance.reports.screen import breaks
+
+    def show(text: str) -> None:
+        _, end = next(breaks(text, max(width() - 1, 2)))
+        click.echo(f"{ERASED}{text[:end]}", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        click.echo(ERASED, err=True, nl=False)
 
 
 def close_stdout() -> None:
@@ -134,23 +148,15 @@ def say_aside(text: str, head: str = "") -> None:
     click.echo(uncommanding(head + one_line(printable(text))), err=True)
 
 
-def rendered(write: Callable[[Console], None], stream: TextIO | None) -> str:
-    """The text that `write` prints to a console, for a stream or for a file (None)."""
-    import io
-
-    from rich.console import Console
+def rendered(write: Callable[[Screen], None], stream: TextIO | None) -> str:
+    """The text that `write` puts on a screen, for a stream or for a file (None)."""
+    from compliance.reports.screen import Screen
 
     in_colour = stream is not None and coloured(stream)
     on_terminal = stream is not None and stream.isatty()
-    file = io.StringIO()
-    console = Console(
-        file=file,
-        force_terminal=in_colour,
-        color_system="standard" if in_colour else None,
-        width=width() if on_terminal else WIDTH,
-    )
-    write(console)
-    text = file.getvalue()
+    screen = Screen(width() if on_terminal else WIDTH, in_colour)
+    write(screen)
+    text = screen.text
     if not in_colour:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
     return uncommanding(text)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compliance.commands.common import check_output, close_stdout, document_of, rendered, uncommanding
+from compliance.commands.common import (
+    check_output,
+    close_stdout,
+    document_of,
+    rendered,
+    status_line,
+    uncommanding,
+)
 from compliance.commands.configured import Configured
 from compliance.commands.options import (
     AS_OF,
@@ -25,16 +32,17 @@ from compliance.commands.options import (
     SKIP_SCANNERS,
     WAIVERS,
 )
+from compliance.reports.screen import cells
 from compliance.text import one_line, printable, shortened
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from compliance.fleet import Row
+    from compliance.reports.screen import Screen
 
 WORDS = ("green", "red", "unusable", "checker broke")  # by status
 STYLES = ("green", "red", "yellow", "magenta")
 MOST_SHOWN = 4  # ids of one input
+GAP = 2  # between columns of the table
 
 
 @click.command(cls=Configured, own=("output",), short_help="Judge hundreds of assemblies and templates.")
@@ -131,7 +139,7 @@ def fleet(
         click.echo(f"interrupted: {seen[0]} of {seen[1]} judged{how}", err=True)
         raise
     stream = sys.stderr if to_stdout else sys.stdout
-    table = rendered(lambda console: _write(rows, console), stream)
+    table = rendered(lambda screen: _write(rows, screen), stream)
     try:
         click.echo(table.encode(stream.encoding, "replace"), nl=False, err=to_stdout)
     except BrokenPipeError:
@@ -158,21 +166,16 @@ def _check(
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Row, int, int], None]]:
-    """A bar on stderr for people, nothing for pipes."""
+    """How many are judged, on stderr for people; nothing for pipes."""
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda row, done, total: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        seen: Counter[int] = Counter()
+    seen: Counter[int] = Counter()
+    with status_line() as show:
 
         def show_row(row: Row, done: int, total: int) -> None:
             seen[row.status] += 1
-            bar.update(task, completed=done, total=total, description=_counts(seen))
+            show(f"{done} of {total}: {_counts(seen)}")
 
         yield show_row
 
@@ -181,30 +184,29 @@ def _counts(seen: Mapping[int, int]) -> str:
     return ", ".join(f"{seen[status]} {word}" for status, word in enumerate(WORDS) if seen[status])
 
 
-def _write(rows: Sequence[Row], console: Console) -> None:
-    """Prints the inputs, the worst last, where a terminal stops; then how many there are of each status."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("")
-    for title in ("met", "hardening"):
-        table.add_column(title, justify="right")
-    table.add_column("input", overflow="fold")
-    table.add_column("not met", overflow="fold")
+def _write(rows: Sequence[Row], screen: Screen) -> None:
+    """Writes the inputs, the worst last, where a terminal stops; then how many there are of each status."""
+    columns = [("", "met", "hardening", "input", "not met")]
     for row in sorted(rows, key=lambda row: row.status):
         score = (row.score.requirements, row.score.hardening) if row.score else ()
-        counts = [f"{count.met}/{count.total}" if count.total else "" for count in score] or ["", ""]
-        name = Text(WORDS[row.status], STYLES[row.status])
-        table.add_row(name, *counts, Text(_shown(row.path)), Text(_shown(_what(row))))
-    console.print(table)
+        met, hardening = [f"{count.met}/{count.total}" if count.total else "" for count in score] or ["", ""]
+        columns.append((WORDS[row.status], met, hardening, _shown(row.path), _shown(_what(row))))
+    first, second, third, *wide = (max(map(cells, column)) for column in zip(*columns, strict=True))
+    left = max(screen.width - first - second - third - 4 * GAP, 4)
+    fourth = min(wide[0], max(left - wide[1], left // 2))
+    widths = (first, second, third, fourth, left - fourth)
+    for word, met, hardening, path, what in columns:
+        style = STYLES[WORDS.index(word)] if word else "dim"
+        counts = f"{met:>{second}}", f"{hardening:>{third}}"
+        texts = (word, *counts, path, what)
+        screen.row([[(text, style if word in (text, "") else "")] for text in texts], widths, GAP)
     status = max(row.status for row in rows)
     seen = Counter(row.status for row in rows)
     terms = rows[0].terms
-    console.print()
-    console.print(Text.assemble((WORDS[status].upper(), f"bold {STYLES[status]}"), f"  {_counts(seen)}"))
+    screen.line()
+    screen.line((WORDS[status].upper(), f"bold {STYLES[status]}"), f"  {_counts(seen)}")
     judged = f"environment {_shown(terms.environment)}, as of {terms.as_of}, "
-    console.print(Text(f"{judged}requirements sha256 {terms.requirements[:12]}", "dim"))
+    screen.line((f"{judged}requirements sha256 {terms.requirements[:12]}", "dim"))
 
 
 def _what(row: Row) -> str:

@@ -65,9 +65,9 @@ def _show(before: Scorecard | None, found: Found, verbose: bool) -> None:
     if isinstance(found, str):
         say_aside(found)
     elif before is None:
-        click.echo(rendered(lambda console: terminal.write(found, console, verbose), sys.stdout), nl=False)
+        click.echo(rendered(lambda screen: terminal.write(found, screen, verbose), sys.stdout), nl=False)
     else:
-        text = rendered(lambda console: terminal.write_changes(before, found, console), sys.stdout)
+        text = rendered(lambda screen: terminal.write_changes(before, found, screen), sys.stdout)
         click.echo(text, nl=False)
 
 

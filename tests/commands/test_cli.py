@@ -642,10 +642,11 @@ def test_the_day_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("before", ["", "  ", "\t", "\u2028", "\u00a0"])
 def test_no_line_of_a_report_is_a_command_for_a_ci_runner(command: str, before: str) -> None:
     from compliance.commands.common import rendered
+    from compliance.reports.screen import Screen
 
-    def write(console: Any) -> None:
-        console.print("a" * 110 + command, markup=False)
-        console.print(f"{before}{command}", markup=False, style="red")
+    def write(screen: Screen) -> None:
+        screen.line("a" * 110 + command)
+        screen.line((f"{before}{command}", "red"))
 
     for stream in (None, sys.stdout):
         lines = rendered(write, stream).splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from rich.console import Console
 
 from compliance.cli import main
 from compliance.document import history
@@ -30,6 +28,7 @@ from compliance.model import (
 )
 from compliance.reports import json as json_report
 from compliance.reports import markdown, terminal
+from compliance.reports.screen import Screen
 from compliance.reports.text import changes
 
 TEMPLATE = Path(__file__).parents[1] / "fixtures" / "handwritten" / "template.yaml"
@@ -72,11 +71,10 @@ def test_new_still_and_mended(tmp_path: Path) -> None:
     assert "new A-3; mended A-1" in markdown.render(now)
     assert "## A-3 title: failed, new" in markdown.render(now)
     assert "## A-2 title: failed\n" in markdown.render(now)
-    console = Console(file=io.StringIO(), width=100)
-    terminal.write(now, console)
-    assert isinstance(console.file, io.StringIO)
-    assert "A-3 title  failed, low, new" in console.file.getvalue()
-    assert "trend ▂▂ 1, 1 of 4" in console.file.getvalue()
+    screen = Screen(100)
+    terminal.write(now, screen)
+    assert "A-3 title  failed, low, new" in screen.text
+    assert "trend ▂▂ 1, 1 of 4" in screen.text
 
 
 def test_the_commit_is_remembered_where_there_is_one(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from rich.console import Console
 
 from compliance.model import (
     CategoryScore,
@@ -27,6 +25,7 @@ from compliance.model import (
 )
 from compliance.reports import json as json_report
 from compliance.reports import markdown, terminal
+from compliance.reports.screen import Screen
 from compliance.reports.text import neutral
 from compliance.text import printable, shortened
 
@@ -87,12 +86,9 @@ RED = card({"naming": FAILED, "data": UNSURE}, (FINDING,))
 
 
 def shown(scorecard: Scorecard, width: int = 80, colour: bool = False) -> str:
-    file = io.StringIO()
-    console = Console(
-        file=file, width=width, force_terminal=colour, color_system="standard" if colour else None
-    )
-    terminal.write(scorecard, console)
-    return file.getvalue()
+    screen = Screen(width, colour)
+    terminal.write(scorecard, screen)
+    return screen.text
 
 
 # The JSON contract
