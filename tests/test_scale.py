@@ -142,6 +142,13 @@ def test_what_is_beside_the_pipeline_changes_no_verdict() -> None:
         assert not changed, units
 
 
+def test_two_thousand_resources_beside_the_pipeline_leave_its_wiring_decided() -> None:
+    """Readings that cannot be the best are not tried: 3,000 resources were too many ways to tell."""
+    alone = statuses(judge_assemblies(assemble(one_stack(0)), {}))
+    found = statuses(judge_assemblies(assemble(many_stacks(2000)), {}))
+    assert found == alone
+
+
 def test_a_wiring_of_too_many_readings_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readings, "MAX_STEPS", 1)
     found = wiring(assemble(one_stack(0)))

@@ -203,9 +203,14 @@ class Declared(Wiring):
     def _readings(self, group: tuple[str, ...]) -> Sequence[Mapping[str, Sequence[Resource | None]]]:
         """The best readings: by certain evidence alone, and as if all undecided evidence held too."""
         if group not in self._best:
-            sure, most = self._weights(group, most=False), self._weights(group, most=True)
-            found = [self._best_by(*sure)]
-            self._best[group] = [*found, found[0] if most == sure else self._best_by(*most)]
+            sure, most = self._weights(group)
+            try:
+                found = [self._best_by(*sure)]
+                self._best[group] = [*found, found[0] if most == sure else self._best_by(*most)]
+            except TooMany:
+                self._best[group] = []
+        if not self._best[group]:
+            raise TooMany
         return self._best[group]
 
     @cached_property
@@ -216,24 +221,32 @@ class Declared(Wiring):
         pairs = self._pairs(tuple(single), single)
         return Readings(single, pairs, lambda name, resource: resource in names[name]).best()
 
-    def _weights(self, group: tuple[str, ...], *, most: bool) -> tuple[Points, Named]:
-        """By subject: the points that each resource has by itself, and the resources with the stated name."""
-        points: dict[str, dict[Resource, int]] = {}
-        names: dict[str, frozenset[Resource]] = {}
-        for name in group:
-            sure, doubts = self._candidates(name, self._subjects[name])
-            fitting = [*sure, *doubts] if most else [r for r in sure if not r.doubt]
-            points[name] = {r: self._alone(name, r, most=most) for r in fitting}
-            called = {r: self._has_name(name, r) for r in fitting}
-            names[name] = frozenset(r for r in fitting if called[r] is True or (most and called[r]))
-        return points, names
+    def _weights(self, group: tuple[str, ...]) -> tuple[tuple[Points, Named], tuple[Points, Named]]:
+        """By subject: the points that each resource has by itself, and the resources with the stated name.
 
-    def _alone(self, name: str, resource: Resource, *, most: bool) -> int:
-        """The points that a resource has by itself, from links with an expression."""
-        clues = {index: clue for index, clue in enumerate(self._subjects[name].links) if clue.that}
-        found = {index: self.bound.outcome(self._clues[name, index], resource) for index in clues}
-        held = (index for index, that in found.items() if that.value is True or (most and that.undecided))
-        return sum(clues[index].counts for index in held)
+        Once by certain evidence alone, and once as if all undecided evidence held too.
+        """
+        sure: tuple[dict[str, dict[Resource, int]], dict[str, frozenset[Resource]]] = {}, {}
+        most: tuple[dict[str, dict[Resource, int]], dict[str, frozenset[Resource]]] = {}, {}
+        for name in group:
+            fitting, doubts = self._candidates(name, self._subjects[name])
+            certain = [r for r in fitting if not r.doubt]
+            alone = {r: self._alone(name, r) for r in (*fitting, *doubts)}
+            called = {r: self._has_name(name, r) for r in alone}
+            sure[0][name], most[0][name] = {r: alone[r][0] for r in certain}, {r: alone[r][1] for r in alone}
+            sure[1][name] = frozenset(r for r in certain if called[r] is True)
+            most[1][name] = frozenset(r for r in alone if called[r])
+        return sure, most
+
+    def _alone(self, name: str, resource: Resource) -> tuple[int, int]:
+        """The points that a resource has by itself, from links with an expression: for certain, at most."""
+        sure = most = 0
+        for index, clue in enumerate(self._subjects[name].links):
+            if clue.that:
+                found = self.bound.outcome(self._clues[name, index], resource)
+                sure += clue.counts * (found.value is True)
+                most += clue.counts * (found.value is True or found.undecided)
+        return sure, most
 
     def _why_open(self, name: str, resource: Resource) -> str | None:
         """Why it is not decided whether a resource fits, exists or has the stated name."""

@@ -50,6 +50,8 @@ class Readings:
         self._single = {name: self._candidates(name, single[name]) for name in self._order}
         self._names = {n: frozenset(r for r in self._single[n] if named(n, r)) for n in self._order}
         self._remaining = self._bounds()
+        self._links = [{r: self._links_of(n, r) for r in self._single[n]} for n in self._order]
+        self._ranked = [self._by_worth(position) for position in range(len(self._order))]
         self._best: _Rank | None = None
         self._found: dict[str, dict[Resource | None, None]] = {}
         self._steps = 0
@@ -65,18 +67,37 @@ class Readings:
         return {r: points for r, points in single.items() if points or r in linked}
 
     def _bounds(self) -> Sequence[_Rank]:
-        """By position, the points and names that this and all later subjects can add to a reading at most."""
+        """By position, the points and names that this and all later subjects can add at most.
+
+        Without the points of their links to earlier subjects: see `_links_of`.
+        """
         found = [(0, 0)]
         for position in range(len(self._order) - 1, -1, -1):
             name = self._order[position]
             most = max(self._single[name].values(), default=0)
-            for other in self._order[:position]:
-                weights = self._pairs.get((other, name), {})
-                most += max(
-                    (points for by_other in weights.values() for points in by_other.values()), default=0
-                )
+            for other in self._order[position + 1 :]:
+                weights = self._pairs.get((name, other), {})
+                most += max((max(points.values()) for points in weights.values()), default=0)
             found.append((found[-1][0] + most, found[-1][1] + bool(self._names[name])))
         return found[::-1]
+
+    def _links_of(self, name: str, resource: Resource) -> Sequence[int]:
+        """By position, the points that links of a resource to this and all later subjects add at most."""
+        found = [0]
+        for other in reversed(self._order):
+            points = self._pairs.get((name, other), {}).get(resource, {})
+            found.append(found[-1] + max(points.values(), default=0))
+        return found[::-1]
+
+    def _by_worth(self, position: int) -> Sequence[tuple[Resource, int]]:
+        """What may fill a subject, each with its points and those of its links to later subjects at most.
+
+        Those with the subject's name come first, then those with more points.
+        """
+        name = self._order[position]
+        names, links = self._names[name], self._links[position]
+        worth = {r: points + links[r][position + 1] for r, points in self._single[name].items()}
+        return sorted(worth.items(), key=lambda entry: (entry[0] not in names, -entry[1]))
 
     def _visit(self, chosen: tuple[Resource | None, ...], rank: _Rank) -> None:
         if len(chosen) == len(self._order):
@@ -87,11 +108,16 @@ class Readings:
             if self._steps > MAX_STEPS:
                 raise TooMany
             named = resource in self._names[self._order[len(chosen)]]
-            more = (rank[0] + gain, rank[1] + named)
-            if self._may_win(more, len(chosen) + 1):
-                self._visit((*chosen, resource), more)
+            more, longer = (rank[0] + gain, rank[1] + named), (*chosen, resource)
+            if self._may_win((more[0] + self._linked(longer, len(longer)), more[1]), len(longer)):
+                self._visit(longer, more)
+
+    def _linked(self, chosen: tuple[Resource | None, ...], position: int) -> int:
+        """The points that links from what is chosen to the subjects from a position on add at most."""
+        return sum(links[r][position] for r, links in zip(chosen, self._links, strict=False) if r is not None)
 
     def _may_win(self, rank: _Rank, position: int) -> bool:
+        """Whether a reading may be one of the best, by its rank before the subjects from a position on."""
         remaining = self._remaining[position]
         return self._best is None or (rank[0] + remaining[0], rank[1] + remaining[1]) >= self._best
 
@@ -99,7 +125,8 @@ class Readings:
         self, chosen: tuple[Resource | None, ...], rank: _Rank
     ) -> Iterator[tuple[Resource | None, int]]:
         """What may fill the next subject, with the points that it adds; linked resources come first."""
-        name = self._order[len(chosen)]
+        position = len(chosen)
+        name = self._order[position]
         single, names = self._single[name], self._names[name]
         gains: dict[Resource, int] = {}
         for other, before in zip(self._order, chosen, strict=False):
@@ -109,10 +136,12 @@ class Readings:
                         gains[resource] = gains.get(resource, single[resource]) + points
         yield from sorted(gains.items(), key=lambda entry: (-entry[1], entry[0] not in names))
         yield None, 0
-        best = (rank[0] + max(single.values(), default=0), rank[1] + bool(names))
-        if self._may_win(best, len(chosen) + 1):
-            free = [r for r in single if r not in gains and r not in chosen]
-            for resource in sorted(free, key=lambda r: (r not in names, -single[r])):
+        so_far = rank[0] + self._linked(chosen, position + 1)
+        for resource, worth in self._ranked[position]:
+            if not self._may_win((so_far + worth, rank[1] + (resource in names)), position + 1):
+                if resource not in names:
+                    return  # those that follow are worth no more
+            elif resource not in gains and resource not in chosen:
                 yield resource, single[resource]
 
     def _keep(self, chosen: tuple[Resource | None, ...], rank: _Rank) -> None:
