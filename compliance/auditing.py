@@ -41,17 +41,18 @@ from compliance.rules import Case, Rule, bind
 from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly
+from compliance.template.cache import Parsed
 from compliance.template.host import checked_out
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
-from compliance.template.source import check_writable
+from compliance.template.source import check_writable, remembering
 
 if TYPE_CHECKING:
     from compliance.document.base import Base
+    from compliance.document.classes import Classes
     from compliance.document.waivers import Outcome, Waiver
     from compliance.handlers.runs import Handlers
     from compliance.scanners import Scanners
-    from compliance.scanners.classes import Classes
     from compliance.template.environments import Others
     from compliance.template.sealed import Sealed
 
@@ -150,8 +151,9 @@ def audit(
     """
     progress("reading the requirements")
     _prepare_handlers(options)
-    terms = _read_terms(options, load_document)
     with ExitStack() as resources:
+        resources.enter_context(remembering(Parsed(options.cache) if options.cache else None))
+        terms = _read_terms(options, load_document)
         scanners = scanners or start_scanners(options)
         if scanners:
             resources.enter_context(scanners)
@@ -196,7 +198,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 def _read_terms(options: Options, load_document: Callable[[Path], DocumentAndRules]) -> Terms:
     from compliance.document import waivers
-    from compliance.scanners.classes import Classes
+    from compliance.document.classes import Classes
 
     document, rules = load_document(options.requirements)
     classes = Classes(options.waive_cdk_made, options.ignore, options.select)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -143,6 +142,8 @@ _too_hard: set[str] = set()  # patterns that took too long once are not tried ag
 
 
 def _groups_in_process(pattern: str, text: str, full: bool, dotall: bool) -> tuple[str | None, ...] | None:
+    import subprocess  # few patterns need it
+
     request = json.dumps([pattern, text, full, dotall])
     command = [sys.executable, "-I", "-S", "-c", _WORK.replace("SECONDS", str(SECONDS))]
     try:

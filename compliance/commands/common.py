@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -114,6 +113,8 @@ def close_stdout() -> None:
 
 
 def width() -> int:
+    import shutil  # takes 2 ms, for terminals alone
+
     return shutil.get_terminal_size().columns
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -104,6 +103,8 @@ def _top() -> Path:
 
 
 def _unpack(commit: str, top: Path, scratch: Path) -> None:
+    import tarfile
+
     packed = git_bytes(top, "archive", "--format=tar", commit, seconds=120)
     if packed is None:
         raise InputError(f"--base {commit}: git cannot read it")

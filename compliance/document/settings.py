@@ -7,7 +7,6 @@ the pytest plugin and the CDK plugin find the document by `document`.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -138,6 +137,8 @@ def is_ours(folder: Path) -> bool:
 
 
 def _table(pyproject: Path) -> Table:
+    import tomllib
+
     try:
         data: Any = tomllib.loads(read_text(pyproject))
     except tomllib.TOMLDecodeError as error:

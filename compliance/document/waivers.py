@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from msgspec.structs import replace
 
 from compliance.model import SCANNERS, Finding, FindingStatus, InputError
-from compliance.template.source import converted, read_text
+from compliance.template.source import converted, read_text, remembered
 
 WARN_WITHIN = timedelta(days=30)
 LEAST_WORDS, LEAST_LENGTH = 5, 30
 
 
-class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A waiver as it stands in the file. All fields are texts, so that a message can show an invalid date."""
 
     scanner: str
@@ -42,7 +41,7 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environments: tuple[str, ...] = ()
 
 
-class Waiver(_Written, frozen=True):
+class Waiver(Written, frozen=True):
     """A waiver with its file and line (`where`).
 
     `environments` limits it to some environments, by name or pattern (`dev`, `pr*`); empty means all.
@@ -89,20 +88,17 @@ def load(path: Path) -> tuple[Waiver, ...]:
 
     Raises: InputError, with the line, where the file is not a list of waivers.
     """
-    try:
-        root = yaml.compose(read_text(path), Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: no YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
-    if root is None:
-        return ()
+    text = read_text(path)
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())  # shorter to read in every report
-    if not isinstance(root, yaml.SequenceNode):
-        raise InputError(f"{path}:{_line(root)}: a list of waivers is wanted")
-    return tuple(_waiver(node, path) for node in root.value)
+
+    def parse() -> list[Any]:
+        from compliance.document.waivers_yaml import parse
+
+        return [msgspec.to_builtins(waiver) for waiver in parse(text, path)]
+
+    parser = Path(__file__).with_name("waivers_yaml.py")
+    return converted(remembered(text, parser, parse, str(path)), tuple[Waiver, ...])
 
 
 def check(waivers: Sequence[Waiver]) -> None:
@@ -110,41 +106,6 @@ def check(waivers: Sequence[Waiver]) -> None:
     for waiver in waivers:
         for fault in _malformed(waiver):
             raise InputError(f"{waiver}: {fault}")
-
-
-def _waiver(node: yaml.Node, path: Path) -> Waiver:
-    where = f"{path}:{_line(node)}"
-    if not isinstance(node, yaml.MappingNode):
-        raise InputError(f"{where}: a waiver is a mapping with scanner, rule, resource, reason and expires")
-    lines = {str(key.value): _line(key) for key, _ in node.value}
-    try:
-        written = converted(_plain(node, path), _Written)
-    except msgspec.ValidationError as error:
-        named = re.search(r"field `(\w+)`|`\$\.(\w+)", str(error))
-        line = lines.get(named[1] or named[2]) if named else None
-        raise InputError(f"{path}:{line or _line(node)}: {error}") from None
-    return Waiver(**msgspec.structs.asdict(written), where=where)
-
-
-def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-    """A mapping with its scalars as texts: none is read as a date, a number or a truth value."""
-    plain: dict[str, Any] = {}
-    for key, value in node.value:
-        if str(key.value) in plain:
-            raise InputError(f"{path}:{_line(key)}: {key.value} is stated twice")
-        items = value.value if isinstance(value, yaml.SequenceNode) else ()
-        plain[str(key.value)] = [_text(item) for item in items] if items else _text(value)
-    return plain
-
-
-def _text(node: yaml.Node) -> Any:
-    """A scalar as it is written. Anything else as an empty list or mapping, whose type the error names."""
-    empty: dict[type[yaml.Node], Any] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
-    return empty.get(type(node), node.value)
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
 
 
 # Applying

@@ -31,7 +31,7 @@ from compliance.facts.wiring import (
 )
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.defaults import DEFAULTS
+from compliance.template.defaults import defaults
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.properties import values_at
 
@@ -268,7 +268,7 @@ class Proposals:
         name, _, path = place.partition(".")
         resource = self.subjects.by_name[name]
         value = resource.get(path)
-        return to_number(DEFAULTS.get((resource.type, path)) if value is NO_VALUE else value)
+        return to_number(defaults().get((resource.type, path)) if value is NO_VALUE else value)
 
     def _settings(self) -> Iterator[Proposal]:
         """Settings that all resources of a type share; else those of each resource."""

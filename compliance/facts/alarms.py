@@ -17,7 +17,7 @@ from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes
 from compliance.facts.truth import Truth, every, negated
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.defaults import DEFAULTS
+from compliance.template.defaults import defaults
 from compliance.template.intrinsics import (
     NO_VALUE,
     Ref,
@@ -380,7 +380,7 @@ def highest(metric: Metric, target: Resource) -> float:
     """The highest value that a metric of a resource can have. Raises Unclear."""
     if show(metric.name) == "ApproximateAgeOfOldestMessage":
         kept = target.get("MessageRetentionPeriod")
-        default = DEFAULTS[("AWS::SQS::Queue", "MessageRetentionPeriod")]
+        default = defaults()[("AWS::SQS::Queue", "MessageRetentionPeriod")]
         if why := why_unknown(kept):
             raise Unclear(why)
         return to_number(default if kept is NO_VALUE else kept) or HIGHEST[show(metric.name)]

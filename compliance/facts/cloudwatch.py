@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from compliance.template.intrinsics import Value
+from compliance.template.source import read_yaml
 
 DATA = Path(__file__).with_name("cloudwatch_metrics.yaml")
 
@@ -112,7 +112,7 @@ def _hint(wrong: str, names: list[str]) -> str:
 
 @cache
 def _data() -> Any:
-    return yaml.load(DATA.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    return read_yaml(DATA)[0]
 
 
 @cache

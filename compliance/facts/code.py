@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def files(assembly: Assembly, resource: Resource) -> list[File]:
         runtime = assembly.text(resource.get("Runtime")) or ""
         name = next((name for family, name in INLINE.items() if runtime.startswith(family)), "index")
         return [File(name, len(inline.encode()), inline, resource)]
+    import zipfile  # few assemblies have what it reads
+
     place = assembly.asset(resource.get(f"{section}.S3Key"))
     if place is None or not place.exists():
         raise Undecided(f"the code of {resource.logical_id} is not in the {assembly.kind}")
@@ -55,6 +56,8 @@ def _bundled(place: Path) -> Iterator[tuple[str, bytes]]:
         _check(len(found), sum(path.stat().st_size for path in found))
         yield from ((path.relative_to(place).as_posix(), path.read_bytes()) for path in found)
         return
+    import zipfile
+
     if not zipfile.is_zipfile(place):
         _check(1, place.stat().st_size)
         yield place.name, place.read_bytes()

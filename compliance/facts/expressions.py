@@ -139,10 +139,10 @@ class Checker:
                 raise cel.SyntaxProblem(f"a resource has no {step}{hint}", node.at)
             return Shape()
         below = shape.below(step)
-        problems = {type_: _problem(type_, below.path or "") for type_ in shape.types}
-        having = tuple(type_ for type_, problem in problems.items() if problem is None)
+        path = below.path or ""
+        having = tuple(type_ for type_ in shape.types if not _lacks(type_, path))
         if not having:
-            found = [problem for problem in problems.values() if problem]
+            found = [problem for type_ in shape.types if (problem := _problem(type_, path))]
             if any(" is a list; did you mean " in problem for problem in found):
                 raise cel.SyntaxProblem(
                     f"a list has no {step}; did you mean all(...) or exists(...)?", node.at
@@ -189,6 +189,11 @@ class Checker:
                 known = f"; known are {', '.join(map(str, allowed))}" if len(allowed) <= 8 else ""
                 message = f"{shape.path} is never {literal.value!r}{hint or known}"
                 raise cel.SyntaxProblem(message, literal.at)
+
+
+def _lacks(type_: str, path: str) -> bool:
+    fields = elements.FIELDS.get(type_)
+    return schemas.lacks(type_, path) if fields is None else path.split(".")[0] not in fields
 
 
 def _problem(type_: str, path: str) -> str | None:

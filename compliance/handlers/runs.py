@@ -15,7 +15,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +42,8 @@ from compliance.template.assembly import Resource
 from compliance.template.host import processors
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from compliance.handlers.sandbox.run import Waiting
 
 MOST_SUPPLIES = 6
@@ -198,7 +199,7 @@ class Handlers:
 
     @property
     def running(self) -> bool:
-        return any(isinstance(run, Future) and not run.done() for run in self._runs.values())
+        return any(not isinstance(run, Ran | NotRun) and not run.done() for run in self._runs.values())
 
     @cached_property
     def all(self) -> tuple[Ran, ...]:
@@ -212,7 +213,7 @@ def _place(function: Resource) -> tuple[str, str]:
 
 
 def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
-    return run.result() if isinstance(run, Future) else run
+    return run if isinstance(run, Ran | NotRun) else run.result()
 
 
 def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined: bool = False) -> Handlers:
@@ -223,6 +224,8 @@ def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined
         cache: where results of earlier runs are; None: every function is run anew.
         confined: no function is run on a system that cannot confine it completely.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     seed = remembered.seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
     pool = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="handler")

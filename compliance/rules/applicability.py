@@ -15,7 +15,7 @@ from compliance.rules import Check, Kind
 from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
 from compliance.template.properties import Test
-from compliance.template.schemas import is_known, problem
+from compliance.template.schemas import is_known, lacks, problem
 
 Field = tuple[str | int, ...]
 
@@ -100,8 +100,7 @@ def _check_path(document: Document, types: Sequence[str], path: str, place: Fiel
     known_types = spread(types)
     if "*" in known_types or not all(map(is_known, known_types)):
         return
-    problems = [problem(type_, elsewhere(type_, path)) for type_ in known_types]
-    if problems and None not in problems:
-        texts = [text for text in problems if text]
+    if known_types and all(lacks(type_, elsewhere(type_, path)) for type_ in known_types):
+        texts = [problem(type_, elsewhere(type_, path)) or "" for type_ in known_types]
         best = next((text for text in texts if "did you mean" in text), texts[0])
         raise document.error(f"{name}: {best}", *place)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
-from compliance.template.defaults import DEFAULTS
+from compliance.template.defaults import defaults
 from compliance.template.intrinsics import NO_VALUE, show, to_number
 from compliance.template.paths import Place
 from compliance.template.properties import Test, meets, passes, places, values_at
@@ -144,7 +144,7 @@ def _number(place: str, case: Case) -> tuple[Resource, str, float]:
     resource = case.subject(subject)
     value = resource.get(path)
     if value is NO_VALUE:
-        value = DEFAULTS.get((resource.type, path), NO_VALUE)
+        value = defaults().get((resource.type, path), NO_VALUE)
     number = to_number(decided(value))
     if number is None:
         raise Undecided(f"{place} is no number: {show(value)}", evidence(resource, value, "a number", path))

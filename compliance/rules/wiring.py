@@ -17,7 +17,7 @@ from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, ROLE, TABLES, Unfi
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, for_each, kind
 from compliance.template.assembly import NESTED_STACK, Resource
-from compliance.template.defaults import DEFAULTS
+from compliance.template.defaults import defaults
 from compliance.template.intrinsics import (
     NO_VALUE,
     Ref,
@@ -458,7 +458,7 @@ def judge_redrive(check: Redrive, case: Case, queue: Resource) -> Verdict:
 def _judge_retention(target: Resource, queue: Resource, tally: Tally) -> None:
     """A message that moves keeps its age: the second queue must keep it at least as long as the first."""
     path = "MessageRetentionPeriod"
-    default = DEFAULTS[(QUEUE, path)]
+    default = defaults()[(QUEUE, path)]
     periods = [default if r.get(path) is NO_VALUE else r.get(path) for r in (queue, target)]
     first, last = (to_number(decided(value)) for value in periods)
     wanted = f"at least {show(periods[0])} s, as {queue.logical_id}: messages keep their age"

@@ -18,11 +18,11 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from compliance.document import waivers
+from compliance.document.classes import Classes, notes
 from compliance.document.requirements import Requirement
 from compliance.document.waivers import Outcome, Waiver
 from compliance.model import SCANNERS, Evidence, Finding, FindingStatus, Result, Status, rows
 from compliance.scanners import facts, templates
-from compliance.scanners.classes import Classes, notes
 from compliance.scanners.facts import Facts, names_of
 from compliance.template.assembly import Assembly
 

@@ -14,7 +14,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -144,6 +143,8 @@ def _verify(name: str, file: Path) -> None:
 
 def _unpack(bundle: Path, target: Path) -> None:
     """Unpacks the files that Node.js runs, a third of a bundle: no types, documentation or files of jsii."""
+    import tarfile
+
     with tarfile.open(bundle) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.name.endswith(CODE) else None

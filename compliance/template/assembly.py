@@ -32,7 +32,7 @@ from compliance.template.memo import Memo
 from compliance.template.paths import places
 from compliance.template.physical_names import FORMS, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
-from compliance.template.schemas import gives, identifier, is_known, problem
+from compliance.template.schemas import gives, identifier, is_known, lacks
 from compliance.template.sealed import Sealed
 from compliance.template.source import Lines, read_template
 from compliance.template.substitutions import substituted
@@ -629,7 +629,7 @@ def _pieces(pattern: str) -> tuple[str, ...]:
 @cache
 def _is_property(type_: str, attribute: str) -> bool:
     """Whether an attribute of a type is one of its properties, which a template may state."""
-    return _NAMES.fullmatch(attribute) is not None and is_known(type_) and problem(type_, attribute) is None
+    return _NAMES.fullmatch(attribute) is not None and is_known(type_) and not lacks(type_, attribute)
 
 
 @cache

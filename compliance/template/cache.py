@@ -11,8 +11,6 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +24,18 @@ T = TypeVar("T")
 MOST_BYTES = 200 << 20
 SECRET, SECRET_BYTES = "secret", 32
 ENTRY, UNFINISHED = ".json", ".unfinished-"
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """Remembers in a cache what files of YAML were parsed to: see `source.remembered`."""
+
+    folder: Path
+
+    def load(self, key: str) -> Any:
+        return load(self.folder, key, object)
+
+    def store(self, key: str, data: Any) -> None:
+        store(self.folder, key, data)
 
 
 def key_of(ingredients: Mapping[str, Any]) -> str:
@@ -71,6 +81,8 @@ def seed(folder: Path | None) -> str:
 
     Results that depend on the random values then stay valid for as long as the cache can hold them.
     """
+    import secrets  # with what it imports, takes longer than reading an entry
+
     if folder is None:
         return secrets.token_hex(16)
     try:
@@ -112,6 +124,8 @@ def _secret(folder: Path) -> bytes | None:
 
 def _new_secret(folder: Path) -> bytes:
     """Writes a new secret, in the place of none or of one that is not trusted."""
+    import secrets
+
     made = secrets.token_bytes(SECRET_BYTES)
     _write(folder / SECRET, made)
     return _secret(folder) or made  # another process may have replaced it since
@@ -119,6 +133,8 @@ def _new_secret(folder: Path) -> bytes:
 
 def _write(file: Path, content: bytes) -> None:
     """Replaces a file as a whole or not at all. It is readable for its owner alone."""
+    import tempfile
+
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as stream:

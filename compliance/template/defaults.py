@@ -1,6 +1,6 @@
 """The value that a service uses where a template does not state a property.
 
-`DEFAULTS` (defaults.yaml) holds what AWS's pages of the types say; it applies whether or not the template
+`defaults` (defaults.yaml) holds what AWS's pages of the types say; it applies whether or not the template
 states the object around the property. The provider schemas have more defaults, which apply only within an
 object that the template states.
 """
@@ -8,21 +8,23 @@ object that the template states.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from compliance.template import schemas
+from compliance.template.source import read_yaml
 
 Default = int | bool | str
 DATA = Path(__file__).with_name("defaults.yaml")
-DEFAULTS: Mapping[tuple[str, str], Default] = {
-    (type_, path): value
-    for type_, found in yaml.load(DATA.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader).items()
-    for path, value in found.items()
-}
+
+
+@cache
+def defaults() -> Mapping[tuple[str, str], Default]:
+    """The table, by type and path."""
+    return {
+        (type_, path): value for type_, found in read_yaml(DATA)[0].items() for path, value in found.items()
+    }
 
 
 @lru_cache(2**12)
@@ -35,7 +37,7 @@ def default(type_: str, path: str, *, within: bool) -> Default | None:
         within: whether the template states the object around the property; then the schemas' defaults count.
     """
     plain = ".".join("*" if step.isdigit() else step for step in path.split("."))
-    known = DEFAULTS.get((type_, plain))
+    known = defaults().get((type_, plain))
     if known is not None or not within or not schemas.is_known(type_):
         return known
     found = set(map(repr, stated := list(_of_schema(type_, plain))))

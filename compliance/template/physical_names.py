@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from compliance.template import schemas
-from compliance.template.schemas import problem
+from compliance.template.schemas import lacks
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ def name_property(type_: str) -> str | None:
 def name_places(type_: str) -> tuple[str, ...]:
     """The paths at which a resource type may state its name; types of Glue have it within their input."""
     nested = f"{type_.rpartition('::')[2]}Input.Name"
-    found = (name_property(type_), nested if problem(type_, nested) is None else None)
+    found = (name_property(type_), None if lacks(type_, nested) else nested)
     return tuple(path for path in found if path)
 
 
@@ -111,6 +111,6 @@ KEPT_IN_ITEMS: Mapping[str, str] = {"AWS::DynamoDB::GlobalTable": "Replicas.*"}
 def elsewhere(type_: str, path: str) -> str:
     """A property path in a type that keeps the setting in the items of a list; any other path as it is."""
     items = KEPT_IN_ITEMS.get(type_)
-    if items is None or problem(type_, path) is None or problem(type_, f"{items}.{path}") is not None:
+    if items is None or not lacks(type_, path) or lacks(type_, f"{items}.{path}"):
         return path
     return f"{items}.{path}"

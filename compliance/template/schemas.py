@@ -9,8 +9,8 @@ https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-sc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -180,12 +180,16 @@ def _matches(form: str, text: str) -> bool:
 class Found(msgspec.Struct, frozen=True):
     """What the schemas say of a property path.
 
-    `nodes` are the places that it leads to. `problem` says why there are none. Neither is set where the
+    `nodes` are the places that it leads to. `explain` says why there are none. Neither is set where the
     schemas do not describe the path: for an unknown type, or within a free object.
     """
 
     nodes: tuple[Node, ...] = ()
-    problem: str | None = None
+    explain: Callable[[], str] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        return self.explain() if self.explain else None
 
 
 @lru_cache(2**12)
@@ -210,13 +214,22 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
         if not below:
             if any_key or any(node.is_free for node in nodes):
                 return Found()
-            return Found(problem=_problem(type_, walked, step, nodes))
+            return Found(explain=partial(_problem, type_, walked, step, nodes))
         walked.append(step)
         any_key = any_key or not any(step in node.names or "array" in node.kinds for node in nodes)
         if not attributes and "/properties/" + "/".join(walked) in root.get("readOnlyProperties", ()):
-            return Found(problem=f"{type_}: {'.'.join(walked)} is an attribute, which no template states")
+            return Found(explain=partial(_attribute, type_, walked))
         nodes = [_grammar(walked, node) for node in below]
     return Found(tuple(nodes))
+
+
+def _attribute(type_: str, walked: Sequence[str]) -> str:
+    return f"{type_}: {'.'.join(walked)} is an attribute, which no template states"
+
+
+def lacks(type_: str, path: str) -> bool:
+    """Whether a resource type has no such property path; arguments and errors are those of `find`."""
+    return find(type_, path).explain is not None
 
 
 def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:

@@ -11,11 +11,14 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compliance.model import InputError
 from compliance.template.digest import FILE, FOLDER, ITSELF, PROGRAM, Seal, seal_of
-from compliance.template.scratch import Scratch
 from compliance.template.source import read_source
+
+if TYPE_CHECKING:
+    from compliance.template.scratch import Scratch
 
 LOCK_SUFFIX = ".lock"  # of files that tools write into an assembly while others read it
 
@@ -68,6 +71,8 @@ class Sealed:
 
     def _copied(self, place: Path) -> Path:
         if self._folder is None:
+            from compliance.template.scratch import Scratch
+
             self._folder = Scratch("assets")
             if os.geteuid() == 0:  # handlers run as another user, who has to read them
                 Path(self._folder.name).chmod(0o755)

@@ -12,14 +12,16 @@ import json
 import math
 import os
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
-import yaml
 
 from compliance.model import InputError
 from compliance.text import one_line, truncated
@@ -28,7 +30,6 @@ MAX_BYTES = 10 * 2**20
 # The largest template that CloudFormation accepts. YAML is slow to read: a file of this size takes seconds.
 MAX_YAML_BYTES = 2**20
 MAX_DEPTH = 100
-MAX_NODES = 500_000  # with aliases followed, which make a small file huge
 
 KeyPath = tuple[str | int, ...]
 T = TypeVar("T")
@@ -47,14 +48,18 @@ os.register_at_fork(after_in_child=_unlock)
 
 
 class Lines:
-    """The line of each node of a YAML file, down to a depth. Collected when first needed: only errors do."""
+    """The line of each node of a YAML text, down to a depth. Collected when first needed: only errors do."""
 
-    def __init__(self, root: yaml.Node | None = None, depth: int = 0) -> None:
-        self._root, self._depth = root, depth
+    def __init__(self, text: str = "", depth: int = 0) -> None:
+        self._text, self._depth = text, depth
 
     @cached_property
     def _known(self) -> dict[KeyPath, int]:
-        return dict(_lines(self._root, (), self._depth)) if self._root else {}
+        if not self._text:
+            return {}
+        from compliance.template.yaml_text import lines_of
+
+        return lines_of(self._text, self._depth)
 
     def at(self, place: KeyPath) -> int | None:
         """The line of a place; None where it has none."""
@@ -160,7 +165,7 @@ def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
 
 
 def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[Any, Lines]:
-    """A YAML file's data, and the line of each node.
+    """A YAML file's data, and the line of each node. The data are remembered: see `remembering`.
 
     Args:
         path: the file.
@@ -170,30 +175,59 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
     """
     text = read_text(path) if text is None else text
     _check_size(path, len(text), MAX_YAML_BYTES)
-    loader = _Loader(text)
+
+    def parse() -> Any:
+        from compliance.template import yaml_text
+
+        data = yaml_text.parse(text, path)
+        check_depth(data, path)
+        return data
+
+    return remembered(text, Path(__file__).with_name("yaml_text.py"), parse), Lines(text, depth)
+
+
+class Memory(Protocol):
+    """Where parsed texts are kept, each by a key of all that it depends on."""
+
+    def load(self, key: str) -> Any: ...
+
+    def store(self, key: str, data: Any) -> None: ...
+
+
+_memory: Memory | None = None
+
+
+@contextmanager
+def remembering(memory: Memory | None) -> Iterator[None]:
+    """While it lasts, no YAML is parsed that was parsed before; without a memory, all of it is."""
+    global _memory
+    before, _memory = _memory, memory
     try:
-        node = loader.get_single_node()
-        if node is None:
-            raise InputError(f"{path}: the file is empty")
-        if "&" in text:  # without an anchor there is no alias
-            _check_aliases(node, path)
-        data = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        what = ", ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{path}{where}: not valid YAML: {what}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.encode()[: error.position].count(b"\n") + 1
-        raise InputError(
-            f"{path}:{line}: not valid YAML: the character U+{error.character:04X} is not allowed"
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML: {_one_line(error)}") from None
+        yield
     finally:
-        loader.dispose()
-    check_depth(data, path)
-    return data, Lines(node, depth)
+        _memory = before
+
+
+def remembered(text: str, parser: Path, parse: Callable[[], Any], *terms: str) -> Any:
+    """The plain data that a text was parsed to before, else what `parse` returns.
+
+    Args:
+        text: the text.
+        parser: the file whose code parses it, by PyYAML.
+        parse: parses the text.
+        terms: what else the data depend on.
+    """
+    if _memory is None:
+        return parse()
+    found = find_spec("yaml")
+    files = [parser, Path(found.origin if found and found.origin else "")]
+    versions = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    key = hashlib.sha256(repr((sys.version, versions, terms, text)).encode()).hexdigest()
+    data = _memory.load(key)
+    if data is None:
+        data = parse()
+        _memory.store(key, data)
+    return data
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -304,17 +338,9 @@ def _place_of_duplicate(text: str) -> str:
     """`:line:column` of a duplicate key, found by reading the JSON as YAML; empty if that fails otherwise."""
     if len(text) > MAX_YAML_BYTES:
         return ""
-    loader = _Loader(text)
-    try:
-        loader.construct_document(loader.get_single_node())
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return ""
-    finally:
-        loader.dispose()
-    return ""
+    from compliance.template.yaml_text import error_at
+
+    return error_at(text)
 
 
 def _no_constant(name: str) -> Any:
@@ -331,121 +357,3 @@ def _finite(text: str) -> float:
 
 def _one_line(error: Exception) -> str:
     return truncated(one_line(str(error)), 200) or type(error).__name__
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as CloudFormation reads it: its tags, no timestamps, no merges, no duplicate keys, string keys."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in resolvers if not tag.endswith((":timestamp", ":merge", ":value"))]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _refuse(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    if not isinstance(node, yaml.MappingNode):
-        raise _refuse("a mapping is wanted", node)
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool):
-            raise _refuse("a key that is no plain value", key_node)
-        # An account number as a key of a mapping reads as a number; CloudFormation's keys are strings.
-        key = key if isinstance(key, str) else key_node.value
-        if key == "<<":
-            raise _refuse(
-                "a merge key (<<), which CloudFormation does not know; write the keys out", key_node
-            )
-        if key in result:
-            raise _refuse(f"the key {key!r} stands twice in one mapping", key_node)
-        result[key] = loader.construct_object(value_node, deep=True)
-    return result
-
-
-def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> int | float | bool:
-    """A number or truth value. PyYAML's own errors on `!!int x` have no line, or are no YAMLError."""
-    kind = node.tag.rpartition(":")[2]
-    try:
-        value: int | float | bool = getattr(loader, f"construct_yaml_{kind}")(node)
-    except (ValueError, LookupError, AttributeError):
-        raise _refuse(f"no {kind} that can be read", node) from None
-    if isinstance(value, float) and not math.isfinite(value):
-        # `.inf` would pass each test for a least value.
-        raise _refuse(f"{node.value[:20]} is no number that CloudFormation knows", node)
-    return value
-
-
-def _construct_foreign(loader: _Loader, node: yaml.Node) -> Any:
-    raise _refuse(f"the tag {node.tag.rpartition(':')[2]}, which CloudFormation does not know", node)
-
-
-def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = _construct_mapping(loader, node)
-    if tag in ("Ref", "Condition"):
-        return {tag: value}
-    if tag == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {f"Fn::{tag}": value}
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-for _kind in ("int", "float", "bool"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_scalar)
-for _kind in ("binary", "omap", "pairs", "set", "timestamp"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_foreign)
-_Loader.add_multi_constructor("!", _construct_function)
-
-
-def _check_aliases(root: yaml.Node, path: Path) -> None:
-    """Refuses cyclic aliases, and too many nodes, where those of an alias count as often as it is used."""
-    sizes: dict[int, int] = {}
-    open_: set[int] = set()
-    stack: list[tuple[yaml.Node, bool]] = [(root, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            open_.discard(id(node))
-            total = 1 + sum(sizes[id(child)] for child in _children(node))
-            if total > MAX_NODES:
-                raise InputError(f"{path}: more than {MAX_NODES:,} nodes, aliases followed")
-            sizes[id(node)] = total
-        elif id(node) in open_:
-            raise InputError(f"{path}:{node.start_mark.line + 1}: an alias that contains itself")
-        elif id(node) not in sizes:
-            open_.add(id(node))
-            stack.append((node, True))
-            stack.extend((child, False) for child in _children(node))
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
-
-
-def _lines(node: yaml.Node, path: KeyPath, depth: int) -> Iterator[tuple[KeyPath, int]]:
-    yield path, node.start_mark.line + 1
-    if depth == 0:
-        return
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*path, str(key.value))
-            # The line of the key, not of its value, because a reader looks for the key.
-            yield here, key.start_mark.line + 1
-            for below, line in _lines(value, here, depth - 1):
-                if below != here:
-                    yield below, line
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*path, index), depth - 1)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import yaml
 
 from compliance.template.assembly import object_place
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, show
 from compliance.template.paths import values
+from compliance.template.source import read_yaml
 
 if TYPE_CHECKING:
     from compliance.template.assembly import Assembly, Resource
@@ -176,7 +176,7 @@ def table() -> tuple[Row, ...]:
     """What is looked for: see `unseen.yaml`."""
     return tuple(
         Row(type_, path, entry["what"], _READERS.get(entry.get("read")), not entry.get("resources"))
-        for entry in yaml.load(DATA.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        for entry in read_yaml(DATA)[0]
         for type_, paths in entry["at"].items()
         for path in paths or (None,)
     )
@@ -184,7 +184,9 @@ def table() -> tuple[Row, ...]:
 
 @cache
 def _rows(type_: str) -> tuple[Row, ...]:
-    return tuple(row for row in table() if fnmatchcase(type_, row.type))
+    return tuple(
+        row for row in table() if row.type == type_ or ("*" in row.type and fnmatchcase(type_, row.type))
+    )
 
 
 def find(assembly: Assembly, allowed: Iterable[str] = ()) -> Iterator[Unseen]:

@@ -12,7 +12,7 @@ from predicate import judged, verdict, written
 from compliance.auditing import Options, audit
 from compliance.facts.open_texts import samples
 from compliance.model import Undecided
-from compliance.template.defaults import DEFAULTS, default
+from compliance.template.defaults import default, defaults
 from compliance.template.intrinsics import Pseudo, Ref, join
 from compliance.template.schemas import is_known, problem
 
@@ -290,7 +290,7 @@ def test_what_a_text_may_become_is_never_only_some_of_it() -> None:
         samples([join([Ref("s", f"R{n}") for n in range(13)])])
 
 
-@pytest.mark.parametrize(("type_", "path"), DEFAULTS, ids=lambda part: str(part))
+@pytest.mark.parametrize(("type_", "path"), defaults(), ids=lambda part: str(part))
 def test_a_default_is_of_a_property_that_there_is(type_: str, path: str) -> None:
     assert is_known(type_)
     assert problem(type_, path) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,6 +32,8 @@ class Draw:
     """A source of drawn values. The same seed draws the same ones."""
 
     def __init__(self, seed: str) -> None:
+        import random  # takes longer to load than an audit that runs no handler can spare
+
         # The values are as hard to guess as the seed.
         self._random = random.Random(seed)  # noqa: S311
 

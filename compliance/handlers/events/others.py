@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.htm
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -124,6 +123,8 @@ def custom_resource(data: Data, draw: Draw, at: datetime) -> Event:
 def logs(data: Data, draw: Draw, at: datetime) -> Event:
     """The event of a log group's subscription, with its messages compressed."""
     check_members(data, "group stream messages")
+    import gzip
+
     content = {
         "messageType": "DATA_MESSAGE",
         "owner": ACCOUNT,

@@ -26,7 +26,7 @@ from compliance.rules.properties import Property, Ratio
 from compliance.rules.runtime import Runtime
 from compliance.rules.short_forms import Keys
 from compliance.template.assembly import Resource
-from compliance.template.defaults import DEFAULTS
+from compliance.template.defaults import defaults
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
 from compliance.template.physical_names import name_property
 from compliance.template.properties import Test
@@ -87,7 +87,7 @@ def ratio(check: Ratio, case: Case) -> Iterator[Aim]:
     wanted = (check.at_least * base + plus) * check.factor
     yield Aim(f"{left_path} a little too low", left, put(left, left_path, int(wanted) - 1))
     yield Aim(f"{left_path} as {of_path}", left, put(left, left_path, base))
-    if (to_number(DEFAULTS.get((left.type, left_path))) or 0) < wanted:
+    if (to_number(defaults().get((left.type, left_path))) or 0) < wanted:
         yield Aim(f"drop {left_path}", left, drop(left, left_path))
     high = int(least / check.factor / check.at_least) + 1
     yield Aim(f"{of_path} a little too high", of, put(of, of_path, high))
@@ -103,7 +103,7 @@ def _number(place: str, case: Case) -> tuple[Resource, str, float]:
     resource = case.subject(subject)
     value = resource.get(path)
     if value is NO_VALUE:
-        value = DEFAULTS.get((resource.type, path), 0)
+        value = defaults().get((resource.type, path), 0)
     return resource, path, to_number(value) or 0
 
 

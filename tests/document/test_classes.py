@@ -10,10 +10,9 @@ from inputs import DOCUMENT, write
 
 from compliance.auditing import Options, audit
 from compliance.cli import main
-from compliance.document import waivers
+from compliance.document import classes, waivers
+from compliance.document.classes import Classes
 from compliance.model import Finding, FindingStatus, InputError, Severity
-from compliance.scanners import classes
-from compliance.scanners.classes import Classes
 from compliance.template.cdk_made import made_by_cdk
 
 WHY = "CDK makes these constructs, and we cannot edit them."

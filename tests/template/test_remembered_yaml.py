@@ -1,0 +1,115 @@
+"""YAML that was parsed before is not parsed again, and nothing that somebody else wrote is believed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compliance.document import waivers
+from compliance.model import InputError
+from compliance.template import yaml_text
+from compliance.template.cache import Parsed
+from compliance.template.source import read_yaml, remembering
+
+TEXT = "a:\n  b: [1, 2.5, true, null, text]\n"
+WAIVER = """\
+- scanner: checkov
+  rule: CKV_1
+  resource: A/B
+  reason: The reason is a whole sentence of enough words.
+  expires: 2027-01-31
+"""
+
+
+def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that are parsed from now on."""
+    parsed: list[str] = []
+    real = yaml_text.parse
+
+    def parse(text: str, path: Path) -> Any:
+        parsed.append(text)
+        return real(text, path)
+
+    monkeypatch.setattr(yaml_text, "parse", parse)
+    return parsed
+
+
+def read(cache: Path | None, text: str = TEXT) -> Any:
+    with remembering(Parsed(cache) if cache else None):
+        data, lines = read_yaml(Path("x.yaml"), text=text)
+    assert lines.at(("a", "b")) in (2, None)
+    return data
+
+
+def test_the_same_text_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = parses(monkeypatch)
+    first = read(tmp_path / "cache")
+    assert first == {"a": {"b": [1, 2.5, True, None, "text"]}}
+    assert read(tmp_path / "cache") == first
+    assert parsed == [TEXT]
+    assert read(tmp_path / "cache", TEXT + "c: 1\n") == {**first, "c": 1}
+    assert read(None) == first
+    assert len(parsed) == 3, "another text, and without a memory the same, are parsed"
+
+
+@pytest.mark.parametrize("forged", ["content", "secret", "permissions"])
+def test_what_somebody_else_wrote_is_parsed_anew(
+    forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = read(cache)
+    (entry,) = cache.glob("*.json")
+    signature, _, content = entry.read_bytes().partition(b"\n")
+    assert json.loads(content) == first
+    if forged == "content":
+        entry.write_bytes(signature + b"\n" + content.replace(b"text", b"fake"))
+    elif forged == "secret":
+        (cache / "secret").write_bytes(b"x" * 32)
+    else:
+        (cache / "secret").chmod(0o644)
+    parsed = parses(monkeypatch)
+    assert read(cache) == first
+    assert parsed == [TEXT]
+
+
+def test_another_parser_parses_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(tmp_path / "cache")
+    parsed = parses(monkeypatch)
+    monkeypatch.setattr(sys, "version", "3.99")
+    read(tmp_path / "cache")
+    assert parsed == [TEXT]
+
+
+def test_errors_are_never_remembered(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"x\.yaml:1"):
+            read(tmp_path / "cache", "a: ]")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_waivers_are_remembered_with_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "waivers.yaml"
+    file.write_text(WAIVER)
+    with remembering(Parsed(tmp_path / "cache")):
+        first, again = waivers.load(file), waivers.load(file)
+    assert first == again == waivers.load(file)
+    assert first[0].where == f"{file}:1"
+
+
+def test_a_second_audit_loads_no_yaml(tmp_path: Path) -> None:
+    code = "import sys\nfrom compliance.cli import main\ntry: main()\nfinally: print('yaml' in sys.modules)"
+    (tmp_path / "t.json").write_text(json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}))
+    arguments = ["audit", "--template", tmp_path / "t.json", "--skip-scanners", "--skip-handlers", "--quiet"]
+    for loaded in ("True", "False"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={"COMPLIANCE_CACHE": str(tmp_path / "cache"), "PATH": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == loaded, done.stderr
