@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,16 +24,7 @@ from compliance.model import InputError
     help="Where to write it; - is standard output.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def init(
-    app: str | None,
-    assembly: Path | None,
-    template: Path | None,
-    context: dict[str, str],
-    environment: str | None,
-    require_confinement: bool,
-    output: Path,
-    force: bool,
-) -> None:
+def init(output: Path, force: bool, **inputs: Any) -> None:
     """Write a first requirements document for a stack, from what is there: its
     subjects by their wiring, its present values as requirements. All of them are
     met; which should be there is for you to decide.
@@ -42,7 +34,8 @@ def init(
     compliance init --template stack.yaml --output -
     compliance audit --requirements requirements.yaml
     """
-    check_input(app, assembly, template, context, environment)
+    template = inputs["template"]
+    check_input(**{name: inputs[name] for name in ("app", "assembly", "template", "context", "environment")})
     to_stdout = str(output) == "-"
     if not to_stdout:
         if output.exists() and not force:
@@ -53,16 +46,8 @@ def init(
     from compliance.drafting.draft import read
     from compliance.template.source import write_atomically
 
-    options = Options(
-        app=app,
-        assembly=assembly,
-        template=template,
-        context=context,
-        environment=environment,
-        require_confinement=require_confinement,
-    )
     with progress(False, False) as tell:
-        text = read(options, tell)
+        text = read(Options(**inputs), tell)
     if to_stdout:
         click.echo(uncommanding(text).encode(), nl=False)
         return
