@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Counter(item.path for item in items)
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (places.get(item.path.stem, len(places)), -tests[item.path], str(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: garbage collections that look at all of it take a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:
