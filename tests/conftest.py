@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +11,12 @@ from typing import Any
 
 import pytest
 
-import compliance.plugins.cdk_app  # noqa: F401  before anything imports aws_cdk: it picks the Node.js of CDK
+# Where nobody writes bytecode, each worker and each process that a test starts compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Before anything imports aws_cdk: it picks the Node.js of CDK.
+import compliance.plugins.cdk_app  # noqa: E402, F401
 
 Synthesise = Callable[..., dict[str, Any]]
 
