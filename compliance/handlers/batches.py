@@ -173,7 +173,7 @@ class Batch(msgspec.Struct, frozen=True):
         return Batch({**self.event, "Records": [record.raw]}, (record,), self.at)
 
 
-class _Common(msgspec.Struct, frozen=True):
+class Common(msgspec.Struct, frozen=True):
     """What all records of a kind share: places with the same value, and words in other places."""
 
     places: frozenset[str]
@@ -181,14 +181,23 @@ class _Common(msgspec.Struct, frozen=True):
 
 
 class Maker:
-    """Draws batches of one source. `templates` are records as data (`events.template`), one for each kind."""
+    """Draws batches of one source. `templates` are records as data (`events.template`), one for each kind.
 
-    def __init__(self, source: Source, draw: Draw, templates: Sequence[Data] = ()) -> None:
+    `in_common` is what records of each kind share, for all makers of such records.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        draw: Draw,
+        templates: Sequence[Data] = (),
+        in_common: dict[int, Common] | None = None,
+    ) -> None:
         self.source, self._draw = source, draw
         self._templates = templates or (() if source.failures else _default_templates(source))
         self._forms = [Form(template) for template in self._templates]
         self._failures = FailureRecords(draw)
-        self._in_common: dict[int, _Common] = {}
+        self._in_common = {} if in_common is None else in_common
 
     @property
     def kinds(self) -> int:
@@ -244,7 +253,7 @@ class Maker:
             word for place in own if place not in texts for word in WORD.findall(own[place])
         } - common.words
 
-    def _common_of(self, kind: int, at: datetime) -> _Common:
+    def _common_of(self, kind: int, at: datetime) -> Common:
         """What two records of a kind that were sent at the same time share."""
         if kind not in self._in_common:
             event = self._event([self._data(kind, at) for _ in range(2)], at)
@@ -254,7 +263,7 @@ class Maker:
                 {word for place, text in each.items() for word in WORD.findall(text) if place not in places}
                 for each in (one, other)
             ]
-            self._in_common[kind] = _Common(places, frozenset(words[0] & words[1]))
+            self._in_common[kind] = Common(places, frozenset(words[0] & words[1]))
         return self._in_common[kind]
 
     @property

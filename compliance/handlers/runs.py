@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 MOST_SUPPLIES = 6
 # For all plays of a round. The limit grows with their number, since a handler may end its process in each.
 LIMITS, PLAYS_A_SECOND = Limits(), 20
+# Whose tasks advance: while those of one function do, the handlers of others run.
+_turn = threading.Lock()
 # Seconds for all rounds of a function, and for finding out what it lacks. A round that has begun may end.
 MOST_SECONDS, SECONDS_TO_HELP = 30.0, 12.0
 
@@ -268,14 +271,14 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
-    with NextProcess(target, cache) as following:
-        following.begin(supplied)
+    with Container(target, cache) as container:
+        container.begin(supplied)
         _advance(pending, None, findings)
         began = time.monotonic()
         while pending or plain is None:
             order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
             if time.monotonic() - began < MOST_SECONDS:
-                execution = execute_plays(target, order, supplied, cache, following.taken())
+                execution = execute_plays(target, order, supplied, cache, container)
             else:
                 execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
             if plain is None:
@@ -283,37 +286,43 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
                 execution = _with_supplies(target, order, execution, supplied, cache)
             executions.append(execution)
             if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
-                following.begin(supplied)
+                container.begin(supplied)
             _advance(pending, _outcomes(order, execution), findings)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
-class NextProcess:
-    """The process of the next round, which starts while its plays are still drawn.
+class Container:
+    """The sandbox of a function's rounds, which goes on from round to round.
 
-    None starts where there is a cache: a round that is remembered needs no process.
+    It starts while the plays of the first round are still drawn, unless there is a cache: rounds that are
+    remembered need none.
     """
 
     def __init__(self, target: Target, cache: Path | None) -> None:
-        self._target, self._wanted = target, cache is None
+        self._target, self._early = target, cache is None
         self._waiting: Waiting | None = None
+        self._supplies = Supplies()
 
-    def __enter__(self) -> NextProcess:
+    def __enter__(self) -> Container:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if waiting := self.taken():
-            waiting.close()
+        if self._waiting:
+            self._waiting.close()
 
     def begin(self, supplied: Sequence[Supplied]) -> None:
+        if self._early:
+            self.waiting(_supplies(supplied))
+
+    def waiting(self, supplies: Supplies) -> Waiting:
         from compliance.handlers.sandbox.run import begin
 
-        if self._wanted and self._waiting is None:
-            self._waiting = begin(self._target.program, _supplies(supplied), LIMITS)
-
-    def taken(self) -> Waiting | None:
-        waiting, self._waiting = self._waiting, None
-        return waiting
+        if self._waiting and (self._waiting.over or self._supplies != supplies):
+            self._waiting.close()
+            self._waiting = None
+        if self._waiting is None:
+            self._waiting, self._supplies = begin(self._target.program, supplies, LIMITS), supplies
+        return self._waiting
 
 
 def _advance(
@@ -321,15 +330,16 @@ def _advance(
 ) -> None:
     """Sends each task the outcomes of its plays. Keeps the tasks that ask for more plays in `pending`."""
     left = []
-    for each in pending:
-        try:
-            if outcomes is None:
-                each.plays = next(each.task)
-            else:
-                each.plays = each.task.send([outcomes[id(play)] for play in each.plays])
-            left.append(each)
-        except StopIteration as end:
-            findings[each.name] = tuple(end.value)
+    with _turn:
+        for each in pending:
+            try:
+                if outcomes is None:
+                    each.plays = next(each.task)
+                else:
+                    each.plays = each.task.send([outcomes[id(play)] for play in each.plays])
+                left.append(each)
+            except StopIteration as end:
+                findings[each.name] = tuple(end.value)
     pending[:] = left
 
 
@@ -390,19 +400,20 @@ def execute_plays(
     plays: Sequence[Play],
     supplied: Sequence[Supplied],
     cache: Path | None,
-    waiting: Waiting | None = None,
+    container: Container | None = None,
 ) -> Execution:
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
+    supplies = _supplies(supplied)
     return execute(
         target.program,
         _invocations(plays, target.timeout),
-        _supplies(supplied),
+        supplies,
         msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
         cache=cache,
         tables=target.tables,
         cache_key=_key(target, plays) if cache else None,
-        waiting=waiting,
+        waiting=partial(container.waiting, supplies) if container else None,
     )
 
 

@@ -19,7 +19,7 @@ from tree_sitter import Language, Node, Parser
 
 from compliance.handlers.actions import actions_of
 from compliance.handlers.sandbox import Program
-from compliance.handlers.sandbox.aws import PREFIXES
+from compliance.handlers.sandbox.models import PREFIXES
 
 SUFFIXES = {"nodejs": (".js", ".mjs", ".cjs"), "python": (".py",)}
 MOST_BYTES = 2_000_000

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import TypeVar
 
 from compliance.json_data import JSON
@@ -47,7 +48,7 @@ class Draw:
         return f"{self.number(1, 9)}{middle}{self.number(1, 9)}"
 
     def number(self, low: int, high: int) -> int:
-        return self._random.randint(low, high)
+        return low + int(self._random.random() * (high - low + 1))
 
     def uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -56,7 +57,7 @@ class Draw:
         return f"{self._random.getrandbits(4 * size):0{size}x}"
 
     def one(self, of: Sequence[T]) -> T:
-        return self._random.choice(of)
+        return of[self.number(0, len(of) - 1)]
 
     def day(self) -> datetime:
         """Midnight of a day that shows mistakes with dates.
@@ -86,6 +87,7 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+@lru_cache(2**8)
 def iso(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
@@ -94,7 +96,10 @@ def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
+_split = cache(str.split)
+
+
 def check_members(data: Mapping[str, JSON], names: str) -> None:
     """Raises ValueError for a member that is not among `names`, such as a misspelt one."""
-    if unknown := [name for name in data if name not in names.split()]:
+    if unknown := [name for name in data if name not in _split(names)]:
         raise ValueError(f"no member {unknown[0]!r}; there are {', '.join(names.split())}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote_plus
@@ -28,6 +27,7 @@ from compliance.handlers.events import (
     iso,
     milliseconds,
 )
+from compliance.handlers.sandbox.messages import written
 from compliance.handlers.sandbox.values import attributes
 from compliance.json_data import JSON, mapping, whole
 
@@ -243,7 +243,7 @@ def _change(one: Data, stream: str, number: int, draw: Draw, at: datetime) -> di
             "ApproximateCreationDateTime": int(at.timestamp()),
             **images,
             "SequenceNumber": str(number),
-            "SizeBytes": len(json.dumps(images)),
+            "SizeBytes": len(written(images)),
             "StreamViewType": str(one.get("view") or "NEW_AND_OLD_IMAGES"),
         },
         "eventSourceARN": arn,
@@ -253,13 +253,16 @@ def _change(one: Data, stream: str, number: int, draw: Draw, at: datetime) -> di
 
 def _image(item: JSON) -> JSON:
     """An item in attribute values, with bytes in base64."""
+    made = attributes(mapping(item))
+    if made == item:
+        return made  # it had them, and so no bytes
 
     def sent(node: JSON) -> JSON:
         if isinstance(node, dict):
             return node["$b"] if set(node) == {"$b"} else {name: sent(child) for name, child in node.items()}
         return [sent(child) for child in node] if isinstance(node, list) else node
 
-    return sent(attributes(mapping(item)))
+    return sent(made)
 
 
 TIME_TO_LIVE: dict[str, JSON] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Maker, Record, Source, named
+from compliance.handlers.batches import Batch, Common, Maker, Record, Source, named
 from compliance.handlers.effects import Unit, units
 from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
@@ -43,7 +43,8 @@ class Bench:
     ) -> None:
         self.source, self.only = source, only
         self.draw = stage.draw
-        self.maker = Maker(source, stage.draw, templates)
+        in_common: dict[int, Common] = stage.shared(repr((source, templates)), lambda _: {})
+        self.maker = Maker(source, stage.draw, templates, in_common)
         self._stage, self._templates = stage, templates
         self._given = given or Given()
         self._tables = stage.target.tables

@@ -38,7 +38,7 @@ def in_time(bench: Bench) -> Task:
     for one, [outcome] in zip(tries, outcomes, strict=True):
         found, losing = _judged(bench, one, outcome, learnt.usual)
         if losing:
-            [[early]] = yield [one.play(bench, AT_ONCE)]
+            [[early]] = yield [one.play(bench, AT_ONCE, container=1)]
             anyway = _lost(bench, one.batch, early, learnt.usual)
             found = [finding for record, finding in losing if record not in anyway][:1] or found
         findings += found
@@ -58,8 +58,8 @@ class _Silent(msgspec.Struct, frozen=True):
         which = "AWS" if self.operation == "*" else f"{self.service}:{self.operation}"
         return f"{size} record{'s'[: size > 1]}, and {which} never answers"
 
-    def play(self, bench: Bench, error: str) -> Play:
-        return bench.play(self.batch, Fault(self.service, self.operation, error))
+    def play(self, bench: Bench, error: str, container: int = 0) -> Play:
+        return bench.play(self.batch, Fault(self.service, self.operation, error), container=container)
 
 
 def _judged(

@@ -77,9 +77,9 @@ class _Odd(msgspec.Struct, frozen=True):
     typed: bool = False
 
     def alone(self, bench: Bench) -> list[_Odd]:
-        """The same for each of its records alone."""
+        """The same for each of its records alone, in a container that has not seen them."""
         batches = [self.batch.alone(index) for index in range(len(self.batch.records))]
-        return [replace(self, batch=batch, play=bench.play(batch)) for batch in batches]
+        return [replace(self, batch=batch, play=bench.play(batch, container=1)) for batch in batches]
 
 
 def kept_as_is(bench: Bench) -> Task:

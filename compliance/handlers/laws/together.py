@@ -203,26 +203,28 @@ SAME = "the same effects under the same keys, whenever it comes"
 
 
 def replay(bench: Bench) -> Task:
-    """The law `replay`: a batch, the same again minutes later, and the next year in an empty AWS."""
-    batch = bench.batch(max(2, bench.maker.kinds), at=bench.draw.early(bench.draw.last_days()))
+    """The law `replay`: a batch, the same again minutes later, and the next year in an empty AWS.
+
+    A container may remember a batch that it stored, so the latter is in another one. So is the replay of a
+    second batch where it is stored already.
+    """
+    size, at = max(2, bench.maker.kinds), bench.draw.early(bench.draw.last_days())
+    batch, other = bench.batch(size, at=at), bench.batch(size, at=at)
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    # A container may remember a batch that it stored, so both of these start in new containers: that of the
-    # next round, and another one.
-    again = bench.steps(
-        [bench.step(batch, later=days), bench.step(batch, later=2 * days, fresh=True)], [batch]
-    )
-    outcomes = [*(yield [twice]), *(yield [again])]
+    stored = bench.steps([bench.step(other), bench.step(other, later=days, fresh=True)], [other])
+    outcomes = [*(yield [twice]), *(yield [stored, bench.play(batch, later=days, container=1)])]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    [first, warm], [cold, after] = outcomes
+    [first, warm], [before, after], [cold] = outcomes
     why = bench.failure_reason(first)
     if not bench.units(first):
         return [unknown(f"the first time: {why or 'nothing was written'}", "a batch that the handler takes")]
     findings = list(_same_places(bench, batch, first, cold, days))
-    for outcome, when in () if why else ((warm, "again soon"), (after, f"again after {days.days} days")):
-        findings += _once_more(bench, batch, first, outcome, when)
+    if not why:
+        findings += _once_more(bench, first, warm, "again soon")
+        findings += _once_more(bench, before, after, f"again after {days.days} days")
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
     ]
@@ -251,7 +253,7 @@ def _same_places(
 
 
 def _once_more(
-    bench: Bench, batch: Batch, first: Outcome | None, outcome: Outcome | None, when: str
+    bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str
 ) -> Iterator[Finding]:
     """Findings about a replay where everything is stored: it must succeed, and add nothing."""
     if why := bench.failure_reason(outcome):

@@ -28,7 +28,7 @@ from compliance.handlers.sandbox import (
 from compliance.handlers.sandbox.addresses import refuse_address
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
 from compliance.handlers.sandbox.messaging import Messages, partly, refused_entries
-from compliance.handlers.sandbox.models import Model, accepted, model_of
+from compliance.handlers.sandbox.models import PREFIXES, Model, accepted, model_of
 from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
@@ -39,40 +39,6 @@ from compliance.template.source import converted
 
 Operation = Callable[[dict[str, JSON]], dict[str, JSON]]
 HTTP = "http"  # what a bundled SDK's requests come as
-
-# Where IAM's prefix is not the name that the SDKs have for a service.
-PREFIXES = {
-    "api-gateway": "apigateway",
-    "application-auto-scaling": "application-autoscaling",
-    "bedrock-runtime": "bedrock",
-    "cloudwatch-events": "events",
-    "cloudwatch-logs": "logs",
-    "cloudwatchevents": "events",
-    "cloudwatchlogs": "logs",
-    "cognito-identity-provider": "cognito-idp",
-    "cognitoidentityserviceprovider": "cognito-idp",
-    "dynamodb-streams": "dynamodb",
-    "dynamodbstreams": "dynamodb",
-    "efs": "elasticfilesystem",
-    "elastic-load-balancing": "elasticloadbalancing",
-    "elastic-load-balancing-v2": "elasticloadbalancing",
-    "elb": "elasticloadbalancing",
-    "elbv2": "elasticloadbalancing",
-    "emr": "elasticmapreduce",
-    "eventbridge": "events",
-    "iot-data-plane": "iot",
-    "iot-data": "iot",
-    "pinpoint": "mobiletargeting",
-    "secrets-manager": "secretsmanager",
-    "sesv2": "ses",
-    "sfn": "states",
-    "stepfunctions": "states",
-    "resource-groups-tagging-api": "tag",
-    "resourcegroupstaggingapi": "tag",
-    "x-ray": "xray",
-    "email": "ses",
-    "monitoring": "cloudwatch",
-}
 
 
 class Aws:

@@ -84,10 +84,14 @@ class _Current(msgspec.Struct):
 
 
 class Child:
-    """Waits for its job from when this is made, with nothing of the handler's code loaded."""
+    """Waits for its job from when this is made, with nothing of the handler's code loaded.
+
+    `waits`: it has done its job, nothing of it goes on, and it may be given further invocations.
+    """
 
     aws: Aws
     seconds: float
+    waits = False
 
     def __init__(
         self, command: Sequence[str], root: Path, record: Record, limits: Limits, lock: Lock
@@ -102,6 +106,7 @@ class Child:
         self.begun = 0
         self.began = time.monotonic()
         self.ready = self.loaded = self.said_all = False
+        self.left_nothing = True
         ask_read, ask_write = os.pipe()
         answer_read, answer_write = os.pipe()
         self.asks, self.answers = ask_read, answer_write
@@ -138,17 +143,30 @@ class Child:
         deadline: float,
         seconds: float,
     ) -> None:
-        """Sends the job and answers until the child is done, dead, or stopped: after these seconds in all."""
-        self.aws, self.seconds, self.began = aws, seconds, time.monotonic()
+        """Sends the job and answers until the child is done, dead, or stopped: after these seconds in all.
+
+        A child that waits goes on; any other has ended.
+        """
+        more = self.waits
+        self.aws, self.seconds = aws, seconds
+        self.begun, self.said_all, self.waits = 0, False, False
+        if not more:
+            self.began = time.monotonic()
         try:
-            self._send({**job, "secret": self.secret.decode()}, deadline)
+            self._send(job if more else {**job, "secret": self.secret.decode()}, deadline)
             self._listen(invocations, deadline)
+            self.waits = self.said_all and self.left_nothing and self._is_young()
         except Stopped as reached:
             self.record.stopped = str(reached)
         except MemoryError:
             self.record.stopped = "memory: what it asked of AWS fills the process that answers"
         finally:
-            self._end()
+            if not self.waits:
+                self.end()
+
+    def _is_young(self) -> bool:
+        """Whether most of its time is left: its limits are for one job."""
+        return time.monotonic() - self.began < self.limits.cpu / 4
 
     def _listen(self, invocations: Sequence[Invocation], deadline: float) -> None:
         with selectors.DefaultSelector() as selector:
@@ -235,7 +253,10 @@ class Child:
             case messages.Settled() if current and current.answered is not None and not current.settled:
                 current.settled, current.idle = True, message.idle
                 current.late_error = _error(message.error)
+                self.left_nothing &= message.idle and not message.error
             case messages.Done() if self._may_go_on() and self.begun == len(invocations):
+                self._read_log()
+                self._finish()
                 self.said_all = True
             case _:
                 raise FORGED
@@ -316,7 +337,7 @@ class Child:
             except BrokenPipeError:
                 return
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Ends the process and all that it started, and writes down what it left unfinished."""
         try:
             if self.record.stopped is None and not self.said_all:

@@ -94,7 +94,7 @@ class Settled(msgspec.Struct, tag_field="t", tag="settled"):
 
 
 class Done(msgspec.Struct, tag_field="t", tag="done"):
-    """All invocations were played."""
+    """All invocations were played. Waits for more of them."""
 
 
 Message = Ready | Module | Loaded | LoadError | Missing | Begin | Called | Service | End | Settled | Done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import json
 import os
 import selectors
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from importlib.util import find_spec
@@ -32,7 +31,6 @@ from compliance.handlers.sandbox import (
     messages,
 )
 from compliance.handlers.sandbox.key import key_of
-from compliance.handlers.sandbox.lock import lacks, still_root
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
 from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.model import CheckerError
@@ -60,11 +58,11 @@ def execute(
     *,
     tables: Mapping[str, Table] | None = None,
     cache_key: str | None = None,
-    waiting: Waiting | None = None,
+    waiting: Callable[[], Waiting] | None = None,
 ) -> Execution:
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
-    `waiting` is what `begin` started for it. `tables` are the DynamoDB tables that are known, by name, so
+    `waiting` gives what `begin` started for it, which goes on afterwards. `tables` are the DynamoDB tables that are known, by name, so
     that the stand-in can tell one item from another. `cache_key` stands for the invocations in the cache's
     key, where these are drawn afresh each time: it has to name all that matters about them, faults too.
     Raises CheckerError only where the sandbox itself is broken.
@@ -76,8 +74,11 @@ def execute(
         key = key_of(program, invocations, supplies, limits, tables or {}, interpreter, cache_key)
         if known := remembered.load(cache, key, Execution):
             return msgspec.structs.replace(known, cached=True)
-    with waiting or begin(program, supplies, limits) as process:
-        execution = process.run(invocations, tables or {}, limits)
+    if waiting:
+        execution = waiting().run(invocations, tables or {}, limits)
+    else:
+        with begin(program, supplies, limits) as process:
+            execution = process.run(invocations, tables or {}, limits)
     unheld = (*execution.unheld, *_other_version(program.runtime, language))
     execution = msgspec.structs.replace(execution, unheld=unheld)
     # A run that a limit ended may end otherwise next time.
@@ -90,7 +91,8 @@ def begin(program: Program, supplies: Supplies = NOTHING, limits: Limits = USUAL
     """Starts a process for a program's handler, which loads its code when it is told what to run it on."""
     language = _language(program.runtime)
     interpreter = _interpreter(language)
-    _compile()
+    if language == "python":
+        _compile()
     with ExitStack() as resources:
         try:
             root = resources.enter_context(unpacked(program.code, language))
@@ -112,13 +114,16 @@ def begin(program: Program, supplies: Supplies = NOTHING, limits: Limits = USUAL
 
 
 class Waiting:
-    """A warden with a handler's process, which waits for what to run, once; or why there is none.
+    """A warden with a handler's process, which waits for what to run; or why there is none.
 
-    It ends when this is left.
+    It ends when this is left. `over`: it runs nothing more, since a limit was reached.
     """
+
+    over = False
 
     def __init__(self, asked: Request | HandlerError, resources: ExitStack) -> None:
         self._refused = asked if isinstance(asked, HandlerError) else None
+        self._pid: int | None = None
         self._resources = resources
         if isinstance(asked, Request):
             with resources.pop_all() as held:
@@ -143,15 +148,18 @@ class Waiting:
         if self._refused:
             return Execution(load_error=self._refused)
         most = limits.seconds + MORE_SECONDS
-        timer = threading.Timer(most, _kill, [_line(self._output, most)])
+        self._pid = self._pid or _line(self._output, most)
+        timer = threading.Timer(most, _kill, [self._pid])
         timer.start()
         try:
             bare = tuple(msgspec.structs.replace(one, event=None) for one in invocations)
             work = msgspec.to_builtins(Work(bare, tables, limits.seconds))
-            self._write(b"\n".join(map(messages.written, [work, *(one.event for one in invocations)])))
-            with suppress(BrokenPipeError):
-                self._input.close()
-            return _read(self._output.read(), self._errors.read(), limits)
+            self._write(
+                b"".join(messages.written(each) + b"\n" for each in (work, *(one.event for one in invocations)))
+            )
+            execution = _read(self._output, self._errors, limits)
+            self.over = execution.stopped is not None
+            return execution
         finally:
             timer.cancel()
 
@@ -180,6 +188,8 @@ def warden_server(_start: str) -> socket.socket:
 
 def unheld(runtime: str) -> tuple[str, ...]:
     """What this system cannot be made to hold of a handler of a runtime, a line each."""
+    from compliance.handlers.sandbox.lock import lacks, still_root  # the warden's, who locks
+
     language = _language(runtime)
     places = [HERE, _interpreter(language).resolve()]
     if language == "python":
@@ -224,20 +234,18 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _read(output: bytes, errors: bytes, limits: Limits) -> Execution:
-    """What the warden told. Without a last word it was stopped, by the audit or by a limit of its own."""
+def _read(output: IO[bytes], errors: IO[bytes], limits: Limits) -> Execution:
+    """What the warden tells. Without a last word it was stopped, by the audit or by a limit of its own."""
     outcomes, rest = [], None
-    for line in output.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
+    while rest is None and (line := output.readline()).endswith(b"\n"):
         told = _told(line)
         if told.broken is not None:
             raise CheckerError(f"sandbox: {told.broken}")
         if told.outcome:
             outcomes.append(told.outcome)
         rest = told.rest or rest
-    if rest is None and errors.strip():
-        last = errors.decode("utf-8", "replace").strip().splitlines()[-1]
+    if rest is None and (words := errors.read().strip()):
+        last = words.decode("utf-8", "replace").splitlines()[-1]
         raise CheckerError(f"sandbox: the warden broke: {last}")
     stopped = f"time: what it asked of AWS takes more than {limits.seconds:g} s"
     return msgspec.structs.replace(rest or Execution(stopped=stopped), outcomes=tuple(outcomes))
@@ -299,4 +307,6 @@ def real_modules() -> Mapping[str, str]:
 @lru_cache(maxsize=1)
 def _compile() -> None:
     """The child itself may write no .pyc, so it would compile the harness each time."""
+    import compileall
+
     compileall.compile_dir(HERE / "python", quiet=2)

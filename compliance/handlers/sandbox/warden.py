@@ -1,8 +1,8 @@
 """The process between the audit and a handler's: it has the stand-in of AWS, and limits of its own.
 
 The audit starts it (`run.Waiting`) and writes to its standard input, each on a line: a `Request`, with which
-the handler's interpreter is started, then `Work` and the events of its invocations. It reads its standard
-output: a line of JSON for each outcome, and one for the rest.
+the handler's interpreter is started, then `Work` and the events of its invocations, as often as it likes. It
+reads its standard output: a line of JSON for each outcome, and one for the rest.
 Whatever a handler asks of the stand-in costs this process time and memory, not the audit. Before it starts a
 handler it gives up what neither needs.
 """
@@ -118,14 +118,17 @@ def main() -> NoReturn:
     try:
         _bound_memory()
         _give_up(request, record)
-        child = _start(request, record)
-        asked, *events = sys.stdin.buffer.read().split(b"\n")
-        if not asked:  # it is not wanted any more
+        child: Child | None = _start(request, record)
+        while record.stopped is None and (asked := sys.stdin.buffer.readline()):
+            work = msgspec.convert(json.loads(asked), Work)
+            events = [sys.stdin.buffer.readline().rstrip(b"\n") for _ in work.invocations]
+            _bound_time(work.seconds)
+            child = _run(request, work, events, record, child)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _tell_rest(channel, record)
+        if child:  # it is not wanted any more
             child.kill()
-            os._exit(0)
-        work = msgspec.convert(json.loads(asked), Work)
-        _bound_time(work.seconds)
-        _run(request, work, events, record, child)
+        os._exit(0)
     except Broken as broken:
         channel.line("broken", str(broken))
         os._exit(0)
@@ -133,6 +136,11 @@ def main() -> NoReturn:
         record.stopped = str(reached)
     except MemoryError:
         record.stopped = f"memory: what it asked of AWS fills more than {MOST_MEMORY} MiB"
+    _tell_rest(channel, record)
+    os._exit(0)
+
+
+def _tell_rest(channel: _Channel, record: Record) -> None:
     rest = Execution(
         load_error=record.load_error,
         missing=record.missing,
@@ -142,7 +150,6 @@ def main() -> NoReturn:
         unheld=tuple(dict.fromkeys(record.unheld)),
     )
     channel.line("rest", rest)
-    os._exit(0)
 
 
 # Limits of its own
@@ -153,8 +160,8 @@ def _bound_memory() -> None:
 
 
 def _bound_time(seconds: float) -> None:
-    """Limits this process: its processor time, and how long a request to AWS may take it."""
-    _bound(resource.RLIMIT_CPU, round(seconds + MORE_SECONDS) + 1)
+    """Limits this process: its further processor time, and how long a request to AWS may take it."""
+    _bound(resource.RLIMIT_CPU, round(time.process_time() + seconds + MORE_SECONDS) + 1)
 
     def expire(*_: Any) -> None:
         raise Stopped("time: what it asked of AWS takes too long")
@@ -186,10 +193,17 @@ def _give_up(request: Request, record: Record) -> None:
 # Running
 
 
-def _run(request: Request, work: Work, events: Sequence[bytes], record: Record, child: Child | None) -> None:
-    """A handler that ends its process gets another one for the events that are left, as on Lambda."""
+def _run(
+    request: Request, work: Work, events: Sequence[bytes], record: Record, child: Child | None
+) -> Child | None:
+    """A handler that ends its process gets another one for the events that are left, as on Lambda.
+
+    Gives the process that goes on, if one does. The next one starts while the one before still runs.
+    """
     deadline = time.monotonic() + work.seconds
     aws, invocations, first = Aws(work.tables, request.language), work.invocations, 0
+    record.written = record.received = 0
+    following: Child | None = None
     while first < len(invocations):
         cold = (i for i in range(first + 1, len(invocations)) if invocations[i].fresh)
         last = next(cold, len(invocations))
@@ -197,12 +211,19 @@ def _run(request: Request, work: Work, events: Sequence[bytes], record: Record, 
         aws.prepare(together[0].given)
         job = _job(request, together, events[first:last])
         child = child or _start(request, record)
+        following = _start(request, record) if last < len(invocations) else None
         child.converse(aws, job, together, deadline, work.seconds)
-        child = None
-        done = record.outcomes - begun
-        first += done
-        if not done or record.stopped or record.load_error or record.missing:
-            return
+        first += record.outcomes - begun
+        if first == len(invocations):
+            return child if child.waits else None
+        if record.outcomes == begun or record.stopped or record.load_error or record.missing:
+            break
+        if child.waits:
+            child.end()
+        child = following
+    if following:
+        following.kill()
+    return None
 
 
 def _start(request: Request, record: Record) -> Child:
@@ -266,8 +287,6 @@ def _job(request: Request, invocations: Sequence[Invocation], events: Sequence[b
             for i, event in zip(invocations, events, strict=True)
         ],
         "supplies": msgspec.structs.asdict(request.supplies),
-        "clocked": any(i.clock or i.timeout for i in invocations),
-        "timed": any(i.timeout for i in invocations),
         "attempts": request.environment.get("AWS_MAX_ATTEMPTS"),
         "real": dict(request.real),
     }

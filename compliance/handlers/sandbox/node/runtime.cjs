@@ -42,8 +42,8 @@ Error.stackTraceLimit = 40;
 
 async function run(job, send, ask) {
   const state = { context: undefined };
-  if (job.clocked) clock.install();
-  if (job.timed) virtual.install();
+  clock.install();
+  virtual.install();
   supplyNames(job.supplies.names, state);
   globalThis.awslambda = { streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: 'response' }) };
   process.on('beforeExit', () => { if (!virtual.advance()) whenIdle(); });
@@ -61,12 +61,12 @@ async function run(job, send, ask) {
     fail(loadError(error));
   }
   send('loaded', {});
-  for (let i = 0; i < job.invocations.length; i++) {
-    await invoke(job, job.invocations[i], handler, state, send, ask);
-    await settle(job, i === job.invocations.length - 1, send);
+  for (let { invocations } = job; ; ({ invocations } = ask('done', {}))) {
+    for (let i = 0; i < invocations.length; i++) {
+      await invoke(job, invocations[i], handler, state, send, ask);
+      await settle(job, i === invocations.length - 1, send);
+    }
   }
-  send('done', {});
-  exit(0);
 }
 
 function supplyNames(names, state) {

@@ -23,10 +23,8 @@ def run(job: Any, send: Any, ask: Any) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])
     time.tzset()
-    if job["clocked"]:
-        clock.install()
-    if job["timed"]:
-        virtual.install()
+    clock.install()
+    virtual.install()
     _log_like_lambda()
     modules.install(job, send, ask)
     sys.path[:0] = [job["root"], *_layers(job)]
@@ -41,11 +39,12 @@ def run(job: Any, send: Any, ask: Any) -> None:
     if handler is None:
         os._exit(0)
     send("loaded")
-    for number, invocation in enumerate(job["invocations"], 1):
-        _invoke(job, invocation, handler, send, ask)
-        _settle(LAST_GRACE if number == len(job["invocations"]) else GRACE, send)
-    send("done")
-    os._exit(0)
+    invocations = job["invocations"]
+    while True:
+        for number, invocation in enumerate(invocations, 1):
+            _invoke(job, invocation, handler, send, ask)
+            _settle(LAST_GRACE if number == len(invocations) else GRACE, send)
+        invocations = ask("done")["invocations"]
 
 
 def _layers(job: Any) -> Any:
