@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from patience import until
 from test_sandbox import only
 
@@ -41,3 +42,54 @@ def test_code_that_is_unsafe_is_said_when_it_is_run(tmp_path: Path) -> None:
     error = waiting.run([Invocation("a", {})], {}, Limits()).load_error
     assert error
     assert error.kind == "UnsafeCode"
+
+
+COUNTING = {
+    "nodejs24.x": """
+let count = 0;
+exports.handler = async ({ left }) => {
+  count += 1;
+  console.log(`run ${count}`);
+  if (left) setInterval(() => {}, 1000);
+  return count;
+};""",
+    "python3.14": """
+import threading
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    print('run', count)
+    if event.get('left'):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return count""",
+}
+
+
+@pytest.mark.parametrize("runtime", COUNTING)
+def test_a_container_goes_on_with_more_unless_something_of_it_goes_on(runtime: str) -> None:
+    with begin(Program(runtime, "index.handler", COUNTING[runtime])) as waiting:
+        seen = [
+            waiting.run([Invocation(f"{n}", {"left": left}) for n, left in enumerate(lefts)], {}, Limits())
+            for lefts in ((False, False), (False, True), (False,), (False,))
+        ]
+    results = [[(o.result, o.log.strip()) for o in execution.outcomes] for execution in seen]
+    first, second = [(1, "run 1"), (2, "run 2")], [(3, "run 3"), (4, "run 4")]
+    assert results == [first, second, [(1, "run 1")], [(2, "run 2")]]
+
+
+@pytest.mark.parametrize("runtime", COUNTING)
+def test_a_fresh_container_is_what_goes_on(runtime: str) -> None:
+    with begin(Program(runtime, "index.handler", COUNTING[runtime])) as waiting:
+        runs = [
+            [Invocation("a", {}), Invocation("b", {}, fresh=True), Invocation("c", {}, fresh=True)],
+            [Invocation("d", {})],
+        ]
+        seen = [[o.result for o in waiting.run(run, {}, Limits()).outcomes] for run in runs]
+    assert seen == [[1, 1, 1], [2]]
+
+
+def test_what_reached_a_limit_runs_nothing_more() -> None:
+    with begin(Program("nodejs24.x", "index.handler", "exports.handler = () => { for (;;); }")) as waiting:
+        assert waiting.run([Invocation("a", {})], {}, Limits(seconds=0.5)).stopped
+        assert waiting.over

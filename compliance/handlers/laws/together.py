@@ -252,9 +252,7 @@ def _same_places(
             yield bad(f"{record_text(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
 
 
-def _once_more(
-    bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str
-) -> Iterator[Finding]:
+def _once_more(bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str) -> Iterator[Finding]:
     """Findings about a replay where everything is stored: it must succeed, and add nothing."""
     if why := bench.failure_reason(outcome):
         yield bad(f"the same batch {when}, where it is stored already: {why}", "a duplicate is a success")

@@ -155,7 +155,9 @@ class Waiting:
             bare = tuple(msgspec.structs.replace(one, event=None) for one in invocations)
             work = msgspec.to_builtins(Work(bare, tables, limits.seconds))
             self._write(
-                b"".join(messages.written(each) + b"\n" for each in (work, *(one.event for one in invocations)))
+                b"".join(
+                    messages.written(each) + b"\n" for each in (work, *(one.event for one in invocations))
+                )
             )
             execution = _read(self._output, self._errors, limits)
             self.over = execution.stopped is not None
