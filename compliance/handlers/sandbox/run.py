@@ -62,9 +62,10 @@ def execute(
 ) -> Execution:
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
-    `waiting` gives what `begin` started for it, which goes on afterwards. `tables` are the DynamoDB tables that are known, by name, so
-    that the stand-in can tell one item from another. `cache_key` stands for the invocations in the cache's
-    key, where these are drawn afresh each time: it has to name all that matters about them, faults too.
+    `waiting` gives what `begin` started for it, which goes on afterwards. `tables` are the DynamoDB tables that
+    are known, by name, so that the stand-in can tell one item from another. `cache_key` stands for the
+    invocations in the cache's key, where these are drawn afresh each time: it has to name all that matters
+    about them, faults too.
     Raises CheckerError only where the sandbox itself is broken.
     """
     language = _language(program.runtime)
@@ -154,11 +155,8 @@ class Waiting:
         try:
             bare = tuple(msgspec.structs.replace(one, event=None) for one in invocations)
             work = msgspec.to_builtins(Work(bare, tables, limits.seconds))
-            self._write(
-                b"".join(
-                    messages.written(each) + b"\n" for each in (work, *(one.event for one in invocations))
-                )
-            )
+            lines = map(messages.written, [work, *(one.event for one in invocations)])
+            self._write(b"\n".join(lines) + b"\n")
             execution = _read(self._output, self._errors, limits)
             self.over = execution.stopped is not None
             return execution
