@@ -62,7 +62,7 @@ def execute(
 ) -> Execution:
     """Runs the program's handler on each event, in order, in as few processes as it lets us.
 
-    `waiting` gives what `begin` started for it, which goes on afterwards. `tables` are the DynamoDB tables that
+    `waiting` gives what `begin` started for it, which goes on. `tables` are the DynamoDB tables that
     are known, by name, so that the stand-in can tell one item from another. `cache_key` stands for the
     invocations in the cache's key, where these are drawn afresh each time: it has to name all that matters
     about them, faults too.
