@@ -102,7 +102,7 @@ class Child:
         self.secret = secrets.token_hex(16).encode()
         self.current: _Current | None = None
         self.log = bytearray()
-        self.pending = bytearray()
+        self.pending, self.outgoing = bytearray(), bytearray()
         self.begun = 0
         self.began = time.monotonic()
         self.ready = self.loaded = self.said_all = False
@@ -153,7 +153,8 @@ class Child:
         if not more:
             self.began = time.monotonic()
         try:
-            self._send(job if more else {**job, "secret": self.secret.decode()}, deadline)
+            self._send(job if more else {**job, "secret": self.secret.decode()})
+            self._answer(deadline)
             self._listen(invocations, deadline)
             self.waits = self.said_all and self.left_nothing and self._is_young()
         except Stopped as reached:
@@ -213,9 +214,10 @@ class Child:
         for line in lines:
             self.pending += line
             if self.pending:
-                self._take(self._opened(bytes(self.pending)), invocations, deadline)
+                self._take(self._opened(bytes(self.pending)), invocations)
             self.pending.clear()
         self.pending += rest
+        self._answer(deadline)
         return True
 
     def _opened(self, line: bytes) -> messages.Message:
@@ -226,7 +228,7 @@ class Child:
         except messages.Refused:
             raise FORGED from None
 
-    def _take(self, message: messages.Message, invocations: Sequence[Invocation], deadline: float) -> None:
+    def _take(self, message: messages.Message, invocations: Sequence[Invocation]) -> None:
         current = self.current
         match message:
             case messages.Ready():
@@ -240,16 +242,16 @@ class Child:
             case messages.Loaded() if self.ready:
                 self.loaded = True
             case messages.Called():
-                self._send(self._call(message), deadline)
+                self._send(self._call(message))
             case messages.Service():
                 model = model_of(message.name)
-                self._send(model.summary() if model else {}, deadline)
+                self._send(model.summary() if model else {})
             case messages.Begin() if self._may_go_on() and self.begun < len(invocations):
                 self._begin(invocations[self.begun])
-                self._send({}, deadline)
+                self._send({})
             case messages.End() if current and current.answered is None:
                 self._answered(current, message)
-                self._send({}, deadline)
+                self._send({})
             case messages.Settled() if current and current.answered is not None and not current.settled:
                 current.settled, current.idle = True, message.idle
                 current.late_error = _error(message.error)
@@ -323,19 +325,21 @@ class Child:
     def _text(self, log: bytes | bytearray) -> str:
         return log.decode("utf-8", "replace").replace(self.root, "/var/task")
 
-    def _send(self, message: Mapping[str, object], deadline: float) -> None:
+    def _send(self, message: Mapping[str, object]) -> None:
+        self.outgoing += messages.written(message) + b"\n"
+
+    def _answer(self, deadline: float) -> None:
         """Never blocks for good: a child that does not read its answers is stopped like any other."""
-        data = memoryview(messages.written(message) + b"\n")
-        while data:
+        while self.outgoing:
             try:
-                data = data[os.write(self.answers, data) :]
+                del self.outgoing[: os.write(self.answers, self.outgoing)]
             except BlockingIOError:
                 with selectors.DefaultSelector() as selector:
                     selector.register(self.answers, selectors.EVENT_WRITE)
                     if not selector.select(max(0.0, deadline - time.monotonic())):
                         raise Stopped(f"time: still running after {self.seconds:g} s") from None
             except BrokenPipeError:
-                return
+                self.outgoing.clear()
 
     def end(self) -> None:
         """Ends the process and all that it started, and writes down what it left unfinished."""

@@ -10,16 +10,19 @@ const awaited = require('./awaited.cjs');
 require('./output.cjs').install();
 
 const [readFd, writeFd] = process.argv.slice(2).map(Number);
-const { job, send, ask } = wire.open(readFd, writeFd);
+const { job, send, ask, askLater } = wire.open(readFd, writeFd);
 process.argv.length = 1;
 
 where.setRoot(job.root);
 const { hasOwn } = Object;
-const call = awaited.counted((service, operation, parameters, bundled = false) => {
-  const answer = ask('call', { service, operation, parameters, at: where.here(bundled) });
+const opened = (answer) => {
   if (hasOwn(answer, 'error')) throw answer.error;
   return wire.revive(answer.ok);
-});
+};
+const call = awaited.counted((service, operation, parameters, bundled = false) => (
+  opened(ask('call', { service, operation, parameters, at: where.here(bundled) }))));
+const callLater = awaited.counted(async (service, operation, parameters) => (
+  opened(await askLater('call', { service, operation, parameters, at: where.here() }))));
 // A signal would reach the audit itself.
 for (const name of ['_kill', '_debugProcess', '_debugEnd']) {
   const signal = process[name];
@@ -35,7 +38,7 @@ process.memoryUsage = Object.assign(() => {
   return { rss: rss(), heapTotal, heapUsed, external, arrayBuffers: 0 };
 }, { rss });
 require('./patience.cjs').start(job.attempts);
-sdk.start(call, (name) => ask('service', { name }));
+sdk.start(call, callLater, (name) => ask('service', { name }));
 network.install(call);
 modules.install(job, send);
 for (const name of Object.keys(process.env)) delete process.env[name];

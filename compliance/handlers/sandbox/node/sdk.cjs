@@ -1,8 +1,8 @@
 // Stand-ins for the AWS SDK for JavaScript v3: any client, any command, the three libraries.
 //
 // `start` is given `call(service, operation, parameters)`, which asks the audit and returns the
-// service's answer or throws {code, message, status}, and `describe(service)`, which has what the service
-// model says: {operations, exceptions, pages}, or nothing where there is no model.
+// service's answer or throws {code, message, status}, `callLater`, which promises it, and `describe(service)`,
+// which has what the service model says: {operations, exceptions, pages}, or nothing where there is no model.
 'use strict';
 const dynamo = require('./dynamo.cjs');
 const { Readable } = require('node:stream');
@@ -10,8 +10,9 @@ const { awaited } = require('./awaited.cjs');
 const { unanswered } = require('./patience.cjs');
 
 let call;
+let callLater;
 let describe;
-const start = (caller, describer) => { call = caller; describe = describer; };
+const start = (caller, laterCaller, describer) => { [call, callLater, describe] = [caller, laterCaller, describer]; };
 const modules = new Map();
 
 // What `require` gives: an object whose members are made when asked for. The proxy sits behind the
@@ -116,10 +117,10 @@ function invoke(service, operation, input, raw, options) {
   return invokeNow(service, operation, input, raw, options);
 }
 
-function invokeNow(service, operation, input, raw = {}, options = {}) {
+async function invokeNow(service, operation, input, raw = {}, options = {}) {
   let output;
   try {
-    output = call(service, operation, input);
+    output = await callLater(service, operation, input);
   } catch (refusal) {
     if (refusal?.code === 'NoAnswer') return unanswered(raw, options).then(() => { throw toError(refusal); });
     throw refusal?.code ? toError(refusal) : refusal;

@@ -11,6 +11,8 @@ const { create, setPrototypeOf, getOwnPropertyDescriptor } = Object;
 const { parse, stringify } = JSON;
 const { isArray } = Array;
 const RealDate = Date;
+const RealPromise = Promise;
+const { setImmediate } = globalThis;
 const { isDate, isUint8Array, isAnyArrayBuffer, isArrayBufferView, isSet } = require('node:util').types;
 const [readSync, writeSync] = [fs.readSync, fs.writeSync];
 const BufferFrom = Buffer.from;
@@ -23,6 +25,7 @@ const concat = Buffer.concat;
 const setForEach = bound(Set.prototype.forEach);
 
 const DEPTH = 64;
+const MOST_UNREAD = 32768; // bytes of questions; half of what a pipe holds
 
 // A copy that JSON.stringify can be trusted with. Bytes become {$b: base64}.
 function plain(value, depth = 0) {
@@ -83,15 +86,34 @@ function open(readFd, writeFd) {
   const job = readLine(readFd);
   const secret = job.secret;
   delete job.secret;
-  const send = (kind, fields) => {
+  const written = (kind, fields) => {
     const message = plain(fields) ?? create(null);
     message.t = kind;
     // The leading newline ends whatever the handler itself may have put on the pipe.
-    const line = BufferFrom(`\n${secret}${stringify(message)}\n`);
+    return BufferFrom(`\n${secret}${stringify(message)}\n`);
+  };
+  const put = (line) => {
     for (let sent = 0; sent < line.length;) sent += writeSync(writeFd, line, sent, line.length - sent);
   };
-  const ask = (kind, fields) => { send(kind, fields); return readLine(readFd); };
-  return { job, send, ask };
+  const send = (kind, fields) => put(written(kind, fields));
+  // What was asked and is not answered yet, in order. As long as it fits into the pipe, nobody waits for it.
+  let [asked, unread] = [[], 0];
+  const hear = () => {
+    const waiting = asked;
+    [asked, unread] = [[], 0];
+    for (let i = 0; i < waiting.length; i++) waiting[i](readLine(readFd));
+  };
+  const ask = (kind, fields) => { hear(); send(kind, fields); return readLine(readFd); };
+  // The answer comes a turn of the event loop later.
+  const askLater = (kind, fields) => new RealPromise((answered) => {
+    const line = written(kind, fields);
+    if (unread + line.length > MOST_UNREAD) hear();
+    put(line);
+    unread += line.length;
+    asked[asked.length] = answered;
+    if (asked.length === 1) setImmediate(hear);
+  });
+  return { job, send, ask, askLater };
 }
 
 // The reverse of `bytes`, in an answer; {$t: seconds} is a moment.

@@ -20,8 +20,9 @@ _process, _own = time.process_time, time.thread_time
 _allocate = _thread.allocate_lock
 
 # Seconds between looks. A thread may wait for what is not known here: then as long as nothing uses the
-# processor, up to `LITTLE` seconds a look, so many looks are needed.
-TICK, LITTLE, LOOKS = 0.001, 0.0004, 40
+# processor, up to `LITTLE` seconds a look, so many looks are needed. More of them before the function's end: on
+# a busy machine a thread may not have begun to wait.
+TICK, LITTLE, LOOKS, LAST_LOOKS = 0.001, 0.0004, 40, 400
 
 passed = 0.0  # seconds that went by at once
 _running = 1  # threads that do not wait
@@ -104,7 +105,7 @@ def _tick(timed_out: Any) -> None:
         quiet = quiet + 1 if prompt and not wire.asking and others - before < LITTLE else 0
         before = others
         all_wait = _running == 0 and (not _polling or quiet > LOOKS // 8)
-        if all_wait or quiet >= LOOKS:
+        if all_wait or quiet >= (LOOKS if _waiting else LAST_LOOKS):
             quiet = 0
             if _pass():
                 timed_out()
