@@ -102,3 +102,47 @@ def test_a_call_says_how_long_after_the_start_it_was_made(runtime: str) -> None:
     (outcome,) = execute(program, [Invocation("one", {"QueueUrl": QUEUE})]).outcomes
     first, second = outcome.calls
     assert 0 < first.after < second.after - 0.045
+
+
+AT_ONCE = """
+const { S3Client, PutObjectCommand, GetObjectCommand } = require('@aws-sdk/client-s3');
+const s3 = new S3Client({});
+const put = (Key, Body) => s3.send(new PutObjectCommand({ Bucket: 'b', Key, Body }));
+const get = async (Key) => {
+  const { Body } = await s3.send(new GetObjectCommand({ Bucket: 'b', Key }));
+  return (await Body.transformToString()).length;
+};
+exports.handler = async ({ many, size }) => {
+  const order = [];
+  const body = (i) => 'x'.repeat(i % 50 ? i : size);
+  const sent = Array.from({ length: many }, (_, i) => put(`${i}`, body(i)).then(() => order.push(i)));
+  const read = Array.from({ length: many }, (_, i) => get(`${i}`));
+  const [, sizes] = await Promise.all([Promise.all(sent), Promise.all(read)]);
+  const missing = await get('none').catch((error) => error.name);
+  return { order, sizes, missing };
+};"""
+
+
+def test_calls_that_are_made_at_once_are_answered_in_their_order() -> None:
+    """However many they are, and however large: neither side waits for the other for good."""
+    many, size = 120, 90_000
+    program = Program("nodejs24.x", "index.handler", AT_ONCE)
+    (outcome,) = execute(program, [Invocation("one", {"many": many, "size": size})]).outcomes
+    assert not outcome.error
+    assert outcome.result == {
+        "order": [*range(many)],
+        "sizes": [i if i % 50 else size for i in range(many)],
+        "missing": "NoSuchKey",
+    }
+    puts, gets = ["PutObject"] * many, ["GetObject"] * (many + 1)
+    assert [call.operation for call in outcome.calls] == [*puts, *gets]
+    assert {call.at for call in outcome.calls} == {"index.js:4", "index.js:6"}
+    assert not any(call.late for call in outcome.calls)
+
+
+def test_a_call_that_is_not_waited_for_is_late_and_was_made() -> None:
+    code = AT_ONCE.replace("const order = [];", "put('a', 'x'); return 1;")
+    program = Program("nodejs24.x", "index.handler", code)
+    one, two = execute(program, [Invocation(name, {}) for name in ("one", "two")]).outcomes
+    for outcome in (one, two):
+        assert [(call.operation, call.late) for call in outcome.calls] == [("PutObject", True)]

@@ -20,8 +20,8 @@ _process, _own = time.process_time, time.thread_time
 _allocate = _thread.allocate_lock
 
 # Seconds between looks. A thread may wait for what is not known here: then as long as nothing uses the
-# processor, up to `LITTLE` seconds a look, so many looks are needed. More of them before the function's end: on
-# a busy machine a thread may not have begun to wait.
+# processor, up to `LITTLE` seconds a look, so many looks are needed. More of them before the function's end:
+# on a busy machine a thread may not have begun to wait.
 TICK, LITTLE, LOOKS, LAST_LOOKS = 0.001, 0.0004, 40, 400
 
 passed = 0.0  # seconds that went by at once
