@@ -1,6 +1,8 @@
-// Which calls the handler waited for. AWS answers a turn of the event loop later, so a call that nobody waits
+// Which calls the handler waited for. AWS answers two turns of the event loop later, so a call that nobody waits
 // for is still open when the handler answers. Calls are numbered within an invocation.
 'use strict';
+const { setImmediate } = globalThis;
+const turn = () => new Promise((next) => { setImmediate(next); });
 
 let made = 0;
 const open = new Set();
@@ -19,6 +21,7 @@ async function awaited(make) {
   try {
     return await answer;
   } finally {
+    await turn();
     open.delete(own);
   }
 }
