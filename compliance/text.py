@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
 # line separators, and invisible ones, which may reverse the order of letters or hide some.
@@ -38,3 +39,18 @@ def shortened(text: str, limit: int = 1000) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that is most like a misspelt one, whatever their case; None where none is like it.
+
+    Args:
+        wrong: the misspelt word.
+        known: the known words.
+        cutoff: how like the words must be, from 0 to 1.
+    """
+    from difflib import get_close_matches  # takes long to load, and only errors need it
+
+    by_lower = {word.lower(): word for word in sorted(known, reverse=True)}
+    found = get_close_matches(wrong.lower(), by_lower, 1, cutoff)
+    return by_lower[found[0]] if found else None

@@ -51,7 +51,7 @@ class Expression:
     """A compiled expression: its `text` as written, and the `root` of its syntax tree."""
 
     def __init__(self, text: str, root: Node, functions: Mapping[str, Function]) -> None:
-        self.text, self.root = text, root
+        self.text, self.root, self._functions = text, root, functions
         self._run = _Compiler(functions).compile(root)
         self._names = tuple({node.value for node in root.walk() if node.kind == "name"})
 
@@ -73,6 +73,26 @@ class Expression:
         Raises: Undecided, or Failed; the latter also where the value is neither true nor false.
         """
         return truth(self._run(self._frame(bindings, trace)))
+
+    def parts(self, bindings: Mapping[str, Any]) -> Iterator[tuple[Expression, Mapping[str, Any]]]:
+        """What must hold by itself for the expression to hold: sides of `&&`, and `all` of each item.
+
+        Returns: each as an expression, with its bindings.
+        Raises: Undecided or Failed, where a list is not known.
+        """
+        if self.root.kind == "&&":
+            for side in self.root.children:
+                yield from self._of(side).parts(bindings)
+        elif self.root.kind == "loop" and self.root.value[0] == "all":
+            source, body = map(self._of, self.root.children)
+            for item in items_of(source._run(source._frame(bindings, None))):
+                if isinstance(item, Undecided) or not (isinstance(item, Host) and item.doubt):
+                    yield from body.parts({**bindings, self.root.value[1]: item})
+        else:
+            yield self, bindings
+
+    def _of(self, node: Node) -> Expression:
+        return Expression(self.text, node, self._functions)
 
     def _frame(self, bindings: Mapping[str, Any], trace: list[Any] | None) -> Frame:
         names = {name: bindings[name] for name in self._names if name in bindings}

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from compliance.text import nearest
+
 MAX_LENGTH, MAX_DEPTH = 20_000, 60
 
 
@@ -48,10 +50,8 @@ class Node(msgspec.Struct):
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """The known word nearest to a misspelt one, as the end of a message; empty where none is near."""
-    from difflib import get_close_matches  # which only errors need
-
-    close = get_close_matches(wrong, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    near = nearest(wrong, known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 # What other languages write, and what CEL writes for it.
@@ -94,12 +94,6 @@ _ESCAPE = re.compile(
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {
     mark: mark for mark in "\\?\"'`"
 }
-RESERVED = frozenset(
-    (
-        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
-        *("loop", "package", "namespace", "return", "var", "void", "while"),
-    )
-)
 _LITERALS = {"true": True, "false": False, "null": None}
 LOOPS = {"all": (2,), "exists": (2,), "exists_one": (2,), "map": (2, 3), "filter": (2,)}
 _LEVELS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
@@ -275,7 +269,7 @@ class _Parser:
     def named(self, token: _Token) -> Node:
         if token.text in _LITERALS:
             return Node("const", _LITERALS[token.text], [], token.at)
-        if token.text in RESERVED or token.text == "in":
+        if token.text == "in":  # CEL's other reserved words mean nothing: a subject may be called `function`
             raise SyntaxProblem(f"{token.text!r} is a reserved word", token.at)
         if not self.take("("):
             return Node("name", token.text, [], token.at)

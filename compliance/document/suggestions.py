@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from compliance.text import nearest
+
 
 def hint(word: str, known: Iterable[str], most: int = 12) -> str:
     """The known word that is nearest to an unknown one, and all known ones if they are few.
@@ -19,15 +21,12 @@ def hint(word: str, known: Iterable[str], most: int = 12) -> str:
         most: how many known words are listed; with more of them, only the nearest is named.
     Returns: `did you mean ...?` or `write one of ...`; an empty text where neither can be said.
     """
-    from difflib import get_close_matches  # only errors need it
-
     words = [str(each) for each in known]
     lowered = {each.lower(): each for each in reversed(words)}
     wrong = word.lower()
     near = (
         [each for each in lowered if _number_as(each) == _number_as(wrong)]  # wir-1 for wir-01
-        or get_close_matches(wrong.replace("_", "-"), lowered, 1)
-        or get_close_matches(wrong, lowered, 1)
+        or [near for each in (wrong.replace("_", "-"), wrong) if (near := nearest(each, lowered))]
         or [each for each in lowered if len(wrong) > 2 and each.startswith(wrong)]
     )
     listed = f"one of {', '.join(words)}" if words and len(words) <= most else ""

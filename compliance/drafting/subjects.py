@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from compliance.cel.syntax import RESERVED as CEL_WORDS
 from compliance.facts.references import denoted, denoted_at
 from compliance.facts.subjects import RESERVED
 from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC, spoken
@@ -167,8 +166,6 @@ class Discovery:
         self._names[resource] = name
 
     def _free(self, name: str) -> str:
-        if name in CEL_WORDS:  # a reserved word of CEL: expressions could not name the subject
-            name = "handler" if name == "function" else f"own_{name}"
         taken = name in self.by_name or name in RESERVED or name in self._plurals
         while taken:
             self._numbers[name] += 1

@@ -13,7 +13,8 @@ import msgspec
 from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
 from compliance.facts.patterns import equal
-from compliance.facts.references import ANY, Forms, denoted, denoted_at, denotes, misfit, region_of
+from compliance.facts.references import ALARM as ALARM
+from compliance.facts.references import ANY, TOPIC, Forms, denoted, denoted_at, denotes, misfit, region_of
 from compliance.facts.truth import Truth, every, negated
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -33,7 +34,7 @@ from compliance.template.intrinsics import (
 from compliance.template.physical_names import name_of
 from compliance.template.schemas import form_of, gives
 
-ALARM, COMPOSITE, TOPIC = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"
+COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
 # By type: the namespace of its metrics, and the dimension that names it.
 WATCHED: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::Function": ("AWS/Lambda", "FunctionName"),

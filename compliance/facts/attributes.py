@@ -37,7 +37,14 @@ def _deletion_policy(thing: Thing) -> Any:
     return _attribute(thing, "DeletionPolicy", "Snapshot" if snapshot else "Delete")
 
 
+def _check_known(type_: str, what: str) -> None:
+    """Raises Undecided where no schema describes a type. Custom resources have neither names nor tags."""
+    if not is_known(type_) and not type_.startswith(CUSTOM) and "::" in type_:
+        raise Undecided(f"whether a {type_} has {what} is not known here")
+
+
 def _name(thing: Thing) -> Any:
+    _check_known(thing.resource.type, "a physical name")
     places_ = name_places(thing.resource.type)
     if not places_:
         return None
@@ -64,10 +71,8 @@ def _tags(thing: Thing) -> Any:
 
 def _takes_tags(thing: Thing) -> bool:
     """Whether resources of the type can be tagged. Custom resources cannot."""
-    type_ = thing.resource.type
-    if not is_known(type_) and not type_.startswith(CUSTOM):
-        raise Undecided(f"whether a {type_} has tags is not known here")
-    return takes_tags(type_)
+    _check_known(thing.resource.type, "tags")
+    return takes_tags(thing.resource.type)
 
 
 def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:

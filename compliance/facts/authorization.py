@@ -36,12 +36,11 @@ from compliance.facts.iam import (
     statements,
 )
 from compliance.facts.patterns import matches
-from compliance.facts.references import arn_of, denoted, denoted_at, holder_of
+from compliance.facts.references import KEY, ROLE, arn_of, denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth, every, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, to_list, why_unknown
 
-KEY, ROLE = "AWS::KMS::Key", "AWS::IAM::Role"
 # Resource policies that are resources of their own: by the type that they are attached to, their types, each
 # with the property that names the resource.
 POLICIES_OF: Mapping[str, Mapping[str, str]] = {

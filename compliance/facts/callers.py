@@ -15,12 +15,12 @@ import msgspec
 
 from compliance.facts.conditions import ABSENT, UNKNOWN, Key, known, perhaps
 from compliance.facts.patterns import equal
-from compliance.facts.references import arn_of, denoted
+from compliance.facts.references import FUNCTION, arn_of, denoted
 from compliance.facts.truth import Truth, every, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, is_unknown, to_list
 
-ACCOUNT, FUNCTION = "AWS::AccountId", "AWS::Lambda::Function"
+ACCOUNT = "AWS::AccountId"
 Principal = tuple[str, str]  # kind and name: ("AWS", an ARN), ("Service", "lambda.amazonaws.com")
 
 _NEVER = ("aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:federatedprovider", "aws:referer")

@@ -14,6 +14,7 @@ import msgspec
 
 from compliance.template.intrinsics import Value
 from compliance.template.source import read_yaml
+from compliance.text import nearest
 
 DATA = Path(__file__).with_name("cloudwatch_metrics.yaml")
 
@@ -104,10 +105,8 @@ def source(namespace: str) -> str | None:
 
 
 def _hint(wrong: str, names: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(wrong, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    near = nearest(wrong, names)
+    return f"; did you mean {near}?" if near else ""
 
 
 @cache

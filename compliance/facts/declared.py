@@ -5,17 +5,19 @@ What fills one may depend on what fills others: links are read together (see `re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 
 from compliance import cel
-from compliance.document.requirements import Document, Names
+from compliance.document.requirements import Document, Names, Requirement
 from compliance.facts.expressions import (
     Bound,
     Environment,
     group,
 )
+from compliance.facts.property_tests import Test
 from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
 from compliance.facts.references import KEY, denotes, leaves
 from compliance.facts.subjects import (
@@ -33,7 +35,7 @@ from compliance.template.assembly import Assembly, Resource, names_of
 from compliance.template.intrinsics import Ref, Unknown, Value, why_unknown
 from compliance.template.paths import values
 from compliance.template.physical_names import name_of
-from compliance.template.properties import Test, Undecided, meets
+from compliance.template.properties import Undecided
 
 Patterns = Mapping[str, Callable[[str], object]]  # by subject: whether a name is the one that is wanted
 Points = Mapping[str, Mapping[Resource, int]]
@@ -57,6 +59,18 @@ def find(
     name, stated = environment or document.environment.default, document.environment
     env = Environment(name, stated.values, keeps_data=stated.keeps_data(name))
     found.bound = Bound(found, scope(document), frozenset(subjects), env)
+    return found
+
+
+def stated_names(requirements: Iterable[Requirement], environment: str) -> Patterns:
+    """By subject, the physical name that the document wants, which decides where several resources fit."""
+    found = {}
+    for requirement in requirements:
+        pattern = requirement.check.get("pattern")
+        if requirement.check.get("kind") == "name" and isinstance(pattern, str):
+            form = re.escape(pattern).replace(r"\{env\}", re.escape(environment))
+            form = form.replace(r"\{account\}", ".+")
+            found.update(dict.fromkeys(requirement.subjects, partial(re.fullmatch, form)))
     return found
 
 
@@ -389,9 +403,6 @@ class Declared(Wiring):
     ) -> Iterator[Callable[[], bool]]:
         if name in self._where:
             yield partial(self._holds, self._where[name], resource)
-        for test in subject.where:
-            if isinstance(test, Test):
-                yield partial(meets, test, resource, self.assembly)
         for link in subject.outward():
             yield partial(self._refers, (resource,), link.property, others[link.subject])
         for link in subject.inward():

@@ -13,12 +13,12 @@ from compliance.facts.authorization import conditions_of, policies_on
 from compliance.facts.conditions import ABSENT, UNKNOWN, Key, Lookup, hold, known
 from compliance.facts.iam import Statement, doubt
 from compliance.facts.patterns import arn_fields, is_pattern
-from compliance.facts.references import denoted, denoted_at, holder_of
+from compliance.facts.references import FUNCTION, ROLE, denoted, denoted_at, holder_of
 from compliance.facts.truth import Truth
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Unknown, Value, show, why_unknown
 
-ROLE, URL, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Url", "AWS::Lambda::Function"
+URL = "AWS::Lambda::Url"
 STRANGER = "a stranger"
 # The condition keys of a request by another account's principals and services that hold its account.
 _THEIRS: Mapping[str, str] = {

@@ -21,6 +21,7 @@ from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
+from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
 # Groups that every document may name. A subject of the document with the same name replaces one.
@@ -85,8 +86,9 @@ class Checker:
             case "loop":
                 return self._loop(node)
             case "call" | "method":
-                for child in node.children:
-                    self.check(child)
+                shapes = [self.check(child) for child in node.children]
+                if node.value == "values":
+                    self._check_path(shapes[0], node.children[1])
                 fact = FACTS.get(node.value)
                 return _result(fact.gives, fact.many) if fact else Shape()
             case "index":
@@ -98,6 +100,13 @@ class Checker:
         if node.kind == "?":
             return shapes[1]
         return shapes[0] if node.kind == "+" else Shape()
+
+    def _check_path(self, shape: Shape, path: cel.Node) -> None:
+        """Raises SyntaxProblem where none of a resource's possible types has a property path."""
+        if path.kind == "const" and shape.types and "*" not in shape.types and shape.path is None:
+            found = [_problem(type_, elsewhere(type_, str(path.value))) for type_ in shape.types]
+            if None not in found:
+                raise cel.SyntaxProblem(str(found[0]), path.at)
 
     def _loop(self, node: cel.Node) -> Shape:
         macro, name = node.value
@@ -359,10 +368,23 @@ class Bound:
 
     def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read; `self` is the resource."""
+        return self._outcome(expression, resource, self._bound(resource))
+
+    def failures(self, expression: cel.Expression, resource: Resource) -> list[Outcome]:
+        """The outcome of each part of an expression that fails by itself, such as an item of `all`."""
+        try:
+            parts = list(expression.parts(self._bound(resource)))
+        except (Undecided, cel.Failed):
+            return []
+        return [found for part, names in parts if (found := self._outcome(part, resource, names)).failed]
+
+    def _outcome(
+        self, expression: cel.Expression, resource: Resource | None, names: Mapping[str, Any]
+    ) -> Outcome:
         outer, self.world.trace = (self.world.trace, self.world.about), []
         self.world.about = resource
         try:
-            value = expression.holds(self._bound(resource), self.world.trace)
+            value = expression.holds(names, self.world.trace)
             return Outcome(value, _distinct(self.world.trace))
         except Undecided as error:
             lacks = error.name if isinstance(error, Lacking) else None

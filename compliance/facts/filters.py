@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.truth import Truth, every, negated, some
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import (
@@ -21,6 +20,7 @@ from compliance.template.intrinsics import (
     to_list,
     why_unknown,
 )
+from compliance.template.json_text import parsed_or_unknown
 
 _MISSING = object()
 

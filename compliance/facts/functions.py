@@ -16,10 +16,9 @@ from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, code, dynamic, events, keys, network, policy
 from compliance.facts.attributes import names_in_template
 from compliance.facts.elements import elements
-from compliance.facts.json_text import parsed
-from compliance.facts.objects import Absent, Node, Scalar, Thing, World
+from compliance.facts.objects import Absent, Node, Scalar, Thing, World, json_of
 from compliance.facts.records import Record
-from compliance.facts.references import denoted, denotes, key_of, leaves, region_of
+from compliance.facts.references import LOG_GROUP, denoted, denotes, key_of, leaves, region_of
 from compliance.facts.wiring import Loose
 from compliance.model import Undecided
 from compliance.template.addresses import Range, range_of, within
@@ -36,8 +35,7 @@ from compliance.template.intrinsics import (
     why_unknown,
 )
 from compliance.template.physical_names import name_of
-
-LOG_GROUP = "AWS::Logs::LogGroup"
+from compliance.template.properties import places
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -161,17 +159,43 @@ def _texts(value: Any) -> list[Scalar]:
     """Every text in a resource as the template has it, also in the arguments of functions."""
     thing = thing_of(value)
     return [
-        Scalar(thing.world, thing.resource, path, text) for path, text in _written(thing.resource.raw, "")
+        Scalar(thing.world, thing.resource, path, text) for path, text in _texts_in(thing.resource.raw, "")
     ]
 
 
-def _written(raw: Any, path: str) -> Iterator[tuple[str, str]]:
+def _texts_in(raw: Any, path: str) -> Iterator[tuple[str, str]]:
     """Each text of a template's data, with its path."""
     if isinstance(raw, dict | list):
         for key, child in raw.items() if isinstance(raw, dict) else enumerate(raw):
-            yield from _written(child, f"{path}.{key}".lstrip("."))
+            yield from _texts_in(child, f"{path}.{key}".lstrip("."))
     elif isinstance(raw, str):
         yield path, raw
+
+
+def _values_at(value: Any, path: Any) -> list[Any]:
+    """What the template states at each place that a property path leads to, without services' defaults."""
+    thing = thing_of(value)
+    world, resource = thing.world, thing.resource
+    found: list[Any] = []
+    for place in places(resource, str(path)):
+        try:
+            absent = place.value is NO_VALUE
+            wrapped = Absent(world, resource, place.path) if absent else None
+            found.append(wrapped or world.wrap(place.value, resource, place.path))
+        except Undecided as error:
+            found.append(error)
+    return found
+
+
+def _written(value: Any) -> str:
+    """A text as the template writes it, `${AWS::AccountId}` for the account. Raises Failed or Undecided."""
+    if not isinstance(value, Scalar):
+        return str(value.plain() if isinstance(value, Host) else value)
+    value.world.read(value.resource, value.path, value.value)
+    text = value.world.assembly.text(value.value)
+    if text is None:
+        raise Undecided(why_unknown(value.value) or f"{value} is not known before the deployment")
+    return text
 
 
 def _raw(value: Any) -> Any:
@@ -185,11 +209,9 @@ def _raw(value: Any) -> Any:
 
 def _json(value: Any) -> Any:
     """The data of a JSON text, with its references kept."""
-    if isinstance(value, Node | Absent):
-        return value
-    if not isinstance(value, Scalar):
-        return parsed(value) if isinstance(value, str) else value
-    return value.world.wrap(parsed(value.value), value.resource, value.path)
+    if isinstance(value, Scalar):
+        return value.world.wrap(json_of(value.value), value.resource, value.path)
+    return json_of(value) if isinstance(value, str) else value
 
 
 class Version(Host):
@@ -449,6 +471,13 @@ FACTS: Mapping[str, Fact] = {
     "refs": Fact(_refs, "the resources that a resource or a value refers to", many=True, gives=Resource),
     "users": Fact(of_resource(_users), "what uses a parameter or a condition", gives=Resource, many=True),
     "refers": Fact(_refers, "whether a resource or a value refers to a resource", (2, 2)),
+    "values": Fact(
+        _values_at,
+        "what the template states at a property path, `*` for every item: `values(self, 'Rules.*.Status')`",
+        (2, 2),
+        many=True,
+    ),
+    "written": Fact(_written, "a text with what the deployment decides as placeholders: `${AWS::AccountId}`"),
     "raw": Fact(_raw, "the resource as the template has it, functions unresolved"),
     "texts": Fact(_texts, "every text in a resource, as the template writes it"),
     "files": Fact(

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
@@ -29,6 +28,7 @@ from compliance.template.intrinsics import (
     to_list,
     why_unknown,
 )
+from compliance.template.json_text import parsed_or_unknown
 from compliance.template.schemas import cfn_data
 from compliance.template.source import decoded
 

@@ -14,7 +14,6 @@ import msgspec
 
 from compliance.cel import Failed, Host
 from compliance.facts.attributes import ATTRIBUTES
-from compliance.facts.json_text import parsed
 from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, samples, without_dot
 from compliance.facts.records import Record
 from compliance.facts.references import denoted, denoted_at, wanted
@@ -37,6 +36,7 @@ from compliance.template.intrinsics import (
     to_number,
     why_unknown,
 )
+from compliance.template.json_text import parsed
 from compliance.template.physical_names import name_places
 from compliance.template.schemas import takes_lists_alone
 
@@ -256,10 +256,10 @@ class Node(_Placed):
 
     def equals(self, other: Any) -> bool:
         own, other = self.value, other.value if isinstance(other, Node) else other
+        self.world.read(self.resource, self.path, own)
         of_one_kind = isinstance(other, type(own))
         if not of_one_kind:
             return False
-        self.world.read(self.resource, self.path, own)
         if isinstance(own, dict):
             return own.keys() == other.keys() and all(
                 _same(self._child(key, item), other[key]) for key, item in own.items()
@@ -326,6 +326,14 @@ class Tags(Node):
         if self.doubt and name not in self.value:
             raise Undecided(self.doubt)
         return name in self.value
+
+
+def json_of(value: Value) -> Value:
+    """The data of a JSON text, with its references kept. Raises Failed where it is no JSON."""
+    try:
+        return parsed(value)
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 class Scalar(_Placed):
@@ -403,7 +411,7 @@ class Scalar(_Placed):
         first = next(iter(parts_of(self.value)), None) if isinstance(self.value, str | Text) else None
         if not isinstance(first, str) or not first.lstrip().startswith("{"):
             return None
-        return self.world.wrap(parsed(self.value), self.resource, self.path)
+        return self.world.wrap(json_of(self.value), self.resource, self.path)
 
     def get(self, name: str) -> Any:
         opened = self._opened()

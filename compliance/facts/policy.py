@@ -12,7 +12,7 @@ import msgspec
 from compliance.facts import iam
 from compliance.facts.authorization import Answer, may, policies_on
 from compliance.facts.patterns import covers_action
-from compliance.facts.references import arn_of, denoted, holder_of
+from compliance.facts.references import ROLE, TABLES, arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
@@ -34,9 +34,7 @@ LIMITING = (
     "IpAddress",
 )
 Texts = tuple[str | Unknown, ...]
-ROLE = "AWS::IAM::Role"
 HOLDERS = (ROLE, "AWS::IAM::User", "AWS::IAM::Group")
-TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 
 
 class PolicyStatement(msgspec.Struct, frozen=True):

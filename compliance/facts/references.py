@@ -19,7 +19,10 @@ from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalar
 from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_of, name_places
 
-FUNCTION = "AWS::Lambda::Function"
+TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
+FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
+MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
+TOPIC, LOG_GROUP = "AWS::SNS::Topic", "AWS::Logs::LogGroup"
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
 MAX_ARN = (

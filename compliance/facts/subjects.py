@@ -36,8 +36,8 @@ from compliance.facts.expressions import (
     names_in,
     spread,
 )
+from compliance.facts.property_tests import Test, conjunction
 from compliance.template import schemas
-from compliance.template.properties import Test
 
 # Types that AWS's provider schemas describe; those of others have none here.
 AWS_TYPES = ("AWS::", "Alexa::")
@@ -117,6 +117,11 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def types(self) -> tuple[str, ...]:
         return (self.type,) if isinstance(self.type, str) else tuple(self.type)
+
+    @property
+    def condition(self) -> str | None:
+        """`where` as one expression; None without one."""
+        return self.where if isinstance(self.where, str) else conjunction(self.where)
 
     @property
     def own(self) -> Shape:
@@ -237,9 +242,9 @@ def _conditions(document: Document) -> Mapping[str, cel.Expression]:
         return conditions(_own())
     subjects, names = read(document), scope(document)
     found = {
-        name: compiled(document, subject.where, {**names, "self": subject.own}, ("subjects", name, "where"))
+        name: compiled(document, condition, {**names, "self": subject.own}, ("subjects", name, "where"))
         for name, subject in subjects.items()
-        if isinstance(subject.where, str)
+        if (condition := subject.condition)
     }
     _check_circles(document, subjects, found)
     return found

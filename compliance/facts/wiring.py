@@ -12,18 +12,23 @@ from typing import Any
 import msgspec
 
 from compliance.facts.iam import attached_policies
+from compliance.facts.references import ALARM as ALARM
 from compliance.facts.references import ANY, Forms, denoted
+from compliance.facts.references import BUCKET as BUCKET
+from compliance.facts.references import FUNCTION as FUNCTION
+from compliance.facts.references import KEY as KEY
+from compliance.facts.references import LOG_GROUP as LOG_GROUP
+from compliance.facts.references import MAPPING as MAPPING
+from compliance.facts.references import QUEUE as QUEUE
+from compliance.facts.references import ROLE as ROLE
+from compliance.facts.references import TABLES as TABLES
+from compliance.facts.references import TOPIC as TOPIC
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Value, refs_in, to_list
 from compliance.template.memo import Memo
 from compliance.template.paths import values
 from compliance.template.physical_names import name_property
-
-TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
-FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
-MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
-TOPIC, LOG_GROUP, KEY = "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::KMS::Key"
 
 
 class Unfilled(Exception):

@@ -290,8 +290,8 @@ def bind(document: Document) -> tuple[Rule, ...]:
 
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
-    subjects = known(document)
     check_subjects(document)
+    subjects = known(document)
     return tuple(
         _rule(document, subjects, index, requirement, requirement.check, ("requirements", index, "check"))
         for index, requirement in enumerate(document.requirements)
@@ -309,11 +309,9 @@ MODULES = (
     "exposure",
     "handlers",
     "least_privilege",
-    "naming",
     "notifications",
     "permissions",
     "predicates",
-    "properties",
     "runnable",
     "runtime",
     "short_forms",
@@ -361,18 +359,35 @@ def _rule(
             raise document.error(message, *place[:2], *field)
     check_requirement(document, requirement, place, definition, check)
     if isinstance(check, Several):
-        parts = tuple(
+        checks = tuple(
             _rule(document, subjects, index, requirement, part, (*place, "checks", i))
             for i, part in enumerate(check.checks)
         )
-        return _of_parts(requirement, definition, parts)
+        return _of_parts(requirement, definition, checks)
     if definition.expand:
-        predicates = definition.expand(check, requirement)
-        rules = tuple(_rule(document, subjects, index, requirement, part, place) for part in predicates)
-        judged = msgspec.structs.replace(definition, judge=lambda _, case: several(Parts(rules=rules), case))
+        parts = parts_of(document, index, definition.expand(check, requirement), place)
+        judged = msgspec.structs.replace(definition, judge=lambda _, case: several(parts, case))
         return Rule(requirement, judged, check)
     prepared = definition.prepare(check, document, index) if definition.prepare else check
     return Rule(requirement, definition, prepared)
+
+
+def parts_of(
+    document: Document, index: int, predicates: Iterable[PredicateData], place: tuple[str | int, ...] = ()
+) -> Parts:
+    """The predicates that a requirement's check is short for, bound.
+
+    Args:
+        document: the document.
+        index: the requirement's place in it.
+        predicates: the predicates.
+        place: where the check stands in the document, for messages; without it, at the requirement.
+    """
+    requirement, subjects = document.requirements[index], known(document)
+    place = place or ("requirements", index, "check")
+    return Parts(
+        rules=tuple(_rule(document, subjects, index, requirement, part, place) for part in predicates)
+    )
 
 
 def _of_parts(requirement: Requirement, definition: Kind, parts: tuple[Rule, ...]) -> Rule:

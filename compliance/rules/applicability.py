@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.document.requirements import Document, Requirement
 from compliance.facts.expressions import spread
+from compliance.facts.property_tests import Test
 from compliance.facts.subjects import read
 from compliance.rules import Check, Kind
 from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
-from compliance.template.properties import Test
 from compliance.template.schemas import is_known, lacks, problem
 
 Field = tuple[str | int, ...]

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from compliance.facts.declared import find
+from compliance.facts.declared import find, stated_names
 from compliance.facts.iam import covers_action, covers_resource, role_statements
 from compliance.facts.references import arn_of
 from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
-from compliance.rules.naming import tie_breakers
 from compliance.template.assembly import CUSTOM, Assembly, Resource, Stack
 from compliance.template.function_forms import FUNCTIONS
 from compliance.template.intrinsics import (
@@ -51,7 +50,7 @@ def other(case: Case, name: str) -> Assembly:
 
 def elsewhere(case: Case, name: str) -> Wiring:
     """The resources that fill the subjects in another environment. Raises Undecided where there is none."""
-    names = tie_breakers(case.document.requirements, name)
+    names = stated_names(case.document.requirements, name)
     return find(case.document, other(case, name), names, name)
 
 

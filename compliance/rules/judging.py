@@ -7,11 +7,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from compliance.document.requirements import Document
-from compliance.facts.declared import Patterns
+from compliance.facts.declared import Patterns, stated_names
 from compliance.facts.wiring import Wiring
 from compliance.model import CheckerError, InputError, Result
 from compliance.rules import Case, Rule
-from compliance.rules.naming import tie_breakers
 
 if TYPE_CHECKING:
     from compliance.handlers.runs import Handlers
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def names(rules: Sequence[Rule], environment: str) -> Patterns:
     """What the document calls the resources that fill each subject: tie-breakers."""
-    return tie_breakers([rule.requirement for rule in rules], environment)
+    return stated_names([rule.requirement for rule in rules], environment)
 
 
 def judge(

@@ -8,13 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from compliance.facts.alarms import ALARM, COMPOSITE, TOPIC, is_on, topics_told
+from compliance.facts.alarms import COMPOSITE, is_on, topics_told
 from compliance.facts.authorization import conditions_of, may
 from compliance.facts.callers import Caller, of_service
 from compliance.facts.conditions import Key, known, perhaps
 from compliance.facts.filters import notification, passes
 from compliance.facts.iam import Statement
-from compliance.facts.json_text import parsed_or_unknown
 from compliance.facts.keys import unusable
 from compliance.facts.metric_math import Unclear
 from compliance.facts.references import (
@@ -28,12 +27,13 @@ from compliance.facts.references import (
     wanted,
 )
 from compliance.facts.truth import Truth
-from compliance.facts.wiring import FUNCTION, QUEUE
+from compliance.facts.wiring import ALARM, FUNCTION, QUEUE, TOPIC
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.rules.policies import refuses_plain_http
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_list
+from compliance.template.json_text import parsed_or_unknown
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 ENDPOINTS: Mapping[str, str] = {

@@ -54,7 +54,8 @@ class Predicate(Check, frozen=True):
     One of `each`, `none` and `some` names the subject; or `of` names it, and `exactly`, `at_least` or
     `at_most` count its resources. `that` is an expression about `self`; only `each` needs one. `when` is an
     expression about `self` too: resources for which it does not hold are skipped. `per` asks for the
-    predicate in each stack, region or environment separately. `wanted` describes the predicate in reports.
+    predicate in each stack, region or environment separately. `wanted` describes the predicate in reports;
+    `{env}` in it is the environment's name.
     Example: `{each: functions, that: "self.Timeout <= 300"}`
     """
 
@@ -261,6 +262,7 @@ def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool], label: str) -> Verdict:
+    wanted = predicate.wanted.replace("{env}", bound.world.environment) + label
     found: dict[Resource, str | None] = {}  # by resource, why it may not belong to the subject
     for name in predicate.check.subjects:
         try:
@@ -274,19 +276,20 @@ def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool]
                 raise Undecided(str(error)) from None
             tied = "several could be" in str(error)
             hint = "; `where` would tell them apart, `many: true` takes them all" if tied else ""
-            return Verdict.of([Evidence(f"{error}{hint}", predicate.wanted)])
+            return Verdict.of([Evidence(f"{error}{hint}", wanted)])
     cases = [_Judged(predicate, bound, resource, why) for resource, why in found.items()]
     cases = [judged for judged in cases if judged.concerned is not False]
     if predicate.check.each is not None:
-        return _each(predicate, cases, label)
-    return _counted(predicate, cases, label)
+        return _each(predicate, cases, wanted)
+    return _counted(predicate, cases, wanted)
 
 
 class _Judged:
     """The outcome of a predicate for one resource. `doubtful` says why it may not belong to the subject."""
 
     def __init__(self, predicate: Compiled, bound: Bound, resource: Resource, doubtful: str | None) -> None:
-        self.resource, self.doubtful = resource, doubtful
+        self.resource, self.doubtful, self._bound = resource, doubtful, bound
+        self._expression = predicate.that
         self.when = bound.outcome(predicate.when, resource) if predicate.when else Outcome(True, ())
         # A condition that fails because it reads something that is not there does not hold.
         self.concerned = None if self.when.undecided else self.when.value is True
@@ -301,22 +304,25 @@ class _Judged:
         """Why the predicate may not apply: another subject, a resource that may not exist, or `when`."""
         return self.doubtful or self.resource.doubt or (self.when.why if self.concerned is None else None)
 
-    def evidence(self, wanted: str) -> Evidence:
-        """What was read, the resource's own values first."""
+    def failures(self, wanted: str) -> list[Evidence]:
+        """Evidence of each part of the predicate that fails, such as an item of a list."""
+        parts = self._bound.failures(self._expression, self.resource) if self._expression else []
+        return list(dict.fromkeys(self.evidence(wanted, part) for part in parts or [self.that]))
+
+    def evidence(self, wanted: str, that: Outcome | None = None) -> Evidence:
+        """What was read, the resource's own values first, and pseudo parameters last."""
+        that = that or self.that
         reads = sorted(
-            self.that.reads or self.when.reads, key=lambda read: read.resource is not self.resource
+            that.reads or self.when.reads,
+            key=lambda read: (read.resource is not self.resource, read.path.startswith("AWS::")),
         )
         shown = [_shown(read, self.resource, alone=len(reads) == 1) for read in reads[:MOST_SHOWN]]
         if len(reads) > MOST_SHOWN:
             shown.append(f"and {len(reads) - MOST_SHOWN} more")
-        if (
-            self.that.value is None
-            and not self.that.undecided
-            and not any(r.value is NO_VALUE for r in reads)
-        ):
-            shown.append(self.that.why or "")
+        if that.value is None and not that.undecided and not any(r.value is NO_VALUE for r in reads):
+            shown.append(that.why or "")
         first = reads[0].path if reads and reads[0].resource is self.resource else None
-        found = "; ".join(filter(None, shown)) or (self.that.why or self.resource.type)
+        found = "; ".join(filter(None, shown)) or (that.why or self.resource.type)
         return evidence(self.resource, found, wanted, first)
 
 
@@ -330,13 +336,12 @@ def _shown(read: Read, about: Resource, *, alone: bool) -> str:
     return f"{place}: {value}"
 
 
-def _each(predicate: Compiled, cases: Sequence[_Judged], label: str) -> Verdict:
-    wanted = predicate.wanted + label if label else predicate.wanted
+def _each(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict:
     if not cases:
         return _nothing(predicate, wanted)
     failures = [judged for judged in cases if judged.that.failed and not judged.doubt]
     if failures:
-        return Verdict.of([judged.evidence(wanted) for judged in failures])
+        return Verdict.of([item for judged in failures for item in judged.failures(wanted)])
     for judged in cases:
         if judged.that.value is not True:
             raise Undecided(judged.that.why or judged.doubt or "", judged.evidence(wanted))
@@ -353,9 +358,8 @@ def _nothing(predicate: Compiled, wanted: str) -> Verdict:
     return Verdict.of([item] if fails else [], [item])
 
 
-def _counted(predicate: Compiled, cases: Sequence[_Judged], label: str) -> Verdict:
+def _counted(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict:
     least, most = predicate.check.bounds
-    wanted = predicate.wanted + label if label else predicate.wanted
     sure = [judged for judged in cases if judged.that.value is True and not judged.doubt]
     perhaps = [judged for judged in cases if judged not in sure and (judged.that.undecided or judged.doubt)]
     perhaps = [judged for judged in perhaps if not judged.that.failed]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Annotated
 
 import msgspec
 
 from compliance.document.requirements import Requirement
+from compliance.facts.property_tests import Test, literal
 from compliance.facts.wiring import TABLES, word
 from compliance.rules import Check, PredicateData, SubjectName, short_form
+from compliance.template.paths import steps
+from compliance.template.physical_names import name_property
 from compliance.template.schemas import takes_tags
 
 
@@ -27,6 +32,146 @@ def present(check: Present, requirement: Requirement) -> Iterator[PredicateData]
         yield {"some": name, "wanted": f"{word(name)}, as its subject describes it"}
 
 
+class Property(Check, frozen=True):
+    """Every subject's properties pass all tests of `all`, and at least one of `any`.
+
+    Example, about `functions`: `{kind: property, all: [{path: Timeout, at_most: 300}]}`
+    """
+
+    all: tuple[Test, ...] = ()
+    any: tuple[Test, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses a check without a test, which could not fail. A subclass may check something else."""
+        if type(self) is Property and not self.all and not self.any:
+            raise ValueError("`all` or `any` is wanted: the tests of the properties")
+
+
+@short_form("property", Property)
+def property_(check: Property, requirement: Requirement) -> Iterator[PredicateData]:
+    each = {"each": list(requirement.subjects)}
+    for test in check.all:
+        yield each | {"that": test.expression, "wanted": test.wanted()}
+    if check.any:
+        wanted = " or ".join(f"{test.path} {test.wanted()}" for test in check.any)
+        yield each | {"that": " || ".join(test.expression for test in check.any), "wanted": wanted}
+
+
+# Times in milliseconds, sizes in bytes.
+UNITS: Mapping[str, Mapping[str, int]] = {
+    "time": {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000},
+    "size": {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
+
+
+class Ratio(Check, frozen=True):
+    """One number is at least so many times another; service defaults count.
+
+    `plus` is added to the right side. Where the sides count in different units, both are named:
+    `left_unit: ms, of_unit: s` (`plus` is in the unit of `of`).
+    Example, about `dlq`:
+    `{kind: ratio, left: dlq.VisibilityTimeout, at_least: 6, of: audit_function.Timeout}`
+    """
+
+    left: str
+    at_least: float
+    of: str
+    plus: str | None = None
+    left_unit: str | None = None
+    of_unit: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses units that are not two of the same dimension. Raises ValueError."""
+        units = {self.left_unit, self.of_unit}
+        if units != {None} and not any(units <= set(known) for known in UNITS.values()):
+            known = "; ".join(", ".join(of_one) for of_one in UNITS.values())
+            raise ValueError(f"left_unit and of_unit must both be given, from one of these: {known}")
+
+    def subjects_named(self) -> Iterator[tuple[str, str]]:
+        for field in ("left", "of", "plus"):
+            if place := getattr(self, field):
+                yield field, place.partition(".")[0]
+
+    @property
+    def factor(self) -> Fraction:
+        """By what to multiply the right side to have it in the unit of the left."""
+        sizes: dict[str | None, int] = {u: size for known in UNITS.values() for u, size in known.items()}
+        units = self.of_unit, self.left_unit
+        return Fraction(*(sizes.get(unit, 1) for unit in units))
+
+
+@short_form("ratio", Ratio, about="none")
+def ratio(check: Ratio, requirement: Requirement) -> Iterator[PredicateData]:
+    subject, _, path = check.left.partition(".")
+    times = Fraction(str(check.at_least)) * check.factor
+    scale = times.denominator * check.factor.denominator  # both sides times this are whole numbers
+    right = _times(times * scale, check.of)
+    words = f"at least {check.at_least:g} x {check.of}"
+    if check.plus:
+        right += " + " + _times(check.factor * scale, check.plus)
+        words += f" + {check.plus}"
+    if check.left_unit:
+        words += f" ({check.left} in {check.left_unit}, {check.of} in {check.of_unit})"
+    yield {"each": subject, "that": f"{_times(scale, f'self.{path}')} >= {right}", "wanted": words}
+
+
+def _times(factor: Fraction | int, place: str) -> str:
+    """An expression for a subject's property times a whole number."""
+    subject, _, path = place.partition(".")
+    selected = "".join(f"[{s}]" if s.isdecimal() else f"[{literal(s)}]" for s in steps(path))
+    return f"{factor} * {subject}{selected}"
+
+
+class Name(Check, frozen=True):
+    """Every subject's physical name is exactly `pattern`.
+
+    `{env}` stands for the environment's name, `{account}` for the account by reference, or the literal
+    one that the manifest binds the stack to. S3's account-regional form
+    (`prefix-accountId-region-an`) is another name, and rejected on purpose.
+    Example, about `orders_table`: `{kind: name, pattern: "{env}-orders-table-backend"}`
+    """
+
+    pattern: str
+
+
+def _is_named(type_: str) -> bool:
+    return name_property(type_) is not None
+
+
+@short_form("name", Name, selects=_is_named)
+def name(check: Name, requirement: Requirement) -> Iterator[PredicateData]:
+    placeholders = {"{env}": "env.name", "{account}": "self.account"}
+    parts = filter(None, re.split(r"(\{env\}|\{account\})", check.pattern))
+    wanted = " + ".join(placeholders.get(part) or literal(part) for part in parts)
+    that = f"self.name == {wanted}"
+    if "{account}" in check.pattern:  # an account written out may be the right one, but is not the reference
+        that += f" && written(self.name) == {wanted.replace('self.account', 'written(self.account)')}"
+    yield {"each": list(requirement.subjects), "that": that, "wanted": check.pattern}
+
+
+class Names(Check, frozen=True):
+    """Every subject that has a physical name has one of the form `pattern`.
+
+    `{env}` is the environment's name, `{resource}` is any text. A prefix up to the last `/`, and the suffix
+    `.fifo` that SQS and SNS require, do not count.
+    Example, about `others`: `{kind: names, pattern: "{env}-{resource}-backend"}`
+    """
+
+    pattern: str
+
+
+@short_form("names", Names, selects=_is_named)
+def names(check: Names, requirement: Requirement) -> Iterator[PredicateData]:
+    form = re.escape(check.pattern).replace(r"\{resource\}", "[^/]+").replace(r"\{account\}", "[^/]+")
+    form = literal(f"^(.*/)?{form}([.]fifo)?$").replace(r"\\{env\\}", "' + env.name.replace('.', '[.]') + '")
+    yield {
+        "each": list(requirement.subjects),
+        "when": "has(self.name)",
+        "that": f"self.name.matches({form})",
+        "wanted": check.pattern,
+    }
+
+
 class Tags(Check, frozen=True):
     """Every taggable subject carries these tags, each with a value. cfn-lint's schemas say what takes tags.
 
@@ -38,7 +183,7 @@ class Tags(Check, frozen=True):
 
 @short_form("tags", Tags, selects=takes_tags)
 def tags(check: Tags, requirement: Requirement) -> Iterator[PredicateData]:
-    tags = {text(key): f"self.tags[{text(key)}]" for key in check.keys}
+    tags = {literal(key): f"self.tags[{literal(key)}]" for key in check.keys}
     tagged = (f"{key} in self.tags && {tag} != '' && {tag} != null" for key, tag in tags.items())
     yield {
         "each": list(requirement.subjects),
@@ -66,7 +211,9 @@ class Keys(Check, frozen=True):
 @short_form("keys", Keys, types=TABLES)
 def keys(check: Keys, requirement: Requirement) -> Iterator[PredicateData]:
     index = (
-        f"self.GlobalSecondaryIndexes.exists(i, i.IndexName == {text(check.index)} && " if check.index else ""
+        f"self.GlobalSecondaryIndexes.exists(i, i.IndexName == {literal(check.index)} && "
+        if check.index
+        else ""
     )
     holder, end = ("i", ")") if check.index else ("self", "")
     of = f", of an index {check.index}" if check.index else ""
@@ -76,12 +223,12 @@ def keys(check: Keys, requirement: Requirement) -> Iterator[PredicateData]:
 
     for role, name in (("HASH", check.hash), ("RANGE", check.range)):
         if name is not None:
-            key = f"{holder}.KeySchema.exists(k, k.KeyType == '{role}' && k.AttributeName == {text(name)})"
-            typed = f"a.AttributeName == {text(name)} && a.AttributeType == {text(check.type)}"
+            key = f"{holder}.KeySchema.exists(k, k.KeyType == '{role}' && k.AttributeName == {literal(name)})"
+            typed = f"a.AttributeName == {literal(name)} && a.AttributeType == {literal(check.type)}"
             that = f"{index}{key}{end} && self.AttributeDefinitions.exists(a, {typed})"
             yield each(that, f"{name} ({check.type}) as {role} key")
     if check.projection and check.index:
-        yield each(f"{index}i.Projection.ProjectionType == {text(check.projection)})", check.projection)
+        yield each(f"{index}i.Projection.ProjectionType == {literal(check.projection)})", check.projection)
 
 
 class Outputs(Check, frozen=True):
@@ -108,8 +255,3 @@ def outputs(check: Outputs, requirement: Requirement) -> Iterator[PredicateData]
         for name in names:
             that = f"outputs.exists(o, o.Value == self && {attribute})"
             yield {"each": name, "that": that, "wanted": f"an output with the {what} of it"}
-
-
-def text(value: str) -> str:
-    """A string literal of CEL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

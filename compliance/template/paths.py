@@ -5,25 +5,14 @@ A name that holds a dot is quoted: `Parameters."rds.force_ssl"`, with either kin
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
-from compliance.template.intrinsics import (
-    NO_VALUE,
-    Part,
-    Text,
-    Unknown,
-    Value,
-    join,
-    optional,
-    parts_of,
-    show,
-)
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, optional, show
+from compliance.template.json_text import from_json
 
 _STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)""")
 
@@ -135,36 +124,3 @@ def _indexed(items: Sequence[Value], step: str) -> _Found:
     index = int(step)
     shifting = optional(items[: index + 1])
     return [((step,), 1, shifting or item) for item in items[index : index + 1]]
-
-
-def from_json(value: Value) -> Value:
-    """The data of a text that is a JSON object or list; any other value as it is.
-
-    References in JSON's strings stay references. Where one stands outside of a string, the result is unknown.
-    """
-    if not isinstance(value, str | Text) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
-        return value
-    mark = chr(0xE000)  # a character for private use, in the place of each part that is not a literal
-    parts = [part for part in parts_of(value) if not isinstance(part, str)]
-    text = "".join(part if isinstance(part, str) else mark for part in parts_of(value))
-    try:
-        if text.count(mark) != len(parts):
-            raise ValueError
-        return _filled(json.loads(text), mark, iter(parts))
-    except (ValueError, RecursionError):
-        return Unknown("a text with JSON that only the deployment completes") if parts else value
-
-
-def _filled(value: Any, mark: str, parts: Iterator[Part]) -> Value:
-    """Data with the marks in its texts replaced by these parts, in their order."""
-    if isinstance(value, str) and mark in value:
-        literals = value.split(mark)
-        return join([literals[0], *(x for literal in literals[1:] for x in (next(parts), literal))])
-    if isinstance(value, dict):
-        filled: dict[str, Value] = {}
-        for key, item in value.items():
-            name = _filled(key, mark, parts)
-            filled[name if isinstance(name, str) else show(name)] = _filled(item, mark, parts)
-        return filled
-    found: Value = [_filled(item, mark, parts) for item in value] if isinstance(value, list) else value
-    return found

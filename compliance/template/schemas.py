@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-sc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ import msgspec
 from compliance.cel import patterns
 from compliance.model import InputError
 from compliance.template.paths import steps
+from compliance.text import nearest
 
 Schema = Mapping[str, Any]
 _COMBINED = ("anyOf", "oneOf", "allOf")
@@ -78,7 +79,7 @@ def _file_of(type_: str) -> str | None:
 
 def similar_type(type_: str) -> str | None:
     """The known type whose name is nearest to a misspelt one; None where none is near."""
-    return _nearest(type_, _everywhere())
+    return nearest(type_, _everywhere(), 0.7)
 
 
 @lru_cache(256)
@@ -255,17 +256,9 @@ def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]
     names = tuple(dict.fromkeys(name for node in nodes for name in node.names))
     if not names:
         return f"{where} has nothing below it, so no {step}"
-    near = _nearest(step, names)
+    near = nearest(step, names, 0.7)
     meant = f"; did you mean {'.'.join([*walked, near])}?" if near else ""
     return f"{where} has no property {step}{meant}"
-
-
-def _nearest(name: str, names: Iterable[str]) -> str | None:
-    import difflib  # takes longer to load than all that is usual here
-
-    by_lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.7)
-    return by_lower[near[0]] if near else None
 
 
 def types_at(type_: str, path: str) -> frozenset[str]:

@@ -137,7 +137,7 @@ def test_plain_data_has_the_value_that_googles_runtime_gives(expression: str) ->
         ("has(x)", 1, "has(x.field)"),
         ("x.matches('(')", 11, "no regular expression"),
         ("i == 1 && [1].all(i, i == 1)", 1, "unknown name 'i'"),
-        ("if == 1", 1, "reserved"),
+        ("in == 1", 1, "reserved"),
         ("(" * 100 + "x" + ")" * 100, 61, "levels deep"),
         ("!" * 5000 + "x", 1, "signs"),
     ],

@@ -162,9 +162,9 @@ def test_twins_are_told_apart_by_what_refers_to_them(tmp_path: Path) -> None:
         },
     )
     text = found["#"]["text"]
-    assert "referred_by: {subject: handler, property: Environment.Variables.A}" in text
-    assert "referred_by: {subject: handler, property: Environment.Variables.B}" in text
-    assert found["the handler gets the first by reference"] == {"kind": "reference", "to": "first"}
+    assert "referred_by: {subject: function, property: Environment.Variables.A}" in text
+    assert "referred_by: {subject: function, property: Environment.Variables.B}" in text
+    assert found["the function gets the first by reference"] == {"kind": "reference", "to": "first"}
 
 
 def shop() -> dict[str, Any]:

@@ -165,10 +165,11 @@ def test_verdicts(tmp_path: Path, check: dict[str, Any], status: str) -> None:
 def test_a_failure_says_what_was_read_where_and_what_was_wanted(tmp_path: Path) -> None:
     that = "self.Timeout <= 60 && self.MemorySize >= 512"
     [result] = judged(tmp_path, TEMPLATE, {"each": "functions", "that": that}, subjects=SUBJECTS)
-    short, long = result.verdict.evidence
+    short, long, small = result.verdict.evidence
     assert (short.logical_id, short.property, short.source) == ("Short", "MemorySize", "template.yaml:8")
     assert (short.found, short.wanted) == ("128 (the service's default)", that)
     assert (long.logical_id, long.property, long.found) == ("Long", "Timeout", "900")
+    assert (small.logical_id, small.property) == ("Long", "MemorySize")
     [result] = judged(
         tmp_path,
         TEMPLATE,
@@ -395,3 +396,88 @@ def test_each_region_is_asked_by_itself(tmp_path: Path) -> None:
         assert (verdict, wanted.endswith("in each region in us-east-2")) == ("fail", True)
         assert status({**check, "per": "region"}, *beside)[0] == "pass"
         assert status({**check, "per": "stack"}, *beside)[0] == "fail"
+
+
+# Short forms, and each failing part by itself
+
+RULES: dict[str, Any] = {
+    "Group": {
+        "Type": "AWS::EC2::SecurityGroup",
+        "Properties": {
+            "GroupDescription": "x",
+            "SecurityGroupIngress": [
+                {"IpProtocol": "tcp", "CidrIp": "10.0.0.0/8"},
+                {"IpProtocol": "tcp", "CidrIp": "0.0.0.0/0"},
+                {"IpProtocol": "udp", "CidrIp": "0.0.0.0/0"},
+            ],
+        },
+    }
+}
+GROUPS = {"groups": {"type": "AWS::EC2::SecurityGroup", "about": "the groups", "many": True}}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"each": "groups", "that": "self.SecurityGroupIngress.all(r, r.CidrIp != '0.0.0.0/0')"},
+        {"each": "groups", "that": "values(self, 'SecurityGroupIngress.*.CidrIp').all(v, v == '10.0.0.0/8')"},
+        {
+            "kind": "property",
+            "all": [{"path": "SecurityGroupIngress.*.CidrIp", "equals": "10.0.0.0/8"}],
+            "subject": "groups",
+        },
+    ],
+    ids=["all", "values", "property"],
+)
+def test_each_item_that_fails_is_reported_by_itself(tmp_path: Path, check: dict[str, Any]) -> None:
+    """A baseline that knows the first failure would hide the second one in one piece of evidence."""
+    [result] = judged(tmp_path, {"Resources": RULES}, check, subjects=GROUPS)
+    found = [(item.property, item.found) for item in result.verdict.evidence]
+    assert found == [(f"SecurityGroupIngress.{n}.CidrIp", "0.0.0.0/0") for n in (1, 2)]
+
+
+def test_values_are_what_the_template_states(tmp_path: Path) -> None:
+    def holds(that: str) -> str:
+        return verdict(tmp_path, {"Resources": RULES}, {"each": "groups", "that": that}, subjects=GROUPS)
+
+    assert holds("size(values(self, 'SecurityGroupIngress.*.IpProtocol')) == 3") == "pass"
+    assert holds("values(self, 'VpcId').all(v, v == null)") == "pass"
+    with pytest.raises(InputError, match=r"did you mean SecurityGroupIngress\.\*\.CidrIp\?"):
+        holds("values(self, 'SecurityGroupIngress.*.CidrIpp').all(v, v != null)")
+
+
+def test_a_subject_may_have_the_name_of_a_word_that_cel_reserves(tmp_path: Path) -> None:
+    subjects = {"function": {**SUBJECTS["functions"], "many": False, "where": "self.Timeout == 900"}}
+    check = {"each": "bucket", "that": "function.Environment.Variables.Bucket == self"}
+    subjects["bucket"] = {"type": "AWS::S3::Bucket", "about": "the bucket"}
+    assert verdict(tmp_path, TEMPLATE, check, subjects=subjects) == "pass"
+
+
+def test_whether_an_unknown_type_has_a_name_is_not_known(tmp_path: Path) -> None:
+    template = {"Resources": {"X": {"Type": "Vendor::Some::Thing", "Properties": {"ThingName": "x"}}}}
+    check = {"each": "resources", "when": "has(self.name)", "that": "self.name.startsWith('dev-')"}
+    assert verdict(tmp_path, template, check) == "not_assessed"
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("dev-logs-${AWS::AccountId}", "pass"),
+        ("dev-logs-999999999999", "fail"),
+        ("dev-logs-${AWS::Region}", "fail"),
+        ("dev-logs-${Later}", "not_assessed"),
+        ("prod-${Later}", "fail"),
+    ],
+)
+def test_a_name_carries_the_account_by_reference(tmp_path: Path, written: str, wanted: str) -> None:
+    template = f"""\
+Parameters: {{Later: {{Type: String}}}}
+Resources: {{B: {{Type: AWS::S3::Bucket, Properties: {{BucketName: !Sub "{written}"}}}}}}
+"""
+    subjects = {"bucket": {"type": "AWS::S3::Bucket", "about": "the bucket"}}
+    check = {"kind": "name", "pattern": "{env}-logs-{account}", "subject": "bucket"}
+    [result] = judged(tmp_path, template, check, subjects=subjects)
+    assert result.verdict.status.value == wanted
+    assert all(
+        e.property == "BucketName" and e.wanted == "dev-logs-{account}" for e in result.verdict.evidence
+    )

@@ -23,9 +23,9 @@ from compliance.rules.environments import Retained
 from compliance.rules.exposure import Confined
 from compliance.rules.handlers.law import LawCheck
 from compliance.rules.least_privilege import LeastPrivilege
-from compliance.rules.naming import Names
 from compliance.rules.policies import TlsOnly
 from compliance.rules.runnable import Runnable, used_by
+from compliance.rules.short_forms import Names
 from compliance.rules.wiring import FailureTarget, OwnRole, Redrive
 from compliance.rules.wiring import Mapping as Wire
 from compliance.template.assembly import Resource

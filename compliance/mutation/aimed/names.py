@@ -13,8 +13,7 @@ from compliance.mutation.aimed import (
     put,
 )
 from compliance.rules import Case
-from compliance.rules.naming import Name, Names
-from compliance.rules.short_forms import Tags
+from compliance.rules.short_forms import Name, Names, Tags
 from compliance.template.intrinsics import NO_VALUE
 from compliance.template.physical_names import elsewhere, name_of, name_property
 from compliance.template.schemas import takes_tags

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from compliance.facts.property_tests import Test
 from compliance.facts.wiring import BUCKET, FUNCTION
 from compliance.mutation import GONE
 from compliance.mutation.aimed import (
@@ -21,20 +22,18 @@ from compliance.mutation.aimed import (
 from compliance.mutation.aimed.names import tags_of
 from compliance.rules import Case
 from compliance.rules.environments import Parameterised, Retained
-from compliance.rules.handlers.isolation import Isolation
-from compliance.rules.properties import Property, Ratio
+from compliance.rules.handlers.isolation import Prepared
 from compliance.rules.runtime import Runtime
-from compliance.rules.short_forms import Keys
+from compliance.rules.short_forms import Keys, Property, Ratio
 from compliance.template.assembly import Resource
 from compliance.template.defaults import defaults
 from compliance.template.intrinsics import NO_VALUE, to_list, to_number
 from compliance.template.physical_names import name_property
-from compliance.template.properties import Test
 
 # Properties
 
 
-@aims(Property, Isolation)
+@aims(Property, Prepared)
 def property_(check: Property, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
         for test in check.all:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compliance.document.requirements import Document
 from compliance.handlers.targets import NotRun
 from compliance.model import Status, Verdict
-from compliance.rules import Case, Undecided, Waits, kind
+from compliance.rules import Case, Parts, Undecided, Waits, kind, parts_of, several
 from compliance.rules.handlers import law
 from compliance.rules.handlers.judging import Tasks, functions_of
 from compliance.rules.handlers.law import LawCheck
-from compliance.rules.properties import Property, judge_property
+from compliance.rules.short_forms import Property, property_
 from compliance.template.assembly import Resource
 
 LAWS = (LawCheck(law="isolated"), LawCheck(law="no_failure_swallowed"))
@@ -29,15 +30,27 @@ class Isolation(Property, frozen=True):
     probe: str = "bad_order"
 
 
-def plan(check: Isolation, case: Case) -> Iterator[tuple[Resource, Tasks]]:
+class Prepared(Isolation, frozen=True):
+    """The check, with the predicates that its tests are short for."""
+
+    tests: Parts = Parts(rules=())
+
+
+def prepare(check: Isolation, document: Document, index: int) -> Prepared:
+    requirement = document.requirements[index]
+    tests = parts_of(document, index, property_(check, requirement))
+    return Prepared(all=check.all, any=check.any, tests=tests)
+
+
+def plan(check: Prepared, case: Case) -> Iterator[tuple[Resource, Tasks]]:
     for each in LAWS:
         yield from law.plan(each, case)
 
 
-@kind("isolation", Isolation, waits=Waits.FOR_HANDLERS, plan=plan)
-def isolation(check: Isolation, case: Case) -> Verdict:
+@kind("isolation", Isolation, waits=Waits.FOR_HANDLERS, prepare=prepare, plan=plan)
+def isolation(check: Prepared, case: Case) -> Verdict:
     """Fails where the properties do not pass, or where the handler breaks a law."""
-    stated = judge_property(check, case)
+    stated = several(check.tests, case)
     if stated.status is not Status.PASS:
         return stated
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from compliance.cel import Failed
 from compliance.template.intrinsics import Text, Unknown, Value, join, parts_of, show
 
 
@@ -13,7 +12,7 @@ def parsed(value: Value) -> Value:
     """A JSON text as data, with its references kept.
 
     Returns: the data; Unknown where an unknown part keeps the text from being JSON.
-    Raises: Failed where the text is no JSON.
+    Raises: ValueError where the text is no JSON.
     """
     parts = parts_of(value)
     marked = ""
@@ -24,10 +23,10 @@ def parsed(value: Value) -> Value:
         marked += part if isinstance(part, str) else mark if in_string else f'"{mark}"'
     try:
         return _unmarked(json.loads(marked), parts)
-    except ValueError:
+    except (ValueError, RecursionError):
         unknown = next((part.why for part in parts if isinstance(part, Unknown)), None)
         if unknown is None:
-            raise Failed(f"{show(value)[:60]} is no JSON") from None
+            raise ValueError(f"{show(value)[:60]} is no JSON") from None
         return Unknown(unknown)
 
 
@@ -40,8 +39,18 @@ def parsed_or_unknown(value: Value, what: str) -> Value:
     """
     try:
         return parsed(value) if isinstance(value, str | Text) else value
-    except Failed:
+    except ValueError:
         return Unknown(f"{what} that is no JSON: {show(value)[:60]}")
+
+
+def from_json(value: Value) -> Value:
+    """The data of a text that is a JSON object or list; any other value as it is."""
+    if not isinstance(value, str | Text) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
+        return value
+    try:
+        return parsed(value)
+    except ValueError:
+        return Unknown(f"{show(value)[:60]} is no JSON yet") if isinstance(value, Text) else value
 
 
 def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:
@@ -54,5 +63,6 @@ def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:
     if isinstance(data, list):
         return [_unmarked(item, parts) for item in data]
     if isinstance(data, dict):
-        return {key: _unmarked(item, parts) for key, item in data.items()}
+        keys = (show(_unmarked(key, parts)) for key in data)
+        return {key: _unmarked(item, parts) for key, item in zip(keys, data.values(), strict=True)}
     return data
