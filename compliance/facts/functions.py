@@ -16,12 +16,12 @@ from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, code, dynamic, events, keys, network, policy
 from compliance.facts.attributes import names_in_template
 from compliance.facts.elements import elements
+from compliance.facts.measures import Cidr, cidr, indexes, seconds, version, whole_number
 from compliance.facts.objects import Absent, Node, Scalar, Thing, World, json_of
 from compliance.facts.records import Record
 from compliance.facts.references import LOG_GROUP, denoted, denotes, key_of, leaves, region_of
 from compliance.facts.wiring import Loose
 from compliance.model import Undecided
-from compliance.template.addresses import Range, range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -31,7 +31,6 @@ from compliance.template.intrinsics import (
     parts_of,
     refs_in,
     show,
-    to_number,
     why_unknown,
 )
 from compliance.template.physical_names import name_of
@@ -214,73 +213,6 @@ def _json(value: Any) -> Any:
     return json_of(value) if isinstance(value, str) else value
 
 
-class Version(Host):
-    """A version. Versions are ordered by their numbers: 8.0.39 is before 8.0.100."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def key(self) -> Any:
-        pieces = re.findall(r"\d+|[a-zA-Z]+", self.text)
-        return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
-
-    def equals(self, other: Any) -> bool:
-        return isinstance(other, Version) and self.key == other.key
-
-
-def _version(value: Any) -> Version:
-    """A version, which compares by its numbers."""
-    plain = value.plain() if isinstance(value, Host) else value
-    if isinstance(plain, bool) or not isinstance(plain, str | int | float):
-        raise Failed(f"{value} is no version")
-    return Version(str(plain))
-
-
-class Cidr(Host):
-    """A range of addresses."""
-
-    def __init__(self, network: Range) -> None:
-        self.network = network
-
-    def __str__(self) -> str:
-        return str(self.network)
-
-    def equals(self, other: Any) -> bool:
-        other = other if isinstance(other, Cidr) else _cidr(other)
-        return bool(self.network == other.network)
-
-    def get(self, name: str) -> Any:
-        fields = {
-            "public": not self.network.is_private,
-            "world": self.network.prefixlen == 0,
-            "bits": self.network.prefixlen,
-            "addresses": self.network.num_addresses,
-        }
-        return fields[name] if name in fields else super().get(name)
-
-    def call(self, name: str, arguments: Any) -> Any:
-        if name == "contains":
-            other = arguments[0] if isinstance(arguments[0], Cidr) else _cidr(arguments[0])
-            return within(other.network, self.network)
-        if name == "overlaps":
-            other = arguments[0] if isinstance(arguments[0], Cidr) else _cidr(arguments[0])
-            return self.network.overlaps(other.network)
-        return NotImplemented
-
-
-def _cidr(value: Any) -> Cidr:
-    """A range of addresses."""
-    plain = value.plain() if isinstance(value, Host) else value
-    network = range_of(str(plain))
-    if network is None:
-        raise Failed(f"{value} is no range of addresses")
-    return Cidr(network)
-
-
 def _no_such_method(*_: Any) -> Any:
     raise Failed("cidr(...).overlaps(...) is wanted")
 
@@ -329,34 +261,6 @@ def _of_record(name: str) -> Callable[..., Any]:
         return value.world.fact(found, *value.place)
 
     return call
-
-
-def whole_number(value: Any) -> int:
-    """A whole number, which a template may write as a text. Raises Failed or Undecided."""
-    found = to_number(value.plain() if isinstance(value, Host) else value)
-    if not isinstance(found, int):
-        raise Failed(f"{value} is no whole number")
-    return found
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _seconds(value: Any) -> int:
-    """The seconds of a duration: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed or Undecided."""
-    text = str(value.plain() if isinstance(value, Host) else value).strip()
-    found = re.fullmatch(r"(?:rate\()?\s*(\d+)\s*(s|m|h|d)(?:econds?|inutes?|ours?|ays?)?\s*\)?", text)
-    if found is None:
-        raise Failed(f"{text!r} says no duration")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _range(number: Any) -> list[int]:
-    """The indexes of a list with `number` items. Raises Failed where they are too many."""
-    count = whole_number(number)
-    if count > 1_000:
-        raise Failed(f"range({count}): too many")
-    return list(range(count))
 
 
 def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
@@ -486,11 +390,11 @@ FACTS: Mapping[str, Fact] = {
         gives=code.File,
         many=True,
     ),
-    "range": Fact(_range, "the numbers from 0 to below a number: `range(size(self.Stages))`", many=True),
-    "seconds": Fact(_seconds, "how long a text says: `seconds('rate(1 day)')`, `seconds('5 minutes')`"),
+    "range": Fact(indexes, "the numbers from 0 to below a number: `range(size(self.Stages))`", many=True),
+    "seconds": Fact(seconds, "how long a text says: `seconds('rate(1 day)')`, `seconds('5 minutes')`"),
     "json": Fact(_json, "what a JSON text holds, with references kept"),
-    "version": Fact(_version, "a version, which compares by its numbers"),
-    "cidr": Fact(_cidr, "a range of addresses; contains(), overlaps(), public, world, bits"),
+    "version": Fact(version, "a version, which compares by its numbers"),
+    "cidr": Fact(cidr, "a range of addresses; contains(), overlaps(), public, world, bits"),
     "overlaps": Fact(_no_such_method, "of cidr(): whether two ranges share an address", (2, 2)),
     "referrers": Fact(
         of_resource(_referrers), "the resources that refer to a resource", gives=Resource, many=True

@@ -1,0 +1,105 @@
+"""Versions, ranges of addresses, durations and whole numbers, as expressions compare them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from compliance.cel import Failed, Host
+from compliance.template.addresses import Range, range_of, within
+from compliance.template.intrinsics import to_number
+
+
+class Version(Host):
+    """A version. Versions are ordered by their numbers: 8.0.39 is before 8.0.100."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def key(self) -> Any:
+        pieces = re.findall(r"\d+|[a-zA-Z]+", self.text)
+        return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
+
+    def equals(self, other: Any) -> bool:
+        return isinstance(other, Version) and self.key == other.key
+
+
+def version(value: Any) -> Version:
+    """A version, which compares by its numbers."""
+    plain = value.plain() if isinstance(value, Host) else value
+    if isinstance(plain, bool) or not isinstance(plain, str | int | float):
+        raise Failed(f"{value} is no version")
+    return Version(str(plain))
+
+
+class Cidr(Host):
+    """A range of addresses."""
+
+    def __init__(self, network: Range) -> None:
+        self.network = network
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+    def equals(self, other: Any) -> bool:
+        other = other if isinstance(other, Cidr) else cidr(other)
+        return bool(self.network == other.network)
+
+    def get(self, name: str) -> Any:
+        fields = {
+            "public": not self.network.is_private,
+            "world": self.network.prefixlen == 0,
+            "bits": self.network.prefixlen,
+            "addresses": self.network.num_addresses,
+        }
+        return fields[name] if name in fields else super().get(name)
+
+    def call(self, name: str, arguments: Any) -> Any:
+        if name == "contains":
+            other = arguments[0] if isinstance(arguments[0], Cidr) else cidr(arguments[0])
+            return within(other.network, self.network)
+        if name == "overlaps":
+            other = arguments[0] if isinstance(arguments[0], Cidr) else cidr(arguments[0])
+            return self.network.overlaps(other.network)
+        return NotImplemented
+
+
+def cidr(value: Any) -> Cidr:
+    """A range of addresses."""
+    plain = value.plain() if isinstance(value, Host) else value
+    network = range_of(str(plain))
+    if network is None:
+        raise Failed(f"{value} is no range of addresses")
+    return Cidr(network)
+
+
+def whole_number(value: Any) -> int:
+    """A whole number, which a template may write as a text. Raises Failed or Undecided."""
+    found = to_number(value.plain() if isinstance(value, Host) else value)
+    if not isinstance(found, int):
+        raise Failed(f"{value} is no whole number")
+    return found
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(value: Any) -> int:
+    """The seconds of a duration: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed or Undecided."""
+    text = str(value.plain() if isinstance(value, Host) else value).strip()
+    found = re.fullmatch(r"(?:rate\()?\s*(\d+)\s*(s|m|h|d)(?:econds?|inutes?|ours?|ays?)?\s*\)?", text)
+    if found is None:
+        raise Failed(f"{text!r} says no duration")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def indexes(number: Any) -> list[int]:
+    """The indexes of a list with `number` items. Raises Failed where they are too many."""
+    count = whole_number(number)
+    if count > 1_000:
+        raise Failed(f"range({count}): too many")
+    return list(range(count))
