@@ -110,7 +110,10 @@ def _tokens(text: str) -> Iterator[_Token]:
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
-            raise SyntaxProblem(f"unexpected character {text[place]!r}{suggestion(text[place])}", place + 1)
+            why = f"unexpected character {text[place]!r}{suggestion(text[place])}"
+            if text[place] in "'\"":
+                why = "a text that does not end on its line; write \\n, within YAML's double quotes \\\\n"
+            raise SyntaxProblem(why, place + 1)
         kind = next(key for key, found in match.groupdict().items() if found is not None)
         if kind != "space":
             yield _Token(kind, match[0], place + 1)

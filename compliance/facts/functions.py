@@ -15,11 +15,12 @@ import msgspec
 from compliance.cel import Failed, Function, Host
 from compliance.facts import alarms, code, dynamic, events, keys, network, policy
 from compliance.facts.attributes import names_in_template
+from compliance.facts.conditions import known
 from compliance.facts.elements import elements
 from compliance.facts.measures import Cidr, cidr, indexes, seconds, version, whole_number
 from compliance.facts.objects import Absent, Node, Scalar, Thing, World, json_of
 from compliance.facts.records import Record
-from compliance.facts.references import LOG_GROUP, denoted, denotes, key_of, leaves, region_of
+from compliance.facts.references import LOG_GROUP, arn_of, denoted, denotes, key_of, leaves, region_of
 from compliance.facts.wiring import Loose
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -278,19 +279,31 @@ def _reaches(start: Any, end: Any, port: Any) -> Any:
     return target.world.fact(found, target.resource)
 
 
-def _may(caller: Any, action: Any, on: Any) -> Any:
-    """Whether a role, or the role of a function, may do something to a resource."""
+def _may(caller: Any, action: Any, on: Any, keys: Any = None) -> Any:
+    """Whether a role, or the role of a function, may do something to a resource.
+
+    `keys` are condition keys of the call, each with its value; a resource stands for its ARN.
+    """
     thing = thing_of(caller)
+    if not isinstance(keys or {}, dict):
+        raise Failed("may(..., {'service:Key': value}): condition keys with their values are wanted")
+    given = {name.lower(): known(_text_of(thing.world, value)) for name, value in (keys or {}).items()}
     [what, target] = _arguments(thing.world, [action, on])
     if not isinstance(what, str) or not isinstance(target, str | Resource):
         raise Failed("may(role, 'service:Action', resource) is wanted")
-    answer = policy.allowed(thing.world.assembly, thing.resource, what, target)
+    answer = policy.allowed(thing.world.assembly, thing.resource, what, target, given)
     if answer.statement is not None:
         holder = answer.statement
         thing.world.read(holder.resource, holder.property, answer.why)
     else:
         thing.world.read(thing.resource, "", f"may {what} on {on}: {answer.why}")
     return thing.world.fact(answer.allowed, thing.resource)
+
+
+def _text_of(world: World, value: Any) -> str:
+    """A text as policies have it: a resource stands for its ARN. Raises Failed or Undecided."""
+    found = _argument(value)
+    return _written(value) if not isinstance(found, Resource) else world.assembly.text(arn_of(found)) or ""
 
 
 def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undecided]:
@@ -423,7 +436,12 @@ FACTS: Mapping[str, Fact] = {
         (2, 2),
         many=True,
     ),
-    "may": Fact(_may, "whether a role, or a function's role, may do something to a resource", (3, 3)),
+    "may": Fact(
+        _may,
+        "whether a role, or a function's role, may do something to a resource; a fourth argument has "
+        "condition keys of the call: `{'elasticfilesystem:AccessPointArn': point}`",
+        (3, 4),
+    ),
     "rules_into": Fact(
         of_resource(network.rules_into),
         "what the security groups of a resource let in",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from compliance.facts import iam
 from compliance.facts.authorization import Answer, may, policies_on
+from compliance.facts.conditions import Key
 from compliance.facts.patterns import covers_action
 from compliance.facts.references import ROLE, TABLES, arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
+from compliance.template.physical_names import name_of
 
 # Policies that are attached to an identity, and the property that holds each document.
 WITHOUT_PRINCIPALS = {
@@ -170,7 +172,13 @@ def _names(holder: Resource, principals: tuple[tuple[str, str], ...]) -> tuple[s
     )
 
 
-def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | str | None) -> Answer:
+def allowed(
+    assembly: Assembly,
+    caller: Resource,
+    action: str,
+    on: Resource | str | None,
+    keys: Mapping[str, Key] | None = None,
+) -> Answer:
     """Whether a role, or the role of a function, may do something to a resource or to its contents.
 
     Args:
@@ -178,14 +186,15 @@ def allowed(assembly: Assembly, caller: Resource, action: str, on: Resource | st
         caller: a role, or a resource that has one.
         action: such as `s3:PutObject`.
         on: a resource, an ARN, or None for an unknown resource.
+        keys: what is known of the call's condition keys, by their names in lower case.
     """
     role = caller if caller.type == ROLE else denoted(assembly, caller.get("Role"), ROLE)
     if role is None:
         return Answer(Unknown(f"the role of {caller.logical_id} is not in these stacks"), "")
     if not isinstance(on, Resource):
-        return may(assembly, role, action, on)
+        return may(assembly, role, action, on, keys)
     arns = _stream_arns(assembly, on, action) or _arns(assembly, role, on, action)
-    answers = [may(assembly, role, action, text) for text in arns]
+    answers = [may(assembly, role, action, text, keys) for text in arns]
     if len(answers) > 2 and (
         denied := next((a for a in answers if a.statement and not a.statement.allow), None)
     ):
@@ -206,6 +215,11 @@ def _stream_arns(assembly: Assembly, table: Resource, action: str) -> list[str]:
     return [text] if text else []
 
 
+def _is_arn_of(assembly: Assembly, text: str, resource: Resource) -> bool:
+    """Whether an ARN that is written out is that of a resource, or of what is in it."""
+    return resource in (holder_of(assembly, text), denoted(assembly, text, resource.type))
+
+
 def _arns(assembly: Assembly, role: Resource, resource: Resource, action: str) -> list[str]:
     """The ARNs of a resource and of its contents (a bucket's objects, a log group's streams)."""
     text = assembly.text(arn_of(resource))
@@ -213,8 +227,10 @@ def _arns(assembly: Assembly, role: Resource, resource: Resource, action: str) -
         return []
     if text.startswith("${"):
         # Only the deployment knows the ARN. A role's policy may write it out with the resource's name.
+        name = assembly.text(resource.get(name_of(resource.type))) or ""
         written = [t for s in statements(assembly, role) for t in s.resources if isinstance(t, str)]
-        written = [t for t in written if t != text and holder_of(assembly, t) is resource]
+        written += [re.sub("[^:/]+$", lambda _: name, t) for t in written if iam.is_pattern(t)]
+        written = [t for t in written if t != text and _is_arn_of(assembly, t, resource)]
         return [text, f"{text}:*", *written]
     text = text.removesuffix(":*")
     if resource.type != "AWS::S3::Bucket":

@@ -367,8 +367,11 @@ def _counted(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verd
     if most is not None and len(sure) > most:
         return Verdict.of([judged.evidence(wanted) for judged in sure])
     if len(sure) + len(perhaps) < least:
-        items = [judged.evidence(wanted) for judged in others[:MOST_SHOWN]]
-        return Verdict.of(items or [Evidence(f"{len(sure)} of {_named(predicate.check)}", wanted)])
+        near = [judged for judged in others if judged.that.reads or judged.when.reads]
+        near.sort(key=lambda judged: -len(judged.that.reads))  # what was looked at the furthest, first
+        items = [judged.evidence(wanted) for judged in near[:MOST_SHOWN]]
+        found = f"{len(sure)} of {len(cases)} {_named(predicate.check)}"
+        return Verdict.of(items or [Evidence(found, wanted)])
     if perhaps and (len(sure) < least or (most is not None and len(sure) + len(perhaps) > most)):
         doubtful = perhaps[0]
         raise Undecided(doubtful.that.why or doubtful.doubt or "", doubtful.evidence(wanted))
