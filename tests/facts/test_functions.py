@@ -23,6 +23,8 @@ Resources:
   Secret: {Type: AWS::SecretsManager::Secret}
   Table: {Type: AWS::DynamoDB::Table, Properties: {TableName: visits}}
   Bucket: {Type: AWS::S3::Bucket}
+  Files: {Type: AWS::EFS::FileSystem}
+  Point: {Type: AWS::EFS::AccessPoint, Properties: {FileSystemId: !Ref Files}}
   Topic: {Type: AWS::SNS::Topic}
   Queue: {Type: AWS::SQS::Queue}
   Role:
@@ -35,6 +37,7 @@ Resources:
             Statement:
               - {Effect: Allow, Action: "dynamodb:Put*", Resource: !GetAtt Table.Arn}
               - {Effect: Deny, Action: "s3:DeleteObject", Resource: "*"}
+              - {Effect: Allow, Action: "elasticfilesystem:ClientMount", Resource: "*", Condition: {StringEquals: {"elasticfilesystem:AccessPointArn": !GetAtt Point.Arn}}}
   More:
     Type: AWS::IAM::Policy
     Properties:
@@ -84,6 +87,8 @@ SUBJECTS: dict[str, Any] = {
         "queue": "AWS::SQS::Queue",
         "secret": "AWS::SecretsManager::Secret",
         "key": "AWS::KMS::Key",
+        "files": "AWS::EFS::FileSystem",
+        "point": "AWS::EFS::AccessPoint",
     }.items()
 } | {
     name.lower(): {
@@ -103,6 +108,8 @@ trust(role).all(s, s.principals == ['lambda.amazonaws.com'])
 may(role, 'dynamodb:PutItem', table)
 may(worker, 'dynamodb:PutItem', table)
 !may(worker, 'dynamodb:GetItem', table)
+may(role, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': point})
+!may(role, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': 'arn:aws:elasticfilesystem:us-east-1:1:access-point/other'})
 may(worker, 's3:PutObject', bucket) && !may(worker, 's3:DeleteObject', bucket)
 alarms_on(worker, 'Errors').exists(a, tells(a, topic) && a.Threshold == 5)
 alarms_on(worker, 'Throttles').exists(a, a.logical_id == 'Rate')
@@ -149,6 +156,7 @@ def test_a_fact_holds_and_its_opposite_does_not(tmp_path: Path, expression: str)
         "worker.Environment.Variables.DB == 'x'",
         "worker.Environment.Variables.DB.startsWith('x')",
         "worker.region == 'us-east-1'",
+        "may(role, 'elasticfilesystem:ClientMount', files)",  # through which access point?
         "size(triggers(queue)) == 0",  # the machine that is not known may call it
         "refers(unknown, worker) || refers(unknown.DefinitionString, worker)",
         "worker.Role == 'arn:aws:iam::123456789012:role/x' || worker.account == '123456789012'",
@@ -167,6 +175,7 @@ def test_what_only_the_deployment_knows_is_not_assessed(tmp_path: Path, expressi
         "json('{') == null",
         "reaches(worker, queue, 'a')",
         "may(role, 5, table)",
+        "may(role, 'elasticfilesystem:ClientMount', files, 'elasticfilesystem:AccessPointArn')",
         "cidr(5).world",
         "version([1]) == version('1')",
         "statements(5).all(s, s.allow)",

@@ -481,3 +481,9 @@ Resources: {{B: {{Type: AWS::S3::Bucket, Properties: {{BucketName: !Sub "{writte
     assert all(
         e.property == "BucketName" and e.wanted == "dev-logs-{account}" for e in result.verdict.evidence
     )
+
+
+def test_of_what_none_is_the_nearest_is_shown(tmp_path: Path) -> None:
+    that = "self.type == 'AWS::Lambda::Function' && self.Timeout > 900"
+    [result] = judged(tmp_path, TEMPLATE, {"some": "resources", "that": that})
+    assert {item.logical_id for item in result.verdict.evidence} == {"Short", "Long"}
