@@ -102,14 +102,14 @@ HOLDS = """
 statements(role).exists(s, s.allows('dynamodb:PutItem') && s.on == [table])
 !statements(role).exists(s, s.allows('dynamodb:GetItem'))
 statements(role).exists(s, !s.allow && s.actions == ['s3:DeleteObject'])
-size(statements(role)) == 3
+size(statements(role)) == 4
 statements(bucket).exists(s, '*' in s.principals)
 trust(role).all(s, s.principals == ['lambda.amazonaws.com'])
 may(role, 'dynamodb:PutItem', table)
 may(worker, 'dynamodb:PutItem', table)
 !may(worker, 'dynamodb:GetItem', table)
 may(role, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': point})
-!may(role, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': 'arn:aws:elasticfilesystem:us-east-1:1:access-point/other'})
+!may(role, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': 'other'})
 may(worker, 's3:PutObject', bucket) && !may(worker, 's3:DeleteObject', bucket)
 alarms_on(worker, 'Errors').exists(a, tells(a, topic) && a.Threshold == 5)
 alarms_on(worker, 'Throttles').exists(a, a.logical_id == 'Rate')
