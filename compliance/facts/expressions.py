@@ -104,9 +104,9 @@ class Checker:
     def _check_path(self, shape: Shape, path: cel.Node) -> None:
         """Raises SyntaxProblem where none of a resource's possible types has a property path."""
         if path.kind == "const" and shape.types and "*" not in shape.types and shape.path is None:
-            found = [_problem(type_, elsewhere(type_, str(path.value))) for type_ in shape.types]
-            if None not in found:
-                raise cel.SyntaxProblem(str(found[0]), path.at)
+            places = [(type_, elsewhere(type_, str(path.value))) for type_ in shape.types]
+            if all(schemas.lacks(*place) for place in places):
+                raise cel.SyntaxProblem(str(schemas.problem(*places[0])), path.at)
 
     def _loop(self, node: cel.Node) -> Shape:
         macro, name = node.value
