@@ -39,18 +39,20 @@ def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
     return template
 
 
-# The files that take longest begin first, by what they took of a processor: one that began last would run
-# alone at the end. Measured with `pytest -n 0`; those that are not here take less than four seconds.
+# The files that take longest begin first, by what they and their processes take of a processor, those of the
+# emulator before all, for they also wait: one that began last would run alone at the end. Measured in a
+# cgroup; those that are not here take less than four seconds.
 # fmt: off
 LONGEST = (
-    "test_mutation", "test_emulator_nodejs", "test_emulator_python", "test_laws", "test_handlers",
-    "test_rules", "test_load", "test_documents", "test_finding_status", "test_spellings", "test_cdk_synth",
-    "test_attestation", "test_html", "test_scanners", "test_init", "test_fixtures", "test_fleet",
-    "test_sandbox", "test_any_source", "test_real_sdk", "test_sandbox_limits", "test_pytest_plugin",
-    "test_unknown", "test_faults", "test_deploy", "test_synth", "test_mutants", "test_compliance",
-    "test_foreign_apps", "test_scale", "test_docs", "test_hostile", "test_wheel", "test_examples",
-    "test_stack", "test_node_apps", "test_patterns", "test_cli", "test_handlers_late", "test_batched_calls",
-    "test_code_mutants", "test_confined", "test_watch",
+    "test_emulator_nodejs", "test_laws", "test_emulator_python", "test_handlers", "test_rules",
+    "test_unknown", "test_mutation", "test_finding_status", "test_documents", "test_emulator_stack",
+    "test_pytest_plugin", "test_spellings", "test_cdk_synth", "test_scanners", "test_html", "test_fleet",
+    "test_init", "test_attestation", "test_fixtures", "test_documents_spellings", "test_load",
+    "test_sandbox_limits", "test_faults", "test_mutants", "test_hostile", "test_synth", "test_deploy",
+    "test_foreign_apps", "test_scale", "test_sandbox", "test_docs", "test_effects", "test_code_mutants",
+    "test_compliance", "test_any_source", "test_cli", "test_node_apps", "test_wheel", "test_patterns",
+    "test_stack", "test_real_sdk", "test_drawn_policies", "test_confined", "test_examples",
+    "test_handlers_late", "test_batched_calls", "test_watch",
 )
 # fmt: on
 

@@ -5,7 +5,7 @@ This is what CI runs: a requirement that our own app does not meet is a failing 
 
 import pytest
 
-from compliance.auditing import Options, audit
+from compliance.auditing import Options, audit, cache_folder
 from compliance.document.requirements import Requirement, load
 from compliance.model import SCANNERS, Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import place
@@ -14,7 +14,7 @@ from compliance.reports.text import place
 @pytest.fixture(scope="session")
 def scorecard() -> Scorecard:
     """One audit of the app of cdk.json, handlers, scanners and other environments included."""
-    return audit(Options())
+    return audit(Options(cache=cache_folder()))
 
 
 def shown(result: Result) -> str:

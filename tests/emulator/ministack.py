@@ -28,6 +28,7 @@ import npm
 from botocore.config import Config
 from patience import limit, until
 
+from compliance.auditing import cache_folder
 from compliance.template.host import bundled_node
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,7 @@ class Emulator:
         return {
             "PATH": os.pathsep.join((str(_node()), os.environ["PATH"])),
             "HOME": str(self.folder / "home"),
+            "COMPLIANCE_CACHE": str(cache_folder() or ""),  # other tests audit the same app
             "NO_COLOR": "1",
             "CI": "true",
             "CDK_DISABLE_CLI_TELEMETRY": "true",

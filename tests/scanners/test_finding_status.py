@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 import app
 from compliance import scanners
+from compliance.auditing import cache_folder
 from compliance.cli import main
 from compliance.document import waivers
 from compliance.document.requirements import load
@@ -48,6 +49,7 @@ from compliance.template.synth import App, synthesise
 ROOT = Path(__file__).resolve().parents[2]
 TODAY = date(2026, 11, 25)
 DOCUMENT = load()
+RULES = bind(DOCUMENT)
 OPTIONAL = tuple(pack for pack in MORE_PACKS if pack != "NIST.800.53.R4")  # R5 took its place
 
 Template = dict[str, Any]
@@ -287,11 +289,11 @@ class Laboratory:
 
     def results(self, number: int) -> tuple[Result, ...]:
         self._file.write_text(json.dumps(self._changed([number])))
-        rules, not_run = bind(DOCUMENT), Handlers.none("not here", excused=True)
+        not_run = Handlers.none("not here", excused=True)
         return judge(
-            rules,
+            RULES,
             DOCUMENT,
-            find(DOCUMENT, load_assembly(self._folder), names(rules, "dev")),
+            find(DOCUMENT, load_assembly(self._folder), names(RULES, "dev")),
             as_of=BROKEN[number].as_of,
             environment="dev",
             others="not here",
@@ -327,7 +329,7 @@ class Laboratory:
 
 
 def scanned(templates: dict[str, Template], day: date, names: Sequence[str] = SCANNERS) -> list[Finding]:
-    with Scanners(names, packs=(*PACKS, *OPTIONAL)) as running:
+    with Scanners(names, packs=(*PACKS, *OPTIONAL), cache=cache_folder()) as running:
         running.scan([scanners.Template(*template) for template in templates.items()], day)
         return [finding for run in running.runs() for finding in run.findings]
 

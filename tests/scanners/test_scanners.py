@@ -139,14 +139,16 @@ def test_each_says_of_which_resources_it_evaluated_none():
         "Third": {"Type": "Acme::Things::Thing", "Properties": {}},
         "Bare": {"Type": "AWS::SQS::Queue"},
     }
-    runs = scan(Template("Five", {"Resources": resources}))
-    passed_over = {name: {entry.logical_id for entry in run.passed_over} for name, run in runs.items()}
-    assert {run.resources for run in runs.values()} == {5}
-    assert passed_over["cdk-nag"] == {"Parameter", "Handle", "Third"}
-    assert passed_over["checkov"] == {"Handle", "Third"}
-    assert passed_over["cfn-lint"] == set()  # that a type is not known is its finding
     clean = {"Resources": {"Handle": resources["Handle"]}}
-    assert [len(run.passed_over) for run in scan(Template("One", clean)).values()] == [1, 1, 0]
+    runs = scan(Template("Five", {"Resources": resources}), Template("One", clean))
+    passed_over = {
+        name: {(entry.stack, entry.logical_id) for entry in run.passed_over} for name, run in runs.items()
+    }
+    assert {run.resources for run in runs.values()} == {6}
+    handles = {("Five", "Handle"), ("One", "Handle")}
+    assert passed_over["cdk-nag"] == handles | {("Five", "Parameter"), ("Five", "Third")}
+    assert passed_over["checkov"] == handles | {("Five", "Third")}
+    assert passed_over["cfn-lint"] == set()  # that a type is not known is its finding
 
 
 def test_what_the_audit_knows_of_a_place_comes_back_with_the_finding(runs):
@@ -177,34 +179,47 @@ def test_cdk_s_own_noise_and_informational_rules_are_off(runs):
     assert not any(rule.startswith("I") for rule in found)
 
 
-def test_a_function_that_cfninclude_does_not_know_does_not_stop_cdk_nag():
+@pytest.fixture(scope="module")
+def odd() -> tuple[Finding, ...]:
+    """What cdk-nag finds, by all packs, in templates that are hard to read and in others beside them."""
     value = {"Fn::ToJsonString": {"queue": {"Ref": "Queue"}}}
     parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": value}}
-    body = {"Transform": "AWS::LanguageExtensions", "Resources": {"Queue": QUEUE, "Parameter": parameter}}
-    (run,) = scan(Template("Pipe", body), names=["cdk-nag"]).values()
-    assert "AwsSolutions-SQS4" in rules(run.findings)
+    text = {"Transform": "AWS::LanguageExtensions", "Resources": {"Queue": QUEUE, "Parameter": parameter}}
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Runtime": {"Fn::ImportValue": "runtime"}}}
+    dangling = {"Resources": {"Queue": QUEUE | {"DependsOn": ["Nothing"]}}}
+    (run,) = scan(
+        Template("Text", text),
+        Template("Import", {"Resources": {"Fn": function}}),
+        Template("Torn", dangling),
+        PIPE,
+        NESTED,
+        names=["cdk-nag"],
+        packs=(*scanners.PACKS, *MORE_PACKS),
+    ).values()
+    return run.findings
 
 
-def test_a_rule_that_breaks_on_a_resource_is_a_finding_that_says_so():
-    odd = {"Type": "AWS::Lambda::Function", "Properties": {"Runtime": {"Fn::ImportValue": "runtime"}}}
-    (run,) = scan(Template("Pipe", {"Resources": {"Fn": odd}}), names=["cdk-nag"]).values()
-    (finding,) = (f for f in run.findings if f.rule == "AwsSolutions-L1")
+def test_a_function_that_cfninclude_does_not_know_does_not_stop_cdk_nag(odd):
+    assert "AwsSolutions-SQS4" in rules(odd, stack="Text")
+
+
+def test_a_rule_that_breaks_on_a_resource_is_a_finding_that_says_so(odd):
+    (finding,) = (f for f in odd if (f.stack, f.rule) == ("Import", "AwsSolutions-L1"))
     assert "Rule threw an error" in finding.text
     assert "non-primitive value" in finding.text
 
 
-def test_more_packs_by_option():
-    packs = (*scanners.PACKS, *MORE_PACKS)
-    (run,) = scan(NESTED, names=["cdk-nag"], packs=packs).values()
+def test_more_packs_by_option(runs, odd):
     for pack in MORE_PACKS:
-        assert f"{pack}-S3BucketLoggingEnabled" in rules(run.findings)
+        assert f"{pack}-S3BucketLoggingEnabled" in rules(odd, stack="Pipe/Nested")
+        assert f"{pack}-S3BucketLoggingEnabled" not in rules(runs["cdk-nag"].findings)
 
 
-def test_the_audit_s_day_is_cfn_lint_s_day():
-    for day, found in ((date(2025, 8, 15), False), (date(2026, 11, 25), True)):
-        with Scanners(["cfn-lint"]) as running:
-            running.scan([PIPE], day)
-            assert ("W2531" in rules(running.runs()[0].findings)) is found
+def test_the_audit_s_day_is_cfn_lint_s_day(runs):
+    with Scanners(["cfn-lint"]) as running:
+        running.scan([PIPE], date(2025, 8, 15))
+        assert "W2531" not in rules(running.runs()[0].findings)
+    assert "W2531" in rules(runs["cfn-lint"].findings, stack="Pipe")  # by another day
 
 
 # What is audited can't silence them
@@ -382,13 +397,11 @@ def test_one_template_that_can_t_be_read_is_not_passed_over(name, monkeypatch):
     assert "could not run" in broken(PIPE, unreadable, names=[name])
 
 
-def test_a_template_that_cdk_refuses_is_an_open_finding_and_hides_no_other():
-    dangling = Template("Torn", {"Resources": {"Queue": QUEUE | {"DependsOn": ["Nothing"]}}})
-    (run,) = scan(dangling, PIPE, names=["cdk-nag"]).values()
-    (finding,) = (f for f in run.findings if f.stack == "Torn")
+def test_a_template_that_cdk_refuses_is_an_open_finding_and_hides_no_other(odd):
+    (finding,) = (f for f in odd if f.stack == "Torn")
     assert finding.rule == "CdkNag-UnreadableTemplate"
     assert "Nothing" in finding.text
-    assert "AwsSolutions-SQS4" in rules(run.findings, "Queue")
+    assert "AwsSolutions-SQS4" in rules(odd, "Queue", "Pipe")
 
 
 def test_a_template_that_cannot_be_read_from_the_disk_is_no_finding(tmp_path):
