@@ -5,7 +5,7 @@ import sys
 
 # The process is short and mostly imports modules. The default threshold costs a tenth of the time, and frees
 # almost nothing.
-gc.set_threshold(100_000)
+gc.set_threshold(1_000_000)
 
 if sys.platform == "win32":
     sys.stderr.write("error: the gate needs Linux or macOS; on Windows run it in WSL or in its container\n")

@@ -18,6 +18,7 @@ from compliance.template.construct_places import Place
 from compliance.template.cross_region import exported_value
 from compliance.template.intrinsics import (
     NO_VALUE,
+    SCALARS,
     Pseudo,
     Ref,
     Text,
@@ -497,7 +498,7 @@ class Assembly(Memo):
         """
         if isinstance(value, str):
             return value
-        if not isinstance(value, int | float | bool | Ref | Pseudo | Text):
+        if not isinstance(value, SCALARS):
             return None
         if not isinstance(value, Ref):
             return self._text(value)

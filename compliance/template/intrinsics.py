@@ -98,13 +98,18 @@ _NAME_ALPHABET = re.compile("[A-Za-z0-9_.-]")
 MAX_TEXT = 2**20
 
 
+# Tuples, since a union of types would be made anew by each of a million calls.
+_PARTS, _LITERALS = (Ref, Pseudo, Unknown), (str, int, float, bool)
+SCALARS = (int, float, bool, Ref, Pseudo, Text)  # what has a text, beside texts
+
+
 def parts_of(value: Value) -> tuple[Part, ...]:
     """A scalar value as a string's parts."""
     if isinstance(value, Text):
         return value.parts
-    if isinstance(value, Ref | Pseudo | Unknown):
+    if isinstance(value, _PARTS):
         return (value,)
-    if isinstance(value, str | int | float | bool):
+    if isinstance(value, _LITERALS):
         return (to_string(value),)
     return (Unknown("a list or object where a string is wanted"),)
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
+from operator import is_
 from typing import Any, Protocol
 
 from compliance.cel import patterns
@@ -117,7 +118,7 @@ class Resolver:
 
     def resolve(self, node: Any) -> Value:
         """The value that a node of the template stands for. Raises nothing: a malformed node is `Unknown`."""
-        if isinstance(node, dict | list):
+        if isinstance(node, (dict, list)):
             with step() as near:
                 return self._container(node) if near else TOO_FAR
         if isinstance(node, str) and "{{resolve:" in node:
@@ -127,7 +128,8 @@ class Resolver:
 
     def _container(self, node: dict[str, Any] | list[Any]) -> Value:
         if isinstance(node, list):
-            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
+            items = [value for value in map(self.resolve, node) if value is not NO_VALUE]
+            return node if len(items) == len(node) and all(map(is_, items, node)) else items
         if len(node) == 1:
             key, argument = next(iter(node.items()))
             if key == "Ref":
@@ -140,7 +142,8 @@ class Resolver:
         found = {key: value for key, value in resolved if value is not NO_VALUE}
         if "Ref" in found and len(found) == 1:  # the other keys were NO_VALUE: it is data, not a function
             return Unknown("a Ref beside other keys")
-        return found
+        # What holds no function is shared with the template: a copy of it would take as much memory again.
+        return node if len(found) == len(node) and all(map(is_, found.values(), node.values())) else found
 
     def condition(self, name: Any) -> bool | Unknown:
         """Whether a named condition holds."""
