@@ -96,7 +96,10 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 }
 _LITERALS = {"true": True, "false": False, "null": None}
 LOOPS = {"all": (2,), "exists": (2,), "exists_one": (2,), "map": (2, 3), "filter": (2,)}
-_LEVELS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
+# How tightly the operators between two operands bind.
+_LEVELS = {"||": 0, "&&": 1, "+": 3, "-": 3, "*": 4, "/": 4, "%": 4} | dict.fromkeys(
+    ("<", "<=", ">", ">=", "==", "!=", "in"), 2
+)
 
 
 class _Token(NamedTuple):
@@ -114,7 +117,7 @@ def _tokens(text: str) -> Iterator[_Token]:
             if text[place] in "'\"":
                 why = "a text that does not end on its line; write \\n, within YAML's double quotes \\\\n"
             raise SyntaxProblem(why, place + 1)
-        kind = next(key for key, found in match.groupdict().items() if found is not None)
+        kind = "int" if match.lastgroup == "uint" else match.lastgroup or ""
         if kind != "space":
             yield _Token(kind, match[0], place + 1)
         place = match.end()
@@ -186,11 +189,11 @@ class _Parser:
         self.depth -= 1
         return node
 
-    def binary(self, level: int) -> Node:
-        if level == len(_LEVELS):
-            return self.unary()
-        node = self.binary(level + 1)
-        while mark := self.take(*_LEVELS[level]):
+    def binary(self, least: int) -> Node:
+        """Operands and the operators between them that bind as tightly as a level, or more tightly."""
+        node = self.unary()
+        while (mark := self.next).kind in ("mark", "name") and (level := _LEVELS.get(mark.text, -1)) >= least:
+            self.place += 1
             node = Node(mark.text, None, [node, self.binary(level + 1)], mark.at)
         return node
 
