@@ -305,7 +305,7 @@ def whole(bench: Bench) -> Iterator[str]:
     yield wanted(("of cdk synth's time", 0.5, cold), ("again, with one thing changed", 0.25, warm))
     yield (
         "\nAn app is run for each audit, since nobody knows what a program reads: without cdk-nag and CDK's "
-        "own rules its run alone takes two fifths of `cdk synth -q`. `again` is measured with nothing changed."
+        "own rules its run alone takes two fifths of `cdk synth -q`. `again` has nothing changed."
     )
 
 
