@@ -76,6 +76,7 @@ def main(
     template: Path | None,
     context: Mapping[str, str],
     environment: str | None,
+    require_confinement: bool,
     requirements: Path | None,
     classes_file: Path | None,
     aims_file: Path | None,
@@ -126,6 +127,7 @@ def main(
             context=context,
             environment=environment,
             as_of=as_of,
+            confined=require_confinement,
             handlers=not skip_handlers,
             stack=stack,
         )

@@ -14,6 +14,7 @@ from compliance.rules import bind
 from compliance.template.assembly import Assembly
 from compliance.template.loading import load_assembly, load_template
 from compliance.template.scratch import Scratch
+from compliance.template.synth import App, Synths, find_app
 
 NO_OTHERS = "one environment alone"
 
@@ -28,10 +29,14 @@ def read(
     environment: str | None = None,
     as_of: date,
     handlers: bool = True,
+    confined: bool = False,
     stack: ExitStack,
     folder: Path | None = None,
 ) -> Ground:
-    """The input with its document. What it needs on disk stays until `stack` closes. Raises InputError."""
+    """The input with its document. What it needs on disk stays until `stack` closes. Raises InputError.
+
+    With `confined`, no app is run on a system that cannot confine it completely.
+    """
     document = load(requirements)
     rules = bind(document)
     region = document.environment.region
@@ -43,19 +48,18 @@ def read(
     elif assembly:
         own = load_assembly(assembly, region=region)
     else:
-        own, others = _synthesised(document, app, dict(context or {}), name, folder or Path.cwd(), stack)
+        command = find_app(app, folder or Path.cwd(), dict(context or {}), require_confinement=confined)
+        own, others = _synthesised(document, command, name, folder or Path.cwd(), stack)
     return Ground(document, rules, own, name, others, as_of, handlers=handlers)
 
 
 def _synthesised(
-    document: Document, app: str | None, context: dict[str, str], name: str, folder: Path, stack: ExitStack
+    document: Document, app: App, name: str, folder: Path, stack: ExitStack
 ) -> tuple[Assembly, Mapping[str, Assembly | str]]:
-    from compliance.template.synth import Synths, find_app
-
     known = document.environment
     names = [name, *known.besides(name)]
     place = Path(stack.enter_context(Scratch("mutants")))
-    synths = Synths(find_app(app, folder, context), place, {each: {known.context: each} for each in names})
+    synths = Synths(app, place, {each: {known.context: each} for each in names})
     stack.callback(synths.close)
     made = {each: load_assembly(synths.result(each), base=folder, region=known.region) for each in names}
     own = made.pop(name)

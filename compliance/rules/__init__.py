@@ -385,9 +385,9 @@ def parts_of(
     """
     requirement, subjects = document.requirements[index], known(document)
     place = place or ("requirements", index, "check")
-    return Parts(
-        rules=tuple(_rule(document, subjects, index, requirement, part, place) for part in predicates)
-    )
+    rules = (_rule(document, subjects, index, requirement, part, place) for part in predicates)
+    replace = msgspec.structs.replace
+    return Parts(rules=tuple(replace(r, parameters=replace(r.parameters, of_short_form=True)) for r in rules))
 
 
 def _of_parts(requirement: Requirement, definition: Kind, parts: tuple[Rule, ...]) -> Rule:

@@ -112,7 +112,7 @@ class Compiled(msgspec.Struct, frozen=True):
     """A predicate with its expressions.
 
     `reported` are the subjects that this requirement fails for where no resource fills them. `optional` says
-    whether all its subjects may be empty.
+    whether all its subjects may be empty. A predicate `of_short_form` judges nothing about an empty group.
     """
 
     check: Predicate
@@ -120,6 +120,7 @@ class Compiled(msgspec.Struct, frozen=True):
     when: cel.Expression | None
     reported: frozenset[str]
     optional: bool
+    of_short_form: bool = False
 
     @property
     def wanted(self) -> str:
@@ -349,7 +350,12 @@ def _each(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict
 
 
 def _nothing(predicate: Compiled, wanted: str) -> Verdict:
-    """No resource of the subject is there, or meets `when`. With `per` and without `when`, this fails."""
+    """No resource of the subject is there, or meets `when`.
+
+    With `per` and without `when`, this fails. A short form is then not assessed.
+    """
+    if predicate.of_short_form and not predicate.check.when:
+        raise Undecided("nothing was found to judge")
     found = f"there is none of {_named(predicate.check)}"
     if predicate.check.when:
         found += f" with {predicate.check.when}"

@@ -487,3 +487,12 @@ def test_of_what_none_is_the_nearest_is_shown(tmp_path: Path) -> None:
     that = "self.type == 'AWS::Lambda::Function' && self.Timeout > 900"
     [result] = judged(tmp_path, TEMPLATE, {"some": "resources", "that": that})
     assert {item.logical_id for item in result.verdict.evidence} == {"Short", "Long"}
+
+
+def test_a_short_form_about_an_empty_group_judges_nothing(tmp_path: Path) -> None:
+    subjects = {"tables": {"type": "AWS::DynamoDB::Table", "about": "x", "many": True, "optional": True}}
+    test = {"kind": "property", "all": [{"path": "BillingMode", "equals": "PAY_PER_REQUEST"}]}
+    checks = [{**test, "subject": "tables"}, {"checks": [test], "subject": "tables"}]
+    checks.append({"each": "tables", "that": "self.BillingMode == 'PAY_PER_REQUEST'"})
+    found = [r.verdict.status.value for r in judged(tmp_path, TEMPLATE, *checks, subjects=subjects)]
+    assert found == ["not_assessed", "not_assessed", "pass"]
