@@ -5,6 +5,7 @@ Each folder's `proof.yaml` says what the flawed stack fails, and what each varia
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,8 +25,19 @@ def document(folder: Path) -> DocumentAndRules:
     return load_document(folder / "requirements.yaml")
 
 
-def unmet(folder: Path, path: Path, *, handlers: bool = True) -> dict[str, Status]:
-    return generality.unmet(document(folder), path, PROOFS[folder].inputs, handlers=handlers)
+Unmet = Callable[..., dict[str, Status]]
+
+
+@pytest.fixture(scope="module")
+def unmet(tmp_path_factory: pytest.TempPathFactory) -> Unmet:
+    """What a stack of a document does not meet. What a handler does is the same beside another one."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def unmet(folder: Path, path: Path, *, handlers: bool = True) -> dict[str, Status]:
+        inputs = PROOFS[folder].inputs
+        return generality.unmet(document(folder), path, inputs, handlers=handlers, cache=cache)
+
+    return unmet
 
 
 def statuses(fails: tuple[str, ...], unseen: tuple[str, ...] = ()) -> dict[str, Status]:
@@ -41,17 +53,19 @@ def test_every_document_has_its_proof() -> None:
 
 
 @pytest.mark.parametrize("folder", PROOFS, ids=named)
-def test_the_corrected_stack_is_right(folder: Path) -> None:
+def test_the_corrected_stack_is_right(folder: Path, unmet: Unmet) -> None:
     assert unmet(folder, generality.stack(folder, "corrected")) == {}
 
 
 @pytest.mark.parametrize(("folder", "proof"), PROOFS.items(), ids=named)
-def test_every_flaw_of_the_flawed_stack_is_seen(folder: Path, proof: Proof) -> None:
+def test_every_flaw_of_the_flawed_stack_is_seen(folder: Path, proof: Proof, unmet: Unmet) -> None:
     assert unmet(folder, generality.stack(folder, "flawed")) == statuses(proof.flawed, proof.flawed_unseen)
 
 
 @pytest.mark.parametrize(("folder", "variant"), VARIANTS, ids=named)
-def test_a_variant_fails_what_it_breaks_alone(folder: Path, variant: Variant, tmp_path: Path) -> None:
+def test_a_variant_fails_what_it_breaks_alone(
+    folder: Path, variant: Variant, tmp_path: Path, unmet: Unmet
+) -> None:
     handlers = variant.handlers or bool(generality.of_handlers(document(folder)) & {*variant.fails})
     path = generality.made(folder, variant, tmp_path)
     assert unmet(folder, path, handlers=handlers) == statuses(variant.fails, variant.unseen)

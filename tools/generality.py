@@ -109,16 +109,24 @@ def stack(folder: Path, name: str) -> Path:
 
 
 def unmet(
-    document: DocumentAndRules, path: Path, inputs: Sequence[Input], *, handlers: bool
+    document: DocumentAndRules,
+    path: Path,
+    inputs: Sequence[Input],
+    *,
+    handlers: bool,
+    cache: Path | None = None,
 ) -> dict[str, Status]:
-    """The requirements that a stack does not meet, for any of the inputs; handlers' apart unless they run."""
+    """The requirements that a stack does not meet, for any of the inputs; handlers' apart unless they run.
+
+    `cache` remembers what a handler did: most variants change one handler of several.
+    """
     found: dict[str, Status] = {}
     for given in inputs:
         if given.replace:
             with TemporaryDirectory() as folder:
                 alone = msgspec.structs.replace(given, replace=())
                 there = changed(path, Path(folder), given.replace)
-                rest = unmet(document, there, [alone], handlers=handlers and given.handlers)
+                rest = unmet(document, there, [alone], handlers=handlers and given.handlers, cache=cache)
             found = rest | {id_: status for id_, status in found.items() if rest.get(id_) is not Status.FAIL}
             continue
         options = Options(
@@ -128,6 +136,7 @@ def unmet(
             parameters=given.parameters,
             skip_scanners=True,
             skip_handlers=not handlers,
+            cache=cache,
         )
         for result in audit(options, load_document=lambda _: document).results:
             if not result.settled and (handlers or result.id not in of_handlers(document)):
