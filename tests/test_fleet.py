@@ -436,7 +436,7 @@ def address_in(file: Path) -> str:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler's address and its two workers, each a process that nobody starts again."""
+    """A scheduler's address, its process and its two workers', which nobody starts again."""
     pytest.importorskip("distributed")
 
     def start(name: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
@@ -456,7 +456,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         workers = [start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)]
         started += workers
         until(lambda: address_in(known))
-        yield address_in(known), workers
+        yield address_in(known), started
     finally:
         for process in started:
             process.kill()
@@ -466,7 +466,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
 def test_a_cluster_loses_a_worker_and_no_input(
     tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
 ) -> None:
-    address, (victim, survivor) = cluster
+    address, (_, victim, survivor) = cluster
     wanted = [str(n) for n in range(100, 140)]
     folder, rows = templates(tmp_path / "in", *wanted), tmp_path / "rows"
     left = []
@@ -487,6 +487,25 @@ def test_a_cluster_loses_a_worker_and_no_input(
     assert survivor.poll() is None
     assert {row.status for row in judged} == {RED}
     assert names(lines(rows)) == wanted, "nothing lost, nothing twice"
+
+
+def test_a_scheduler_that_dies_ends_the_fleet_with_what_was_done(
+    tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
+) -> None:
+    address, (scheduler, *_) = cluster
+    wanted = [str(n) for n in range(100, 140)]
+    folder, rows = templates(tmp_path / "in", *wanted), tmp_path / "rows"
+
+    def kill(row: Row, done: int, total: int) -> None:
+        if done == 5:
+            scheduler.kill()
+
+    with pytest.raises(CheckerError, match="the executor broke"), fleet.scheduler(address) as executor:
+        run([folder], RULES, executor=executor, output=rows, progress=kill)
+    kept = names(lines(rows))
+    assert 5 <= len(kept) < len(wanted)
+    assert names(run([folder], RULES, jobs=1, output=rows, resume=True)) == wanted
+    assert names(lines(rows)) == wanted, "what was done is not done again"
 
 
 def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
