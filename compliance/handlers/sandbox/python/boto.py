@@ -3,7 +3,6 @@
 import importlib
 import sys
 import types
-from typing import Any
 
 from . import calls, dynamo, errors
 from .clients import Client
@@ -13,29 +12,29 @@ from .resources import Resource
 class Session:
     region_name = "us-east-1"
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, *_, **__) -> None:
         self.events = types.SimpleNamespace(register=lambda *_, **__: None)
 
-    def client(self, service_name: Any, *_: Any, config: Any = None, **__: Any) -> Any:
+    def client(self, service_name, *_, config=None, **__):
         return Client(service_name, config)
 
-    def resource(self, service_name: Any, *_: Any, config: Any = None, **__: Any) -> Any:
+    def resource(self, service_name, *_, config=None, **__):
         return Resource(service_name, config=config)
 
-    def get_credentials(self) -> Any:
+    def get_credentials(self):
         names = ("access_key", "secret_key", "token")
         return types.SimpleNamespace(**dict.fromkeys(names, "sandbox"))
 
 
 class Config:
-    def __init__(self, *_: Any, **options: Any) -> None:
+    def __init__(self, *_, **options) -> None:
         self.__dict__.update(options)
 
-    def merge(self, other: Any) -> Any:
+    def merge(self, other):
         return Config(**{**vars(self), **vars(other)})
 
 
-def _boto3(module: Any) -> None:
+def _boto3(module) -> None:
     session = Session()
     module.client, module.resource, module.Session = session.client, session.resource, Session
     module.DEFAULT_SESSION = None
@@ -45,19 +44,19 @@ def _boto3(module: Any) -> None:
     module.__getattr__ = lambda name: part("boto3", name)
 
 
-def _session(module: Any) -> None:
+def _session(module) -> None:
     module.Session = Session
     module.get_session = Session
 
 
-def _exceptions(module: Any) -> None:
+def _exceptions(module) -> None:
     for value in vars(errors).values():
         if isinstance(value, type) and issubclass(value, Exception):
             setattr(module, value.__name__, value)
     module.__getattr__ = _other_error
 
 
-def _other_error(name: Any) -> Any:
+def _other_error(name):
     if not name.endswith(("Error", "Exception")):
         raise AttributeError(name)
     error = type(name, (errors.BotoCoreError,), {})
@@ -65,20 +64,20 @@ def _other_error(name: Any) -> Any:
     return error
 
 
-def _config(module: Any) -> None:
+def _config(module) -> None:
     module.Config = Config
 
 
-def _response(module: Any) -> None:
+def _response(module) -> None:
     module.StreamingBody = calls.StreamingBody
 
 
-def _types(module: Any) -> None:
+def _types(module) -> None:
     for name in ("TypeSerializer", "TypeDeserializer", "Binary", "DYNAMODB_CONTEXT"):
         setattr(module, name, getattr(dynamo, name))
 
 
-def _conditions(module: Any) -> None:
+def _conditions(module) -> None:
     module.Key, module.Attr, module.ConditionBase = dynamo.Attribute, dynamo.Attribute, dynamo.Condition
 
 
@@ -96,7 +95,7 @@ MODULES = {
 }
 
 
-def part(package: Any, name: Any) -> Any:
+def part(package, name):
     """A part of a package that the code did not import itself: boto3 imports most of them."""
     whole = f"{package}.{name}"
     if not any(known == whole or known.startswith(f"{whole}.") for known in MODULES):
@@ -104,7 +103,7 @@ def part(package: Any, name: Any) -> Any:
     return importlib.import_module(whole)
 
 
-def module(name: Any) -> Any:
+def module(name):
     """The stand-in of that name, or None if it is not one of boto's that handlers rely on."""
     if name not in MODULES:
         return None

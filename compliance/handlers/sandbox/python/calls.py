@@ -15,12 +15,12 @@ pause = 0.0  # how long a call takes at least
 _models: dict[str, Any] = {}
 
 
-def start(ask: Any, tries: Any) -> None:
+def start(ask, tries) -> None:
     global _ask, attempts
     _ask, attempts = ask, tries
 
 
-def model_of(service: Any) -> Any:
+def model_of(service):
     """What the service model says: operations (by their names in small letters), exceptions, pages."""
     if service not in _models:
         answer = _ask("service", name=service)
@@ -31,7 +31,7 @@ def model_of(service: Any) -> Any:
     return _models[service]
 
 
-def _floats(value: Any) -> Any:
+def _floats(value):
     """botocore takes a Decimal where a float is wanted; CloudWatch's numbers are the only ones here."""
     if isinstance(value, dict):
         return {name: _floats(child) for name, child in value.items()}
@@ -40,7 +40,7 @@ def _floats(value: Any) -> Any:
     return float(value) if type(value).__name__ == "Decimal" else value
 
 
-def _copied(source: Any) -> Any:
+def _copied(source):
     """`bucket/key` of what a copy is made of, which may be told in parts."""
     version = f"?versionId={source['VersionId']}" if source.get("VersionId") else ""
     return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
@@ -49,7 +49,7 @@ def _copied(source: Any) -> Any:
 attempts: Any = None  # how often the function's environment lets a call be tried
 
 
-def patience(service: Any, config: Any) -> Any:
+def patience(service, config):
     """How many seconds a call takes at most until its client gives up an AWS that never answers.
 
     https://docs.aws.amazon.com/boto3/latest/guide/retries.html
@@ -69,7 +69,7 @@ def patience(service: Any, config: Any) -> Any:
     )
 
 
-def call(service: Any, operation: Any, parameters: Any, config: Any = None) -> Any:
+def call(service, operation, parameters, config=None):
     if service == "cloudwatch":
         parameters = _floats(parameters)
     if isinstance(parameters.get("CopySource"), dict):
@@ -94,24 +94,24 @@ def call(service: Any, operation: Any, parameters: Any, config: Any = None) -> A
     return {**output, "ResponseMetadata": metadata}
 
 
-def operation_of(method: Any) -> Any:
+def operation_of(method):
     """The name of an operation by that of a method: PutItem of put_item."""
     return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
 
 
 class StreamingBody:
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body) -> None:
         self._left = body.encode() if isinstance(body, str) else bytes(body)
 
-    def read(self, amt: Any = None) -> Any:
+    def read(self, amt=None):
         amt = len(self._left) if amt is None else amt
         chunk, self._left = self._left[:amt], self._left[amt:]
         return chunk
 
-    def iter_lines(self, *_: Any, **__: Any) -> Any:
+    def iter_lines(self, *_, **__):
         return iter(self.read().splitlines())
 
-    def iter_chunks(self, chunk_size: Any = 1024) -> Any:
+    def iter_chunks(self, chunk_size=1024):
         while chunk := self.read(chunk_size):
             yield chunk
 
@@ -120,8 +120,8 @@ class StreamingBody:
     def close(self) -> None:
         pass
 
-    def __enter__(self) -> Any:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: Any) -> Any:
+    def __exit__(self, *_):
         return False

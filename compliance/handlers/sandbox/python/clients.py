@@ -11,10 +11,10 @@ from .errors import ClientError, OperationNotPageableError, coded
 class Exceptions:
     ClientError = ClientError
 
-    def __init__(self, service: Any) -> None:
+    def __init__(self, service) -> None:
         self._known = model_of(service).exceptions
 
-    def __getattr__(self, name: Any) -> Any:
+    def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
         if self._known is None:
@@ -30,7 +30,7 @@ class Meta:
     endpoint_url = "https://amazonaws.com/"
     partition = "aws"
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client) -> None:
         self.client = client
         self.config = types.SimpleNamespace(region_name="us-east-1")
         self.events = types.SimpleNamespace(register=lambda *_, **__: None, unregister=lambda *_, **__: None)
@@ -41,13 +41,13 @@ class Client:
 
     _convert = False
 
-    def __init__(self, service: Any, config: Any = None) -> None:
+    def __init__(self, service, config=None) -> None:
         self._service = service
         self._config = config
         self.exceptions = Exceptions(service)
         self.meta = Meta(self)
 
-    def __getattr__(self, name: Any) -> Any:
+    def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
         methods = model_of(self._service).methods
@@ -55,7 +55,7 @@ class Client:
         if operation is None:
             raise AttributeError(f"'{self._service}' object has no attribute '{name}'")
 
-        def method(*args: Any, **parameters: Any) -> Any:
+        def method(*args, **parameters):
             if args:
                 raise TypeError(f"{name}() only accepts keyword arguments.")
             return self._call(operation, parameters)
@@ -63,57 +63,57 @@ class Client:
         method.__name__ = name
         return method
 
-    def _call(self, operation: Any, parameters: Any) -> Any:
+    def _call(self, operation, parameters):
         if not self._convert:
             return call(self._service, operation, parameters, self._config)
         return dynamo.raised(call(self._service, operation, dynamo.lowered(parameters), self._config))
 
-    def _pages(self, name: Any) -> Any:
+    def _pages(self, name):
         model = model_of(self._service)
         return (model.pages or {}).get(model.methods.get(name.replace("_", "")))
 
-    def get_paginator(self, name: Any) -> Any:
+    def get_paginator(self, name):
         if model_of(self._service).pages is not None and not self._pages(name):
             raise OperationNotPageableError(operation_name=name)
         return Paginator(getattr(self, name), self._pages(name) or {})
 
-    def get_waiter(self, name: Any) -> Any:
+    def get_waiter(self, name):
         """Of any other waiter than these two, nobody here knows when it is done."""
         known = {"object_exists": "HeadObject", "bucket_exists": "HeadBucket"}
 
-        def wait(WaiterConfig: Any = None, **parameters: Any) -> None:
+        def wait(WaiterConfig=None, **parameters) -> None:
             self._call(known.get(name, f"waiter {name}"), parameters)
 
         return types.SimpleNamespace(wait=wait)
 
-    def can_paginate(self, name: Any) -> Any:
+    def can_paginate(self, name):
         return bool(self._pages(name))
 
     def close(self) -> None:
         pass
 
-    def generate_presigned_url(self, ClientMethod: Any, Params: Any = None, **_: Any) -> Any:
+    def generate_presigned_url(self, ClientMethod, Params=None, **_):
         return "https://example.amazonaws.com/"
 
-    def upload_fileobj(self, *args: Any, **named: Any) -> None:
+    def upload_fileobj(self, *args, **named) -> None:
         given = transfer_arguments("upload_fileobj", args, named)
         self._call("PutObject", {**_place(given), "Body": given["Fileobj"], **(given.get("ExtraArgs") or {})})
 
-    def upload_file(self, *args: Any, **named: Any) -> None:
+    def upload_file(self, *args, **named) -> None:
         given = transfer_arguments("upload_file", args, named)
         with open(given.pop("Filename"), "rb") as file:
             self.upload_fileobj(Fileobj=file, **given)
 
-    def download_fileobj(self, *args: Any, **named: Any) -> None:
+    def download_fileobj(self, *args, **named) -> None:
         given = transfer_arguments("download_fileobj", args, named)
         given["Fileobj"].write(self._call("GetObject", _place(given))["Body"].read())
 
-    def download_file(self, *args: Any, **named: Any) -> None:
+    def download_file(self, *args, **named) -> None:
         given = transfer_arguments("download_file", args, named)
         with open(given.pop("Filename"), "wb") as file:
             self.download_fileobj(Fileobj=file, **given)
 
-    def copy(self, *args: Any, **named: Any) -> None:
+    def copy(self, *args, **named) -> None:
         given = transfer_arguments("copy", args, named)
         self._call("HeadObject", given["CopySource"])
         source = {"CopySource": given["CopySource"], **(given.get("ExtraArgs") or {})}
@@ -131,7 +131,7 @@ TRANSFERS = {
 }
 
 
-def transfer_arguments(name: Any, args: Any, named: Any, known: Any = None) -> Any:
+def transfer_arguments(name, args, named, known=None):
     """The arguments of a transfer by their names. `known` are those that a resource fills in."""
     known = known or {}
     names = [one for one in TRANSFERS[name] if one not in known]
@@ -142,28 +142,28 @@ def transfer_arguments(name: Any, args: Any, named: Any, known: Any = None) -> A
     return given
 
 
-def _place(given: Any) -> Any:
+def _place(given):
     return {"Bucket": given["Bucket"], "Key": given["Key"]}
 
 
 class Paginator:
-    def __init__(self, method: Any, pages: Any) -> None:
+    def __init__(self, method, pages) -> None:
         self._method, self._pages = method, pages
 
-    def paginate(self, PaginationConfig: Any = None, **parameters: Any) -> Any:
+    def paginate(self, PaginationConfig=None, **parameters):
         return Pages(self._method, self._pages, PaginationConfig or {}, parameters)
 
 
 class Pages:
     """The answers of one operation, page by page; `MaxItems` cuts the last."""
 
-    def __init__(self, method: Any, pages: Any, config: Any, parameters: Any) -> None:
+    def __init__(self, method, pages, config, parameters) -> None:
         self._method, self._parameters, self._config = method, parameters, config
         self._from, self._to = ((pages.get(end) or [None])[0] for end in ("from", "to"))
         self._limit = pages.get("limit")
         self._results = pages.get("results") or []
 
-    def __iter__(self) -> Any:
+    def __iter__(self):
         token = self._config.get("StartingToken")
         left = self._config.get("MaxItems")
         while True:
@@ -182,7 +182,7 @@ class Pages:
             if token is None or (left is not None and left <= 0):
                 return
 
-    def build_full_result(self) -> Any:
+    def build_full_result(self):
         whole: dict[str, Any] = {}
         for page in self:
             for name in self._results:
@@ -190,7 +190,7 @@ class Pages:
                     whole[name] = whole[name] + page[name] if name in whole else page[name]
         return whole
 
-    def search(self, expression: Any) -> Any:
+    def search(self, expression):
         import jmespath  # type: ignore[import-untyped]
 
         for page in self:

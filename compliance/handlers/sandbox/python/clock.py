@@ -1,7 +1,6 @@
 """The handler's wall clock, so many seconds away from the real one."""
 
 import time
-from typing import Any
 
 from . import virtual
 
@@ -11,7 +10,7 @@ _real = {
 _seconds = 0.0
 
 
-def shift(by: Any) -> None:
+def shift(by) -> None:
     global _seconds
     _seconds = by - virtual.passed
 
@@ -22,7 +21,7 @@ def install() -> None:
     _patch_datetime()
 
 
-def _now() -> Any:
+def _now():
     return _real["time"]() + _seconds + virtual.passed
 
 
@@ -41,11 +40,11 @@ def _patch_datetime() -> None:
     from datetime import datetime as real_datetime
 
     class AsReal(type):
-        def __instancecheck__(cls, value: Any) -> Any:
+        def __instancecheck__(cls, value):
             real = vars(cls).get("real")
             return isinstance(value, real) if real else super().__instancecheck__(value)
 
-        def __subclasscheck__(cls, other: Any) -> Any:
+        def __subclasscheck__(cls, other):
             real = vars(cls).get("real")
             return issubclass(other, real) if real else super().__subclasscheck__(other)
 
@@ -53,22 +52,22 @@ def _patch_datetime() -> None:
         real = real_date
 
         @classmethod
-        def today(cls) -> Any:
+        def today(cls):
             return real_date.fromtimestamp(_now())  # noqa: DTZ012 (as today() is)
 
     class DateTime(real_datetime, metaclass=AsReal):
         real = real_datetime
 
         @classmethod
-        def now(cls, tz: Any = None) -> Any:
+        def now(cls, tz=None):
             return real_datetime.fromtimestamp(_now(), tz)
 
         @classmethod
-        def utcnow(cls) -> Any:
+        def utcnow(cls):
             return real_datetime.fromtimestamp(_now(), datetime.UTC).replace(tzinfo=None)
 
         @classmethod
-        def today(cls) -> Any:
+        def today(cls):
             return cls.now()
 
     for name, replacement in (("date", Date), ("datetime", DateTime)):

@@ -9,23 +9,23 @@ DYNAMODB_CONTEXT = Context(
 
 
 class Binary:
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value) -> None:
         if not isinstance(value, (bytes, bytearray)):
             raise TypeError("Value must be of the following types: bytearray, bytes.")
         self.value = value
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other):
         return self.value == getattr(other, "value", other)
 
-    def __bytes__(self) -> Any:
+    def __bytes__(self):
         return bytes(self.value)
 
-    def __hash__(self) -> Any:
+    def __hash__(self):
         return hash(bytes(self.value))
 
 
 class TypeSerializer:
-    def serialize(self, value: Any) -> Any:
+    def serialize(self, value):
         if value is None:
             return {"NULL": True}
         if isinstance(value, bool):
@@ -46,13 +46,13 @@ class TypeSerializer:
             return self._set(value)
         raise TypeError(f'Unsupported type "{type(value)}" for value "{value}"')
 
-    def _number(self, value: Any) -> Any:
+    def _number(self, value):
         number = str(DYNAMODB_CONTEXT.create_decimal(value))
         if number in ("Infinity", "-Infinity", "NaN"):
             raise TypeError("Infinity and NaN not supported")
         return number
 
-    def _set(self, values: Any) -> Any:
+    def _set(self, values):
         if all(isinstance(v, (int, Decimal)) for v in values):
             return {"NS": [self._number(v) for v in values]}
         if all(isinstance(v, str) for v in values):
@@ -63,7 +63,7 @@ class TypeSerializer:
 
 
 class TypeDeserializer:
-    def deserialize(self, value: Any) -> Any:
+    def deserialize(self, value):
         if not isinstance(value, dict) or not value:
             raise TypeError("Value must be a nonempty dictionary whose key is a valid dynamodb type.")
         ((kind, inner),) = value.items()
@@ -87,64 +87,64 @@ class TypeDeserializer:
 class Condition:
     """What Key and Attr build: a text with {0}, {1} for its parts."""
 
-    def __init__(self, form: Any, *parts: Any) -> None:
+    def __init__(self, form, *parts) -> None:
         self.form, self.parts = form, parts
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other):
         return Condition("({0} AND {1})", self, other)
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other):
         return Condition("({0} OR {1})", self, other)
 
-    def __invert__(self) -> Any:
+    def __invert__(self):
         return Condition("(NOT {0})", self)
 
 
 class Attribute:
-    def __init__(self, name: Any) -> None:
+    def __init__(self, name) -> None:
         self.name = name
 
-    def eq(self, value: Any) -> Any:
+    def eq(self, value):
         return Condition("{0} = {1}", self, value)
 
-    def ne(self, value: Any) -> Any:
+    def ne(self, value):
         return Condition("{0} <> {1}", self, value)
 
-    def lt(self, value: Any) -> Any:
+    def lt(self, value):
         return Condition("{0} < {1}", self, value)
 
-    def lte(self, value: Any) -> Any:
+    def lte(self, value):
         return Condition("{0} <= {1}", self, value)
 
-    def gt(self, value: Any) -> Any:
+    def gt(self, value):
         return Condition("{0} > {1}", self, value)
 
-    def gte(self, value: Any) -> Any:
+    def gte(self, value):
         return Condition("{0} >= {1}", self, value)
 
-    def between(self, low: Any, high: Any) -> Any:
+    def between(self, low, high):
         return Condition("{0} BETWEEN {1} AND {2}", self, low, high)
 
-    def begins_with(self, value: Any) -> Any:
+    def begins_with(self, value):
         return Condition("begins_with({0}, {1})", self, value)
 
-    def contains(self, value: Any) -> Any:
+    def contains(self, value):
         return Condition("contains({0}, {1})", self, value)
 
-    def exists(self) -> Any:
+    def exists(self):
         return Condition("attribute_exists({0})", self)
 
-    def not_exists(self) -> Any:
+    def not_exists(self):
         return Condition("attribute_not_exists({0})", self)
 
-    def attribute_type(self, value: Any) -> Any:
+    def attribute_type(self, value):
         return Condition("attribute_type({0}, {1})", self, value)
 
-    def is_in(self, values: Any) -> Any:
+    def is_in(self, values):
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(values)))
         return Condition(f"{{0}} IN ({places})", self, *values)
 
-    def size(self) -> Any:
+    def size(self):
         return Size(self.name)
 
 
@@ -157,17 +157,17 @@ MAPS = ("Item", "Key", "ExpressionAttributeValues", "ExclusiveStartKey", "Attrib
 LISTS = ("Items", "Keys")
 
 
-def lowered(parameters: Any) -> Any:
+def lowered(parameters):
     """A request with plain values as the wire has it."""
     serializer = TypeSerializer()
     return _throughout(_built(parameters), serializer.serialize, dict)
 
 
-def raised(output: Any) -> Any:
+def raised(output):
     return _throughout(output, TypeDeserializer().deserialize, dict)
 
 
-def _throughout(node: Any, convert: Any, kind: Any, in_responses: Any = False) -> Any:
+def _throughout(node, convert, kind, in_responses=False):
     if isinstance(node, list):
         return [
             _values(child, convert)
@@ -188,11 +188,11 @@ def _throughout(node: Any, convert: Any, kind: Any, in_responses: Any = False) -
     return copy
 
 
-def _values(items: Any, convert: Any) -> Any:
+def _values(items, convert):
     return {key: convert(child) for key, child in items.items()}
 
 
-def _built(node: Any) -> Any:
+def _built(node):
     """The same request with built conditions as text, their names and values as placeholders."""
     if isinstance(node, list):
         return [_built(child) for child in node]
@@ -211,7 +211,7 @@ def _built(node: Any) -> Any:
     return copy
 
 
-def _text(part: Any, names: Any, values: Any) -> Any:
+def _text(part, names, values):
     if isinstance(part, Condition):
         return part.form.format(*(_text(inner, names, values) for inner in part.parts))
     if isinstance(part, Attribute):

@@ -6,7 +6,7 @@ from typing import Any
 class BotoCoreError(Exception):
     fmt = "An unspecified error occurred"
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs) -> None:
         try:
             message = self.fmt.format(**kwargs)
         except (KeyError, IndexError):
@@ -16,7 +16,7 @@ class BotoCoreError(Exception):
 
 
 class ClientError(Exception):
-    def __init__(self, error_response: Any, operation_name: Any) -> None:
+    def __init__(self, error_response, operation_name) -> None:
         error = error_response.get("Error", {})
         super().__init__(
             f"An error occurred ({error.get('Code', 'Unknown')}) when calling the {operation_name} "
@@ -62,14 +62,14 @@ class ParamValidationError(BotoCoreError):
 _coded: dict[str, Any] = {}
 
 
-def coded(code: Any) -> Any:
+def coded(code):
     """One class per error code, the same for every client, so `except client.exceptions.X` works."""
     if code not in _coded:
         _coded[code] = type(code, (ClientError,), {})
     return _coded[code]
 
 
-def to_error(refusal: Any, operation: Any) -> Any:
+def to_error(refusal, operation):
     code, message, status = refusal["code"], refusal["message"], refusal["status"]
     if code == "ParamValidation":
         return ParamValidationError(report=message)

@@ -6,7 +6,6 @@ The operating system's own locks (lock.py) are the second, and hold also where t
 import _posixsubprocess
 import os
 import sys
-from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -25,7 +24,7 @@ MODULES = """
 """
 
 
-def close(root: Any, real: Any) -> None:
+def close(root, real) -> None:
     """`root` is the code's folder; `real` are files and folders of modules that Lambda's runtime ships."""
     here = os.path.dirname(os.path.abspath(__file__))
     library = os.path.dirname(os.path.realpath(os.__file__))
@@ -38,19 +37,19 @@ def close(root: Any, real: Any) -> None:
     real, decode = os.path.realpath, os.fsdecode
     prefixes, refused_modules = tuple(REFUSED.split()), frozenset(MODULES.split())
 
-    def within(path: Any, places: Any) -> Any:
+    def within(path, places):
         return any(path == place or path.startswith(place + "/") for place in places)
 
-    def may_read(path: Any) -> Any:
+    def may_read(path):
         if isinstance(path, int):
             return True
         found = real(decode(path if path is not None else "."))
         return within(found, shipped) or (within(found, readable) and not within(found, third_party))
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_) -> None:
         raise PermissionError("the sandbox starts no program")
 
-    def hook(event: Any, arguments: Any) -> None:
+    def hook(event, arguments) -> None:
         if event == "open":
             path, _, flags = arguments
             if not isinstance(path, int) and (flags & WRITING or not may_read(path)):

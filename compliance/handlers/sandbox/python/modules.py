@@ -20,27 +20,27 @@ REAL = {"dateutil", "jmespath", "six", "urllib3"}
 class Harmless:
     """Puts up with being called, indexed, entered, printed, and used as a decorator."""
 
-    def __getattr__(self, name: Any) -> Any:
+    def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
         return Harmless()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args, **kwargs):
         return args[0] if len(args) == 1 and not kwargs and callable(args[0]) else Harmless()
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key):
         return Harmless()
 
-    def __iter__(self) -> Any:
+    def __iter__(self):
         return iter(())
 
-    def __enter__(self) -> Any:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: Any) -> Any:
+    def __exit__(self, *_):
         return False
 
-    def __str__(self) -> Any:
+    def __str__(self):
         return "stand-in"
 
 
@@ -51,7 +51,7 @@ class StandIn(types.ModuleType):
         super().__init__(name)
         self.__path__ = []
 
-    def __getattr__(self, name: Any) -> Any:
+    def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
         with suppress(AttributeError):
@@ -67,14 +67,14 @@ class StandIn(types.ModuleType):
 class Finder:
     """Finder and loader in one. The base classes of importlib.abc would cost a third of the start."""
 
-    def __init__(self, own: Any, supplied: Any, real: Any, send: Any) -> None:
+    def __init__(self, own, supplied, real, send) -> None:
         self.own = own
         self.supplied = supplied
         self.real = real
         self.send = send
         self.reported: set[str] = set()
 
-    def find_spec(self, name: Any, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
         if top in REAL and path is None:
             found = importlib.machinery.PathFinder.find_spec(name) or self.shipped(name)
@@ -89,7 +89,7 @@ class Finder:
             self.report(name, importlib.machinery.PathFinder.find_spec(name) is not None)
         return None
 
-    def shipped(self, name: Any) -> Any:
+    def shipped(self, name):
         """Of a module that Lambda's runtime ships: its folder, or its file."""
         place = self.real.get(name)
         if place is None:
@@ -106,19 +106,19 @@ class Finder:
             frame = frame.f_back
         return frame is not None and frame.f_code.co_filename.startswith(tuple(self.real.values()))
 
-    def report(self, name: Any, found: Any) -> None:
+    def report(self, name, found) -> None:
         if name not in self.reported:
             self.reported.add(name)
             self.send("module", name=name, found=found)
 
-    def create_module(self, spec: Any) -> Any:
+    def create_module(self, spec):
         return boto.module(spec.name) or StandIn(spec.name)
 
-    def exec_module(self, module: Any) -> None:
+    def exec_module(self, module) -> None:
         pass
 
 
-def install(job: Any, send: Any, ask: Any) -> None:
+def install(job, send, ask) -> None:
     calls.start(ask, job["attempts"])
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
     sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), job["real"], send))

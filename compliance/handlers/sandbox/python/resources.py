@@ -43,7 +43,7 @@ ACTIONS = {
 class Resource:
     """A service's resource, or one of its things: their methods are calls with the identifiers filled in."""
 
-    def __init__(self, service: Any, kind: Any = None, identifiers: Any = (), config: Any = None) -> None:
+    def __init__(self, service, kind=None, identifiers=(), config=None) -> None:
         client = Client(service, config)
         client._convert = service == "dynamodb"
         self.meta = Meta(client)
@@ -58,7 +58,7 @@ class Resource:
         if (service, kind) == ("s3", "Bucket"):
             self.objects = Objects(self)
 
-    def __getattr__(self, name: Any) -> Any:
+    def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
         if name[0].isupper():
@@ -70,27 +70,27 @@ class Resource:
             return lambda *args, **named: transfer(**transfer_arguments(name, args, named, self._given))
         operation = ACTIONS.get(self._kind, {}).get(name) or operation_of(name)
 
-        def method(*args: Any, **parameters: Any) -> Any:
+        def method(*args, **parameters):
             if args:
                 raise TypeError(f"{name}() only accepts keyword arguments.")
             return self.meta.client._call(operation, {**self._given, **parameters})
 
         return method
 
-    def get_queue_by_name(self, **parameters: Any) -> Any:
+    def get_queue_by_name(self, **parameters):
         return self.Queue(self.meta.client._call("GetQueueUrl", parameters)["QueueUrl"])
 
-    def receive_messages(self, **parameters: Any) -> Any:
+    def receive_messages(self, **parameters):
         answer = self.meta.client._call("ReceiveMessage", {**self._given, **parameters})
         return [self._message(one) for one in answer.get("Messages", [])]
 
-    def _message(self, told: Any) -> Any:
+    def _message(self, told):
         made = self.Message(told["ReceiptHandle"])
         for name, value in told.items():
             setattr(made, "md5_of_body" if name == "MD5OfBody" else _spaced(name), value)
         return made
 
-    def batch_writer(self, overwrite_by_pkeys: Any = None) -> Any:
+    def batch_writer(self, overwrite_by_pkeys=None):
         return BatchWriter(self, overwrite_by_pkeys)
 
     def load(self) -> None:
@@ -103,22 +103,22 @@ class Resource:
 class Objects:
     """The objects of a bucket; `filter` and its like narrow what is listed."""
 
-    def __init__(self, bucket: Any, parameters: Any = None, most: Any = None) -> None:
+    def __init__(self, bucket, parameters=None, most=None) -> None:
         self._bucket, self._parameters, self._most = bucket, parameters or {}, most
 
-    def filter(self, **parameters: Any) -> Any:
+    def filter(self, **parameters):
         return Objects(self._bucket, {**self._parameters, **parameters}, self._most)
 
-    def all(self) -> Any:
+    def all(self):
         return self
 
-    def limit(self, count: Any) -> Any:
+    def limit(self, count):
         return Objects(self._bucket, self._parameters, count)
 
-    def page_size(self, count: Any) -> Any:
+    def page_size(self, count):
         return self.filter(MaxKeys=count)
 
-    def __iter__(self) -> Any:
+    def __iter__(self):
         client = self._bucket.meta.client
         given = {"Bucket": self._bucket.name, **self._parameters}
         found = (
@@ -133,18 +133,18 @@ class Objects:
             one.size, one.e_tag, one.last_modified = entry["Size"], entry["ETag"], entry["LastModified"]
             yield one
 
-    def delete(self) -> Any:
+    def delete(self):
         keys = [{"Key": one.key} for one in self]
         given = {"Bucket": self._bucket.name, "Delete": {"Objects": keys}}
         return [self._bucket.meta.client._call("DeleteObjects", given)] if keys else []
 
 
-def _spaced(name: Any) -> Any:
+def _spaced(name):
     """message_id of MessageId."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-def _snake(name: Any) -> Any:
+def _snake(name):
     own = {"Bucket": "bucket_name", "TableName": "table_name", "QueueUrl": "url", "TopicArn": "arn"}
     return own.get(name) or _spaced(name)
 
@@ -152,23 +152,23 @@ def _snake(name: Any) -> Any:
 class BatchWriter:
     """Buffers writes and sends them 25 at a time, as boto3 does."""
 
-    def __init__(self, table: Any, keys: Any = None) -> None:
+    def __init__(self, table, keys=None) -> None:
         self._table = table
         self._keys = keys
         self._requests: list[Any] = []
 
-    def _place(self, request: Any) -> Any:
+    def _place(self, request):
         """What `overwrite_by_pkeys` asks for: of two writes of one item, the later stands."""
         item = request.get("PutRequest", {}).get("Item") or request.get("DeleteRequest", {}).get("Key")
         return [item.get(name) for name in self._keys] if self._keys else id(request)
 
-    def put_item(self, Item: Any) -> None:
+    def put_item(self, Item) -> None:
         self._add({"PutRequest": {"Item": Item}})
 
-    def delete_item(self, Key: Any) -> None:
+    def delete_item(self, Key) -> None:
         self._add({"DeleteRequest": {"Key": Key}})
 
-    def _add(self, request: Any) -> None:
+    def _add(self, request) -> None:
         self._requests = [one for one in self._requests if self._place(one) != self._place(request)]
         self._requests.append(request)
         if len(self._requests) >= 25:
@@ -182,9 +182,9 @@ class BatchWriter:
             answer = client._call("BatchWriteItem", {"RequestItems": {self._table.name: batch}})
             self._requests += answer.get("UnprocessedItems", {}).get(self._table.name, [])
 
-    def __enter__(self) -> Any:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_) -> None:
         while self._requests:
             self._flush()

@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import time
-from typing import Any
 
 from . import calls, clock, jail, modules, virtual, where
 
@@ -18,7 +17,7 @@ GRACE, LAST_GRACE = 0.1, 0.4
 patience = 0.8
 
 
-def run(job: Any, send: Any, ask: Any) -> None:
+def run(job, send, ask) -> None:
     where.root = job["root"]
     os.environ.clear()
     os.environ.update(job["environment"])
@@ -47,7 +46,7 @@ def run(job: Any, send: Any, ask: Any) -> None:
         invocations = ask("done")["invocations"]
 
 
-def _layers(job: Any) -> Any:
+def _layers(job):
     """Where Lambda looks for modules of layers."""
     if not job["opt"]:
         return []
@@ -61,7 +60,7 @@ def _log_like_lambda() -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _load(job: Any, send: Any) -> Any:
+def _load(job, send):
     name, _, function = job["handler"].rpartition(".")
     if not name:
         send("missing", what=f"'{job['handler']}' is not of the form file.function")
@@ -80,7 +79,7 @@ def _load(job: Any, send: Any) -> Any:
     return handler
 
 
-def _invoke(job: Any, invocation: Any, handler: Any, send: Any, ask: Any) -> None:
+def _invoke(job, invocation, handler, send, ask) -> None:
     ask("begin")
     clock.shift(invocation["clock"])
     calls.pause = invocation["pause"]
@@ -108,12 +107,12 @@ def _invoke(job: Any, invocation: Any, handler: Any, send: Any, ask: Any) -> Non
     ask("end", result=text, elapsed=_now(timeout) - began)
 
 
-def _now(timeout: Any) -> Any:
+def _now(timeout):
     """Seconds: where time passes at once, those that did, which are the same however busy the machine is."""
     return virtual.passed if timeout else time.monotonic()
 
 
-def _timed_out(seconds: Any, send: Any, ask: Any) -> None:
+def _timed_out(seconds, send, ask) -> None:
     """As Lambda ends a function whose time is over."""
     message = f"Task timed out after {seconds:.2f} seconds"
     ask("end", error={"kind": "Sandbox.Timedout", "message": message, "at": None}, elapsed=seconds)
@@ -125,7 +124,7 @@ def _timed_out(seconds: Any, send: Any, ask: Any) -> None:
 _threads = _thread._count
 
 
-def _settle(grace: Any, send: Any, monotonic: Any = time.monotonic, sleep: Any = time.sleep) -> None:
+def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
     """After the answer Lambda freezes the process, and lets it go on when the next event comes.
 
     Here it goes on at once, so that nothing of it is taken for the next invocation's.
@@ -141,7 +140,7 @@ def _settle(grace: Any, send: Any, monotonic: Any = time.monotonic, sleep: Any =
     send("settled", idle=idle)
 
 
-def _leave_if_asked(error: Any) -> None:
+def _leave_if_asked(error) -> None:
     """sys.exit and Ctrl-C end the process, which on Lambda fails the invocation."""
     if isinstance(error, SystemExit):
         os._exit(error.code if isinstance(error.code, int) else 0 if error.code is None else 1)
@@ -149,7 +148,7 @@ def _leave_if_asked(error: Any) -> None:
         os._exit(130)
 
 
-def _decimal(value: Any) -> Any:
+def _decimal(value):
     if type(value).__name__ == "Decimal":
         return float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
@@ -159,7 +158,7 @@ def _decimal(value: Any) -> Any:
 encode = json.JSONEncoder(default=_decimal).encode
 
 
-def _load_error(error: Any, job: Any) -> Any:
+def _load_error(error, job):
     name = job["handler"].rpartition(".")[0]
     if isinstance(error, SyntaxError):
         wrapped = ("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}")
@@ -170,7 +169,7 @@ def _load_error(error: Any, job: Any) -> Any:
     return {"kind": wrapped[0], "message": _text(wrapped[1], job), "at": where.of_error(error)}
 
 
-def _describe(error: Any, job: Any) -> Any:
+def _describe(error, job):
     try:
         message = str(error)
     except Exception:
@@ -178,12 +177,12 @@ def _describe(error: Any, job: Any) -> Any:
     return {"kind": type(error).__name__, "message": _text(message, job), "at": where.of_error(error)}
 
 
-def _text(message: Any, job: Any) -> Any:
+def _text(message, job):
     return message.replace(job["root"], "/var/task")[:8192]
 
 
 class Context:
-    def __init__(self, invocation: Any) -> None:
+    def __init__(self, invocation) -> None:
         name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self.aws_request_id = invocation["id"]
         self.function_name = name
@@ -196,8 +195,8 @@ class Context:
         self.client_context = None
         self._deadline = time.monotonic() + invocation["remaining"] / 1000
 
-    def get_remaining_time_in_millis(self) -> Any:
+    def get_remaining_time_in_millis(self):
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
-    def log(self, message: Any) -> None:
+    def log(self, message) -> None:
         sys.stdout.write(str(message))

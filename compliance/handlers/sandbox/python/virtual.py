@@ -34,11 +34,11 @@ _halted = False
 _ticking = _allocate()
 
 
-def active() -> Any:
+def active():
     return _end is not None
 
 
-def begin(seconds: Any, timed_out: Any) -> None:
+def begin(seconds, timed_out) -> None:
     """From now on time passes like that. `timed_out` is called when so many seconds are over."""
     global _end, _halted
     _end, _halted = passed + seconds, False
@@ -63,13 +63,13 @@ def end() -> None:
         _let_go(float("inf"))
 
 
-def wait(seconds: Any) -> None:
+def wait(seconds) -> None:
     lock = _allocate()
     lock.acquire()
     _held(lock, seconds)
 
 
-def _held(lock: Any, seconds: Any) -> Any:
+def _held(lock, seconds):
     """Waits until someone releases a lock, so long at most. Says whether someone did."""
     if seconds is None:
         _count(-1)
@@ -89,13 +89,13 @@ def _held(lock: Any, seconds: Any) -> Any:
         return _waiting.pop(mine, None) is not None
 
 
-def _count(change: Any) -> None:
+def _count(change) -> None:
     global _running
     with _turn:
         _running += change
 
 
-def _tick(timed_out: Any) -> None:
+def _tick(timed_out) -> None:
     before, quiet = _process() - _own(), 0
     while not _halted:
         began = _monotonic()
@@ -112,7 +112,7 @@ def _tick(timed_out: Any) -> None:
     _ticking.release()
 
 
-def _pass() -> Any:
+def _pass():
     """Time jumps to where the next one goes on. Says whether the function's time is over."""
     global passed
     with _turn:
@@ -123,7 +123,7 @@ def _pass() -> Any:
         return passed >= _end
 
 
-def _let_go(moment: Any) -> None:
+def _let_go(moment) -> None:
     global _running
     for name, (at, lock) in list(_waiting.items()):
         if at <= moment:
@@ -151,7 +151,7 @@ def install() -> None:
 def _install_conditions() -> None:
     real = threading.Condition.notify
 
-    def wait_for_notice(self: Any, timeout: Any = None) -> Any:
+    def wait_for_notice(self, timeout=None):
         if not self._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")
         waiter = _allocate()
@@ -165,7 +165,7 @@ def _install_conditions() -> None:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def notify(self: Any, n: Any = 1) -> None:
+    def notify(self, n=1) -> None:
         if self._is_owned():
             _count(min(n, len(self._waiters)))
         real(self, n)
@@ -179,7 +179,7 @@ def _install_threads() -> None:
     kind: Any = threading.Thread
     start, body, join = kind.start, kind._bootstrap_inner, kind.join
 
-    def started(self: Any) -> None:
+    def started(self) -> None:
         self._over = threading.Event()
         _count(1)
         try:
@@ -188,14 +188,14 @@ def _install_threads() -> None:
             _count(-1)
             raise
 
-    def bootstrap(self: Any) -> None:
+    def bootstrap(self) -> None:
         try:
             body(self)
         finally:
             self._over.set()
             _count(-1)
 
-    def joined(self: Any, timeout: Any = None) -> None:
+    def joined(self, timeout=None) -> None:
         over = getattr(self, "_over", None)
         if over is None or self is threading.current_thread() or over.wait(timeout):
             join(self, timeout)
@@ -207,7 +207,7 @@ def _install_selectors() -> None:
     kind: Any = selectors.DefaultSelector
     real = kind.select
 
-    def select(self: Any, timeout: Any = None) -> Any:
+    def select(self, timeout=None):
         global _polling
         if not active() or (timeout is not None and timeout <= 0):
             return real(self, timeout)

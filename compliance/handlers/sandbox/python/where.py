@@ -6,12 +6,12 @@ from typing import Any
 root = "/"
 
 
-def _place(frame: Any, line: Any) -> Any:
+def _place(frame, line):
     name = frame.f_code.co_filename
     return f"{name[len(root) + 1 :]}:{line}" if name.startswith(root + "/") else None
 
 
-def here() -> Any:
+def here():
     frame: Any = sys._getframe(1)
     while frame is not None:
         if place := _place(frame, frame.f_lineno):
@@ -20,7 +20,7 @@ def here() -> Any:
     return None
 
 
-def of_error(error: Any) -> Any:
+def of_error(error):
     found, step = None, error.__traceback__
     while step is not None:
         found = _place(step.tb_frame, step.tb_lineno) or found

@@ -9,12 +9,11 @@ import base64
 import datetime
 import json
 import os
-from typing import Any
 
 asking = False  # whether a thread waits for the audit's answer, which may take its time on a busy machine
 
 
-def plain(value: Any, depth: Any = 0) -> Any:
+def plain(value, depth=0):
     """A copy that JSON can hold. Bytes become {"$b": base64}; of what no request holds, the type is left."""
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -35,7 +34,7 @@ def plain(value: Any, depth: Any = 0) -> Any:
     return {"$invalid": str(type(value))}
 
 
-def revive(value: Any) -> Any:
+def revive(value):
     """The reverse, of an answer. {"$t": seconds} is a moment."""
     if isinstance(value, dict):
         if set(value) == {"$t"}:
@@ -46,12 +45,12 @@ def revive(value: Any) -> Any:
     return [revive(child) for child in value] if isinstance(value, list) else value
 
 
-def connect(read_fd: Any, write_fd: Any) -> Any:
+def connect(read_fd, write_fd):
     """The job, and the functions `send` (no answer) and `ask`."""
     read, write, loads, dumps, copy = os.read, os.write, json.loads, json.JSONEncoder().encode, plain
     rest = bytearray()
 
-    def line() -> Any:
+    def line():
         while b"\n" not in rest:
             chunk = read(read_fd, 1 << 16)
             if not chunk:
@@ -65,14 +64,14 @@ def connect(read_fd: Any, write_fd: Any) -> Any:
     secret = job.pop("secret")
     turn = _thread.RLock()  # handlers have threads, and each waits for the answer to its own question
 
-    def send(kind: Any, /, **fields: Any) -> None:
+    def send(kind, /, **fields) -> None:
         # The leading newline ends whatever the handler itself may have put on the pipe.
         text = memoryview(f"\n{secret}{dumps({**copy(fields), 't': kind})}\n".encode("utf-8", "replace"))
         with turn:
             while text:
                 text = text[write(write_fd, text) :]
 
-    def ask(kind: Any, /, **fields: Any) -> Any:
+    def ask(kind, /, **fields):
         global asking
         with turn:
             asking = True
