@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from compliance.json_data import mapping
 from compliance.template.source import read_yaml
 
 PRICES = Path(__file__).with_name("prices.yaml")
@@ -59,7 +60,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load() -> Prices:
     raw, _ = read_yaml(PRICES)
-    return msgspec.convert({**raw, "date": str(raw["date"])}, Prices)
+    return msgspec.convert({**mapping(raw), "date": str(mapping(raw)["date"])}, Prices)
 
 
 def template() -> dict[str, Any]:

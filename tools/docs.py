@@ -24,6 +24,7 @@ from compliance.document import requirements as document
 from compliance.document.requirements import Category, Document, Requirement
 from compliance.facts.subjects import Clue, Link, Subject, known
 from compliance.handlers.laws import LAWS
+from compliance.json_data import mapping
 from compliance.rules import KINDS, Kind
 from compliance.scanners.finding_status import scanners_rules
 from compliance.template.source import read_yaml
@@ -204,7 +205,7 @@ class Example(msgspec.Struct, frozen=True):
 def examples(kind: Kind) -> list[Example]:
     """The examples in a kind's docstring."""
     return [
-        Example(read_yaml(Path("an example"), text=match["check"])[0], match["subject"])
+        Example(mapping(read_yaml(Path("an example"), text=match["check"])[0]), match["subject"])
         for match in EXAMPLE.finditer(_doc(kind.parameters))
     ]
 

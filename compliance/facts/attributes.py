@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compliance.json_data import JSON, one_or_many
 from compliance.model import Undecided
 from compliance.template.assembly import CUSTOM, Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_list, why_unknown
@@ -106,7 +107,7 @@ def _created_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]
     """By resource, those that it names in DependsOn or refers to."""
     found: dict[Resource, list[Resource]] = {}
     for resource in assembly.resources():
-        names = to_list(resource.raw.get("DependsOn", NO_VALUE)) + list(names_in_template(resource.raw))
+        names = [*map(str, one_or_many(resource.raw.get("DependsOn"))), *names_in_template(resource.raw)]
         stack = resource.stack.resources
         found[resource] = [
             stack[name] for name in dict.fromkeys(names) if name in stack and stack[name] is not resource
@@ -114,7 +115,7 @@ def _created_before(assembly: Assembly) -> Mapping[Resource, Sequence[Resource]]
     return found
 
 
-def names_in_template(node: Any) -> Iterator[str]:
+def names_in_template(node: JSON) -> Iterator[str]:
     """The names in the functions of a part of a template: resources, parameters and conditions."""
     if isinstance(node, list):
         for item in node:
@@ -124,7 +125,7 @@ def names_in_template(node: Any) -> Iterator[str]:
             if key in ("Ref", "Condition") and isinstance(item, str):
                 yield item
             elif key == "Fn::GetAtt":
-                yield str(item.split(".")[0] if isinstance(item, str) else to_list(item)[0])
+                yield str(item.split(".")[0] if isinstance(item, str) else one_or_many(item)[0])
             elif key == "Fn::If" and isinstance(item, list) and item:
                 yield str(item[0])
             elif key == "Fn::Sub":

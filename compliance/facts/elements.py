@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
+from compliance.json_data import JSON, as_mapping
 from compliance.template.assembly import Assembly, Resource, Stack
 from compliance.template.intrinsics import Unknown, Value
 
@@ -16,9 +16,7 @@ from compliance.template.intrinsics import Unknown, Value
 class Element(Resource):
     """A part of a template that is not a resource; `section` is the section that it is in."""
 
-    def __init__(
-        self, stack: Stack, name: str, kind: str, section: str, properties: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, stack: Stack, name: str, kind: str, section: str, properties: dict[str, JSON]) -> None:
         super().__init__(stack, name, {"Type": kind, "Properties": properties})
         self.section = section
 
@@ -35,7 +33,7 @@ class Element(Resource):
 class Output(Element):
     @property
     def exists(self) -> bool | Unknown:
-        name = self.raw["Properties"].get("Condition")
+        name = self.raw_properties.get("Condition")
         return True if name is None else self.stack.resolver.condition(name)
 
 
@@ -48,35 +46,38 @@ class StackElement(Element):
 
 
 def _parameters(stack: Stack) -> Iterator[Element]:
-    for name, raw in stack.template.get("Parameters", {}).items():
+    for name, raw in as_mapping(stack.template.get("Parameters")).items():
         if name != "BootstrapVersion":  # CDK's own, which the deployment checks
-            yield Element(stack, name, "parameter", "Parameters", raw)
+            yield Element(stack, name, "parameter", "Parameters", as_mapping(raw))
 
 
 def _conditions(stack: Stack) -> Iterator[Element]:
-    for name, raw in stack.template.get("Conditions", {}).items():
+    for name, raw in as_mapping(stack.template.get("Conditions")).items():
         if name != "CDKMetadataAvailable":
             yield Element(stack, name, "condition", "Conditions", {"Value": raw})
 
 
 def _mappings(stack: Stack) -> Iterator[Element]:
-    for name, raw in stack.template.get("Mappings", {}).items():
+    for name, raw in as_mapping(stack.template.get("Mappings")).items():
         if isinstance(raw, dict) and name != "Fn::Transform":
             yield Element(stack, name, "mapping", "Mappings", raw)
 
 
 def _outputs(stack: Stack) -> Iterator[Element]:
-    for name, raw in stack.template.get("Outputs", {}).items():
+    for name, raw in as_mapping(stack.template.get("Outputs")).items():
         if name in stack.outputs:
-            yield Output(stack, name, "output", "Outputs", raw)
+            yield Output(stack, name, "output", "Outputs", as_mapping(raw))
 
 
 def _stacks(stack: Stack) -> Iterator[Element]:
-    known = {"Name": stack.stack_name or stack.name, "Region": stack.region, "Account": stack.account}
-    template = {key: stack.template[key] for key in ("Description", "Metadata") if key in stack.template}
-    yield StackElement(
-        stack, stack.name, "stack", "", {key: value for key, value in known.items() if value} | template
-    )
+    known: dict[str, JSON] = {
+        "Name": stack.stack_name or stack.name,
+        "Region": stack.region,
+        "Account": stack.account,
+    }
+    known |= {key: stack.template.get(key) for key in ("Description", "Metadata")}
+    stated: dict[str, JSON] = {key: value for key, value in known.items() if value}
+    yield StackElement(stack, stack.name, "stack", "", stated)
 
 
 KINDS: Mapping[str, Callable[[Stack], Iterator[Element]]] = {

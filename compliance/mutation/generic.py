@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from compliance.json_data import as_mapping, mapping
 from compliance.mutation import GONE, Edit, KeyPath, Mutant
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.function_forms import FUNCTIONS
@@ -26,15 +27,16 @@ CONDITIONS: Mapping[str, Any] = {
 def mutants(assembly: Assembly) -> Iterator[Mutant]:
     """Every mutant of an assembly's templates, in their order."""
     for stack in assembly.stacks:
-        for key, raw in stack.template["Resources"].items():
+        for key, stated in mapping(stack.template["Resources"]).items():
+            raw = mapping(stated)
             yield from _whole(stack, key, raw)
-            for path, node in walk(raw.get("Properties", {}), ()):
+            for path, node in walk(as_mapping(raw.get("Properties")), ()):
                 place = ".".join("#" if isinstance(step, int) else step for step in path)
                 statement = _is_statement(path, node)
                 for operator, value, more in (*changes(node, stack), *(widened(node) if statement else ())):
                     yield _mutant(stack, key, raw, (key, "Properties", *path), place, operator, value, more)
-        for key, output in stack.template.get("Outputs", {}).items():
-            yield from _output(stack, key, output)
+        for key, output in as_mapping(stack.template.get("Outputs")).items():
+            yield from _output(stack, key, mapping(output))
 
 
 def _mutant(
@@ -150,11 +152,11 @@ def _by_another_attribute(node: dict[str, Any], stack: Stack) -> Iterator[New]:
         name, own = argument.split(".", 1) if isinstance(argument, str) else argument
     elif key != "Ref":
         return
-    raw = stack.template["Resources"].get(name)
-    form = FORMS.get(raw["Type"]) if raw else None
+    type_ = next((each.type for each in stack.declared() if each.logical_id == name), "")
+    form = FORMS.get(type_)
     for attribute in (None, *form.attributes) if form else ():
-        kind = gives(raw["Type"], attribute)
-        if attribute != own and kind and kind != gives(raw["Type"], own):
+        kind = gives(type_, attribute)
+        if attribute != own and kind and kind != gives(type_, own):
             other = {"Ref": name} if attribute is None else {"Fn::GetAtt": [name, attribute]}
             yield f"by {attribute or 'Ref'}", other, ()
 
@@ -165,15 +167,15 @@ def _parameter(default: Any, type_: str) -> tuple[Any, tuple[tuple[KeyPath, Any]
 
 def _redirected(node: dict[str, Any], stack: Stack) -> Iterator[New]:
     """A reference to every other resource of the same type."""
-    resources = stack.template["Resources"]
+    types = {each.logical_id: each.type for each in stack.declared()}
     key, argument = next(iter(node.items()))
     name, attribute = argument, None
     if key == "Fn::GetAtt":
         name, attribute = argument.split(".", 1) if isinstance(argument, str) else argument
     elif key != "Ref":
         return
-    for other, raw in resources.items():
-        if name in resources and other != name and raw["Type"] == resources[name]["Type"]:
+    for other, type_ in types.items():
+        if other != name and type_ == types.get(name):
             yield f"redirect to {other}", {key: other if attribute is None else [other, attribute]}, ()
 
 

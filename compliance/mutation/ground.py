@@ -418,10 +418,10 @@ def _with_code(known: Target, code: Path | str) -> Target:
 
 def applied(
     assembly: Assembly, edits: Sequence[Edit], *, lenient: bool = False
-) -> Mapping[str, Mapping[str, Any]]:
+) -> Mapping[str, dict[str, Any]]:
     """The templates that edits change, by their stack. `lenient` leaves out what leads nowhere."""
     templates = {stack.name: stack.template for stack in assembly.stacks}
-    changed: dict[str, Mapping[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {}
     for edit in edits:
         try:
             template = changed.get(edit.stack, templates[edit.stack])
@@ -467,15 +467,15 @@ class Twins(msgspec.Struct, frozen=True):
     def of(ours: Assembly, theirs: Assembly, a: str, b: str) -> Twins:
         comparison = Comparison(a, b)
 
-        def place(stack: Stack, key: str) -> tuple[str, str, str]:
-            name = "/".join(map(comparison.neutral, stack.name.split("/")))
-            return name, stack.template["Resources"][key]["Type"], comparison.neutral(key)
+        def place(resource: Resource) -> tuple[str, str, str]:
+            name = "/".join(map(comparison.neutral, resource.stack.name.split("/")))
+            return name, resource.type, comparison.neutral(resource.logical_id)
 
-        there = {place(stack, key): key for stack in theirs.stacks for key in stack.template["Resources"]}
+        there = {place(each): each.logical_id for stack in theirs.stacks for each in stack.declared()}
         ids = {
-            key: there.get(place(stack, key), key)
+            each.logical_id: there.get(place(each), each.logical_id)
             for stack in ours.stacks
-            for key in stack.template["Resources"]
+            for each in stack.declared()
         }
         stacks = {s.name: t.name for s, t in zip(ours.stacks, theirs.stacks, strict=False)}
         return Twins(comparison, stacks, {key: twin for key, twin in ids.items() if key != twin})

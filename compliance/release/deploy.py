@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from compliance.json_data import as_mapping
 from compliance.model import CheckerError, InputError
 from compliance.release.deploy_plan import Planned
 from compliance.release.snapshot import Seal, differences, left_by_cli, measure
@@ -232,8 +233,8 @@ def _private_group() -> int | None:
 def check_settings(home: Path) -> None:
     """Raises InputError for a ~/.cdk.json with a setting that changes what is deployed."""
     path = home / ".cdk.json"
-    settings = read_json(path) if path.exists() else {}
-    for key in SETTINGS if isinstance(settings, dict) else ():
+    settings = as_mapping(read_json(path)) if path.exists() else {}
+    for key in SETTINGS:
         if key in settings:
             raise InputError(f"{path}: {key} would have a say in what is deployed; take it out")
 

@@ -11,6 +11,7 @@ from compliance.facts.declared import find, stated_names
 from compliance.facts.iam import covers_action, covers_resource, role_statements
 from compliance.facts.references import arn_of
 from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
+from compliance.json_data import as_mapping
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import CUSTOM, Assembly, Resource, Stack
@@ -248,7 +249,8 @@ class Comparison:
 
 def _outputs(assembly: Assembly) -> Iterator[tuple[str, Any]]:
     for stack in assembly.stacks:
-        for key, output in (stack.template.get("Outputs") or {}).items():
+        for key, raw in as_mapping(stack.template.get("Outputs")).items():
+            output = as_mapping(raw)
             stated = {name: output[name] for name in ("Value", "Export") if name in output}
             yield key, simplified(stated, stack)
 

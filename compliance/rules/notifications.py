@@ -28,6 +28,7 @@ from compliance.facts.references import (
 )
 from compliance.facts.truth import Truth
 from compliance.facts.wiring import ALARM, FUNCTION, QUEUE, TOPIC
+from compliance.json_data import JSON, as_mapping
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, kind
 from compliance.rules.policies import refuses_plain_http
@@ -208,10 +209,10 @@ def _filter_passes(subscription: Value, alarm: Resource, case: Case) -> Truth:
     return passes(parsed_or_unknown(subscription["FilterPolicy"], "a filter"), event)
 
 
-def _by_parameter(stack: Stack, condition: Any) -> bool:
+def _by_parameter(stack: Stack, condition: JSON) -> bool:
     """Whether a condition depends on a parameter, and so may hold in another deployment."""
-    conditions, parameters = (stack.template.get(name, {}) for name in ("Conditions", "Parameters"))
-    pending, seen = [conditions.get(condition)], {condition}
+    conditions, parameters = (as_mapping(stack.template.get(name)) for name in ("Conditions", "Parameters"))
+    pending, seen = [conditions.get(str(condition))], {condition}
     while pending:
         node = pending.pop()
         if isinstance(node, dict):

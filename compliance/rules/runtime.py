@@ -13,7 +13,7 @@ from compliance.rules import Case, Check, Tally, Undecided, decided, evidence, k
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import NO_VALUE
 from compliance.template.schemas import cfn_data
-from compliance.template.source import read_json
+from compliance.template.source import converted, read_json
 
 
 class Runtime(Check, frozen=True):
@@ -89,7 +89,5 @@ def _numbers(text: str) -> tuple[int, ...]:
 @cache
 def life_cycle() -> Mapping[str, Mapping[str, str]]:
     """Lambda's runtimes with their dates, from cfn-lint's packaged data."""
-    data: Mapping[str, Mapping[str, str]] = read_json(
-        cfn_data("AdditionalSpecs", "LmbdRuntimeLifecycle.json")
-    )
-    return data
+    data = read_json(cfn_data("AdditionalSpecs", "LmbdRuntimeLifecycle.json"))
+    return converted(data, dict[str, dict[str, str]])

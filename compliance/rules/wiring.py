@@ -151,7 +151,7 @@ def judge_reference(check: Reference, case: Case, function: Resource) -> Verdict
 
 def _is_taken_from(function: Resource, target: Resource) -> bool:
     """Whether the variables refer to a resource at all, also where they split its name off its ARN."""
-    raw = json.dumps(function.raw.get("Properties", {}).get("Environment"))
+    raw = json.dumps(function.raw_properties.get("Environment"))
     named = rf'"(Ref|Fn::GetAtt)": \[?"{target.logical_id}[".]|\$\{{{target.logical_id}[.}}]'
     return function.stack is target.stack and re.search(named, raw) is not None
 

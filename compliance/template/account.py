@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, Error
 from pathlib import Path
 
+from compliance.json_data import mapping
 from compliance.model import InputError
 from compliance.template.source import read_json, read_text
 
@@ -41,7 +42,9 @@ def _account(variables: Mapping[str, str], home: Path, profile: Mapping[str, str
     """The account that the CDK CLI has stored for the access key, else the one that the profile names."""
     if key := variables.get("AWS_ACCESS_KEY_ID"):
         try:
-            account = read_json(home / ".cdk/cache/accounts_partitions.json")[key]["accountId"]
+            account = mapping(mapping(read_json(home / ".cdk/cache/accounts_partitions.json"))[key])[
+                "accountId"
+            ]
         except (InputError, LookupError, TypeError):
             return None
         return account if isinstance(account, str) else None

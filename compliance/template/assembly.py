@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from compliance.json_data import JSON, as_mapping, mapping
 from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.construct_places import Place
@@ -63,18 +64,23 @@ T = TypeVar("T")
 class Resource:
     """A resource of a template. Its properties are resolved when they are first read."""
 
-    def __init__(self, stack: Stack, logical_id: str, raw: Mapping[str, Any]) -> None:
+    def __init__(self, stack: Stack, logical_id: str, raw: dict[str, JSON]) -> None:
         self.stack, self.logical_id, self.raw = stack, logical_id, raw
-        self.type: str = raw["Type"]
+        self.type = str(raw["Type"])
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.stack.name}/{self.logical_id}>"
+
+    @property
+    def raw_properties(self) -> dict[str, JSON]:
+        """The properties as the template states them, not resolved."""
+        return as_mapping(self.raw.get("Properties"))
 
     @cached_property
     def properties(self) -> dict[str, Value]:
         # One by one, so that a property that cannot be resolved does not make the others unknown.
         resolve = self.stack.resolver.resolve
-        found = {key: resolve(value) for key, value in self.raw.get("Properties", {}).items()}
+        found = {key: resolve(value) for key, value in self.raw_properties.items()}
         found = {key: value for key, value in found.items() if value is not NO_VALUE}
         return substituted(found) if "DefinitionSubstitutions" in found else found
 
@@ -90,7 +96,7 @@ class Resource:
         return found
 
     @cached_property
-    def conditions(self) -> tuple[tuple[Stack, Any], ...]:
+    def conditions(self) -> tuple[tuple[Stack, JSON], ...]:
         """The conditions under which it is deployed: its own, and those of the stack that it is nested in."""
         name, parent = self.raw.get("Condition"), self.stack.parent
         own = () if name is None else ((self.stack, name),)
@@ -163,7 +169,7 @@ class Stack:
         assembly: Assembly,
         name: str,
         path: Path,
-        template: Mapping[str, Any],
+        template: JSON,
         *,
         stack_name: str | None = None,
         account: str | None = None,
@@ -171,10 +177,11 @@ class Stack:
         declared_region: str | None = None,
         metadata: Mapping[str, Place] | None = None,
         parent: tuple[Stack, Resource] | None = None,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Value] | None = None,
         lines: Lines | None = None,
     ) -> None:
-        self.assembly, self.name, self.path, self.template = assembly, name, path, template
+        self.assembly, self.name, self.path = assembly, name, path
+        self.template = as_mapping(template)
         self.stack_name, self.account, self.region = stack_name, account, region
         self.declared_region = declared_region
         # Against deletion; None: the input does not say. A nested stack is protected if its root is.
@@ -186,25 +193,25 @@ class Stack:
         self._arguments = arguments or {}
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
-        template = self._expanded()
+        self._expand()
         self.resolver = Resolver(self)
-        check_template(template, path, lines)
-        self._all = {key: Resource(self, key, raw) for key, raw in template["Resources"].items()}
+        check_template(self.template, path, lines)
+        resources = mapping(self.template["Resources"])
+        self._all = {key: Resource(self, key, mapping(raw)) for key, raw in resources.items()}
 
-    def _expanded(self) -> Mapping[str, Any]:
-        """The template with AWS's own macros expanded. What they make has the source line of its origin."""
-        if not isinstance(self.template, dict) or "Transform" not in self.template:
-            return self.template
+    def _expand(self) -> None:
+        """Expands AWS's own macros in the template. What they make has the source line of its origin."""
+        if "Transform" not in self.template:
+            return
         try:
             self.template, origins = expand(self.template, Resolver(self), self.region)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
         for key, origin in origins.items():
             self.metadata.setdefault(key, self.metadata.get(origin, (None, None)))
-        return self.template
 
     def changed(
-        self, assembly: Assembly, template: Mapping[str, Any], parent: tuple[Stack, Resource] | None
+        self, assembly: Assembly, template: dict[str, JSON], parent: tuple[Stack, Resource] | None
     ) -> Stack:
         """The same stack with another template, within another assembly. Raises InputError."""
         made = Stack(
@@ -242,12 +249,15 @@ class Stack:
     def exports(self) -> dict[str, Value]:
         """Each output's export name, NO_VALUE where it is not exported."""
         found: dict[str, Value] = {}
-        for key, raw in self.template.get("Outputs", {}).items():
+        for key, stated in as_mapping(self.template.get("Outputs")).items():
+            raw = mapping(stated)
             if "Condition" in raw and self.resolver.condition(raw["Condition"]) is False:
                 continue
             export = raw.get("Export", {})
-            name = self.resolver.resolve(export.get("Name", NO_VALUE)) if isinstance(export, dict) else None
-            found[key] = Unknown(f"the export of {key} is malformed") if name is None else name
+            if not isinstance(export, dict):
+                found[key] = Unknown(f"the export of {key} is malformed")
+            else:
+                found[key] = self.resolver.resolve(export["Name"]) if "Name" in export else NO_VALUE
         return found
 
     def output(self, key: str) -> Value:
@@ -258,12 +268,13 @@ class Stack:
             self._open_outputs.add(key)
             try:
                 with step() as allowed:
-                    self._outputs[key] = self._output(self.template["Outputs"][key]) if allowed else TOO_FAR
+                    raw = mapping(mapping(self.template["Outputs"])[key])
+                    self._outputs[key] = self._output(raw) if allowed else TOO_FAR
             finally:
                 self._open_outputs.discard(key)
         return self._outputs[key]
 
-    def _output(self, raw: Mapping[str, Any]) -> Value:
+    def _output(self, raw: Mapping[str, JSON]) -> Value:
         exists = self.resolver.condition(raw["Condition"]) if "Condition" in raw else True
         return exists if isinstance(exists, Unknown) else self.resolver.resolve(raw.get("Value"))
 
@@ -290,7 +301,7 @@ class Stack:
             value = values.get(f"{self.name}:{parameter}", values.get(parameter, NO_VALUE))
             return self._arguments.get(parameter, NO_VALUE) if value is NO_VALUE else value
         stack, resource = self.parent
-        arguments = resource.raw.get("Properties", {}).get("Parameters", {})
+        arguments = resource.raw_properties.get("Parameters", {})
         if not isinstance(arguments, dict) or any(key.startswith("Fn::") for key in arguments):
             return Unknown(f"the parameters of the nested stack {resource.logical_id}")
         return stack.resolver.resolve(arguments[parameter]) if parameter in arguments else NO_VALUE
@@ -329,8 +340,9 @@ class Stack:
             return resource.get("Value")
         if (value := exported_value(self, resource, attribute)) is not None:
             return value
-        properties = resource.raw.get("Properties", {})
-        stated = attribute.partition(".")[0] in properties and _is_property(resource.type, attribute)
+        stated = attribute.partition(".")[0] in resource.raw_properties and _is_property(
+            resource.type, attribute
+        )
         opaque = not stated and _is_opaque(resource.type, attribute)
         return Ref(self.name, logical_id, attribute or None, opaque)
 
@@ -560,7 +572,7 @@ class Assembly(Memo):
         """A sha256 (hex) over all that the input holds. Raises InputError where something can't be read."""
         return self.sealed.digest
 
-    def changed(self, templates: Mapping[str, Mapping[str, Any]]) -> Assembly:
+    def changed(self, templates: Mapping[str, dict[str, JSON]]) -> Assembly:
         """The same assembly with other templates for these stacks, by their names. Reads no file.
 
         A nested stack whose resource is not in its parent's new template is left out. Raises InputError as
@@ -614,7 +626,7 @@ class Assembly(Memo):
 
     def _nested_template(self, resource: Resource) -> Path | None:
         # Resolved alone, because other properties may refer to stacks that are not read yet.
-        url = resource.raw.get("Properties", {}).get("TemplateURL")
+        url = resource.raw_properties.get("TemplateURL")
         place = object_place(self.text(resource.stack.resolver.resolve(url)))
         if place is None or place not in resource.stack.uploads:
             return None

@@ -14,10 +14,11 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from compliance.json_data import JSON
 from compliance.template.source import converted
 
 T = TypeVar("T")
@@ -31,14 +32,15 @@ class Parsed(msgspec.Struct, frozen=True):
 
     folder: Path
 
-    def load(self, key: str) -> Any:
-        return load(self.folder, key, object)
+    def load(self, key: str) -> JSON:
+        found: JSON = load(self.folder, key, object)  # type: ignore[assignment]  # what `store` kept
+        return found
 
-    def store(self, key: str, data: Any) -> None:
+    def store(self, key: str, data: JSON) -> None:
         store(self.folder, key, data)
 
 
-def key_of(ingredients: Mapping[str, Any]) -> str:
+def key_of(ingredients: Mapping[str, object]) -> str:
     """The key of a result, by all that it depends on. Only equal ingredients have equal keys."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
@@ -65,7 +67,7 @@ def load(folder: Path, key: str, type_: type[T]) -> T | None:
         return None
 
 
-def store(folder: Path, key: str, value: Any) -> None:
+def store(folder: Path, key: str, value: object) -> None:
     """Keeps an entry. Does nothing where the folder cannot be written to."""
     with suppress(OSError, ValueError):
         content = json.dumps(msgspec.to_builtins(value)).encode()

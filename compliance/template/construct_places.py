@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from compliance.json_data import JSON, as_array, as_mapping
 from compliance.template.source import Lines
 
 Place = tuple[str | None, str | None]  # construct path, source line
@@ -18,7 +18,7 @@ FRAME = re.compile(r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\
 LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen ")
 
 
-def from_metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
+def from_metadata(entries: Mapping[str, JSON], base: Path) -> dict[str, Place]:
     """Construct path and source line by logical id.
 
     Args:
@@ -26,8 +26,8 @@ def from_metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
         base: the folder that source lines are relative to.
     """
     found: dict[str, tuple[str, list[Frame]]] = {}
-    for path, items in entries.items():
-        items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    for path, stated in entries.items():
+        items = [as_mapping(item) for item in as_array(stated)]
         ids = [item for item in items if item.get("type") == "aws:cdk:logicalId"]
         logical_id = ids[0].get("data") if ids else None
         if isinstance(logical_id, str):
@@ -38,10 +38,10 @@ def from_metadata(entries: Mapping[str, Any], base: Path) -> dict[str, Place]:
     return {key: (path, _source(frames, roots)) for key, (path, frames) in found.items()}
 
 
-def _frames(stack: Any) -> list[Frame]:
+def _frames(stack: JSON) -> list[Frame]:
     """File and line of each frame of the app's own code, the innermost first."""
     frames = []
-    for frame in stack if isinstance(stack, list) else ():
+    for frame in as_array(stack):
         if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
             match = FRAME.search(frame)
             if match:
@@ -66,13 +66,11 @@ def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
     return f"{os.path.basename(frames[0][0])}:{frames[0][1]}" if frames else None
 
 
-def from_template(template: Any, lines: Lines, path: Path) -> dict[str, Place]:
+def from_template(template: JSON, lines: Lines, path: Path) -> dict[str, Place]:
     """Construct paths (`aws:cdk:path`) from a template's metadata, and its lines where it is YAML."""
-    resources = template.get("Resources") if isinstance(template, dict) else None
     places: dict[str, Place] = {}
-    for key, raw in (resources if isinstance(resources, dict) else {}).items():
-        metadata = raw.get("Metadata") if isinstance(raw, dict) else None
-        construct = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
+    for key, raw in as_mapping(as_mapping(template).get("Resources")).items():
+        construct = as_mapping(as_mapping(raw).get("Metadata")).get("aws:cdk:path")
         line = lines.at(("Resources", key))
         source = f"{_shown(path)}:{line}" if line else None
         places[key] = (construct if isinstance(construct, str) else None, source)
@@ -87,7 +85,7 @@ def _shown(path: Path) -> str:
         return path.name
 
 
-def of_nested(parent: Mapping[str, Place], template: Any, path: Path) -> dict[str, Place]:
+def of_nested(parent: Mapping[str, Place], template: JSON, path: Path) -> dict[str, Place]:
     """The places of a nested stack's resources, which the metadata of its parent holds."""
     by_path = {path: source for path, source in parent.values() if path}
     places = from_template(template, Lines(), path)

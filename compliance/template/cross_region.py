@@ -9,8 +9,9 @@ https://docs.aws.amazon.com/cdk/v2/guide/resources.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compliance.json_data import JSON, as_mapping
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value
 
 if TYPE_CHECKING:
@@ -61,15 +62,15 @@ def exported_value(stack: Stack, reader: Resource, name: str) -> Value | None:
 
 def _is_of_cdk(resource: Resource) -> bool:
     """Whether the handler of a custom resource is CDK's, by the logical id that CDK gives it."""
-    token = resource.raw.get("Properties", {}).get("ServiceToken")
+    token = resource.raw_properties.get("ServiceToken")
     target = token.get("Fn::GetAtt") if isinstance(token, dict) else None
     name = f"{resource.type.replace('::', '')}CustomResourceProviderHandler"
     return isinstance(target, list) and str(target[0]).startswith(name)
 
 
-def _names(resource: Resource, *path: str) -> Mapping[str, Any]:
+def _names(resource: Resource, *path: str) -> Mapping[str, JSON]:
     """The mapping at a path of a resource's unresolved properties; an empty one where there is none."""
-    found: Any = resource.raw.get("Properties", {})
+    found = resource.raw_properties
     for step in path:
-        found = found.get(step, {}) if isinstance(found, dict) else {}
-    return found if isinstance(found, dict) else {}
+        found = as_mapping(found.get(step))
+    return found

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
+from compliance.json_data import mapping
 from compliance.template import schemas
 from compliance.template.source import read_yaml
 
@@ -23,7 +23,10 @@ DATA = Path(__file__).with_name("defaults.yaml")
 def defaults() -> Mapping[tuple[str, str], Default]:
     """The table, by type and path."""
     return {
-        (type_, path): value for type_, found in read_yaml(DATA)[0].items() for path, value in found.items()
+        (type_, path): value
+        for type_, found in mapping(read_yaml(DATA)[0]).items()
+        for path, value in mapping(found).items()
+        if isinstance(value, int | bool | str)
     }
 
 
@@ -44,7 +47,7 @@ def default(type_: str, path: str, *, within: bool) -> Default | None:
     return stated[0] if len(found) == 1 else None
 
 
-def _of_schema(type_: str, path: str) -> Iterator[Any]:
+def _of_schema(type_: str, path: str) -> Iterator[Default]:
     """The defaults in a schema: truth values, numbers, and texts that its enum lists."""
     try:
         places = schemas.find(type_, path).nodes

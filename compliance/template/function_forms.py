@@ -6,26 +6,31 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from compliance.json_data import JSON, array
 
 
-def _items(*lengths: int) -> Callable[[Any], bool]:
+def _items(*lengths: int) -> Callable[[JSON], bool]:
     return lambda argument: isinstance(argument, list) and len(argument) in lengths
 
 
-def _named_first(*lengths: int) -> Callable[[Any], bool]:
-    """A list of these lengths whose first item is a text."""
-    fits = _items(*lengths)
-    return lambda argument: fits(argument) and isinstance(argument[0], str)
+def _named_first(length: int, *second: type) -> Callable[[JSON], bool]:
+    """A list of this length whose first item is a text, and whose second is of one of these types."""
+    return lambda argument: (
+        isinstance(argument, list)
+        and len(argument) == length
+        and isinstance(argument[0], str)
+        and (not second or isinstance(argument[1], second))
+    )
 
 
-def _any(argument: Any) -> bool:
+def _any(argument: JSON) -> bool:
     return argument is not None
 
 
 # For each function, a test whether its argument has the form that CloudFormation wants. It is applied
 # before anything in the argument is resolved: to refuse a template, and before a function is resolved.
-SHAPES: Mapping[str, Callable[[Any], bool]] = {
+SHAPES: Mapping[str, Callable[[JSON], bool]] = {
     "Ref": lambda a: isinstance(a, str),
     "Fn::And": _items(*range(1, 11)),
     "Fn::Base64": _any,
@@ -37,13 +42,13 @@ SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "Fn::GetStackOutput": lambda a: isinstance(a, dict),
     "Fn::If": _named_first(3),
     "Fn::ImportValue": lambda a: isinstance(a, str | dict),
-    "Fn::Join": lambda a: _named_first(2)(a) and isinstance(a[1], list | dict),
+    "Fn::Join": _named_first(2, list, dict),
     "Fn::Length": lambda a: isinstance(a, list | dict),
     "Fn::Not": _items(1),
     "Fn::Or": _items(*range(1, 11)),
     "Fn::Select": _items(2),
-    "Fn::Split": lambda a: _named_first(2)(a) and a[0] != "" and isinstance(a[1], str | dict),
-    "Fn::Sub": lambda a: isinstance(a, str) or (_named_first(2)(a) and isinstance(a[1], dict)),
+    "Fn::Split": lambda a: _named_first(2, str, dict)(a) and array(a)[0] != "",
+    "Fn::Sub": lambda a: isinstance(a, str) or _named_first(2, dict)(a),
     "Fn::ToJsonString": lambda a: isinstance(a, list | dict),
     "Fn::Transform": lambda a: all(
         isinstance(item, dict) and isinstance(item.get("Name"), str)

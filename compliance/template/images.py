@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
+
+from compliance.json_data import JSON
 
 # The options that use nothing outside of the assembly.
 FIELDS = ("directory", "dockerFile", "dockerBuildTarget", "dockerBuildArgs", "platform", "cacheDisabled")
@@ -25,7 +26,7 @@ REFUSED: Mapping[str, str] = {
 }
 
 
-def refusal(source: Mapping[str, Any]) -> str | None:
+def refusal(source: Mapping[str, JSON]) -> str | None:
     """Why an image is not built of the assembly's bytes alone; None where it is.
 
     Args:

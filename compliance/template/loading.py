@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from compliance.json_data import JSON, as_mapping, mapping, one_or_many
 from compliance.model import InputError
 from compliance.template import construct_places
 from compliance.template.assembly import MAX_NESTING, Assembly, Stack
 from compliance.template.construct_places import Place
 from compliance.template.images import refusal
+from compliance.template.intrinsics import Value
 from compliance.template.sealed import Sealed
 from compliance.template.source import read_json, read_template
 
@@ -56,7 +57,10 @@ def load_template(
     *,
     region: str | None = None,
     parameters: Mapping[str, str] | None = None,
-    **deployed: Any,
+    account: str | None = None,
+    stack_name: str | None = None,
+    declared_region: str | None = None,
+    arguments: Mapping[str, Value] | None = None,
 ) -> Assembly:
     """Reads one template, JSON or YAML, as an assembly of one stack.
 
@@ -64,7 +68,10 @@ def load_template(
         path: the template's file.
         region: the one that it is read for.
         parameters: see `Assembly`.
-        deployed: further arguments of `Stack` for a stack that is deployed: account, stack_name and so on.
+        account: the account of a stack that is deployed, as the next three: see `Stack`.
+        stack_name: its name.
+        declared_region: the region that it is deployed to.
+        arguments: the values of its parameters.
     Raises: InputError where the file is no template, or CloudFormation would refuse it.
     """
     if path.is_dir():
@@ -74,7 +81,19 @@ def load_template(
     name = path.name.split(".")[0]
     places = construct_places.from_template(template, lines, path)
     assembly.add(
-        Stack(assembly, name, path, template, region=region, metadata=places, lines=lines, **deployed)
+        Stack(
+            assembly,
+            name,
+            path,
+            template,
+            stack_name=stack_name,
+            account=account,
+            region=region,
+            declared_region=declared_region,
+            metadata=places,
+            arguments=arguments,
+            lines=lines,
+        )
     )
     _check_parameters(assembly)
     assembly.add_nested()
@@ -85,16 +104,17 @@ def _check_parameters(assembly: Assembly) -> None:
     """Refuses values for parameters that no stack declares, and those that it does not allow."""
     for key, value in assembly.parameters.items():
         owner, _, name = key.rpartition(":")
+        by_stack = {s.name: as_mapping(s.template.get("Parameters")) for s in assembly.stacks}
         declared = [
-            stack.template["Parameters"][name]
-            for stack in assembly.stacks
-            if owner in ("", stack.name) and name in stack.template.get("Parameters", {})
+            as_mapping(parameters[name])
+            for stack, parameters in by_stack.items()
+            if owner in ("", stack) and name in parameters
         ]
         if not declared:
-            known = sorted({name for s in assembly.stacks for name in s.template.get("Parameters", {})})
+            known = sorted({name for parameters in by_stack.values() for name in parameters})
             raise InputError(f"{assembly.path}: no parameter {key}; there are {', '.join(known) or 'none'}")
         for parameter in declared:
-            allowed = parameter.get("AllowedValues") if isinstance(parameter, dict) else None
+            allowed = parameter.get("AllowedValues")
             if isinstance(allowed, list) and value not in map(str, allowed):
                 shown = ", ".join(map(str, allowed))
                 raise InputError(f"{assembly.path}: the parameter {name} is one of {shown}, not {value!r}")
@@ -124,7 +144,7 @@ class _Folder:
                 below = self._named(name, artifact, "directoryName")
                 _Folder(self.assembly, below, self.base, self.region, self.depth + 1).load()
 
-    def _artifacts(self) -> dict[str, dict[str, Any]]:
+    def _artifacts(self) -> dict[str, dict[str, JSON]]:
         if not self.manifest.is_file():
             try:
                 empty = not any(self.folder.iterdir())
@@ -133,20 +153,19 @@ class _Folder:
             what = "the folder is empty" if empty else "no manifest.json: no cloud assembly"
             raise InputError(f"{self.folder}: {what}")
         manifest = self._read(self.manifest)
-        artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
-        if isinstance(manifest, dict) and manifest.get("missing"):
-            self.assembly.missing.extend(missing_context(self.manifest, manifest["missing"]))
+        artifacts = as_mapping(manifest).get("artifacts")
+        if missing := as_mapping(manifest).get("missing"):
+            self.assembly.missing.extend(missing_context(self.manifest, missing))
         if not isinstance(artifacts, dict):
             raise InputError(f"{self.manifest}: no cloud assembly's manifest: it has no artifacts")
-        for name, artifact in artifacts.items():
-            if not isinstance(artifact, dict):
-                raise InputError(f"{self.manifest}: artifacts.{name} is no object")
-        return artifacts
+        found = {name: artifact for name, artifact in artifacts.items() if isinstance(artifact, dict)}
+        for name in artifacts.keys() - found.keys():
+            raise InputError(f"{self.manifest}: artifacts.{name} is no object")
+        return found
 
-    def _named(self, artifact_name: str, artifact: Mapping[str, Any], key: str) -> Path:
+    def _named(self, artifact_name: str, artifact: Mapping[str, JSON], key: str) -> Path:
         """The file or folder that an artifact's properties name."""
-        properties = artifact.get("properties")
-        name = properties.get(key) if isinstance(properties, dict) else None
+        name = as_mapping(artifact.get("properties")).get(key)
         if not isinstance(name, str) or not name:
             raise InputError(f"{self.manifest}: artifacts.{artifact_name} names no {key}")
         return self._inside(name, self.manifest, f"artifacts.{artifact_name}")
@@ -162,7 +181,7 @@ class _Folder:
             raise InputError(f"{file}: {place} leads out of the assembly: {name!r}")
         return path
 
-    def _read(self, path: Path) -> Any:
+    def _read(self, path: Path) -> JSON:
         return read_json(path, self.assembly.sealed.text(path))
 
     def _load_assets(self, path: Path) -> None:
@@ -170,35 +189,36 @@ class _Folder:
         files = data.get("files", {}) if isinstance(data, dict) else None
         if not isinstance(files, dict):
             raise InputError(f"{path}: no asset manifest")
-        self._load_images(data.get("dockerImages"))
+        self._load_images(as_mapping(data).get("dockerImages"))
         for key, entry in files.items():
             try:
-                name = entry["source"].get("path")
-                places = [(d.get("bucketName"), d["objectKey"]) for d in entry["destinations"].values()]
-            except (KeyError, TypeError, AttributeError):
+                source_of = mapping(mapping(entry)["source"])
+                name = source_of.get("path")
+                destinations = map(mapping, mapping(mapping(entry)["destinations"]).values())
+                places = [(place.get("bucketName"), place["objectKey"]) for place in destinations]
+            except (KeyError, TypeError):
                 raise InputError(
                     f"{path}: files.{key} is no asset: source or destinations are amiss"
                 ) from None
             if isinstance(name, str):  # without a path, an executable makes the file when it is deployed
                 source = self._inside(name, path, f"files.{key}")
-                if "executable" in entry["source"]:
+                if "executable" in source_of:
                     continue
                 self.assembly.assets.update((key, source) for _, key in places if isinstance(key, str))
                 if source.exists():
                     self.assembly.uploads.objects.update(f"{bucket}/{key}" for bucket, key in places)
 
-    def _load_images(self, images: Any) -> None:
+    def _load_images(self, images: JSON) -> None:
         """The images that the CLI builds of folders of the assembly. A malformed entry is none of them."""
-        for entry in images.values() if isinstance(images, dict) else ():
-            source = entry.get("source") if isinstance(entry, dict) else None
-            if not isinstance(source, dict) or not isinstance(source.get("directory"), str):
+        for entry in map(as_mapping, as_mapping(images).values()):
+            source = as_mapping(entry.get("source"))
+            directory = source.get("directory")
+            if not isinstance(directory, str) or refusal(source) or not (self.folder / directory).is_dir():
                 continue
-            if refusal(source) or not (self.folder / source["directory"]).is_dir():
-                continue
-            for place in (entry.get("destinations") or {}).values():
+            for place in map(as_mapping, as_mapping(entry.get("destinations")).values()):
                 self.assembly.uploads.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")
 
-    def _load_stack(self, name: str, artifact: Mapping[str, Any]) -> None:
+    def _load_stack(self, name: str, artifact: Mapping[str, JSON]) -> None:
         path = self._named(name, artifact, "templateFile")
         template, lines = read_template(path, self.assembly.sealed.text(path))
         if isinstance(template, dict):
@@ -208,7 +228,8 @@ class _Folder:
         for key, value in self._metadata(name, artifact).items():
             known = metadata.get(key, (None, None))
             metadata[key] = (value[0] or known[0], value[1] or known[1])
-        stack_name, arguments = (artifact["properties"].get(key) for key in ("stackName", "parameters"))
+        properties = as_mapping(artifact.get("properties"))
+        stack_name, arguments = properties.get("stackName"), properties.get("parameters")
         stack = Stack(
             self.assembly,
             name if name not in self.assembly else f"{self.folder.name}/{name}",
@@ -222,10 +243,10 @@ class _Folder:
             arguments=arguments if isinstance(arguments, dict) else None,
             lines=lines,
         )
-        stack.protected = artifact["properties"].get("terminationProtection") is True
+        stack.protected = properties.get("terminationProtection") is True
         self.assembly.add(stack)
 
-    def _metadata(self, name: str, artifact: Mapping[str, Any]) -> dict[str, Place]:
+    def _metadata(self, name: str, artifact: Mapping[str, JSON]) -> dict[str, Place]:
         extra = artifact.get("additionalMetadataFile")
         if isinstance(extra, str):
             entries = self._read(self._inside(extra, self.manifest, f"artifacts.{name}"))
@@ -234,17 +255,17 @@ class _Folder:
         return construct_places.from_metadata(entries, self.base) if isinstance(entries, dict) else {}
 
 
-def missing_context(manifest: Path, missing: Any) -> Iterator[str]:
+def missing_context(manifest: Path, missing: JSON) -> Iterator[str]:
     """A line for each context value of a manifest that was not looked up, so that CDK used a dummy value."""
-    for entry in missing if isinstance(missing, list) else [missing]:
-        key = entry.get("key") if isinstance(entry, dict) else None
+    for entry in one_or_many(missing):
+        key = as_mapping(entry).get("key")
         yield (
             f"{manifest}: context is missing: {key or 'a lookup without a key'}; what depends on it is a "
             "placeholder. Run `cdk synth` once where AWS can be asked, and commit cdk.context.json"
         )
 
 
-def _environment(text: Any) -> tuple[str | None, str | None]:
+def _environment(text: JSON) -> tuple[str | None, str | None]:
     """Account and region of `aws://account/region`; None for what the app leaves open."""
     match = re.fullmatch(r"aws://([^/]+)/([^/]+)", text) if isinstance(text, str) else None
     if not match:

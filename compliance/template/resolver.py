@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import is_
-from typing import Any, Protocol
+from typing import Protocol
 
 from compliance.cel import patterns
+from compliance.json_data import JSON, array, as_mapping, mapping
 from compliance.template.addresses import range_of
 from compliance.template.function_forms import SHAPES
 from compliance.template.intrinsics import (
@@ -59,7 +60,7 @@ class Scope(Protocol):
     """What a resolver needs to know of the stack it resolves in, and of the other stacks."""
 
     name: str
-    template: Mapping[str, Any]
+    template: dict[str, JSON]
 
     def pseudo(self, name: str) -> Value:
         """A pseudo parameter's value, or a `Pseudo`."""
@@ -116,7 +117,7 @@ class Resolver:
         self._open: set[str] = set()
         self._open_parameters: set[str] = set()
 
-    def resolve(self, node: Any) -> Value:
+    def resolve(self, node: JSON) -> Value:
         """The value that a node of the template stands for. Raises nothing: a malformed node is `Unknown`."""
         if isinstance(node, (dict, list)):
             with step() as near:
@@ -126,7 +127,7 @@ class Resolver:
         scalar: Value = NULL if node is None else node
         return scalar
 
-    def _container(self, node: dict[str, Any] | list[Any]) -> Value:
+    def _container(self, node: dict[str, JSON] | list[JSON]) -> Value:
         if isinstance(node, list):
             items = [value for value in map(self.resolve, node) if value is not NO_VALUE]
             return node if len(items) == len(node) and all(map(is_, items, node)) else items
@@ -145,14 +146,14 @@ class Resolver:
         # What holds no function is shared with the template: a copy of it would take as much memory again.
         return node if len(found) == len(node) and all(map(is_, found.values(), node.values())) else found
 
-    def condition(self, name: Any) -> bool | Unknown:
+    def condition(self, name: JSON) -> bool | Unknown:
         """Whether a named condition holds."""
         if not isinstance(name, str):
             return Unknown("a condition without a name")
         if name not in self._conditions:
             if name in self._open:
                 return Unknown(f"the condition {name} refers to itself")
-            conditions = _section(self._scope.template, "Conditions")
+            conditions = as_mapping(self._scope.template.get("Conditions"))
             if name not in conditions:
                 return Unknown(f"the condition {name} is not declared")
             self._open.add(name)
@@ -162,14 +163,14 @@ class Resolver:
                 self._open.discard(name)
         return self._conditions[name]
 
-    def _ref(self, name: Any) -> Value:
+    def _ref(self, name: JSON) -> Value:
         if not isinstance(name, str):
             return Unknown("a Ref that names nothing")
         if name == "AWS::NoValue":
             return NO_VALUE
         if name in PSEUDO_PARAMETERS:
             return self._scope.pseudo(name)
-        if name in _section(self._scope.template, "Parameters"):
+        if name in as_mapping(self._scope.template.get("Parameters")):
             return self._parameter(name)
         return self._scope.attribute(name, "")
 
@@ -185,7 +186,7 @@ class Resolver:
         return self._parameters[name]
 
     def _parameter_value(self, name: str) -> Value:
-        declared = _section(self._scope.template, "Parameters")[name]
+        declared = as_mapping(self._scope.template.get("Parameters"))[name]
         declared = declared if isinstance(declared, dict) else {}
         kind = str(declared.get("Type", "String"))
         if kind.startswith("AWS::SSM::Parameter::Value"):
@@ -206,7 +207,7 @@ class Resolver:
             return Unknown(f"the items of the parameter {name}")
         return [item.strip() if isinstance(item, str) else item for item in items]
 
-    def _call(self, name: str, argument: Any) -> Value:
+    def _call(self, name: str, argument: JSON) -> Value:
         function = _RESOLVERS.get(name)
         if function is None:
             return Unknown(DEPLOYED.format(name))
@@ -216,17 +217,20 @@ class Resolver:
     # The argument of each of these has the form that `SHAPES` wants. They return None where a value in it,
     # once resolved, is of another type than the function takes.
 
-    def _get_att(self, argument: Any) -> Value:
-        logical_id, name = argument.split(".", 1) if isinstance(argument, str) else argument
+    def _get_att(self, argument: JSON) -> Value:
+        logical_id, name = argument.split(".", 1) if isinstance(argument, str) else array(argument)
         attribute = self.resolve(name)
         if isinstance(attribute, Unknown):
             return attribute
         return (
-            self._scope.attribute(logical_id, attribute) if isinstance(attribute, str) and attribute else None
+            self._scope.attribute(str(logical_id), attribute)
+            if isinstance(attribute, str) and attribute
+            else None
         )
 
-    def _sub(self, argument: Any) -> Value:
-        template, variables = argument if isinstance(argument, list) else (argument, {})
+    def _sub(self, argument: JSON) -> Value:
+        stated, given = argument if isinstance(argument, list) else (argument, {})
+        template, variables = str(stated), mapping(given)
         known: dict[str, Value] = {}
         parts: list[Value] = []
         end = 0
@@ -243,13 +247,14 @@ class Resolver:
             parts.append(known[name])
         return join([*parts, template[end:]])
 
-    def _sub_variable(self, name: str, variables: Mapping[str, Any]) -> Value:
+    def _sub_variable(self, name: str, variables: Mapping[str, JSON]) -> Value:
         if name in variables:
             return self.resolve(variables[name])
         return self._get_att(name) if "." in name else self._ref(name)
 
-    def _join(self, argument: Any) -> Value:
-        items = self.resolve(argument[1])
+    def _join(self, argument: JSON) -> Value:
+        delimiter, stated = array(argument)
+        items = self.resolve(stated)
         if isinstance(items, Unknown):
             return items
         if not isinstance(items, list):
@@ -257,12 +262,13 @@ class Resolver:
         spaced: list[Value] = []
         for index, item in enumerate(items):
             if index:
-                spaced.append(argument[0])
+                spaced.append(delimiter)
             spaced.append(item)
         return join(spaced)
 
-    def _split(self, argument: Any) -> Value:
-        delimiter, value = argument[0], self.resolve(argument[1])
+    def _split(self, argument: JSON) -> Value:
+        stated, text = array(argument)
+        delimiter, value = str(stated), self.resolve(text)
         if isinstance(value, Dynamic):  # CloudFormation splits the text with `{{resolve:...}}` in it
             value = value.text
         pieces = self._pieces(delimiter, value)
@@ -300,8 +306,8 @@ class Resolver:
             # What stays a reference may be a name, an ARN or a URL, so it may hold the delimiter or not.
             yield from (Unknown("a reference"),) if isinstance(written, Ref) else parts_of(written)
 
-    def _select(self, argument: Any) -> Value:
-        index, items = self.resolve(argument[0]), self.resolve(argument[1])
+    def _select(self, argument: JSON) -> Value:
+        index, items = map(self.resolve, array(argument))
         items = items.reference if isinstance(items, Pieces) else items
         number = to_number(index)
         if items == ZONES and isinstance(number, int) and number >= 0:
@@ -317,27 +323,27 @@ class Resolver:
             return shifting
         return items[number] if 0 <= number < len(items) else Unknown("Fn::Select beyond the list's end")
 
-    def _find_in_map(self, argument: Any) -> Value:
-        name, first, second = (self.resolve(item) for item in argument[:3])
-        options = argument[3] if len(argument) == 4 else {}
-        mapping = _section(self._scope.template, "Mappings").get(name) if isinstance(name, str) else None
-        if not isinstance(mapping, dict):
+    def _find_in_map(self, argument: JSON) -> Value:
+        name, first, second = (self.resolve(item) for item in array(argument)[:3])
+        options = [*array(argument), {}][3]
+        table = as_mapping(self._scope.template.get("Mappings")).get(name) if isinstance(name, str) else None
+        if not isinstance(table, dict):
             return Unknown(f"the mapping {show(name)} is not declared")
-        if not isinstance(options, dict) or not all(isinstance(row, dict) for row in mapping.values()):
+        if not isinstance(options, dict) or not all(isinstance(row, dict) for row in table.values()):
             return None
         if not isinstance(second, str | int):
             return Unknown(f"the key {show(second)} of the mapping {name}")
         # Where all rows hold the same value, it does not matter that only the deployment decides the key.
-        rows = [mapping.get(to_string(first))] if isinstance(first, str | int) else list(mapping.values())
+        rows = [table.get(to_string(first))] if isinstance(first, str | int) else list(table.values())
         default = self.resolve(options["DefaultValue"]) if "DefaultValue" in options else None
-        found = [self._mapped(row or {}, to_string(second), default) for row in rows]
+        found = [self._mapped(as_mapping(row), to_string(second), default) for row in rows]
         if not found or None in found:
             return Unknown(f"the mapping {name} has no {show(first)}/{show(second)}")
         same = all(same_value(value, found[0]) for value in found)
         optional = any(value is NO_VALUE for value in found)
         return found[0] if same else Unknown(f"the mapping {name} by {show(first)}", optional)
 
-    def _mapped(self, row: Mapping[str, Any], key: str, default: Value) -> Value:
+    def _mapped(self, row: Mapping[str, JSON], key: str, default: Value) -> Value:
         """A row's value of a key, else the default; None where there is neither."""
         if key not in row:
             return default
@@ -347,39 +353,41 @@ class Resolver:
             return Unknown("a mapping's value that is not plain")
         return self.resolve(value)
 
-    def _if(self, argument: Any) -> Value:
-        holds = self.condition(argument[0])
+    def _if(self, argument: JSON) -> Value:
+        condition, first, second = array(argument)
+        holds = self.condition(condition)
         if isinstance(holds, bool):
-            return self.resolve(argument[1] if holds else argument[2])
-        yes, no = self.resolve(argument[1]), self.resolve(argument[2])
+            return self.resolve(first if holds else second)
+        yes, no = self.resolve(first), self.resolve(second)
         if same_value(yes, no) and not is_unknown(yes):
             return yes
         return Unknown(holds.why, any(v is NO_VALUE or optional([v]) is not None for v in (yes, no)))
 
-    def _import(self, argument: Any) -> Value:
+    def _import(self, argument: JSON) -> Value:
         return self._scope.export(self.resolve(argument))
 
-    def _stack_output(self, argument: Any) -> Value:
-        if more := argument.keys() - {"StackName", "OutputName", "Region"}:
+    def _stack_output(self, argument: JSON) -> Value:
+        stated = mapping(argument)
+        if more := stated.keys() - {"StackName", "OutputName", "Region"}:
             return Unknown(f"the output of a stack by its {', '.join(sorted(more))}")
-        stack, output = (self.resolve(argument.get(key)) for key in ("StackName", "OutputName"))
-        region = self.resolve(argument["Region"]) if "Region" in argument else NO_VALUE
+        stack, output = (self.resolve(stated.get(key)) for key in ("StackName", "OutputName"))
+        region = self.resolve(stated["Region"]) if "Region" in stated else NO_VALUE
         if isinstance(region, Pseudo) and region.name == "AWS::Region":
             region = NO_VALUE
         return self._scope.stack_output(stack, output, region)
 
-    def _base64(self, argument: Any) -> Value:
+    def _base64(self, argument: JSON) -> Value:
         value = self.resolve(argument)
         if not isinstance(value, str):
             return Unknown("the Base64 of a value that is not literal")
         return join([base64.b64encode(value.encode(errors="surrogatepass")).decode()])
 
-    def _cidr(self, argument: Any) -> Value:
+    def _cidr(self, argument: JSON) -> Value:
         """The first so many ranges of a block, each with so many bits of its own.
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-cidr.html
         """
-        resolved = [self.resolve(item) for item in argument]
+        resolved = [self.resolve(item) for item in array(argument)]
         if unknown := next((value for value in resolved if isinstance(value, Unknown)), None):
             return unknown
         block, count, bits = resolved[0], to_number(resolved[1]), to_number((*resolved, None)[2])
@@ -393,23 +401,23 @@ class Resolver:
             return Unknown("Fn::Cidr is decided when the stack is deployed")
         return found if len(found) == count else Unknown("Fn::Cidr beyond the block's end")
 
-    def _length(self, argument: Any) -> Value:
+    def _length(self, argument: JSON) -> Value:
         value = self.resolve(argument)
         if isinstance(value, list):
             return len(value) if (shifting := optional(value)) is None else shifting
         return value if isinstance(value, Unknown) else None
 
-    def _to_json(self, argument: Any) -> Value:
+    def _to_json(self, argument: JSON) -> Value:
         value = self.resolve(argument)
         try:
             return join([json.dumps(value, separators=(",", ":"))])
         except TypeError:
             return Unknown("the JSON of a value that is not literal")
 
-    def _boolean(self, name: str, argument: Any) -> Value:
+    def _boolean(self, name: str, argument: JSON) -> Value:
         return self._holds({name: argument})
 
-    def _holds(self, node: Any) -> bool | Unknown:
+    def _holds(self, node: JSON) -> bool | Unknown:
         """Whether a condition's expression holds, as far as its parts decide it."""
         if not isinstance(node, dict) or len(node) != 1:
             return Unknown("a malformed condition")
@@ -417,7 +425,7 @@ class Resolver:
         with step() as near:
             return self._decide(name, argument) if near else TOO_FAR
 
-    def _decide(self, name: str, argument: Any) -> bool | Unknown:
+    def _decide(self, name: str, argument: JSON) -> bool | Unknown:
         if name == "Condition":
             return self.condition(argument)
         if not isinstance(argument, list):
@@ -445,7 +453,7 @@ class Resolver:
         return texts[0] == texts[1]
 
 
-_RESOLVERS: dict[str, Callable[[Resolver, Any], Value]] = {
+_RESOLVERS: dict[str, Callable[[Resolver, JSON], Value]] = {
     "Fn::GetAtt": Resolver._get_att,
     "Fn::Sub": Resolver._sub,
     "Fn::Join": Resolver._join,
@@ -471,23 +479,18 @@ def _within(ref: Ref, part: str) -> Ref:
     return Ref(ref.stack, ref.logical_id, f"{ref.attribute or 'Ref'}.{part}", opaque=True)
 
 
-def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = template.get(name)
-    return section if isinstance(section, dict) else {}
-
-
-def names_in_sub(argument: Any) -> Sequence[str]:
+def names_in_sub(argument: JSON) -> Sequence[str]:
     """The names that an Fn::Sub refers to, apart from the variables that it defines itself."""
-    template, variables = argument, {}
+    template, variables = argument, dict[str, JSON]()
     if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
-        template, variables = argument
+        template, variables = argument[0], argument[1]
     if not isinstance(template, str):
         return ()
     names = [name.strip() for literal, name in SUB_VARIABLE.findall(template) if not literal]
     return [name for name in names if name not in variables]
 
 
-def _may_be_empty(declared: Mapping[str, Any]) -> bool:
+def _may_be_empty(declared: Mapping[str, JSON]) -> bool:
     """Whether the declaration of a parameter allows an empty text as its value."""
     if declared.get("Type", "String") != "String" or str(declared.get("MinLength", 0)) not in ("0", ""):
         return False

@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from compliance.json_data import JSON
 from compliance.model import InputError
 from compliance.text import one_line, truncated
 
@@ -70,7 +71,7 @@ class Lines:
         return next((line for end in range(len(place), -1, -1) if (line := self.at(place[:end]))), None)
 
 
-def converted(data: Any, type_: type[T]) -> T:
+def converted(data: object, type_: type[T]) -> T:
     """Plain data as a typed value, safely with threads. Raises msgspec.ValidationError."""
     with _analysing:
         return msgspec.convert(data, type_)
@@ -129,7 +130,7 @@ def _check_size(path: Path, size: int, limit: int) -> None:
         raise InputError(f"{path}: {size / 2**20:.1f} MiB is too large (limit {limit // 2**20} MiB)")
 
 
-def read_json(path: Path, text: str | None = None) -> Any:
+def read_json(path: Path, text: str | None = None) -> JSON:
     """A JSON file's data.
 
     Args:
@@ -140,7 +141,7 @@ def read_json(path: Path, text: str | None = None) -> Any:
     return _parse_json(read_text(path) if text is None else text, path)
 
 
-def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
+def read_template(path: Path, text: str | None = None) -> tuple[JSON, Lines]:
     """A template's data, JSON or YAML with CloudFormation's tags, and the line of each resource.
 
     Only YAML has lines. Tools write JSON templates, whose metadata names the source of a resource.
@@ -164,7 +165,7 @@ def read_template(path: Path, text: str | None = None) -> tuple[Any, Lines]:
     return read_yaml(path, depth=3, text=text)
 
 
-def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[Any, Lines]:
+def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[JSON, Lines]:
     """A YAML file's data, and the line of each node. The data are remembered: see `remembering`.
 
     Args:
@@ -176,7 +177,7 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
     text = read_text(path) if text is None else text
     _check_size(path, len(text), MAX_YAML_BYTES)
 
-    def parse() -> Any:
+    def parse() -> JSON:
         from compliance.template import yaml_text
 
         data = yaml_text.parse(text, path)
@@ -189,9 +190,9 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[A
 class Memory(Protocol):
     """Where parsed texts are kept, each by a key of all that it depends on."""
 
-    def load(self, key: str) -> Any: ...
+    def load(self, key: str) -> JSON: ...
 
-    def store(self, key: str, data: Any) -> None: ...
+    def store(self, key: str, data: JSON) -> None: ...
 
 
 _memory: Memory | None = None
@@ -208,7 +209,7 @@ def remembering(memory: Memory | None) -> Iterator[None]:
         _memory = before
 
 
-def remembered(text: str, parser: Path, parse: Callable[[], Any], *terms: str) -> Any:
+def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) -> JSON:
     """The plain data that a text was parsed to before, else what `parse` returns.
 
     Args:
@@ -287,23 +288,23 @@ def _mode(path: Path) -> int:
         return 0o666 & ~umask
 
 
-def check_depth(data: Any, path: Path) -> None:
+def check_depth(data: JSON, path: Path) -> None:
     """Raises InputError on data that is nested so deeply that a recursive walk would exhaust the stack."""
     level, depth = [data], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise InputError(f"{path}: nested more than {MAX_DEPTH} levels deep")
-        children: list[Any] = []
+        children: list[JSON] = []
         for item in level:
             values = item.values() if type(item) is dict else item if type(item) is list else ()
             children += [value for value in values if type(value) is dict or type(value) is list]
         level = children
 
 
-def _parse_json(text: str, path: Path) -> Any:
+def _parse_json(text: str, path: Path) -> JSON:
     try:
-        data = json.loads(
+        data: JSON = json.loads(
             text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
         )
         if "\\ud" in text or "\\uD" in text:
@@ -324,7 +325,7 @@ class _DuplicateError(ValueError):
     """A key that stands twice in one object."""
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     # Parsers differ in which of two equal keys they take, so CloudFormation might deploy the other one.
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -343,7 +344,7 @@ def _place_of_duplicate(text: str) -> str:
     return error_at(text)
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> JSON:
     raise ValueError(f"{name} is no JSON")
 
 

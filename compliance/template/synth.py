@@ -20,11 +20,12 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available, lacks
+from compliance.json_data import JSON, as_array, mapping
 from compliance.model import InputError
 from compliance.template import bytecode, limits
 from compliance.template.account import defaults
@@ -61,7 +62,7 @@ class App(msgspec.Struct, frozen=True):
 
     command: str
     folder: Path
-    context: Mapping[str, Any]
+    context: Mapping[str, JSON]
     build: str | None = None
     permissions: Permissions = NO_PERMISSIONS
 
@@ -90,8 +91,9 @@ def find_app(
     path = folder / "cdk.json"
     settings = _object(path)
     build = settings.get("build")
-    command = command or settings.get("app")
-    if not isinstance(command, str) or not command.strip():
+    stated = settings.get("app")
+    command = command or (stated if isinstance(stated, str) else None)
+    if command is None or not command.strip():
         missing = "names no app" if path.is_file() else "no such file"
         raise InputError(f"{path}: {missing}; pass --app, --assembly or --template")
     if (folder / command).is_dir():
@@ -101,7 +103,7 @@ def find_app(
     known = settings.get("context", {})
     if not isinstance(known, dict):
         raise InputError(f"{path}: context is no object")
-    if command != settings.get("app"):  # another app than cdk.json's may not support it
+    if command != stated:  # another app than cdk.json's may not support it
         known = {key: value for key, value in known.items() if key != TOGETHER}
     looked_up = _object(folder / "cdk.context.json")
     # In the order of the CDK CLI: a value that was looked up does not replace one in cdk.json.
@@ -109,16 +111,16 @@ def find_app(
     return App(command, folder, everything, build, permissions(may, folder))
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> dict[str, JSON]:
     data = read_json(path) if path.exists() else {}
     if not isinstance(data, dict):
         raise InputError(f"{path}: no object")
     return data
 
 
-def _from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _from_settings(settings: Mapping[str, JSON]) -> dict[str, JSON]:
     """The context values that the CDK CLI derives from other settings of cdk.json."""
-    context: dict[str, Any] = {"aws:cdk:bundling-stacks": settings.get("bundlingStacks", ["**"])}
+    context: dict[str, JSON] = {"aws:cdk:bundling-stacks": settings.get("bundlingStacks", ["**"])}
     for setting, key in (
         ("pathMetadata", "aws:cdk:enable-path-metadata"),
         ("assetMetadata", "aws:cdk:enable-asset-metadata"),
@@ -134,7 +136,7 @@ def _from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def synthesise(
-    app: App, output: Path, context: Mapping[str, Any], processes: Processes | None = None
+    app: App, output: Path, context: Mapping[str, JSON], processes: Processes | None = None
 ) -> Path:
     """Runs an app.
 
@@ -161,7 +163,7 @@ def synthesise(
     variables = {"CDK_OUTDIR": str(output), **_context_variables(everything, temporary)}
     # The assemblies of other environments that the same run makes.
     together = everything.get(TOGETHER)
-    others = [Path(other["outdir"]) for other in together] if isinstance(together, list) else []
+    others = [Path(str(mapping(other)["outdir"])) for other in as_array(together)]
     for other in others:
         other.mkdir(parents=True, exist_ok=True)
     workspace = Workspace(app.folder, temporary, (output, *others), app.permissions)
@@ -187,7 +189,7 @@ def _name_no_temporary_folder(assembly: Path) -> None:
                     write_atomically(file, steady)
 
 
-def _context_variables(context: Mapping[str, Any], temporary: Path) -> dict[str, str]:
+def _context_variables(context: Mapping[str, JSON], temporary: Path) -> dict[str, str]:
     """The context as CDK reads it: in a variable, or in a file where it is too long for one."""
     text = json.dumps(context)
     if len(text) <= MAX_CONTEXT:
@@ -345,8 +347,8 @@ class Synths:
     ) -> dict[str, Future[Path]]:
         """One run of the app, which makes all assemblies."""
         first, *others = outputs
-        asked = [{"outdir": str(outputs[name]), "context": dict(contexts[name])} for name in others]
-        context = {**contexts[first], TOGETHER: asked}
+        asked: list[JSON] = [{"outdir": str(outputs[name]), "context": {**contexts[name]}} for name in others]
+        context: dict[str, JSON] = {**contexts[first], TOGETHER: asked}
         run = self._pool.submit(synthesise, app, outputs[first], context, self._processes)
 
         def made(name: str) -> Path:

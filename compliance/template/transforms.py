@@ -11,11 +11,12 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compliance.json_data import JSON, as_array, as_mapping, mapping
 from compliance.model import InputError
 from compliance.text import one_line, truncated
 
@@ -41,8 +42,8 @@ Origins = dict[str, str]  # by logical id, the key under Resources that it was m
 
 
 def expand(
-    template: Mapping[str, Any], resolver: Resolver, region: str | None
-) -> tuple[Mapping[str, Any], Origins]:
+    template: dict[str, JSON], resolver: Resolver, region: str | None
+) -> tuple[dict[str, JSON], Origins]:
     """Expands AWS's macros in a template.
 
     Args:
@@ -50,8 +51,7 @@ def expand(
         resolver: resolves values of that template.
         region: the one that the translator makes ARNs for.
     Returns: the expanded template (the template itself where it names no macro of AWS), and the origin of
-    each
-        new resource.
+        each new resource.
     Raises: InputError (a message without the file) where a macro cannot be expanded faithfully.
     """
     named = template.get("Transform", [])
@@ -59,21 +59,21 @@ def expand(
     known = [name for name in names if isinstance(name, str) and name in (LANGUAGE, SERVERLESS)]
     if not known or not isinstance(template.get("Resources"), dict):
         return template, {}
-    made: dict[str, Any] = deepcopy(dict(template))
+    made: dict[str, JSON] = deepcopy(dict(template))
     origins: Origins = {}
     for name in known:
-        before = dict.fromkeys(made["Resources"])
+        before = list(mapping(made["Resources"]))
         made = (
             _Extensions(resolver).template(made) if name == LANGUAGE else _serverless(made, resolver, region)
         )
-        fresh = {key: _origin(key, before) for key in made.get("Resources", {}) if key not in before}
+        fresh = {key: _origin(key, before) for key in as_mapping(made.get("Resources")) if key not in before}
         origins |= {key: origins.get(origin, origin) for key, origin in fresh.items() if origin}
     rest = [name for name in names if name not in known]
     made.pop("Transform", None)
     return (made | {"Transform": rest} if rest else made), origins
 
 
-def _origin(key: str, before: Mapping[str, Any]) -> str | None:
+def _origin(key: str, before: Sequence[str]) -> str | None:
     """The origin of a resource: the one whose name begins its own, or else the first loop."""
     loops = (name for name in before if name.startswith(LOOP))
     names = sorted((name for name in before if key.startswith(name)), key=len)
@@ -89,13 +89,13 @@ class _Extensions:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
 
-    def template(self, template: dict[str, Any]) -> dict[str, Any]:
+    def template(self, template: dict[str, JSON]) -> dict[str, JSON]:
         sections = ("Conditions", "Resources", "Outputs")
         return template | {
             name: self.walk(template[name], {}) for name in sections if isinstance(template.get(name), dict)
         }
 
-    def walk(self, node: Any, names: Mapping[str, str]) -> Any:
+    def walk(self, node: JSON, names: Mapping[str, str]) -> JSON:
         """A part of the template with its loops expanded; `names` are the values of their identifiers."""
         if isinstance(node, str):
             return _replaced(node, names)
@@ -106,7 +106,7 @@ class _Extensions:
         name = node.get("Ref") if len(node) == 1 else None
         if isinstance(name, str) and name in names:
             return names[name]
-        made: dict[str, Any] = {}
+        made: dict[str, JSON] = {}
         for key, value in node.items():
             several = self.loop(key, value, names) if key.startswith(LOOP) else None
             for name, item in (several or {_replaced(key, names): self.walk(value, names)}).items():
@@ -115,14 +115,14 @@ class _Extensions:
                 made[name] = item
         return self.with_resolved_names(made)
 
-    def loop(self, key: str, value: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    def loop(self, key: str, value: JSON, names: Mapping[str, str]) -> dict[str, JSON]:
         if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], dict):
             raise InputError(f"{key}: wants an identifier, a collection and what it makes")
         if not isinstance(value[0], str):
             raise InputError(f"{key}: its identifier is no text")
-        made: dict[str, Any] = {}
+        made: dict[str, JSON] = {}
         for item in self.collection(key, value[1], names):
-            for name, body in self.walk(value[2], {**names, value[0]: item}).items():
+            for name, body in mapping(self.walk(value[2], {**names, value[0]: item})).items():
                 if name in made:
                     raise InputError(f"{key}: makes {name} twice")
                 made[name] = body
@@ -130,35 +130,32 @@ class _Extensions:
                     raise InputError(f"{key}: makes more than {MOST_ITEMS} entries")
         return made
 
-    def collection(self, key: str, node: Any, names: Mapping[str, str]) -> list[str]:
+    def collection(self, key: str, node: JSON, names: Mapping[str, str]) -> list[str]:
         found = self.resolver.resolve(self.walk(node, names))
-        items: list[Any] | None = [] if isinstance(found, list) else None
+        items: list[Value] | None = [] if isinstance(found, list) else None
         for part in found if isinstance(found, list) else ():
             items = [*(items or []), *(part if isinstance(part, list) else [part])]
-        if items is None or not all(isinstance(item, str | int) for item in items):
+        known = [str(item) for item in items or [] if isinstance(item, str | int)]
+        if items is None or len(known) < len(items):
             from compliance.template.intrinsics import show
 
             raise InputError(f"{key}: what it goes over is not known: {show(found)}; give it a value")
-        return [str(item) for item in items]
+        return known
 
-    def with_resolved_names(self, node: dict[str, Any]) -> Any:
+    def with_resolved_names(self, node: dict[str, JSON]) -> JSON:
         """A Ref or Fn::GetAtt whose names are functions, with these resolved; any other node as it is."""
         if len(node) != 1:
             return node
         (function, argument), *_ = node.items()
         if function == "Ref" and isinstance(argument, dict):
-            return self.function_of(function, [argument], lambda parts: parts[0])
-        parts = argument if function == "Fn::GetAtt" and isinstance(argument, list) else []
-        return (
-            self.function_of(function, parts, list) if any(isinstance(part, dict) for part in parts) else node
-        )
-
-    def function_of(self, function: str, parts: list[Any], make: Callable[[list[Value]], Any]) -> Any:
-        """A function with its names resolved; an unknown value where they are unknown."""
+            name = self.resolver.resolve(argument)
+            return {function: name} if isinstance(name, str) else _unknown(LANGUAGE, function)
+        parts = as_array(argument) if function == "Fn::GetAtt" else []
+        if not any(isinstance(part, dict) for part in parts):
+            return node
         found = [self.resolver.resolve(part) for part in parts]
-        if all(isinstance(part, str) for part in found):
-            return {function: make(found)}
-        return _unknown(LANGUAGE, function)
+        names = [part for part in found if isinstance(part, str)]
+        return {function: [*names]} if len(names) == len(found) else _unknown(LANGUAGE, function)
 
 
 def _replaced(text: str, names: Mapping[str, str]) -> str:
@@ -169,7 +166,7 @@ def _replaced(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
-def _unknown(macro: str, what: str) -> dict[str, Any]:
+def _unknown(macro: str, what: str) -> dict[str, JSON]:
     """A function that the resolver reads as a value that only the deployment decides."""
     return {"Fn::Transform": {"Name": macro, "Parameters": {"of": what}}}
 
@@ -177,7 +174,7 @@ def _unknown(macro: str, what: str) -> dict[str, Any]:
 # AWS::Serverless-2016-10-31
 
 
-def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None) -> dict[str, Any]:
+def _serverless(template: dict[str, JSON], resolver: Resolver, region: str | None) -> dict[str, JSON]:
     if find_spec("samtranslator") is None:
         raise InputError(
             f"Transform: {SERVERLESS} is expanded by AWS's translator: pip install 'cdk-compliance-gate[sam]'"
@@ -188,23 +185,22 @@ def _serverless(template: dict[str, Any], resolver: Resolver, region: str | None
     from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
     from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 
-    values = {name: resolver.resolve({"Ref": name}) for name in template.get("Parameters", {})}
+    values = {name: resolver.resolve({"Ref": name}) for name in as_mapping(template.get("Parameters"))}
     plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | list)}
     logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # the error has the same message
     translator = Translator(_policies(), Parser(), boto_session=_Session(region or "us-east-1"))
     try:
-        made: dict[str, Any] = translator.translate(_uploaded(template), plain)
+        made: JSON = translator.translate(_uploaded(template), plain)
     except InvalidDocumentException as error:
         raise InputError(f"Transform: {SERVERLESS} refuses it: {_cause(error)}") from None
     except Exception as error:  # it checks little, and so breaks on malformed templates
         raise InputError(f"Transform: {SERVERLESS} breaks at it: {type(error).__name__}: {error}") from None
     finally:
         translator.metrics.publish()  # sends nothing; without it the translator warns on stderr
-    found: dict[str, Any] = _without_local(made)
-    return found
+    return mapping(_without_local(made))
 
 
-def _cause(error: Any) -> str:
+def _cause(error: Exception) -> str:
     causes = [str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ())]
     return truncated(one_line("; ".join(causes or [str(error)])), 300)
 
@@ -225,13 +221,13 @@ def _policies() -> Mapping[str, str]:
     return get_bundled_managed_policy_map("aws") or {}
 
 
-def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
+def _uploaded(template: dict[str, JSON]) -> dict[str, JSON]:
     """The template with local files replaced by objects in S3, which is all that the translator accepts."""
     sections = template.get("Globals")
     owners = [
         (type_, section.get(type_)) for type_ in _FILES for section in [sections] if isinstance(section, dict)
     ]
-    for raw in template["Resources"].values():
+    for raw in mapping(template["Resources"]).values():
         if isinstance(raw, dict):
             _set_aside(raw)
             owners.append((str(raw.get("Type")).removeprefix("AWS::Serverless::"), raw.get("Properties")))
@@ -244,7 +240,7 @@ def _uploaded(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
-def _set_aside(raw: dict[str, Any]) -> None:
+def _set_aside(raw: dict[str, JSON]) -> None:
     """Replaces what the translator would ask AWS for (an application) or build (an image)."""
     properties = raw.get("Properties")
     if not isinstance(properties, dict):
@@ -256,7 +252,7 @@ def _set_aside(raw: dict[str, Any]) -> None:
         properties.setdefault("ImageUri", LOCAL)
 
 
-def _without_local(node: Any) -> Any:
+def _without_local(node: JSON) -> JSON:
     """The translator's result, with an unknown value in the place of each local file."""
     if isinstance(node, list):
         return [_without_local(item) for item in node]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from compliance.json_data import array, mapping, mappings
 from compliance.template.assembly import object_place
 from compliance.template.intrinsics import NO_VALUE, Ref, Unknown, Value, show
 from compliance.template.paths import values
@@ -175,10 +176,10 @@ _READERS = {
 def table() -> tuple[Row, ...]:
     """What is looked for: see `unseen.yaml`."""
     return tuple(
-        Row(type_, path, entry["what"], _READERS.get(entry.get("read")), not entry.get("resources"))
-        for entry in read_yaml(DATA)[0]
-        for type_, paths in entry["at"].items()
-        for path in paths or (None,)
+        Row(type_, path, str(entry["what"]), _READERS.get(str(entry.get("read"))), not entry.get("resources"))
+        for entry in mappings(read_yaml(DATA)[0])
+        for type_, paths in mapping(entry["at"]).items()
+        for path in (map(str, array(paths)) if paths else (None,))
     )
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
 
+from compliance.json_data import JSON, array, as_mapping, mapping
 from compliance.model import InputError
 from compliance.template.function_forms import FUNCTIONS, SHAPES
 from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
 
 
-def check_template(template: Any, path: Path, lines: Lines | None = None) -> None:
+def check_template(template: JSON, path: Path, lines: Lines | None = None) -> None:
     """Refuses a file that is not a template, or that CloudFormation could not deploy.
 
     Raises: InputError, with the line where one is known, on: no Resources, a resource without Type, an
@@ -35,16 +35,16 @@ class _Check:
         at = f"{self.path}:{line}" if line else f"{self.path}"
         return InputError(": ".join(filter(None, (at, ".".join(map(str, place)), message))))
 
-    def template(self, template: Any) -> None:
+    def template(self, template: JSON) -> None:
         if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
             raise self.error("no CloudFormation template: it has no Resources")
         self.sections(template)
         self.macros(template)
-        for key, raw in template["Resources"].items():
+        for key, raw in mapping(template["Resources"]).items():
             self.resource(key, raw)
         self.references(template)
 
-    def sections(self, template: Mapping[str, Any]) -> None:
+    def sections(self, template: Mapping[str, JSON]) -> None:
         for name in ("Parameters", "Conditions", "Mappings", "Outputs"):
             section = template.get(name, {})
             if not isinstance(section, dict):
@@ -58,7 +58,7 @@ class _Check:
         if key.startswith("Fn::"):
             raise self.error("is expanded when the stack is deployed; audit what it makes", *place, key)
 
-    def macros(self, template: Mapping[str, Any]) -> None:
+    def macros(self, template: Mapping[str, JSON]) -> None:
         for key in template:
             self.refuse_loop(key)
         transforms = template.get("Transform", [])
@@ -71,7 +71,7 @@ class _Check:
                     "Transform",
                 )
 
-    def resource(self, key: str, raw: Any) -> None:
+    def resource(self, key: str, raw: JSON) -> None:
         place = ("Resources", key)
         self.refuse_loop(key, "Resources")
         if not isinstance(raw, dict):
@@ -88,22 +88,21 @@ class _Check:
         for name in properties:
             self.refuse_loop(name, *place, "Properties")
 
-    def references(self, template: Mapping[str, Any]) -> None:
-        resources, conditions = template["Resources"], template.get("Conditions", {})
-        targets = _Targets(
-            frozenset(resources), frozenset(template.get("Parameters", {})), frozenset(conditions)
-        )
+    def references(self, template: Mapping[str, JSON]) -> None:
+        resources, conditions = mapping(template["Resources"]), as_mapping(template.get("Conditions"))
+        parameters = as_mapping(template.get("Parameters"))
+        targets = _Targets(frozenset(resources), frozenset(parameters), frozenset(conditions))
         needs: dict[str, set[str]] = {}
         for key, raw in resources.items():
             needs[key] = self.references_in(raw, ("Resources", key), targets) & resources.keys()
-            needs[key] |= set(self.depends_on(key, raw, resources))
+            needs[key] |= set(self.depends_on(key, mapping(raw), resources))
         self.refuse_circle("resources", needs)
         for name in ("Conditions", "Outputs"):
-            for key, raw in template.get(name, {}).items():
+            for key, raw in as_mapping(template.get(name)).items():
                 self.references_in(raw, (name, key), targets)
         self.refuse_circle("conditions", {key: set(conditions_in(raw)) for key, raw in conditions.items()})
 
-    def depends_on(self, key: str, raw: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[str]:
+    def depends_on(self, key: str, raw: Mapping[str, JSON], resources: Mapping[str, JSON]) -> Iterator[str]:
         depends = raw.get("DependsOn", [])
         for other in depends if isinstance(depends, list) else [depends]:
             if not isinstance(other, str) or other not in resources:
@@ -119,10 +118,10 @@ class _Check:
             circle = " -> ".join(error.args[1])
             raise self.error(f"{what} depend on each other in a circle: {circle}") from None
 
-    def references_in(self, root: Any, place: KeyPath, targets: _Targets) -> set[str]:
+    def references_in(self, root: JSON, place: KeyPath, targets: _Targets) -> set[str]:
         """The logical ids and parameters that a part of the template refers to."""
         found: set[str] = set()
-        todo: list[tuple[Any, KeyPath]] = [(root, place)]
+        todo: list[tuple[JSON, KeyPath]] = [(root, place)]
         while todo:
             node, path = todo.pop()
             if isinstance(node, list):
@@ -140,7 +139,7 @@ class _Check:
                     self.condition(node["Condition"], (*path, "Condition"), targets)
         return found
 
-    def function(self, name: str, argument: Any, place: KeyPath, targets: _Targets) -> set[str]:
+    def function(self, name: str, argument: JSON, place: KeyPath, targets: _Targets) -> set[str]:
         """The names that a function refers to, checked. Raises InputError."""
         if name == "Condition":  # elsewhere it is data: policies have a Condition of their own
             if place[0] == "Conditions":
@@ -151,11 +150,11 @@ class _Check:
         if not SHAPES[name](argument):
             raise self.error(f"malformed {name}", *place)
         if name == "Fn::If":
-            self.condition(argument[0], place, targets)
+            self.condition(array(argument)[0], place, targets)
         if name == "Ref":
-            return self.check_names(name, [argument], targets.refs, place)
+            return self.check_names(name, [str(argument)], targets.refs, place)
         if name == "Fn::GetAtt":
-            key = argument.split(".")[0] if isinstance(argument, str) else argument[0]
+            key = argument.split(".")[0] if isinstance(argument, str) else str(array(argument)[0])
             return self.check_names(name, [key], targets.resources, place)
         if name == "Fn::Sub":
             names = names_in_sub(argument)
@@ -174,7 +173,7 @@ class _Check:
             raise self.error(f"{function} names {name!r}, which is not in the template", *place)
         return found
 
-    def condition(self, name: Any, place: KeyPath, targets: _Targets) -> None:
+    def condition(self, name: JSON, place: KeyPath, targets: _Targets) -> None:
         if not isinstance(name, str) or name not in targets.conditions:
             raise self.error(f"the condition {name!r} is not in the template", *place)
 
@@ -189,14 +188,14 @@ class _Targets:
         self.refs = resources | parameters | PSEUDO_PARAMETERS
 
 
-def conditions_in(root: Any) -> Iterator[str]:
+def conditions_in(root: JSON) -> Iterator[str]:
     """The conditions that a condition's expression, or several in a mapping, name."""
     todo = [root]
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
             if list(node) == ["Condition"]:
-                yield node["Condition"]
+                yield str(node["Condition"])
             todo.extend(node.values())
         elif isinstance(node, list):
             todo.extend(node)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from compliance.json_data import JSON
 from compliance.model import InputError
 from compliance.text import one_line, truncated
 
@@ -20,7 +20,7 @@ MAX_NODES = 500_000  # with aliases followed, which make a small file huge
 KeyPath = tuple[str | int, ...]
 
 
-def parse(text: str, path: Path) -> Any:
+def parse(text: str, path: Path) -> JSON:
     """The data of a text. Raises InputError naming file, line and column."""
     loader = _Loader(text)
     try:
@@ -29,7 +29,8 @@ def parse(text: str, path: Path) -> Any:
             raise InputError(f"{path}: the file is empty")
         if "&" in text:  # without an anchor there is no alias
             _check_aliases(node, path)
-        return loader.construct_document(node)
+        data: JSON = loader.construct_document(node)
+        return data
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -86,10 +87,10 @@ def _refuse(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, JSON]:
     if not isinstance(node, yaml.MappingNode):
         raise _refuse("a mapping is wanted", node)
-    result: dict[str, Any] = {}
+    result: dict[str, JSON] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool):
@@ -119,13 +120,13 @@ def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> int | float | b
     return value
 
 
-def _construct_foreign(loader: _Loader, node: yaml.Node) -> Any:
+def _construct_foreign(loader: _Loader, node: yaml.Node) -> JSON:
     raise _refuse(f"the tag {node.tag.rpartition(':')[2]}, which CloudFormation does not know", node)
 
 
-def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
+def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, JSON]:
     if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
+        value: JSON = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
@@ -134,7 +135,7 @@ def _construct_function(loader: _Loader, tag: str, node: yaml.Node) -> dict[str,
     if tag in ("Ref", "Condition"):
         return {tag: value}
     if tag == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
+        value = [*value.split(".", 1)]
     return {f"Fn::{tag}": value}
 
 

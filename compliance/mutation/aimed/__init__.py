@@ -91,7 +91,7 @@ def put(resource: Resource, path: str, value: Any) -> tuple[Edit, ...]:
 
 def drop(resource: Resource, path: str) -> tuple[Edit, ...]:
     """Takes out what stands at a dotted path; `*` for every item, the last one first."""
-    found = [steps for steps in places(resource, path) if _there(resource.raw.get("Properties", {}), steps)]
+    found = [steps for steps in places(resource, path) if _there(resource.raw_properties, steps)]
     return tuple(_edit(resource, steps, GONE) for steps in reversed(found))
 
 
@@ -132,7 +132,7 @@ def _edit(resource: Resource, steps: KeyPath, value: Any) -> Edit:
 def places(resource: Resource, path: str) -> list[KeyPath]:
     """The paths that a dotted one with `*` stands for."""
     path = elsewhere(resource.type, path)
-    found: list[tuple[KeyPath, Any]] = [((), resource.raw.get("Properties", {}))]
+    found: list[tuple[KeyPath, Any]] = [((), resource.raw_properties)]
     for step in path.split("."):
         below: list[tuple[KeyPath, Any]] = []
         for steps, node in found:

@@ -119,7 +119,7 @@ def tells(check: Tells, case: Case) -> Iterator[Aim]:
         yield Aim("a topic elsewhere", own, put(own, "AlarmActions", ["arn:aws:sns:us-east-1:1:t"]))
         yield Aim("open actions", own, open_(own, "AlarmActions"))
         yield Aim("actions off", own, put(own, "ActionsEnabled", False))
-        moved = (*drop(own, "AlarmActions"), *put(own, "OKActions", own.raw["Properties"]["AlarmActions"]))
+        moved = (*drop(own, "AlarmActions"), *put(own, "OKActions", own.raw_properties["AlarmActions"]))
         yield Aim("told when all is well", own, moved)
     for topic in topics:
         yield from _silent(topic, case)
@@ -152,7 +152,7 @@ def _is_key(key: Resource, topic: Resource, case: Case) -> bool:
 def _closed(policy: Resource, name_: str) -> Iterator[Aim]:
     """A policy that shuts CloudWatch out, or lets in everybody's."""
     whose = "key" if name_ == "KeyPolicy" else "topic"
-    for path, statement in statements_at(policy.raw["Properties"][name_], f"{name_}.Statement"):
+    for path, statement in statements_at(policy.raw_properties[name_], f"{name_}.Statement"):
         if "cloudwatch" not in str(statement.get("Principal")):
             continue
         yield Aim(f"no statement of the {whose}", policy, drop(policy, path))
@@ -216,7 +216,7 @@ def coverage_by_effect(check: Coverage, case: Case) -> Iterator[Aim]:
 
 
 def _ratio(alarm: Resource) -> list[dict[str, Any]]:
-    own = alarm.raw["Properties"]
+    own = alarm.raw_properties
     metric = {key: own[key] for key in ("Namespace", "MetricName", "Dimensions")}
     first = {"Id": "m1", "ReturnData": False, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}
     other = {"Metric": {**metric, "MetricName": "Other"}, "Period": 300, "Stat": "Sum"}

@@ -14,6 +14,7 @@ from compliance.facts.authorization import POLICIES_OF, may
 from compliance.facts.keys import key_values
 from compliance.facts.references import KEY, arn_of, key_of
 from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
+from compliance.json_data import JSON, mapping, one_or_many
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, arn_to, by_another_attribute, drop, others, put
 from compliance.mutation.aimed.permissions import is_seen, own_statements
@@ -158,7 +159,7 @@ def least_privilege(check: LeastPrivilege, case: Case) -> Iterator[Aim]:
         assert role
         yield from _conditions(role, case)
         calls = list(_calls(function, role, case))
-        own = to_list(role.raw["Properties"].get("Policies"))
+        own = one_or_many(role.raw_properties.get("Policies"))
         for action in dict.fromkeys(action for _, action in calls):
             for what, condition in DENIALS.items():
                 yield Aim(f"{action} denied {what}", role, _policy(role, own, _deny(action, condition)))
@@ -197,6 +198,13 @@ def _conditions(role: Resource, case: Case) -> Iterator[Aim]:
             yield Aim("the key through another region", role, put(holder, f"{path}.Condition", elsewhere))
 
 
+def _statements(resource: Resource, name: str) -> list[dict[str, JSON]]:
+    """The statements of a policy that a property holds."""
+    return [
+        mapping(statement) for statement in one_or_many(mapping(resource.raw_properties[name])["Statement"])
+    ]
+
+
 def _deny(action: str, condition: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"Effect": "Deny", "Action": action, "Resource": "*"}
     return {**found, "Condition": condition} if condition else found
@@ -220,7 +228,7 @@ def _denied_by(resource: Resource, action: str, role: Resource, case: Case) -> I
         values = to_list(policy.get(kinds[policy.type]))
         if not any(case.wiring.identify(v, resource.type) is resource for v in values):
             continue
-        own = to_list(policy.raw["Properties"]["PolicyDocument"]["Statement"])
+        own = _statements(policy, "PolicyDocument")
         for what, who in (
             ("to all", EVERYBODY),
             ("to all but one", {"NotPrincipal": {"AWS": ANOTHER}}),
@@ -237,7 +245,7 @@ def _denied_by(resource: Resource, action: str, role: Resource, case: Case) -> I
 def _keys_shut(case: Case) -> Iterator[Aim]:
     """Customer keys whose policy keeps functions from what lies under them."""
     for key in _data_keys(case):
-        own = to_list(key.raw["Properties"]["KeyPolicy"]["Statement"])
+        own = _statements(key, "KeyPolicy")
         for action in ("kms:Decrypt", "kms:GenerateDataKey*"):
             denied = {**_deny(action, {}), **EVERYBODY}
             yield Aim(f"{action} denied by the key", key, put(key, "KeyPolicy.Statement", [*own, denied]))
@@ -293,7 +301,7 @@ def confined(check: Confined, case: Case) -> Iterator[Aim]:
                     policy = {target: value, "StatementId": "open", "Statement": statement}
                 yield Aim(f"open {what}", resource, add(resource, "Open", policy_type, policy))
         if resource.type == KEY:
-            own = to_list(resource.raw["Properties"]["KeyPolicy"]["Statement"])
+            own = _statements(resource, "KeyPolicy")
             for what, more in _openings():
                 statement = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", **more}
                 yield Aim(f"open {what}", resource, put(resource, "KeyPolicy.Statement", [*own, statement]))
@@ -388,7 +396,7 @@ def runnable(check: Runnable, case: Case) -> Iterator[Aim]:
         network = {"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
         yield Aim("in a VPC without rights", function, put(function, "VpcConfig", network))
     for key in _data_keys(case):
-        own = [s for s in to_list(key.raw["Properties"]["KeyPolicy"]["Statement"]) if "logs." not in str(s)]
+        own = [s for s in _statements(key, "KeyPolicy") if "logs." not in str(s)]
         yield Aim("the key shuts the logs out", key, put(key, "KeyPolicy.Statement", own))
         yield Aim("the key's material from outside", key, put(key, "Origin", "EXTERNAL"))
         yield Aim("the data's key off", key, put(key, "Enabled", False))

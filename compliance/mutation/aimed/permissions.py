@@ -7,6 +7,7 @@ from typing import Any
 
 from compliance.facts.authorization import POLICIES_OF
 from compliance.facts.wiring import BUCKET, LOG_GROUP, QUEUE, TOPIC
+from compliance.json_data import JSON, as_mapping, one_or_many
 from compliance.mutation import Edit
 from compliance.mutation.aimed import (
     OTHER_ARN,
@@ -41,12 +42,12 @@ def permissions(check: Permissions, case: Case) -> Iterator[Aim]:
     for what, statement in _beyond(check, case):
         yield Aim(what, role, _granted(role, statement))
     [first, *_] = [statement for _, statement in _beyond(check, case)]
-    document = {"Version": "2012-10-17", "Statement": [first]}
-    own = to_list(role.raw["Properties"].get("Policies", []))
+    document: JSON = {"Version": "2012-10-17", "Statement": [first]}
+    own = one_or_many(role.raw_properties.get("Policies"))
     more = [*own, {"PolicyName": "more", "PolicyDocument": document}]
     yield Aim("more by an inline policy", role, put(role, "Policies", more))
     managed = add(role, "More", "AWS::IAM::ManagedPolicy", {"PolicyDocument": document})
-    arns = [*to_list(role.raw["Properties"].get("ManagedPolicyArns", []))]
+    arns = [*one_or_many(role.raw_properties.get("ManagedPolicyArns"))]
     by_role = (*managed, *put(role, "ManagedPolicyArns", [*arns, {"Ref": "More"}]))
     yield Aim("more by a managed policy", role, by_role)
     for name_ in (ADMINISTRATOR, "arn:aws:iam::aws:policy/AmazonS3FullAccess", OTHER_ARN):
@@ -155,12 +156,14 @@ def _elsewhere(service: str, name_: str) -> dict[str, str]:
 
 def own_statements(role: Resource, case: Case) -> Iterator[tuple[Resource, str, Mapping[str, Any]]]:
     """The raw statements that are attached to a role: who holds them, where, and what they say."""
-    for index, policy in enumerate(to_list(role.raw["Properties"].get("Policies"))):
+    for index, inline in enumerate(one_or_many(role.raw_properties.get("Policies"))):
         path = f"Policies.{index}.PolicyDocument.Statement"
-        yield from ((role, place, s) for place, s in statements_at(policy.get("PolicyDocument"), path))
+        yield from (
+            (role, place, s) for place, s in statements_at(as_mapping(inline).get("PolicyDocument"), path)
+        )
     for policy in case.assembly.resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
-        if policy.raw["Properties"].get("Roles") == [reference_to(role)]:
-            document = policy.raw["Properties"]["PolicyDocument"]
+        if policy.raw_properties.get("Roles") == [reference_to(role)]:
+            document = policy.raw_properties["PolicyDocument"]
             found = statements_at(document, "PolicyDocument.Statement")
             yield from ((policy, place, own) for place, own in found)
 
@@ -207,9 +210,7 @@ def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
 
 
 def _tls(policy: Resource, resource: Resource) -> Iterator[Aim]:
-    for path, statement in statements_at(
-        policy.raw["Properties"]["PolicyDocument"], "PolicyDocument.Statement"
-    ):
+    for path, statement in statements_at(policy.raw_properties["PolicyDocument"], "PolicyDocument.Statement"):
         if "SecureTransport" not in str(statement.get("Condition")) or statement["Effect"] != "Deny":
             continue
         service = {BUCKET: "s3", QUEUE: "sqs", TOPIC: "sns"}[resource.type]

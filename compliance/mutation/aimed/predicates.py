@@ -43,7 +43,7 @@ def predicate(compiled: Compiled, case: Case) -> Iterator[Aim]:
     named_subjects = [name for name in check.subjects if name not in BUILT_IN]
     subjects = [resource for name in named_subjects for resource in case.wiring.all(name)]
     for holder in case.assembly.resources() if "resources" in check.subjects else subjects:
-        own = holder.raw.get("Properties", {})
+        own = holder.raw_properties
         for name in named if holder in subjects or any(name in own for name in named) else ():
             for value in BREAKING[name]:
                 if value is not GONE:

@@ -155,7 +155,7 @@ def runtime(check: Runtime, case: Case) -> Iterator[Aim]:
         for name in wrong:
             yield Aim(f"run on {name}", function, put(function, "Runtime", name))
     for function in case.subjects()[:1] if "all_functions" in case.requirement.subjects else ():
-        own = {k: v for k, v in function.raw.get("Properties", {}).items() if k != "FunctionName"}
+        own = {k: v for k, v in function.raw_properties.items() if k != "FunctionName"}
         more = add(function, "OneMore", FUNCTION, {**own, "Runtime": "nodejs18.x"})
         yield Aim("a function more, on nodejs18.x", function, more)
 
@@ -172,7 +172,7 @@ def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
         if path and text and case.environment in text:
             fixed = put(resource, path, {"Fn::Sub": text} if "${" in text else text)
             yield Aim("a name that stays", resource, fixed, literal=True)
-        for place, _ in tags_of(resource.raw.get("Properties", {}).get("Tags")):
+        for place, _ in tags_of(resource.raw_properties.get("Tags")):
             found = resource.get(f"Tags.{place}.Value")
             if found == case.environment:
                 fixed = put(resource, f"Tags.{place}.Value", case.environment)
@@ -187,7 +187,7 @@ def parameterised(check: Parameterised, case: Case) -> Iterator[Aim]:
     for what, edits in alone:
         yield Aim(f"{what} here alone", first, edits, everywhere=False)
     for resource in case.wiring.members:
-        for key, value in resource.raw.get("Properties", {}).items():
+        for key, value in resource.raw_properties.items():
             if isinstance(value, int):
                 other = put(resource, key, not value if isinstance(value, bool) else value + 1)
                 yield Aim(f"{key} of its own here", resource, other, everywhere=False)

@@ -170,7 +170,7 @@ def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
 
 
 def function_role(function: Resource) -> Any:
-    return function.raw["Properties"]["Role"]
+    return function.raw_properties["Role"]
 
 
 def _trusts() -> Iterator[tuple[str, Any]]:

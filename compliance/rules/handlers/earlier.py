@@ -14,9 +14,9 @@ from compliance.model import Verdict
 from compliance.rules import Case, Check, Rule, Waits, bind, kind
 from compliance.rules.handlers.judging import Tasks
 from compliance.template.assembly import Resource
-from compliance.template.source import read_yaml
+from compliance.template.source import converted, read_yaml
 
-PROBES: Mapping[str, str] = read_yaml(Path(__file__).with_suffix(".yaml"))[0]
+PROBES = converted(read_yaml(Path(__file__).with_suffix(".yaml"))[0], dict[str, str])
 
 
 class HandlerCheck(Check, frozen=True):
