@@ -1,9 +1,9 @@
-"""Starts an app with what it may have, and outlives it: when this ends, nothing of the app runs any more.
+"""The launcher: it runs an app confined, and ends every process that the app started.
 
     python -I -S -c 'from compliance.confinement.app import main; main()' '{"command": ..., ...}'
 
-The app may write to the places that it is given and nowhere else, read everything but what is hidden from
-it, and reach no daemon of the machine by a socket. `lacks` says what of that this system cannot hold.
+The app may write to the given places only, may read everything except the hidden places, and may not connect
+to the machine's daemons by a socket. `lacks` lists which of these limits this system cannot impose.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from compliance.confinement import landlock, privileges, seccomp
 
-# What tells the caller that the launcher itself failed.
+# The exit codes by which the launcher reports that it failed itself.
 NOT_STARTED, NOT_ENDED = 121, 122
 SECONDS_TO_END = 10.0
 WRITABLE = ("/dev/null", "/dev/zero", "/dev/full")
-# What else is read of /dev: no terminal, on which people type, and no other device.
-READABLE = ("/dev/random", "/dev/urandom", "/dev/shm")  # noqa: S108 -- to read of it
+# The other devices that the app may read. It may not read a terminal, since people type there.
+READABLE = ("/dev/random", "/dev/urandom", "/dev/shm")  # noqa: S108 -- read only
 MAKE_DEVICES = 1 << 6 | 1 << 11  # character and block devices
-# What root keeps of its capabilities: those on files and users, for npm, git and tar. None opens what
-# Landlock closes.
+# The capabilities that root keeps: those on files and users, which npm, git and tar need. None of them
+# allows what Landlock refuses.
 KEPT = range(8)
 LISTENING, DATAGRAMS = 0x10000, 2
-# Families of sockets: AF_UNIX, of the machine's own kind; AF_INET, AF_INET6 and AF_NETLINK, of networks.
-OWN_KIND, NETWORKS = (1,), (2, 10, 16)
+# Families of sockets: AF_UNIX, between processes of one machine; AF_INET, AF_INET6 and AF_NETLINK.
+LOCAL, NETWORKS = (1,), (2, 10, 16)
 
 
 def available() -> bool:
-    """Whether an app is started by this here at all."""
+    """Whether this system can run an app by the launcher."""
     return sys.platform == "linux"
 
 
 def lacks() -> tuple[str, ...]:
-    """What this system cannot be made to hold, a line each."""
+    """The limits that this system cannot impose on an app, a line each."""
     if not available():
         return (
             "it may write to the gate's own files, and read yours",
@@ -64,7 +64,14 @@ def lacks() -> tuple[str, ...]:
 def command(
     line: str, writable: Iterable[str | Path], hidden: Iterable[str | Path], *, daemons: bool = False
 ) -> list[str]:
-    """What runs a shell's command line so. `daemons`: it may ask the daemons of the machine."""
+    """The command that runs a shell's command line by the launcher.
+
+    Args:
+        line: the command line.
+        writable: the files and folders that it may write to.
+        hidden: the files and folders that it may not read.
+        daemons: whether it may connect to the machine's daemons.
+    """
     root = str(Path(__file__).parents[2])
     start = f"import sys; sys.path.insert(0, {root!r}); from compliance.confinement.app import main; main()"
     asked = {
@@ -77,14 +84,14 @@ def command(
 
 
 def main() -> NoReturn:
-    """Runs what the argument asks for, and exits as it exits: with 128 and the signal's number, if by one."""
+    """Runs the command of the first argument and exits with its code: 128 + n where signal n ended it."""
     asked = json.loads(sys.argv[1])
     signal.signal(signal.SIGTERM, _stop)
     privileges.die_with_parent(signal.SIGTERM)
     try:
         if not privileges.adopt_orphans():
             raise OSError("PR_SET_CHILD_SUBREAPER")
-        ruleset = _ruleset(asked) if landlock.version() else None
+        ruleset = _ruleset(asked["writable"], asked["hidden"]) if landlock.version() else None
         calls = Calls(asked["daemons"], _daemons()) if seccomp.available() else None
         child = os.fork()
         if not child:
@@ -104,23 +111,23 @@ def _stop(*_: object) -> NoReturn:
     raise InterruptedError
 
 
-def _ruleset(asked: dict[str, Any]) -> landlock.Ruleset:
+def _ruleset(writable: Sequence[str], hidden: Sequence[str]) -> landlock.Ruleset:
     ruleset = landlock.Ruleset(landlock.READS | landlock.WRITES, tcp=False)
     ruleset.allow(["/"], landlock.READ_DIR)
-    ruleset.allow(around("/", [*asked["hidden"], "/dev"]), landlock.READS)
+    ruleset.allow(around("/", [*hidden, "/dev"]), landlock.READS)
     ruleset.allow(READABLE, landlock.READS)
-    ruleset.allow(asked["writable"], landlock.READS | landlock.WRITES & ~MAKE_DEVICES)
+    ruleset.allow(writable, landlock.READS | landlock.WRITES & ~MAKE_DEVICES)
     ruleset.allow(WRITABLE, landlock.READ_FILE | landlock.WRITE_FILE)
     return ruleset
 
 
-def around(place: str, spared: Iterable[str]) -> Iterator[str]:
-    """The place, or what together makes all of it but the spared places."""
-    return _around(place, [os.path.realpath(path) for path in spared])
+def around(place: str, excluded: Iterable[str]) -> Iterator[str]:
+    """The files and folders that together make a folder without the excluded places in it."""
+    return _around(place, [os.path.realpath(path) for path in excluded])
 
 
-def _around(place: str, spared: list[str]) -> Iterator[str]:
-    inside = [path for path in spared if f"{path}/".startswith(f"{place.rstrip('/')}/")]
+def _around(place: str, excluded: list[str]) -> Iterator[str]:
+    inside = [path for path in excluded if f"{path}/".startswith(f"{place.rstrip('/')}/")]
     if not inside:
         yield place
     elif place not in inside:
@@ -146,30 +153,31 @@ def _become(line: str, ruleset: landlock.Ruleset | None, calls: Calls | None) ->
 
 
 class Calls(seccomp.Program):
-    """No keys that the user's kernel keeps; and no sockets but those of networks, unless it may ask daemons.
+    """The system calls that an app may make: all except those by which it could misuse the user's rights.
 
-    `listening`: somebody could be asked. Else sockets of the machine's own kind serve the app itself.
+    The app may not read the keys that the kernel keeps for the user. Unless it may connect to daemons, it may
+    open sockets of networks only; local sockets too where no daemon listens on one (not `listening`).
     """
 
     def __init__(self, daemons: bool, listening: bool) -> None:
         super().__init__(beyond=seccomp.ALLOW)
         refused, allowed = (seccomp.RETURN, 0, 0, seccomp.EACCES), (seccomp.RETURN, 0, 0, seccomp.ALLOW)
         if not daemons:
-            families = NETWORKS if listening else (*NETWORKS, *OWN_KIND)
+            families = NETWORKS if listening else (*NETWORKS, *LOCAL)
             known = [line for family in families for line in ((seccomp.EQUAL, 0, 1, family), allowed)]
             self.add(seccomp.SOCKET, [seccomp.load(0), *known, refused])
             kind = [seccomp.load(1), (seccomp.AND, 0, 0, seccomp.KIND_OF_SOCKET)]
-            # one of a pair of datagram sockets could be sent elsewhere
+            # A datagram socket of a pair can send to any other local socket.
             pair = [*kind, (seccomp.EQUAL, 0, 1, DATAGRAMS), refused, allowed]
             self.add(seccomp.SOCKETPAIR, pair if listening else [allowed])
-            self.add(seccomp.IO_URING_SETUP, [(seccomp.RETURN, 0, 0, seccomp.ENOSYS)])  # gets round that
+            self.add(seccomp.IO_URING_SETUP, [(seccomp.RETURN, 0, 0, seccomp.ENOSYS)])  # opens sockets too
         for numbers in seccomp.KEYS:
             self.add(numbers, [refused])
         self.lines.append(allowed)
 
 
 def _daemons() -> bool:
-    """Whether anybody listens on a socket that this user may write to, docker or systemd for instance."""
+    """Whether a daemon, such as docker or systemd, listens on a socket that this user may write to."""
     try:
         lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()[1:]
     except OSError:
@@ -183,7 +191,7 @@ def _daemons() -> bool:
 
 
 def _wait(child: int) -> int:
-    """How the child ended. Orphans that were adopted may end meanwhile."""
+    """The child's exit code. Adopted orphans that end before it are ignored."""
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -192,7 +200,10 @@ def _wait(child: int) -> int:
 
 
 def _end_all() -> bool:
-    """Kills what is left of the app, daemons included. They become children as their parents end."""
+    """Kills the processes that the app left, also its daemons, which became children of this process.
+
+    Returns: whether all of them ended in time.
+    """
     until = time.monotonic() + SECONDS_TO_END
     while time.monotonic() < until:
         for pid in _children():
@@ -211,7 +222,7 @@ def _children() -> Iterator[int]:
     own = os.getpid()
     try:
         yield from map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())
-    except OSError:  # a kernel without: every process says who its parent is
+    except OSError:  # a kernel without this file: look for processes whose parent is this one
         for folder in Path("/proc").iterdir():
             with suppress(OSError, ValueError, IndexError):
                 if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == own:

@@ -12,7 +12,7 @@ from pathlib import Path
 # From <linux/landlock.h>. The system calls have the same numbers on every architecture.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << bit for bit in range(4))
-# What a version of Landlock knows of, besides what those before it know.
+# By version of Landlock, the rights that it added.
 REFER, TRUNCATE, DEVICES = 1 << 13, 1 << 14, 1 << 15
 FILES = {1: (1 << 13) - 1, 2: REFER, 3: TRUNCATE, 5: DEVICES}
 TCP = {4: 0b11}  # bind, connect
@@ -31,14 +31,14 @@ def version() -> int:
 
 
 class Ruleset:
-    """Everything of `handled` is refused but what `allow` allows. Made before the fork, applied after it.
+    """Rules for a process: it is refused the rights in `handled`, except where `allow` allows them.
 
-    Signals to processes outside and connections to abstract sockets outside are refused where the kernel
-    can; `tcp` tells whether connections over TCP are, too. Not for systems without Landlock.
+    It is made before the fork and applied after it. Where the kernel can, it refuses signals and connections
+    by abstract sockets to processes outside; with `tcp`, connections over TCP too. It needs Landlock.
     """
 
     def __init__(self, handled: int, *, tcp: bool) -> None:
-        self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL
+        self._libc = ctypes.PyDLL(None, use_errno=True)  # does not release the GIL
         here = version()
         self.handled = handled & _known(FILES, here)
         attributes = struct.pack("=QQQ", self.handled, _known(TCP, here) if tcp else 0, _known(SCOPES, here))[
@@ -49,7 +49,7 @@ class Ruleset:
             raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
 
     def allow(self, places: Iterable[str | Path], access: int) -> None:
-        """Allows the access to what is at a place and below it. A place that is not there has nothing."""
+        """Allows rights on files, and on folders with all below them. Missing places are ignored."""
         for place in places:
             try:
                 handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
@@ -64,7 +64,7 @@ class Ruleset:
                 os.close(handle)
 
     def restrict(self) -> None:
-        """From here on it holds for this process and its children. Needs `no_new_privileges` before."""
+        """Applies the rules to this process and its children. Call `no_new_privileges` before."""
         if self._libc.syscall(RESTRICT_SELF, self.handle, 0) != 0:
             raise OSError(ctypes.get_errno(), "landlock_restrict_self")
 

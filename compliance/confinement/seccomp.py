@@ -1,8 +1,8 @@
-"""seccomp: which system calls a process may make. A handler's may make those in the tables alone.
+"""seccomp: which system calls a process may make. A handler's process may make only those in these tables.
 
-A call that this table has never heard of is answered as if the kernel had not: a newer libc tries a newer
-call first, and takes the old one where there is none. Numbers are those of x86-64 and of aarch64; `-` is a
-call that the architecture does not have.
+Any other call gets the answer ENOSYS, as from a kernel that does not have it: a newer libc tries a new call
+first, and then uses the old one. Each entry has the numbers of x86-64 and aarch64; `-` stands for a call that
+the architecture does not have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-# Allowed, whatever the arguments. What concerns other processes only tells of them.
+# Allowed with any arguments. Those about other processes only read.
 ALLOWED = """
     read:0:63 write:1:64 readv:19:65 writev:20:66 pread64:17:67 pwrite64:18:68 preadv:295:69 pwritev:296:70
     preadv2:327:286 pwritev2:328:287 close:3:57 close_range:436:436 lseek:8:62 fstat:5:80 stat:4:- lstat:6:-
@@ -44,7 +44,7 @@ FCNTL, IOCTL, PRCTL = (72, 25), (16, 29), (157, 167)
 SOCKETPAIR, SENDTO, MMAP = (53, 199), (44, 206), (9, 222)
 KILL, TGKILL, CLONE, CLONE3 = (62, 129), (234, 131), (56, 220), (435, 435)
 PRLIMIT, EXECVE = (302, 261), (59, 221)
-# Beyond it are calls of kernels to come; both architectures number them alike from 424 on.
+# Calls with higher numbers are of future kernels. From 424 on, both architectures have the same numbers.
 NEWEST, X32 = 470, 0x40000000
 SOCKET, IO_URING_SETUP = (41, 198), (425, 425)
 KEYS = ((248, 217), (249, 218), (250, 219))  # add_key, request_key, keyctl
@@ -55,7 +55,7 @@ WRITING = 0o1 | 0o2 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 O_ASYNC, SHARED, ANONYMOUS = 0x2000, 0x01, 0x20
 NEW_THREAD, NEW_NAMESPACES = 0x10000, 0x7E020000
 UNIX, STREAM, KIND_OF_SOCKET = 1, 1, 0xF
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL with care.
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL without O_ASYNC.
 FCNTLS, SET_FLAGS = (0, 1, 2, 3, 1030, 1032), 4
 # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
@@ -76,26 +76,26 @@ def available() -> bool:
     return (
         sys.platform == "linux"
         and os.uname().machine in ARCHITECTURES
-        # -1 where the kernel was built without
+        # -1 where the kernel was built without seccomp
         and ctypes.PyDLL(None).prctl(GET_SECCOMP, 0, 0, 0, 0) >= 0
     )
 
 
 class Program:
-    """A program for the kernel. Made before the fork, applied after it, in what is then confined.
+    """A seccomp program: it is made before the fork, and applied after it in the process to be confined.
 
-    Calls of kernels to come are answered with `beyond`.
+    It answers calls of future kernels with `beyond`.
     """
 
     def __init__(self, *, beyond: int) -> None:
         self._column, architecture = ARCHITECTURES[os.uname().machine]
-        self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL
+        self._libc = ctypes.PyDLL(None, use_errno=True)  # does not release the GIL
         self.lines: list[Line] = [
             (LOAD, 0, 0, ARCHITECTURE),
             (EQUAL, 1, 0, architecture),
             (RETURN, 0, 0, KILL_PROCESS),
             (LOAD, 0, 0, NUMBER),
-            # x86-64 knows every call by a second number (x32).
+            # On x86-64, every call has a second number (x32).
             (AT_LEAST, 0, 1, X32),
             (RETURN, 0, 0, ENOSYS),
             (AT_LEAST, 0, 1, NEWEST),
@@ -103,11 +103,11 @@ class Program:
         ]
 
     def add(self, numbers: Numbers, body: Sequence[Line]) -> None:
-        """What becomes of a call, unless the body lets it pass."""
+        """Adds what the kernel does at a call. Where `body` decides nothing, the next entries count."""
         self.lines += _when(numbers[self._column], body)
 
     def apply(self) -> None:
-        """System calls alone, for it may run between fork and exec."""
+        """Applies the program to this process. It makes system calls only, so it may run after a fork."""
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in self.lines))
         header = ctypes.create_string_buffer(struct.pack("@HP", len(self.lines), ctypes.addressof(code)))
         if self._libc.prctl(SET_SECCOMP, FILTER_MODE, header, 0, 0) != 0:
@@ -115,9 +115,9 @@ class Program:
 
 
 class Filter(Program):
-    """The calls of an interpreter.
+    """The calls that an interpreter may make when it runs a handler.
 
-    `shared_memory` is for an interpreter whose limit of memory counts what is shared.
+    `shared_memory` allows shared memory, for an interpreter whose memory limit counts it.
     """
 
     def __init__(self, *, shared_memory: bool) -> None:
@@ -129,16 +129,16 @@ class Filter(Program):
         self._conditions(shared_memory)
 
     def apply(self) -> None:
-        """Signals reach the caller itself only."""
+        """Applies the program. The process may send signals only to itself."""
         for numbers in (KILL, TGKILL):
             self.add(numbers, _one_of(0, [os.getpid()]))
         self.lines.append((RETURN, 0, 0, EPERM))
         super().apply()
 
     def _conditions(self, shared_memory: bool) -> None:
-        # The interpreter itself is started by it; which programs may be is for Landlock.
+        # The interpreter is started by execve. Landlock decides which programs may be started.
         self.add(EXECVE, [(RETURN, 0, 0, ALLOW)])
-        # glibc falls back to clone, whose flags can be read here
+        # Without clone3, glibc uses clone, whose flags a program can read.
         self.add(CLONE3, [(RETURN, 0, 0, ENOSYS)])
         self.add(
             CLONE, [*_without(0, NEW_NAMESPACES, EPERM), (ANY_BIT, 0, 1, NEW_THREAD), *_allow_else(EPERM)]
@@ -147,10 +147,10 @@ class Filter(Program):
         self.add(OPENAT, [*_without(2, WRITING, EACCES), (RETURN, 0, 0, ALLOW)])
         self.add(IOCTL, _one_of(1, IOCTLS))
         self.add(PRCTL, _one_of(0, PRCTLS))
-        # O_ASYNC, F_SETOWN and F_SETSIG have the kernel send signals.
+        # With O_ASYNC, F_SETOWN and F_SETSIG, the kernel sends signals.
         setting = [*_without(2, O_ASYNC, EPERM), (RETURN, 0, 0, ALLOW)]
         self.add(FCNTL, [load(1), (EQUAL, 0, len(setting), SET_FLAGS), *setting, *_one_of(1, FCNTLS)])
-        # A pair of datagram sockets could be sent elsewhere; Node and asyncio wake themselves by streams.
+        # A datagram socket of a pair can send to any local socket; Node and asyncio use pairs of streams.
         self.add(
             SOCKETPAIR,
             [
@@ -164,7 +164,7 @@ class Filter(Program):
             ],
         )
         self.add(SENDTO, _null(4))
-        # Reading limits is fine, setting them (a pointer in the third argument) is not.
+        # A process may read its limits, and not set them (with a pointer in the third argument).
         self.add(PRLIMIT, _null(2))
         shared = [(ANY_BIT, 0, 2, SHARED), (ANY_BIT, 0, 1, ANONYMOUS), (RETURN, 0, 0, EPERM)]
         self.add(MMAP, [*([] if shared_memory else [load(3), *shared]), (RETURN, 0, 0, ALLOW)])
@@ -175,7 +175,7 @@ def _when(number: int | None, body: Sequence[Line]) -> list[Line]:
 
 
 def load(argument: int, high: bool = False) -> Line:
-    """The half of an argument that the kernel looks at where it is a number of 32 bits, or the other one."""
+    """Loads the lower half of an argument, in which a 32-bit number is, or its upper half (`high`)."""
     return LOAD, 0, 0, 16 + 8 * argument + 4 * high
 
 
@@ -184,7 +184,7 @@ def _allow_else(refusal: int) -> list[Line]:
 
 
 def _without(argument: int, bits: int, refusal: int) -> list[Line]:
-    """Refuses an argument that has one of the bits; it stays loaded."""
+    """Refuses an argument with one of these bits. The argument stays loaded for the next line."""
     return [load(argument), (ANY_BIT, 0, 1, bits), (RETURN, 0, 0, refusal)]
 
 

@@ -1,13 +1,12 @@
-"""What a resource of any type states today, as checks: its settings, its wires, what its policies allow.
+"""Checks of what a resource states today: its settings, its references, and what its policies allow.
 
-Left out is what cannot fail, and what says nothing: names, texts, numbers that bound nothing.
+Values that no check is useful for are left out: names, free texts, and bounds that the service itself keeps.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from compliance.facts.iam import Statement, role_statements
 from compliance.facts.policy import trust
@@ -17,7 +16,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import default
 from compliance.template.intrinsics import Unknown, Value
 
-# Not settings: who it is, what it is told, and what other checks look at.
+# Properties that are no settings: names, contents, and what other checks are about.
 _PASSED_OVER = re.compile(
     r"Tags|Policies|\w*Policy|\w*PolicyDocument|Statement|Environment|Metadata|Code|Content|\w*Name|\w*Description"
 )
@@ -30,18 +29,23 @@ _AT_LEAST = re.compile(
     r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|\w*Count|Num\w*|Replicas\w+"
 )
 _AT_MOST = re.compile(r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount")
-# What the service itself allows no more than, or no less: such a bound cannot fail.
+# The bounds that the service itself keeps: a check of them cannot fail.
 _LIMITS: Mapping[str, float] = {
     "Timeout": 900,
     "MaximumRetryAttempts": 10_000,
     "MaximumRecordAgeInSeconds": 604_800,
     "MessageRetentionPeriod": 60,
 }
-MOST_ACTIONS = 40  # in one ceiling; a longer list is nobody's to read
+MOST_ACTIONS = 40  # in one expression; nobody would read a longer list
 
 
-def settings(type_: str, leaves: Sequence[tuple[str, Value]]) -> Iterator[dict[str, Any]]:
-    """Tests that what is stated at these property paths passes. Items of one list count together."""
+def settings(type_: str, leaves: Sequence[tuple[str, Value]]) -> Iterator[dict[str, Value]]:
+    """The tests that the stated values pass, for the properties that are settings.
+
+    Args:
+        type_: the resource's type.
+        leaves: property paths with their values. Items of one list have the same path, and get one test.
+    """
     by_path: dict[str, list[Value]] = {}
     for path, value in leaves:
         by_path.setdefault(path, []).append(value)
@@ -61,16 +65,16 @@ def bound_that_cannot_fail(path: str, value: float) -> bool:
     return _LIMITS.get(path.rpartition(".")[2]) == value
 
 
-def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Any] | None:
+def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Value] | None:
     own = default(type_, path, within=True)
-    # What the service does by itself may be left out.
-    left_out = {"where_present": True} if value == own and type(value) is type(own) else {}
+    # A template may leave out a property whose value is the service's default.
+    optional = {"where_present": True} if value == own and type(value) is type(own) else {}
     if isinstance(value, bool):
-        return {"equals": value, **left_out} if value or left_out or _OFF.fullmatch(name) else None
+        return {"equals": value, **optional} if value or optional or _OFF.fullmatch(name) else None
     if isinstance(value, str):
         enum = schemas.enum_at(type_, path.replace(".*", ""))
         if value in enum or _TEXTS.fullmatch(name):
-            return {"equals": value, **left_out}
+            return {"equals": value, **optional}
         return None
     if isinstance(value, int | float) and value >= 0 and not bound_that_cannot_fail(path, value):
         if name == "Port" or name.endswith("Port"):
@@ -83,7 +87,11 @@ def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Any] | No
 
 
 def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Expressions about `self` that say what it refers to. `links` are names of subjects by property path."""
+    """Expressions that a resource (`self`) refers to what it refers to today.
+
+    Args:
+        links: by property path, the names of the subjects that the property refers to.
+    """
     seen = set[tuple[str, str]]()
     for path, names in links.items():
         steps = path.split(".*", maxsplit=1)[0].split(".")
@@ -99,7 +107,11 @@ def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def common_wires(links: Sequence[Mapping[str, Sequence[Resource]]]) -> Iterator[str]:
-    """Expressions about `self` that say what all of a group refer to. `links` are of each, by path."""
+    """Expressions that a resource (`self`) refers to a type, where all resources of a group do.
+
+    Args:
+        links: for each resource of the group, the resources that it refers to, by property path.
+    """
     each = [
         {(path.split(".*", maxsplit=1)[0], target.type) for path, found in own.items() for target in found}
         for own in links
@@ -110,7 +122,7 @@ def common_wires(links: Sequence[Mapping[str, Sequence[Resource]]]) -> Iterator[
 
 
 def trusted(assembly: Assembly, roles: Sequence[Resource]) -> str | None:
-    """An expression that says that roles are assumed by whom they are today. None where that is not known."""
+    """An expression that only today's principals may assume roles; None where these are not known."""
     found: dict[str, None] = {}
     for role in roles:
         for statement in trust(assembly, role):
@@ -127,7 +139,10 @@ def trusted(assembly: Assembly, roles: Sequence[Resource]) -> str | None:
 
 
 def _is_principal(text: str) -> str | None:
-    """A test of a principal `p`; the account stands in it by reference. None where another one does."""
+    """A test of a principal `p`, with `self.account` in the place of the account.
+
+    None where the principal refers to anything else.
+    """
     _, partition, rest = text.partition("${AWS::Partition}")
     pieces = (rest if partition else text).split("${AWS::AccountId}")
     if any("$" in piece or "'" in piece for piece in pieces):
@@ -137,7 +152,7 @@ def _is_principal(text: str) -> str | None:
 
 
 def conditions(assembly: Assembly, role: Resource) -> str | None:
-    """An expression that says on which conditions a role is assumed. None without any, or where unknown."""
+    """An expression of the conditions under which a role may be assumed; None where it has none."""
     tests: list[str] = []
     for statement in trust(assembly, role):
         if isinstance(statement.conditions, Unknown) or not statement.conditions:
@@ -151,9 +166,9 @@ def conditions(assembly: Assembly, role: Resource) -> str | None:
 
 
 def ceiling(assembly: Assembly, role: Resource) -> str | None:
-    """An expression that says a role allows no action but those of today, and what it allows everywhere.
+    """An expression that a role allows no other actions than today's, and none of the others on `*`.
 
-    None where that is not known, or is too long to be of use.
+    None where its actions are not known, or are too many.
     """
     own = [statement for statement in role_statements(assembly, role) if statement.allow]
     if any(s.unknown or s.not_actions or s.not_resources for s in own):
@@ -172,7 +187,14 @@ def ceiling(assembly: Assembly, role: Resource) -> str | None:
 def floor(
     assembly: Assembly, role: Resource, names: Mapping[Resource, str], types: Sequence[str]
 ) -> Mapping[str, Sequence[str]]:
-    """What a role may do to resources of the stack, without conditions: actions by the names of these."""
+    """The actions that a role may do without conditions, by the name of the resource that they are on.
+
+    Args:
+        assembly: the assembly.
+        role: the role.
+        names: the resources that count, with their names.
+        types: the types of these resources.
+    """
     found: dict[str, dict[str, None]] = {}
     for statement in role_statements(assembly, role):
         if not statement.allow or statement.unknown or statement.conditions:

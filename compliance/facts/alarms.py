@@ -1,4 +1,4 @@
-"""What alarms watch, what sets them off, and whom they tell.
+"""What alarms watch, what sets them off, and whom they notify.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-alarm.html
 """

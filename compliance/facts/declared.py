@@ -310,7 +310,7 @@ class Declared(Wiring):
         return fitting, kept
 
     def _pool(self, subject: Subject) -> Iterable[Resource]:
-        """Every resource of a subject's types, or those of them that fill the subjects which it is among."""
+        """Every resource of a subject's types; with `among`, those that fill the named subjects."""
         fits = group(self.assembly, subject.types)
         if subject.among is None:
             return fits

@@ -91,8 +91,7 @@ def needs(
         action: the action of the call.
         resource: its resource.
     Yields: the action on the key, the key's ARN (None where it is not known), the service that uses the key
-    on
-        the caller's behalf, and the key (None where it is not in these stacks).
+        on the caller's behalf, and the key (None where it is not in these stacks).
     """
     for _, value in key_values(resource):
         if is_of_aws(assembly, value):

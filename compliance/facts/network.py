@@ -290,8 +290,7 @@ def zone(assembly: Assembly, subnet: Resource) -> str:
     """The availability zone of a subnet, or of a resource in one: its name, id, or number in the region.
 
     Raises: Undecided where it is not known, or where other resources have names, which cannot be compared
-    with
-        a number.
+        with a number.
     """
     forms = assembly.cached(_zones)
     if subnet not in forms and (around := denoted(assembly, subnet.get("SubnetId"), SUBNET)):

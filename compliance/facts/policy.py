@@ -1,4 +1,4 @@
-"""Policy statements as an expression reads them. What is unknown of one is an unknown item of its lists."""
+"""Policy statements as an expression reads them. Unknown parts are unknown items of their lists."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PolicyStatement(msgspec.Struct, frozen=True):
     conditions: dict[str, Any] | Unknown
     resource: Resource
     property: str
-    unknown: str | None = None  # why nobody knows whose calls it is about
+    unknown: str | None = None  # why it is not known to whose calls it applies
 
     @builtins.property
     def on(self) -> tuple[Resource, ...]:
@@ -118,10 +118,10 @@ def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
 
 
 def _without_bounds(assembly: Assembly, role: Resource) -> Iterator[iam.Statement]:
-    """What of AWS's own managed policies allows everything, or all of a service; and what nobody has seen.
+    """Statements of a role's managed policies that are not in these stacks.
 
-    Of these no template shows a statement. Which others of AWS's a role may have is for `ManagedPolicyArns`
-    to say.
+    Only those are here that allow everything or all of a service, and unknown ones of other policies. For the
+    rest of AWS's managed policies, a document can check `ManagedPolicyArns`.
     """
     path = "ManagedPolicyArns"
     for arn in to_list(role.get(path)):

@@ -87,7 +87,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 @cache
-def life_cycle() -> Mapping[str, Mapping[str, str]]:
+def life_cycle() -> Mapping[str, Mapping[str, str | None]]:
     """Lambda's runtimes with their dates, from cfn-lint's packaged data."""
     data = read_json(cfn_data("AdditionalSpecs", "LmbdRuntimeLifecycle.json"))
-    return converted(data, dict[str, dict[str, str]])
+    return converted(data, dict[str, dict[str, str | None]])

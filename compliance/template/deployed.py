@@ -132,7 +132,6 @@ def load_stack(name: str, clients: Clients, folder: Path) -> Deployment:
         region=region,
         account=account,
         stack_name=stack.stack_name,
-        declared_region=region,
         arguments=_arguments(stack),
     )
     for loaded in assembly.stacks:  # without lines, for the user does not have this file

@@ -1,4 +1,4 @@
-"""Container images that the CDK CLI builds: whether it builds them of a folder of the assembly alone.
+"""Container images that the CDK CLI builds: whether it builds them only from a folder of the assembly.
 
 An image that also uses something else was not judged as it is deployed. The options of `docker build` are in
 `DockerImageSource` of https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html.
@@ -27,7 +27,7 @@ REFUSED: Mapping[str, str] = {
 
 
 def refusal(source: Mapping[str, JSON]) -> str | None:
-    """Why an image is not built of the assembly's bytes alone; None where it is.
+    """Why an image is not built from the assembly's bytes alone; None where it is.
 
     Args:
         source: the `source` of an entry in an asset manifest's `dockerImages`. The caller checks that its

@@ -59,7 +59,6 @@ def load_template(
     parameters: Mapping[str, str] | None = None,
     account: str | None = None,
     stack_name: str | None = None,
-    declared_region: str | None = None,
     arguments: Mapping[str, Value] | None = None,
 ) -> Assembly:
     """Reads one template, JSON or YAML, as an assembly of one stack.
@@ -68,33 +67,29 @@ def load_template(
         path: the template's file.
         region: the one that it is read for.
         parameters: see `Assembly`.
-        account: the account of a stack that is deployed, as the next three: see `Stack`.
-        stack_name: its name.
-        declared_region: the region that it is deployed to.
-        arguments: the values of its parameters.
+        account: of a deployed stack, its account.
+        stack_name: of a deployed stack, its name; `region` is then the region that it is deployed to.
+        arguments: of a deployed stack, the values of its parameters.
     Raises: InputError where the file is no template, or CloudFormation would refuse it.
     """
     if path.is_dir():
         raise InputError(f"{path}: a folder (--assembly takes one)")
     assembly = Assembly("template", path, parameters)
     template, lines = read_template(path, assembly.sealed.text(path))
-    name = path.name.split(".")[0]
-    places = construct_places.from_template(template, lines, path)
-    assembly.add(
-        Stack(
-            assembly,
-            name,
-            path,
-            template,
-            stack_name=stack_name,
-            account=account,
-            region=region,
-            declared_region=declared_region,
-            metadata=places,
-            arguments=arguments,
-            lines=lines,
-        )
+    stack = Stack(
+        assembly,
+        path.name.split(".")[0],
+        path,
+        template,
+        stack_name=stack_name,
+        account=account,
+        region=region,
+        declared_region=region if stack_name else None,
+        metadata=construct_places.from_template(template, lines, path),
+        arguments=arguments,
+        lines=lines,
     )
+    assembly.add(stack)
     _check_parameters(assembly)
     assembly.add_nested()
     return assembly

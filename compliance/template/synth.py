@@ -1,8 +1,7 @@
 """Synthesises a CDK app: foreign code, so it runs in a process of its own, one for each environment.
 
-The app gets the variables and the context that the CDK CLI would pass to it, so that what is audited is what
-is
-deployed: https://github.com/aws/aws-cdk-cli calls this the cloud executable's environment.
+The app gets the variables and the context that the CDK CLI would pass to it, so that the audited assembly is
+the deployed one: https://github.com/aws/aws-cdk-cli calls this the cloud executable's environment.
 """
 
 from __future__ import annotations
@@ -177,9 +176,9 @@ def synthesise(
 
 
 def _name_no_temporary_folder(assembly: Path) -> None:
-    """Takes jsii's temporary folders out of an assembly's metadata: each synth by Python has others.
+    """Removes the names of jsii's temporary folders, which differ in each synth, from an assembly's metadata.
 
-    They stand in stack traces alone; without them two synths of one source make the same bytes.
+    Only stack traces have them. Without them, two synths of the same source make the same bytes.
     """
     for folder, _, names in os.walk(assembly):
         for file in (Path(folder, name) for name in names if name.endswith(".metadata.json")):

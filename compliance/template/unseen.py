@@ -90,7 +90,7 @@ Named = str | Unknown | None
 
 
 def _object(resource: Resource, value: Value) -> Named:
-    """An object of S3, as a mapping of bucket and key or as a URL; None where the code itself is there."""
+    """An object of S3, as a mapping of bucket and key or as a URL; None where it is code."""
     assembly, version = resource.stack.assembly, False
     if isinstance(value, dict):
         pair = next((pair for pair in _PAIRS if pair[1] in value), None)

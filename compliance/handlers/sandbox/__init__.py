@@ -1,6 +1,6 @@
-"""Runs a function's handler on events, away from everything, and records what it did.
+"""Runs a function's handler on events in a sandbox, and records what it did.
 
-The words of the sandbox. `run.execute` does the work; `node/` and `python/` hold what runs inside.
+This module has the types. `run.execute` does the work; `node/` and `python/` run inside of the sandbox.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Program(msgspec.Struct, frozen=True):
 
     `code` is an asset folder or .zip (a Path) or inline source (a str, the template's ZipFile:
     Lambda saves it as index.js or index.py). `runtime` is Lambda's identifier (nodejs24.x),
-    `handler` is Lambda's `file.export`; `environment` holds resolved variables, nothing inherited.
-    `layers` are folders and .zip files in the order of the function's: what Lambda lays under /opt.
+    `handler` is Lambda's `file.export`; `environment` holds resolved variables, and none of the audit's.
+    `layers` are folders and .zip files in the function's order, whose contents Lambda puts under /opt.
     """
 
     runtime: str
@@ -47,8 +47,8 @@ class Given(msgspec.Struct, frozen=True):
     `items` by table name, in plain values or attribute values; `objects` by bucket and key, as text;
     `parameters` of SSM and `secrets` by name; `messages` by queue URL, for a handler that receives
     them itself. `answers` are of operations that the sandbox does not stand in for, by `lambda:Invoke`.
-    `page` is the most entries that a page of a query or a list holds, as if they were large: who does
-    not ask for the next page misses what is there.
+    `page` is the most entries that a page of a query or a list holds, as if they were large: a handler
+    that does not ask for the next page misses the rest.
     """
 
     items: Mapping[str, Sequence[Mapping[str, JSON]]] = msgspec.field(default_factory=dict)
@@ -64,15 +64,15 @@ class Fault(msgspec.Struct, frozen=True):
     """A call to AWS that the stand-in refuses.
 
     `error` is the service's error name (ThrottlingException, AccessDeniedException, NoSuchBucket,
-    TimeoutError, ECONNRESET; NoAnswer is an AWS that never answers). It hits each matching call, or with
-    `call` only the nth of them (from 0).
+    TimeoutError, ECONNRESET; NoAnswer: AWS never answers). It hits each matching call, or with `call` only
+    the nth of them (from 0).
     A call matches by service and operation (`*` is any); with `containing`, if its parameters contain
     that text anywhere; with `where`, if each parameter named has that value.
 
-    `entries` are the places in a batch (SendMessageBatch, PutRecords, BatchWriteItem, PutEvents) that
-    alone are refused: the call itself succeeds and reports them in the way of its operation.
-    `after`: the call takes effect and only its answer is lost, which a timeout may mean.
-    `reasons` are those of a cancelled transaction, one an action.
+    `entries` are the positions in a batch (SendMessageBatch, PutRecords, BatchWriteItem, PutEvents) of the
+    entries that are refused: the call itself succeeds and reports them as its operation does.
+    `after`: the call takes effect and only its answer is lost, as may happen at a timeout.
+    `reasons` are the cancellation reasons of a transaction, one for each action.
     """
 
     service: str
@@ -87,14 +87,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One event for the handler. `clock` shifts the handler's wall clock by so many seconds.
+    """One event for the handler. `clock` is the number of seconds by which the handler's clock is shifted.
 
-    `given` replaces all that is in AWS; None leaves there what the invocations before made.
-    `fresh` asks for a process of its own: a cold start. Otherwise it is the process of the one before.
-    `pause` is how long a call takes at least, in seconds: what a thread calls is still open when a handler
-    has answered that does not wait for it. Node.js tells what is open by itself.
-    `timeout` are the seconds that the function has. Where it is given, time passes at once where everything
-    waits, and the function is ended when it is over (`Sandbox.Timedout`).
+    `given` replaces everything in AWS; None keeps what the invocations before left.
+    `fresh` starts a new process (a cold start) instead of using that of the invocation before.
+    `pause` is the least time that a call takes, in seconds. With it, a thread's call is still open when a
+    handler answers without waiting for it. (Node.js itself reports open calls.)
+    `timeout` is the function's timeout in seconds. If it is given, time in which everything waits is
+    skipped, and the function is ended after the timeout (`Sandbox.Timedout`).
     """
 
     name: str
@@ -107,8 +107,8 @@ class Invocation(msgspec.Struct, frozen=True):
     timeout: float | None = None
 
 
-NO_ANSWER = "NoAnswer"  # the error of a call that AWS never answers: the client waits as long as it would
-TIMED_OUT = "Sandbox.Timedout"  # the error of a function whose time is over, as Lambda names it
+NO_ANSWER = "NoAnswer"  # the error of a call that AWS never answers; the client waits as usual
+TIMED_OUT = "Sandbox.Timedout"  # the error of a function that exceeds its timeout, as Lambda names it
 NOT_STOOD_IN = "NotStoodIn"
 # service, operation: the request's list, the answer's list, the answer's list or number of failures
 BATCHES: Mapping[tuple[str, str], tuple[str, str, str]] = {
@@ -135,13 +135,13 @@ READS = re.compile(
 class Call(msgspec.Struct, frozen=True):
     """A call to AWS. `service` is IAM's prefix (s3, dynamodb), `operation` the API's name (PutObject).
 
-    `parameters` are as on the wire: DynamoDB items in attribute values also where the handler used
+    `parameters` are as on the wire: DynamoDB items in attribute values, also where the handler used
     the document client or the resource API; bytes and streams as text where they are UTF-8.
-    `error` names the error the stand-in answered with; `at` is the code line, `index.js:42`.
-    `late`: it was made after the handler had answered, or not waited for. Lambda would finish it when the
-    next event comes, if one does. `refused` are the entries of a batch (SendMessageBatch, BatchWriteItem)
-    that alone failed: the answer says so, and no error is raised.
-    `after` is when it was made: seconds after the invocation began.
+    `error` is the error that the stand-in answered; `at` is the line of the code, `index.js:42`.
+    `late`: the handler had answered before, or did not wait for it. Lambda would finish such a call only when
+    the next event comes. `refused` are the positions of the entries of a batch (SendMessageBatch,
+    BatchWriteItem) that failed while the call succeeded.
+    `after` is the number of seconds from the start of the invocation to the call.
     """
 
     service: str
@@ -155,12 +155,12 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def writes(self) -> bool:
-        """Whether it is there to change something, refused or not. What is not known to read, writes."""
+        """Whether the operation changes something: any that is not known to only read."""
         return not READS.match(self.operation)
 
     @property
     def stood_in(self) -> bool:
-        """False where the sandbox has no answer: what follows from it is not assessed."""
+        """False where the sandbox has no answer: what depends on the call is not assessed."""
         return self.error != NOT_STOOD_IN
 
 
@@ -180,11 +180,11 @@ class HandlerError(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one invocation did. `finished` is False when it was stopped or ended its process itself.
+    """What one invocation did. `finished` is False if it was stopped or ended its process itself.
 
-    What goes on after the answer is recorded until nothing does, or for a short while. `late_log` is what
-    was logged in it (`log` holds it too), `late_error` was thrown in it and by nobody caught. `idle` is
-    False where something still went on after that while.
+    Work that goes on after the answer is recorded until it ends, or for a short time. `late_log` is what it
+    logged (`log` has that too), and `late_error` an error of it that was not caught. `idle` is False if it
+    had not ended by then.
     """
 
     name: str
@@ -218,15 +218,15 @@ def _not_stood_in(calls: Sequence[Call]) -> tuple[str, ...]:
 class Execution(msgspec.Struct, frozen=True):
     """What running a program showed.
 
-    `load_error` is set when the code could not be loaded; `missing` says what its handler string
-    names and the code does not hold (a file or an export). `modules` are those asked for, with
-    whether they were found. `stopped` says which limit ended it, after its name: time, cpu, memory,
-    output, forgery (what came on the sandbox's own channel was none of its messages) or channel
-    (the handler closed it). `loading` are the calls made while the code was loaded. `unheld` lists the
-    limits that this platform could not impose, and which other version of the interpreter ran the handler.
+    `load_error` is set if the code could not be loaded; `missing` is the file or export that its handler
+    string names and the code does not have. `modules` are those that it imported, with whether they were
+    found. `stopped` is the limit that ended it: time, cpu, memory, output, forgery (it wrote something else
+    than messages to the sandbox's channel) or channel (it closed that). `loading` are the calls made while
+    the code was loaded. `unheld` lists the limits that this platform cannot impose, and says if another
+    version of the interpreter ran the handler.
 
-    `outcomes` are of the invocations that began. One that ended its process is followed by the next in
-    a process of its own; after `stopped` there is no next.
+    `outcomes` are those of the invocations that began. After an invocation that ended its process, the next
+    one starts a new process; after `stopped` there is no next one.
     """
 
     outcomes: tuple[Outcome, ...] = ()
@@ -240,13 +240,13 @@ class Execution(msgspec.Struct, frozen=True):
 
     @property
     def not_stood_in(self) -> tuple[str, ...]:
-        """What the sandbox has no answer to, while the code was loaded and in all invocations."""
+        """The calls that the sandbox has no answer to, while the code was loaded and in all invocations."""
         outcomes = (what for outcome in self.outcomes for what in outcome.not_stood_in)
         return tuple(dict.fromkeys((*_not_stood_in(self.loading), *outcomes)))
 
 
 class Supplies(msgspec.Struct, frozen=True):
-    """What a diagnostic run adds that the code lacks: modules by name, and undeclared names."""
+    """What a diagnostic run adds to the code: modules by name, and undeclared names."""
 
     modules: tuple[str, ...] = ()
     names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What names a resource in a call: a bucket's name, a queue's URL, a topic's ARN."""
+"""Checks the text by which a call names its resource: a bucket's name, a queue's URL, a topic's ARN."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.json_data import JSON, as_array, as_mapping
 
-# What names a resource in a call, the form that AWS takes, and what it answers to another. In a text of
-# which a deployment decides parts, these count as letters.
+# By service: the parameter that names the resource, its form, and the error for any other text. The parts of
+# a text that the deployment decides count as letters.
 _OPEN = re.compile(r"\$\{[^{}]*\}")
 _NAME = r"[A-Za-z0-9_.-]+"
 ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
@@ -37,7 +37,7 @@ ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
 
 
 def refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
-    """Refuses what names no resource: the ARN of a bucket, the name of a queue."""
+    """Raises Refusal for a text that names no resource: the ARN of a bucket, the name of a queue."""
     name, form, code, status, message = ADDRESSES.get(service, ("", "", "", 0, ""))
     parts = map(as_mapping, as_array(parameters.get("TransactItems")))
     calls = [parameters, *(as_mapping(call) for part in parts for call in part.values())]

@@ -1,8 +1,7 @@
-"""The AWS that a handler talks to: answers as the services do, keeps what was stored, fails when told to.
+"""The stand-in for AWS: it answers as the services do, stores data, and fails where a fault says so.
 
-It lives in the audit, not beside the handler, so what the handler does to its own process can
-change neither the record of its calls nor the answers. What it has no answer to, it says so: no guess
-becomes a verdict.
+It is not in the handler's process, so a handler cannot change the record of its calls or the answers. Where
+it has no answer, it says so, and what depends on the call is not assessed.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from compliance.json_data import JSON, array, as_mapping, mapping, mappings
 from compliance.template.source import converted
 
 Operation = Callable[[dict[str, JSON]], dict[str, JSON]]
-HTTP = "http"  # what a bundled SDK's requests come as
+HTTP = "http"  # the service in requests of a bundled SDK
 
 
 class Aws:
-    """One account, as long as one `execute` lasts. `language` says which SDK the requests come from."""
+    """The AWS of one `execute`: one account. `language` is that of the SDK which makes the requests."""
 
     def __init__(self, tables: Mapping[str, Table] | None = None, language: str = "nodejs") -> None:
         self.language = language
@@ -54,7 +53,7 @@ class Aws:
         self._prepared: Given | None = None
 
     def prepare(self, given: Given | None) -> None:
-        """Puts what is given in place of all that there is, for the code that runs while it is loaded."""
+        """Replaces all data by what is given, also for code that runs while it is loaded."""
         if given is None:
             return
         self.given = self._prepared = given
@@ -79,7 +78,7 @@ class Aws:
     def call(
         self, service: str, operation: str, parameters: JSON, at: str | None
     ) -> tuple[Call, dict[str, JSON]]:
-        """The call as it goes on record, and the answer for the child: `{"ok": ...}` or `{"error": ...}`."""
+        """The call for the record, and the answer for the child: `{"ok": ...}` or `{"error": ...}`."""
         sent = as_mapping(parameters)
         if service == HTTP:
             return self._exchange(sent, at)
@@ -94,7 +93,7 @@ class Aws:
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
         except Refusal as refused:
             refusal = refused
-        except Exception as error:  # a fault of this stand-in proves nothing about the handler
+        except Exception as error:  # an error of this stand-in proves nothing about the handler
             what = f"{prefix}:{operation} as it was called ({type(error).__name__})"
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
         message = refusal.as_message()
@@ -104,10 +103,10 @@ class Aws:
         return Call(prefix, operation, _parameters(sent), refusal.code, at), {"error": message}
 
     def _exchange(self, sent: dict[str, JSON], at: str | None) -> tuple[Call, dict[str, JSON]]:
-        """A request of an SDK that lies in the code: answered as a response."""
+        """A request of an SDK in the code, which gets an HTTP response as its answer."""
         try:
             model, operation, parameters = decoded(converted(sent, Request))
-        except Exception as unknown:  # not one that is known here
+        except Exception as unknown:  # a request that the stand-in does not know
             service = service_of(str(sent.get("host"))) or "http"
             what = str(unknown) if isinstance(unknown, NotStoodIn) else "as it was sent"
             operation = f"{sent.get('method')} {sent.get('path')}"[:200]
@@ -115,7 +114,7 @@ class Aws:
             text = f"the sandbox does not stand in for this request to {service} {what}"
             return call, {"error": Refusal(NOT_STOOD_IN, text, 501).as_message()}
         call, answer = self.call(model.id, operation, parameters, at)
-        if call.error == NO_ANSWER:  # how long an SDK in the code waits is not known here
+        if call.error == NO_ANSWER:  # it is not known how long an SDK in the code waits
             call = msgspec.structs.replace(call, error=NOT_STOOD_IN)
         if "error" in answer and mapping(answer["error"])["status"] == 0:
             return call, answer
@@ -197,7 +196,7 @@ def _batch_without_refused(
     refused: Mapping[int, str],
     act: Operation,
 ) -> dict[str, JSON]:
-    """Batches of DynamoDB and S3, which give back what they did not do."""
+    """The answer to a batch of DynamoDB or S3 of which some entries fail: it returns those."""
     if operation == "DeleteObjects":
         delete = mapping(sent["Delete"])
         objects = mappings(delete["Objects"])

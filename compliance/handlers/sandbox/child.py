@@ -1,9 +1,9 @@
-"""One process that runs a handler, and the conversation with it. The warden has it (`warden.py`).
+"""The process that runs a handler, and the messages exchanged with it. The warden starts it (`warden.py`).
 
-The child has three pipes: standard output and error (the handler's log), and two of its own, one
-to ask on and one to be answered on. What comes on those opens with a secret and is one of `messages`,
-in an order that makes sense; anything else ends the run. The secret finds a handler that writes there by
-mistake. It is no proof: the handler shares its process with the harness, and can read what that knows.
+The child has three pipes: one for standard output and error (the handler's log), one for its requests and one
+for the answers. Each request starts with a secret and is one of `messages`, in a possible order; anything
+else ends the run. The secret detects a handler that writes to the pipe by mistake. It is no proof, since the
+handler is in the same process as the harness, and can read the secret.
 """
 
 from __future__ import annotations
@@ -27,29 +27,28 @@ from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.models import model_of
 from compliance.json_data import JSON
 
-# Room for what the harness itself asks: calls with their bodies. The handler's log has its own limit.
+# The limit in bytes of the requests of the harness: calls with their bodies. The log has a limit of its own.
 MOST_MESSAGES = 16 * 1024 * 1024
 
-# glibc sets 64 MiB of addresses aside for each thread, unless it is told to share: a handful of threads would
-# use up the limit on memory.
+# By default, glibc reserves 64 MiB of addresses for each thread: a few threads would exceed the limit.
 ENVIRONMENT = {"TZ": "UTC", "LANG": "en_US.UTF-8", "OPENSSL_CONF": "/dev/null", "MALLOC_ARENA_MAX": "1"}
 
 
 class Stopped(BaseException):
-    """A limit was reached: says which. No `except Exception` on the way takes it for an error of its own."""
+    """A limit was reached; the message names it. No `except Exception` on the way catches it."""
 
 
 class Broken(Exception):
-    """The sandbox itself does not work: says why."""
+    """The sandbox itself does not work; the message says why."""
 
 
 FORGED = Stopped("forgery: the handler wrote to the sandbox's own channel")
 
 
 class Record(msgspec.Struct):
-    """What is known so far. Survives the end of any one process.
+    """What is known so far, from all processes of an execution.
 
-    `tell` is given each outcome at once; `outcomes` counts them. `apart`: handlers are in a PID namespace.
+    `tell` gets each outcome at once; `outcomes` counts them. `apart`: handlers are in a PID namespace.
     """
 
     tell: Callable[[Outcome], None]
@@ -66,9 +65,9 @@ class Record(msgspec.Struct):
 
 
 class _Current(msgspec.Struct):
-    """The invocation under way. `answered` is how much it had logged when the handler answered.
+    """The current invocation. `answered` is the length of the log at the handler's answer.
 
-    It is under way until the next one begins, or the process ends: what comes after the answer is late.
+    It is the current one until the next one begins or the process ends. What follows its answer is late.
     """
 
     name: str
@@ -120,7 +119,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=(answer_read, ask_write),
                 start_new_session=True,
-                # The warden has one thread, and what runs there before exec is system calls only.
+                # Safe, since the warden has one thread, and the lock makes system calls only.
                 preexec_fn=lock.apply,
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -186,7 +185,7 @@ class Child:
                         selector.unregister(key.fd)
 
     def _read_log(self) -> bool:
-        """Takes what is there of the log. False at its end."""
+        """Reads what the log pipe has. Returns False at its end."""
         while True:
             try:
                 chunk = os.read(self.output, 1 << 16)
@@ -267,7 +266,7 @@ class Child:
         return self.loaded and (self.current is None or self.current.settled)
 
     def _call(self, message: messages.Called) -> dict[str, JSON]:
-        """Puts a call on record, and gives what AWS answers."""
+        """Records a call, and returns the answer of AWS."""
         call, answer = self.aws.call(message.service, message.operation, message.parameters, message.at)
         if self.current is None:
             self.record.loading.append(call)
@@ -281,7 +280,7 @@ class Child:
         self.begun += 1
         self._read_log()
         self._finish()
-        self.log.clear()  # what was logged while loading: no event had been seen
+        self.log.clear()  # what was logged while the code was loaded is of no invocation
         self.current = _Current(invocation.name, time.monotonic())
         self.aws.begin(invocation)
 
@@ -299,7 +298,7 @@ class Child:
             current.error = HandlerError("Runtime.MarshalError", f"the answer cannot be read: {refused}")
 
     def _finish(self) -> None:
-        """The invocation that was under way is over: what is known of it goes on record."""
+        """Records the current invocation, which is over."""
         current = self.current
         if current is None:
             return
@@ -329,7 +328,7 @@ class Child:
         self.outgoing += messages.written(message) + b"\n"
 
     def _answer(self, deadline: float) -> None:
-        """Never blocks for good: a child that does not read its answers is stopped like any other."""
+        """Sends an answer. A child that does not read it is stopped at the deadline."""
         while self.outgoing:
             try:
                 del self.outgoing[: os.write(self.answers, self.outgoing)]
@@ -342,7 +341,7 @@ class Child:
                 self.outgoing.clear()
 
     def end(self) -> None:
-        """Ends the process and all that it started, and writes down what it left unfinished."""
+        """Ends the process and all that it started, and records the current invocation."""
         try:
             if self.record.stopped is None and not self.said_all:
                 self.process.wait(1.0)
@@ -361,7 +360,7 @@ class Child:
         self._conclude(status)
 
     def _conclude(self, status: int) -> None:
-        """What it means that the process ended here and thus."""
+        """Records why the process ended, by its exit status."""
         if not self.ready and not self.record.stopped:
             lines = self.log.decode("utf-8", "replace").strip().splitlines()
             why = next((line for line in lines if "Error" in line), f"exit status {status}")
@@ -380,13 +379,13 @@ class Child:
         self._finish()
 
     def kill(self) -> None:
-        """The group, and the process itself should it have left the group."""
+        """Kills the process group, and the process itself in case it has left the group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
     def _limit_of(self, status: int) -> str | None:
-        """Which limit a process died of, told by the signal, its age and its last words."""
+        """The limit that ended a process, by the signal, its age and the end of its log."""
         aged = time.monotonic() - self.began > 0.9 * self.limits.cpu
         if status == -signal.SIGXCPU or (status == -signal.SIGKILL and aged):
             return f"cpu: more than {self.limits.cpu:g} s of processor time"

@@ -37,7 +37,7 @@ LARGEST_ITEM = 400 * 1024
 LARGEST_PAGE = 1024 * 1024
 LARGEST_BATCH = 16 * 1024 * 1024
 LARGEST_TRANSACTION = 4 * 1024 * 1024
-# What was there before expressions. Nobody writes it today, and nothing here evaluates it.
+# Parameters from before there were expressions, which are not evaluated here.
 LEGACY = {
     "AttributeUpdates",
     "ConditionalOperator",
@@ -64,7 +64,7 @@ class _Items(msgspec.Struct):
     kept: dict[str, Item] = msgspec.field(default_factory=dict)
 
     def place(self, item: Item) -> str:
-        """What tells an item from others. Without keys, each is another."""
+        """The text that identifies an item, by its keys. Without keys, each item is another one."""
         if not self.keys:
             return f"#{len(self.kept)}"
         return json.dumps([item.get(name) for name in self.keys], sort_keys=True)
@@ -95,14 +95,14 @@ class Tables:
                 table.kept[table.place(whole)] = whole
 
     def state(self) -> dict[str, tuple[Item, ...]]:
-        """By their keys: the order in which they were written tells nothing."""
+        """The items of each table, sorted by their keys."""
         return {
             name: tuple(item for _, item in sorted(table.kept.items()))
             for name, table in self._tables.items()
         }
 
     def answer(self, operation: str, request: Request) -> Answer:
-        """Raises Refusal as DynamoDB would, and NotStoodIn for what is not answered here."""
+        """The answer to a request. Raises Refusal as DynamoDB would, and NotStoodIn if unsupported."""
         answers: dict[str, Callable[[Request], Answer]] = {
             "PutItem": self._put,
             "GetItem": self._get,
@@ -218,7 +218,7 @@ class Tables:
         tree = condition(str(expression), names)
         keys = self._keys_of(table, request) or _equal_to(tree)
         if "IndexName" not in request and not table.keys:
-            # The sort key, if the table has one, is what else the condition names.
+            # A further attribute in the condition is the table's sort key.
             table.learn((*keys, *sorted(paths_in(tree) - set(keys))))
         _check_key_condition(tree, keys)
         found = [item for item in table.kept.values() if met(tree, item) and _indexed(item, keys)]
@@ -270,7 +270,7 @@ class Tables:
             size += _size(item)
             if size > LARGEST_PAGE:
                 return found[: i + 1], i + 1 < len(found)
-        # DynamoDB tells of a next page also where the limit is all that there is.
+        # DynamoDB also announces a next page where the limit equals the number of items.
         return found[:most], most < len(found) or (most == limit > 0 and bool(found))
 
     def _keys_of(self, table: _Items, request: Request) -> tuple[str, ...]:
@@ -327,7 +327,7 @@ class Tables:
         return {"Responses": {**found}, "UnprocessedKeys": {}}
 
     def _transact(self, request: Request) -> Answer:
-        """All or nothing: what was written before a condition failed is taken back."""
+        """A transaction: if a condition fails, what was written before is undone."""
         _check_size(request, LARGEST_TRANSACTION)
         token = request.get("ClientRequestToken")
         if token in self._tokens:
@@ -372,7 +372,7 @@ class Tables:
         return {}
 
     def _apart(self, inner: Request, others: Sequence[tuple[_Items, str, Item | None]]) -> tuple[_Items, str]:
-        """Where the item of an action is, which no other action may have."""
+        """The table and place of an action's item. Raises Refusal if another action has the same item."""
         table = self._items(_name(inner))
         if "Key" in inner:
             table.learn(tuple(mapping(inner["Key"])))
@@ -413,7 +413,7 @@ def _schema(keys: Sequence[str]) -> JSON:
 
 
 def _name(request: Request) -> str:
-    """The table's name, also of an ARN."""
+    """The table's name, which may be given as an ARN."""
     return str(request.get("TableName")).rsplit("/", 1)[-1]
 
 
@@ -496,7 +496,7 @@ def _check_key_condition(tree: Node, keys: Sequence[str]) -> None:
 
 
 def _indexed(item: Item, keys: Sequence[str]) -> bool:
-    """An index holds what has all of its attributes."""
+    """Whether an index contains an item: the item must have all of its keys."""
     return all(name in item for name in keys)
 
 

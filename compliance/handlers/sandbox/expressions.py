@@ -171,7 +171,7 @@ def paths_in(tree: Node) -> set[str]:
 
 
 def named_in(expression: JSON, names: Names) -> tuple[str, ...]:
-    """The attributes whose absence a condition asks for: very likely the key's."""
+    """The attributes that a condition wants absent: most likely the key attributes."""
     found = re.findall(r"attribute_not_exists\s*\(\s*([#\w]+)\s*\)", str(expression))
     return tuple(names.name(token) for token in found)
 
@@ -256,9 +256,9 @@ def update(expression: str, names: Names) -> list[Action]:
 
 
 def carry_out(actions: Sequence[Action], item: Item) -> None:
-    """Changes the item as the parsed update says."""
-    values = [_result(action, item) for action in actions]  # all of them of the item as it was
-    # Removals from a list last and from its end: indexes are those of the item as it was.
+    """Applies the actions of an update to an item."""
+    values = [_result(action, item) for action in actions]  # each is computed from the item before the update
+    # Removals from a list come last, from its end on, since indexes are those of the item before the update.
     order = sorted(
         range(len(actions)),
         key=lambda i: (values[i] is None, [-s for s in actions[i][1] if isinstance(s, int)]),

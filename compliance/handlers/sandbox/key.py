@@ -1,4 +1,4 @@
-"""What an execution is remembered by: all that goes into it."""
+"""The key of an execution in the cache: a digest of everything that it depends on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def key_of(
     interpreter: Path,
     cache_key: str | None,
 ) -> str:
-    """`cache_key` stands for the invocations where these depend on the time: a clock is set from now."""
+    """The key. `cache_key` replaces the invocations where these depend on the time."""
     events = cache_key or [msgspec.to_builtins(invocation) for invocation in invocations]
     ingredients = {
         "code": [_digest(program.code), *map(_digest, program.layers)],

@@ -1,8 +1,8 @@
-"""What the operating system itself keeps a handler's process from, however it got past the rest.
+"""The limits that the operating system imposes on a handler's process, in addition to the sandbox's own.
 
-`Lock` is made before the fork and applied after it, just before the handler's interpreter starts.
-On Linux: Landlock for files, signals and abstract sockets, seccomp for system calls, no capabilities,
-resource limits. Elsewhere resource limits alone. `unheld` says what this system could not be made to hold.
+`Lock` is made before the fork and applied after it, just before the handler's interpreter starts. On Linux it
+uses Landlock for files, signals and abstract sockets, seccomp for system calls, no capabilities, and resource
+limits; on other systems resource limits only. `lacks` lists the limits that this system cannot impose.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_THREADS = 256
 
 
 def lacks() -> tuple[str, ...]:
-    """What this system cannot be made to hold of a handler, a line each."""
+    """The limits that this system cannot impose on a handler, a line each."""
     if sys.platform != "linux":
         return (
             "the network, files and other processes are closed by the interpreter alone",
@@ -35,15 +35,15 @@ def lacks() -> tuple[str, ...]:
 
 
 def still_root(places: Iterable[Path]) -> str | None:
-    """Why handlers run as root, where root cannot become another user to run what is at these places."""
+    """Why handlers run as root: no other user may run what is at these places. None where they do not."""
     why = privileges.why_still_root(places)
     return f"handlers run as root, though without capabilities: {why}" if why else None
 
 
 class Lock:
-    """`readable` and `runnable` are the only places left. Nothing can be written to but open pipes.
+    """The process may read `readable`, run `runnable`, and write only to open pipes.
 
-    `own_namespace`: the process is counted apart from all others, so that threads can be limited.
+    `own_namespace`: its processes are counted apart from all others, so that its threads can be limited.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Lock:
         self._prepare_landlock(readable, runnable)
         self._steps.append(privileges.drop_capabilities)
         if seccomp.available():
-            # The limit of a Node process is on its data, in which shared memory is not counted.
+            # The memory limit of a Node.js process is on its data, which does not include shared memory.
             self._steps.append(seccomp.Filter(shared_memory=language == "python").apply)
 
     def apply(self) -> None:
-        """Runs in the child between fork and exec: nothing but system calls, no imports, no locks."""
+        """Applies the lock. It runs between fork and exec, so it makes system calls only."""
         for step in self._steps:
             step()
 
@@ -90,7 +90,7 @@ class Lock:
         self._steps.append(self._ruleset.restrict)
 
     def _wanted(self, own_namespace: bool) -> list[tuple[int, tuple[int, int]]]:
-        """No limit is raised: what this process itself may not, its child may not either."""
+        """The resource limits. None is higher than the one of this process."""
         seconds = max(1, round(self.limits.cpu))
         wanted = [
             (resource.RLIMIT_CPU, seconds, seconds + 1),

@@ -1,4 +1,4 @@
-"""What a handler's process may say to the sandbox. Whatever else comes is refused, whoever wrote it."""
+"""The messages that a handler's process may send to the sandbox. Anything else is refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 from compliance.json_data import JSON
 from compliance.template.source import converted
 
-# Deeper than any request to AWS and any answer of Lambda that programs make.
+# No real request to AWS and no answer of a function is nested so deeply.
 MOST_DEEP = 200
 
 
 class Refused(ValueError):
-    """No message of the harness."""
+    """What was received is no message of the harness."""
 
 
 class Thrown(msgspec.Struct):
@@ -27,11 +27,11 @@ class Thrown(msgspec.Struct):
 
 
 class Ready(msgspec.Struct, tag_field="t", tag="ready"):
-    """The harness runs."""
+    """The harness has started."""
 
 
 class Module(msgspec.Struct, tag_field="t", tag="module"):
-    """A module was asked for."""
+    """The code imported a module."""
 
     name: str
     found: bool
@@ -52,11 +52,11 @@ class Missing(msgspec.Struct, tag_field="t", tag="missing"):
 
 
 class Begin(msgspec.Struct, tag_field="t", tag="begin"):
-    """The next invocation begins. Waits for an answer."""
+    """The next invocation begins. The harness waits for an answer, as after the next three."""
 
 
 class Called(msgspec.Struct, tag_field="t", tag="call"):
-    """A call to AWS. Waits for an answer."""
+    """A call to AWS."""
 
     service: str
     operation: str
@@ -65,16 +65,16 @@ class Called(msgspec.Struct, tag_field="t", tag="call"):
 
 
 class Service(msgspec.Struct, tag_field="t", tag="service"):
-    """What a service's model says. Waits for an answer."""
+    """A question for the model of a service."""
 
     name: str
 
 
 class End(msgspec.Struct, tag_field="t", tag="end"):
-    """The handler answered, with a result (its JSON) or an error. Waits for an answer.
+    """The handler answered, with a result (its JSON) or an error.
 
-    `pending` are the calls that it had made and not waited for, by their number in the invocation; `elapsed`
-    are the seconds that it took by its own clock; where time passes at once, those that it waited.
+    `pending` are the numbers of the calls that it made and did not wait for. `elapsed` are the seconds that
+    it took by its own clock, which counts the waiting that was skipped.
     """
 
     result: str | None = None
@@ -84,9 +84,9 @@ class End(msgspec.Struct, tag_field="t", tag="end"):
 
 
 class Settled(msgspec.Struct, tag_field="t", tag="settled"):
-    """Nothing goes on any more, or (not `idle`) it was waited for long enough.
+    """The process has no work left (`idle`), or still has some after the time for which the harness waits.
 
-    `error` is what was thrown after the handler had answered, and by nobody caught.
+    `error` was thrown after the handler had answered, and not caught.
     """
 
     idle: bool
@@ -106,12 +106,12 @@ def _decoder() -> msgspec.json.Decoder[Message]:
 
 
 def read(line: bytes) -> Message:
-    """A message of the harness. Raises Refused."""
+    """Reads a message of the harness. Raises Refused."""
     try:
         if line.count(b"{") + line.count(b"[") <= MOST_DEEP:
             return _decoder().decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass  # what only Python's own reader takes, such as half a character
+        pass  # only Python's own reader accepts some messages, such as half of a surrogate pair
     try:
         message: Message = converted(parsed(line), Message)  # type: ignore[arg-type]  # a union of types
     except msgspec.ValidationError as error:
@@ -120,7 +120,7 @@ def read(line: bytes) -> Message:
 
 
 def parsed(text: bytes | str) -> JSON:
-    """JSON, no deeper than anybody needs. Raises Refused."""
+    """Reads JSON that is nested at most MOST_DEEP levels deep. Raises Refused."""
     try:
         value: JSON = json.loads(text, parse_constant=_Endless, parse_float=_float)
     except (ValueError, RecursionError):
@@ -134,7 +134,7 @@ def parsed(text: bytes | str) -> JSON:
 
 
 class _Endless(float):
-    """NaN or an infinite number. msgspec would write null for it, but refuses this type."""
+    """NaN or an infinite number, as a type that msgspec refuses: it would write null for a float."""
 
 
 def _float(text: str) -> float:
@@ -142,7 +142,7 @@ def _float(text: str) -> float:
 
 
 def written(value: object) -> bytes:
-    """JSON on one line, by Python's own writer where msgspec refuses: half a character, or NaN."""
+    """JSON on one line. Python's own writer writes what msgspec refuses (NaN, half a surrogate pair)."""
     try:
         return msgspec.json.encode(value)
     except (TypeError, UnicodeEncodeError):

@@ -1,6 +1,6 @@
-"""What handlers send: SQS, SNS, SES, EventBridge, Kinesis, Firehose, CloudWatch, Step Functions.
+"""Services to which handlers send: SQS, SNS, SES, EventBridge, Kinesis, Firehose, CloudWatch, Step Functions.
 
-Each takes a request or refuses it as the service does. Quotas:
+Each accepts or refuses a request as the service does. Quotas:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
@@ -34,7 +34,7 @@ QUEUES = "https://sqs.us-east-1.amazonaws.com/"
 
 
 class Messages:
-    """`queues` hold what is to be received, by URL."""
+    """Messages that were sent. `queues` has the messages that can be received, by the queue's URL."""
 
     def __init__(self) -> None:
         self.queues: dict[str, list[Answer]] = {}
@@ -301,7 +301,7 @@ def partly(
 
 
 def refused_entries(key: tuple[str, str], request: Request, answer: JSON) -> set[int]:
-    """The places of the entries that an answer to a batch says have failed."""
+    """The positions of the entries of a batch that failed, by the answer."""
     if key not in BATCHES:
         return set()
     (entries, results, failed), told = BATCHES[key], mapping(answer)
@@ -442,7 +442,7 @@ def _event_size(entry: Request) -> int:
 
 
 def _size(entry: Request) -> int:
-    """Of a message with its attributes."""
+    """The size of a message with its attributes, in bytes."""
     texts: Iterable[JSON] = [entry.get("MessageBody"), entry.get("Message")]
     size = sum(len(str(text).encode()) for text in texts if text)
     return size + sum(len(name) + len(json.dumps(value)) for name, value in _attributes(entry).items())

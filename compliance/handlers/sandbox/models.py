@@ -1,8 +1,7 @@
-"""What the service models say of a request: is it one that the SDK sends and the service takes?
+"""Checks a request against the model of its service: whether the SDK sends it and the service accepts it.
 
-service_models/ holds them; `make models` writes it from botocore's. The SDK for Python checks a request
-itself before it sends it; the one for JavaScript drops what it does not know and leaves the rest to the
-service.
+The models are in service_models/; `make models` writes them from botocore's. The SDK for Python checks a
+request before it sends it. The SDK for JavaScript removes unknown members, and the service checks the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from compliance.json_data import JSON, mapping
 from compliance.template.source import converted
 
 FOLDER = Path(__file__).parent / "service_models"
-# What else the SDKs call a service, and its endpoint.
+# Other names of a service, in SDKs and endpoints.
 OTHER_NAMES = {
     "cloudwatch-events": "events",
     "cloudwatch-logs": "logs",
@@ -66,7 +65,7 @@ PREFIXES = {
     "email": "ses",
     "monitoring": "cloudwatch",
 }
-# How a service names a request that it does not take. `missing` where it has a name of its own for that.
+# The code of a service's error for an invalid request; MISSING: for one without a required parameter.
 INVALID = {
     "sns": "InvalidParameter",
     "sqs": "InvalidParameterValue",
@@ -85,14 +84,14 @@ NUMBERS = ("integer", "long", "float", "double")
 
 
 class Place(msgspec.Struct, frozen=True, rename={"within": "in"}):
-    """How a member travels, where that is not the usual way: `within` a header, under another name."""
+    """Where a member is in a message, if not in its body: `within` says where, `name` under which name."""
 
     within: str = ""
     name: str = ""
     flattened: bool = False
 
 
-Reference = str | tuple[str, Place]  # the name of a shape, and how the member travels
+Reference = str | tuple[str, Place]  # the name of a shape, and where the member is
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -146,7 +145,7 @@ class Model(msgspec.Struct, frozen=True):
     exceptions: Mapping[str, tuple[str, int]]
 
     def shape(self, reference: Reference) -> tuple[Shape, Place]:
-        """The shape of a member, and how it travels."""
+        """The shape of a member, and where the member is in a message."""
         name, place = (reference, NO_PLACE) if isinstance(reference, str) else reference
         return self.shapes[name], place
 
@@ -155,7 +154,7 @@ class Model(msgspec.Struct, frozen=True):
         return self.operations.get(name, NO_OPERATION)
 
     def summary(self) -> dict[str, JSON]:
-        """What a stand-in of an SDK has to know: operations, exceptions, and how it pages."""
+        """The parts that a stand-in for an SDK needs: operations, exceptions and pages."""
         pages: dict[str, JSON] = {name: o.pages for name, o in self.operations.items() if o.pages is not None}
         codes: dict[str, JSON] = {name: code for name, (code, _) in self.exceptions.items()}
         return {"operations": [*self.names.split()], "exceptions": codes, "pages": pages}
@@ -179,9 +178,9 @@ def model_of(service: str) -> Model | None:
 
 
 def accepted(model: Model, operation: str, parameters: dict[str, JSON], language: str) -> dict[str, JSON]:
-    """The request as it goes over the wire.
+    """The parameters that the SDK would send.
 
-    Raises Refusal as the SDK (status 0) or the service would, if it is not a request that they take.
+    Raises Refusal as the SDK (status 0) or the service would, if the request is invalid.
     """
     name = model.operations[operation].input
     if name is None:
@@ -201,7 +200,7 @@ class _Check:
     def __init__(self, model: Model, language: str) -> None:
         self.model, self.language = model, language
 
-    # -- what botocore's ParamValidator reports
+    # -- the problems that botocore's ParamValidator reports
 
     def problems(self, shape: Shape, value: JSON, path: str, depth: int = 0) -> Iterator[str]:
         kind = shape.type
@@ -238,7 +237,7 @@ class _Check:
     # -- what the SDK for JavaScript sends
 
     def sent(self, name: str, value: JSON, depth: int = 0) -> JSON:
-        """Without members that no one knows; as text where the protocol has nothing else."""
+        """A value without unknown members; as text where the protocol has only texts."""
         shape = self.model.shapes[name]
         kind = shape.type
         if depth > DEEPEST or (isinstance(value, list | dict) and len(value) > (shape.max or MANY)):
@@ -263,7 +262,7 @@ class _Check:
     def limits(self, shape: Shape, value: JSON, path: str, depth: int = 0) -> None:
         kind = shape.type
         if not _fits(kind, value):
-            if kind == "blob":  # neither SDK can make bytes of it
+            if kind == "blob":  # the SDKs cannot make bytes of it
                 raise Refusal("ParamValidation", f"{path} must be a string, bytes, or a stream of them", 0)
             raise self._invalid(f"{_type(value)} can not be converted to {kind} at '{path}'", "type")
         if kind == "structure" and isinstance(value, dict):

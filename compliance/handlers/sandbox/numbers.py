@@ -1,4 +1,4 @@
-"""DynamoDB's attribute values: what they may hold, how they compare, add up and weigh.
+"""DynamoDB's attribute values: which are valid, and how they are compared, added and measured.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 """
@@ -14,11 +14,11 @@ from compliance.json_data import JSON, array, mapping
 EXACT = Context(prec=80)
 DEEPEST = 32
 SETS = ("SS", "NS", "BS")
-Attribute = dict[str, JSON]  # an attribute value: its type and what is inside, {"N": "1"}
+Attribute = dict[str, JSON]  # an attribute value: its content by its type, {"N": "1"}
 
 
 def plain(value: Attribute | None) -> JSON:
-    """What is inside an attribute value. Of bytes, their base64 text."""
+    """The content of an attribute value; of bytes, their base64 text."""
     if value is None or len(value) != 1:
         return None
     inner = next(iter(value.values()))
@@ -26,7 +26,7 @@ def plain(value: Attribute | None) -> JSON:
 
 
 def compared(left: Attribute | None, operator: str, right: Attribute | None) -> bool:
-    """Values of two types are not equal, and none is less than the other."""
+    """Whether a comparison holds. Values of two types are not equal, and none is less than the other."""
     if left is None or right is None:
         return operator == "<>" and left is not right
     if operator in ("=", "<>"):
@@ -43,7 +43,7 @@ def compared(left: Attribute | None, operator: str, right: Attribute | None) -> 
 
 
 def rank(value: Attribute) -> Decimal | bytes:
-    """What a value is sorted by: numbers by value, texts and bytes by their bytes."""
+    """The sort key of a value: numbers are sorted by value, texts and bytes by their bytes."""
     ((kind, inner),) = value.items()
     if kind == "N":
         return Decimal(str(inner))
@@ -74,7 +74,7 @@ def added(left: Attribute, right: Attribute, sign: int = 1) -> Attribute:
 
 
 def number(text: JSON) -> str:
-    """As DynamoDB gives it back: no leading or trailing zeros."""
+    """A number as DynamoDB returns it: without leading and trailing zeros. Raises Refusal."""
     try:
         value = Decimal(text) if isinstance(text, str) else None
     except InvalidOperation:
@@ -134,7 +134,7 @@ def _members(kind: str, members: list[JSON]) -> list[JSON]:
 
 
 def weight(value: Attribute) -> int:
-    """How many bytes it counts."""
+    """The size of a value in bytes, as DynamoDB counts it."""
     ((kind, inner),) = value.items()
     if kind == "M":
         fields = mapping(inner)

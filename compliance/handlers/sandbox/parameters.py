@@ -1,4 +1,4 @@
-"""Parameters of SSM and secrets. One that was not given is not known to be there: no answer is right.
+"""SSM's parameters and secrets. Whether one that is not in `given` exists is unknown, so it has no answer.
 
 https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
@@ -89,7 +89,7 @@ class Parameters:
         return {"Version": 1, "Tier": "Standard"}
 
     def _name_of(self, identifier: str) -> str | None:
-        """By name, by ARN, and by an ARN without the six characters that the service appends."""
+        """The name of a secret by its name, its ARN, or its ARN without the random suffix."""
         plain = identifier.partition(":secret:")[2] if identifier.startswith("arn:") else identifier
         for name in self.secrets:
             if identifier == name or plain == name or (plain[-7:-6] == "-" and plain[:-7] == name):

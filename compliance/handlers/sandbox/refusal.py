@@ -1,4 +1,4 @@
-"""What AWS answers when it does not do what it was asked."""
+"""The errors that AWS answers."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ MESSAGES = {
 
 
 class NotStoodIn(Exception):
-    """The stand-in has no answer. The text names what is missing, where it knows the operation itself."""
+    """The stand-in has no answer. For a supported operation, the text says what is not supported."""
 
 
 class Refusal(Exception):
-    """An error answer: its code, its text, its HTTP status (0 where the SDK itself refuses)."""
+    """An error as an answer: its code, its text, its HTTP status (0 if the SDK itself refuses)."""
 
     def __init__(self, code: str, message: str, status: int, **extra: JSON) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What the audit asks of a warden (`warden.py`): all that the two share, so that the audit loads no more."""
+"""The types that the audit and a warden (`warden.py`) share, in a module that loads quickly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import msgspec
 from compliance.handlers.sandbox import Invocation, Limits, Supplies, Table
 
 HERE = Path(__file__).parent.resolve()
-MORE_SECONDS = 2  # that the warden itself may use, beyond the handlers' own
+MORE_SECONDS = 2  # that the warden itself may use
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is to be run: a program, whose code lies in `root` and its layers in `opt`.
+    """A program to run: its code is in the folder `root`, its layers are in `opt`.
 
     `real` are modules that Lambda's runtime ships, with their folders or files.
     """
@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What it is run on: invocations, whose events follow, among these tables, for so many seconds."""
+    """The invocations to run, whose events follow, with the known tables and the time limit in seconds."""
 
     invocations: tuple[Invocation, ...]
     tables: Mapping[str, Table]
@@ -44,6 +44,6 @@ class Work(msgspec.Struct, frozen=True):
 
 
 def version(runtime: str) -> int:
-    """24 of nodejs24.x, 14 of python3.14."""
+    """The version of a runtime: 24 for nodejs24.x, 14 for python3.14."""
     numbers = re.findall(r"\d+", runtime)
     return int(numbers[-1]) if numbers else 0

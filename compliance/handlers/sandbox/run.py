@@ -42,7 +42,7 @@ NOTHING, USUAL = Supplies(), Limits()
 OLDEST_NODE = 24
 _starting = threading.Lock()
 
-# The warden has no site-packages but what it is told of, and takes nothing from the environment.
+# The warden imports only the named packages, and ignores the environment.
 PATHS = [str(Path(__file__).parents[3]), str(Path(msgspec.__file__).parents[1])]
 WARDEN = (
     f"import sys; sys.path[:0] = {PATHS!r}; from compliance.handlers.sandbox.warden import serve; serve()"
@@ -60,7 +60,7 @@ def execute(
     cache_key: str | None = None,
     waiting: Callable[[], Waiting] | None = None,
 ) -> Execution:
-    """Runs the program's handler on each event, in order, in as few processes as it lets us.
+    """Runs the program's handler on each event, in order, in as few processes as possible.
 
     `waiting` gives what `begin` started for it, which goes on. `tables` are the DynamoDB tables that
     are known, by name, so that the stand-in can tell one item from another. `cache_key` stands for the
@@ -82,14 +82,14 @@ def execute(
             execution = process.run(invocations, tables or {}, limits)
     unheld = (*execution.unheld, *_other_version(program.runtime, language))
     execution = msgspec.structs.replace(execution, unheld=unheld)
-    # A run that a limit ended may end otherwise next time.
+    # A run that was ended by a limit may end differently next time.
     if cache is not None and key is not None and not execution.stopped:
         remembered.store(cache, key, execution)
     return execution
 
 
 def begin(program: Program, supplies: Supplies = NOTHING, limits: Limits = USUAL) -> Waiting:
-    """Starts a process for a program's handler, which loads its code when it is told what to run it on."""
+    """Starts a process for a program's handler. It loads the code when it gets invocations."""
     language = _language(program.runtime)
     interpreter = _interpreter(language)
     if language == "python":
@@ -145,7 +145,7 @@ class Waiting:
     def run(
         self, invocations: Sequence[Invocation], tables: Mapping[str, Table], limits: Limits
     ) -> Execution:
-        """What came of the invocations. The warden is killed where it takes too long."""
+        """Runs invocations. The warden is killed if it takes too long."""
         if self._refused:
             return Execution(load_error=self._refused)
         most = limits.seconds + MORE_SECONDS
@@ -164,14 +164,14 @@ class Waiting:
             timer.cancel()
 
     def _write(self, data: bytes) -> None:
-        with suppress(BrokenPipeError):  # what it has to say, it says
+        with suppress(BrokenPipeError):  # its output says why it has ended
             self._input.write(data)
             self._input.flush()
 
 
 @lru_cache(maxsize=1)
 def warden_server(_start: str) -> socket.socket:
-    """How the process is asked that forks wardens (`warden.serve`): one for all handlers of an audit."""
+    """The socket of the process that forks wardens (`warden.serve`); one process serves a whole audit."""
     ours, theirs = socket.socketpair()
     with theirs:
         subprocess.Popen(
@@ -187,7 +187,7 @@ def warden_server(_start: str) -> socket.socket:
 
 
 def unheld(runtime: str) -> tuple[str, ...]:
-    """What this system cannot be made to hold of a handler of a runtime, a line each."""
+    """The limits that this system cannot impose on a handler of a runtime, a line each."""
     from compliance.handlers.sandbox.lock import lacks, still_root  # the warden's, who locks
 
     language = _language(runtime)
@@ -199,13 +199,13 @@ def unheld(runtime: str) -> tuple[str, ...]:
 
 
 def prepare() -> None:
-    """Starts the process that forks wardens, while what is to be run is still read."""
+    """Starts the process that forks wardens, before it is known what to run."""
     with _starting:
         warden_server(WARDEN)
 
 
 def _warden() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-    """The pipes of a new warden: what it is asked by, what it tells, and its last words."""
+    """The pipes of a new warden: its input, its output and its standard error."""
     with _starting:
         server = warden_server(WARDEN)
     (read, asked), (output, write), (last, errors) = os.pipe(), os.pipe(), os.pipe()
@@ -220,7 +220,7 @@ def _warden() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
 
 
 def _line(output: IO[bytes], seconds: float) -> int:
-    """The number of the warden's process, by which it begins."""
+    """The first line of the warden's output, the id of its process."""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         line = output.readline() if selector.select(seconds) else b""
@@ -252,7 +252,7 @@ def _read(output: IO[bytes], errors: IO[bytes], limits: Limits) -> Execution:
 
 
 class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of the warden's."""
+    """A line of the warden's output."""
 
     outcome: Outcome | None = None
     rest: Execution | None = None
@@ -267,7 +267,7 @@ def _told(line: bytes) -> _Told:
 
 
 def _other_version(runtime: str, language: str) -> tuple[str, ...]:
-    """Handlers run on the interpreter that is here, which may not be the one that Lambda would take."""
+    """A line where the interpreter here has another version than the one on Lambda."""
     if language == "nodejs":
         return () if version(runtime) == 24 else (f"{runtime} handlers run on Node 24 here",)
     here = "python{}.{}".format(*sys.version_info)
@@ -294,7 +294,7 @@ def _interpreter(language: str) -> Path:
 
 @lru_cache(maxsize=1)
 def real_modules() -> Mapping[str, str]:
-    """What Lambda's Python runtime ships besides the SDK, as far as it is installed: folders and files."""
+    """The installed modules of those that Lambda's Python runtime ships, with their folders or files."""
     found: dict[str, str] = {}
     for name in ("dateutil", "jmespath", "six", "urllib3"):
         spec = find_spec(name)
@@ -306,7 +306,7 @@ def real_modules() -> Mapping[str, str]:
 
 @lru_cache(maxsize=1)
 def _compile() -> None:
-    """The child itself may write no .pyc, so it would compile the harness each time."""
+    """Compiles the harness, because the child may not write .pyc files and would compile it each time."""
     import compileall
 
     compileall.compile_dir(HERE / "python", quiet=2)

@@ -1,4 +1,4 @@
-"""S3's objects, for one account. Buckets are there when they are asked for.
+"""S3's objects in one account. Every bucket exists.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
@@ -288,7 +288,7 @@ def wire(value: bytes) -> JSON:
 
 
 def as_text(raw: bytes) -> str:
-    """For people and rules: as text where it is UTF-8, else in base64."""
+    """Bytes for people and rules: as text where they are UTF-8, else in base64."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -19,12 +19,12 @@ MOST_FILES = 50_000
 
 
 class UnsafeCode(Exception):
-    """Code that no one should unpack or read: it reaches outside its folder, or is far too large."""
+    """Code that must not be unpacked or read: it leads out of its folder, or is too large."""
 
 
 @contextmanager
 def unpacked(code: Path | str, language: str) -> Iterator[Path]:
-    """The folder with the code, resolved. What it made itself is gone afterwards."""
+    """The folder with the code, resolved. A folder that this made is removed afterwards."""
     if isinstance(code, Path) and code.is_dir():
         source = code.resolve()
         _check_links(source)
@@ -47,7 +47,7 @@ def unpacked(code: Path | str, language: str) -> Iterator[Path]:
 
 @contextmanager
 def merged(layers: Sequence[Path]) -> Iterator[Path | None]:
-    """The folder that stands for /opt, where later layers cover earlier ones; None without layers."""
+    """The folder for /opt, in which later layers replace files of earlier ones; None without layers."""
     if not layers:
         yield None
         return
@@ -65,7 +65,7 @@ def merged(layers: Sequence[Path]) -> Iterator[Path | None]:
 
 
 def _check_links(root: Path) -> None:
-    """A link out of the folder would let the handler read what it points to."""
+    """Refuses links out of the folder, since the handler could read what they point to."""
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = Path(folder, name)
@@ -74,7 +74,7 @@ def _check_links(root: Path) -> None:
 
 
 def _closed(root: Path) -> bool:
-    """Whether another user than its owner is kept from any of it."""
+    """Whether users other than its owner may not read all of it."""
     if closed_to_others(root):
         return True
     paths = (path for path in root.rglob("*") if not path.is_symlink())
@@ -111,7 +111,7 @@ def _extract_one(opened: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -
         target.mkdir(parents=True, exist_ok=True)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The size in the directory may lie: never write more than it says.
+    # The size in the directory may be wrong: no more than that is written.
     with opened.open(member) as source, target.open("wb") as sink:
         left = member.file_size
         while chunk := source.read(1 << 16):

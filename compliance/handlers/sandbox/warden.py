@@ -31,8 +31,8 @@ from compliance.handlers.sandbox.lock import Lock, still_root
 from compliance.handlers.sandbox.models import model_of
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
 
-# What an interpreter reads of a system, and where it loads libraries from.
-# Of /proc what is counted there alone: how many processors and how much memory there are.
+# The files and folders of a system that an interpreter reads, and its libraries.
+# In /proc, only the numbers of processors and the amount of memory.
 SYSTEM = (
     "/dev/urandom",
     "/etc/ld.so.cache",
@@ -44,14 +44,14 @@ SYSTEM = (
 )
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
-# How much longer the handler is told it has: enough for none to give up early.
+# The remaining time that a handler is told: so much that none gives up early.
 REMAINING = 60_000
-# What the warden itself may use: MiB of memory, and of record.
+# The limits of the warden itself, in MiB: its memory, and the record that it writes.
 MOST_MEMORY, MOST_RECORD = 1536, 64
 
 
 class _Channel:
-    """Writes what is known to the audit, a line of JSON at a time."""
+    """Writes lines of JSON to the audit."""
 
     def __init__(self, handle: int) -> None:
         self.handle, self._left = handle, MOST_RECORD << 20
@@ -69,9 +69,9 @@ class _Channel:
 
 
 def serve() -> NoReturn:
-    """Forks a warden for each request: standard input is a socket, by which its pipes come.
+    """Forks a warden for each request. The pipes of a warden come by the socket on standard input.
 
-    What a warden has to import takes longer than what it does. Ends with the audit.
+    A fork saves the time of a warden's imports. This process ends when the audit ends.
     """
     asked = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -94,7 +94,7 @@ def serve() -> NoReturn:
 
 
 def _warm_up() -> None:
-    """What each of them would have to make anew: what messages look like, and the models of most calls."""
+    """Prepares what every warden needs: decoders of messages, and models of the most used services."""
     for service in ("dynamodb", "s3"):
         model_of(service)
     for type_ in (Request, Work):
@@ -106,7 +106,7 @@ def _warm_up() -> None:
 
 
 def main() -> NoReturn:
-    """Runs the request on standard input, and ends the process. Says first which process it is."""
+    """Writes the process id, runs the request on standard input, and ends the process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.platform == "linux":
         privileges.die_with_parent()
@@ -126,7 +126,7 @@ def main() -> NoReturn:
             child = _run(request, work, events, record, child)
             signal.setitimer(signal.ITIMER_REAL, 0)
             _tell_rest(channel, record)
-        if child:  # it is not wanted any more
+        if child:  # the audit does not need it
             child.kill()
         os._exit(0)
     except Broken as broken:
@@ -176,7 +176,7 @@ def _bound(kind: int, most: int) -> None:
 
 
 def _give_up(request: Request, record: Record) -> None:
-    """Root becomes nobody, and this process is alone in new namespaces, as far as that can be had."""
+    """Drops privileges: root becomes another user, and the process enters new namespaces where possible."""
     if sys.platform != "linux":
         return
     if os.geteuid() == 0:
@@ -238,7 +238,7 @@ def _start(request: Request, record: Record) -> Child:
 
 
 def _places(request: Request) -> tuple[list[Path], list[Path]]:
-    """Readable are the code, the harness and what the interpreter itself is made of, no more."""
+    """The places that the handler may read: the code, the harness and the interpreter's own files."""
     readable = [
         Path(request.root),
         *([Path(request.opt)] if request.opt else []),
@@ -298,14 +298,14 @@ def _uuid() -> str:
 
 
 def _environment(request: Request) -> dict[str, str]:
-    """What Lambda sets, with credentials that open nothing; then the function's own variables."""
+    """The variables that Lambda sets, with invalid credentials, and then the function's own."""
     return {
         "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "AWS_SESSION_TOKEN": "sandbox",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",  # of an SDK in the code: its retries are not stood in for
+        "AWS_MAX_ATTEMPTS": "1",  # for an SDK in the code: retries have no stand-in
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{request.runtime}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_NAME": "function",

@@ -1,6 +1,6 @@
-"""Requests of an SDK that was bundled into the code, read back into the calls that they stand for.
+"""Decodes requests of an SDK that is bundled with the code into calls, and encodes the answers.
 
-The service models say where in a request each parameter travels, and where in a response its answer does:
+The service models say where in a request each parameter is, and where in a response each member is:
 https://smithy.io/2.0/aws/protocols/
 """
 
@@ -34,14 +34,14 @@ from compliance.handlers.sandbox.s3 import as_bytes
 from compliance.json_data import JSON, array, mapping
 
 NOTHING = Shape("structure")
-escape = partial(escape_html, quote=False)  # xml.sax has one too, and imports all of urllib for it
+escape = partial(escape_html, quote=False)  # the one of xml.sax imports all of urllib
 HOST = re.compile(
     r"(?:(?P<bucket>.+)\.)?(?P<s3>s3)[.-](?:[\w-]+\.)?amazonaws\.com"
     r"|(?:\w+\.)?(?P<other>[\w-]+)\.[\w-]+\.amazonaws\.com"
 )
 
 
-# What SDKs add to a request that no handler asked for.
+# Parameters that SDKs add to a request.
 ADDED = {
     "ChecksumAlgorithm",
     "ChecksumCRC32",
@@ -154,7 +154,7 @@ def _refusal(model: Model, error: Mapping[str, JSON], headers: dict[str, str], j
 def _route(
     model: Model, method: str, path: str, fields: Mapping[str, str], headers: Mapping[str, str]
 ) -> tuple[str, dict[str, str]]:
-    """The operation of a method and a path, and the labels in it: of those that fit, the most precise."""
+    """The operation of a method and a path, with its labels; of several, the one that states most."""
     found: list[tuple[int, str, dict[str, str]]] = []
     for name, operation in model.operations.items():
         verb, uri = operation.http
@@ -175,7 +175,7 @@ def _route(
 
 
 def _needed(model: Model, operation: Operation) -> Iterator[str]:
-    """The headers and the fields of a query that an operation cannot do without."""
+    """The headers and query fields that an operation requires."""
     shape = model.shapes[operation.input] if operation.input else NOTHING
     for name in shape.required:
         place = model.shape(shape.members[name])[1]

@@ -1,1 +1,1 @@
-"""What runs beside a Python handler, in its process. Nothing here may be imported by the audit."""
+"""The harness in the process of a Python handler. The audit must not import it."""

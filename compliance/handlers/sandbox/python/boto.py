@@ -1,4 +1,4 @@
-"""What a handler imports as boto3 and botocore: their modules, made of the stand-ins."""
+"""The modules of boto3 and botocore that a handler can import."""
 
 import importlib
 import sys
@@ -96,7 +96,7 @@ MODULES = {
 
 
 def part(package, name):
-    """A part of a package that the code did not import itself: boto3 imports most of them."""
+    """A module of a package that the code did not import itself, since boto3 imports most of them."""
     whole = f"{package}.{name}"
     if not any(known == whole or known.startswith(f"{whole}.") for known in MODULES):
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -104,7 +104,7 @@ def part(package, name):
 
 
 def module(name):
-    """The stand-in of that name, or None if it is not one of boto's that handlers rely on."""
+    """The stand-in for a module; None for one that handlers do not use."""
     if name not in MODULES:
         return None
     made = types.ModuleType(name)

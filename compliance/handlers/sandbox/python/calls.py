@@ -1,4 +1,4 @@
-"""Calls of the stand-ins for boto3 to the stand-in AWS, and how long a call may take."""
+"""Calls of the boto3 stand-ins to the AWS stand-in, and how long a call may take."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from .errors import to_error
 
 _ask: Any = None
 _sleep: Any = time.sleep
-pause = 0.0  # how long a call takes at least
+pause = 0.0  # the least time of a call, in seconds
 _models: dict[str, Any] = {}
 
 
@@ -21,7 +21,7 @@ def start(ask, tries) -> None:
 
 
 def model_of(service):
-    """What the service model says: operations (by their names in small letters), exceptions, pages."""
+    """A service's model: operations (by their names in lower case), exceptions and pages."""
     if service not in _models:
         answer = _ask("service", name=service)
         methods = {name.lower(): name for name in answer.get("operations", ())}
@@ -32,7 +32,7 @@ def model_of(service):
 
 
 def _floats(value):
-    """botocore takes a Decimal where a float is wanted; CloudWatch's numbers are the only ones here."""
+    """Decimals as floats, which botocore converts too; only CloudWatch's requests have such numbers."""
     if isinstance(value, dict):
         return {name: _floats(child) for name, child in value.items()}
     if isinstance(value, (list, tuple)):
@@ -41,16 +41,16 @@ def _floats(value):
 
 
 def _copied(source):
-    """`bucket/key` of what a copy is made of, which may be told in parts."""
+    """`bucket/key` of the source of a copy, which may be given in parts."""
     version = f"?versionId={source['VersionId']}" if source.get("VersionId") else ""
     return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
 
 
-attempts: Any = None  # how often the function's environment lets a call be tried
+attempts: Any = None  # the attempts for a call that the function's environment states
 
 
 def patience(service, config):
-    """How many seconds a call takes at most until its client gives up an AWS that never answers.
+    """The seconds after which a client gives up a call that AWS never answers.
 
     https://docs.aws.amazon.com/boto3/latest/guide/retries.html
     """
@@ -95,7 +95,7 @@ def call(service, operation, parameters, config=None):
 
 
 def operation_of(method):
-    """The name of an operation by that of a method: PutItem of put_item."""
+    """The operation of a method: PutItem for put_item."""
     return "".join(part[:1].upper() + part[1:] for part in method.split("_"))
 
 

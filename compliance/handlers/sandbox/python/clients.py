@@ -1,4 +1,4 @@
-"""Stand-ins for boto3's clients: any service, any operation, its pages, the transfers of S3."""
+"""Stand-ins for boto3's clients: operations, paginators, waiters, and the transfers of S3."""
 
 import types
 from typing import Any
@@ -37,7 +37,7 @@ class Meta:
 
 
 class Client:
-    """Methods are made when asked for. `_convert` is set where plain Python values stand for DynamoDB's."""
+    """A client, whose methods are made when they are used. `_convert`: its items have plain Python values."""
 
     _convert = False
 
@@ -78,7 +78,7 @@ class Client:
         return Paginator(getattr(self, name), self._pages(name) or {})
 
     def get_waiter(self, name):
-        """Of any other waiter than these two, nobody here knows when it is done."""
+        """A waiter; of other waiters than these two it is not known when they are done."""
         known = {"object_exists": "HeadObject", "bucket_exists": "HeadBucket"}
 
         def wait(WaiterConfig=None, **parameters) -> None:
@@ -120,7 +120,7 @@ class Client:
         self._call("CopyObject", {**_place(given), **source})
 
 
-# What boto3's transfers of S3 take, in order. A bucket and an object fill in what they are.
+# The arguments of boto3's transfers of S3 in order. The methods of a bucket or an object lack some of them.
 _MORE = ("ExtraArgs", "Callback", "Config")
 TRANSFERS = {
     "upload_file": ("Filename", "Bucket", "Key", *_MORE),
@@ -132,7 +132,7 @@ TRANSFERS = {
 
 
 def transfer_arguments(name, args, named, known=None):
-    """The arguments of a transfer by their names. `known` are those that a resource fills in."""
+    """The arguments of a transfer by their names. `known` are those that the resource provides."""
     known = known or {}
     names = [one for one in TRANSFERS[name] if one not in known]
     given = {**known, **dict(zip(names, args, strict=False)), **named}

@@ -1,4 +1,4 @@
-"""The handler's wall clock, so many seconds away from the real one."""
+"""The handler's wall clock, which is shifted by a number of seconds."""
 
 import time
 
@@ -16,7 +16,7 @@ def shift(by) -> None:
 
 
 def install() -> None:
-    """Before the handler's code is loaded, which may keep datetime for itself."""
+    """Replaces the clock. Call it before the handler's code is loaded, which may keep datetime."""
     _patch_time()
     _patch_datetime()
 
@@ -34,7 +34,7 @@ def _patch_time() -> None:
 
 
 def _patch_datetime() -> None:
-    """Subclasses that are told apart from the real ones by nobody who asks isinstance."""
+    """Replaces date and datetime by subclasses, for which isinstance behaves as for the real ones."""
     import datetime
     from datetime import date as real_date
     from datetime import datetime as real_datetime

@@ -1,4 +1,4 @@
-"""boto3.dynamodb: plain values to attribute values and back, and the condition builders."""
+"""boto3.dynamodb: converts plain values to attribute values and back, and builds conditions."""
 
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
@@ -85,7 +85,7 @@ class TypeDeserializer:
 
 
 class Condition:
-    """What Key and Attr build: a text with {0}, {1} for its parts."""
+    """A condition that Key and Attr build: a text with {0}, {1} in the places of its parts."""
 
     def __init__(self, form, *parts) -> None:
         self.form, self.parts = form, parts
@@ -158,7 +158,7 @@ LISTS = ("Items", "Keys")
 
 
 def lowered(parameters):
-    """A request with plain values as the wire has it."""
+    """A request with plain values, as it is sent: with attribute values."""
     serializer = TypeSerializer()
     return _throughout(_built(parameters), serializer.serialize, dict)
 
@@ -193,7 +193,7 @@ def _values(items, convert):
 
 
 def _built(node):
-    """The same request with built conditions as text, their names and values as placeholders."""
+    """A request with its conditions as texts that have placeholders for names and values."""
     if isinstance(node, list):
         return [_built(child) for child in node]
     if not isinstance(node, dict):

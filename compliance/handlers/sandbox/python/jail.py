@@ -1,6 +1,6 @@
-"""First line of defence inside the interpreter: refuses what a handler has no business with.
+"""Refuses what a handler need not do, inside of the interpreter.
 
-The operating system's own locks (lock.py) are the second, and hold also where these can be dodged.
+A handler could get around this. It cannot get around the limits of the operating system (lock.py).
 """
 
 import _posixsubprocess
@@ -63,10 +63,10 @@ def close(root, real) -> None:
             if arguments[0] in refused_modules:
                 raise ImportError(f"the sandbox has no module {arguments[0]!r}")
         elif event == "socket.__new__" and arguments[1] == UNIX:
-            pass  # asyncio wakes itself through a pair of these; connecting one is refused
+            pass  # asyncio uses a pair of sockets for itself; connecting one is refused
         elif event.startswith(prefixes):
             raise PermissionError(f"the sandbox refuses {event}")
 
-    # asyncio imports subprocess, so this module there must be; what it does raises no audit event.
+    # asyncio imports subprocess, which needs this module. Its functions raise no audit event.
     setattr(_posixsubprocess, "fork_exec", refuse)  # noqa: B010
     sys.addaudithook(hook)

@@ -1,6 +1,6 @@
 """Runs a Python handler as Lambda's runtime would, with stand-ins for boto3. Started by child.py.
 
-The harness goes by a name of its own, so that no module of the handler's is mistaken for one of its.
+The harness has a package name of its own, so that it cannot be confused with a module of the handler.
 """
 
 import importlib.util

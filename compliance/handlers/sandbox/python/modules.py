@@ -1,5 +1,6 @@
-"""Which modules there are: those that Lambda's runtime ships are stood in for, the code's own are
-loaded, anything else is missing as it is missing on Lambda.
+"""The modules that a handler can import: its own, and stand-ins for those that Lambda's runtime ships.
+
+Any other module is missing, as it is on Lambda.
 """
 
 import builtins
@@ -13,12 +14,12 @@ from typing import Any
 from . import boto, calls
 
 STOOD_IN = {"boto3", "botocore", "s3transfer", "awslambdaric"}
-# These are the real ones, where they are installed beside the audit; the job says where.
+# These are the real modules, where they are installed beside the audit; the job says where.
 REAL = {"dateutil", "jmespath", "six", "urllib3"}
 
 
 class Harmless:
-    """Puts up with being called, indexed, entered, printed, and used as a decorator."""
+    """An object that can be called, indexed, entered, printed, and used as a decorator."""
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -45,7 +46,7 @@ class Harmless:
 
 
 class StandIn(types.ModuleType):
-    """A module of which any part can be imported."""
+    """A module from which any name can be imported."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -57,7 +58,7 @@ class StandIn(types.ModuleType):
         with suppress(AttributeError):
             return boto.part(self.__name__, name)
         if self.__name__.partition(".")[0] in REAL:
-            calls.call("python", f"{self.__name__}.{name}", {})  # which is not stood in for
+            calls.call("python", f"{self.__name__}.{name}", {})  # which has no stand-in
         error = name.endswith(("Error", "Exception"))
         found = type(name, (Exception,), {}) if error else Harmless()
         setattr(self, name, found)
@@ -65,7 +66,7 @@ class StandIn(types.ModuleType):
 
 
 class Finder:
-    """Finder and loader in one. The base classes of importlib.abc would cost a third of the start."""
+    """Finds and loads modules. Importing importlib.abc for its base classes takes a third of the start."""
 
     def __init__(self, own, supplied, real, send) -> None:
         self.own = own
@@ -90,7 +91,7 @@ class Finder:
         return None
 
     def shipped(self, name):
-        """Of a module that Lambda's runtime ships: its folder, or its file."""
+        """The folder or file of a module that Lambda's runtime ships."""
         place = self.real.get(name)
         if place is None:
             return None
@@ -100,7 +101,7 @@ class Finder:
         return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[place])
 
     def inside(self) -> bool:
-        """Whether it is a shipped module that asks: what it can do without is not the handler's lack."""
+        """Whether a shipped module imports: one that it does without is not missing for the handler."""
         frame: Any = sys._getframe(2)
         while frame is not None and "importlib" in frame.f_code.co_filename:
             frame = frame.f_back

@@ -5,7 +5,7 @@ from typing import Any
 from .calls import operation_of
 from .clients import TRANSFERS, Client, Meta, transfer_arguments
 
-# What a resource's identifiers are called in its requests.
+# The names of a resource's identifiers in its requests.
 IDENTIFIERS = {
     ("s3", "Bucket"): ("Bucket",),
     ("s3", "Object"): ("Bucket", "Key"),
@@ -15,7 +15,7 @@ IDENTIFIERS = {
     ("sns", "Topic"): ("TopicArn",),
     ("dynamodb", "Table"): ("TableName",),
 }
-# Actions of resources that are not called as their operations are (boto3's resources-1.json).
+# Actions of resources whose names differ from their operations' (boto3's resources-1.json).
 _OBJECT = {
     "copy_from": "CopyObject",
     "delete": "DeleteObject",
@@ -41,7 +41,7 @@ ACTIONS = {
 
 
 class Resource:
-    """A service's resource, or one of its things: their methods are calls with the identifiers filled in."""
+    """A service resource, or a resource of it, such as a table."""
 
     def __init__(self, service, kind=None, identifiers=(), config=None) -> None:
         client = Client(service, config)
@@ -101,7 +101,7 @@ class Resource:
 
 
 class Objects:
-    """The objects of a bucket; `filter` and its like narrow what is listed."""
+    """The objects of a bucket; `filter`, `limit` and so on select some of them."""
 
     def __init__(self, bucket, parameters=None, most=None) -> None:
         self._bucket, self._parameters, self._most = bucket, parameters or {}, most
@@ -140,7 +140,7 @@ class Objects:
 
 
 def _spaced(name):
-    """message_id of MessageId."""
+    """`message_id` for MessageId."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
@@ -158,7 +158,7 @@ class BatchWriter:
         self._requests: list[Any] = []
 
     def _place(self, request):
-        """What `overwrite_by_pkeys` asks for: of two writes of one item, the later stands."""
+        """What identifies an item, for `overwrite_by_pkeys`: only its last write is sent."""
         item = request.get("PutRequest", {}).get("Item") or request.get("DeleteRequest", {}).get("Key")
         return [item.get(name) for name in self._keys] if self._keys else id(request)
 
@@ -175,7 +175,7 @@ class BatchWriter:
             self._flush()
 
     def _flush(self) -> None:
-        """What DynamoDB left undone goes into the next batch."""
+        """Sends a batch. Items that DynamoDB did not process go into the next batch."""
         batch, self._requests = self._requests[:25], self._requests[25:]
         if batch:
             client = self._table.meta.client

@@ -1,4 +1,4 @@
-"""Lambda's runtime interface for Python: imports the handler's module, calls it with each event."""
+"""Lambda's runtime for Python: imports the handler's module, and calls the handler with each event."""
 
 import _thread
 import builtins
@@ -11,8 +11,8 @@ import time
 
 from . import calls, clock, jail, modules, virtual, where
 
-# How long is waited for threads that go on when the handler has answered: seconds for one invocation, for
-# the last one, and for all that wait in vain.
+# How long the harness waits for threads that go on after the answer: seconds for one invocation, for the
+# last one, and for all invocations together.
 GRACE, LAST_GRACE = 0.1, 0.4
 patience = 0.8
 
@@ -47,14 +47,14 @@ def run(job, send, ask) -> None:
 
 
 def _layers(job):
-    """Where Lambda looks for modules of layers."""
+    """The folders of layers in which Python looks for modules."""
     if not job["opt"]:
         return []
     return [f"{job['opt']}/python", f"{job['opt']}/python/lib/python3.{job['version']}/site-packages"]
 
 
 def _log_like_lambda() -> None:
-    """Lambda gives the root logger a handler to standard output; its level stays WARNING."""
+    """Sets logging up as Lambda does: the root logger writes to standard output, from WARNING on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
     logging.getLogger().addHandler(handler)
@@ -108,26 +108,27 @@ def _invoke(job, invocation, handler, send, ask) -> None:
 
 
 def _now(timeout):
-    """Seconds: where time passes at once, those that did, which are the same however busy the machine is."""
+    """The time in seconds. With a timeout, it is the skipped time, which does not depend on the machine."""
     return virtual.passed if timeout else time.monotonic()
 
 
 def _timed_out(seconds, send, ask) -> None:
-    """As Lambda ends a function whose time is over."""
+    """Ends the function as Lambda does after its timeout."""
     message = f"Task timed out after {seconds:.2f} seconds"
     ask("end", error={"kind": "Sandbox.Timedout", "message": message, "at": None}, elapsed=seconds)
     send("settled", idle=True)
     os._exit(129)
 
 
-# How many threads there are besides this one, those that `threading` knows nothing of too.
+# The number of threads, including those that `threading` does not know.
 _threads = _thread._count
 
 
 def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
-    """After the answer Lambda freezes the process, and lets it go on when the next event comes.
+    """Waits for the work that goes on after the answer.
 
-    Here it goes on at once, so that nothing of it is taken for the next invocation's.
+    Lambda freezes the process, and continues it when the next event comes. Here it continues at once, so that
+    its work is not taken for the next invocation's.
     """
     global patience
     began = monotonic()
@@ -141,7 +142,7 @@ def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
 
 
 def _leave_if_asked(error) -> None:
-    """sys.exit and Ctrl-C end the process, which on Lambda fails the invocation."""
+    """Ends the process at sys.exit and Ctrl-C, as on Lambda, where the invocation fails."""
     if isinstance(error, SystemExit):
         os._exit(error.code if isinstance(error.code, int) else 0 if error.code is None else 1)
     if isinstance(error, KeyboardInterrupt):
@@ -154,7 +155,7 @@ def _decimal(value):
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-# Bound before the handler can put something else in its place.
+# Bound here, before the handler can replace it.
 encode = json.JSONEncoder(default=_decimal).encode
 
 

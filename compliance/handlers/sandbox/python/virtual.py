@@ -1,8 +1,8 @@
-"""Time that passes at once while everything waits: for invocations in which AWS never answers.
+"""Skips the time in which every thread waits, for invocations in which AWS never answers.
 
-Threads that sleep, or wait with a limit, are on a list with the moment at which they go on. Where every
-thread waits, for such a moment or for another thread, time jumps to the next one. Who wakes a thread counts
-it as running, so none is overlooked between the two.
+Threads that sleep, or wait with a time limit, are on a list with the time at which they continue. When all
+threads wait, for such a time or for another thread, the clock jumps to the next time on the list. A thread
+that wakes another one counts it as running, so that the clock cannot jump in between.
 """
 
 import _thread
@@ -24,12 +24,12 @@ _allocate = _thread.allocate_lock
 # on a busy machine a thread may not have begun to wait.
 TICK, LITTLE, LOOKS, LAST_LOOKS = 0.001, 0.0004, 40, 400
 
-passed = 0.0  # seconds that went by at once
+passed = 0.0  # seconds that were skipped
 _running = 1  # threads that do not wait
-_polling = 0  # threads that look now and then whether something came
+_polling = 0  # threads that poll
 _turn = _allocate()
-_waiting: dict[Any, Any] = {}  # by a name of their own: when they go on, and the lock that holds them
-_end: Any = None  # when the function's time is over
+_waiting: dict[Any, Any] = {}  # by thread: when it continues, and the lock that it waits for
+_end: Any = None  # the time of the function's timeout
 _halted = False
 _ticking = _allocate()
 
@@ -39,7 +39,7 @@ def active():
 
 
 def begin(seconds, timed_out) -> None:
-    """From now on time passes like that. `timed_out` is called when so many seconds are over."""
+    """Starts to skip waiting. `timed_out` is called after so many seconds."""
     global _end, _halted
     _end, _halted = passed + seconds, False
     _ticking.acquire()
@@ -47,16 +47,16 @@ def begin(seconds, timed_out) -> None:
 
 
 def halt() -> None:
-    """Time passes no more: the handler has answered."""
+    """Stops the clock, since the handler has answered."""
     global _halted
     with _turn:
         _halted = True
-    with _ticking:  # the thread that looked is gone
+    with _ticking:  # the thread that checked has ended
         return
 
 
 def end() -> None:
-    """Time is real again. Who waits goes on."""
+    """Ends the skipping. Threads that wait continue."""
     global _end
     with _turn:
         _end = None
@@ -70,7 +70,7 @@ def wait(seconds) -> None:
 
 
 def _held(lock, seconds):
-    """Waits until someone releases a lock, so long at most. Says whether someone did."""
+    """Waits until a lock is released, at most so many seconds. Returns whether it was."""
     if seconds is None:
         _count(-1)
         return lock.acquire()
@@ -101,7 +101,7 @@ def _tick(timed_out) -> None:
         began = _monotonic()
         _sleep(TICK)
         others = _process() - _own()
-        prompt = _monotonic() - began < 4 * TICK  # or the machine is busy, and others may wait for it
+        prompt = _monotonic() - began < 4 * TICK  # if not, the machine is busy
         quiet = quiet + 1 if prompt and not wire.asking and others - before < LITTLE else 0
         before = others
         all_wait = _running == 0 and (not _polling or quiet > LOOKS // 8)
@@ -113,7 +113,7 @@ def _tick(timed_out) -> None:
 
 
 def _pass():
-    """Time jumps to where the next one goes on. Says whether the function's time is over."""
+    """Moves the clock to the next time on the list. Returns whether the timeout is reached."""
     global passed
     with _turn:
         if _halted:
@@ -134,7 +134,7 @@ def _let_go(moment) -> None:
 
 
 def install() -> None:
-    """Before the handler's code is loaded, which may keep what it imports."""
+    """Replaces what waits. Call it before the handler's code is loaded, which may keep what it imports."""
     time.sleep = lambda seconds: wait(seconds) if active() else _sleep(seconds)
     time.monotonic = lambda: _monotonic() + passed
     time.monotonic_ns = lambda: _monotonic_ns() + int(passed * 1e9)
@@ -175,7 +175,7 @@ def _install_conditions() -> None:
 
 
 def _install_threads() -> None:
-    """A thread counts from before it runs until it is over, which who joins it waits for by a condition."""
+    """Counts a thread from before its start until its end, for which `join` waits by a condition."""
     kind: Any = threading.Thread
     start, body, join = kind.start, kind._bootstrap_inner, kind.join
 

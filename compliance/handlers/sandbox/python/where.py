@@ -1,4 +1,4 @@
-"""Where in the handler's own code we are: the innermost frame below its root, `index.py:42`."""
+"""The line of the handler's own code that is executed: the innermost frame in its folder, `index.py:42`."""
 
 import sys
 from typing import Any

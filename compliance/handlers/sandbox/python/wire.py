@@ -1,7 +1,7 @@
-"""The way out: messages to the audit on a pipe of their own, each behind a secret (see child.py).
+"""Sends messages to the audit on a pipe of their own, each after a secret (see child.py).
 
-What is used here is bound before the handler's code is loaded, so that patching json or os in the
-handler does not garble its record.
+The functions that this uses are bound before the handler's code is loaded, so that a handler that patches
+json or os does not damage the record.
 """
 
 import _thread
@@ -10,11 +10,11 @@ import datetime
 import json
 import os
 
-asking = False  # whether a thread waits for the audit's answer, which may take its time on a busy machine
+asking = False  # whether a thread waits for the audit's answer, which may take long on a busy machine
 
 
 def plain(value, depth=0):
-    """A copy that JSON can hold. Bytes become {"$b": base64}; of what no request holds, the type is left."""
+    """A copy that JSON can hold. Bytes become {"$b": base64}; unsupported values, their type."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, float)):
@@ -35,7 +35,7 @@ def plain(value, depth=0):
 
 
 def revive(value):
-    """The reverse, of an answer. {"$t": seconds} is a moment."""
+    """The reverse, for an answer. {"$t": seconds} becomes a time."""
     if isinstance(value, dict):
         if set(value) == {"$t"}:
             return datetime.datetime.fromtimestamp(value["$t"], datetime.UTC)
@@ -46,7 +46,7 @@ def revive(value):
 
 
 def connect(read_fd, write_fd):
-    """The job, and the functions `send` (no answer) and `ask`."""
+    """Reads the job. Returns it with the functions `send` and `ask`, which waits for an answer."""
     read, write, loads, dumps, copy = os.read, os.write, json.loads, json.JSONEncoder().encode, plain
     rest = bytearray()
 
@@ -62,10 +62,10 @@ def connect(read_fd, write_fd):
 
     job = line()
     secret = job.pop("secret")
-    turn = _thread.RLock()  # handlers have threads, and each waits for the answer to its own question
+    turn = _thread.RLock()  # several threads of a handler may ask, and each waits for its own answer
 
     def send(kind, /, **fields) -> None:
-        # The leading newline ends whatever the handler itself may have put on the pipe.
+        # The newline ends what the handler itself may have written to the pipe.
         text = memoryview(f"\n{secret}{dumps({**copy(fields), 't': kind})}\n".encode("utf-8", "replace"))
         with turn:
             while text:
