@@ -56,6 +56,5 @@ def _of_schema(type_: str, path: str) -> Iterator[Default]:
     for node in places:
         for part in node.spread():
             value = part.schema.get("default")
-            listed = isinstance(value, str) and value in schemas.enum_at(type_, path)
-            if isinstance(value, bool | int) or listed:
+            if isinstance(value, int) or (isinstance(value, str) and value in schemas.enum_at(type_, path)):
                 yield value
