@@ -493,7 +493,7 @@ def _notes(terms: Terms, input_: Input, judgement: Judgement, runs: Sequence[Sca
     if options.skip_handlers:
         yield "handlers skipped (--skip-handlers): what depends on running them is not assessed"
     if options.fail_on is not Severity.LOW:
-        yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not colour the gate"
+        yield f"--fail-on {options.fail_on}: what is less severe is shown, and does not affect the gate"
     if any(run.cached for run in handlers.all):
         yield "handlers: the same code was run before, and judged by that run (--no-cache runs it anew)"
     if known := [run for run in runs if run.remembered]:

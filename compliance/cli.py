@@ -123,13 +123,13 @@ def main() -> None:
     compliance init                              a first document for the app here
     compliance audit                             judge the app by the document
     compliance audit -c env=staging              the same for another environment
-    compliance audit --assembly cdk.out          what `cdk synth` left
+    compliance audit --assembly cdk.out          what `cdk synth` wrote
     compliance audit --template stack.yaml       a template, JSON or YAML
     compliance requirements                      the document's requirements
     compliance requirements NAM-02               one of them, and how to meet it
     compliance eval 'size(resources)'            try a requirement's expression
-    compliance schema                            its schema, for editors
-    compliance waive --list-expiring             which waivers end soon
+    compliance schema                            the schema of documents, for editors
+    compliance waive --list-expiring             the waivers that end soon
     compliance deploy -c env=staging             audit, then deploy just that
     compliance fleet accounts/                   all in a folder, in one table
     compliance completion bash                   for `eval` in ~/.bashrc

@@ -68,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What a rule says of one requirement.
 
     `why` is the reason of a `not_assessed`; `excused` marks one that the kind of input cannot show
-    (another synth, code that is not there), which leaves the gate's colour as it would be without it.
+    (another synth, code that is not there), which does not affect the gate.
     """
 
     status: Status
@@ -329,7 +329,7 @@ class Scorecard(msgspec.Struct, frozen=True):
         return sum(c.met for c in own), sum(c.total for c in own)
 
     def counts(self, severity: Severity) -> bool:
-        """Whether what is so severe colours the gate."""
+        """Whether a failure of this severity makes the gate red."""
         order = list(Severity)
         return order.index(severity) <= order.index(self.fail_on)
 

@@ -102,7 +102,7 @@ def _requirements(own: Document) -> Iterator[str]:
         members = [r for r in own.requirements if r.category == category.id]
         yield from ("", f"## {category.title} ({len(members)})")
         if not category.gate:
-            yield from ("", "Does not colour the gate.")
+            yield from ("", "Does not affect the gate.")
         for requirement in members:
             yield ""
             yield from _requirement(requirement)

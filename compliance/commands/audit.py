@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deployed",
     metavar="STACK",
-    help="A deployed stack: its template, and what its resources are set to now.",
+    help="A deployed stack: its template, and the present settings of its resources.",
 )
 @REQUIREMENTS
 @WAIVERS
@@ -164,7 +164,7 @@ def audit(
     compliance audit --app "python app.py" --as-of 2027-05-01
     compliance audit --template stack.yaml --skip-scanners
     compliance audit --deployed prod-shop-backend --env prod
-    compliance audit --write-baseline known.json      adopt the gate as you are
+    compliance audit --write-baseline known.json      accept today's failures
     compliance audit --baseline known.json --history runs.jsonl
     compliance audit --watch                again at each change, until Ctrl-C
     compliance audit --base origin/main     a pull request, by main's document

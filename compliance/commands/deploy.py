@@ -70,7 +70,7 @@ PlanLines = list[tuple[str, str]]  # label and text of a line
     "--cert-identity", metavar="ID", help="Who must have signed it keyless: a workflow's URL, an address."
 )
 @click.option(
-    "--cert-oidc-issuer", metavar="URL", help="Who vouches for --cert-identity, such as GitHub's issuer."
+    "--cert-oidc-issuer", metavar="URL", help="The issuer of --cert-identity, such as GitHub's."
 )
 @TRUST_CONFIG
 @click.option(

@@ -50,7 +50,7 @@ def eval(
     compliance eval 'rules_into(self)' --of database --assembly cdk.out
     compliance eval 'parameters' --template stack.yaml
 
-    Exits with 1 where it came to false, or to nothing.
+    Exits with 1 if the result is false, or has no value.
     """
     from compliance.template.loading import load_assembly, load_template
 

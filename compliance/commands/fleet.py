@@ -92,12 +92,11 @@ def fleet(
     """Judge many assemblies and templates by one document, and show them in one table.
 
     A PATH is an assembly (a folder with manifest.json), a template, or a folder
-    that is searched for both. One that is broken is a row, and stops no other.
+    that is searched for both. An unusable input is a row of the table too.
 
-    Exits with the highest status of any input, for what was not judged might
-    hide anything: 3 where a checker broke, else 2 where an input is unusable,
-    else 1 where one is red, else 0. Interrupted, it keeps what it has: --resume
-    goes on from there.
+    Exits with the highest status of any input: 3 if a checker broke, else 2 if
+    an input is unusable, else 1 if one is red, else 0. After an interruption,
+    --resume continues.
 
     \b
     compliance fleet accounts/ --skip-scanners

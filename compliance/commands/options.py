@@ -118,7 +118,7 @@ APP_MAY = click.option(
     "--app-may",
     multiple=True,
     metavar="WHAT",
-    help="Permit the app more: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
+    help="Allow the app more: `credentials` (yours), `daemons` (docker), or `write=DIR`.",
 )
 REQUIRE_CONFINEMENT = click.option(
     "--require-confinement",

@@ -105,7 +105,7 @@ def _explain(document: Document, id_: str) -> Requirement:
     category = next(category for category in document.categories if category.id == found.category)
     say(f"{found.id} {found.title}", f" ({found.severity})")
     lines = {
-        "category": category.title + ("" if category.gate else " (does not colour the gate)"),
+        "category": category.title + ("" if category.gate else " (does not affect the gate)"),
         "text": found.text,
         "about": ", ".join(found.subjects) or "the assembly",
         "check": ", ".join(f"{key}: {show(value)}" for key, value in found.check.items()),

@@ -24,7 +24,7 @@ SOON = 30  # days
 @click.argument("rule", required=False)
 @click.argument("resource", required=False)
 @click.option("--reason", help="Why the finding may stay: a sentence that a reviewer can judge.")
-@click.option("--expires", metavar="YYYY-MM-DD", help="When it has to be argued anew: within a year.")
+@click.option("--expires", metavar="YYYY-MM-DD", help="Its last day, at most a year ahead.")
 @click.option("--scanner", type=click.Choice(SCANNERS), help="[default: by the rule]")
 @click.option(
     "--list-expiring",

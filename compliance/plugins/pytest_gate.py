@@ -267,7 +267,7 @@ def _mark(result: Result, gates: bool) -> pytest.MarkDecorator | None:
     if result.known:
         return pytest.mark.xfail(reason="known: the baseline allows it")
     if not gates:
-        return pytest.mark.xfail(reason="its category or severity does not colour the gate")
+        return pytest.mark.xfail(reason="its category or severity does not affect the gate")
     return None
 
 

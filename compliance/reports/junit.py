@@ -103,7 +103,7 @@ def _requirement(card: Scorecard, category: CategoryScore, result: Result) -> El
 def _why_not_red(category: CategoryScore, result: Result) -> str:
     if result.known:
         return "known to the baseline: "
-    return "" if category.gate else "does not colour the gate: "
+    return "" if category.gate else "does not affect the gate: "
 
 
 def _lines(card: Scorecard, result: Result) -> Iterator[str]:

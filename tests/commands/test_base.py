@@ -75,7 +75,7 @@ def judged(*arguments: str) -> Any:
 def without(id_: str) -> str:
     data = yaml.safe_load(DOCUMENT)
     data["requirements"] = [entry for entry in data["requirements"] if entry["id"] != id_]
-    data["categories"][1]["gate"] = True  # else nothing is left that colours the gate
+    data["categories"][1]["gate"] = True  # else nothing is left that affects the gate
     return yaml.safe_dump(data)
 
 

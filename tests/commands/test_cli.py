@@ -525,7 +525,7 @@ def test_suggests_what_was_meant(id_: str, hint: str) -> None:
 
 def test_explains_another_document() -> None:
     result = run("requirements", "fun-02", "--requirements", "requirements.yaml")
-    assert "Extra (does not colour the gate)" in result.stdout
+    assert "Extra (does not affect the gate)" in result.stdout
     assert "kind: property, all: [{path: MemorySize, at_least: 128}]" in result.stdout
 
 

@@ -130,7 +130,7 @@ def test_an_item_a_requirement(project: pytest.Pytester) -> None:
             "  fix:    Append the account to its name.",
             "*compliance: red, 1/4 requirements*",
             "SKIPPED*requirements.yaml*: not assessed: an assembly shows one environment*",
-            "XFAIL pyproject.toml::ADV-01 * - its category or severity does not colour the gate",
+            "XFAIL pyproject.toml::ADV-01 * - its category or severity does not affect the gate",
         ]
     )
     ran.stdout.no_fnmatch_line("*Traceback*")
