@@ -258,7 +258,7 @@ def _check(document: Document) -> None:
             raise document.error(message, "requirements", index, "check", "kind")
     gating = {category.id for category in document.categories if category.gate}
     if not any(requirement.category in gating for requirement in document.requirements):
-        raise document.error("categories: no requirement is in a category that affects the gate", "categories")
+        raise document.error("categories: none that affects the gate has a requirement", "categories")
     _check_environment(document)
 
 

@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
     "gate a text": (("gate: true", "gate: maybe"), ":10: categories.0.gate: Expected `bool`, got `str`"),
     "nothing gates": (
         ("gate: true", "gate: false"),
-        ":9: categories: no requirement is in a category that affects the gate",
+        ":9: categories: none that affects the gate has a requirement",
     ),
     "another version": (("version: 1", "version: 2"), ":1: version 2 is not known"),
     "version a text": (("version: 1", "version: '1'"), ":1: version: Expected `int`, got `str`"),
