@@ -69,9 +69,7 @@ PlanLines = list[tuple[str, str]]  # label and text of a line
 @click.option(
     "--cert-identity", metavar="ID", help="Who must have signed it keyless: a workflow's URL, an address."
 )
-@click.option(
-    "--cert-oidc-issuer", metavar="URL", help="The issuer of --cert-identity, such as GitHub's."
-)
+@click.option("--cert-oidc-issuer", metavar="URL", help="The issuer of --cert-identity, such as GitHub's.")
 @TRUST_CONFIG
 @click.option(
     "--max-age",

@@ -18,11 +18,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
 
+from compliance.json_data import JSON
 from compliance.model import (
     Evidence,
     Finding,
@@ -84,7 +85,7 @@ Key = Failure | NotAssessed | Found
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     environment: str
-    known: list[dict[str, Any]]
+    known: list[dict[str, JSON]]
 
 
 class Baseline:
@@ -202,7 +203,7 @@ def check_new(path: Path) -> None:
         raise InputError(f"{path}: exists, and a baseline never grows; remove it to write another")
 
 
-def _entry(data: dict[str, Any], where: str) -> tuple[Key, int]:
+def _entry(data: dict[str, JSON], where: str) -> tuple[Key, int]:
     kind: type[Key] = Found if "scanner" in data else NotAssessed if "not_assessed" in data else Failure
     rest = {name: value for name, value in data.items() if name != "count"}
     try:
@@ -211,7 +212,7 @@ def _entry(data: dict[str, Any], where: str) -> tuple[Key, int]:
         raise InputError(f"{where}: {error}") from None
 
 
-def _plain(key: Key, count: int) -> dict[str, Any]:
+def _plain(key: Key, count: int) -> dict[str, JSON]:
     named = {name: value for name, value in msgspec.structs.asdict(key).items() if value is not None}
     return {**named, "count": count} if count > 1 else named
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from compliance.document.requirements import OWN, Environment, load
 from compliance.document.suggestions import conversion_error
+from compliance.json_data import JSON
 from compliance.model import Format, InputError, Pack
 from compliance.template.source import converted, read_text
 
@@ -140,7 +141,7 @@ def _table(pyproject: Path) -> Table:
     import tomllib
 
     try:
-        data: Any = tomllib.loads(read_text(pyproject))
+        data: JSON = tomllib.loads(read_text(pyproject))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{pyproject}: not valid TOML: {error}") from None
     for name in TABLE.split("."):

@@ -17,11 +17,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from compliance.json_data import JSON
 from compliance.model import SCANNERS, Finding, FindingStatus, InputError
 from compliance.template.source import converted, read_text, remembered
 
@@ -92,7 +92,7 @@ def load(path: Path) -> tuple[Waiver, ...]:
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())  # shorter to read in every report
 
-    def parse() -> list[Any]:
+    def parse() -> list[JSON]:
         from compliance.document.waivers_yaml import parse
 
         return [msgspec.to_builtins(waiver) for waiver in parse(text, path)]

@@ -6,11 +6,11 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from compliance.facts.references import denoted, denoted_at
 from compliance.facts.subjects import RESERVED
 from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC, spoken
+from compliance.json_data import JSON, mapping
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Value, refs_in
 from compliance.template.physical_names import name_property
@@ -59,7 +59,7 @@ class Discovery:
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
-        self.specs: dict[str, dict[str, Any]] = {}
+        self.specs: dict[str, dict[str, JSON]] = {}
         self.by_name: dict[str, Resource] = {}
         self.groups: dict[str, tuple[Resource, ...]] = {}
         made = [r for r in assembly.resources() if not NO_SUBJECTS.fullmatch(r.type)]
@@ -135,7 +135,7 @@ class Discovery:
                 self._add(resource, link)
                 yield resource
 
-    def _identifying(self, resource: Resource, named: Resource) -> Iterator[dict[str, Any]]:
+    def _identifying(self, resource: Resource, named: Resource) -> Iterator[dict[str, JSON]]:
         """The links between a resource and a known subject that no other resource of its type has."""
         subject = self._names[named]
         for path, targets in self._links[named].items():
@@ -159,7 +159,7 @@ class Discovery:
                     found.setdefault(path, {})[target] = None
         return {path: list(targets) for path, targets in found.items()}
 
-    def _add(self, resource: Resource, link: Mapping[str, Any], name: str = "", about: str = "") -> None:
+    def _add(self, resource: Resource, link: Mapping[str, JSON], name: str = "", about: str = "") -> None:
         name = self._free(name or _called(resource, link))
         spec = {"type": resource.type, "about": _about(resource, link) + (about and f" {about}"), **link}
         self.specs[name], self.by_name[name] = spec, resource
@@ -218,10 +218,10 @@ def _plural(word: str) -> str:
     return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
 
 
-def _called(resource: Resource, link: Mapping[str, Any]) -> str:
+def _called(resource: Resource, link: Mapping[str, JSON]) -> str:
     """A name for a subject, from its logical id. A connection is named by what it connects."""
     word, name = _word(resource.type), _snake(resource.logical_id)
-    others = [target["subject"] for target in link.values()]
+    others = [mapping(target)["subject"] for target in link.values()]
     if others and (resource.type in CONNECTIONS or len(name) > 40):
         return f"{others[0]}_{word}"
     return name if len(name) <= 40 else word
@@ -231,14 +231,18 @@ def _word(type_: str) -> str:
     return WORDS.get(type_) or _snake(type_.rpartition("::")[2])
 
 
-def _about(resource: Resource, link: Mapping[str, Any]) -> str:
+def _about(resource: Resource, link: Mapping[str, JSON]) -> str:
     """How a resource is found, as a text that continues "no resource is"."""
     word = spoken(_word(resource.type))
     if "referred_by" in link:
-        return f"the {word} that the {spoken(link['referred_by']['subject'])} refers to"
+        return f"the {word} that the {_spoken(link['referred_by'])} refers to"
     if "refers_to" in link:
-        return f"the {word} that refers to the {spoken(link['refers_to']['subject'])}"
+        return f"the {word} that refers to the {_spoken(link['refers_to'])}"
     return f"the {word}"
+
+
+def _spoken(link: JSON) -> str:
+    return spoken(str(mapping(link)["subject"]))
 
 
 def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:

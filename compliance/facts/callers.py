@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from compliance.facts.conditions import ABSENT, UNKNOWN, Key, known, perhaps
 from compliance.facts.patterns import equal
 from compliance.facts.references import FUNCTION, arn_of, denoted
 from compliance.facts.truth import Truth, every, some
+from compliance.json_data import JSON
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, is_unknown, to_list
 
@@ -242,7 +242,7 @@ def anybody(**context: Key) -> Caller:
     return Caller((), context={f"aws:{name}": key for name, key in context.items()}, anybody=True)
 
 
-def of_parameters(service: str, parameters: Mapping[str, Any] | None) -> dict[str, Key]:
+def of_parameters(service: str, parameters: Mapping[str, JSON] | None) -> dict[str, Key]:
     """The condition keys that the parameters of a call to S3 fill; empty for other services."""
     if service != "s3" or parameters is None:
         return {}

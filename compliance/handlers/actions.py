@@ -8,9 +8,9 @@ The rest: https://docs.aws.amazon.com/service-authorization/latest/reference/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from compliance.facts.iam import service_actions
+from compliance.json_data import JSON, as_array, as_mapping
 
 _PUT, _GET = ("s3:PutObject",), ("s3:GetObject",)
 
@@ -59,15 +59,15 @@ PARTS_OF_A_TRANSACTION = {
 
 
 def actions_of(
-    service: str, operation: str, parameters: Mapping[str, Any] | None = None
+    service: str, operation: str, parameters: Mapping[str, JSON] | None = None
 ) -> tuple[str, ...] | None:
     """The actions that an operation needs; None where they are not known.
 
     The actions of a transaction are those of the parts in its parameters.
     """
     if (service, operation) == ("dynamodb", "TransactWriteItems"):
-        parts = (parameters or {}).get("TransactItems")
-        names = {name for part in parts for name in part} if isinstance(parts, list) else set()
+        parts = map(as_mapping, as_array((parameters or {}).get("TransactItems")))
+        names = {name for part in parts for name in part}
         return tuple(PARTS_OF_A_TRANSACTION[name] for name in sorted(names & PARTS_OF_A_TRANSACTION.keys()))
     actions = EXCEPTIONS.get((service, operation))
     if actions is None:

@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+from compliance.json_data import JSON
 
 FILE = Path(__file__).with_name("declared_errors.json")
 # Errors that are no failures: they say that the work is done already.
@@ -57,7 +58,7 @@ def declared() -> Mapping[str, Sequence[str]]:
     return found
 
 
-def errors_of(service: str, operation: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+def errors_of(service: str, operation: str, parameters: Mapping[str, JSON]) -> tuple[str, ...]:
     """Every error that a handler must not swallow, the most common ones first."""
     common = COMMON.get(service, COMMON[""])
     conflict = ("ConditionalRequestConflict",) if service == "s3" and parameters.get("IfNoneMatch") else ()

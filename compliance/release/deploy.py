@@ -24,9 +24,8 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from compliance.json_data import as_mapping
+from compliance.json_data import JSON, as_mapping
 from compliance.model import CheckerError, InputError
 from compliance.release.deploy_plan import Planned
 from compliance.release.snapshot import Seal, differences, left_by_cli, measure
@@ -164,7 +163,7 @@ def judged_parameters(stacks: Sequence[Planned]) -> Iterator[str]:
                 yield from ("--parameters", f"{stack.stack_name}:{key}={_text(value)}")
 
 
-def _text(value: Any) -> str:
+def _text(value: JSON) -> str:
     """A parameter's value as text, as CloudFormation reads it."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -313,7 +312,7 @@ def _passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
 
-    def pass_on(number: int, _: Any) -> None:
+    def pass_on(number: int, _: object) -> None:
         if not processes:
             early.append(number)
         elif number != signal.SIGINT or not os.isatty(0):

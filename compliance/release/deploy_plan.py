@@ -9,11 +9,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from compliance.json_data import JSON
 from compliance.model import InputError
 from compliance.release.snapshot import CACHE, Seal
 from compliance.template import unseen
@@ -35,7 +35,7 @@ class Planned(msgspec.Struct, frozen=True):
     account: str | None
     region: str | None
     resources: int
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, JSON]
     hidden: frozenset[str] = frozenset()
     images: tuple[str, ...] = ()
 
@@ -75,10 +75,10 @@ class _Reader:
         manifest = self._object(name)
         if manifest.get("missing"):
             raise InputError(next(missing_context(Path(name), manifest["missing"])))
-        artifacts = _mapping(manifest.get("artifacts", {}), f"{name}: artifacts")
+        stated = _mapping(manifest.get("artifacts", {}), f"{name}: artifacts")
+        artifacts = {id_: _mapping(artifact, f"{name}: artifacts.{id_}") for id_, artifact in stated.items()}
         for id_, artifact in artifacts.items():
             where = f"{name}: artifacts.{id_}"
-            artifact = _mapping(artifact, where)
             self._check_metadata(artifact, below, where)
             if artifact.get("type") == "cdk:asset-manifest":
                 self._add_assets(self._named(artifact, "file", below, where), below)
@@ -92,7 +92,7 @@ class _Reader:
                     raise InputError(f"{where}: a nested assembly that is not in its own folder")
                 yield from self.read(nested)
 
-    def _object(self, path: str) -> dict[str, Any]:
+    def _object(self, path: str) -> dict[str, JSON]:
         if path not in self.files:
             raise InputError(f"{self.folder}: no {path}: no cloud assembly")
         source = read_source(self.folder / path)
@@ -100,11 +100,11 @@ class _Reader:
             raise InputError(f"{self.folder / path}: changed since it was copied")
         return _mapping(read_json(self.folder / path, source.text), path)
 
-    def _named(self, artifact: Mapping[str, Any], key: str, below: str, where: str) -> str:
+    def _named(self, artifact: Mapping[str, JSON], key: str, below: str, where: str) -> str:
         properties = _mapping(artifact.get("properties", {}), f"{where}.properties")
         return self._inside(properties.get(key), below, f"{where}.properties.{key}")
 
-    def _inside(self, named: Any, below: str, where: str) -> str:
+    def _inside(self, named: JSON, below: str, where: str) -> str:
         """The path of a file or folder in the assembly, from its top. Raises InputError for others."""
         if not isinstance(named, str) or not named:
             raise InputError(f"{where}: names no file")
@@ -115,7 +115,7 @@ class _Reader:
             raise InputError(f"{where}: {named!r} is not in the assembly")
         return path
 
-    def _check_metadata(self, artifact: Mapping[str, Any], below: str, where: str) -> None:
+    def _check_metadata(self, artifact: Mapping[str, JSON], below: str, where: str) -> None:
         """Refuses assets of the legacy synthesizer, which are in the metadata, not in an asset manifest."""
         entries = artifact.get("metadata") or {}
         if "additionalMetadataFile" in artifact:
@@ -129,54 +129,51 @@ class _Reader:
     def _add_assets(self, file: str, below: str) -> None:
         data = self._object(file)
         for id_, asset in _mapping(data.get("dockerImages", {}), f"{file}: dockerImages").items():
-            self._add_image(asset, below, f"{file}: dockerImages.{id_}")
+            where = f"{file}: dockerImages.{id_}"
+            self._add_image(_mapping(asset, where), below, where)
         for id_, asset in _mapping(data.get("files", {}), f"{file}: files").items():
             where = f"{file}: files.{id_}"
-            path = self._source(asset, "path", below, where)
+            path = self._source(_mapping(asset, where), "path", below, where)
             content = self.files.get(path, path)  # a folder has no digest: its path stands for it
-            for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
-                place = _mapping(place, f"{where}.destinations")
+            for place in _destinations(_mapping(asset, where), where):
                 key = str(place.get("objectKey"))
                 # The audit identifies an asset by its key alone, too.
                 if self.uploads.setdefault(key, content) != content:
                     raise InputError(f"{where}: another asset is uploaded as {key}")
                 self.places[f"{place.get('bucketName')}/{key}"] = content
 
-    def _add_image(self, asset: Any, below: str, where: str) -> None:
+    def _add_image(self, asset: Mapping[str, JSON], below: str, where: str) -> None:
         """Adds an image that the CLI builds. Refuses one that is built from anything but the assembly."""
-        source = _mapping(_mapping(asset, where).get("source", {}), f"{where}.source")
+        source = _mapping(asset.get("source", {}), f"{where}.source")
         if why := refusal(source):
             raise InputError(f"{where}: {why}: its bytes are not here")
         folder = self._inside(source.get("directory"), below, f"{where}.source.directory")
-        file = posixpath.normpath(posixpath.join(folder, source.get("dockerFile", "Dockerfile")))
+        file = posixpath.normpath(posixpath.join(folder, str(source.get("dockerFile", "Dockerfile"))))
         if file not in self.files:
             raise InputError(f"{where}: {file!r} is not in the assembly")
-        for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
-            place = _mapping(place, f"{where}.destinations")
+        for place in _destinations(asset, where):
             self.images.append(f"{place.get('repositoryName')}:{place.get('imageTag')}, built of {file}")
 
-    def _source(self, asset: Any, key: str, below: str, where: str) -> str:
-        source = _mapping(_mapping(asset, where).get("source", {}), f"{where}.source")
+    def _source(self, asset: Mapping[str, JSON], key: str, below: str, where: str) -> str:
+        source = _mapping(asset.get("source", {}), f"{where}.source")
         if "executable" in source:
             raise InputError(
                 f"{where}: a command would make it ({source['executable']}): its bytes are not here"
             )
         return self._inside(source.get(key), below, f"{where}.source.{key}")
 
-    def _stack(self, id_: str, artifact: Mapping[str, Any], below: str, where: str) -> Planned:
+    def _stack(self, id_: str, artifact: Mapping[str, JSON], below: str, where: str) -> Planned:
         path = self._named(artifact, "templateFile", below, where)
-        properties = artifact["properties"]
+        properties = _mapping(artifact.get("properties", {}), f"{where}.properties")
         # The CLI deploys the uploaded file, and not the file that the manifest names as the template.
         template = self._object(path)
         url = properties.get("stackTemplateAssetObjectUrl")
         if url is not None and self.places.get(str(url).removeprefix("s3://")) != self.files[path]:
             raise InputError(f"{where}: deploys {url!r}, which is not {path}")
         given = _mapping(properties.get("parameters", {}), f"{where}.properties.parameters")
-        declared = _mapping(template.get("Parameters", {}), f"{path}: Parameters")
-        parameters = {
-            name: given.get(name, _mapping(entry, f"{path}: Parameters.{name}").get("Default"))
-            for name, entry in declared.items()
-        }
+        stated = _mapping(template.get("Parameters", {}), f"{path}: Parameters")
+        declared = {name: _mapping(entry, f"{path}: Parameters.{name}") for name, entry in stated.items()}
+        parameters = {name: given.get(name, entry.get("Default")) for name, entry in declared.items()}
         account, _, region = str(artifact.get("environment", "")).removeprefix("aws://").partition("/")
         return Planned(
             artifact=id_,
@@ -194,7 +191,12 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
+def _destinations(asset: Mapping[str, JSON], where: str) -> Iterator[dict[str, JSON]]:
+    for place in _mapping(asset.get("destinations", {}), f"{where}.destinations").values():
+        yield _mapping(place, f"{where}.destinations")
+
+
+def _mapping(value: JSON, where: str) -> dict[str, JSON]:
     if not isinstance(value, dict):
         raise InputError(f"{where}: no object")
     return value

@@ -12,10 +12,11 @@ import binascii
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from compliance.json_data import JSON
 from compliance.model import InputError
 from compliance.template.source import converted, read_text
 
@@ -71,7 +72,7 @@ class Signer(msgspec.Struct, frozen=True):
         elif self.keyless:
             _identity_token()
 
-    def sign(self, payload: bytes) -> Any:
+    def sign(self, payload: bytes) -> JSON:
         """The envelope or the bundle around a payload, as JSON data. Raises InputError."""
         return _envelope(payload, self.key) if self.key else _bundle(payload, self.trust_config)
 
@@ -81,7 +82,7 @@ class Signer(msgspec.Struct, frozen=True):
         return f"signed by the key of {self.key}" if self.key else "not signed"
 
 
-def opened(data: Any, path: Path, signer: Signer) -> Any:
+def opened(data: JSON, path: Path, signer: Signer) -> JSON:
     """The statement in an attestation's file, as JSON data, after its signature is verified.
 
     Raises InputError where the file or the key is not valid. Raises RefusedError where somebody else signed
@@ -107,12 +108,13 @@ def opened(data: Any, path: Path, signer: Signer) -> Any:
         return data
     try:
         # The signer wrote these bytes, so they have no duplicate keys.
-        return json.loads(payload)
+        statement: JSON = json.loads(payload)
+        return statement
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no attestation: payload: {error}") from None
 
 
-def part(data: Any, type_: type[T], path: Path) -> T:
+def part(data: JSON, type_: type[T], path: Path) -> T:
     """JSON data as a part of an attestation. Raises InputError, which names file and field."""
     try:
         return converted(data, type_)
@@ -130,7 +132,7 @@ def key_id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def _envelope(payload: bytes, key: Path) -> dict[str, Any]:
+def _envelope(payload: bytes, key: Path) -> dict[str, JSON]:
     signer = _private_key(key)
     return {
         "payload": base64.b64encode(payload).decode(),
@@ -214,7 +216,7 @@ def _check_library() -> None:
 # Keyless
 
 
-def _bundle(payload: bytes, trust_config: Path | None) -> Any:
+def _bundle(payload: bytes, trust_config: Path | None) -> JSON:
     token = _identity_token()
     from sigstore.dsse import Statement
     from sigstore.oidc import IdentityToken
@@ -223,14 +225,15 @@ def _bundle(payload: bytes, trust_config: Path | None) -> Any:
     try:
         context = SigningContext.from_trust_config(_trust(trust_config))
         with context.signer(IdentityToken(token)) as signer:
-            return json.loads(signer.sign_dsse(Statement(payload)).to_json())
+            bundle: JSON = json.loads(signer.sign_dsse(Statement(payload)).to_json())
+            return bundle
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"Sigstore did not sign: {type(error).__name__}: {error}") from None
 
 
-def _verified_bundle(data: Any, path: Path, signer: Signer) -> bytes:
+def _verified_bundle(data: JSON, path: Path, signer: Signer) -> bytes:
     _check_sigstore()
     from sigstore.errors import Error
     from sigstore.models import Bundle

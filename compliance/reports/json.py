@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from msgspec.structs import asdict
 
+from compliance.json_data import JSON
 from compliance.model import Evidence, Finding, History, Result, ScannerRun, Scorecard
 from compliance.reports.text import days_left, neutral
 
@@ -16,7 +16,7 @@ def render(card: Scorecard) -> str:
     return json.dumps(_card(neutral(card)), indent=2, ensure_ascii=False) + "\n"
 
 
-def _card(card: Scorecard) -> dict[str, Any]:
+def _card(card: Scorecard) -> dict[str, JSON]:
     return {
         "version": 1,
         "as_of": card.as_of,
@@ -43,7 +43,7 @@ def _card(card: Scorecard) -> dict[str, Any]:
     }
 
 
-def _scanner(run: ScannerRun) -> dict[str, Any]:
+def _scanner(run: ScannerRun) -> dict[str, JSON]:
     return {
         "name": run.name,
         "version": run.version,
@@ -54,7 +54,7 @@ def _scanner(run: ScannerRun) -> dict[str, Any]:
     }
 
 
-def _history(history: History) -> dict[str, Any]:
+def _history(history: History) -> dict[str, JSON]:
     return {
         "new": list(history.new),
         "still": list(history.still),
@@ -65,12 +65,12 @@ def _history(history: History) -> dict[str, Any]:
     }
 
 
-def _total(card: Scorecard, *, hardening: bool) -> dict[str, int]:
+def _total(card: Scorecard, *, hardening: bool) -> dict[str, JSON]:
     met, total = card.total(hardening=hardening)
     return {"met": met, "total": total}
 
 
-def _result(result: Result) -> dict[str, Any]:
+def _result(result: Result) -> dict[str, JSON]:
     verdict = result.verdict
     return {
         "id": result.id,
@@ -86,13 +86,13 @@ def _result(result: Result) -> dict[str, Any]:
     }
 
 
-def _evidence(item: Evidence) -> dict[str, Any]:
+def _evidence(item: Evidence) -> dict[str, JSON]:
     names = ("stack", "logical_id", "construct_path", "source", "property", "found", "wanted")
     known = {"known": True} if item.known else {}
     return {name: getattr(item, name) for name in names} | known
 
 
-def _finding(card: Scorecard, finding: Finding) -> dict[str, Any]:
+def _finding(card: Scorecard, finding: Finding) -> dict[str, JSON]:
     names = (
         *("scanner", "rule", "stack", "logical_id", "construct_path", "source", "severity", "text", "link"),
         *("fact", "status", "requirement", "reason", "expires"),

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import quote
 
+from compliance.json_data import JSON, mapping
 from compliance.model import (
     Evidence,
     Finding,
@@ -43,7 +43,7 @@ ROOT = "SRCROOT"
 MOST_RESULTS = 25_000
 KNOWN = "known to the baseline"
 
-JSON = dict[str, Any]
+Part = dict[str, JSON]  # an object of the report
 
 
 def render(card: Scorecard) -> str:
@@ -52,8 +52,12 @@ def render(card: Scorecard) -> str:
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
-def _run(card: Scorecard) -> JSON:
+def _run(card: Scorecard) -> Part:
     results, left = _within_limits([*_requirements(card), *_findings(card)])
+    levels = (("error", card.problems), ("note", card.notes), ("warning", left))
+    notifications: list[JSON] = [
+        {"level": level, "message": _text(text)} for level, texts in levels for text in texts
+    ]
     return {
         "tool": {
             "driver": {
@@ -63,7 +67,7 @@ def _run(card: Scorecard) -> JSON:
                 "rules": [_requirement_rule(result) for result in card.results],
             },
             "extensions": [
-                {"name": run.name, "version": run.version, "rules": _rules_of(card, run.name)}
+                {"name": run.name, "version": run.version, "rules": [*_rules_of(card, run.name)]}
                 for run in card.scanners
             ],
         },
@@ -72,15 +76,11 @@ def _run(card: Scorecard) -> JSON:
         "invocations": [
             {
                 "executionSuccessful": True,
-                "toolExecutionNotifications": [
-                    *({"level": "error", "message": _text(text)} for text in card.problems),
-                    *({"level": "note", "message": _text(text)} for text in card.notes),
-                    *({"level": "warning", "message": _text(text)} for text in left),
-                ],
+                "toolExecutionNotifications": notifications,
             }
         ],
         "columnKind": "unicodeCodePoints",
-        "results": _numbered(results),
+        "results": [*_numbered(results)],
         "properties": {
             "gate": card.gate,
             "asOf": card.as_of,
@@ -99,17 +99,17 @@ def own_version() -> str:
         return "0.0.0"
 
 
-def _text(text: str) -> JSON:
+def _text(text: str) -> Part:
     """A message in which `[text](target)` does not become a link, as it would in SARIF."""
     return {"text": text.replace("](", "] (")}
 
 
-def _document(card: Scorecard) -> JSON:
+def _document(card: Scorecard) -> Part:
     document = card.document
     return {"document": document.title, "documentDigest": document.digest} if document else {}
 
 
-def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
+def _within_limits(results: list[Part]) -> tuple[list[Part], list[str]]:
     """The results up to GitHub's limit for a run, open ones first, and a note of how many were left out."""
     if len(results) <= MOST_RESULTS:
         return results, []
@@ -121,7 +121,7 @@ def _within_limits(results: list[JSON]) -> tuple[list[JSON], list[str]]:
 # Rules
 
 
-def _requirement_rule(result: Result) -> JSON:
+def _requirement_rule(result: Result) -> Part:
     confirmed = f"Confirmed by: {', '.join(result.confirmed_by)}." if result.confirmed_by else ""
     text = result.text or f"{result.title}."
     help_page = link(result.source)
@@ -142,12 +142,12 @@ def _requirement_rule(result: Result) -> JSON:
     }
 
 
-def _rules_of(card: Scorecard, scanner: str) -> list[JSON]:
+def _rules_of(card: Scorecard, scanner: str) -> list[Part]:
     first = {finding.rule: finding for finding in reversed(card.findings) if finding.scanner == scanner}
     return [_scanner_rule(first[rule]) for rule in sorted(first)]
 
 
-def _scanner_rule(finding: Finding) -> JSON:
+def _scanner_rule(finding: Finding) -> Part:
     help_page = link(finding.link)
     return {
         "id": finding.rule,
@@ -161,7 +161,7 @@ def _scanner_rule(finding: Finding) -> JSON:
     }
 
 
-def _tags(severity: Severity, *tags: str) -> JSON:
+def _tags(severity: Severity, *tags: str) -> Part:
     return {
         "tags": list(dict.fromkeys(("security", "compliance", *tags))),
         "security-severity": SCORES[severity],
@@ -171,7 +171,7 @@ def _tags(severity: Severity, *tags: str) -> JSON:
 # Results
 
 
-def _requirements(card: Scorecard) -> Iterator[JSON]:
+def _requirements(card: Scorecard) -> Iterator[Part]:
     for index, result in enumerate(card.results):
         verdict = result.verdict
         if verdict.status is Status.PASS:
@@ -189,13 +189,13 @@ def _requirements(card: Scorecard) -> Iterator[JSON]:
             }
 
 
-def _kind(result: Result) -> JSON:
+def _kind(result: Result) -> Part:
     """The SARIF level; everything that is not a failure has level `none`."""
     kind = KINDS[result.verdict.status]
     return {"kind": kind, "level": LEVELS[result.severity] if kind == "fail" else "none"}
 
 
-def _settled(result: Result, item: Evidence | None) -> JSON:
+def _settled(result: Result, item: Evidence | None) -> Part:
     if result.verdict.excused:
         return {"suppressions": [_excuse(result.verdict.why)]}
     return {"suppressions": [_excuse(KNOWN)]} if result.known or (item and item.known) else {}
@@ -212,13 +212,13 @@ def _message(result: Result, item: Evidence | None) -> str:
     return "\n".join(parts)
 
 
-def _findings(card: Scorecard) -> Iterator[JSON]:
+def _findings(card: Scorecard) -> Iterator[Part]:
     components = {run.name: index for index, run in enumerate(card.scanners)}
     rules_of = {name: _positions(_rules_of(card, name)) for name in components}
     for finding in card.findings:
         if finding.scanner not in components:
             continue
-        rule = {
+        rule: Part = {
             "id": finding.rule,
             "index": rules_of[finding.scanner][finding.rule],
             "toolComponent": {"index": components[finding.scanner]},
@@ -243,11 +243,11 @@ def _findings(card: Scorecard) -> Iterator[JSON]:
         }
 
 
-def _positions(listed: Sequence[JSON]) -> dict[str, int]:
-    return {rule["id"]: index for index, rule in enumerate(listed)}
+def _positions(listed: Sequence[Part]) -> dict[str, int]:
+    return {str(rule["id"]): index for index, rule in enumerate(listed)}
 
 
-def _suppression(finding: Finding) -> JSON:
+def _suppression(finding: Finding) -> Part:
     if finding.status is FindingStatus.COVERED:
         return _excuse(f"answered by requirement {finding.requirement}")
     if finding.status is FindingStatus.KNOWN:
@@ -256,23 +256,23 @@ def _suppression(finding: Finding) -> JSON:
     return _excuse(f"{finding.reason or 'waived'}{until}")
 
 
-def _excuse(why: str | None) -> JSON:
+def _excuse(why: str | None) -> Part:
     return {"kind": "external", "status": "accepted", "justification": why or "this input cannot show it"}
 
 
 # Places
 
 
-def _location(card: Scorecard, item: Evidence | None) -> JSON:
+def _location(card: Scorecard, item: Evidence | None) -> Part:
     """The line of the app, or the file that was judged where no line is known; and the resource."""
     path, line = location(card, item)
-    physical: JSON = {"artifactLocation": {"uri": quote(path), "uriBaseId": ROOT}}
+    physical: Part = {"artifactLocation": {"uri": quote(path), "uriBaseId": ROOT}}
     physical["region"] = {"startLine": line}
-    logical = list(_logical(item)) if item else []
+    logical: list[JSON] = [*_logical(item)] if item else []
     return {"physicalLocation": physical, **({"logicalLocations": logical} if logical else {})}
 
 
-def _logical(item: Evidence) -> Iterator[JSON]:
+def _logical(item: Evidence) -> Iterator[Part]:
     if item.logical_id or item.construct_path:
         full = resource_name(item)
         yield {
@@ -329,12 +329,12 @@ def _hash(*parts: str | None) -> str:
     return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:32]
 
 
-def _numbered(results: Iterable[JSON]) -> list[JSON]:
+def _numbered(results: Iterable[Part]) -> list[Part]:
     """The results with fingerprints that are unique: equal ones are numbered in order."""
     seen: Counter[str] = Counter()
     numbered = list(results)
     for result in numbered:
-        ((key, digest),) = result["partialFingerprints"].items()
-        seen[digest] += 1
-        result["partialFingerprints"][key] = f"{digest}:{seen[digest]}"
+        ((key, digest),) = mapping(result["partialFingerprints"]).items()
+        seen[str(digest)] += 1
+        result["partialFingerprints"] = {key: f"{digest}:{seen[str(digest)]}"}
     return numbered

@@ -31,10 +31,11 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
+from compliance.json_data import JSON, as_mapping, mapping
 from compliance.model import (
     SCANNERS,
     CheckerError,
@@ -69,16 +70,20 @@ class Template(msgspec.Struct, frozen=True):
     """A stack's template, and the places of its resources by logical id, where they are known."""
 
     stack: str
-    body: Mapping[str, Any]
+    body: Mapping[str, JSON]
     places: Mapping[str, Place] = msgspec.field(default_factory=dict)
+
+    @property
+    def resources(self) -> dict[str, JSON]:
+        return as_mapping(self.body.get("Resources"))
 
     def place(self, logical_id: str | None) -> Place:
         path, source = self.places.get(logical_id or "", (None, None))
         if path is None:
-            resource = self.body.get("Resources", {}).get(logical_id) or {}
-            metadata = resource.get("Metadata")
-            path = metadata.get("aws:cdk:path") if isinstance(metadata, dict) else None
-        return (path if isinstance(path, str) else None), source
+            resource = as_mapping(self.resources.get(logical_id or ""))
+            stated = as_mapping(resource.get("Metadata")).get("aws:cdk:path")
+            path = stated if isinstance(stated, str) else None
+        return path, source
 
 
 def templates(assembly: Assembly) -> list[Template]:
@@ -131,7 +136,7 @@ class Scanners:
         day = (as_of or date.today()).isoformat()  # noqa: DTZ011 -- the user's own calendar
         self._deadline = time.monotonic() + self._timeout
         for scan in self._scans:
-            scan.begin(texts, files, {"as_of": day, "packs": self._packs})
+            scan.begin(texts, files, {"as_of": day, "packs": [*self._packs]})
 
     def runs(self) -> tuple[ScannerRun, ...]:
         """Waits for all scanners. Raises CheckerError on the first that could not do its work."""
@@ -156,7 +161,7 @@ class Scanners:
             parts = scan.parts(self._deadline)
         except subprocess.TimeoutExpired:
             raise CheckerError(limits.exceeded(name, self._timeout, limits.SCANNER)) from None
-        wanted = {stack: len(t.body.get("Resources", {})) for stack, t in self._templates.items()}
+        wanted = {stack: len(t.resources) for stack, t in self._templates.items()}
         looked_at = {stack: part.resources for stack, part in parts.items()}
         # A scanner may have no check for these resources, so the count of what it read shows that it ran.
         if looked_at != wanted:
@@ -176,9 +181,9 @@ class Scanners:
 
     def _passed_over(self, stack: str, part: Scanned) -> Iterator[PassedOver]:
         judged = {*part.judged, *(found.logical_id for found in part.findings)}
-        for logical_id, resource in self._templates[stack].body.get("Resources", {}).items():
+        for logical_id, resource in self._templates[stack].resources.items():
             if logical_id not in judged:
-                yield PassedOver(stack, logical_id, str(resource.get("Type")))
+                yield PassedOver(stack, logical_id, str(as_mapping(resource).get("Type")))
 
     def _finding(self, scanner: str, stack: str, found: Found) -> Finding:
         construct_path, source = self._templates[stack].place(found.logical_id)
@@ -227,7 +232,7 @@ class _Scan:
             self._worker.stop()
         self._worker = None
 
-    def begin(self, texts: Mapping[str, str], files: Mapping[str, Path], request: Mapping[str, Any]) -> None:
+    def begin(self, texts: Mapping[str, str], files: Mapping[str, Path], request: Mapping[str, JSON]) -> None:
         """Starts the scan of the templates whose results are not in the cache."""
         if self._cache:
             argv = command(self.name)
@@ -351,15 +356,15 @@ ASSET = re.compile(r'("(?:S3Key|aws:asset:path)": "(?:asset\.)?)[0-9a-f]{64}')
 SUPPRESSIONS = ("checkov", "bridgecrew", "cfn-lint", "cfn_nag", "cdk_nag", "guard")
 
 
-def strip(body: Mapping[str, Any]) -> dict[str, Any]:
+def strip(body: Mapping[str, JSON]) -> dict[str, JSON]:
     """A copy of a template without the metadata that suppresses scanners' findings."""
     copy = _without_suppressions(body)
-    resources = body.get("Resources", {})
-    copy["Resources"] = {key: _without_suppressions(resource) for key, resource in resources.items()}
+    resources = as_mapping(body.get("Resources"))
+    copy["Resources"] = {key: _without_suppressions(mapping(resource)) for key, resource in resources.items()}
     return copy
 
 
-def _without_suppressions(owner: Mapping[str, Any]) -> dict[str, Any]:
+def _without_suppressions(owner: Mapping[str, JSON]) -> dict[str, JSON]:
     metadata = owner.get("Metadata")
     if not isinstance(metadata, dict):
         return dict(owner)
@@ -368,7 +373,7 @@ def _without_suppressions(owner: Mapping[str, Any]) -> dict[str, Any]:
     return rest | ({"Metadata": kept} if kept else {})
 
 
-def safe_json(body: Mapping[str, Any]) -> str:
+def safe_json(body: Mapping[str, JSON]) -> str:
     """The template as JSON.
 
     checkov also reads suppressions in any string (`checkov:skip=CKV_AWS_20` in a description). With the colon

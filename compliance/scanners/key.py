@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from compliance.json_data import JSON
 from compliance.template import cache
 from compliance.template.digest import digest_of
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 REQUEST_FIELDS = {"cdk-nag": ("packs",), "cfn-lint": ("as_of",)}
 
 
-def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, Any]) -> str:
+def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, JSON]) -> str:
     """The key of what a scanner finds in a template.
 
     Args:

@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from compliance.json_data import JSON
 
 CANARY = Path(__file__).with_name("canary.json")
 
@@ -46,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
     templates: tuple[Scanned, ...]
 
 
-Scan = Callable[[File, dict[str, Any]], tuple[int, Iterable[str], Iterable[Found]]]
+Scan = Callable[[File, dict[str, JSON]], tuple[int, Iterable[str], Iterable[Found]]]
 """Scans a template: gives the number of evaluations, the resources that were evaluated, and the findings."""
 
 
@@ -78,7 +79,7 @@ def serve(load: Callable[[], tuple[str, Scan]], canary_rules: frozenset[str]) ->
     os._exit(0)  # an ordinary exit takes half a second
 
 
-def _scanned(version: str, scan: Scan, file: File, request: dict[str, Any]) -> Scanned:
+def _scanned(version: str, scan: Scan, file: File, request: dict[str, JSON]) -> Scanned:
     evaluated, judged, findings = scan(file, request)
     # The scan raises an error for what it cannot read, so it has read all of these.
     resources = len(json.loads(Path(file.path).read_text("utf-8")).get("Resources", {}))
