@@ -16,7 +16,7 @@ from compliance.rules.handlers.judging import Tasks
 from compliance.template.assembly import Resource
 from compliance.template.source import converted, read_yaml
 
-PROBES = converted(read_yaml(Path(__file__).with_suffix(".yaml"))[0], dict[str, str | None])
+PROBES = converted(read_yaml(Path(__file__).with_suffix(".yaml"))[0], dict[str, str])
 
 
 class HandlerCheck(Check, frozen=True):
