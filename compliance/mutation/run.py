@@ -18,7 +18,6 @@ from compliance.mutation.aimed import (  # noqa: F401  each registers its aims
     effects,
     names,
     permissions,
-    predicates,
     properties,
     wiring,
 )

@@ -1,4 +1,4 @@
-"""What the mutation engine knows of the order pipeline alone: its spellings, its neighbours, its survivors.
+"""What the mutation engine knows of the order pipeline alone: its spellings, neighbours, aims and survivors.
 
 `python -m tools.mutants` runs the engine with them. The engine itself, `compliance.mutation`, serves every
 document and is part of the package.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compliance.mutation.equivalents import EQUIVALENTS, Equivalent
+from tools.mutants import predicates  # noqa: F401  registers its aims
 from tools.mutants.neighbours import NEIGHBOURS
 from tools.mutants.spellings import SPELLINGS
 

@@ -1,4 +1,4 @@
-"""Aimed mutants of requirements that are expressions: what they read of `self`, by values that break it."""
+"""Mutants aimed at the order pipeline's expressions: values that break what they want."""
 
 from __future__ import annotations
 
