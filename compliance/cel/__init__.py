@@ -12,7 +12,7 @@ false, `true || error` is true, and `all` and `exists` do the same over their it
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any  # of a trace: hosts append what they like
 
 from compliance.cel import patterns
 from compliance.cel.syntax import LOOPS, Node, SyntaxProblem, did_you_mean, parse, suggestion
@@ -55,7 +55,7 @@ class Expression:
         self._run = _Compiler(functions).compile(root)
         self._names = tuple({node.value for node in root.walk() if node.kind == "name"})
 
-    def evaluate(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> Any:
+    def evaluate(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> object:
         """The value of the expression.
 
         Args:
@@ -67,14 +67,14 @@ class Expression:
         """
         return plain(self._run(self._frame(bindings, trace)))
 
-    def holds(self, bindings: Mapping[str, Any], trace: list[Any] | None = None) -> bool:
+    def holds(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> bool:
         """Whether the expression is true; arguments as of `evaluate`.
 
         Raises: Undecided, or Failed; the latter also where the value is neither true nor false.
         """
         return truth(self._run(self._frame(bindings, trace)))
 
-    def parts(self, bindings: Mapping[str, Any]) -> Iterator[tuple[Expression, Mapping[str, Any]]]:
+    def parts(self, bindings: Mapping[str, object]) -> Iterator[tuple[Expression, Mapping[str, object]]]:
         """What must hold by itself for the expression to hold: sides of `&&`, and `all` of each item.
 
         Returns: each as an expression, with its bindings.
@@ -94,7 +94,7 @@ class Expression:
     def _of(self, node: Node) -> Expression:
         return Expression(self.text, node, self._functions)
 
-    def _frame(self, bindings: Mapping[str, Any], trace: list[Any] | None) -> Frame:
+    def _frame(self, bindings: Mapping[str, object], trace: list[Any] | None) -> Frame:
         names = {name: bindings[name] for name in self._names if name in bindings}
         return Frame(names, [] if trace is None else trace)
 
@@ -158,7 +158,7 @@ class Frame:
 
     __slots__ = ("names", "steps", "trace")
 
-    def __init__(self, names: dict[str, Any], trace: list[Any]) -> None:
+    def __init__(self, names: dict[str, object], trace: list[Any]) -> None:
         self.names, self.trace, self.steps = names, trace, 0
 
     def step(self) -> None:
@@ -167,7 +167,7 @@ class Frame:
             raise Failed(f"takes more than {MAX_STEPS:,} steps")
 
 
-Run = Callable[[Frame], Any]
+Run = Callable[[Frame], object]
 _Raised = (Undecided, Failed)
 
 
@@ -204,7 +204,7 @@ class _Compiler:
     def name(self, node: Node) -> Run:
         name = node.value
 
-        def run(frame: Frame) -> Any:
+        def run(frame: Frame) -> object:
             value = frame.names[name]
             if callable(value):
                 value = frame.names[name] = value()
@@ -243,7 +243,7 @@ class _Compiler:
         name, function = node.value, self.functions[node.value].call
         parts = [self.compile(child) for child in node.children]
 
-        def run(frame: Frame) -> Any:
+        def run(frame: Frame) -> object:
             arguments = [part(frame) for part in parts]
             if arguments and isinstance(arguments[0], Host):
                 found = arguments[0].call(name, arguments[1:])
@@ -258,7 +258,7 @@ class _Compiler:
         source, *bodies = (self.compile(child) for child in node.children)
         run_loop = _LOOPS[macro]
 
-        def run(frame: Frame) -> Any:
+        def run(frame: Frame) -> object:
             over = source(frame)
             if macro == "all" and isinstance(over, Host):
                 over.required()
@@ -278,7 +278,7 @@ def _worst(errors: Sequence[Exception], decisive: bool) -> Exception:
     return next((error for error in errors if isinstance(error, wanted)), errors[0])
 
 
-def _each(frame: Frame, names: dict[str, Any], name: str, over: Any) -> Iterator[Any]:
+def _each(frame: Frame, names: dict[str, object], name: str, over: object) -> Iterator[object]:
     """Binds a loop's variable to each item in turn, and yields the item."""
     for item in items_of(over):
         frame.step()
@@ -286,10 +286,10 @@ def _each(frame: Frame, names: dict[str, Any], name: str, over: Any) -> Iterator
         yield item
 
 
-def _quantified(decisive: bool) -> Callable[[Frame, Iterator[Any], Sequence[Run]], bool]:
+def _quantified(decisive: bool) -> Callable[[Frame, Iterator[object], Sequence[Run]], bool]:
     """`all` and `exists`, which do over items what `&&` and `||` do over two sides."""
 
-    def run(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> bool:
+    def run(frame: Frame, items: Iterator[object], bodies: Sequence[Run]) -> bool:
         start, errors = len(frame.trace), []
         for item in items:
             item_start = len(frame.trace)
@@ -307,20 +307,20 @@ def _quantified(decisive: bool) -> Callable[[Frame, Iterator[Any], Sequence[Run]
     return run
 
 
-def _exists_one(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> bool:
+def _exists_one(frame: Frame, items: Iterator[object], bodies: Sequence[Run]) -> bool:
     return sum(certain(item) is item for item in items if truth(bodies[0](frame))) == 1
 
 
-def _filter(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> list[Any]:
+def _filter(frame: Frame, items: Iterator[object], bodies: Sequence[Run]) -> list[object]:
     return [known(item) for item in items if truth(bodies[0](frame))]
 
 
-def _map(frame: Frame, items: Iterator[Any], bodies: Sequence[Run]) -> list[Any]:
+def _map(frame: Frame, items: Iterator[object], bodies: Sequence[Run]) -> list[object]:
     *tests, body = bodies
     return [body(frame) for item in items if all(truth(t(frame)) for t in tests) and certain(item) is item]
 
 
-_LOOPS: Mapping[str, Callable[[Frame, Iterator[Any], Sequence[Run]], Any]] = {
+_LOOPS: Mapping[str, Callable[[Frame, Iterator[object], Sequence[Run]], object]] = {
     "all": _quantified(False),
     "exists": _quantified(True),
     "exists_one": _exists_one,

@@ -32,7 +32,7 @@ class Node(msgspec.Struct):
     """
 
     kind: str
-    value: Any
+    value: Any  # by kind: a constant, a name, or the macro and the name of a loop
     children: list[Node]
     at: int
 

@@ -20,7 +20,7 @@ class Failed(Exception):
 class Host:
     """A value that the caller defines. Its methods raise Undecided where only the deployment knows."""
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> object:
         """A field. Raises Failed where there is none of that name."""
         raise Failed(f"{self} has no field {name}")
 
@@ -28,7 +28,7 @@ class Host:
         """Whether a field is there."""
         raise Failed(f"{self} has no field {name}")
 
-    def items(self) -> Iterable[Any]:
+    def items(self) -> Iterable[object]:
         """The items of a list, or the keys of a map. An item that is an Undecided is unknown."""
         raise Failed(f"{self} is no list")
 
@@ -36,15 +36,15 @@ class Host:
         """The number of items."""
         return sum(1 for _ in self.items())
 
-    def equals(self, other: Any) -> bool:
+    def equals(self, other: object) -> bool:
         """Whether it equals another value, of the caller's or plain."""
         return self is other
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         """The plain value that operators and functions of texts and numbers work on."""
         return self
 
-    def call(self, name: str, arguments: Sequence[Any]) -> Any:
+    def call(self, name: str, arguments: Sequence[object]) -> object:
         """Calls a method of this value; NotImplemented where CEL's function of that name is to be called."""
         return NotImplemented
 
@@ -54,7 +54,7 @@ class Host:
         return None
 
     @property
-    def key(self) -> Any:
+    def key(self) -> object:
         """What `<` and its like compare values of this class by; None where they have no order."""
         return None
 
@@ -65,17 +65,17 @@ class Host:
 class Function(NamedTuple):
     """A function, called `f(x, y)` or `x.f(y)`: how many arguments it takes, at least and at most."""
 
-    call: Callable[..., Any]
+    call: Callable[..., object]
     least: int = 1
     most: int = 1
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as plain data. Raises Undecided or Failed."""
     return value.plain() if isinstance(value, Host) else value
 
 
-def truth(value: Any) -> bool:
+def truth(value: object) -> bool:
     """A value as a condition. Raises Undecided, and Failed where it is neither true nor false."""
     if isinstance(value, Host) and (answer := value.call("bool", ())) is not NotImplemented:
         return bool(answer)
@@ -85,14 +85,14 @@ def truth(value: Any) -> bool:
     raise Failed(f"{show(value)} is neither true nor false")
 
 
-def known(item: Any) -> Any:
+def known(item: object) -> object:
     """The item itself; raises it where it is an Undecided, which stands for an unknown item of a list."""
     if isinstance(item, Undecided):
         raise item
     return item
 
 
-def certain(item: Any) -> Any:
+def certain(item: object) -> object:
     """The item itself. Raises Undecided where it is unknown or may not exist."""
     item = known(item)
     if isinstance(item, Host) and item.doubt:
@@ -100,7 +100,7 @@ def certain(item: Any) -> Any:
     return item
 
 
-def items_of(value: Any) -> Iterable[Any]:
+def items_of(value: object) -> Iterable[object]:
     """The items of a list, or the keys of a map. Raises Undecided, and Failed for other values."""
     if isinstance(value, Host):
         return value.items()
@@ -109,7 +109,7 @@ def items_of(value: Any) -> Iterable[Any]:
     raise Failed(f"{show(value)} is no list")
 
 
-def select(value: Any, name: str) -> Any:
+def select(value: object, name: str) -> object:
     """The field that `value.name` reads. Raises Undecided, and Failed where there is none."""
     if isinstance(value, Host):
         return value.get(name)
@@ -121,7 +121,7 @@ def select(value: Any, name: str) -> Any:
     )
 
 
-def has(value: Any, name: str) -> bool:
+def has(value: object, name: str) -> bool:
     """Whether a value has a field: `has(value.name)`. Raises Undecided, and Failed if it has no fields."""
     if isinstance(value, Host):
         return value.has(name)
@@ -130,7 +130,7 @@ def has(value: Any, name: str) -> bool:
     raise Failed(f"{show(value)} has no fields")
 
 
-def _index(value: Any, key: Any) -> Any:
+def _index(value: object, key: object) -> object:
     key = plain(key)
     if isinstance(value, Host) and isinstance(key, str):
         return value.get(key)
@@ -146,7 +146,7 @@ def _index(value: Any, key: Any) -> Any:
     return known(found[int(key)])
 
 
-def equal(left: Any, right: Any) -> bool:
+def equal(left: object, right: object) -> bool:
     """CEL's equality: values of different kinds differ, numbers compare as numbers."""
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Host):
@@ -160,7 +160,7 @@ def equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _in(item: Any, container: Any) -> bool:
+def _in(item: object, container: object) -> bool:
     if isinstance(container, dict):
         return plain(item) in container
     errors: list[Exception] = []
@@ -176,8 +176,8 @@ def _in(item: Any, container: Any) -> bool:
     return False
 
 
-def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def run(left: Any, right: Any) -> bool:
+def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
+    def run(left: object, right: object) -> bool:
         if isinstance(left, Host) and type(left) is type(right) and left.key is not None:
             return holds(left.key, right.key)
         if isinstance(left, Host) and isinstance(right, Host):
@@ -193,7 +193,7 @@ def _compared(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return run
 
 
-def _ordered(value: Any, other: Any) -> Any:
+def _ordered(value: object, other: object) -> object:
     """A value as it is compared with another: a host's text of digits counts as a number beside a number."""
     if isinstance(value, Host):
         found = value.call("number", ()) if type(plain(other)) in (int, float) else NotImplemented
@@ -201,15 +201,15 @@ def _ordered(value: Any, other: Any) -> Any:
     return value
 
 
-def _number(value: Any) -> int | float:
+def _number(value: object) -> int | float:
     value = _ordered(value, 0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Failed(f"{show(value)} is no number")
     return value
 
 
-def _arithmetic(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def run(left: Any, right: Any) -> Any:
+def _arithmetic(work: Callable[[float, float], float]) -> Callable[[object, object], object]:
+    def run(left: object, right: object) -> object:
         left, right = _number(left), _number(right)
         try:
             found = work(left, right)
@@ -222,7 +222,7 @@ def _arithmetic(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
-def _add(left: Any, right: Any) -> Any:
+def _add(left: object, right: object) -> object:
     for host, other, is_first in ((left, right, True), (right, left, False)):
         if isinstance(host, Host) and (found := host.call("plus", (other, is_first))) is not NotImplemented:
             return found
@@ -240,12 +240,12 @@ def _divide(left: float, right: float) -> float:
     return left / right
 
 
-def _not(value: Any) -> bool:
+def _not(value: object) -> bool:
     return not truth(value)
 
 
 _sum = _arithmetic(lambda a, b: a + b)
-OPERATORS: Mapping[str, Callable[..., Any]] = {
+OPERATORS: Mapping[str, Callable[..., object]] = {
     "index": _index,
     "!": _not,
     "negate": lambda value: -_number(value),
@@ -264,7 +264,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A value as CEL writes it, for messages."""
     if value is None:
         return "null"
@@ -276,7 +276,7 @@ def show(value: Any) -> str:
 # Functions: CEL's standard ones, and its extensions for texts and lists.
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     value = plain(value)
     if isinstance(value, list | tuple):
         raise Failed("a list is no text: `x in list` asks whether it holds x")
@@ -285,18 +285,18 @@ def _text(value: Any) -> str:
     return value
 
 
-def _of_texts(work: Callable[..., Any], least: int = 2, most: int | None = None) -> Function:
+def _of_texts(work: Callable[..., object], least: int = 2, most: int | None = None) -> Function:
     return Function(lambda *arguments: work(*map(_text, arguments)), least, most or least)
 
 
-def _matches(value: Any, pattern: Any) -> bool:
+def _matches(value: object, pattern: object) -> bool:
     try:
         return patterns.search(_text(pattern), _text(value))
     except ValueError as error:
         raise Failed(str(error)) from None
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     if isinstance(value, Host):
         return value.size()
     if isinstance(value, list | tuple):
@@ -306,24 +306,24 @@ def _size(value: Any) -> int:
     raise Failed(f"{show(value)} has no size")
 
 
-def _int(value: Any) -> int:
+def _int(value: object) -> int:
     value = plain(value)
     try:
         if isinstance(value, str) and "_" in value:
             raise ValueError
-        return int(value)
+        return int(value)  # type: ignore[call-overload, no-any-return]  # what is no number is a TypeError
     except (ValueError, TypeError, OverflowError):
         raise Failed(f"{show(value)} is no number") from None
 
 
-def _double(value: Any) -> float:
+def _double(value: object) -> float:
     try:
-        return float(plain(value))
+        return float(plain(value))  # type: ignore[arg-type]  # what is no number is a TypeError
     except (ValueError, TypeError, OverflowError):
         raise Failed(f"{show(plain(value))} is no number") from None
 
 
-def _string(value: Any) -> str:
+def _string(value: object) -> str:
     value = plain(value)
     if isinstance(value, str):
         return value
@@ -332,19 +332,19 @@ def _string(value: Any) -> str:
     raise Failed(f"{show(value)} is no text")
 
 
-def _distinct(value: Any) -> list[Any]:
-    found: list[Any] = []
+def _distinct(value: object) -> list[object]:
+    found: list[object] = []
     for item in map(known, items_of(value)):
         if not any(equal(item, other) for other in found):
             found.append(item)
     return found
 
 
-def _flatten(value: Any) -> list[Any]:
+def _flatten(value: object) -> list[object]:
     return [known(item) for items in map(known, items_of(value)) for item in items_of(items)]
 
 
-def _join(value: Any, between: Any = "") -> str:
+def _join(value: object, between: object = "") -> str:
     return _text(between).join(_text(known(item)) for item in items_of(value))
 
 
@@ -352,12 +352,12 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _numbers(value: Any) -> list[int | float]:
+def _numbers(value: object) -> list[int | float]:
     return [_number(known(item)) for item in items_of(value)]
 
 
-def _least(work: Callable[[list[int | float]], int | float], word: str) -> Callable[[Any], int | float]:
-    def run(value: Any) -> int | float:
+def _least(work: Callable[[list[int | float]], int | float], word: str) -> Callable[[object], int | float]:
+    def run(value: object) -> int | float:
         if not (numbers := _numbers(value)):
             raise Failed(f"{word} of an empty list")
         return work(numbers)
@@ -365,7 +365,7 @@ def _least(work: Callable[[list[int | float]], int | float], word: str) -> Calla
     return run
 
 
-def _substring(value: Any, start: Any, end: Any = None) -> str:
+def _substring(value: object, start: object, end: object = None) -> str:
     text = _text(value)
     places = int(_number(start)), len(text) if end is None else int(_number(end))
     if not 0 <= places[0] <= places[1] <= len(text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compliance.json_data import JSON, one_or_many
 from compliance.model import Undecided
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compliance.facts.objects import Thing
 
 
-def _attribute(thing: Thing, name: str, default: str) -> Any:
+def _attribute(thing: Thing, name: str, default: str) -> object:
     value = thing.resource.attribute(name)
     if value is NO_VALUE:
         thing.world.read(thing.resource, name, default, default=True)
@@ -29,7 +29,7 @@ def _attribute(thing: Thing, name: str, default: str) -> Any:
     return value
 
 
-def _deletion_policy(thing: Thing) -> Any:
+def _deletion_policy(thing: Thing) -> object:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
     snapshot = thing.resource.type == "AWS::RDS::DBCluster" or (
         thing.resource.type == "AWS::RDS::DBInstance"
@@ -44,7 +44,7 @@ def _check_known(type_: str, what: str) -> None:
         raise Undecided(f"whether a {type_} has {what} is not known here")
 
 
-def _name(thing: Thing) -> Any:
+def _name(thing: Thing) -> object:
     _check_known(thing.resource.type, "a physical name")
     places_ = name_places(thing.resource.type)
     if not places_:
@@ -53,11 +53,11 @@ def _name(thing: Thing) -> Any:
     return thing.world.wrap(thing.resource.get(path), thing.resource, path)
 
 
-def _pseudo(name: str) -> Callable[[Thing], Any]:
+def _pseudo(name: str) -> Callable[[Thing], object]:
     return lambda thing: thing.world.wrap(thing.resource.stack.pseudo(name), thing.resource, name)
 
 
-def _tags(thing: Thing) -> Any:
+def _tags(thing: Thing) -> object:
     resource = thing.resource
     path = tag_property(resource.type) or "Tags"
     doubts: list[str] = []
@@ -76,11 +76,11 @@ def _takes_tags(thing: Thing) -> bool:
     return takes_tags(thing.resource.type)
 
 
-def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
+def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, object]:
     """Tags by key. The reason why there may be more is appended to `doubts`."""
     if isinstance(value, dict):
         return value
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for tag in to_list(value):
         stated = tag if isinstance(tag, dict) else {}
         key = thing.world.assembly.text(stated.get("Key"))
@@ -91,7 +91,7 @@ def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, Any]:
     return found
 
 
-def _depends_on(thing: Thing) -> list[Any]:
+def _depends_on(thing: Thing) -> list[Thing]:
     """The resources that CloudFormation creates before it: those that it names, and those that they name."""
     first = thing.world.assembly.cached(_created_before)
     found: dict[Resource, None] = {}
@@ -133,7 +133,7 @@ def names_in_template(node: JSON) -> Iterator[str]:
             yield from names_in_template(item)
 
 
-ATTRIBUTES: Mapping[str, Callable[[Thing], Any]] = {
+ATTRIBUTES: Mapping[str, Callable[[Thing], object]] = {
     "type": lambda thing: thing.resource.type,
     "logical_id": lambda thing: thing.resource.logical_id,
     "construct_path": lambda thing: thing.resource.construct_path,

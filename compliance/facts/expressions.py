@@ -6,7 +6,6 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
 
 import msgspec
 
@@ -182,7 +181,7 @@ class Checker:
             or (node.kind == "in" and other.kind != "list")
         ):
             return
-        allowed: list[Any] = []
+        allowed: list[object] = []
         for type_ in shape.types:
             values = schemas.enum_at(type_, shape.path) if schemas.is_known(type_) else ()
             if not values:
@@ -213,7 +212,7 @@ def _problem(type_: str, path: str) -> str | None:
     return schemas.problem(type_, path)
 
 
-def _result(gives: Any, many: bool) -> Shape:
+def _result(gives: type | str | None, many: bool) -> Shape:
     """The shape of what a fact gives."""
     if gives is Resource:
         return Shape(types=("*",), many=many)
@@ -269,10 +268,10 @@ def names_in(node: cel.Node) -> Iterator[str]:
 class Environment(cel.Host):
     """`env`: the environment's name, whether it keeps its data, and the document's values for it."""
 
-    def __init__(self, name: str, values: Mapping[str, Mapping[str, Any]], *, keeps_data: bool) -> None:
+    def __init__(self, name: str, values: Mapping[str, Mapping[str, object]], *, keeps_data: bool) -> None:
         self.name, self._values, self._keeps_data = name, values, keeps_data
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> object:
         if name == "name":
             return self.name
         exact = [values for key, values in self._values.items() if key == self.name]
@@ -333,7 +332,7 @@ class Bound:
         self, wiring: Wiring, scope: Mapping[str, Shape], own: frozenset[str], env: Environment
     ) -> None:
         self.world, self._own = World(wiring, env.name), own
-        self._bindings: dict[str, Any] = {
+        self._bindings: dict[str, object] = {
             name: self._lazy(name, shape.many) for name, shape in scope.items() if name != "env"
         }
         self._bindings["env"] = env
@@ -344,8 +343,8 @@ class Bound:
             return self.world.wiring.all(name)
         return group(self.world.assembly, (BUILT_IN[name],))
 
-    def _lazy(self, name: str, many: bool) -> Callable[[], Any]:
-        def read() -> Any:
+    def _lazy(self, name: str, many: bool) -> Callable[[], object]:
+        def read() -> object:
             try:
                 found = self.all(name) if many else (self.world.wiring.one(name),)
             except Unfilled as error:
@@ -355,15 +354,15 @@ class Bound:
 
         return read
 
-    def evaluate(self, expression: cel.Expression, resource: Resource | None = None) -> Any:
+    def evaluate(self, expression: cel.Expression, resource: Resource | None = None) -> object:
         """The value of an expression; `self` is the resource. The world's trace has what was read.
 
         Raises: Undecided or Failed.
         """
         return expression.evaluate(self._bound(resource), self.world.trace)
 
-    def _bound(self, resource: Resource | None) -> Mapping[str, Any]:
-        own = {} if resource is None else {"self": self.world.thing(resource)}
+    def _bound(self, resource: Resource | None) -> Mapping[str, object]:
+        own: dict[str, object] = {} if resource is None else {"self": self.world.thing(resource)}
         return ChainMap(own, self._bindings)
 
     def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
@@ -379,7 +378,7 @@ class Bound:
         return [found for part, names in parts if (found := self._outcome(part, resource, names)).failed]
 
     def _outcome(
-        self, expression: cel.Expression, resource: Resource | None, names: Mapping[str, Any]
+        self, expression: cel.Expression, resource: Resource | None, names: Mapping[str, object]
     ) -> Outcome:
         outer, self.world.trace = (self.world.trace, self.world.about), []
         self.world.about = resource

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -46,10 +45,10 @@ class Fact(msgspec.Struct, frozen=True):
     a list of these.
     """
 
-    call: Callable[..., Any]
+    call: Callable[..., object]
     doc: str
     arguments: tuple[int, int] = (1, 1)
-    gives: Any = None
+    gives: type | str | None = None
     many: bool = False
 
     @property
@@ -57,7 +56,7 @@ class Fact(msgspec.Struct, frozen=True):
         return Function(self.call, *self.arguments)
 
 
-def thing_of(value: Any, what: str = "a resource") -> Thing:
+def thing_of(value: object, what: str = "a resource") -> Thing:
     """A resource, or the one that a value refers to. Raises Failed (it is not `what`) or Undecided."""
     if isinstance(value, Thing):
         return value
@@ -70,7 +69,7 @@ def thing_of(value: Any, what: str = "a resource") -> Thing:
 # References
 
 
-def _target(value: Any) -> Thing | None:
+def _target(value: object) -> Thing | None:
     """The resource that a value names; None where that is not in these stacks. Raises Failed or Undecided."""
     if isinstance(value, Thing):
         return value
@@ -87,7 +86,7 @@ def _target(value: Any) -> Thing | None:
     return value.world.thing(found) if found else None
 
 
-def _values(value: Any) -> Iterator[tuple[World, Value]]:
+def _values(value: object) -> Iterator[tuple[World, Value]]:
     """Every scalar in a resource, a value or a list of them."""
     if isinstance(value, Thing):
         yield from ((value.world, leaf) for leaf in leaves(value.resource.properties))
@@ -101,7 +100,7 @@ def _values(value: Any) -> Iterator[tuple[World, Value]]:
             yield from _values(item)
 
 
-def _refs(value: Any) -> list[Any]:
+def _refs(value: object) -> list[object]:
     """Every resource that a resource or a value refers to, also within a text.
 
     An unknown part of a value may refer to one more, which is then an Undecided in the list. Unknown
@@ -121,7 +120,7 @@ def _refs(value: Any) -> list[Any]:
     return [*found.values(), *doubts[:1]]
 
 
-def _refers(value: Any, target: Any) -> bool:
+def _refers(value: object, target: object) -> bool:
     """Whether a resource or a value refers to another resource, as a whole or in a part of it.
 
     An alias of a key counts as the key. Raises Undecided, or Loose where an object may refer to it.
@@ -140,13 +139,13 @@ def _refers(value: Any, target: Any) -> bool:
     return False
 
 
-def _attribute(value: Any) -> str:
+def _attribute(value: object) -> str:
     """The attribute that a reference names; an empty text for `Ref`, and for a value that is no reference."""
     found = value.value if isinstance(value, Scalar) else None
     return found.attribute or "" if isinstance(found, Ref) else ""
 
 
-def _dynamic(value: Any) -> Any:
+def _dynamic(value: object) -> object:
     """The parameter or secret that the deployment reads a value from."""
     if not isinstance(value, Scalar):
         raise Failed(f"{value} is no value")
@@ -155,7 +154,7 @@ def _dynamic(value: Any) -> Any:
     return value.world.fact(found, value.resource)
 
 
-def _texts(value: Any) -> list[Scalar]:
+def _texts(value: object) -> list[Scalar]:
     """Every text in a resource as the template has it, also in the arguments of functions."""
     thing = thing_of(value)
     return [
@@ -163,7 +162,7 @@ def _texts(value: Any) -> list[Scalar]:
     ]
 
 
-def _texts_in(raw: Any, path: str) -> Iterator[tuple[str, str]]:
+def _texts_in(raw: object, path: str) -> Iterator[tuple[str, str]]:
     """Each text of a template's data, with its path."""
     if isinstance(raw, dict | list):
         for key, child in raw.items() if isinstance(raw, dict) else enumerate(raw):
@@ -172,11 +171,11 @@ def _texts_in(raw: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, raw
 
 
-def _values_at(value: Any, path: Any) -> list[Any]:
+def _values_at(value: object, path: object) -> list[object]:
     """What the template states at each place that a property path leads to, without services' defaults."""
     thing = thing_of(value)
     world, resource = thing.world, thing.resource
-    found: list[Any] = []
+    found: list[object] = []
     for place in places(resource, str(path)):
         try:
             absent = place.value is NO_VALUE
@@ -187,7 +186,7 @@ def _values_at(value: Any, path: Any) -> list[Any]:
     return found
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """A text as the template writes it, `${AWS::AccountId}` for the account. Raises Failed or Undecided."""
     if not isinstance(value, Scalar):
         return str(value.plain() if isinstance(value, Host) else value)
@@ -198,7 +197,7 @@ def _written(value: Any) -> str:
     return text
 
 
-def _raw(value: Any) -> Any:
+def _raw(value: object) -> object:
     """A resource as the template has it, with its functions unresolved."""
     thing = thing_of(value)
     return Node(thing.world, thing.resource, "", dict(thing.resource.raw))
@@ -207,26 +206,26 @@ def _raw(value: Any) -> Any:
 # Texts
 
 
-def _json(value: Any) -> Any:
+def _json(value: object) -> object:
     """The data of a JSON text, with its references kept."""
     if isinstance(value, Scalar):
         return value.world.wrap(json_of(value.value), value.resource, value.path)
     return json_of(value) if isinstance(value, str) else value
 
 
-def _no_such_method(*_: Any) -> Any:
+def _no_such_method(*_: object) -> object:
     raise Failed("cidr(...).overlaps(...) is wanted")
 
 
 # Facts of resources, by name
 
 
-def _arguments(world: World, given: Sequence[Any]) -> list[Any]:
+def _arguments(world: World, given: Sequence[object]) -> list[object]:
     """Arguments as facts take them: resources, plain texts and numbers."""
     return [_argument(value) for value in given]
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: object) -> object:
     if isinstance(value, Thing):
         return value.resource
     if isinstance(value, Scalar) and (found := value.world.identified(value.value)) is not None:
@@ -234,10 +233,10 @@ def _argument(value: Any) -> Any:
     return value.plain() if isinstance(value, Host) else value
 
 
-def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
+def of_resource(fact: Callable[..., object]) -> Callable[..., object]:
     """Makes a function of the language of a fact that takes an assembly, a resource and further arguments."""
 
-    def call(value: Any, *more: Any) -> Any:
+    def call(value: object, *more: object) -> object:
         thing = thing_of(value)
         world = thing.world
         found = fact(world.assembly, thing.resource, *_arguments(world, more))
@@ -251,25 +250,26 @@ def of_resource(fact: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _of_record(name: str) -> Callable[..., Any]:
+def _of_record(name: str) -> Callable[..., object]:
     """Makes a function of the language of a method of records."""
 
-    def call(value: Any, *more: Any) -> Any:
+    def call(value: object, *more: object) -> object:
         if not isinstance(value, Record) or not hasattr(value.value, name):
             raise Failed(f"{value} has no {name}(...)")
         value.note()
         found = getattr(value.value, name)(*_arguments(value.world, more))
-        return value.world.fact(found, *value.place)
+        resource, path = value.place
+        return value.world.fact(found, resource, path) if resource else found
 
     return call
 
 
-def _covers(rule: Any, port: Any, protocol: Any = "tcp") -> Any:
+def _covers(rule: object, port: object, protocol: object = "tcp") -> object:
     """Whether a rule of a security group includes a port."""
     return _of_record("covers")(rule, whole_number(port), protocol)
 
 
-def _reaches(start: Any, end: Any, port: Any) -> Any:
+def _reaches(start: object, end: object, port: object) -> object:
     """Whether a resource or a range of addresses may open a connection to a port of a resource."""
     target = thing_of(end)
     origin = str(start) if isinstance(start, str | Cidr) else thing_of(start).resource
@@ -279,15 +279,16 @@ def _reaches(start: Any, end: Any, port: Any) -> Any:
     return target.world.fact(found, target.resource)
 
 
-def _may(caller: Any, action: Any, on: Any, keys: Any = None) -> Any:
+def _may(caller: object, action: object, on: object, keys: object = None) -> object:
     """Whether a role, or the role of a function, may do something to a resource.
 
     `keys` are condition keys of the call, each with its value; a resource stands for its ARN.
     """
     thing = thing_of(caller)
-    if not isinstance(keys or {}, dict):
+    stated = {} if keys is None else keys
+    if not isinstance(stated, dict):
         raise Failed("may(..., {'service:Key': value}): condition keys with their values are wanted")
-    given = {name.lower(): known(_text_of(thing.world, value)) for name, value in (keys or {}).items()}
+    given = {name.lower(): known(_text_of(thing.world, value)) for name, value in stated.items()}
     [what, target] = _arguments(thing.world, [action, on])
     if not isinstance(what, str) or not isinstance(target, str | Resource):
         raise Failed("may(role, 'service:Action', resource) is wanted")
@@ -300,7 +301,7 @@ def _may(caller: Any, action: Any, on: Any, keys: Any = None) -> Any:
     return thing.world.fact(answer.allowed, thing.resource)
 
 
-def _text_of(world: World, value: Any) -> str:
+def _text_of(world: World, value: object) -> str:
     """A text as policies have it: a resource stands for its ARN. Raises Failed or Undecided."""
     found = _argument(value)
     return _written(value) if not isinstance(found, Resource) else world.assembly.text(arn_of(found)) or ""

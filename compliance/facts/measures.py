@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
 from compliance.cel import Failed, Host
 from compliance.template.addresses import Range, range_of, within
@@ -20,15 +20,15 @@ class Version(Host):
         return self.text
 
     @property
-    def key(self) -> Any:
+    def key(self) -> object:
         pieces = re.findall(r"\d+|[a-zA-Z]+", self.text)
         return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
 
-    def equals(self, other: Any) -> bool:
+    def equals(self, other: object) -> bool:
         return isinstance(other, Version) and self.key == other.key
 
 
-def version(value: Any) -> Version:
+def version(value: object) -> Version:
     """A version, which compares by its numbers."""
     plain = value.plain() if isinstance(value, Host) else value
     if isinstance(plain, bool) or not isinstance(plain, str | int | float):
@@ -45,11 +45,11 @@ class Cidr(Host):
     def __str__(self) -> str:
         return str(self.network)
 
-    def equals(self, other: Any) -> bool:
+    def equals(self, other: object) -> bool:
         other = other if isinstance(other, Cidr) else cidr(other)
         return bool(self.network == other.network)
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> object:
         fields = {
             "public": not self.network.is_private,
             "world": self.network.prefixlen == 0,
@@ -58,7 +58,7 @@ class Cidr(Host):
         }
         return fields[name] if name in fields else super().get(name)
 
-    def call(self, name: str, arguments: Any) -> Any:
+    def call(self, name: str, arguments: Sequence[object]) -> object:
         if name == "contains":
             other = arguments[0] if isinstance(arguments[0], Cidr) else cidr(arguments[0])
             return within(other.network, self.network)
@@ -68,7 +68,7 @@ class Cidr(Host):
         return NotImplemented
 
 
-def cidr(value: Any) -> Cidr:
+def cidr(value: object) -> Cidr:
     """A range of addresses."""
     plain = value.plain() if isinstance(value, Host) else value
     network = range_of(str(plain))
@@ -77,9 +77,10 @@ def cidr(value: Any) -> Cidr:
     return Cidr(network)
 
 
-def whole_number(value: Any) -> int:
+def whole_number(value: object) -> int:
     """A whole number, which a template may write as a text. Raises Failed or Undecided."""
-    found = to_number(value.plain() if isinstance(value, Host) else value)
+    plain = value.plain() if isinstance(value, Host) else value
+    found = to_number(plain) if isinstance(plain, str | int | float) else None
     if not isinstance(found, int):
         raise Failed(f"{value} is no whole number")
     return found
@@ -88,7 +89,7 @@ def whole_number(value: Any) -> int:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def seconds(value: Any) -> int:
+def seconds(value: object) -> int:
     """The seconds of a duration: `30s`, `5 minutes`, `rate(1 day)`. Raises Failed or Undecided."""
     text = str(value.plain() if isinstance(value, Host) else value).strip()
     found = re.fullmatch(r"(?:rate\()?\s*(\d+)\s*(s|m|h|d)(?:econds?|inutes?|ours?|ays?)?\s*\)?", text)
@@ -97,7 +98,7 @@ def seconds(value: Any) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def indexes(number: Any) -> list[int]:
+def indexes(number: object) -> list[int]:
     """The indexes of a list with `number` items. Raises Failed where they are too many."""
     count = whole_number(number)
     if count > 1_000:

@@ -477,7 +477,8 @@ class Scalar(_Placed):
             argument._noted()
             written.append(self.world.assembly.written_out(argument.value))
         else:
-            written.append(argument.plain() if isinstance(argument, Host) else argument)
+            plain: Any = argument.plain() if isinstance(argument, Host) else argument
+            written.append(plain)
         answers = {TESTS[name](*texts) for texts in samples(written)}
         if len(answers) != 1:
             open_ = next(value for value in written if not isinstance(value, str))

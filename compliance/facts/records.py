@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from compliance.facts.objects import World
 
 
-class AnyCase(dict[str, Any]):
+class AnyCase(dict[str, object]):
     """The keys of a policy's condition, which IAM compares without case."""
 
     def __contains__(self, name: object) -> bool:
         return self._key(name) is not None
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         key = self._key(name)
         return super().__getitem__(name if key is None else key)
 
@@ -48,16 +48,19 @@ class Record(Host):
         return (self.world.doubt(resource) if resource else None) or getattr(self.value, "unknown", None)
 
     @property
-    def place(self) -> tuple[Any, str]:
+    def place(self) -> tuple[Resource | None, str]:
         """The resource and the property from which the fact was derived."""
-        value: Any = self.value
-        return getattr(value, "resource", None), getattr(value, "property", "") or getattr(value, "path", "")
+        resource, value = getattr(self.value, "resource", None), self.value
+        path = getattr(value, "property", "") or getattr(value, "path", "")
+        return (resource if isinstance(resource, Resource) else None), str(path)
 
     def note(self) -> None:
         """Adds the fact to the trace."""
-        self.world.read(*self.place, str(self))
+        resource, path = self.place
+        if resource is not None:
+            self.world.read(resource, path, str(self))
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> object:
         known = fields_of(type(self.value))
         if name not in known:
             raise Failed(f"there is no {name}{did_you_mean(name, known)}")
@@ -70,9 +73,11 @@ class Record(Host):
         if holder is not None and name not in ("resource", "property", "path"):
             self.world.read(holder, path, _readable(found))
         wrapped = self._wrapped(found, holder, path)
-        return {key: AnyCase(tests) for key, tests in wrapped.items()} if name == "conditions" else wrapped
+        if name == "conditions" and isinstance(wrapped, dict):
+            return {key: AnyCase(tests) for key, tests in wrapped.items()}
+        return wrapped
 
-    def _wrapped(self, found: Any, holder: Resource | None, path: str) -> Any:
+    def _wrapped(self, found: object, holder: Resource | None, path: str) -> object:
         if found is None or isinstance(found, str | bool | int | float):
             return found
         if isinstance(found, dict):
@@ -84,7 +89,7 @@ class Record(Host):
     def has(self, name: str) -> bool:
         return self.get(name) is not None
 
-    def equals(self, other: Any) -> bool:
+    def equals(self, other: object) -> bool:
         return isinstance(other, Record) and self.value == other.value
 
 

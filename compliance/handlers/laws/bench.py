@@ -16,7 +16,7 @@ from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
-from compliance.json_data import JSON, mapping
+from compliance.json_data import mapping
 from compliance.text import one_line, truncated
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ def error_text(error: HandlerError) -> str:
     return f"{prefix}{message}{f' at {error.at}' if error.at else ''}"
 
 
-def brief(value: JSON, most: int = 120) -> str:
+def brief(value: object, most: int = 120) -> str:
     """A value on one line, truncated to `most` characters."""
     return clean(
         value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), most
