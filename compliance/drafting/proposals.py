@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from compliance.facts.alarms import WATCHED, metrics_of
 from compliance.facts.authorization import policies_on
 from compliance.facts.declared import Declared
 from compliance.facts.exposure import openings
+from compliance.facts.property_tests import Test, conjunction
 from compliance.facts.wiring import (
     ALARM,
     BUCKET,
@@ -150,6 +152,15 @@ FIXES: Mapping[str, str] = {
 }
 
 
+# What an expression says of a resource by itself: category and title of the requirement, and what makes it.
+EACH_ALONE: Sequence[tuple[str, str, Callable[[Assembly, Resource], str | None]]] = (
+    ("security", "the {} reads its secrets when it is deployed", stated.secrets),
+    ("security", "the {} is in subnets of one kind alone", stated.subnets),
+    ("security", "the {} is about these actions and resources alone", stated.scope),
+    ("data", "the {} outlives its stack", stated.kept),
+)
+
+
 class Proposal(msgspec.Struct, frozen=True):
     """A requirement for the document."""
 
@@ -209,6 +220,7 @@ class Proposals:
         yield from self._stated()
         yield from self._wires()
         yield from self._policies()
+        yield from self._each_alone()
 
     def _presence(self) -> Iterator[Proposal]:
         for name in self.subjects.by_name:
@@ -404,11 +416,33 @@ class Proposals:
                     title = f"{who} keep their settings" if several else f"the {who} keeps its settings"
                     check = {"kind": "property", "all": shared}
                     yield Proposal("operation", title, (group[0],), check)
+                yield from self._unnamed(group, shared, known)
             for name, resource in self._named(type_):
+                if that := stated.counts(type_, leaves(resource.properties)):
+                    title = f"lists of the {spoken(name)} keep what is in them"
+                    yield Proposal("operation", title, (), {"each": name, "that": that})
                 others = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
                 if others:
                     check = {"kind": "property", "all": others}
                     yield Proposal("operation", f"the {spoken(name)} keeps its own settings", (name,), check)
+
+    def _unnamed(
+        self, group: tuple[str, Sequence[Resource]], shared: Sequence[Any], known: AbstractSet[str]
+    ) -> Iterator[Proposal]:
+        """Settings of a group's resources that no wiring tells apart: one of the group keeps them."""
+        named = {resource for _, resource in self._named(group[1][0].type)}
+        for resource in (each for each in group[1] if each not in named and each.type != ALARM):
+            tests = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
+            if that := conjunction(msgspec.convert(test, Test) for test in tests):
+                title = f"one of {spoken(group[0])} keeps its settings: {', '.join(t['path'] for t in tests)}"
+                yield Proposal("operation", title, (), {"some": group[0], "that": that})
+
+    def _each_alone(self) -> Iterator[Proposal]:
+        for name, resource in self.subjects.by_name.items():
+            for category, title, expression in EACH_ALONE:
+                if that := expression(self.assembly, resource):
+                    check = {"each": name, "that": that}
+                    yield Proposal(category, title.format(spoken(name)), (), check)
 
     def _tests(self, resource: Resource) -> list[dict[str, Any]]:
         if resource not in self._known_tests:

@@ -6,11 +6,15 @@ Values that no check is useful for are left out: names, free texts, and bounds t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from compliance.facts.dynamic import dynamic
 from compliance.facts.iam import Statement, role_statements
-from compliance.facts.policy import trust
+from compliance.facts.network import subnet_kind, subnets_of
+from compliance.facts.policy import statements, trust
+from compliance.facts.property_tests import literal
 from compliance.facts.references import denoted
+from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import default
@@ -18,7 +22,7 @@ from compliance.template.intrinsics import Unknown, Value
 
 # Properties that are no settings: names, contents, and what other checks are about.
 _PASSED_OVER = re.compile(
-    r"Tags|Policies|\w*Policy|\w*PolicyDocument|Statement|Environment|Metadata|Code|Content|\w*Name|\w*Description"
+    r"Tags|Policies|\w*PolicyDocument|Statement|Environment|Metadata|Code|Content|\w*Name|\w*Description"
 )
 _TEXTS = re.compile(
     r"AuthorizationType|Engine|\w*Version|Protocol|\w*SslPolicy|\w*SecurityPolicy|TLSPolicy|Runtime"
@@ -28,7 +32,10 @@ _OFF = re.compile(r"\w*(Public|Insecure|SkipFinal|Disable|AutoAccept|Force|ImdsV
 _AT_LEAST = re.compile(
     r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|\w*Count|Num\w*|Replicas\w+"
 )
-_AT_MOST = re.compile(r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount")
+_AT_MOST = re.compile(
+    r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount|TTL|Request\w*Interval|IntervalInSeconds"
+)
+LANGUAGE = "2012-10-17"  # the version of every policy
 # The bounds that the service itself keeps: a check of them cannot fail.
 _LIMITS: Mapping[str, float] = {
     "Timeout": 900,
@@ -56,8 +63,30 @@ def settings(type_: str, leaves: Sequence[tuple[str, Value]]) -> Iterator[dict[s
             continue
         first = values[0]
         test = _test(type_, path, steps[-1], first) if all(v == first for v in values) else None
-        if test is not None:
+        if test is not None and first != LANGUAGE:
             yield {"path": path, **test}
+    for path, on in (("State", "ENABLED"), ("Enabled", True)):
+        is_switch = on in schemas.enum_at(type_, path) or schemas.types_at(type_, path) == {"boolean"}
+        if path not in by_path and is_switch and default(type_, path, within=True) is not False:
+            yield {"path": path, "equals": on, "where_present": True}
+
+
+def counts(type_: str, leaves: Iterable[tuple[str, Value]]) -> str | None:
+    """An expression that says that lists still have as many items with each value: for items that differ."""
+    by_path: dict[str, list[Value]] = {}
+    for path, value in leaves:
+        if "*" in path and not any(_PASSED_OVER.fullmatch(step) for step in path.split(".")):
+            by_path.setdefault(path, []).append(value)
+    found: list[str] = []
+    for path, values in by_path.items():
+        there = f"size(values(self, {literal(path)})"
+        if {} in values:
+            found.append(f"{there}.filter(v, v != null)) >= {len(values)}")
+        enum = _enum(type_, path)
+        words = [v for v in values if isinstance(v, bool) or (isinstance(v, str) and v in enum)]
+        for word in dict.fromkeys(words) if len(set(words)) > 1 else ():
+            found.append(f"{there}.filter(v, v == {literal(word)})) >= {words.count(word)}")
+    return " && ".join(found) or None
 
 
 def bound_that_cannot_fail(path: str, value: float) -> bool:
@@ -72,8 +101,7 @@ def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Value] | 
     if isinstance(value, bool):
         return {"equals": value, **optional} if value or optional or _OFF.fullmatch(name) else None
     if isinstance(value, str):
-        enum = schemas.enum_at(type_, path.replace(".*", ""))
-        if value in enum or _TEXTS.fullmatch(name):
+        if value in _enum(type_, path) or _TEXTS.fullmatch(name):
             return {"equals": value, **optional}
         return None
     if isinstance(value, int | float) and value >= 0 and not bound_that_cannot_fail(path, value):
@@ -84,6 +112,11 @@ def _test(type_: str, path: str, name: str, value: Value) -> dict[str, Value] | 
         if _AT_LEAST.fullmatch(name) and value > 0:
             return {"at_least": value}
     return None
+
+
+def _enum(type_: str, path: str) -> Sequence[str | int | float | bool]:
+    """The values that a schema allows at a path, also where it describes a list's items by themselves."""
+    return schemas.enum_at(type_, path) or schemas.enum_at(type_, path.replace(".*", ""))
 
 
 def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -138,17 +171,61 @@ def trusted(assembly: Assembly, roles: Sequence[Resource]) -> str | None:
     return f"trust(self).all(s, size(s.not_principals) == 0 && s.principals.all(p, {' || '.join(found)}))"
 
 
-def _is_principal(text: str) -> str | None:
-    """A test of a principal `p`, with `self.account` in the place of the account.
+def scope(assembly: Assembly, policy: Resource) -> str | None:
+    """An expression that says that a device's policy is about no other actions and resources."""
+    if policy.type != "AWS::IoT::Policy":
+        return None
+    own = statements(assembly, policy)
+    actions, resources = {a for s in own for a in s.actions}, {r for s in own for r in s.resources}
+    if not resources or not all(isinstance(text, str) and "'" not in text for text in actions | resources):
+        return None
+    return (
+        f"statements(self).all(s, s.actions.all(a, a in {sorted(map(str, actions))}) && "
+        f"s.resources.all(r, written(r) in {sorted(map(str, resources))}))"
+    )
 
-    None where the principal refers to anything else.
-    """
+
+def secrets(assembly: Assembly, resource: Resource) -> str | None:
+    """An expression that says that what is read from a secret or parameter today still is."""
+    parts: list[str] = []
+    for path, value in resource.properties.items():
+        found = dynamic(assembly, value, resource, path)
+        if found.service:
+            parts.append(f"dynamic(self.{path}).service == {literal(found.service)}")
+            parts += [f"dynamic(self.{path}).key == {literal(found.key)}"] if found.key else []
+    return " && ".join(parts) or None
+
+
+RETAIN = ("Retain", "RetainExceptOnCreate")
+
+
+def kept(assembly: Assembly, resource: Resource) -> str | None:
+    """An expression that says that a resource outlives its stack, or leaves a snapshot, as it does today."""
+    policy = resource.attribute("DeletionPolicy")
+    if policy not in (*RETAIN, "Snapshot"):
+        return None
+    return f"self.deletion_policy in {[*RETAIN, *(['Snapshot'] if policy == 'Snapshot' else [])]}"
+
+
+def subnets(assembly: Assembly, resource: Resource) -> str | None:
+    """An expression that says that what stands in private or in isolated subnets alone stays there."""
+    try:
+        kinds = {subnet_kind(assembly, subnet) for subnet in subnets_of(assembly, resource)}
+    except Undecided:
+        return None
+    if len(kinds) != 1 or kinds == {"public"}:
+        return None
+    return f"subnets_of(self).all(s, subnet_kind(s) == {literal(kinds.pop())})"
+
+
+def _is_principal(text: str, name: str = "p") -> str | None:
+    """A test of a text; the account stands in it by reference. None where something else does."""
     _, partition, rest = text.partition("${AWS::Partition}")
     pieces = (rest if partition else text).split("${AWS::AccountId}")
     if any("$" in piece or "'" in piece for piece in pieces):
         return None
     own = " + self.account + ".join(f"'{piece}'" for piece in pieces)
-    return f"p.endsWith({own})" if partition else f"p == {own}"
+    return f"{name}.endsWith({own})" if partition else f"{name} == {own}"
 
 
 def conditions(assembly: Assembly, role: Resource) -> str | None:
@@ -159,9 +236,11 @@ def conditions(assembly: Assembly, role: Resource) -> str | None:
             return None
         for operator, keys in statement.conditions.items():
             for key, values in keys.items():
-                if not all(isinstance(v, str) and not set("$'") & set(v) for v in (*values, key)):
+                wanted = [_is_principal(v, "v") if isinstance(v, str) else None for v in values]
+                if not values or None in wanted or set("$'") & {*operator, *key}:
                     return None
-                tests.append(f"s.conditions['{operator}']['{key}'] == {list(values)}")
+                limits = f"s.conditions['{operator}']['{key}']"
+                tests.append(f"{limits}.all(v, {' || '.join(map(str, wanted))})")
     return f"trust(self).all(s, {' && '.join(dict.fromkeys(tests))})" if tests else None
 
 

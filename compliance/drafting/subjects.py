@@ -246,7 +246,8 @@ def _spoken(link: JSON) -> str:
 
 
 def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
-    if isinstance(value, dict):
+    """Every scalar, and every empty object, with its path; `*` for any item."""
+    if isinstance(value, dict) and value:
         for key, item in value.items():
             if "." not in str(key):
                 yield from leaves(item, f"{path}.{key}" if path else str(key))

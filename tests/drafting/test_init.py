@@ -6,6 +6,7 @@ import cProfile
 import json
 import pstats
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -513,3 +514,95 @@ def test_the_same_stack_gives_the_same_document(synthesise: Synthesise, tmp_path
     texts = {draft(load_template(template), "dev", DAY) for _ in range(2)}
     assert len(texts) == 1
     assert len(next(iter(texts)).splitlines()) < 1100
+
+
+# Details that a dismantled app loses: each by the path of its value, and what takes its place (None: nothing)
+DETAILS: Mapping[str, tuple[str, Any]] = {
+    "a firewall that only counts": ("Firewall.Rules.0.OverrideAction", {"Count": {}}),
+    "a rule of the firewall gone": ("Firewall.Rules.0", None),
+    "a device that may publish anywhere": ("Device.PolicyDocument.Statement.0.Resource", "*"),
+    "a device that may do anything": ("Device.PolicyDocument.Statement.0.Action", "iot:*"),
+    "a password written out": ("Database.MasterUserPassword", "hunter2hunter2"),
+    "HTTP that leads nowhere": ("Http.DefaultActions.0.RedirectConfig.StatusCode", "HTTP_302"),
+    "files that nobody archives": ("Files.LifecycleConfiguration.Rules.0.Status", "Disabled"),
+    "messages tried for ever": ("Inbox.RedrivePolicy.maxReceiveCount", 1000),
+    "a schedule that is off": ("Nightly.State", "DISABLED"),
+}
+
+
+def _detailed() -> dict[str, Any]:
+    seen = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": "m"}
+    group = {"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}}
+    rate = {"RateBasedStatement": {"Limit": 1000, "AggregateKeyType": "IP"}}
+    rules = [
+        {"Name": "a", "Priority": 0, "OverrideAction": {"None": {}}, "Statement": group},
+        {"Name": "b", "Priority": 1, "Action": {"Block": {}}, "Statement": rate},
+    ]
+    own = {"Fn::Sub": "arn:aws:iot:${AWS::Region}:${AWS::AccountId}:topic/a/*"}
+    publish = {"Effect": "Allow", "Action": "iot:Publish", "Resource": own}
+    redirect = {"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "StatusCode": "HTTP_301"}}
+    balancer = {"LoadBalancerArn": {"Ref": "Balancer"}}
+    archive = {"Status": "Enabled", "Transitions": [{"StorageClass": "GLACIER", "TransitionInDays": 90}]}
+    target = {"Arn": {"Fn::GetAtt": ["Inbox", "Arn"]}, "RoleArn": "arn:aws:iam::123456789012:role/x"}
+    return {
+        "Firewall": resource(
+            "AWS::WAFv2::WebACL",
+            Scope="REGIONAL",
+            DefaultAction={"Allow": {}},
+            VisibilityConfig=seen,
+            Rules=[{**rule, "VisibilityConfig": seen} for rule in rules],
+        ),
+        "Device": resource("AWS::IoT::Policy", PolicyDocument={"Statement": [publish]}),
+        "Database": resource(
+            "AWS::RDS::DBCluster",
+            Engine="aurora-mysql",
+            MasterUserPassword={"Fn::Sub": "{{resolve:secretsmanager:${Secret}:SecretString:password}}"},
+        ),
+        "Secret": resource("AWS::SecretsManager::Secret"),
+        "Balancer": resource("AWS::ElasticLoadBalancingV2::LoadBalancer"),
+        "Http": resource(LISTENER, Port=80, Protocol="HTTP", DefaultActions=[redirect], **balancer),
+        "Other": resource(LISTENER, Port=81, Protocol="HTTP", DefaultActions=[redirect], **balancer),
+        "Files": resource("AWS::S3::Bucket", LifecycleConfiguration={"Rules": [archive]}),
+        "Dead": resource("AWS::SQS::Queue"),
+        "Inbox": resource(
+            "AWS::SQS::Queue",
+            RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5},
+        ),
+        "Nightly": resource(
+            "AWS::Scheduler::Schedule",
+            ScheduleExpression="rate(1 day)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target=target,
+        ),
+    }
+
+
+LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
+
+
+@pytest.mark.parametrize("detail", DETAILS)
+def test_a_draft_sees_details_of_lists_policies_and_secrets_go(tmp_path: Path, detail: str) -> None:
+    resources = _detailed()
+    drafted(tmp_path, resources)
+    path, value = DETAILS[detail]
+    name, *steps = path.split(".")
+    holder: Any = resources[name]["Properties"]
+    for step in steps[:-1]:
+        holder = holder[int(step) if step.isdecimal() else step]
+    last = int(steps[-1]) if steps[-1].isdecimal() else steps[-1]
+    if value is None:
+        del holder[last]
+    else:
+        holder[last] = value
+    template = tmp_path / "stack.json"
+    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+    requirements = tmp_path / "requirements.yaml"
+    card = audit(Options(template=template, requirements=requirements, as_of=DAY, skip_scanners=True))
+    assert any(result.verdict.status is Status.FAIL for result in card.results)
+
+
+def test_a_draft_says_what_outlives_the_stack(tmp_path: Path) -> None:
+    cluster = {**resource("AWS::RDS::DBCluster", Engine="aurora-mysql"), "DeletionPolicy": "Snapshot"}
+    found = drafted(tmp_path, {"Database": cluster})
+    that = "self.deletion_policy in ['Retain', 'RetainExceptOnCreate', 'Snapshot']"
+    assert [check["that"] for title, check in found.items() if "outlives" in title] == [that]
