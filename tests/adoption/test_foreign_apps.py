@@ -35,7 +35,7 @@ WORDS = {
     "kinesis_stream": ("StreamEncryption.EncryptionType", "wanted KMS"),
     "stages": ("MessageRetentionPeriod", "found 86400"),
     "scheduled": ("TracingConfig.Mode", "wanted Active"),
-    "ts_worker": ("VisibilityTimeout", "found 60"),
+    "ts_worker": ("VisibilityTimeout", "found VisibilityTimeout: 60; "),
     "ts_bucket": ("BlockPublicPolicy", "wanted true"),
 }
 
