@@ -264,19 +264,21 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
 
 def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
     """Every policy document within a resource's properties, with its path."""
-    if isinstance(value, dict):
-        if "Statement" in value:
-            yield path, value
-            return
-        for key, item in value.items():
-            yield from _documents(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _documents(item, f"{path}.{index}")
-    elif value is not NO_VALUE and (
-        path.endswith("PolicyDocument") or (_POLICY.search(path) and _may_be_json(value))
-    ):
+    if isinstance(value, dict) and "Statement" in value:
         yield path, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, (dict, list)):
+            yield from _documents(item, f"{path}.{key}" if path else str(key))
+        elif item is not NO_VALUE and isinstance(key, str) and _holds_policy(key, item):
+            yield f"{path}.{key}" if path else key, item
+
+
+def _holds_policy(key: str, value: Value) -> bool:
+    """Whether a property with a text holds a policy, by its name and how the text begins."""
+    if not key.endswith("PolicyDocument"):
+        return "Polic" in key and _POLICY.search(key) is not None and _may_be_json(value)
+    return True
 
 
 # The properties that hold a policy about the resource itself, as an object or as text.

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeAlias
 
 from compliance.json_data import JSON, array, as_mapping, mapping
 from compliance.model import InputError
 from compliance.template.function_forms import FUNCTIONS, SHAPES
 from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
+
+_HOLDERS = (dict, list)
+# A node, the key that leads to it, and the step to the node that holds it.
+_Step: TypeAlias = "tuple[JSON, str | int, _Step | None]"
 
 
 def check_template(template: JSON, path: Path, lines: Lines | None = None) -> None:
@@ -121,22 +126,23 @@ class _Check:
     def references_in(self, root: JSON, place: KeyPath, targets: _Targets) -> set[str]:
         """The logical ids and parameters that a part of the template refers to."""
         found: set[str] = set()
-        todo: list[tuple[JSON, KeyPath]] = [(root, place)]
+        # Each with the key that leads to it and the node that holds it: few nodes' paths are wanted.
+        todo: list[_Step] = [(root, "", None)]
         while todo:
-            node, path = todo.pop()
+            step = todo.pop()
+            node = step[0]
             if isinstance(node, list):
-                items = enumerate(node)
-                todo.extend((item, (*path, index)) for index, item in items if isinstance(item, dict | list))
+                todo += [(item, index, step) for index, item in enumerate(node) if isinstance(item, _HOLDERS)]
             elif isinstance(node, dict):
                 for key, value in node.items():
-                    if node is root and key == "Metadata" and path[0] == "Resources":
+                    if node is root and key == "Metadata" and place[0] == "Resources":
                         continue
                     if (key in ("Ref", "Condition") and len(node) == 1) or key.startswith("Fn::"):
-                        found |= self.function(key, value, path, targets)
-                    if isinstance(value, dict | list):
-                        todo.append((value, (*path, key)))
-                if node is root and path[0] != "Conditions" and "Condition" in node:
-                    self.condition(node["Condition"], (*path, "Condition"), targets)
+                        found |= self.function(key, value, (*place, *_path(step)), targets)
+                    if isinstance(value, _HOLDERS):
+                        todo.append((value, key, step))
+                if node is root and place[0] != "Conditions" and "Condition" in node:
+                    self.condition(node["Condition"], (*place, "Condition"), targets)
         return found
 
     def function(self, name: str, argument: JSON, place: KeyPath, targets: _Targets) -> set[str]:
@@ -176,6 +182,12 @@ class _Check:
     def condition(self, name: JSON, place: KeyPath, targets: _Targets) -> None:
         if not isinstance(name, str) or name not in targets.conditions:
             raise self.error(f"the condition {name!r} is not in the template", *place)
+
+
+def _path(step: _Step) -> KeyPath:
+    """The keys that lead from the root to a step."""
+    _, key, parent = step
+    return (*_path(parent), key) if parent else ()
 
 
 class _Targets:
