@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from predicate import judged
 
 from compliance.facts.functions import FACTS
+from compliance.rules import KINDS, MODULES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
@@ -40,3 +42,12 @@ def test_every_block_is_an_example_or_belongs_to_one() -> None:
 def test_every_function_is_described() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, re.MULTILINE))
     assert rows == {name: fact.doc for name, fact in FACTS.items() if name != "overlaps"}
+
+
+def test_every_kind_is_a_short_form_or_has_a_reason() -> None:
+    for module in MODULES:
+        import_module(f"compliance.rules.{module}")
+    section = PAGE.partition("## 9. Kinds")[2]
+    short, _, others = section.partition("|")
+    named = {kind: re.search(rf"`{kind}`", others if KINDS[kind].expand is None else short) for kind in KINDS}
+    assert [kind for kind, found in named.items() if not found and kind not in ("checks", "predicate")] == []
