@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import inspect
@@ -40,7 +39,7 @@ def _number_as(id_: str) -> str:
     return re.sub(r"-?0*([1-9]\d*)$", r"-\1", id_)
 
 
-def conversion_error(error: msgspec.ValidationError, type_: Any) -> tuple[str, tuple[str | int, ...]]:
+def conversion_error(error: msgspec.ValidationError, type_: object) -> tuple[str, tuple[str | int, ...]]:
     """What is wrong with data that could not be converted.
 
     Args:
@@ -55,7 +54,7 @@ def conversion_error(error: msgspec.ValidationError, type_: Any) -> tuple[str, t
     return _explained(message, type_, place), place
 
 
-def _explained(message: str, type_: Any, place: Sequence[str | int]) -> str:
+def _explained(message: str, type_: object, place: Sequence[str | int]) -> str:
     """A message of msgspec, with what may stand in the place that it is about."""
     if unknown := re.search(r"unknown field `(.*)`", message):
         known = _fields(_at(inspect.type_info(type_), place))
@@ -119,7 +118,7 @@ def _fields(infos: Iterable[inspect.Type]) -> list[str]:
 
 
 def _values(infos: Iterable[inspect.Type]) -> list[str]:
-    values: list[Any] = []
+    values: list[object] = []
     for info in infos:
         if isinstance(info, inspect.LiteralType):
             values += info.values

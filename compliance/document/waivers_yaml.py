@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import yaml
@@ -45,9 +44,9 @@ def _waiver(node: yaml.Node, path: Path) -> Waiver:
     return Waiver(**msgspec.structs.asdict(written), where=where)
 
 
-def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+def _plain(node: yaml.MappingNode, path: Path) -> dict[str, object]:
     """A mapping with its scalars as texts: none is read as a date, a number or a truth value."""
-    plain: dict[str, Any] = {}
+    plain: dict[str, object] = {}
     for key, value in node.value:
         if str(key.value) in plain:
             raise InputError(f"{path}:{_line(key)}: {key.value} is stated twice")
@@ -56,9 +55,9 @@ def _plain(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
     return plain
 
 
-def _text(node: yaml.Node) -> Any:
+def _text(node: yaml.Node) -> object:
     """A scalar as it is written. Anything else as an empty list or mapping, whose type the error names."""
-    empty: dict[type[yaml.Node], Any] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
+    empty: dict[type[yaml.Node], object] = {yaml.SequenceNode: [], yaml.MappingNode: {}}
     return empty.get(type(node), node.value)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,7 +18,7 @@ def bound(draft: Draft) -> None:
     draft.unit = replace(draft.unit, account="111122223333")
     text_of = {"Ref": "AWS::AccountId"}
 
-    def rewrite(node: Any) -> Any:
+    def rewrite(node: object) -> object:
         if node == text_of:
             return "111122223333"
         match node:
@@ -34,7 +33,7 @@ def unbound(draft: Draft) -> None:
     draft.unit = replace(draft.unit, account=None)
     literal = re.compile("111122223333")
 
-    def rewrite(node: Any) -> Any:
+    def rewrite(node: object) -> object:
         if isinstance(node, str) and literal.search(node):
             return {"Fn::Sub": literal.sub("${AWS::AccountId}", node)}
         match node:
@@ -78,7 +77,7 @@ def in_two_stacks(spelling: str) -> Change:
     return change
 
 
-def imported(node: Any, gone: set[str], outputs: dict[str, Any], draft: Draft, spelling: str) -> Any:
+def imported(node: object, gone: set[str], outputs: dict[str, object], draft: Draft, spelling: str) -> object:
     match node:
         case {"Ref": str(name)}:
             attribute = ""

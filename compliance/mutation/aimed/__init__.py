@@ -66,13 +66,13 @@ def mutants(rules: Iterable[Rule], case_of: Callable[[Rule], Case]) -> Iterator[
                 )
 
 
-def _made(make: Aims, parts: Any, case: Case) -> Iterator[Aim]:
+def _made(make: Aims, parts: object, case: Case) -> Iterator[Aim]:
     """The mutants of an aim; none where an input lacks what they are about."""
     with suppress(Undecided):
         yield from make(parts, case)
 
 
-def _parts(rule: Rule) -> Iterator[Any]:
+def _parts(rule: Rule) -> Iterator[object]:
     """What a rule checks, each check of several by itself."""
     if isinstance(rule.parameters, Parts):
         for part in rule.parameters.rules:
@@ -84,7 +84,7 @@ def _parts(rule: Rule) -> Iterator[Any]:
 # Edits
 
 
-def put(resource: Resource, path: str, value: Any) -> tuple[Edit, ...]:
+def put(resource: Resource, path: str, value: object) -> tuple[Edit, ...]:
     """Sets a property at a dotted path, where that leads through plain data."""
     return tuple(_edit(resource, steps, value) for steps in places(resource, path))
 
@@ -95,7 +95,7 @@ def drop(resource: Resource, path: str) -> tuple[Edit, ...]:
     return tuple(_edit(resource, steps, GONE) for steps in reversed(found))
 
 
-def attribute(resource: Resource, name: str, value: Any) -> tuple[Edit, ...]:
+def attribute(resource: Resource, name: str, value: object) -> tuple[Edit, ...]:
     return (Edit(resource.stack.name, ("Resources", resource.logical_id, name), value),)
 
 
@@ -103,13 +103,13 @@ def remove(resource: Resource) -> tuple[Edit, ...]:
     return (Edit(resource.stack.name, ("Resources", resource.logical_id), GONE),)
 
 
-def add(beside: Resource, logical_id: str, type_: str, properties: Mapping[str, Any]) -> tuple[Edit, ...]:
+def add(beside: Resource, logical_id: str, type_: str, properties: Mapping[str, object]) -> tuple[Edit, ...]:
     """A resource more in the same stack."""
     raw = {"Type": type_, "Properties": properties}
     return (Edit(beside.stack.name, ("Resources", logical_id), raw),)
 
 
-def section(beside: Resource, path: KeyPath, value: Any) -> tuple[Edit, ...]:
+def section(beside: Resource, path: KeyPath, value: object) -> tuple[Edit, ...]:
     return (Edit(beside.stack.name, path, value),)
 
 
@@ -125,16 +125,16 @@ def never(resource: Resource) -> tuple[Edit, ...]:
     return (*condition, *attribute(resource, "Condition", NEVER))
 
 
-def _edit(resource: Resource, steps: KeyPath, value: Any) -> Edit:
+def _edit(resource: Resource, steps: KeyPath, value: object) -> Edit:
     return Edit(resource.stack.name, ("Resources", resource.logical_id, "Properties", *steps), value)
 
 
 def places(resource: Resource, path: str) -> list[KeyPath]:
     """The paths that a dotted one with `*` stands for."""
     path = elsewhere(resource.type, path)
-    found: list[tuple[KeyPath, Any]] = [((), resource.raw_properties)]
+    found: list[tuple[KeyPath, object]] = [((), resource.raw_properties)]
     for step in path.split("."):
-        below: list[tuple[KeyPath, Any]] = []
+        below: list[tuple[KeyPath, object]] = []
         for steps, node in found:
             if step == "*":
                 items = node.items() if isinstance(node, dict) else enumerate(to_list(node))
@@ -147,7 +147,7 @@ def places(resource: Resource, path: str) -> list[KeyPath]:
     return [steps for steps, _ in found]
 
 
-def _there(node: Any, steps: KeyPath) -> bool:
+def _there(node: object, steps: KeyPath) -> bool:
     step: Any
     for step in steps:
         if (isinstance(node, dict) and step in node) or (
@@ -159,11 +159,11 @@ def _there(node: Any, steps: KeyPath) -> bool:
     return True
 
 
-def reference_to(resource: Resource) -> dict[str, Any]:
+def reference_to(resource: Resource) -> dict[str, object]:
     return {"Ref": resource.logical_id}
 
 
-def arn_to(resource: Resource, name: str | None = None) -> dict[str, Any]:
+def arn_to(resource: Resource, name: str | None = None) -> dict[str, object]:
     """What is written for a resource's ARN, or another attribute."""
     if name is None and resource.type == TOPIC:
         return reference_to(resource)
@@ -175,13 +175,13 @@ def statements_at(document: Any, path: str) -> Iterator[tuple[str, Mapping[str, 
         yield f"{path}.{index}", statement
 
 
-def others(resource: Resource, type_: str, path: str) -> Iterator[tuple[str, Any]]:
+def others(resource: Resource, type_: str, path: str) -> Iterator[tuple[str, object]]:
     """What of a resource a property does not want: a word, and the reference."""
     forms = wanted(type_, path)
     for attribute in (None, *FORMS[resource.type].attributes):
         kind = gives(resource.type, attribute)
         if kind and kind.form not in forms:
-            own: Any = {"Ref": resource.logical_id}
+            own: object = {"Ref": resource.logical_id}
             yield kind.form, own if attribute is None else {"Fn::GetAtt": [resource.logical_id, attribute]}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from compliance.facts.alarms import metrics_of
 from compliance.facts.references import key_of
@@ -215,7 +214,7 @@ def coverage_by_effect(check: Coverage, case: Case) -> Iterator[Aim]:
             yield Aim("of another account", own, (*gone, *put(own, "Metrics", theirs)))
 
 
-def _ratio(alarm: Resource) -> list[dict[str, Any]]:
+def _ratio(alarm: Resource) -> list[dict[str, object]]:
     own = alarm.raw_properties
     metric = {key: own[key] for key in ("Namespace", "MetricName", "Dimensions")}
     first = {"Id": "m1", "ReturnData": False, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from compliance.mutation.aimed import (
     Aim,
@@ -85,7 +84,7 @@ def tags(check: Tags, case: Case) -> Iterator[Aim]:
                     yield Aim(f"{key} empty", resource, put(resource, here, ""))
 
 
-def tags_of(value: Any) -> Iterator[tuple[str, str]]:
+def tags_of(value: object) -> Iterator[tuple[str, str]]:
     """Where each tag stands, and its key."""
     if isinstance(value, dict):
         yield from ((key, key) for key in value)

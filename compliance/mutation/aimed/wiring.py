@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from compliance.facts.references import arn_of as arn
 from compliance.facts.wiring import FUNCTION, QUEUE, TABLES
@@ -119,7 +118,7 @@ def failure_target(check: FailureTarget, case: Case) -> Iterator[Aim]:
         yield Aim("another queue", mapping, put(mapping, path, OTHER_ARN))
 
 
-def _on_success(queue: Resource) -> dict[str, Any]:
+def _on_success(queue: Resource) -> dict[str, object]:
     return {"OnSuccess": {"Destination": arn_to(queue)}}
 
 
@@ -134,7 +133,7 @@ def outputs(check: Outputs, case: Case) -> Iterator[Aim]:
             if case.wiring.identify(value, target.type) is target
         ]
 
-        def changed(path: KeyPath, value: Any, found: list[tuple[str, str]] = found) -> tuple[Edit, ...]:
+        def changed(path: KeyPath, value: object, found: list[tuple[str, str]] = found) -> tuple[Edit, ...]:
             return tuple(Edit(stack, ("Outputs", key, *path), value) for stack, key in found)
 
         yield Aim(f"no output of {subject}", target, changed((), GONE))
@@ -169,12 +168,12 @@ def own_role(check: OwnRole, case: Case) -> Iterator[Aim]:
         yield Aim("an open trust", role, open_(role, path))
 
 
-def function_role(function: Resource) -> Any:
+def function_role(function: Resource) -> object:
     return function.raw_properties["Role"]
 
 
-def _trusts() -> Iterator[tuple[str, Any]]:
-    def trust(principal: Any, action: str = "sts:AssumeRole", key: str = "Principal") -> dict[str, Any]:
+def _trusts() -> Iterator[tuple[str, object]]:
+    def trust(principal: object, action: str = "sts:AssumeRole", key: str = "Principal") -> dict[str, object]:
         return {"Effect": "Allow", "Action": action, key: principal}
 
     yield "everybody may assume it", [trust("*")]
