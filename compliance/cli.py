@@ -128,7 +128,7 @@ def main() -> None:
     compliance requirements                      the document's requirements
     compliance requirements NAM-02               one of them, and how to meet it
     compliance eval 'size(resources)'            try a requirement's expression
-    compliance schema                            the schema of documents, for editors
+    compliance schema                            the JSON Schema, for editors
     compliance waive --list-expiring             the waivers that end soon
     compliance deploy -c env=staging             audit, then deploy just that
     compliance fleet accounts/                   all in a folder, in one table
