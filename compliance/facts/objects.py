@@ -38,7 +38,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.json_text import parsed
 from compliance.template.physical_names import name_places
-from compliance.template.schemas import takes_lists_alone
+from compliance.template.schemas import gives, takes_lists_alone
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -391,7 +391,17 @@ class Scalar(_Placed):
         """Whether it is the resource's name, written out."""
         text = self.world.assembly.text
         own = text(self.value)
-        return bool(own) and own in [text(target.get(path)) for path in name_places(target.type)]
+        if not own:
+            return False
+        named = [text(target.get(path)) for path in name_places(target.type)]
+        return own in named or (own == text(target.get("Name")) and self._is_beside(target))
+
+    def _is_beside(self, target: Resource) -> bool:
+        """Whether a resource has its name within another one that this value's resource is in too: an API."""
+        kind, text = gives(target.type, "Name"), self.world.assembly.text
+        within = [n for n in target.properties if n.endswith("Id") and n in self.resource.properties]
+        same = (text(self.resource.get(n)) == text(target.get(n)) is not None for n in within)
+        return kind is not None and kind.form == "name" and bool(within) and all(same)
 
     def _is_text(self, other: Value) -> bool:
         """Whether two texts are equal, however the template writes them."""

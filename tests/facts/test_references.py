@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from predicate import verdict
 
 from compliance.facts.references import denoted, unknown_qualifier
 from compliance.template.loading import load_template
@@ -61,3 +62,29 @@ def test_an_arn_that_is_written_out_with_a_name(name: str, tmp_path: Path) -> No
     found = denoted(assembly, parameter.get("Value"), "AWS::RDS::DBInstance")
     assert found is not None
     assert found.logical_id == "D"
+
+
+@pytest.mark.parametrize(
+    ("name", "api", "wanted"),
+    [("Orders", "Api", "pass"), ("Others", "Api", "fail"), ("Orders", "Other", "fail")],
+)
+def test_a_name_within_an_api_denotes_what_is_in_the_same_api(
+    tmp_path: Path, name: str, api: str, wanted: str
+) -> None:
+    template = f"""\
+Resources:
+  Api: {{Type: AWS::AppSync::GraphQLApi, Properties: {{Name: a, AuthenticationType: AWS_IAM}}}}
+  Other: {{Type: AWS::AppSync::GraphQLApi, Properties: {{Name: b, AuthenticationType: AWS_IAM}}}}
+  Source:
+    Type: AWS::AppSync::DataSource
+    Properties: {{ApiId: !GetAtt Api.ApiId, Name: Orders, Type: NONE}}
+  Resolver:
+    Type: AWS::AppSync::Resolver
+    Properties: {{ApiId: !GetAtt {api}.ApiId, TypeName: Query, FieldName: f, DataSourceName: {name}}}
+"""
+    subjects = {
+        "source": {"type": "AWS::AppSync::DataSource", "about": "the source"},
+        "resolver": {"type": "AWS::AppSync::Resolver", "about": "the resolver"},
+    }
+    check = {"each": "resolver", "that": "self.DataSourceName == source"}
+    assert verdict(tmp_path, template, check, subjects=subjects) == wanted
