@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,18 +196,17 @@ class Memory(Protocol):
     def store(self, key: str, data: JSON) -> None: ...
 
 
-_memory: Memory | None = None
+_memory: ContextVar[Memory | None] = ContextVar("memory", default=None)  # each thread has its own
 
 
 @contextmanager
 def remembering(memory: Memory | None) -> Iterator[None]:
     """While it lasts, no YAML is parsed that was parsed before; without a memory, all of it is."""
-    global _memory
-    before, _memory = _memory, memory
+    token = _memory.set(memory)
     try:
         yield
     finally:
-        _memory = before
+        _memory.reset(token)
 
 
 def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) -> JSON:
@@ -218,16 +218,17 @@ def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) 
         parse: parses the text.
         terms: what else the data depend on.
     """
-    if _memory is None:
+    memory = _memory.get()
+    if memory is None:
         return parse()
     found = find_spec("yaml")
     files = [parser, Path(found.origin if found and found.origin else "")]
     versions = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     key = hashlib.sha256(repr((sys.version, versions, terms, text)).encode()).hexdigest()
-    data = _memory.load(key)
+    data = memory.load(key)
     if data is None:
         data = parse()
-        _memory.store(key, data)
+        memory.store(key, data)
     return data
 
 

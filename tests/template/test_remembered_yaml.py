@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -82,6 +83,17 @@ def test_another_parser_parses_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     parsed = parses(monkeypatch)
     monkeypatch.setattr(sys, "version", "3.99")
     read(tmp_path / "cache")
+    assert parsed == [TEXT]
+
+
+def test_what_one_thread_remembers_another_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit with `--no-cache` may run beside one with a cache."""
+    read(tmp_path / "cache")
+    parsed = parses(monkeypatch)
+    with remembering(Parsed(tmp_path / "cache")):
+        thread = Thread(target=read_yaml, args=(Path("x.yaml"),), kwargs={"text": TEXT})
+        thread.start()
+        thread.join()
     assert parsed == [TEXT]
 
 
