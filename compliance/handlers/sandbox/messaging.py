@@ -304,11 +304,11 @@ def refused_entries(key: tuple[str, str], request: Request, answer: JSON) -> set
     """The positions of the entries of a batch that failed, by the answer."""
     if key not in BATCHES:
         return set()
-    (entries, results, failed), told = BATCHES[key], mapping(answer)
+    (entries, results, failed), answered = BATCHES[key], mapping(answer)
     if failed == "Failed":
-        ids = [one["Id"] for one in mappings(told.get(failed) or [])]
+        ids = [one["Id"] for one in mappings(answered.get(failed) or [])]
         return {i for i, entry in enumerate(mappings(request[entries])) if entry["Id"] in ids}
-    return {i for i, one in enumerate(mappings(told.get(results) or [])) if "ErrorCode" in one}
+    return {i for i, one in enumerate(mappings(answered.get(results) or [])) if "ErrorCode" in one}
 
 
 def _checked_entries(value: JSON) -> Sequence[Request]:

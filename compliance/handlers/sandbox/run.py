@@ -238,12 +238,12 @@ def _read(output: IO[bytes], errors: IO[bytes], limits: Limits) -> Execution:
     """What the warden tells. Without a last word it was stopped, by the audit or by a limit of its own."""
     outcomes, rest = [], None
     while rest is None and (line := output.readline()).endswith(b"\n"):
-        told = _told(line)
-        if told.broken is not None:
-            raise CheckerError(f"sandbox: {told.broken}")
-        if told.outcome:
-            outcomes.append(told.outcome)
-        rest = told.rest or rest
+        parsed = _parsed(line)
+        if parsed.broken is not None:
+            raise CheckerError(f"sandbox: {parsed.broken}")
+        if parsed.outcome:
+            outcomes.append(parsed.outcome)
+        rest = parsed.rest or rest
     if rest is None and (words := errors.read().strip()):
         last = words.decode("utf-8", "replace").splitlines()[-1]
         raise CheckerError(f"sandbox: the warden broke: {last}")
@@ -251,7 +251,7 @@ def _read(output: IO[bytes], errors: IO[bytes], limits: Limits) -> Execution:
     return msgspec.structs.replace(rest or Execution(stopped=stopped), outcomes=tuple(outcomes))
 
 
-class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of the warden's output."""
 
     outcome: Outcome | None = None
@@ -259,11 +259,11 @@ class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broken: str | None = None
 
 
-def _told(line: bytes) -> _Told:
+def _parsed(line: bytes) -> _Line:
     try:
-        return decoded(line, _Told)
+        return decoded(line, _Line)
     except (msgspec.MsgspecError, UnicodeDecodeError):  # written by Python's own writer
-        return converted(json.loads(line), _Told)
+        return converted(json.loads(line), _Line)
 
 
 def _other_version(runtime: str, language: str) -> tuple[str, ...]:

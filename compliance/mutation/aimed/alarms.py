@@ -256,10 +256,10 @@ def _unreached(subscription: Resource, case: Case) -> Iterator[Aim]:
     for protocol, type_ in (("sqs", QUEUE), ("lambda", FUNCTION)):
         end = next((r for r in case.assembly.resources(type_) if r.stack is stack), None)
         for what, reference in (("Ref", {"Ref": end.logical_id}), ("Arn", arn_to(end))) if end else ():
-            told = put(subscription, "Endpoint", reference)
+            edits = put(subscription, "Endpoint", reference)
             yield Aim(
-                f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *told)
+                f"{protocol} by {what}", subscription, (*put(subscription, "Protocol", protocol), *edits)
             )
     for protocol, text in (("email", "operations"), ("https", "http://example.org/"), ("sqs", "operations")):
-        told = put(subscription, "Endpoint", text)
-        yield Aim(f"{protocol} to {text}", subscription, (*put(subscription, "Protocol", protocol), *told))
+        edits = put(subscription, "Endpoint", text)
+        yield Aim(f"{protocol} to {text}", subscription, (*put(subscription, "Protocol", protocol), *edits))

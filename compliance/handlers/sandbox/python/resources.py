@@ -84,9 +84,9 @@ class Resource:
         answer = self.meta.client._call("ReceiveMessage", {**self._given, **parameters})
         return [self._message(one) for one in answer.get("Messages", [])]
 
-    def _message(self, told):
-        made = self.Message(told["ReceiptHandle"])
-        for name, value in told.items():
+    def _message(self, message):
+        made = self.Message(message["ReceiptHandle"])
+        for name, value in message.items():
             setattr(made, "md5_of_body" if name == "MD5OfBody" else _spaced(name), value)
         return made
 
