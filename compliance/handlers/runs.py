@@ -285,9 +285,9 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
                 plain = execution
                 execution = _with_supplies(target, order, execution, supplied, cache)
             executions.append(execution)
-            if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
-                container.begin(supplied)
-            _advance(pending, _outcomes(order, execution), findings)
+            first = len(executions) == 1 and not execution.stopped  # more than two rounds are rare
+            ahead = partial(container.ahead, supplied) if first else None
+            _advance(pending, _outcomes(order, execution), findings, ahead)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
@@ -314,6 +314,11 @@ class Container:
         if self._early:
             self.waiting(_supplies(supplied))
 
+    def ahead(self, supplied: Sequence[Supplied]) -> None:
+        """Starts what the second round will ask for: laws have some of its plays in a fresh process."""
+        if self._early:
+            self.waiting(_supplies(supplied)).ahead()
+
     def waiting(self, supplies: Supplies) -> Waiting:
         from compliance.handlers.sandbox.run import begin
 
@@ -326,9 +331,15 @@ class Container:
 
 
 def _advance(
-    pending: list[_Pending], outcomes: Mapping[int, Outcomes] | None, findings: dict[str, tuple[Finding, ...]]
+    pending: list[_Pending],
+    outcomes: Mapping[int, Outcomes] | None,
+    findings: dict[str, tuple[Finding, ...]],
+    ahead: Callable[[], None] | None = None,
 ) -> None:
-    """Sends each task the outcomes of its plays. Keeps the tasks that ask for more plays in `pending`."""
+    """Sends each task the outcomes of its plays. Keeps the tasks that ask for more plays in `pending`.
+
+    Calls `ahead` as soon as one asks for more.
+    """
     left = []
     with _turn:
         for each in pending:
@@ -338,6 +349,8 @@ def _advance(
                 else:
                     each.plays = each.task.send([outcomes[id(play)] for play in each.plays])
                 left.append(each)
+                if ahead and len(left) == 1:
+                    ahead()
             except StopIteration as end:
                 findings[each.name] = tuple(end.value)
     pending[:] = left

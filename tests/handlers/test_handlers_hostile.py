@@ -72,6 +72,7 @@ def played(monkeypatch: pytest.MonkeyPatch, execution: Any) -> dict[str, Any]:
     """Every requirement on handlers that do what `execution` says of the plays."""
     monkeypatch.setattr(runs, "execute_plays", lambda target, plays, *_: execution(plays))
     monkeypatch.setattr(runs.Container, "begin", lambda *_: None)
+    monkeypatch.setattr(runs.Container, "ahead", lambda *_: None)
 
     def handlers(rules: Any, case_of: Any) -> Handlers:
         plans: dict[Any, Plan] = dict(planned(rules, case_of))

@@ -73,6 +73,7 @@ def test_a_handler_that_always_lacks_one_more_is_run_for_a_bounded_time(
     target = cast(Any, SimpleNamespace(program=Program(NODE, "index.handler", "")))
     monkeypatch.setattr(runs, "execute_plays", execute)
     monkeypatch.setattr(runs.Container, "begin", lambda *_: None)
+    monkeypatch.setattr(runs.Container, "ahead", lambda *_: None)
     monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     made = runs.run(target, {"endless": endless}, "seed")
     assert clock[0] < runs.MOST_SECONDS + 2 * 9.9

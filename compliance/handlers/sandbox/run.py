@@ -163,6 +163,11 @@ class Waiting:
         finally:
             timer.cancel()
 
+    def ahead(self) -> None:
+        """Starts a further process, for the next invocation that asks for a fresh one."""
+        if not self._refused:
+            self._write(b"\n")
+
     def _write(self, data: bytes) -> None:
         with suppress(BrokenPipeError):  # its output says why it has ended
             self._input.write(data)

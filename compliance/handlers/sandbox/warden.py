@@ -1,8 +1,9 @@
 """The process between the audit and a handler's: it has the stand-in of AWS, and limits of its own.
 
 The audit starts it (`run.Waiting`) and writes to its standard input, each on a line: a `Request`, with which
-the handler's interpreter is started, then `Work` and the events of its invocations, as often as it likes. It
-reads its standard output: a line of JSON for each outcome, and one for the rest.
+the handler's interpreter is started, then `Work` and the events of its invocations, as often as it likes. An
+empty line starts a further interpreter ahead. It reads its standard output: a line of JSON for each outcome,
+and one for the rest.
 Whatever a handler asks of the stand-in costs this process time and memory, not the audit. Before it starts a
 handler it gives up what neither needs.
 """
@@ -118,15 +119,18 @@ def main() -> NoReturn:
     try:
         _bound_memory()
         _give_up(request, record)
-        child: Child | None = _start(request, record)
+        children = [_start(request, record)]
         while record.stopped is None and (asked := sys.stdin.buffer.readline()):
+            if asked == b"\n":
+                children.append(_start(request, record))
+                continue
             work = msgspec.convert(json.loads(asked), Work)
             events = [sys.stdin.buffer.readline().rstrip(b"\n") for _ in work.invocations]
             _bound_time(work.seconds)
-            child = _run(request, work, events, record, child)
+            children = _run(request, work, events, record, children)
             signal.setitimer(signal.ITIMER_REAL, 0)
             _tell_rest(channel, record)
-        if child:  # the audit does not need it
+        for child in children:  # the audit does not need them
             child.kill()
         os._exit(0)
     except Broken as broken:
@@ -194,36 +198,35 @@ def _give_up(request: Request, record: Record) -> None:
 
 
 def _run(
-    request: Request, work: Work, events: Sequence[bytes], record: Record, child: Child | None
-) -> Child | None:
+    request: Request, work: Work, events: Sequence[bytes], record: Record, children: list[Child]
+) -> list[Child]:
     """A handler that ends its process gets another one for the events that are left, as on Lambda.
 
-    Gives the process that goes on, if one does. The next one starts while the one before still runs.
+    `children` wait for what to run; so do those that it gives. The next one starts while the one before runs.
     """
     deadline = time.monotonic() + work.seconds
     aws, invocations, first = Aws(work.tables, request.language), work.invocations, 0
     record.written = record.received = 0
-    following: Child | None = None
     while first < len(invocations):
         cold = (i for i in range(first + 1, len(invocations)) if invocations[i].fresh)
         last = next(cold, len(invocations))
         together, begun = invocations[first:last], record.outcomes
         aws.prepare(together[0].given)
         job = _job(request, together, events[first:last])
-        child = child or _start(request, record)
-        following = _start(request, record) if last < len(invocations) else None
+        child = children.pop(0) if children else _start(request, record)
+        if last < len(invocations) and not children:
+            children.append(_start(request, record))
         child.converse(aws, job, together, deadline, work.seconds)
         first += record.outcomes - begun
         if first == len(invocations):
-            return child if child.waits else None
+            return [child, *children] if child.waits else children
         if record.outcomes == begun or record.stopped or record.load_error or record.missing:
             break
         if child.waits:
             child.end()
-        child = following
-    if following:
-        following.kill()
-    return None
+    for child in children:
+        child.kill()
+    return []
 
 
 def _start(request: Request, record: Record) -> Child:
