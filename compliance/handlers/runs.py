@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from compliance.handlers.sandbox import (
 )
 from compliance.handlers.targets import TIMEOUT, NotRun, Target
 from compliance.json_data import JSON
+from compliance.model import CheckerError
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
 MOST_SUPPLIES = 6
 # For all plays of a round. The limit grows with their number, since a handler may end its process in each.
 LIMITS, PLAYS_A_SECOND = Limits(), 20
+# Seconds after which a thread that computes lets others have their turn: those of handlers mostly wait, and
+# the rules must not keep them waiting longer.
+SWITCH = 0.001
 # Whose tasks advance: while those of one function do, the handlers of others run.
 _turn = threading.Lock()
 # Seconds for all rounds of a function, and for finding out what it lacks. A round that has begun may end.
@@ -231,14 +237,20 @@ def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined
 
     seed = remembered.seed(cache)
     runs: dict[Resource, Future[Ran] | NotRun] = {}
-    pool = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="handler")
+    workers = max(2, processors())
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="handler")
+    sys.setswitchinterval(SWITCH)
     for function, plan in plans.items():
         if isinstance(plan.target, NotRun):
             runs[function] = plan.target
         elif confined and (lacking := unheld(plan.target.program.runtime)):
             runs[function] = NotRun(f"it is not run, for --require-confinement: {'; '.join(lacking)}")
         else:
-            runs[function] = pool.submit(run, plan.target, plan.tasks, seed, cache)
+            container = Container(plan.target, cache)
+            if len(runs) < workers:  # it takes a millisecond here, and many beside other threads
+                with suppress(CheckerError):  # `run` raises it again
+                    container.begin(())
+            runs[function] = pool.submit(run, plan.target, plan.tasks, seed, cache, container)
     pool.shutdown(wait=False)
     return Handlers(runs)
 
@@ -260,7 +272,13 @@ class _Pending(msgspec.Struct):
     plays: Sequence[Play] = ()
 
 
-def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | None = None) -> Ran:
+def run(
+    target: Target,
+    tasks: Mapping[str, Begin],
+    seed: str,
+    cache: Path | None = None,
+    container: Container | None = None,
+) -> Ran:
     """Runs all tasks of a function to their ends. Raises CheckerError where the sandbox is broken."""
     findings: dict[str, tuple[Finding, ...]] = {}
     common: dict[str, object] = {}
@@ -271,7 +289,7 @@ def run(target: Target, tasks: Mapping[str, Begin], seed: str, cache: Path | Non
     executions: list[Execution] = []
     supplied: list[Supplied] = []
     plain: Execution | None = None
-    with Container(target, cache) as container:
+    with container or Container(target, cache) as container:
         container.begin(supplied)
         _advance(pending, None, findings)
         began = time.monotonic()
