@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -59,12 +59,12 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Scenario(msgspec.Struct, frozen=True):
     """One scenario as data.
 
-    `assuming` are predicates: an event for which one does not hold is left out. `names` are the physical
-    names of subjects, which `given` may use.
+    `expect` are predicates, with what reports call each. `assuming` are predicates too: an event for which
+    one does not hold is left out. `names` are the physical names of subjects, which `given` may use.
     """
 
     events: tuple[JSON, ...]
-    expect: tuple[str, ...]
+    expect: Mapping[str, str]
     given: Given = Given()
     faults: tuple[Fault, ...] = ()
     again: tuple[Again, ...] = ()
@@ -92,7 +92,7 @@ class _Prepared(msgspec.Struct, frozen=True):
 
 
 def compiled(
-    let: Mapping[str, str], expect: Sequence[str]
+    let: Mapping[str, str], expect: Iterable[str]
 ) -> tuple[dict[str, cel.Expression], list[cel.Expression]]:
     """The expressions of a scenario: those of `let` by name, and those of `expect`.
 
@@ -128,7 +128,7 @@ def begin(scenario: Scenario) -> Callable[[Stage], Task]:
 
 def _task(scenario: Scenario, stage: Stage) -> Task:
     # Requirements with other predicates on the same events share the runs.
-    without_predicates = replace(scenario, expect=(), let={}, assuming=())
+    without_predicates = replace(scenario, expect={}, let={}, assuming=())
     prepared = stage.shared(
         repr(without_predicates),
         lambda draw: [
@@ -226,10 +226,10 @@ def _judged(scenario: Scenario, one: _Prepared, outcomes: Outcomes) -> Iterator[
     seen = [outcome for outcome in outcomes if outcome]
     missing = list(dict.fromkeys(text for outcome in seen for text in outcome.not_stood_in))
     if missing:
-        yield Finding(None, f"not stood in for: {', '.join(missing)}", "; ".join(scenario.expect))
+        yield Finding(None, f"not stood in for: {', '.join(missing)}", "; ".join(scenario.expect.values()))
         return
     if len(seen) < len(outcomes) or not all(outcome.finished or outcome.error for outcome in seen):
-        yield Finding(None, f"{what}: it never ended", "; ".join(scenario.expect))
+        yield Finding(None, f"{what}: it never ended", "; ".join(scenario.expect.values()))
         return
     let, expect = compiled(scenario.let, scenario.expect)
     _, assuming = compiled(scenario.let, scenario.assuming)
@@ -246,7 +246,7 @@ def _judged(scenario: Scenario, one: _Prepared, outcomes: Outcomes) -> Iterator[
     for expression in expect:
         holds, why = _holds(expression, bindings)
         found = f"{what}: {did}" + (f" ({why})" if why else "")
-        yield Finding(holds, found, expression.text, _line(seen[-1]))
+        yield Finding(holds, found, scenario.expect[expression.text], _line(seen[-1]))
 
 
 def _holds(expression: cel.Expression, bindings: Mapping[str, object]) -> tuple[bool | None, str]:

@@ -150,3 +150,23 @@ def test_records_that_the_source_does_not_have_are_bad_input() -> None:
     row = {**ROWS[0], "source": "sqs", "records": [{"key": "in/{{name}}"}]}
     with pytest.raises(InputError, match=r"LAW-01: records: Worker gets others: sqs: no member 'key'"):
         verdicts(row, ["replay"])
+
+
+def test_an_expectation_is_described_by_its_text_where_it_has_one() -> None:
+    path = _document(["runs"], [])
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    [requirement] = whole["requirements"]
+    described = {"that": "result == 2", "wanted": "the answer is two"}
+    requirement["check"] = {"scenario": {"json": {}}, "expect": ["error == null", described]}
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    doc = document.load(path)
+    row = {"source": "sns", "language": "nodejs"}
+    made = template(row, {"ZipFile": "exports.handler = async () => 1;"})
+    [(rule, case)] = cases(made, doc, bind(doc))
+    verdict = rule.judge(case)
+    assert verdict.status is Status.FAIL
+    assert {item.wanted for item in verdict.evidence} == {"the answer is two"}
+    described["that"] = "result = 2"
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    with pytest.raises(InputError, match="expect: .* did you mean"):
+        bind(document.load(path))

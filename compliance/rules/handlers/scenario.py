@@ -23,6 +23,13 @@ from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names
 from compliance.template.assembly import Resource
 
 
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A predicate, and what reports call it."""
+
+    that: str
+    wanted: str
+
+
 class ScenarioCheck(Check, frozen=True):
     """What a handler does on an event: predicates in CEL on what it returned, called and logged.
 
@@ -31,15 +38,15 @@ class ScenarioCheck(Check, frozen=True):
     others are drawn. `{draw: id}` is a value drawn anew for each audit. `given` is what AWS contains
     beforehand, `faults` are calls that fail, `again` are further invocations (`{after: 3600}` is the same
     event an hour later), `clock` is the time (the default are two: soon after midnight, and before it).
-    `let` names expressions for `expect`, all of which must hold. An event for which a predicate of
-    `assuming` does not hold is left out. See docs/handlers.md.
+    `let` names expressions for `expect`, all of which must hold; reports describe `{that: ..., wanted: ...}`
+    by its text. An event for which a predicate of `assuming` does not hold is left out. See docs/handlers.md.
     Example, about `processor`:
     `{scenario: {dynamodb: [{keys: {orderId: {draw: id}}, new: {orderId: {draw: id}}}]},
     expect: ["error == null"]}`
     """
 
     scenario: dict[str, JSON] | list[dict[str, JSON]] | str
-    expect: list[str]
+    expect: list[str | Expectation]
     given: Given = Given()
     faults: tuple[Fault, ...] = ()
     again: tuple[Again, ...] = ()
@@ -51,7 +58,7 @@ class ScenarioCheck(Check, frozen=True):
         if not self.expect:
             raise ValueError("expect: at least one predicate is wanted")
         try:
-            scenarios.compiled(self.let, [*self.expect, *self.assuming])
+            scenarios.compiled(self.let, [*self.predicates, *self.assuming])
         except SyntaxProblem as error:
             raise ValueError(f"expect: {error}") from None
         if self.clock:
@@ -62,6 +69,12 @@ class ScenarioCheck(Check, frozen=True):
                     try_event(event)
                 except ValueError as error:
                     raise ValueError(f"scenario: {error}") from None
+
+    @property
+    def predicates(self) -> Mapping[str, str]:
+        """The predicates of `expect`, with what reports call each."""
+        named = (Expectation(one, one) if isinstance(one, str) else one for one in self.expect)
+        return {one.that: one.wanted for one in named}
 
     @property
     def events(self) -> tuple[JSON, ...]:
@@ -88,7 +101,7 @@ def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
     scenario = Scenario(
         check.events,
-        tuple(check.expect),
+        check.predicates,
         check.given,
         tuple(check.faults),
         tuple(check.again),
@@ -114,6 +127,6 @@ def scenario(check: ScenarioCheck, case: Case) -> Verdict:
             not_run.append(ran)
         else:
             why = unloaded(ran)
-            found = [Finding(None, why, "; ".join(check.expect))] if why else ran.findings[key]
+            found = [Finding(None, why, "; ".join(check.predicates.values()))] if why else ran.findings[key]
             seen.append(Judged(function, ran, found))
     return verdict(seen, not_run)
