@@ -168,5 +168,5 @@ def test_an_expectation_is_described_by_its_text_where_it_has_one() -> None:
     assert {item.wanted for item in verdict.evidence} == {"the answer is two"}
     described["that"] = "result = 2"
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
-    with pytest.raises(InputError, match="expect: .* did you mean"):
+    with pytest.raises(InputError, match=r"expect: .* did you mean"):
         bind(document.load(path))
