@@ -105,7 +105,7 @@ def _top() -> Path:
 def _unpack(commit: str, top: Path, scratch: Path) -> None:
     import tarfile
 
-    packed = git_bytes(top, "archive", "--format=tar", commit, seconds=120)
+    packed = git_bytes(top, "archive", "--format=tar", commit)
     if packed is None:
         raise InputError(f"--base {commit}: git cannot read it")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from compliance.model import InputError
+from compliance.template import limits
 
 
 def bundled_node() -> Path | None:
@@ -74,13 +75,19 @@ def processors() -> int:
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
-def git_bytes(folder: Path, *arguments: str, seconds: float = 60) -> bytes | None:
-    """The output of a git command in a folder; None where git fails, is missing or exceeds the time."""
+def git_bytes(folder: Path, *arguments: str) -> bytes | None:
+    """The output of a git command in a folder; None where git fails or is missing.
+
+    Raises InputError where it exceeds the limit of time: that it failed would be another answer.
+    """
+    most = limits.seconds(limits.GIT)
     try:
         done = subprocess.run(
-            [*GIT, "-C", str(folder), *arguments], capture_output=True, timeout=seconds, check=False
+            [*GIT, "-C", str(folder), *arguments], capture_output=True, timeout=most, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        raise InputError(limits.exceeded(f"git {arguments[0]}", most, limits.GIT)) from None
+    except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
 

@@ -7,16 +7,16 @@ import os
 
 from compliance.model import InputError
 
-SCANNER, SYNTH = "COMPLIANCE_SCANNER_SECONDS", "COMPLIANCE_SYNTH_SECONDS"
+SCANNER, SYNTH, GIT = "COMPLIANCE_SCANNER_SECONDS", "COMPLIANCE_SYNTH_SECONDS", "COMPLIANCE_GIT_SECONDS"
 # Far more than usual: a machine under load takes minutes for what a quiet one does in seconds.
-USUAL = {SCANNER: 900.0, SYNTH: 600.0}
+USUAL = {SCANNER: 900.0, SYNTH: 600.0, GIT: 600.0}
 
 
 def seconds(variable: str) -> float:
     """How many seconds a program may take.
 
     Args:
-        variable: SCANNER or SYNTH, the environment variable that may state another limit than the usual one.
+        variable: SCANNER, SYNTH or GIT: the environment variable that may state another limit.
     Raises: InputError where the variable is not a number of seconds above zero.
     """
     text = os.environ.get(variable, "").strip()

@@ -47,3 +47,13 @@ def test_a_node_that_is_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
     assert host.checked_out(tmp_path / "none") is None
+
+
+def test_a_git_that_takes_too_long_is_no_folder_without_a_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host, "GIT", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setenv("COMPLIANCE_GIT_SECONDS", "0.2")
+    late = "^git rev-parse did not finish within 0.2 s; set COMPLIANCE_GIT_SECONDS to allow more$"
+    with pytest.raises(InputError, match=late):
+        host.checked_out(tmp_path)
