@@ -31,7 +31,8 @@ def audit():
     return any(note.startswith({note!r}) for note in card.notes)
 
 def read():
-    runs = [file.stem for file in folder.glob("*.json")]
+    kept = [file for file in folder.glob("*.json") if b'"outcomes"' in file.read_bytes()]
+    runs = [file.stem for file in kept]
     found = []
     threads = [
         threading.Thread(target=lambda run=run: found.append(cache.load(folder, run, Execution)))

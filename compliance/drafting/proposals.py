@@ -36,6 +36,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import defaults
 from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
 from compliance.template.properties import values_at
+from compliance.template.source import converted
 
 CATEGORIES: Mapping[str, tuple[str, str]] = {
     "wiring": ("WIR", "Wiring"),
@@ -433,7 +434,7 @@ class Proposals:
         named = {resource for _, resource in self._named(group[1][0].type)}
         for resource in (each for each in group[1] if each not in named and each.type != ALARM):
             tests = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
-            if that := conjunction(msgspec.convert(test, Test) for test in tests):
+            if that := conjunction(converted(test, Test) for test in tests):
                 title = f"one of {spoken(group[0])} keeps its settings: {', '.join(t['path'] for t in tests)}"
                 yield Proposal("operation", title, (), {"some": group[0], "that": that})
 
