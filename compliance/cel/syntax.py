@@ -37,9 +37,11 @@ class Node(msgspec.Struct):
     at: int
 
     def walk(self) -> Iterator[Node]:
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        left = [self]
+        while left:
+            node = left.pop()
+            yield node
+            left += reversed(node.children)
 
     def alike(self, other: Node) -> bool:
         """Whether another node has the same tree; columns do not matter."""

@@ -167,6 +167,10 @@ def listed(names: Names | None) -> list[str]:
 
 def known(document: Document) -> Mapping[str, str]:
     """The subjects that a document's requirements may name, with what each is in words."""
+    return document.cached(_known)
+
+
+def _known(document: Document) -> Mapping[str, str]:
     conditions(document)
     clues(document)
     return {name: subject.about for name, subject in read(document).items()} | MEMBERS

@@ -291,9 +291,9 @@ def bind(document: Document) -> tuple[Rule, ...]:
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
     check_subjects(document)
-    subjects = known(document)
+    known(document)  # raises InputError for a subject that is malformed
     return tuple(
-        _rule(document, subjects, index, requirement, requirement.check, ("requirements", index, "check"))
+        _rule(document, index, requirement, requirement.check, ("requirements", index, "check"))
         for index, requirement in enumerate(document.requirements)
     )
 
@@ -336,7 +336,6 @@ def _kind(
 
 def _rule(
     document: Document,
-    subjects: Mapping[str, str],
     index: int,
     requirement: Requirement,
     raw: Mapping[str, Any],
@@ -349,7 +348,7 @@ def _rule(
     check = document.convert(parameters, definition.parameters, *place)
     named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
     named += [((*place[2:], field), name) for field, name in check.subjects_named()]
-    groups = BUILT_IN if definition.name == PREDICATE else ()
+    subjects, groups = known(document), BUILT_IN if definition.name == PREDICATE else ()
     for field, subject in named:
         if subject not in subjects and subject not in groups:
             names = ", ".join(sorted({*subjects, *groups}))
@@ -360,7 +359,7 @@ def _rule(
     check_requirement(document, requirement, place, definition, check)
     if isinstance(check, Several):
         checks = tuple(
-            _rule(document, subjects, index, requirement, part, (*place, "checks", i))
+            _rule(document, index, requirement, part, (*place, "checks", i))
             for i, part in enumerate(check.checks)
         )
         return _of_parts(requirement, definition, checks)
@@ -383,9 +382,9 @@ def parts_of(
         predicates: the predicates.
         place: where the check stands in the document, for messages; without it, at the requirement.
     """
-    requirement, subjects = document.requirements[index], known(document)
+    requirement = document.requirements[index]
     place = place or ("requirements", index, "check")
-    rules = (_rule(document, subjects, index, requirement, part, place) for part in predicates)
+    rules = (_rule(document, index, requirement, part, place) for part in predicates)
     replace = msgspec.structs.replace
     return Parts(rules=tuple(replace(r, parameters=replace(r.parameters, of_short_form=True)) for r in rules))
 
