@@ -54,6 +54,11 @@ class Host:
         return None
 
     @property
+    def is_map(self) -> bool:
+        """Whether it is a map, whose keys are texts: an index that is a number is one, too."""
+        return False
+
+    @property
     def key(self) -> object:
         """What `<` and its like compare values of this class by; None where they have no order."""
         return None
@@ -132,8 +137,8 @@ def has(value: object, name: str) -> bool:
 
 def _index(value: object, key: object) -> object:
     key = plain(key)
-    if isinstance(value, Host) and isinstance(key, str):
-        return value.get(key)
+    if isinstance(value, Host) and (isinstance(key, str) or value.is_map):
+        return value.get(str(key))
     if isinstance(value, dict):
         if key in value and (key is not True) is (True not in value):
             return known(value[key])

@@ -164,8 +164,9 @@ class Declared(Wiring):
         if not subject.many:
             return (self._single(name, fitting, doubts),)
         if doubts:
-            sure = dict.fromkeys(fitting) if fitting or subject.optional else None
-            raise Unfilled(_could_be(name, doubts), doubt=True, among=sure and {**sure, **doubts})
+            found = {**dict.fromkeys(fitting), **doubts}
+            among = found if fitting or subject.optional else None
+            raise Unfilled(_could_be(name, doubts), doubt=True, among=among)
         open_ = [resource.doubt for resource in fitting if resource.doubt]
         if open_ and len(open_) == len(fitting) and not subject.optional:
             raise Unfilled(f"{spoken(name)}: {'; '.join(open_[:3])}", doubt=True)

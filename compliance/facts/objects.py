@@ -208,6 +208,10 @@ class Node(_Placed):
         super().__init__(world, resource, path)
         self.value = value
 
+    @property
+    def is_map(self) -> bool:
+        return isinstance(self.value, dict)
+
     def _child(self, key: Any, value: Value) -> Any:
         return self.world.stated(value, self.resource, f"{self.path}.{key}".lstrip("."))
 

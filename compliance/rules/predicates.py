@@ -345,7 +345,8 @@ def _each(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict
         return Verdict.of([item for judged in failures for item in judged.failures(wanted)])
     for judged in cases:
         if judged.that.value is not True:
-            raise Undecided(judged.that.why or judged.doubt or "", judged.evidence(wanted))
+            why = judged.that.why if judged.that.undecided else judged.doubt
+            raise Undecided(why or "", judged.evidence(wanted))
     return Verdict.of([], [judged.evidence(wanted) for judged in cases])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from math import lcm
 from typing import Annotated
 
 import msgspec
@@ -103,8 +104,8 @@ class Ratio(Check, frozen=True):
 @short_form("ratio", Ratio, about="none")
 def ratio(check: Ratio, requirement: Requirement) -> Iterator[PredicateData]:
     subject, _, path = check.left.partition(".")
-    times = Fraction(str(check.at_least)) * check.factor
-    scale = times.denominator * check.factor.denominator  # both sides times this are whole numbers
+    times = Fraction(check.at_least).limit_denominator() * check.factor
+    scale = lcm(times.denominator, check.factor.denominator)  # both sides times this are whole numbers
     right = _times(times * scale, check.of)
     words = f"at least {check.at_least:g} x {check.of}"
     if check.plus:
@@ -142,7 +143,7 @@ def _is_named(type_: str) -> bool:
 def name(check: Name, requirement: Requirement) -> Iterator[PredicateData]:
     placeholders = {"{env}": "env.name", "{account}": "self.account"}
     parts = filter(None, re.split(r"(\{env\}|\{account\})", check.pattern))
-    wanted = " + ".join(placeholders.get(part) or literal(part) for part in parts)
+    wanted = " + ".join(placeholders.get(part) or literal(part) for part in parts) or literal("")
     that = f"self.name == {wanted}"
     if "{account}" in check.pattern:  # an account written out may be the right one, but is not the reference
         that += f" && written(self.name) == {wanted.replace('self.account', 'written(self.account)')}"

@@ -15,14 +15,16 @@ def parsed(value: Value) -> Value:
     Raises: ValueError where the text is no JSON.
     """
     parts = parts_of(value)
-    marked = ""
+    mark = _unused([part for part in parts if isinstance(part, str)])
+    marked, in_string = [], False
     for index, part in enumerate(parts):
-        # A reference outside of JSON's strings, such as a number, becomes a string of its own.
-        in_string = len(re.findall(r'(?<!\\)(?:\\\\)*"', marked)) % 2
-        mark = f"\ue000{index}\ue001"
-        marked += part if isinstance(part, str) else mark if in_string else f'"{mark}"'
+        if isinstance(part, str):
+            marked.append(part)
+            in_string ^= len(re.findall(r'(?<!\\)(?:\\\\)*"', part)) % 2 == 1
+        else:  # a reference outside of JSON's strings, such as a number, becomes a string of its own
+            marked.append(f"{mark}{index}{mark}" if in_string else f'"{mark}{index}{mark}"')
     try:
-        return _unmarked(json.loads(marked), parts)
+        return _unmarked(json.loads("".join(marked)), parts, mark)
     except (ValueError, RecursionError):
         unknown = next((part.why for part in parts if isinstance(part, Unknown)), None)
         if unknown is None:
@@ -53,16 +55,22 @@ def from_json(value: Value) -> Value:
         return Unknown(f"{show(value)[:60]} is no JSON yet") if isinstance(value, Text) else value
 
 
-def _unmarked(data: Value, parts: tuple[Value, ...]) -> Value:
+def _unused(texts: list[str]) -> str:
+    """A private character that no text holds, nor an escape of it."""
+    private = (chr(code) for code in range(0xE000, 0xF900))
+    return next(c for c in private if not any(c in t or f"\\u{ord(c):x}" in t.lower() for t in texts))
+
+
+def _unmarked(data: Value, parts: tuple[Value, ...], mark: str) -> Value:
     """Data with the marks in its texts replaced by the parts that they number."""
     if isinstance(data, str):
-        pieces = re.split("\ue000(\\d+)\ue001", data)  # literals and numbers in turn
+        pieces = data.split(mark)  # literals and numbers in turn
         if len(pieces) == 1:
             return data
         return join(parts[int(piece)] if index % 2 else piece for index, piece in enumerate(pieces))
     if isinstance(data, list):
-        return [_unmarked(item, parts) for item in data]
+        return [_unmarked(item, parts, mark) for item in data]
     if isinstance(data, dict):
-        keys = (show(_unmarked(key, parts)) for key in data)
-        return {key: _unmarked(item, parts) for key, item in zip(keys, data.values(), strict=True)}
+        keys = (show(_unmarked(key, parts, mark)) for key in data)
+        return {key: _unmarked(item, parts, mark) for key, item in zip(keys, data.values(), strict=True)}
     return data

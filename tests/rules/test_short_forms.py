@@ -1,0 +1,80 @@
+"""Short forms of predicates, at the edges of what their parameters and a template may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from predicate import judged, verdict
+
+from compliance.model import Status
+
+SECTIONS = {
+    "Parameters": {"P": {"Type": "String"}},
+    "Conditions": {"Maybe": {"Fn::Equals": [{"Ref": "P"}, "x"]}},
+}
+TOPIC = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders", "Tags": {"Ref": "P"}}}
+TAGGED = {
+    "about": "tagged topics",
+    "type": "AWS::SNS::Topic",
+    "many": True,
+    "optional": True,
+    "where": [{"path": "Tags.*.Value"}],
+}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"kind": "names", "pattern": "{env}-{resource}", "subject": "tagged"},
+        {"kind": "property", "all": [{"path": "KmsMasterKeyId"}], "subject": "tagged"},
+        {"each": "tagged", "that": "self.name == 'other'"},
+        {"none": "tagged", "that": "self.name == 'orders'"},
+    ],
+)
+def test_an_optional_group_of_which_no_member_is_certain_is_not_empty(
+    tmp_path: Path, check: dict[str, Any]
+) -> None:
+    template = {**SECTIONS, "Resources": {"Topic": TOPIC}}
+    assert verdict(tmp_path, template, check, subjects={"tagged": TAGGED}) == "not_assessed"
+
+
+def test_where_a_resource_that_may_not_exist_fails_the_reason_is_its_condition(tmp_path: Path) -> None:
+    template = {**SECTIONS, "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Condition": "Maybe"}}}
+    check = {"kind": "property", "any": [{"path": "TopicName", "at_least": 1}], "subject": "topics"}
+    subjects = {"topics": {"about": "topics", "type": "AWS::SNS::Topic", "many": True, "optional": True}}
+    [result] = judged(tmp_path, template, check, subjects=subjects)
+    assert result.verdict.status is Status.NOT_ASSESSED
+    assert result.verdict.why == "Topic depends on a condition: the parameter P has no default"
+
+
+@pytest.mark.parametrize(
+    ("check", "wanted"),
+    [
+        ({"left": "a.S", "at_least": 1, "of": "b.S", "left_unit": "GiB", "of_unit": "B"}, "pass"),
+        ({"left": "b.S", "at_least": 1, "of": "a.S", "left_unit": "B", "of_unit": "GiB"}, "pass"),
+        ({"left": "b.S", "at_least": 1.001, "of": "a.S", "left_unit": "B", "of_unit": "GiB"}, "fail"),
+        ({"left": "a.Big", "at_least": 1 / 3, "of": "b.Big"}, "pass"),
+        ({"left": 'a.Map."0"', "at_least": 5, "of": "b.Map.0"}, "pass"),
+        ({"left": "a.Map.0", "at_least": 5.1, "of": 'b.Map."0"'}, "fail"),
+        ({"left": "a.List.1", "at_least": 2, "of": "b.List.0"}, "pass"),
+    ],
+)
+def test_ratios_of_any_size_and_at_any_path(tmp_path: Path, check: dict[str, Any], wanted: str) -> None:
+    first = {"S": 100, "Big": 345_600, "Map": {"x": 1, "0": 5}, "List": [1, 2]}
+    second = {"S": 100 << 30, "Big": 3 * 345_600, "Map": {"x": 9, "0": 1}, "List": [1]}
+    resources = {
+        "A": {"Type": "Custom::A", "Properties": {"ServiceToken": "arn", **first}},
+        "B": {"Type": "Custom::B", "Properties": {"ServiceToken": "arn", **second}},
+    }
+    subjects = {"a": {"about": "a", "type": "Custom::A"}, "b": {"about": "b", "type": "Custom::B"}}
+    check = {"kind": "ratio", **check}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == wanted
+
+
+def test_an_empty_name_is_the_name_of_nothing(tmp_path: Path) -> None:
+    resources = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}}
+    subjects = {"topic": {"about": "a topic", "type": "AWS::SNS::Topic"}}
+    check = {"kind": "name", "pattern": "", "subject": "topic"}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "fail"
