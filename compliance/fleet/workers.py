@@ -144,7 +144,7 @@ class _Ending:
 
 
 def _begin(line: Connection) -> None:
-    gc.set_threshold(1_000_000)  # as the command line does
+    gc.set_threshold(50_000)  # a process judges many inputs, each of them a circle of resources and stacks
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(line,), daemon=True).start()
 
