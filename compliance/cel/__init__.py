@@ -12,6 +12,7 @@ false, `true || error` is true, and `all` and `exists` do the same over their it
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any  # of a trace: hosts append what they like
 
 from compliance.cel import patterns
@@ -81,18 +82,19 @@ class Expression:
         Raises: Undecided or Failed, where a list is not known.
         """
         if self.root.kind == "&&":
-            for side in self.root.children:
-                yield from self._of(side).parts(bindings)
+            for side in self._children:
+                yield from side.parts(bindings)
         elif self.root.kind == "loop" and self.root.value[0] == "all":
-            source, body = map(self._of, self.root.children)
+            source, body = self._children
             for item in items_of(source._run(source._frame(bindings, None))):
                 if isinstance(item, Undecided) or not (isinstance(item, Host) and item.doubt):
                     yield from body.parts({**bindings, self.root.value[1]: item})
         else:
             yield self, bindings
 
-    def _of(self, node: Node) -> Expression:
-        return Expression(self.text, node, self._functions)
+    @cached_property
+    def _children(self) -> tuple[Expression, ...]:
+        return tuple(Expression(self.text, node, self._functions) for node in self.root.children)
 
     def _frame(self, bindings: Mapping[str, object], trace: list[Any] | None) -> Frame:
         names = {name: bindings[name] for name in self._names if name in bindings}
