@@ -56,7 +56,6 @@ from compliance.template.scratch import Scratch
 from compliance.template.source import converted
 
 PACKS = ("AwsSolutions", "Serverless")
-MORE_PACKS = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
 
 # By scanner, the packages that it needs. An installation without the extra `scanners` lacks some.
 PACKAGES = {"cdk-nag": ("aws_cdk", "cdk_nag"), "checkov": ("checkov",), "cfn-lint": ("cfnlint",)}

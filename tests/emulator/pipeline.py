@@ -15,7 +15,6 @@ from patience import until
 from emulator.ministack import Emulator
 from emulator.stream import Poller
 
-JSON = Any
 STACK = "dev-order-pipeline-backend"
 WRITES = 25  # items of one BatchWriteItem
 
@@ -65,7 +64,7 @@ class Pipeline:
     def audit_dlq(self) -> str:
         return self.outputs["AuditDlqUrl"]
 
-    def mapping(self, function: str) -> JSON:
+    def mapping(self, function: str) -> Any:
         """The event source mapping of a function, by its output's name."""
         client = self._ask("lambda")
         (found,) = client.list_event_source_mappings(FunctionName=self.outputs[function])[
@@ -94,7 +93,7 @@ class Pipeline:
 
     # What comes out
 
-    def changes(self, ids: Collection[str]) -> list[JSON]:
+    def changes(self, ids: Collection[str]) -> list[Any]:
         """The changes of these orders, as the stream has them."""
         records = Poller.records(self.emulator, self.stream_arn)
         return [record for record in records if id_of(record) in ids]
@@ -107,7 +106,7 @@ class Pipeline:
         """The keys of these orders' objects; ids that no key encodes."""
         return [key for key in self.keys() if key.rpartition("/")[2].rsplit("-", 2)[0] in ids]
 
-    def object(self, key: str) -> JSON:
+    def object(self, key: str) -> Any:
         return json.loads(self._ask("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
     def audit_records(self) -> list[dict[str, str]]:
@@ -126,7 +125,7 @@ class Pipeline:
         answer = self._ask("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
 
-    def unaccounted(self, changes: Iterable[JSON], stored: Collection[str] | None = None) -> list[str]:
+    def unaccounted(self, changes: Iterable[Any], stored: Collection[str] | None = None) -> list[str]:
         """The orders of changes that are neither an object nor within the range of a failure record."""
         keys = set(self.keys() if stored is None else stored)
         ranges = [span for record in self.audit_records() for span in _range(record["rawMessage"])]
@@ -137,14 +136,14 @@ class Pipeline:
             and not any(first <= number_of(change) <= final for first, final in ranges)
         ]
 
-    def stored(self, ids: Sequence[str], changes: int) -> list[JSON]:
+    def stored(self, ids: Sequence[str], changes: int) -> list[Any]:
         """Waits until these orders have so many changes, each an object; the changes."""
         seen = until(lambda: found if len(found := self.changes(ids)) >= changes else None, what="the stream")
         wanted = {key_of(change) for change in seen}
         until(lambda: wanted <= set(self.keys()), what="objects", pause=0.1 + changes / 1000)
         return seen
 
-    def invoke(self, function: str, event: JSON) -> JSON:
+    def invoke(self, function: str, event: Any) -> Any:
         answer = self._ask("lambda").invoke(FunctionName=self.outputs[function], Payload=json.dumps(event))
         assert "FunctionError" not in answer
         return json.load(answer["Payload"])
@@ -175,7 +174,7 @@ class Pipeline:
         finally:
             self._ask("iam").delete_role_policy(RoleName=name, PolicyName="fault")
 
-    def _put_policy(self, role: str, name: str, document: JSON) -> None:
+    def _put_policy(self, role: str, name: str, document: Any) -> None:
         self._ask("iam").put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
     @contextmanager
@@ -211,7 +210,7 @@ class Pipeline:
         return partial(client.delete_function_concurrency, **name)
 
     @contextmanager
-    def _configured(self, function: str, setting: str, value: JSON) -> Iterator[None]:
+    def _configured(self, function: str, setting: str, value: Any) -> Iterator[None]:
         client, name = self._ask("lambda"), self.outputs[function]
         before = client.get_function_configuration(FunctionName=name)[setting]
         client.update_function_configuration(FunctionName=name, **{setting: value})
@@ -255,21 +254,21 @@ class Pipeline:
             client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
-def order(id_: str, **attributes: str) -> JSON:
+def order(id_: str, **attributes: str) -> Any:
     return {"orderId": {"S": id_}, "total": {"N": "12.50"}} | {
         name: {"S": value} for name, value in attributes.items()
     }
 
 
-def id_of(change: JSON) -> str:
+def id_of(change: Any) -> str:
     return str(change["dynamodb"]["Keys"]["orderId"]["S"])
 
 
-def number_of(change: JSON) -> int:
+def number_of(change: Any) -> int:
     return int(change["dynamodb"]["SequenceNumber"])
 
 
-def key_of(change: JSON) -> str:
+def key_of(change: Any) -> str:
     """Where DAT-04 wants a change, for ids that need no encoding."""
     at = change["dynamodb"]["ApproximateCreationDateTime"].astimezone(UTC)
     number = change["dynamodb"]["SequenceNumber"]

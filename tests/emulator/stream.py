@@ -31,7 +31,6 @@ from typing import Any
 
 from emulator.ministack import Emulator
 
-JSON = Any
 LONGEST_WAIT = 60  # seconds
 
 
@@ -43,9 +42,9 @@ class Poller:
     """
 
     emulator: Emulator
-    mapping: JSON
+    mapping: Any
     tries: list[int] = field(default_factory=list)
-    sent: list[JSON] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
     clock: int = 0
     _due: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
 
@@ -54,7 +53,7 @@ class Poller:
         self._iterator: str | None = _iterator(self.emulator, self.mapping["EventSourceArn"], "LATEST")
 
     @staticmethod
-    def records(emulator: Emulator, stream: str) -> list[JSON]:
+    def records(emulator: Emulator, stream: str) -> list[Any]:
         """All that a stream holds."""
         return list(_read(emulator, _iterator(emulator, stream, "TRIM_HORIZON"))[0])
 
@@ -67,13 +66,13 @@ class Poller:
         records, self._iterator = _read(self.emulator, self._iterator)
         self.hand(records)
 
-    def hand(self, records: Sequence[JSON]) -> None:
+    def hand(self, records: Sequence[Any]) -> None:
         """Hands records to the function as a stream would, whether or not it had them before."""
         size = self.mapping["BatchSize"]
         for start in range(0, len(records), size):
             self._batch(records[start : start + size], 1 + self.mapping["MaximumRetryAttempts"])
 
-    def _batch(self, batch: Sequence[JSON], tries: int) -> None:
+    def _batch(self, batch: Sequence[Any], tries: int) -> None:
         left, failed, used, wait = list(batch), None, 0, 1
         begun, age = self.clock, self.mapping.get("MaximumRecordAgeInSeconds", -1)
         while used < tries and not 0 < age < self.clock - begun:
@@ -103,7 +102,7 @@ class Poller:
         for act in due:
             act()
 
-    def _invoke(self, batch: Sequence[JSON]) -> int | None:
+    def _invoke(self, batch: Sequence[Any]) -> int | None:
         """Where the first failed change stands, the batch's length if none did; None: the function failed."""
         event = {"Records": [_as_lambda_has_it(record, self.mapping) for record in batch]}
         answer = self.emulator.client("lambda").invoke(
@@ -118,7 +117,7 @@ class Poller:
             return 0  # an empty or foreign name retries all
         return min(map(numbers.index, named), default=len(batch))
 
-    def _give_up(self, batch: Sequence[JSON], tries: int, why: str, *, raised: bool) -> None:
+    def _give_up(self, batch: Sequence[Any], tries: int, why: str, *, raised: bool) -> None:
         record = failure_record(batch, self.mapping, tries, why, raised=raised)
         self.sent.append(record)
         sqs = self.emulator.client("sqs")
@@ -127,7 +126,7 @@ class Poller:
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(record))
 
 
-def failure_record(batch: Sequence[JSON], mapping: JSON, tries: int, why: str, *, raised: bool) -> JSON:
+def failure_record(batch: Sequence[Any], mapping: Any, tries: int, why: str, *, raised: bool) -> Any:
     """What Lambda sends to the on-failure destination: the range of a batch, and none of its contents."""
     first, last = batch[0]["dynamodb"], batch[-1]["dynamodb"]
     response = {"statusCode": 200, "executedVersion": "$LATEST"}
@@ -157,7 +156,7 @@ def _instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _as_lambda_has_it(record: JSON, mapping: JSON) -> JSON:
+def _as_lambda_has_it(record: Any, mapping: Any) -> Any:
     change = record["dynamodb"]
     at = change["ApproximateCreationDateTime"].timestamp()
     changed = {**change, "ApproximateCreationDateTime": at}
@@ -171,9 +170,9 @@ def _iterator(emulator: Emulator, stream: str, kind: str) -> str:
     return str(answer["ShardIterator"])
 
 
-def _read(emulator: Emulator, iterator: str | None) -> tuple[list[JSON], str | None]:
+def _read(emulator: Emulator, iterator: str | None) -> tuple[list[Any], str | None]:
     """All records from an iterator on, and the iterator of those that come later."""
-    records: list[JSON] = []
+    records: list[Any] = []
     while True:
         answer = emulator.client("dynamodbstreams").get_records(ShardIterator=iterator)
         iterator = answer.get("NextShardIterator")

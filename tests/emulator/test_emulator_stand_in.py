@@ -21,7 +21,6 @@ from emulator import ministack
 from emulator.ministack import emulator, why_not
 from emulator.stream import Poller
 
-JSON = Any
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 DLQ = "arn:aws:sqs:us-east-1:111122223333:dlq"
 MAPPING = {
@@ -44,7 +43,7 @@ class Services:
         self.records = [
             {"dynamodb": {"SequenceNumber": number, "ApproximateCreationDateTime": AT}} for number in numbers
         ]
-        self.function, self.batches, self.sent = function, list[str](), list[JSON]()
+        self.function, self.batches, self.sent = function, list[str](), list[Any]()
 
     def client(self, _: str) -> Services:
         return self
@@ -56,18 +55,18 @@ class Services:
     class TooManyRequestsException(Exception):
         """As boto3's of a function that is throttled."""
 
-    def describe_stream(self, **_: str) -> JSON:
+    def describe_stream(self, **_: str) -> Any:
         return {"StreamDescription": {"Shards": [{"ShardId": "shard"}]}}
 
-    def get_shard_iterator(self, **_: str) -> JSON:
+    def get_shard_iterator(self, **_: str) -> Any:
         return {"ShardIterator": "0"}
 
-    def get_records(self, ShardIterator: str) -> JSON:
+    def get_records(self, ShardIterator: str) -> Any:
         """Two a page."""
         start = int(ShardIterator)
         return {"Records": self.records[start : start + 2], "NextShardIterator": str(start + 2)}
 
-    def invoke(self, FunctionName: str, Payload: str) -> JSON:
+    def invoke(self, FunctionName: str, Payload: str) -> Any:
         numbers = [record["dynamodb"]["SequenceNumber"] for record in json.loads(Payload)["Records"]]
         self.batches.append("".join(numbers))
         failed = self.function(numbers)
@@ -76,7 +75,7 @@ class Services:
         answer = {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
-    def get_queue_url(self, QueueName: str) -> JSON:
+    def get_queue_url(self, QueueName: str) -> Any:
         return {"QueueUrl": QueueName}
 
     def send_message(self, QueueUrl: str, MessageBody: str) -> None:

@@ -12,7 +12,6 @@ import pytest
 from compliance.handlers.sandbox import Fault, Given, Invocation, Table
 from compliance.handlers.sandbox.aws import Aws
 
-JSON = Any
 TOPIC = "arn:aws:sns:us-east-1:123456789012:t"
 S3 = "b.s3.us-east-1.amazonaws.com"
 
@@ -26,7 +25,7 @@ def account(*faults: Fault) -> Aws:
 
 def ask(
     aws: Aws, method: str, host: str, path: str, body: str | bytes = "", **headers: str
-) -> tuple[str, JSON, int, dict[str, str], str]:
+) -> tuple[str, Any, int, dict[str, str], str]:
     raw = base64.b64encode(body.encode() if isinstance(body, str) else body).decode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = {"method": method, "host": host, "path": path, "headers": named, "body": raw}

@@ -33,7 +33,6 @@ from compliance.handlers.sandbox import Program, Table
 from compliance.handlers.sandbox.run import execute
 from compliance.template.host import bundled_node
 
-JSON = Any
 ROOT = Path(__file__).parents[2]
 SDK = Path(__file__).parents[1] / "sdk"
 BUCKET, TABLE = "processed-orders-dev", "failure-audit-dev"
@@ -57,7 +56,7 @@ class Request:
     body: str
 
     @property
-    def parameters(self) -> JSON:
+    def parameters(self) -> Any:
         """As the API's reference has them, which is how the sandbox records a call."""
         if self.service == "dynamodb":
             return json.loads(self.body)
@@ -162,7 +161,7 @@ class Handler:
     process: subprocess.Popen[str]
     log: Path
 
-    def __call__(self, event: JSON, answer: Answer = lambda request: None, faster: int = 1) -> Result:
+    def __call__(self, event: Any, answer: Answer = lambda request: None, faster: int = 1) -> Result:
         assert self.process.stdin
         assert self.process.stdout
         self.service.requests, self.service.answer = [], answer
@@ -238,7 +237,7 @@ processors, audits = of("processor"), of("audit")
 class Batch:
     """Things of either role: `names` is what a handler calls those that fail."""
 
-    event: JSON
+    event: Any
     names: list[str]
     marks: list[str]
     things: list[Change] | list[Message]
@@ -313,7 +312,7 @@ def answered(request: Request, scene: Scene, stored: set[str]) -> Refused | None
     return None
 
 
-def said(service: str, operation: str, parameters: JSON) -> str:
+def said(service: str, operation: str, parameters: Any) -> str:
     """A call, but for the time of day that the handler put into it."""
     parameters = dict(parameters)
     if service == "s3":

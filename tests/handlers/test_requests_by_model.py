@@ -20,11 +20,10 @@ from compliance.handlers.sandbox import Call
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.models import FOLDER, model_of
 
-JSON = Any
-Request = dict[str, JSON]
+Request = dict[str, Any]
 SERVICES = sorted(path.stem for path in FOLDER.glob("*.json"))
 LANGUAGES = ("python", "nodejs")
-OTHER: dict[str, JSON] = {
+OTHER: dict[str, Any] = {
     "structure": "a text",
     "map": "a text",
     "list": {"a": "structure"},
@@ -59,7 +58,7 @@ def told_as_text(service: str, kind: str, language: str) -> bool:
     )
 
 
-def valid(shape: Shape, depth: int = 0) -> JSON:
+def valid(shape: Shape, depth: int = 0) -> Any:
     """The least that botocore takes for a shape."""
     meta, kind = shape.metadata, shape.type_name
     if kind == "structure":
@@ -79,7 +78,7 @@ def valid(shape: Shape, depth: int = 0) -> JSON:
     return {"$b": "YWE="} if kind == "blob" else text
 
 
-def places(shape: Shape, value: JSON, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Shape]]:
+def places(shape: Shape, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Shape]]:
     """Every member of a request, with its shape."""
     if path:
         yield path, shape
@@ -90,7 +89,7 @@ def places(shape: Shape, value: JSON, path: tuple[Any, ...] = ()) -> Iterator[tu
         yield from places(shape.member, value[0], (*path, 0))
 
 
-def changed(request: Request, path: tuple[Any, ...], *value: JSON) -> Request:
+def changed(request: Request, path: tuple[Any, ...], *value: Any) -> Request:
     """With another value at a place, or without any."""
     made = copy.deepcopy(request)
     holder: Any = made
@@ -131,11 +130,11 @@ def wrong(service: str, shape: Shape, language: str) -> Iterator[tuple[str, Requ
             yield f"{where} is empty", changed(whole, path, "")
 
 
-def asked(service: str, operation: str, request: Request, language: str) -> tuple[Call, JSON]:
+def asked(service: str, operation: str, request: Request, language: str) -> tuple[Call, Any]:
     return Aws(language=language).call(service, operation, request, None)
 
 
-def decoded(value: JSON) -> JSON:
+def decoded(value: Any) -> Any:
     if isinstance(value, dict):
         return b"aa" if set(value) == {"$b"} else {name: decoded(child) for name, child in value.items()}
     return [decoded(child) for child in value] if isinstance(value, list) else value

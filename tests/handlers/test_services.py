@@ -15,7 +15,6 @@ from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.models import FOLDER, model_of
 from compliance.handlers.sandbox.run import execute
 
-JSON = Any
 QUEUE, TOPIC = "https://sqs.us-east-1.amazonaws.com/123456789012/q", "arn:aws:sns:us-east-1:123456789012:t"
 ORDERS = {"o": Table(("id", "at"), {"by-day": ("day", "id")}, {"id": "S", "at": "N", "day": "S"})}
 ITEMS = [{"id": "a", "at": n, "day": f"d{n % 2}", "n": n} for n in range(1, 6)]
@@ -27,13 +26,13 @@ def account(given: Given = Given(), *faults: Fault, language: str = "python") ->
     return aws
 
 
-def ask(aws: Aws, what: str, **parameters: JSON) -> JSON:
+def ask(aws: Aws, what: str, **parameters: Any) -> Any:
     service, operation = what.split(":")
     _, answer = aws.call(service, operation, parameters, "index.js:1")
     return answer["ok"] if "ok" in answer else answer["error"]["code"]
 
 
-def refused(aws: Aws, what: str, **parameters: JSON) -> str:
+def refused(aws: Aws, what: str, **parameters: Any) -> str:
     service, operation = what.split(":")
     _, answer = aws.call(service, operation, parameters, None)
     return f"{answer['error']['code']}: {answer['error']['message']}"
@@ -46,7 +45,7 @@ def orders(*faults: Fault, **given: Any) -> Aws:
 # -- DynamoDB
 
 
-def query(aws: Aws, **parameters: JSON) -> JSON:
+def query(aws: Aws, **parameters: Any) -> Any:
     values = {":i": {"S": "a"}, **parameters.pop("values", {})}
     condition = parameters.pop("key", "id = :i")
     return ask(
@@ -59,7 +58,7 @@ def query(aws: Aws, **parameters: JSON) -> JSON:
     )
 
 
-def numbers(answer: JSON) -> list[int]:
+def numbers(answer: Any) -> list[int]:
     return [int(item["at"]["N"]) for item in answer["Items"]]
 
 
@@ -131,7 +130,7 @@ def test_pages_follow_one_another() -> None:
         ("SET s = :v", {":v": {"SS": []}}, "may not be empty"),
     ],
 )
-def test_updates(expression: str, values: JSON, wanted: Any) -> None:
+def test_updates(expression: str, values: Any, wanted: Any) -> None:
     aws = orders()
     key = {"id": {"S": "a"}, "at": {"N": "1"}}
     names = {"ExpressionAttributeNames": {"#d": "day"}} if "#d" in expression else {}
@@ -189,7 +188,7 @@ def test_a_number_comes_back_without_zeros_that_tell_nothing() -> None:
         ("TransactWriteItems", {"TransactItems": [{"Delete": {"TableName": "o", "Key": {"id": {"S": "1"}, "at": {"N": "1"}}}}] * 2}, "multiple operations on one item"),
     ],
 )  # fmt: skip
-def test_dynamodb_refuses(operation: str, parameters: JSON, wanted: str) -> None:
+def test_dynamodb_refuses(operation: str, parameters: Any, wanted: str) -> None:
     table = {} if operation.startswith(("Batch", "Transact", "Execute")) else {"TableName": "o"}
     assert wanted in refused(account(), f"dynamodb:{operation}", **table, **parameters)
 
@@ -241,7 +240,7 @@ def test_many_items_take_no_longer_each() -> None:
 
 # -- the other services
 
-SENT: list[tuple[str, JSON]] = [
+SENT: list[tuple[str, Any]] = [
     ("sqs:SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}),
     ("sqs:SendMessageBatch", {"QueueUrl": QUEUE, "Entries": [{"Id": "1", "MessageBody": "m"}]}),
     ("sqs:DeleteMessage", {"QueueUrl": QUEUE, "ReceiptHandle": "r"}),
@@ -266,7 +265,7 @@ KNOWN = Given(parameters={"/p": "v"}, secrets={"s": {"user": "u"}})
 
 @pytest.mark.parametrize("language", ["python", "nodejs"])
 @pytest.mark.parametrize(("what", "parameters"), SENT, ids=lambda v: v if isinstance(v, str) else "")
-def test_requests_that_are_taken(what: str, parameters: JSON, language: str) -> None:
+def test_requests_that_are_taken(what: str, parameters: Any, language: str) -> None:
     answer = ask(account(KNOWN, language=language), what, **parameters)
     assert isinstance(answer, dict), answer
 
@@ -274,7 +273,7 @@ def test_requests_that_are_taken(what: str, parameters: JSON, language: str) -> 
 @pytest.mark.parametrize(
     ("what", "parameters"), [s for s in SENT if s[1]], ids=lambda v: v if isinstance(v, str) else ""
 )
-def test_python_refuses_what_no_one_knows_or_lacks(what: str, parameters: JSON) -> None:
+def test_python_refuses_what_no_one_knows_or_lacks(what: str, parameters: Any) -> None:
     aws = account(KNOWN)
     first = next(iter(parameters))
     assert refused(aws, what, **parameters, Unheard=1).startswith(
@@ -330,7 +329,7 @@ def test_node_drops_what_no_one_knows() -> None:
         ("ses:SendEmail", {"Source": "a@b", "Destination": {}, "Message": {"Subject": {"Data": "s"}, "Body": {}}}, "Illegal address"),
     ],
 )  # fmt: skip
-def test_requests_that_are_refused(what: str, parameters: JSON, wanted: str) -> None:
+def test_requests_that_are_refused(what: str, parameters: Any, wanted: str) -> None:
     assert wanted in refused(account(KNOWN), what, **parameters)
 
 
@@ -376,7 +375,7 @@ def test_parts_of_an_upload_make_one_object() -> None:
 
 # -- faults of entries, lost answers, transactions
 
-BATCHES: list[tuple[str, JSON, str, Any]] = [
+BATCHES: list[tuple[str, Any, str, Any]] = [
     ("sqs:SendMessageBatch", {"QueueUrl": QUEUE, "Entries": [{"Id": i, "MessageBody": i} for i in "abc"]}, "Failed", "b"),
     ("sns:PublishBatch", {"TopicArn": TOPIC, "PublishBatchRequestEntries": [{"Id": i, "Message": i} for i in "abc"]}, "Failed", "b"),
     ("kinesis:PutRecords", {"StreamName": "s", "Records": [{"Data": i, "PartitionKey": i} for i in "abc"]}, "FailedRecordCount", 1),
@@ -386,7 +385,7 @@ BATCHES: list[tuple[str, JSON, str, Any]] = [
 
 
 @pytest.mark.parametrize(("what", "parameters", "member", "wanted"), BATCHES)
-def test_an_entry_fails_alone(what: str, parameters: JSON, member: str, wanted: Any) -> None:
+def test_an_entry_fails_alone(what: str, parameters: Any, member: str, wanted: Any) -> None:
     service, operation = what.split(":")
     answer = ask(
         account(Given(), Fault(service, operation, "InternalFailure", entries=(1,))), what, **parameters

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from compliance import scanners
-from compliance.model import SCANNERS, CheckerError, Finding, InputError, ScannerRun, Severity
-from compliance.scanners import MORE_PACKS, Scanners, Template, nag, strip
+from compliance.model import SCANNERS, CheckerError, Finding, InputError, Pack, ScannerRun, Severity
+from compliance.scanners import Scanners, Template, nag, strip
 from compliance.scanners.nag import find_node
 from compliance.template import limits
 
@@ -194,7 +195,7 @@ def odd() -> tuple[Finding, ...]:
         PIPE,
         NESTED,
         names=["cdk-nag"],
-        packs=(*scanners.PACKS, *MORE_PACKS),
+        packs=(*scanners.PACKS, *get_args(Pack)),
     ).values()
     return run.findings
 
@@ -210,7 +211,7 @@ def test_a_rule_that_breaks_on_a_resource_is_a_finding_that_says_so(odd):
 
 
 def test_more_packs_by_option(runs, odd):
-    for pack in MORE_PACKS:
+    for pack in get_args(Pack):
         assert f"{pack}-S3BucketLoggingEnabled" in rules(odd, stack="Pipe/Nested")
         assert f"{pack}-S3BucketLoggingEnabled" not in rules(runs["cdk-nag"].findings)
 

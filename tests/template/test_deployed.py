@@ -19,7 +19,6 @@ from compliance.template import deployed
 from compliance.template.deployed import Drift, drift, load_stack
 from compliance.template.deployed_settings import SETTINGS, policy
 
-JSON = Any
 ACCOUNT = "123456789012"
 STACK = f"arn:aws:cloudformation:eu-west-1:{ACCOUNT}:stack/shop/1"
 KEY = "11111111-2222-3333-4444-555555555555"
@@ -34,14 +33,14 @@ def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "No."}}, "Operation")
 
 
-def allow(action: str, resource: JSON) -> JSON:
+def allow(action: str, resource: Any) -> Any:
     return {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}],
     }
 
 
-TEMPLATE: JSON = {
+TEMPLATE: Any = {
     "Parameters": {
         "Memory": {"Type": "Number", "Default": 128},
         "Secret": {"Type": "String", "NoEcho": True, "Default": "no secret"},
@@ -146,7 +145,7 @@ PHYSICAL = {
     "Subscription": "subscription",
 }
 # By operation and what is asked about.
-ANSWERS: dict[tuple[str, str], JSON] = {
+ANSWERS: dict[tuple[str, str], Any] = {
     ("describe_key", KEY): {"KeyMetadata": {"KeyId": KEY, "Enabled": True}},
     ("get_key_policy", KEY): {"Policy": json.dumps(allow("kms:*", ["*"]))},
     ("get_key_rotation_status", KEY): {"KeyRotationEnabled": True},
@@ -246,11 +245,11 @@ class Account:
 
     def __init__(self) -> None:
         self.answers = copy.deepcopy(ANSWERS)
-        self.body: JSON = copy.deepcopy(TEMPLATE)
+        self.body: Any = copy.deepcopy(TEMPLATE)
         self.status = "CREATE_COMPLETE"
         self.physical = dict(PHYSICAL)
 
-    def ask(self, service: str, operation: str, **arguments: JSON) -> JSON:
+    def ask(self, service: str, operation: str, **arguments: Any) -> Any:
         if service == "cloudformation":
             return getattr(self, operation)(**arguments)
         first, *others = arguments.values()
@@ -261,7 +260,7 @@ class Account:
             raise answer
         return answer
 
-    def describe_stacks(self, StackName: str) -> JSON:
+    def describe_stacks(self, StackName: str) -> Any:
         if StackName not in ("shop", STACK):
             raise ClientError(
                 {"Error": {"Code": "ValidationError", "Message": "Stack with id x does\nnot exist"}},
@@ -274,10 +273,10 @@ class Account:
         stack = {"StackId": STACK, "StackName": "shop", "StackStatus": self.status, "Parameters": parameters}
         return {"Stacks": [stack]}
 
-    def get_template(self, **_: str) -> JSON:
+    def get_template(self, **_: str) -> Any:
         return {"TemplateBody": self.body}
 
-    def list_stack_resources(self, StackName: str, NextToken: str = "0") -> JSON:
+    def list_stack_resources(self, StackName: str, NextToken: str = "0") -> Any:
         """One a page."""
         items, at = list(self.physical.items()), int(NextToken)
         (logical, physical), more = items[at], {"NextToken": str(at + 1)} if at + 1 < len(items) else {}
@@ -320,7 +319,7 @@ def test_what_nobody_stated_is_compared_with_the_service_s_default(
     )
 
 
-CHANGES: dict[str, tuple[tuple[str, str], str, JSON]] = {
+CHANGES: dict[str, tuple[tuple[str, str], str, Any]] = {
     "Queue VisibilityTimeout": (("get_queue_attributes", QUEUE), "Attributes.VisibilityTimeout", "30"),
     "Queue MessageRetentionPeriod": (
         ("get_queue_attributes", QUEUE),
@@ -522,7 +521,7 @@ def test_what_boto3_cannot_start_with_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-SAME: dict[str, tuple[JSON, JSON]] = {
+SAME: dict[str, tuple[Any, Any]] = {
     "a list of one": ({"Action": "a:B"}, {"Action": ["a:B"]}),
     "no order": ({"Action": ["a:B", "a:C"]}, {"Action": ["a:C", "a:B"]}),
     "anybody": ({"Principal": "*"}, {"Principal": {"AWS": ["*"]}}),
@@ -559,7 +558,7 @@ def _known(type_: str, path: list[str]) -> bool:
     from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", type_).schema
-    node: JSON = schema
+    node: Any = schema
     for key in path:
         while "$ref" in node:
             node = schema["definitions"][node["$ref"].rpartition("/")[2]]
