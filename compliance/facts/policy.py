@@ -99,12 +99,16 @@ class PolicyStatement(msgspec.Struct, frozen=True):
         return min(found, key=lambda texts: any(map(iam.is_pattern, texts)), default=())
 
     def show(self) -> str:
-        actions = ", ".join(map(str, self.actions)) or "everything but " + ", ".join(
-            map(str, self.not_actions)
-        )
-        return (
-            f"{'Allow' if self.allow is True else 'Deny'} {actions} on {', '.join(map(str, self.resources))}"
-        )
+        """Its effect, actions, resources and principals; a trust policy names no resource."""
+        text = "Allow" if self.allow is True else "Deny"
+        for word, names, others in (
+            ("", self.actions, self.not_actions),
+            (" on", self.resources, self.not_resources),
+            (" for", self.principals, self.not_principals),
+        ):
+            if names or others:
+                text += f"{word} {'' if names else 'all but '}{', '.join(map(str, names or others))}"
+        return text
 
 
 def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
