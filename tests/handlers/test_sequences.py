@@ -146,3 +146,20 @@ def test_a_call_that_is_not_waited_for_is_late_and_was_made() -> None:
     one, two = execute(program, [Invocation(name, {}) for name in ("one", "two")]).outcomes
     for outcome in (one, two):
         assert [(call.operation, call.late) for call in outcome.calls] == [("PutObject", True)]
+
+
+LOGS_BEFORE_IT_READS = """
+const { S3Client, PutObjectCommand, GetObjectCommand } = require('@aws-sdk/client-s3');
+const s3 = new S3Client({});
+exports.handler = async () => {
+  await s3.send(new PutObjectCommand({ Bucket: 'b', Key: 'k', Body: 'x'.repeat(40000) }));
+  const read = Array.from({ length: 20 }, () => s3.send(new GetObjectCommand({ Bucket: 'b', Key: 'k' })));
+  for (let i = 0; i < 20; i++) console.log('y'.repeat(10000));
+  return (await Promise.all(read)).length;
+};"""
+
+
+def test_a_long_log_before_the_answers_are_read_keeps_nobody_waiting() -> None:
+    """Neither the answers nor the log fit into a pipe."""
+    execution = execute(Program("nodejs24.x", "index.handler", LOGS_BEFORE_IT_READS), [Invocation("a", {})])
+    assert [outcome.result for outcome in execution.outcomes] == [20], execution.stopped

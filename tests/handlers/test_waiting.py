@@ -89,6 +89,18 @@ def test_a_fresh_container_is_what_goes_on(runtime: str) -> None:
     assert seen == [[1, 1, 1], [2]]
 
 
+@pytest.mark.parametrize("runtime", COUNTING)
+def test_what_asks_for_a_fresh_container_at_first_gets_one(runtime: str) -> None:
+    with begin(Program(runtime, "index.handler", COUNTING[runtime])) as waiting:
+        runs = [
+            [Invocation("a", {}), Invocation("b", {})],
+            [Invocation("c", {}, fresh=True), Invocation("d", {})],
+            [Invocation("e", {}, fresh=True)],
+        ]
+        seen = [[o.result for o in waiting.run(run, {}, Limits()).outcomes] for run in runs]
+    assert seen == [[1, 2], [1, 2], [1]]
+
+
 def test_what_reached_a_limit_runs_nothing_more() -> None:
     with begin(Program("nodejs24.x", "index.handler", "exports.handler = () => { for (;;); }")) as waiting:
         assert waiting.run([Invocation("a", {})], {}, Limits(seconds=0.5)).stopped

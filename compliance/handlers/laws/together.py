@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +11,7 @@ from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Profile, Unit, ValueComparison, lacking, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
-from compliance.handlers.runs import Finding, Play, Task
+from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
 # Records in the largest batch that is tried: more than any handler would have a limit for by accident.
@@ -203,21 +203,22 @@ SAME = "the same effects under the same keys, whenever it comes"
 
 
 def replay(bench: Bench) -> Task:
-    """The law `replay`: a batch, the same again minutes later, and the next year in an empty AWS.
+    """The law `replay`: a batch, the same again minutes later, and the next year in a new container.
 
-    A container may remember a batch that it stored, so the latter is in another one. So is the replay of a
-    second batch where it is stored already.
+    A container may remember a batch that it stored, so the latter is the first that the new one gets. It then
+    gets a second batch, which another container has stored.
     """
     size, at = max(2, bench.maker.kinds), bench.draw.early(bench.draw.last_days())
     batch, other = bench.batch(size, at=at), bench.batch(size, at=at)
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    stored = bench.steps([bench.step(other), bench.step(other, later=days, fresh=True)], [other])
-    outcomes = [*(yield [twice]), *(yield [stored, bench.play(batch, later=days, container=1)])]
+    new = [bench.step(batch, later=days, fresh=True), bench.step(other, later=days)]
+    stored = bench.steps([bench.step(other), *new], [batch, other])
+    outcomes = [*(yield [twice]), *(yield [stored])]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    [first, warm], [before, after], [cold] = outcomes
+    [first, warm], [before, cold, after] = outcomes
     why = bench.failure_reason(first)
     if not bench.units(first):
         return [unknown(f"the first time: {why or 'nothing was written'}", "a batch that the handler takes")]
@@ -225,9 +226,30 @@ def replay(bench: Bench) -> Task:
     if not why:
         findings += _once_more(bench, first, warm, "again soon")
         findings += _once_more(bench, before, after, f"again after {days.days} days")
+        findings += yield from _failed_once(bench, batch, before, cold)
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
     ]
+
+
+def _failed_once(
+    bench: Bench, batch: Batch, warm: Outcome | None, cold: Outcome | None
+) -> Generator[Sequence[Play], Sequence[Outcomes], list[Finding]]:
+    """Findings about calls that a container makes only once: they fail, and the batch comes again."""
+    once = sorted(_operations(cold) - _operations(warm))
+    if not once or bench.failure_reason(cold):
+        return []
+    faults = [Fault(*call, errors_of(*call, {})[0]) for call in once]
+    steps = [bench.step(batch, *faults, fresh=True), bench.step(batch, later=timedelta(minutes=6))]
+    [[_, again]] = yield [bench.steps(steps, [batch])]
+    if not (why := bench.failure_reason(again)):
+        return []
+    names = " and ".join(name for _, name in once)
+    return [bad(f"{names} failed once; the batch comes again, and nothing fails: {why}", SAME)]
+
+
+def _operations(outcome: Outcome | None) -> set[tuple[str, str]]:
+    return {(call.service, call.operation) for call in (outcome.calls if outcome else ())}
 
 
 def _same_places(

@@ -328,17 +328,26 @@ class Child:
         self.outgoing += messages.written(message) + b"\n"
 
     def _answer(self, deadline: float) -> None:
-        """Sends an answer. A child that does not read it is stopped at the deadline."""
+        """Sends the answers. A child that does not read them is stopped at the deadline."""
         while self.outgoing:
             try:
                 del self.outgoing[: os.write(self.answers, self.outgoing)]
             except BlockingIOError:
-                with selectors.DefaultSelector() as selector:
-                    selector.register(self.answers, selectors.EVENT_WRITE)
-                    if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise Stopped(f"time: still running after {self.seconds:g} s") from None
+                self._wait_for_reader(deadline)
             except BrokenPipeError:
                 self.outgoing.clear()
+
+    def _wait_for_reader(self, deadline: float) -> None:
+        """Waits until the child reads its answers, which it may do only once its log is read."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_WRITE)
+            selector.register(self.output, selectors.EVENT_READ)
+            while ready := selector.select(max(0.0, deadline - time.monotonic())):
+                if any(key.fd == self.answers for key, _ in ready):
+                    return
+                if not self._read_log():
+                    selector.unregister(self.output)
+        raise Stopped(f"time: still running after {self.seconds:g} s")
 
     def end(self) -> None:
         """Ends the process and all that it started, and records the current invocation."""

@@ -213,6 +213,8 @@ def _run(
         together, begun = invocations[first:last], record.outcomes
         aws.prepare(together[0].given)
         job = _job(request, together, events[first:last])
+        if together[0].fresh and children and children[0].waits:  # it has run others
+            children.pop(0).end()
         child = children.pop(0) if children else _start(request, record)
         if last < len(invocations) and not children:
             children.append(_start(request, record))

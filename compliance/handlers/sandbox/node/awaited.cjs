@@ -6,10 +6,11 @@ const turn = () => new Promise((next) => { setImmediate(next); });
 
 let made = 0;
 const open = new Set();
+let failed = []; // calls that AWS has refused, of which the handler has not heard
 
 const counted = (call) => (...args) => { made += 1; return call(...args); };
 
-const begin = () => { made = 0; open.clear(); };
+const begin = () => { made = 0; open.clear(); failed = []; };
 
 const pending = () => [...open];
 
@@ -19,10 +20,17 @@ async function awaited(make) {
   const own = made > before ? made - 1 : -1;
   if (own >= 0) open.add(own);
   try {
-    return await answer;
-  } finally {
+    const result = await answer;
     await turn();
     open.delete(own);
+    return result;
+  } catch (error) {
+    failed.push(own);
+    await turn();
+    // `Promise.all` ends with the first that fails. Those that fail at the same time are not open any more.
+    for (const each of failed) open.delete(each);
+    failed = [];
+    throw error;
   }
 }
 
