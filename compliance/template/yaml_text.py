@@ -17,6 +17,8 @@ from compliance.text import one_line, truncated
 
 MAX_NODES = 500_000  # with aliases followed, which make a small file huge
 
+TEXT_OF_NODE = 100  # characters of a text that count as one more node
+
 KeyPath = tuple[str | int, ...]
 
 
@@ -156,7 +158,8 @@ def _check_aliases(root: yaml.Node, path: Path) -> None:
         node, done = stack.pop()
         if done:
             open_.discard(id(node))
-            total = 1 + sum(sizes[id(child)] for child in _children(node))
+            text = node.value if isinstance(node, yaml.ScalarNode) else ""
+            total = 1 + len(text) // TEXT_OF_NODE + sum(sizes[id(child)] for child in _children(node))
             if total > MAX_NODES:
                 raise InputError(f"{path}: more than {MAX_NODES:,} nodes, aliases followed")
             sizes[id(node)] = total

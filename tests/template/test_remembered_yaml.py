@@ -97,6 +97,12 @@ def test_what_one_thread_remembers_another_does_not(tmp_path: Path, monkeypatch:
     assert parsed == [TEXT]
 
 
+def test_a_long_text_that_many_aliases_repeat_is_refused(tmp_path: Path) -> None:
+    text = f"a: &a '{'x' * 100_000}'\nb:\n" + "- *a\n" * 20_000
+    with pytest.raises(InputError, match=r"x\.yaml: more than 500,000 nodes, aliases followed"):
+        read(tmp_path / "cache", text)
+
+
 def test_errors_are_never_remembered(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(InputError, match=r"x\.yaml:1"):
