@@ -273,6 +273,7 @@ class Node(_Placed):
         )
 
     def plain(self) -> Any:
+        self.world.read(self.resource, self.path, self.value)
         why = why_unknown(self.value)
         if why:
             raise Undecided(why)

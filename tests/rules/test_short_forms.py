@@ -78,3 +78,22 @@ def test_an_empty_name_is_the_name_of_nothing(tmp_path: Path) -> None:
     subjects = {"topic": {"about": "a topic", "type": "AWS::SNS::Topic"}}
     check = {"kind": "name", "pattern": "", "subject": "topic"}
     assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "fail"
+
+
+def test_a_wrong_name_with_an_account_is_one_failure(tmp_path: Path) -> None:
+    """A baseline knows one failure a resource."""
+    resources = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}}
+    subjects = {"topic": {"about": "a topic", "type": "AWS::SNS::Topic"}}
+    check = {"kind": "name", "pattern": "{env}-orders-{account}", "subject": "topic"}
+    [result] = judged(tmp_path, {"Resources": resources}, check, subjects=subjects)
+    assert result.verdict.status is Status.FAIL
+    assert [(item.logical_id, item.property) for item in result.verdict.evidence] == [("Topic", "TopicName")]
+
+
+def test_a_list_where_a_number_is_wanted_is_shown_with_its_place(tmp_path: Path) -> None:
+    resources = {"F": {"Type": "AWS::Lambda::Function", "Properties": {"Layers": ["a"]}}}
+    subjects = {"function": {"about": "a function", "type": "AWS::Lambda::Function"}}
+    check = {"kind": "property", "all": [{"path": "Layers", "at_least": 5}], "subject": "function"}
+    [result] = judged(tmp_path, {"Resources": resources}, check, subjects=subjects)
+    [item] = result.verdict.evidence
+    assert (item.property, item.found) == ("Layers", "[a]; Layers and 5.0 have no order")
