@@ -20,6 +20,7 @@ from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
+from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
@@ -101,7 +102,11 @@ class Checker:
         return shapes[0] if node.kind == "+" else Shape()
 
     def _check_path(self, shape: Shape, path: cel.Node) -> None:
-        """Raises SyntaxProblem where none of a resource's possible types has a property path."""
+        """Raises SyntaxProblem where none of a resource's possible types has a path, or where it is none."""
+        try:
+            steps(str(path.value) if path.kind == "const" else "")
+        except ValueError as error:
+            raise cel.SyntaxProblem(str(error), path.at) from None
         if path.kind == "const" and shape.types and "*" not in shape.types and shape.path is None:
             places = [(type_, elsewhere(type_, str(path.value))) for type_ in shape.types]
             if all(schemas.lacks(*place) for place in places):

@@ -176,7 +176,13 @@ def _values_at(value: object, path: object) -> list[object]:
     thing = thing_of(value)
     world, resource = thing.world, thing.resource
     found: list[object] = []
-    for place in places(resource, str(path)):
+    if not isinstance(text := path.plain() if isinstance(path, Host) else path, str):
+        raise Failed("values(resource, 'Some.Property') is wanted")
+    try:
+        at = places(resource, text)
+    except ValueError as error:
+        raise Failed(str(error)) from None
+    for place in at:
         try:
             absent = place.value is NO_VALUE
             wrapped = Absent(world, resource, place.path) if absent else None
@@ -286,7 +292,7 @@ def _may(caller: object, action: object, on: object, keys: object = None) -> obj
     """
     thing = thing_of(caller)
     stated = {} if keys is None else keys
-    if not isinstance(stated, dict):
+    if not isinstance(stated, dict) or not all(isinstance(name, str) for name in stated):
         raise Failed("may(..., {'service:Key': value}): condition keys with their values are wanted")
     given = {name.lower(): known(_text_of(thing.world, value)) for name, value in stated.items()}
     [what, target] = _arguments(thing.world, [action, on])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from predicate import judged, verdict
 
-from compliance.model import Status
+from compliance.model import InputError, Status
 
 SECTIONS = {
     "Parameters": {"P": {"Type": "String"}},
@@ -97,3 +97,20 @@ def test_a_list_where_a_number_is_wanted_is_shown_with_its_place(tmp_path: Path)
     [result] = judged(tmp_path, {"Resources": resources}, check, subjects=subjects)
     [item] = result.verdict.evidence
     assert (item.property, item.found) == ("Layers", "[a]; Layers and 5.0 have no order")
+
+
+@pytest.mark.parametrize(
+    "that", ["may(self, 'a:B', self, {1: 'x'})", "values(self, self.Name + '..').size() == 0"]
+)
+def test_arguments_of_another_kind_fail_and_break_nothing(tmp_path: Path, that: str) -> None:
+    resources = {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "a", "Type": "String"}}}
+    subjects = {"thing": {"about": "a parameter", "type": "AWS::SSM::Parameter"}}
+    check = {"each": "thing", "that": that}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "fail"
+
+
+def test_a_path_that_is_none_is_reported_with_its_column(tmp_path: Path) -> None:
+    subjects = {"thing": {"about": "a parameter", "type": "AWS::SSM::Parameter"}}
+    check = {"each": "thing", "that": "values(self, 'a..b').all(v, v == null)"}
+    with pytest.raises(InputError, match=r"ALL-01: check.that: column 14: no property path: 'a..b'"):
+        verdict(tmp_path, {"Resources": {}}, check, subjects=subjects)
