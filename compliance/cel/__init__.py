@@ -147,7 +147,7 @@ def _check_call(node: Node, functions: Mapping[str, Function]) -> None:
         raise SyntaxProblem(f"{node.value}: {wanted} arguments are wanted", node.at)
     if node.value == "matches" and node.children[1].kind == "const":
         try:
-            patterns.check(node.children[1].value)
+            patterns.check(str(node.children[1].value))
         except ValueError as error:
             raise SyntaxProblem(str(error), node.children[1].at) from None
 

@@ -256,6 +256,11 @@ def of_resource(fact: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
+def _tells(alarm: object, target: object) -> object:
+    """Whether an alarm tells a target. Raises Failed where that is no resource."""
+    return of_resource(alarms.tells)(alarm, thing_of(target))
+
+
 def _of_record(name: str) -> Callable[..., object]:
     """Makes a function of the language of a method of records."""
 
@@ -480,7 +485,7 @@ FACTS: Mapping[str, Fact] = {
     "metrics": Fact(
         of_resource(_metrics), "the metrics that an alarm looks at", gives=alarms.Metric, many=True
     ),
-    "tells": Fact(of_resource(alarms.tells), "whether an alarm tells a topic: `a.tells(topic)`", (2, 2)),
+    "tells": Fact(_tells, "whether an alarm tells a topic: `a.tells(topic)`", (2, 2)),
     "triggers": Fact(
         of_resource(events.triggers),
         "what calls a resource, by whatever means",
