@@ -167,7 +167,8 @@ def equal(left: object, right: object) -> bool:
 
 def _in(item: object, container: object) -> bool:
     if isinstance(container, dict):
-        return plain(item) in container
+        key = plain(item)
+        return isinstance(key, str | int | float) and key in container
     errors: list[Exception] = []
     for other in items_of(container):
         try:

@@ -100,7 +100,14 @@ def test_a_list_where_a_number_is_wanted_is_shown_with_its_place(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "that", ["may(self, 'a:B', self, {1: 'x'})", "values(self, self.Name + '..').size() == 0"]
+    "that",
+    [
+        "may(self, 'a:B', self, {1: 'x'})",
+        "values(self, self.Name + '..').size() == 0",
+        "tells(self, 'x')",
+        "self.Name.matches(5)",
+        "[self] in {'a': 1}",
+    ],
 )
 def test_arguments_of_another_kind_fail_and_break_nothing(tmp_path: Path, that: str) -> None:
     resources = {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "a", "Type": "String"}}}
