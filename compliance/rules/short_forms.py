@@ -164,7 +164,7 @@ class Names(Check, frozen=True):
 
 @short_form("names", Names, selects=_is_named)
 def names(check: Names, requirement: Requirement) -> Iterator[PredicateData]:
-    form = re.escape(check.pattern).replace(r"\{resource\}", "[^/]+").replace(r"\{account\}", "[^/]+")
+    form = re.escape(check.pattern).replace(r"\{resource\}", "[^/\n]+").replace(r"\{account\}", "[^/\n]+")
     form = literal(f"^(.*/)?{form}([.]fifo)?$").replace(r"\\{env\\}", "' + env.name.replace('.', '[.]') + '")
     yield {
         "each": list(requirement.subjects),

@@ -121,3 +121,13 @@ def test_a_path_that_is_none_is_reported_with_its_column(tmp_path: Path) -> None
     check = {"each": "thing", "that": "values(self, 'a..b').all(v, v == null)"}
     with pytest.raises(InputError, match=r"ALL-01: check.that: column 14: no property path: 'a..b'"):
         verdict(tmp_path, {"Resources": {}}, check, subjects=subjects)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("dev-a-b", "pass"), ("dev-a\nb", "fail"), ("x/dev-a-b.fifo", "pass")]
+)
+def test_a_line_break_is_no_part_of_a_name(tmp_path: Path, text: str, wanted: str) -> None:
+    resources = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": text}}}
+    subjects = {"topic": {"about": "a topic", "type": "AWS::SNS::Topic"}}
+    check = {"kind": "names", "pattern": "{env}-{resource}", "subject": "topic"}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == wanted
