@@ -150,12 +150,15 @@ LATE = "every call awaited before the answer, and no log after it"
 
 
 def nothing_late(bench: Bench) -> Task:
-    """The law `nothing_late`: a plain batch, and one with calls that fail, both with slow calls."""
+    """The law `nothing_late`: a plain batch, and one with calls that fail, both with slow calls; and one at once.
+
+    Node.js hears slow answers backwards, so that neither the first call nor the last one can go unnoticed.
+    """
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
     slow = partial(bench.play, pause=PAUSE, timed=True)
-    outcomes = yield [slow(batches[0]), slow(batches[1], failing)]
+    outcomes = yield [slow(batches[0]), slow(batches[1], failing), bench.together[1]]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     findings: list[Finding] = []

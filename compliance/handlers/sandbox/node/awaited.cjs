@@ -2,7 +2,20 @@
 // for is still open when the handler answers. Calls are numbered within an invocation.
 'use strict';
 const { setImmediate } = globalThis;
-const turn = () => new Promise((next) => { setImmediate(next); });
+
+// Answers that come in the same turn are heard in the order of their calls, or backwards, as AWS may answer.
+let backwards = false;
+let heard = [];
+const turn = () => new Promise((next) => {
+  if (!backwards) setImmediate(next);
+  else if (heard.push(next) === 1) setImmediate(hear);
+});
+
+function hear() {
+  const all = heard;
+  heard = [];
+  for (let i = all.length - 1; i >= 0; i--) setImmediate(all[i]);
+}
 
 let made = 0;
 const open = new Set();
@@ -10,7 +23,7 @@ let failed = []; // calls that AWS has refused, of which the handler has not hea
 
 const counted = (call) => (...args) => { made += 1; return call(...args); };
 
-const begin = () => { made = 0; open.clear(); failed = []; };
+const begin = (slowly) => { backwards = slowly; made = 0; open.clear(); failed = []; };
 
 const pending = () => [...open];
 

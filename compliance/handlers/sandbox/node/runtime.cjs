@@ -140,7 +140,7 @@ function invoke(job, invocation, handler, state, send, ask) {
   return new Promise((next) => {
     let answered = false;
     ask('begin', {});
-    awaited.begin();
+    awaited.begin(invocation.pause > 0);
     clock.shift(invocation.clock);
     const { timeout } = invocation;
     const began = timeout ? virtual.passed() : now(); // the first is the same however busy the machine is
