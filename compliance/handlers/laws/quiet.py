@@ -150,9 +150,9 @@ LATE = "every call awaited before the answer, and no log after it"
 
 
 def nothing_late(bench: Bench) -> Task:
-    """The law `nothing_late`: a plain batch, and one with calls that fail, both with slow calls; and one at once.
+    """The law `nothing_late`: a plain batch and one whose calls fail, with slow calls, and another plain batch.
 
-    Node.js hears slow answers backwards, so that neither the first call nor the last one can go unnoticed.
+    Node.js hears slow answers backwards, so that neither the first call nor the last one is missed.
     """
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
