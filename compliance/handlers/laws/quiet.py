@@ -150,7 +150,7 @@ LATE = "every call awaited before the answer, and no log after it"
 
 
 def nothing_late(bench: Bench) -> Task:
-    """The law `nothing_late`: a plain batch and one whose calls fail, with slow calls, and another plain batch.
+    """The law `nothing_late`: a plain batch, one with slow calls, and one whose slow calls fail.
 
     Node.js hears slow answers backwards, so that neither the first call nor the last one is missed.
     """
