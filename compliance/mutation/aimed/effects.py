@@ -17,7 +17,7 @@ from compliance.facts.wiring import BUCKET, FUNCTION, QUEUE, TABLES, TOPIC
 from compliance.json_data import JSON, mapping, one_or_many
 from compliance.mutation import Edit
 from compliance.mutation.aimed import Aim, add, aims, arn_to, by_another_attribute, drop, others, put
-from compliance.mutation.aimed.permissions import is_seen, own_statements
+from compliance.mutation.aimed.permissions import attached, is_seen, own_statements
 from compliance.mutation.aimed.wiring import failures
 from compliance.rules import Case
 from compliance.rules.environments import Retained
@@ -139,14 +139,11 @@ def redrive(check: Redrive, case: Case) -> Iterator[Aim]:
 @aims(TlsOnly)
 def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
-        kinds = POLICIES_OF.get(resource.type, {})
-        for policy in case.assembly.resources(*kinds):
-            path = kinds[policy.type]
-            if any(case.wiring.identify(v, resource.type) is resource for v in to_list(policy.get(path))):
-                listed = isinstance(policy.get(path), list)
-                for word, reference in others(resource, policy.type, path):
-                    value = [reference] if listed else reference
-                    yield Aim(f"attached by {word} {reference}", policy, put(policy, path, value))
+        for policy, path in attached(resource, case):
+            listed = isinstance(policy.get(path), list)
+            for word, reference in others(resource, policy.type, path):
+                value = [reference] if listed else reference
+                yield Aim(f"attached by {word} {reference}", policy, put(policy, path, value))
 
 
 # Permissions and keys
@@ -223,11 +220,7 @@ def _logs_alone() -> dict[str, Any]:
 def _denied_by(resource: Resource, action: str, role: Resource, case: Case) -> Iterator[Aim]:
     """The policy of what a function uses shuts its role out."""
     path = "PolicyDocument.Statement"
-    kinds = POLICIES_OF.get(resource.type, {})
-    for policy in case.assembly.resources(*kinds) if kinds else ():
-        values = to_list(policy.get(kinds[policy.type]))
-        if not any(case.wiring.identify(v, resource.type) is resource for v in values):
-            continue
+    for policy, _ in attached(resource, case):
         own = _statements(policy, "PolicyDocument")
         for what, who in (
             ("to all", EVERYBODY),

@@ -200,13 +200,19 @@ def _logs_elsewhere() -> dict[str, str]:
 @aims(TlsOnly)
 def tls_only(check: TlsOnly, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
-        kinds = POLICIES_OF.get(resource.type, {})
-        for policy in case.assembly.resources(*kinds):
-            attached = to_list(policy.get(kinds[policy.type]))
-            if any(case.wiring.identify(value, resource.type) is resource for value in attached):
-                yield Aim("no policy", policy, remove(policy))
-                yield Aim("a policy that never is", policy, never(policy))
-                yield from _tls(policy, resource)
+        for policy, _ in attached(resource, case):
+            yield Aim("no policy", policy, remove(policy))
+            yield Aim("a policy that never is", policy, never(policy))
+            yield from _tls(policy, resource)
+
+
+def attached(resource: Resource, case: Case) -> Iterator[tuple[Resource, str]]:
+    """The policies that are attached to a resource, each with the property that names it."""
+    kinds = POLICIES_OF.get(resource.type, {})
+    for policy in case.assembly.resources(*kinds) if kinds else ():
+        path = kinds[policy.type]
+        if any(case.wiring.identify(v, resource.type) is resource for v in to_list(policy.get(path))):
+            yield policy, path
 
 
 def _tls(policy: Resource, resource: Resource) -> Iterator[Aim]:
