@@ -46,8 +46,10 @@ def without(what: str) -> Callable[[], None]:
     return apply
 
 
-def run(what: str, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "compliance", *arguments]
+def run(
+    what: str, *arguments: str, folder: Path = ROOT, module: str = "compliance"
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, preexec_fn=without(what), check=False
     )
@@ -138,3 +140,18 @@ def test_a_fleet_runs_no_handler_where_confinement_is_required(tmp_path: Path) -
     assert (first["gate"], first["failing"]) == ("green", [])
     assert second["gate"] == "red"
     assert set(second["failing"]) >= {"HND-01"}
+
+
+def test_mutants_of_handlers_are_not_run_where_confinement_is_required() -> None:
+    named = (
+        "--template",
+        str(UPLOADS / "template.yaml"),
+        "--requirements",
+        str(UPLOADS / "requirements.yaml"),
+    )
+    few = ("--quiet", "--one-in", "100000", "--processes", "1")
+    ran = run("Landlock", *named, *few, module="compliance.mutation")
+    refused = run("Landlock", *named, *few, REQUIRED, module="compliance.mutation")
+    assert "aimed: Handler" in ran.stdout
+    assert "aimed: Wiring" in refused.stdout
+    assert "aimed: Handler" not in refused.stdout

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
+from compliance.confinement.app import lacks
 from compliance.document.requirements import Document, load
 from compliance.model import InputError, Status
 from compliance.mutation.ground import Ground
@@ -35,7 +36,7 @@ def read(
 ) -> Ground:
     """The input with its document. What it needs on disk stays until `stack` closes. Raises InputError.
 
-    With `confined`, no app is run on a system that cannot confine it completely.
+    With `confined`, no app and no handler is run on a system that cannot confine them completely.
     """
     document = load(requirements)
     rules = bind(document)
@@ -50,7 +51,8 @@ def read(
     else:
         command = find_app(app, folder or Path.cwd(), dict(context or {}), require_confinement=confined)
         own, others = _synthesised(document, command, name, folder or Path.cwd(), stack)
-    return Ground(document, rules, own, name, others, as_of, handlers=handlers)
+    runs = handlers and not (confined and lacks())
+    return Ground(document, rules, own, name, others, as_of, handlers=runs)
 
 
 def _synthesised(
