@@ -357,7 +357,9 @@ def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], plac
     unknown: dict[str, str] = {}  # what, by element
 
     def texts(element: str, value: Value = None) -> tuple[str, ...]:
-        items = to_list(raw.get(element, NO_VALUE) if value is None else value)
+        if value is None and element not in raw:
+            return ()
+        items = to_list(raw[element] if value is None else value)
         free = (isinstance(item, Ref) and assembly.is_free(item) for item in items)
         found = [(item, None if f else assembly.text(item)) for item, f in zip(items, free, strict=True)]
         unknown.update((element, why_unknown(item) or show(item)) for item, text in found if text is None)

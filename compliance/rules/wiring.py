@@ -355,15 +355,15 @@ def _users(wiring: Wiring) -> dict[Resource, list[Resource]]:
 
 
 def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key not in ("Variables", "Tags"):  # a variable may name a role without running under it
-                yield from _role_values(item, "role" in key.lower())
-    elif isinstance(value, list):
-        for item in value:
-            yield from _role_values(item, named)
-    elif named:
-        yield value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if key in ("Variables", "Tags"):  # a variable may name a role without running under it
+            continue
+        inside = "role" in key.lower() if isinstance(key, str) else named
+        if isinstance(item, (dict, list)):
+            yield from _role_values(item, inside)
+        elif inside:
+            yield item
 
 
 def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:

@@ -193,6 +193,7 @@ class Stack:
         self._arguments = arguments or {}
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
+        self._pseudo: dict[str, Value] = {}
         self._expand()
         self.resolver = Resolver(self)
         check_template(self.template, path, lines)
@@ -281,8 +282,15 @@ class Stack:
     # The scope of the resolver
 
     def pseudo(self, name: str) -> Value:
+        if name not in self._pseudo:
+            self._pseudo[name] = self._pseudo_value(name)
+        return self._pseudo[name]
+
+    def _pseudo_value(self, name: str) -> Value:
         if self.parent and name in OF_ENVIRONMENT:
             return self.parent[0].pseudo(name)
+        if name == "AWS::NotificationARNs":
+            return Unknown("the stack's notification topics")
         partition, suffix = _partition(self.region or "")
         known: dict[str, str | None] = {
             "AWS::AccountId": self.account,
@@ -291,8 +299,6 @@ class Stack:
             "AWS::Partition": partition,
             "AWS::URLSuffix": suffix,
         }
-        if name == "AWS::NotificationARNs":
-            return Unknown("the stack's notification topics")
         return known.get(name) or Pseudo(name)
 
     def argument(self, parameter: str) -> Value:
@@ -487,7 +493,7 @@ class Assembly(Memo):
                 return "/" if path is NO_VALUE else self.written_out(path)
             return resource.stack.pseudo(PLACEHOLDERS[place])
 
-        return join(filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern)))
+        return join([filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern))])
 
     def _stated(self, resource: Resource, ref: Ref) -> Value:
         """The stated value of a property that `Ref` or an attribute returns (a parameter's `Value`)."""
@@ -499,9 +505,12 @@ class Assembly(Memo):
 
     def written_out(self, value: Value) -> Value:
         """A scalar with every reference in it expanded, so that equal texts compare as equal."""
-        if not isinstance(value, Ref | Text):
+        if isinstance(value, Ref):
+            found = self.expand(value)
+            return found if isinstance(found, str) else join((found,))
+        if not isinstance(value, Text):
             return value
-        return join(self.expand(part) if isinstance(part, Ref) else part for part in parts_of(value))
+        return join([self.expand(part) if isinstance(part, Ref) else part for part in value.parts])
 
     def text(self, value: Value) -> str | None:
         """A scalar's canonical text, with placeholders for what only the deployment decides.
@@ -524,15 +533,15 @@ class Assembly(Memo):
     def _text(self, value: Value) -> str | None:
         written: list[str] = []
         for part in parts_of(self.written_out(value)):
-            match part:
-                case str():
-                    written.append(part)
-                case Unknown():
-                    return None
-                case Pseudo(name=name):
-                    written.append("${" + name + "}")
-                case Ref(stack=stack, logical_id=logical_id, attribute=attribute):
-                    written.append("${" + ".".join(filter(None, (f"{stack}/{logical_id}", attribute))) + "}")
+            if isinstance(part, str):
+                written.append(part)
+            elif isinstance(part, Pseudo):
+                written.append(f"${{{part.name}}}")
+            elif isinstance(part, Ref):
+                place = f"{part.stack}/{part.logical_id}"
+                written.append(f"${{{place}.{part.attribute}}}" if part.attribute else f"${{{place}}}")
+            else:
+                return None
         return "".join(written)
 
     def export(self, name: Value, environment: Environment) -> Value:

@@ -120,21 +120,23 @@ def join(values: Iterable[Value]) -> Value:
     Unknown where the text is longer than MAX_TEXT; Dynamic where a dynamic reference is in it.
     """
     parts: list[Part] = []
-    literals: list[str] = []  # the last literals, not yet joined into one part
+    literal = ""  # the last literals, not yet a part
     length = 0
     for value in values:
         # Joined texts may complete a dynamic reference, or add to one: `dynamic` below looks at the whole.
         value = value.text if isinstance(value, Dynamic) else value
-        for part in (value,) if isinstance(value, str) else parts_of(value):
-            length += len(part) if isinstance(part, str) else 100  # about as long as a name is
-            if length > MAX_TEXT:
-                return Unknown(f"a text of more than {MAX_TEXT:,} characters")
-            if isinstance(part, str):
-                literals.append(part)
+        for part in (value,) if type(value) is str else parts_of(value):
+            if type(part) is str:
+                length += len(part)
+                literal += part
                 continue
-            parts += [*filter(None, ["".join(literals)]), part]
-            literals = []
-    parts += filter(None, ["".join(literals)])
+            length += 100  # about as long as a name is
+            parts += (literal, part) if literal else (part,)
+            literal = ""
+        if length > MAX_TEXT:
+            return Unknown(f"a text of more than {MAX_TEXT:,} characters")
+    if literal:
+        parts.append(literal)
     for part in parts:
         if isinstance(part, str) and "{{resolve:" in part:
             return dynamic(Text(tuple(parts)) if len(parts) > 1 else part)

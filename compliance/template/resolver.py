@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from operator import is_
 from typing import Protocol
 
 from compliance.cel import patterns
@@ -120,31 +119,43 @@ class Resolver:
     def resolve(self, node: JSON) -> Value:
         """The value that a node of the template stands for. Raises nothing: a malformed node is `Unknown`."""
         if isinstance(node, (dict, list)):
-            with step() as near:
-                return self._container(node) if near else TOO_FAR
+            _STEPS.taken += 1  # as `step` does, which would take as long as the rest
+            try:
+                return self._container(node) if _STEPS.taken <= MAX_STEPS else TOO_FAR
+            finally:
+                _STEPS.taken -= 1
         if isinstance(node, str) and "{{resolve:" in node:
             return dynamic(node)
         scalar: Value = NULL if node is None else node
         return scalar
 
     def _container(self, node: dict[str, JSON] | list[JSON]) -> Value:
+        same = True  # what holds no function is shared with the template: copies would double the memory
         if isinstance(node, list):
-            items = [value for value in map(self.resolve, node) if value is not NO_VALUE]
-            return node if len(items) == len(node) and all(map(is_, items, node)) else items
+            items: list[Value] = []
+            for item in node:
+                value = item if type(item) is str and "{" not in item else self.resolve(item)
+                same = same and value is item
+                if value is not NO_VALUE:
+                    items.append(value)
+            return node if same else items
         if len(node) == 1:
             key, argument = next(iter(node.items()))
             if key == "Ref":
                 return self._ref(argument)
             if key.startswith("Fn::"):
                 return self._call(key, argument)
-        elif any(key.startswith("Fn::") for key in node):
-            return Unknown("a function beside other keys")
-        resolved = ((key, self.resolve(value)) for key, value in node.items())
-        found = {key: value for key, value in resolved if value is not NO_VALUE}
+        found: dict[str, Value] = {}
+        for key, item in node.items():
+            if key.startswith("Fn::"):
+                return Unknown("a function beside other keys")
+            value = item if type(item) is str and "{" not in item else self.resolve(item)
+            same = same and value is item
+            if value is not NO_VALUE:
+                found[key] = value
         if "Ref" in found and len(found) == 1:  # the other keys were NO_VALUE: it is data, not a function
             return Unknown("a Ref beside other keys")
-        # What holds no function is shared with the template: a copy of it would take as much memory again.
-        return node if len(found) == len(node) and all(map(is_, found.values(), node.values())) else found
+        return node if same else found
 
     def condition(self, name: JSON) -> bool | Unknown:
         """Whether a named condition holds."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TypeAlias
 
 from compliance.json_data import JSON, array, as_mapping, mapping
 from compliance.model import InputError
@@ -17,8 +16,6 @@ from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
 
 _HOLDERS = (dict, list)
-# A node, the key that leads to it, and the step to the node that holds it.
-_Step: TypeAlias = "tuple[JSON, str | int, _Step | None]"
 
 
 def check_template(template: JSON, path: Path, lines: Lines | None = None) -> None:
@@ -126,68 +123,80 @@ class _Check:
     def references_in(self, root: JSON, place: KeyPath, targets: _Targets) -> set[str]:
         """The logical ids and parameters that a part of the template refers to."""
         found: set[str] = set()
-        # Each with the key that leads to it and the node that holds it: few nodes' paths are wanted.
-        todo: list[_Step] = [(root, "", None)]
+        in_conditions, of_resource = place[0] == "Conditions", place[0] == "Resources"
+        if isinstance(root, dict) and not in_conditions and "Condition" in root:
+            try:
+                self.condition(root["Condition"], targets)
+            except _Fault as fault:
+                raise self.error(str(fault), *place, "Condition") from None
+        todo = [root]
         while todo:
-            step = todo.pop()
-            node = step[0]
+            node = todo.pop()
             if isinstance(node, list):
-                todo += [(item, index, step) for index, item in enumerate(node) if isinstance(item, _HOLDERS)]
+                todo += [item for item in node if isinstance(item, _HOLDERS)]
             elif isinstance(node, dict):
                 for key, value in node.items():
-                    if node is root and key == "Metadata" and place[0] == "Resources":
+                    if node is root and key == "Metadata" and of_resource:
                         continue
-                    if (key in ("Ref", "Condition") and len(node) == 1) or key.startswith("Fn::"):
-                        found |= self.function(key, value, (*place, *_path(step)), targets)
+                    if key.startswith("Fn::") or (key in ("Ref", "Condition") and len(node) == 1):
+                        try:
+                            found |= self.function(key, value, targets, in_conditions)
+                        except _Fault as fault:
+                            raise self.error(str(fault), *place, *_way(root, node)) from None
                     if isinstance(value, _HOLDERS):
-                        todo.append((value, key, step))
-                if node is root and place[0] != "Conditions" and "Condition" in node:
-                    self.condition(node["Condition"], (*place, "Condition"), targets)
+                        todo.append(value)
         return found
 
-    def function(self, name: str, argument: JSON, place: KeyPath, targets: _Targets) -> set[str]:
-        """The names that a function refers to, checked. Raises InputError."""
+    def function(self, name: str, argument: JSON, targets: _Targets, in_conditions: bool) -> set[str]:
+        """The names that a function refers to, checked. Raises _Fault."""
         if name == "Condition":  # elsewhere it is data: policies have a Condition of their own
-            if place[0] == "Conditions":
-                self.condition(argument, place, targets)
+            if in_conditions:
+                self.condition(argument, targets)
             return set()
         if name != "Ref" and name not in FUNCTIONS:
-            raise self.error(f"unknown function {name}", *place)
+            raise _Fault(f"unknown function {name}")
         if not SHAPES[name](argument):
-            raise self.error(f"malformed {name}", *place)
+            raise _Fault(f"malformed {name}")
         if name == "Fn::If":
-            self.condition(array(argument)[0], place, targets)
+            self.condition(array(argument)[0], targets)
         if name == "Ref":
-            return self.check_names(name, [str(argument)], targets.refs, place)
+            return self.check_names(name, [str(argument)], targets.refs)
         if name == "Fn::GetAtt":
             key = argument.split(".")[0] if isinstance(argument, str) else str(array(argument)[0])
-            return self.check_names(name, [key], targets.resources, place)
+            return self.check_names(name, [key], targets.resources)
         if name == "Fn::Sub":
             names = names_in_sub(argument)
             attributes = [key.split(".")[0] for key in names if "." in key]
             plain = [key for key in names if "." not in key]
-            return self.check_names(name, attributes, targets.resources, place) | self.check_names(
-                name, plain, targets.refs, place
-            )
+            found = self.check_names(name, attributes, targets.resources)
+            return found | self.check_names(name, plain, targets.refs)
         return set()
 
-    def check_names(
-        self, function: str, names: Iterable[str], known: frozenset[str], place: KeyPath
-    ) -> set[str]:
+    def check_names(self, function: str, names: Iterable[str], known: frozenset[str]) -> set[str]:
         found = set(names)
         for name in sorted(found - known):
-            raise self.error(f"{function} names {name!r}, which is not in the template", *place)
+            raise _Fault(f"{function} names {name!r}, which is not in the template")
         return found
 
-    def condition(self, name: JSON, place: KeyPath, targets: _Targets) -> None:
+    def condition(self, name: JSON, targets: _Targets) -> None:
         if not isinstance(name, str) or name not in targets.conditions:
-            raise self.error(f"the condition {name!r} is not in the template", *place)
+            raise _Fault(f"the condition {name!r} is not in the template")
 
 
-def _path(step: _Step) -> KeyPath:
-    """The keys that lead from the root to a step."""
-    _, key, parent = step
-    return (*_path(parent), key) if parent else ()
+class _Fault(Exception):
+    """What is wrong with a function. Whoever walks the template knows the place."""
+
+
+def _way(root: JSON, wanted: JSON) -> KeyPath:
+    """The keys that lead from a node to one below it, which is that very object."""
+    todo: list[tuple[JSON, KeyPath]] = [(root, ())]
+    while todo:
+        node, keys = todo.pop()
+        if node is wanted:
+            return keys
+        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        todo += [(item, (*keys, key)) for key, item in items]
+    return ()
 
 
 class _Targets:
