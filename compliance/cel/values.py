@@ -341,6 +341,8 @@ def _string(value: object) -> str:
 def _distinct(value: object) -> list[object]:
     found: list[object] = []
     for item in map(known, items_of(value)):
+        if isinstance(item, Host):
+            item.required()
         if not any(equal(item, other) for other in found):
             found.append(item)
     return found

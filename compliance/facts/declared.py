@@ -18,13 +18,15 @@ from compliance.facts.expressions import (
     group,
 )
 from compliance.facts.property_tests import Test
-from compliance.facts.readings import Readings, TooMany, allowed, groups, referring
+from compliance.facts.readings import Readings, TooMany, allowed, referring
 from compliance.facts.references import KEY, denotes, leaves
 from compliance.facts.subjects import (
     Link,
     Subject,
     clues,
     conditions,
+    fillers,
+    found_together,
     listed,
     read,
     scope,
@@ -123,18 +125,11 @@ class Declared(Wiring):
             return None
 
     def fillers(self) -> Iterator[Resource]:
-        for name in self._filling:
+        for name in fillers(self._subjects):
             try:
                 yield from self.all(name)
             except Unfilled:
                 continue
-
-    @property
-    def _filling(self) -> Iterator[str]:
-        """The subjects whose fillers are members."""
-        for name, subject in self._subjects.items():
-            if not subject.apart and "members" not in listed(subject.among):
-                yield name
 
     def _members(self, needs: Names | None) -> tuple[Resource, ...]:
         """The resources that belong to the subjects.
@@ -144,7 +139,7 @@ class Declared(Wiring):
         """
         single = [name for name, s in self._subjects.items() if not s.many and not s.optional]
         needed = single if needs is None else listed(needs)
-        for name in dict.fromkeys((*needed, *self._filling)):
+        for name in dict.fromkeys((*needed, *fillers(self._subjects))):
             try:
                 self.all(name)
             except Unfilled as error:
@@ -192,11 +187,7 @@ class Declared(Wiring):
 
     @cached_property
     def _together(self) -> Mapping[str, tuple[str, ...]]:
-        """By subject that has links to others, the group of subjects that links connect with it."""
-        links = [(name, clue.other()) for name, s in self._subjects.items() for clue in s.links]
-        linked = [(name, other) for name, other in links if other]
-        joined = [n for n, s in self._subjects.items() if s.links or n in {other for _, other in linked}]
-        return {name: group for group in groups(joined, linked) for name in group}
+        return found_together(self._subjects)
 
     def _read(self, name: str) -> tuple[Resource, ...]:
         group, about = self._together[name], self._subjects[name].about

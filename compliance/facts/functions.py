@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 
 import msgspec
 
@@ -22,6 +23,7 @@ from compliance.facts.records import Record
 from compliance.facts.references import LOG_GROUP, arn_of, denoted, denotes, key_of, leaves, region_of
 from compliance.facts.wiring import Loose
 from compliance.model import Undecided
+from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -31,6 +33,7 @@ from compliance.template.intrinsics import (
     parts_of,
     refs_in,
     show,
+    to_list,
     why_unknown,
 )
 from compliance.template.physical_names import name_of
@@ -249,8 +252,8 @@ def of_resource(fact: Callable[..., object]) -> Callable[..., object]:
         name = fact.__name__.strip("_").replace("_", " ")
         if found is None or (isinstance(found, list | tuple) and not found):
             world.read(thing.resource, name, "none")
-        elif isinstance(found, Resource):
-            world.read(thing.resource, name, found.logical_id)
+        elif resources := [r.logical_id for r in to_list(found) if isinstance(r, Resource)]:
+            world.read(thing.resource, name, ", ".join(resources))
         return world.fact(found, thing.resource, name)
 
     return call
@@ -334,11 +337,20 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undec
         if why := why_unknown(group.get("LogGroupName")):
             doubts.append(Undecided(f"the name of {group.logical_id}: {why}"))
         steps = re.split("[/:]", _as_written(assembly, group.get("LogGroupName")))
+        service = steps[2].replace("-", "").lower() if steps[:2] == ["", "aws"] and len(steps) > 2 else ""
+        if service in _services() and not resource.type.split("::")[1].lower().startswith(service):
+            continue  # /aws/lambda/clicks is of the function of that name, not of a cluster
         if ({text, name, f"API-Gateway-Execution-Logs_{text}"} - {None, ""}) & set(steps) or any(
             assembly.resource(ref) is resource for ref in refs_in(group.get("LogGroupName"))
         ):
             named.append(group)
     return list(dict.fromkeys(group for group in named if group)) or [*doubts]
+
+
+@cache
+def _services() -> frozenset[str]:
+    """The services of AWS, as types and the names of their log groups have them."""
+    return frozenset(type_.split("::")[1].lower() for type_ in schemas.types("AWS::*"))
 
 
 def _as_written(assembly: Assembly, name: Value) -> str:

@@ -37,7 +37,7 @@ def version(value: object) -> Version:
 
 
 class Cidr(Host):
-    """A range of addresses."""
+    """A range of addresses. It is its text where one is wanted: `startsWith('10.')`."""
 
     def __init__(self, network: Range) -> None:
         self.network = network
@@ -46,8 +46,10 @@ class Cidr(Host):
         return str(self.network)
 
     def equals(self, other: object) -> bool:
-        other = other if isinstance(other, Cidr) else cidr(other)
-        return bool(self.network == other.network)
+        return self.network == _range(other)
+
+    def plain(self) -> str:
+        return str(self)
 
     def get(self, name: str) -> object:
         fields = {
@@ -60,21 +62,22 @@ class Cidr(Host):
 
     def call(self, name: str, arguments: Sequence[object]) -> object:
         if name == "contains":
-            other = arguments[0] if isinstance(arguments[0], Cidr) else cidr(arguments[0])
-            return within(other.network, self.network)
+            return within(cidr(arguments[0]).network, self.network)
         if name == "overlaps":
-            other = arguments[0] if isinstance(arguments[0], Cidr) else cidr(arguments[0])
-            return self.network.overlaps(other.network)
+            return self.network.overlaps(cidr(arguments[0]).network)
         return NotImplemented
 
 
 def cidr(value: object) -> Cidr:
     """A range of addresses."""
-    plain = value.plain() if isinstance(value, Host) else value
-    network = range_of(str(plain))
+    network = _range(value)
     if network is None:
         raise Failed(f"{value} is no range of addresses")
     return Cidr(network)
+
+
+def _range(value: object) -> Range | None:
+    return range_of(str(value.plain() if isinstance(value, Host) else value))
 
 
 def whole_number(value: object) -> int:

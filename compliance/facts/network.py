@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from compliance.facts.measures import Cidr, cidr
 from compliance.facts.references import denoted, leaves
 from compliance.facts.truth import Truth, every, some
 from compliance.model import Undecided
@@ -68,10 +69,10 @@ class Rule(msgspec.Struct, frozen=True):
     unknown: str | None = None  # why it may not be a rule of this group at all
 
     @builtins.property
-    def cidr(self) -> str | Unknown | None:
+    def cidr(self) -> Cidr | Unknown | None:
         if isinstance(self.source, Unknown):
             return self.source
-        return self.source if isinstance(self.source, str) and "/" in self.source else None
+        return cidr(self.source) if isinstance(self.source, str) and "/" in self.source else None
 
     @builtins.property
     def world(self) -> bool | Unknown:

@@ -37,6 +37,7 @@ from compliance.facts.expressions import (
     spread,
 )
 from compliance.facts.property_tests import Test, conjunction
+from compliance.facts.readings import groups
 from compliance.template import schemas
 
 # Types that AWS's provider schemas describe; those of others have none here.
@@ -284,25 +285,45 @@ def _check_links(document: Document, subjects: Mapping[str, Subject], name: str)
             raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
 
 
+def found_together(subjects: Mapping[str, Subject]) -> Mapping[str, tuple[str, ...]]:
+    """By subject that has links to others, the group of subjects that links connect with it."""
+    links = [(name, clue.other()) for name, s in subjects.items() for clue in s.links]
+    linked = [(name, other) for name, other in links if other]
+    joined = [n for n, s in subjects.items() if s.links or n in {other for _, other in linked}]
+    return {name: group for group in groups(joined, linked) for name in group}
+
+
+def fillers(subjects: Mapping[str, Subject]) -> list[str]:
+    """The subjects whose resources are members."""
+    return [n for n, s in subjects.items() if not s.apart and "members" not in listed(s.among)]
+
+
 def _check_circles(
     document: Document, subjects: Mapping[str, Subject], where: Mapping[str, cel.Expression]
 ) -> None:
-    done: set[str] = set()
+    """Raises InputError where a subject must be found before another, and that before the first."""
+    together, done = found_together(subjects), set[str]()
+    first: dict[str, list[str]] = {
+        name: [other for place, other in subject.named() if place[0] != "links"]
+        + (fillers(subjects) if "members" in listed(subject.among) else [])
+        for name, subject in subjects.items()
+    }
+    for name, expression in (*where.items(), *((n, e) for (n, _), e in clues(document).items())):
+        for other in names_in(expression.root):
+            first[name] += [other] if other in subjects else fillers(subjects) if other == "members" else []
 
     def visit(name: str, way: tuple[str, ...]) -> None:
-        if name in way:
-            circle = " -> ".join((*way[way.index(name) :], name))
-            raise document.error(f"subjects.{name}: its selectors go in a circle: {circle}", "subjects", name)
+        group = together.get(name, (name,))
+        if met := next((other for other in way if other in group), None):
+            circle = " -> ".join((*way[way.index(met) :], name))
+            mate = "" if met == name else f" (links find it together with {met}: write `links` alone)"
+            message = f"subjects.{name}: its selectors go in a circle: {circle}{mate}"
+            raise document.error(message, "subjects", name)
         if name not in done:
-            named = names_in(where[name].root) if name in where else ()
-            others = (other for place, other in subjects[name].named() if place[0] != "links")
-            for other in (*others, *named):
-                if other in subjects:
-                    visit(other, (*way, name))
+            for member in group:
+                for other in first[member]:
+                    visit(other, (*way, member))
             done.add(name)
 
     for name in subjects:
         visit(name, ())
-
-
-# Finding

@@ -53,6 +53,9 @@ _NAMES = re.compile(r"\w+(\.\w+)*")  # an attribute that a schema may know
 # The pseudo parameters that a nested stack has from its parent, and that asset places contain.
 OF_ENVIRONMENT = ("AWS::AccountId", "AWS::Region", "AWS::Partition", "AWS::URLSuffix")
 SSM_PARAMETER = "AWS::SSM::Parameter"  # its attribute `Value` is the property that the template states
+# Types whose `Ref` returns the ARN of the secret that their `SecretId` names.
+_PARTS_OF_SECRETS = ("ResourcePolicy", "RotationSchedule", "SecretTargetAttachment")
+OF_SECRETS = frozenset(f"AWS::SecretsManager::{part}" for part in _PARTS_OF_SECRETS)
 # A hand-made assembly may nest a stack in itself, without end.
 MAX_STACKS, MAX_NESTING = 500, 10
 
@@ -344,6 +347,8 @@ class Stack:
             return nested.output(key)
         if resource.type == SSM_PARAMETER and attribute == "Value":
             return resource.get("Value")
+        if resource.type in OF_SECRETS and not attribute and isinstance(resource.get("SecretId"), Ref):
+            return resource.get("SecretId")
         if (value := exported_value(self, resource, attribute)) is not None:
             return value
         stated = attribute.partition(".")[0] in resource.raw_properties and _is_property(

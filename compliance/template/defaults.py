@@ -1,8 +1,8 @@
 """The value that a service uses where a template does not state a property.
 
 `defaults` (defaults.yaml) holds what AWS's pages of the types say; it applies whether or not the template
-states the object around the property. The provider schemas have more defaults, which apply only within an
-object that the template states.
+states the object around the property, except for those under `within`. These, and the defaults in the
+provider schemas, apply only within an object that the template states.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ DATA = Path(__file__).with_name("defaults.yaml")
 
 
 @cache
-def defaults() -> Mapping[tuple[str, str], Default]:
-    """The table, by type and path."""
+def defaults(*, within: bool = False) -> Mapping[tuple[str, str], Default]:
+    """The table, by type and path; `within` gives what applies only within an object that is stated."""
     return {
         (type_, path): value
         for type_, found in mapping(read_yaml(DATA)[0]).items()
-        for path, value in mapping(found).items()
+        for path, value in (mapping(mapping(found).get("within", {})) if within else mapping(found)).items()
         if isinstance(value, int | bool | str)
     }
 
@@ -41,6 +41,8 @@ def default(type_: str, path: str, *, within: bool) -> Default | None:
     """
     plain = ".".join("*" if step.isdigit() else step for step in path.split("."))
     known = defaults().get((type_, plain))
+    if known is None and within:
+        known = defaults(within=True).get((type_, plain))
     if known is not None or not within or not schemas.is_known(type_):
         return known
     found = set(map(repr, stated := list(_of_schema(type_, plain))))

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Protocol
 
 from compliance.cel import patterns
-from compliance.json_data import JSON, array, as_mapping, mapping
+from compliance.json_data import JSON, array, as_mapping, mapping, one_or_many
 from compliance.template.addresses import range_of
 from compliance.template.function_forms import SHAPES
 from compliance.template.intrinsics import (
@@ -205,9 +205,10 @@ class Resolver:
             return Unknown(f"the parameter {name} is read from SSM when the stack is deployed")
         value = self._scope.argument(name)
         if value is NO_VALUE:
-            if "Default" not in declared:
+            allowed = one_or_many(declared.get("AllowedValues"))
+            if "Default" not in declared and len(allowed) != 1:
                 return Unknown(f"the parameter {name} has no default", blank=_may_be_empty(declared))
-            value = declared["Default"]
+            value = declared["Default"] if "Default" in declared else allowed[0]
             if not isinstance(value, str | int | float | bool):
                 return Unknown(f"the default of the parameter {name} is no plain value")
             value = self.resolve(value)

@@ -405,8 +405,17 @@ def _stated(node: Node) -> Iterator[TextKind | None]:
 
 # What `Ref` returns, where that is not the resource's identifier; `parts` are several texts in one: `a|b|c`.
 _REFS = {
+    "AWS::AppMesh::Mesh": "arn",
+    "AWS::AppMesh::VirtualNode": "arn",
+    "AWS::AppMesh::VirtualService": "arn",
+    "AWS::CodeBuild::Project": "name",
     "AWS::ECS::Service": "arn",
+    "AWS::Elasticsearch::Domain": "name",
     "AWS::Events::Rule": "name",
+    "AWS::SecretsManager::ResourcePolicy": "arn",
+    "AWS::SecretsManager::RotationSchedule": "arn",
+    "AWS::SecretsManager::Secret": "arn",
+    "AWS::SecretsManager::SecretTargetAttachment": "arn",
     "AWS::WAFv2::IPSet": "parts",
     "AWS::WAFv2::RegexPatternSet": "parts",
     "AWS::WAFv2::RuleGroup": "parts",

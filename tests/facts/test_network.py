@@ -56,6 +56,27 @@ SUBJECTS: dict[str, Any] = {
         (FROM_WEB, "rules_into(self).all(r, r.source == web && r.covers(5432))", "pass"),
         (FROM_WEB, "rules_into(self).exists(r, r.world)", "fail"),
         ("IpProtocol: '-1', CidrIp: 10.0.0.0/16", "reaches(worker, self, 5432)", "pass"),
+        (
+            "IpProtocol: '-1', CidrIp: 10.0.0.0/8",
+            "rules_into(self).all(r, r.cidr.contains('10.0.0.0/16'))",
+            "pass",
+        ),
+        (
+            "IpProtocol: '-1', CidrIp: 10.0.0.0/24",
+            "rules_into(self).all(r, r.cidr.contains('10.0.0.0/16'))",
+            "fail",
+        ),
+        (
+            "IpProtocol: '-1', CidrIp: 10.0.0.0/24",
+            "rules_into(self).all(r, r.cidr in ['10.0.0.0/24'])",
+            "pass",
+        ),
+        ("IpProtocol: '-1', CidrIp: 10.0.0.0/24", "rules_into(self).all(r, r.cidr != 'pl-1')", "pass"),
+        (
+            "IpProtocol: '-1', CidrIp: 10.0.0.0/24",
+            "rules_into(self).all(r, r.cidr.startsWith('10.0.'))",
+            "pass",
+        ),
         ("IpProtocol: '-1', CidrIp: 10.0.1.0/24", "reaches(worker, self, 5432)", "fail"),
         ("IpProtocol: -1, CidrIp: 0.0.0.0/0", "reaches('0.0.0.0/0', self, 22)", "pass"),
         ("IpProtocol: '-1', CidrIpv6: '::/0'", "rules_into(self).exists(r, r.world)", "pass"),
@@ -137,3 +158,20 @@ def test_what_a_group_lets_out(tmp_path: Path) -> None:
     assert status("[]") == "pass"
     assert status("[{IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 0.0.0.0/0}]") == "fail"
     assert status("[{IpProtocol: tcp, FromPort: 5432, ToPort: 5432, CidrIp: 10.0.0.0/16}]") == "pass"
+
+
+@pytest.mark.parametrize(("zones", "status"), [("a, b", "pass"), ("a, a", "fail"), ("a, ", "fail")])
+def test_what_is_not_stated_is_no_distinct_value(tmp_path: Path, zones: str, status: str) -> None:
+    first, second = zones.split(", ")
+    template = f"""\
+Resources:
+  One: {{Type: AWS::EC2::Volume, Properties: {{AvailabilityZone: {first}}}}}
+  Two: {{Type: AWS::EC2::Volume, Properties: {{{f"AvailabilityZone: {second}" if second else ""}}}}}
+  Vpc: {{Type: AWS::EC2::VPC}}
+"""
+    subjects = {
+        "volumes": {"type": "AWS::EC2::Volume", "about": "volumes", "many": True},
+        "vpc": {"type": "AWS::EC2::VPC", "about": "the network"},
+    }
+    check = {"each": "vpc", "that": "size(volumes.map(v, v.AvailabilityZone).distinct()) == 2"}
+    assert verdict(tmp_path, template, check, subjects=subjects) == status

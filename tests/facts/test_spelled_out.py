@@ -302,3 +302,74 @@ def test_what_the_schemas_say_counts_within_what_is_stated() -> None:
     assert default("AWS::Route53::RecordSet", path, within=False) is None
     assert default("AWS::CloudFront::Distribution", "DistributionConfig.WebACLId", within=True) is None
     assert default("AWS::Logs::LogGroup", "LogGroupClass", within=True) == "STANDARD"
+
+
+def test_a_default_applies_within_what_is_stated_alone() -> None:
+    secret, path = "AWS::SecretsManager::Secret", "GenerateSecretString.PasswordLength"
+    assert (default(secret, path, within=True), default(secret, path, within=False)) == (32, None)
+
+
+SECRETS = """\
+Parameters:
+  Only: {Type: Number, AllowedValues: [30]}
+  Days: {Type: Number, AllowedValues: [30, 60]}
+Resources:
+  Db: {Type: AWS::RDS::DBCluster, Properties: {Engine: aurora-mysql}}
+  Secret: {Type: AWS::SecretsManager::Secret, Properties: {GenerateSecretString: {}}}
+  Other: {Type: AWS::SecretsManager::Secret}
+  Attached: {Type: AWS::SecretsManager::SecretTargetAttachment, Properties: {SecretId: !Ref Secret, TargetId: !Ref Db}}
+  Rotation: {Type: AWS::SecretsManager::RotationSchedule, Properties: {SecretId: !Ref Attached, RotationRules: {AutomaticallyAfterDays: !Ref Only}}}
+  Proxy: {Type: AWS::RDS::DBProxy, Properties: {Auth: [{SecretArn: !Ref Secret}, {SecretArn: !Ref Attached}]}}
+  Reader:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: "secretsmanager:GetSecretValue", Resource: !Ref Attached}]}}]
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("that", "expected"),
+    [
+        ("rotation.SecretId == secret && rotation.SecretId != other", "pass"),
+        ("proxy.Auth.all(a, a.SecretArn == secret)", "pass"),
+        ("may(reader, 'secretsmanager:GetSecretValue', secret)", "pass"),
+        ("may(reader, 'secretsmanager:GetSecretValue', other)", "fail"),
+        ("statements(reader).all(s, s.resources.all(r, r == secret))", "pass"),
+        ("secret.GenerateSecretString.PasswordLength >= 32", "pass"),
+        ("other.GenerateSecretString.PasswordLength >= 32", "fail"),
+        ("rotation.RotationRules.AutomaticallyAfterDays <= 30", "pass"),
+    ],
+)
+def test_what_is_attached_to_a_secret_stands_for_it(tmp_path: Path, that: str, expected: str) -> None:
+    def of(name: str, type_: str) -> dict[str, str]:
+        return {"type": type_, "about": "one", "where": f"self.logical_id == '{name}'"}
+
+    secrets = {name.lower(): of(name, "AWS::SecretsManager::Secret") for name in ("Secret", "Other")}
+    subjects = secrets | {
+        "rotation": {"type": "AWS::SecretsManager::RotationSchedule", "about": "the rotation"},
+        "proxy": {"type": "AWS::RDS::DBProxy", "about": "the proxy"},
+        "reader": {"type": "AWS::IAM::Role", "about": "the reader"},
+    }
+    assert verdict(tmp_path, SECRETS, {"each": "secret", "that": that}, subjects=subjects) == expected
+
+
+def test_a_parameter_with_several_allowed_values_is_not_known(tmp_path: Path) -> None:
+    check = {"each": "rotation", "that": "self.RotationRules.AutomaticallyAfterDays <= 30"}
+    subjects = {"rotation": {"type": "AWS::SecretsManager::RotationSchedule", "about": "the rotation"}}
+    template = SECRETS.replace("!Ref Only", "!Ref Days")
+    assert verdict(tmp_path, template, check, subjects=subjects) == "not_assessed"
+
+
+def test_a_log_group_of_another_service_is_not_named_after_a_resource(tmp_path: Path) -> None:
+    template = """\
+Resources:
+  Brokers: {Type: AWS::MSK::Cluster, Properties: {ClusterName: clicks, LoggingInfo: {BrokerLogs: {CloudWatchLogs: {LogGroup: !Ref Own}}}}}
+  Own: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /brokers}}
+  Function: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /aws/lambda/clicks}}
+"""  # noqa: E501
+    check = {"each": "brokers", "that": "log_groups_of(self).map(g, g.name) == ['/brokers']"}
+    subjects = {"brokers": {"type": "AWS::MSK::Cluster", "about": "the brokers"}}
+    [result] = judged(tmp_path, template, check, subjects=subjects)
+    assert result.verdict.status.value == "pass"
+    assert "log groups: Own" in result.verdict.evidence[0].found

@@ -317,6 +317,15 @@ def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, A
             "subjects.bad.where: column 6: AWS::Lambda::Function has no property Timout",
         ),
         ({"where": "self.Role == bad"}, "go in a circle: bad -> bad"),
+        ({"where": "self in members"}, "go in a circle: bad -> bad"),
+        (
+            {"where": "role == self.Role", "links": [{"refers_to": "role"}]},
+            "circle: bad -> role (links find it together with bad: write `links` alone)",
+        ),
+        (
+            {"links": [{"refers_to": "role"}, {"that": "role == self.Role"}]},
+            "circle: bad -> role (links find it together with bad: write `links` alone)",
+        ),
         ({"type": "AWS::Lamda::*"}, "no resource type is AWS::Lamda::*"),
         ({"type": "lambda"}, "'lambda' is no resource type"),
         (
