@@ -175,6 +175,8 @@ _SERVICES = {
     "states": "stepfunctions",
 }
 _KINDS = {"db": "dbinstance", "subgrp": "dbsubnetgroup", "pg": "dbparametergroup"}
+# Properties that ARNs have instead of the physical name.
+_IN_ARNS = {"AWS::IAM::OIDCProvider": ("Url",), "AWS::IAM::ManagedPolicy": ("ManagedPolicyName",)}
 
 
 def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resource | None:
@@ -199,7 +201,7 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     for resource in assembly.resources():
         if resource.type in FORMS:
             continue
-        paths = ("Url",) if resource.type == "AWS::IAM::OIDCProvider" else name_places(resource.type)
+        paths = _IN_ARNS.get(resource.type) or name_places(resource.type)
         names = {*(assembly.text(resource.get(path)) for path in paths), assembly.text(resource.ref)}
         names |= {
             assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)

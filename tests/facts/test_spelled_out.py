@@ -373,3 +373,22 @@ Resources:
     [result] = judged(tmp_path, template, check, subjects=subjects)
     assert result.verdict.status.value == "pass"
     assert "log groups: Own" in result.verdict.evidence[0].found
+
+
+def test_a_managed_policy_is_named_by_its_arn(tmp_path: Path) -> None:
+    template = """\
+Resources:
+  Boundary:
+    Type: AWS::IAM::ManagedPolicy
+    Properties: {ManagedPolicyName: limit, Path: /own/, PolicyDocument: {Statement: [{Effect: Deny, Action: "s3:*", Resource: "*"}]}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties: {AssumeRolePolicyDocument: {Statement: []}, PermissionsBoundary: !Sub "arn:aws:iam::${AWS::AccountId}:policy/own/limit"}
+"""  # noqa: E501
+    check = {
+        "each": "role",
+        "that": "statements(self.PermissionsBoundary).exists(s, s.denies('s3:GetObject'))",
+    }
+    subjects = {"role": {"type": "AWS::IAM::Role", "about": "the role"}}
+    assert verdict(tmp_path, template, check, subjects=subjects) == "pass"
+    assert verdict(tmp_path, template.replace("own/limit", "own/other"), check, subjects=subjects) == "fail"
