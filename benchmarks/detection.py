@@ -31,8 +31,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from compliance.document.requirements import OWN  # noqa: E402
 from compliance.mutation import Mutant, inputs, run  # noqa: E402
+from compliance.mutation.code import load as load_aims  # noqa: E402
 from compliance.mutation.ground import Ground, applied  # noqa: E402
-from compliance.mutation.sources import load as load_aims  # noqa: E402
 from compliance.scanners import PACKS, command, strip  # noqa: E402
 from tools.mutants import AIMS, ALL  # noqa: E402
 

@@ -48,8 +48,6 @@ LONG_FUNCTIONS = {
     "commands/deploy.py:deploy": "one parameter an option, and the command's help",
     "commands/fleet.py:fleet": "one parameter an option, and the command's help",
     "mutation/__main__.py:main": "one parameter an option, and the command's help",
-    "mutation/sources.py:_splices": "a table of what is done at each kind of node of JavaScript",
-    "mutation/sources.py:_alterations": "a table of what is done at each kind of node of Python",
     "handlers/sandbox/python/jail.py:close": "no handler may reach what a hook of the interpreter uses",
 }
 MOST_LINES, MOST_OF_A_FUNCTION = 550, 45  # about 500, about 40

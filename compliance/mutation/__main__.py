@@ -115,7 +115,7 @@ def main(
     with ExitStack() as stack:
         tell = stack.enter_context(progress(quiet, False))
         tell("reading the input")
-        from compliance.mutation import inputs, run, sources
+        from compliance.mutation import code, inputs, run
         from compliance.mutation.equivalents import EQUIVALENTS
 
         document = document_of(requirements, assembly, template)
@@ -133,7 +133,7 @@ def main(
         )
         inputs.check_green(ground)
         beside = _given_or_beside(aims_file, document, "handlers.yaml")
-        aims = sources.load(beside) if beside else ()
+        aims = code.load(beside) if beside else ()
         mutants = run.all_mutants(ground, templates=not handlers_only, aims=aims)
         if not every and not only:
             drawn = run.sample((m for m in mutants if not m.breaks), one_in, seed)

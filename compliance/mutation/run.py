@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 import msgspec
 
 from compliance.model import CheckerError
-from compliance.mutation import Mutant, aimed, generic, sources
+from compliance.mutation import Mutant, aimed, code, generic
 from compliance.mutation.aimed import (  # noqa: F401  each registers its aims
     alarms,
     effects,
@@ -54,14 +54,14 @@ class Results(msgspec.Struct, frozen=True):
         return [(name, judged) for name, judged in self.equivalents if judged.killed]
 
 
-def all_mutants(ground: Ground, *, templates: bool = True, aims: Sequence[sources.Aim] = ()) -> list[Mutant]:
+def all_mutants(ground: Ground, *, templates: bool = True, aims: Sequence[code.Aim] = ()) -> list[Mutant]:
     """Every mutant of an input; without `templates`, of its handlers alone. `aims` are of handlers."""
     found: list[Mutant] = []
     if templates:
         found += aimed.mutants(ground.met, ground.case)
         found += generic.mutants(ground.assembly)
     if ground.handlers:
-        found += sources.mutants(ground.functions, ground.met, aims)
+        found += code.mutants(ground.functions, ground.met, aims)
     return found
 
 

@@ -21,9 +21,9 @@ from compliance.handlers.static_analysis import files
 from compliance.model import InputError
 from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survivors
 from compliance.mutation.__main__ import main
+from compliance.mutation.code import javascript, python
+from compliance.mutation.code import load as load_aims
 from compliance.mutation.ground import Ground, Judged
-from compliance.mutation.sources import javascript, python
-from compliance.mutation.sources import load as load_aims
 from compliance.template.loading import load_assembly
 from tools.mutants import AIMS, ALL, SURVIVORS
 from tools.mutants.neighbours import NEIGHBOURS
@@ -249,7 +249,7 @@ def operators(changes: Iterator[Any]) -> dict[str, set[str]]:
 
 def test_javascript_is_changed_on_its_syntax_tree() -> None:
     source = "exports.handler = async (event) => { await put({ Id: event.id }); };"
-    found = operators(javascript(source, "handler"))
+    found = operators(javascript.changes(source, "handler"))
     assert any("await" not in text for text in found["drop await"])
     assert any("put({  })" in text for text in found["drop field"])
     assert any("IdRenamed: event.id" in text for text in found["rename field"])
@@ -260,7 +260,7 @@ def test_javascript_is_changed_on_its_syntax_tree() -> None:
 
 def test_python_is_changed_on_its_syntax_tree() -> None:
     source = "def handler(event, context):\n    if event:\n        put(Item={'id': event['id']})\n"
-    found = operators(python(source, "handler"))
+    found = operators(python.changes(source, "handler"))
     assert any("if not event" in text for text in found["negate condition"])
     assert any("'idRenamed': event['id']" in text for text in found["rename field"])
     assert any("print(event, context)" in text for text in found["log the arguments"])

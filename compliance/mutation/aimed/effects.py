@@ -279,20 +279,7 @@ def retained(check: Retained, case: Case) -> Iterator[Aim]:
 @aims(Confined)
 def confined(check: Confined, case: Case) -> Iterator[Aim]:
     for resource in case.subjects():
-        for policy_type, target in POLICIES_OF.get(resource.type, {}).items():
-            if policy_type.endswith(("InlinePolicy", "LayerVersionPermission")):
-                continue
-            arn: Any = {"Ref": resource.logical_id}
-            if resource.type != TOPIC:
-                arn = {"Fn::GetAtt": [resource.logical_id, "Arn"]}
-            value: Any = arn if target.lower().endswith("arn") else {"Ref": resource.logical_id}
-            value = [value] if target in ("Queues", "Topics") else value
-            for what, more in _openings():
-                statement = {"Effect": "Allow", "Action": f"{_service(resource)}:*", "Resource": arn, **more}
-                policy = {target: value, "PolicyDocument": {"Statement": [statement]}}
-                if policy_type == "AWS::Events::EventBusPolicy":
-                    policy = {target: value, "StatementId": "open", "Statement": statement}
-                yield Aim(f"open {what}", resource, add(resource, "Open", policy_type, policy))
+        yield from _opened_beside(resource)
         if resource.type == KEY:
             own = _statements(resource, "KeyPolicy")
             for what, more in _openings():
@@ -307,6 +294,23 @@ def confined(check: Confined, case: Case) -> Iterator[Aim]:
             yield from _callable(resource)
         if resource.type == BUCKET:
             yield from _copied(resource)
+
+
+def _opened_beside(resource: Resource) -> Iterator[Aim]:
+    """A policy of its own for a resource, which lets others in."""
+    for policy_type, target in POLICIES_OF.get(resource.type, {}).items():
+        if policy_type.endswith(("InlinePolicy", "LayerVersionPermission")):
+            continue
+        ref = {"Ref": resource.logical_id}
+        arn: Any = ref if resource.type == TOPIC else {"Fn::GetAtt": [resource.logical_id, "Arn"]}
+        value: Any = arn if target.lower().endswith("arn") else ref
+        value = [value] if target in ("Queues", "Topics") else value
+        for what, more in _openings():
+            statement = {"Effect": "Allow", "Action": f"{_service(resource)}:*", "Resource": arn, **more}
+            policy = {target: value, "PolicyDocument": {"Statement": [statement]}}
+            if policy_type == "AWS::Events::EventBusPolicy":
+                policy = {target: value, "StatementId": "open", "Statement": statement}
+            yield Aim(f"open {what}", resource, add(resource, "Open", policy_type, policy))
 
 
 def _copied(bucket: Resource) -> Iterator[Aim]:
