@@ -29,26 +29,8 @@ def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any)
         raise click.UsageError("--sign and --keyless exclude each other")
     if signs["trust-config"] and not signs["keyless"]:
         raise click.UsageError("--trust-config is for --keyless")
-
+    _check_whole(ctx.params)
     given = ctx.params
-    for name in ("assembly", "template", "deployed"):
-        if given.get(name):
-            raise click.UsageError(f"--attest wants the app: by --{name} alone, some is not assessed")
-    for name in ("skip_scanners", "skip_handlers"):
-        if given[name]:
-            raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
-    if given["write_baseline"]:
-        raise click.UsageError(
-            "--attest and --write-baseline exclude each other: what is attested meets all requirements"
-        )
-    if given["baseline"] and not given["allow_baseline"]:
-        raise click.UsageError(
-            "--attest with a --baseline needs --allow-baseline: the attestation says what it lets pass"
-        )
-    if given["fail_on"] != "low":
-        raise click.UsageError(
-            "--attest and --fail-on exclude each other: what is attested meets all requirements"
-        )
     now = attestation.today()
     if ctx.get_parameter_source("as_of") is not ParameterSource.DEFAULT and given["as_of"] != now:
         raise click.UsageError(f"--attest is for today, {now} (UTC), not for --as-of {given['as_of']}")
@@ -58,11 +40,35 @@ def check_usage(ctx: click.Context, file: Path, keep: Path | None, **signs: Any)
     signer = Signer(key, signs["keyless"], trust_config=signs["trust-config"])
     signer.check()
     if keep:
-        if file.resolve().is_relative_to(keep.resolve()):
-            raise click.UsageError("--attest FILE is in --keep DIR, which is for the assembly alone")
-        if keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
-            raise InputError(f"{keep}: is there already; --keep wants a new folder")
+        _check_keep(file, keep)
     return signer
+
+
+def _check_whole(given: dict[str, Any]) -> None:
+    """What is attested is the whole of the app, and meets every requirement."""
+    for name in ("assembly", "template", "deployed"):
+        if given.get(name):
+            raise click.UsageError(f"--attest wants the app: by --{name} alone, some is not assessed")
+    for name in ("skip_scanners", "skip_handlers"):
+        if given[name]:
+            raise click.UsageError(f"--attest wants a whole audit, without --{name.replace('_', '-')}")
+    for name, default in (("write_baseline", None), ("fail_on", "low")):
+        if given[name] != default:
+            option = name.replace("_", "-")
+            raise click.UsageError(
+                f"--attest and --{option} exclude each other: what is attested meets all requirements"
+            )
+    if given["baseline"] and not given["allow_baseline"]:
+        raise click.UsageError(
+            "--attest with a --baseline needs --allow-baseline: the attestation says what it lets pass"
+        )
+
+
+def _check_keep(file: Path, keep: Path) -> None:
+    if file.resolve().is_relative_to(keep.resolve()):
+        raise click.UsageError("--attest FILE is in --keep DIR, which is for the assembly alone")
+    if keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
+        raise InputError(f"{keep}: is there already; --keep wants a new folder")
 
 
 @contextmanager
