@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.facts.references import arn_of, denoted
+from compliance.json_data import JSON, as_array, as_mapping, mapping
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -30,7 +32,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.json_text import parsed_or_unknown
 from compliance.template.schemas import cfn_data
-from compliance.template.source import decoded
+from compliance.template.source import decoded, read_yaml
 
 POLICIES = tuple(f"AWS::IAM::{name}Policy" for name in ("", "Managed", "Role", "User", "Group"))
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
@@ -148,72 +150,30 @@ def _own_managed(assembly: Assembly) -> frozenset[str | None]:
 
 
 POLICY = "a policy document"
-LOG_ACTIONS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
-# AWS's own policies that functions and boundaries use, which no template spells out: what they allow on all.
-# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
-MANAGED: Mapping[str, Sequence[str]] = {
-    "AdministratorAccess": ("*",),
-    "AWSXRayDaemonWriteAccess": (
-        "xray:PutTraceSegments",
-        "xray:PutTelemetryRecords",
-        "xray:GetSamplingRules",
-        "xray:GetSamplingTargets",
-        "xray:GetSamplingStatisticSummaries",
-    ),
-    BASIC_EXECUTION: LOG_ACTIONS,
-    "CloudWatchLambdaInsightsExecutionRolePolicy": LOG_ACTIONS,
-    "service-role/AmazonAPIGatewayPushToCloudWatchLogs": (
-        *LOG_ACTIONS,
-        *("logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents"),
-    ),
-    "service-role/AmazonECSTaskExecutionRolePolicy": (
-        *("ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability"),
-        *("ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"),
-        *("logs:CreateLogStream", "logs:PutLogEvents"),
-    ),
-    "service-role/AWSLambdaKinesisExecutionRole": (
-        *("kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"),
-        *("kinesis:GetShardIterator", "kinesis:ListShards", "kinesis:ListStreams"),
-        *("kinesis:SubscribeToShard", *LOG_ACTIONS),
-    ),
-    "service-role/AWSLambdaDynamoDBExecutionRole": (
-        *(
-            "dynamodb:DescribeStream",
-            "dynamodb:GetRecords",
-            "dynamodb:GetShardIterator",
-            "dynamodb:ListStreams",
-        ),
-        *LOG_ACTIONS,
-    ),
-    "service-role/AWSLambdaSQSQueueExecutionRole": (
-        *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
-        *LOG_ACTIONS,
-    ),
-    "service-role/AWSLambdaVPCAccessExecutionRole": (
-        *LOG_ACTIONS,
-        *("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
-        *("ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
-    ),
-}
+MANAGED = Path(__file__).with_name("managed_policies.yaml")
 
 
-# And those that allow all but some.
-MANAGED_BUT: Mapping[str, Sequence[str]] = {"PowerUserAccess": ("iam:*", "organizations:*", "account:*")}
+@cache
+def _managed() -> Mapping[str, JSON]:
+    """What AWS's own policies allow, by name: a list of actions, or `but` and those that they do not."""
+    return mapping(read_yaml(MANAGED)[0])
 
 
 def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
-    """The statements of managed policies that are not in these stacks; unknown ones for other than AWS's."""
+    """The statements of managed policies that are not in these stacks; unknown ones of those not known."""
     for policy in _foreign(assembly, arns):
         name = str(policy).partition(":iam::aws:policy/")[2]
-        if isinstance(policy, str) and name in MANAGED_BUT:
-            but = tuple(MANAGED_BUT[name])
-            yield Statement(True, (), but, ("*",), (), (), (), {}, holder, path)
-        elif isinstance(policy, Unknown) or name not in MANAGED:
-            why = policy.why if isinstance(policy, Unknown) else policy
-            yield _unknown(holder, path, Unknown(f"what {why} allows"))
-        else:
-            actions = tuple(MANAGED[name])
-            yield Statement(True, actions, (), ("*",), (), (), (), {}, holder, path)
+        stated = _managed().get(name)
+        if stated is not None:
+            actions = tuple(map(str, as_array(stated)))
+            but = tuple(map(str, as_array(as_mapping(stated).get("but"))))
+            yield Statement(True, actions, but, ("*",), (), (), (), {}, holder, path)
+            continue
+        why = policy.why if isinstance(policy, Unknown) else policy
+        found = _unknown(holder, path, Unknown(f"what {why} allows"))
+        # AWS's own policies deny nothing, apart from those whose names say so.
+        allows = name and not re.search("Deny|Quarantine", name)
+        yield msgspec.structs.replace(found, allow=True, open=found.open - {"Effect"}) if allows else found
 
 
 def is_managed(arn: str, name: str) -> bool:

@@ -195,7 +195,7 @@ COPY = "self.BackupPlan.BackupPlanRule[{}].CopyActions[0].DestinationBackupVault
         ("queue", "has(self.RedrivePolicy.maxReceiveCount)", "pass"),
         # AWS's own policies without bounds count among a role's statements; of the others `may` tells.
         ("admin", "statements(self).all(s, !('*' in s.actions))", "fail"),
-        ("reader", "statements(self).all(s, !('*' in s.actions))", "not_assessed"),
+        ("reader", "statements(self).all(s, !('*' in s.actions) && 's3:*' in s.actions)", "pass"),
         ("piped", "size(statements(self)) == 1 && may(self, 'logs:PutLogEvents', '*')", "pass"),
         # A call on streams is one on the table's stream.
         ("piped", "may(self, 'dynamodb:GetRecords', table) && !may(self, 'dynamodb:GetItem', table)", "pass"),
@@ -392,3 +392,40 @@ Resources:
     subjects = {"role": {"type": "AWS::IAM::Role", "about": "the role"}}
     assert verdict(tmp_path, template, check, subjects=subjects) == "pass"
     assert verdict(tmp_path, template.replace("own/limit", "own/other"), check, subjects=subjects) == "fail"
+
+
+MANAGED = """\
+Resources:
+  Notes: {Type: AWS::S3::Bucket, Properties: {}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      ManagedPolicyArns: [!Sub "arn:${AWS::Partition}:iam::aws:policy/NAME"]
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: "s3:GetObject", Resource: !Sub "${Notes.Arn}/*"}]}}]
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("name", "that", "expected"),
+    [
+        (
+            "AWSXrayWriteOnlyAccess",
+            "may(self, 's3:GetObject', notes) && !may(self, 's3:PutObject', notes)",
+            "pass",
+        ),
+        ("AmazonS3FullAccess", "!may(self, 's3:PutObject', notes)", "fail"),
+        ("AmazonS3ReadOnlyAccess", "!may(self, 's3:PutObject', notes)", "pass"),
+        ("PowerUserAccess", "may(self, 's3:PutObject', notes)", "pass"),
+        ("aws-service-role/AnyOther", "may(self, 's3:GetObject', notes)", "pass"),
+        ("aws-service-role/AnyOther", "!may(self, 's3:PutObject', notes)", "not_assessed"),
+        ("AWSDenyAll", "may(self, 's3:GetObject', notes)", "not_assessed"),
+    ],
+)
+def test_what_policies_of_aws_allow_is_known(tmp_path: Path, name: str, that: str, expected: str) -> None:
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "notes": {"type": "AWS::S3::Bucket", "about": "the notes"},
+    }
+    template = MANAGED.replace("NAME", name)
+    assert verdict(tmp_path, template, {"each": "role", "that": that}, subjects=subjects) == expected
