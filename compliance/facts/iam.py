@@ -313,52 +313,73 @@ def statements(assembly: Assembly, holder: Resource, document: Value, place: str
             yield _unknown(holder, here, raw)
 
 
-def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], place: str) -> Statement:
-    unknown: dict[str, str] = {}  # what, by element
+class _Elements:
+    """The elements of a statement, as texts. `unknown` says what could not be read, by element."""
 
-    def texts(element: str, value: Value = None) -> tuple[str, ...]:
-        if value is None and element not in raw:
+    def __init__(self, assembly: Assembly, raw: dict[str, Value]) -> None:
+        self._assembly, self._raw = assembly, raw
+        self.unknown: dict[str, str] = {}
+
+    def texts(self, element: str, value: Value = None) -> tuple[str, ...]:
+        if value is None and element not in self._raw:
             return ()
-        items = to_list(raw[element] if value is None else value)
-        free = (isinstance(item, Ref) and assembly.is_free(item) for item in items)
-        found = [(item, None if f else assembly.text(item)) for item, f in zip(items, free, strict=True)]
-        unknown.update((element, why_unknown(item) or show(item)) for item, text in found if text is None)
-        return tuple(text for _, text in found if text is not None)
+        known = []
+        for item in to_list(self._raw[element] if value is None else value):
+            free = isinstance(item, Ref) and self._assembly.is_free(item)
+            text = None if free else self._assembly.text(item)
+            if text is None:
+                self.unknown[element] = why_unknown(item) or show(item)
+            else:
+                known.append(text)
+        return tuple(known)
 
-    def principals(element: str) -> tuple[tuple[str, str], ...]:
-        value = raw.get(element, NO_VALUE)
+    def principals(self, element: str) -> tuple[tuple[str, str], ...]:
+        value = self._raw.get(element, NO_VALUE)
         if not isinstance(value, dict):
-            return tuple(("AWS", text) for text in texts(element))
-        return tuple((kind, text) for kind, names in value.items() for text in texts(element, names))
+            return tuple(("AWS", text) for text in self.texts(element))
+        return tuple((kind, text) for kind, names in value.items() for text in self.texts(element, names))
 
-    conditions: dict[str, dict[str, tuple[str, ...]]] = {}
-    stated = raw.get("Condition", {})
-    for operator, tests in stated.items() if isinstance(stated, dict) else ():
-        if isinstance(tests, dict):  # one with an unknown value is left out: "Condition" is open then
-            known = {key: texts("Condition", value) for key, value in tests.items()}
+    def conditions(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The known tests by operator and key; one with an unknown value is left out."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        stated = self._raw.get("Condition", {})
+        if not isinstance(stated, dict):
+            self.unknown["Condition"] = show(stated)
+            return found
+        for operator, tests in stated.items():
+            if not isinstance(tests, dict):
+                self.unknown["Condition"] = show(tests)
+                continue
+            known = {key: self.texts("Condition", value) for key, value in tests.items()}
             if operator.startswith("Bool"):
-                known = {key: tuple(text.lower() for text in found) for key, found in known.items()}
-            conditions[operator] = {k: v for k, v in known.items() if len(v) == len(to_list(tests[k]))}
-        else:
-            unknown["Condition"] = show(tests)
-    if not isinstance(stated, dict):
-        unknown["Condition"] = show(stated)
-    effect = raw.get("Effect")
-    if effect not in ("Allow", "Deny"):
-        unknown["Effect"] = f"the effect {show(effect)}"
+                known = {key: tuple(text.lower() for text in texts) for key, texts in known.items()}
+            found[operator] = {k: v for k, v in known.items() if len(v) == len(to_list(tests[k]))}
+        return found
+
+    def allows(self) -> bool:
+        effect = self._raw.get("Effect")
+        if effect not in ("Allow", "Deny"):
+            self.unknown["Effect"] = f"the effect {show(effect)}"
+        return effect != "Deny"
+
+
+def _statement(assembly: Assembly, holder: Resource, raw: dict[str, Value], place: str) -> Statement:
+    elements = _Elements(assembly, raw)
+    # In this order: `unknown` lists what is read below.
+    conditions, allow = elements.conditions(), elements.allows()
     return Statement(
-        allow=effect != "Deny",
-        actions=texts("Action"),
-        not_actions=texts("NotAction"),
-        resources=texts("Resource"),
-        not_resources=texts("NotResource"),
-        principals=principals("Principal"),
-        not_principals=principals("NotPrincipal"),
+        allow=allow,
+        actions=elements.texts("Action"),
+        not_actions=elements.texts("NotAction"),
+        resources=elements.texts("Resource"),
+        not_resources=elements.texts("NotResource"),
+        principals=elements.principals("Principal"),
+        not_principals=elements.principals("NotPrincipal"),
         conditions=conditions,
         resource=holder,
         property=place,
-        unknown="; ".join(unknown.values()) or None,
-        open=frozenset(unknown),
+        unknown="; ".join(elements.unknown.values()) or None,
+        open=frozenset(elements.unknown),
     )
 
 
