@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from compliance.document.requirements import Document, load
 from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
+from compliance.mutation import Edit
+from compliance.mutation.reads import Read, may_see, watched
 from compliance.rules import Rule, bind, judging
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.loading import load_assembly
@@ -60,17 +62,45 @@ class World:
     stacks: tuple[Stack, ...]
     texts: tuple[tuple[str, str], ...] = ()
 
-    def judge(self, template: Template) -> Mapping[str, Status] | None:
-        """The verdicts on a template; None where it is no template any more."""
-        assembly = Assembly("template", EXAMPLE)
+    @cached_property
+    def before(self) -> Mapping[str, Status]:
+        """The verdicts on the template, in which nothing is unknown yet."""
+        return self._verdicts(self._assembly(ready(self.template)), self.rules)
+
+    @cached_property
+    def reads(self) -> Mapping[str, frozenset[Read]]:
+        """What each rule reads of it."""
+        found: dict[str, set[Read]] = {rule.requirement.id: set() for rule in self.rules}
+        assembly = self._assembly(ready(self.template))
+        for rule in self.rules:
+            self._verdicts(watched(assembly, found[rule.requirement.id]), [rule])
+        return {id_: frozenset(reads) for id_, reads in found.items()}
+
+    def looking_at(self, steps: Steps) -> list[Rule]:
+        """The rules that may see a change at a place; to judge the others again would only take time."""
+        below, name = str(steps[0]).rpartition("/")[::2]
+        path = ("Resources", name, *steps[1:])
+        edits = tuple(Edit(f"{stack.name}/{below}".rstrip("/"), path, None) for stack in self.stacks)
+        return [rule for rule in self.rules if may_see(self.reads[rule.requirement.id], edits)]
+
+    def judge(self, template: Template, rules: Sequence[Rule] | None = None) -> Mapping[str, Status] | None:
+        """The verdicts on a template, of all rules or of these; None where it is no template any more."""
         try:
-            for stack in self.stacks:
-                _add(assembly, stack, _with_texts(template, self.texts))
+            assembly = self._assembly(template)
         except InputError:
             return None
+        return self._verdicts(assembly, self.rules if rules is None else rules)
+
+    def _assembly(self, template: Template) -> Assembly:
+        assembly = Assembly("template", EXAMPLE)
+        for stack in self.stacks:
+            _add(assembly, stack, _with_texts(template, self.texts))
+        return assembly
+
+    def _verdicts(self, assembly: Assembly, rules: Sequence[Rule]) -> Mapping[str, Status]:
         environment = self.document.environment.default
         results = judging.judge(
-            self.rules,
+            rules,
             self.document,
             find(self.document, assembly, judging.names(self.rules, environment)),
             as_of=self.as_of,
@@ -182,12 +212,18 @@ def places_of(template: Template) -> list[Steps]:
     return [*((name,) for name in resources), *inner]
 
 
-def changed(template: Template, steps: Steps, value: Any) -> Template:
-    """A copy with another value at a place; `NO_VALUE` takes it out."""
+def ready(template: Template) -> Template:
+    """A copy with what an unknown value refers to."""
     copy = copy_of(template)
     copy.setdefault("Parameters", {})["OnlyKnownLater"] = {"Type": "String"}
     copy.setdefault("Conditions", {})["Later"] = {"Fn::Equals": [UNKNOWN, "yes"]}
     copy["Resources"]["SaysLater"] = {"Type": "Custom::Thing", "Properties": {"ServiceToken": "arn:x"}}
+    return copy
+
+
+def changed(template: Template, steps: Steps, value: Any) -> Template:
+    """A copy with another value at a place; `NO_VALUE` takes it out."""
+    copy = ready(template)
     node = copy["Resources"]
     for step in steps[:-1]:
         node = node[step]
@@ -235,26 +271,30 @@ def doubts(template: Template, steps: Steps) -> Iterator[tuple[str, Template, li
 
 def wrongly_met(world: World, steps: Steps) -> Iterator[str]:
     """The requirements that pass though what is unknown may turn out to fail them."""
-    known: dict[int, Mapping[str, Status] | None] = {}  # of what it may turn out to be, whatever hides it
-    for how, template, turns_out in doubts(world.template, steps):
-        found = world.judge(template)
+    rules = world.looking_at(steps)
+    known: dict[int, dict[str, Status]] = {}  # of what it may turn out to be, whatever hides it
+    for how, template, turns_out in doubts(world.template, steps) if rules else ():
+        found = world.judge(template, rules)
         met = {id_ for id_, status in (found or {}).items() if status is Status.PASS}
         for other in turns_out:
-            if met and id(other) not in known:
-                known[id(other)] = world.judge(other)
-            if met and (verdicts := known[id(other)]):
-                worse = {id_ for id_ in met if verdicts[id_] is Status.FAIL}
-                for id_ in sorted(worse):
-                    yield f"{world.name} {'.'.join(map(str, steps))} {how}: {id_} passes"
-                met -= worse
+            verdicts = known.setdefault(id(other), {})
+            asked = [r for r in rules if r.requirement.id in met - verdicts.keys()]
+            verdicts.update((asked and world.judge(other, asked)) or {})
+            worse = {id_ for id_ in met if verdicts.get(id_) is Status.FAIL}
+            for id_ in sorted(worse):
+                yield f"{world.name} {'.'.join(map(str, steps))} {how}: {id_} passes"
+            met -= worse
 
 
 def wrongly_left_out(world: World, steps: Steps) -> Iterator[str]:
     """The requirements that pass without an item's property though they fail for every other value of it."""
-    value = at(world.template, steps)
-    gone = world.judge(changed(world.template, steps, NO_VALUE)) or {}
-    others = [world.judge(changed(world.template, steps, v)) for v in outcomes(value) if v != value]
-    for id_, status in gone.items():
+    value, rules = at(world.template, steps), world.looking_at(steps)
+    gone = world.judge(changed(world.template, steps, NO_VALUE), rules) or {}
+    met = [rule for rule in rules if gone.get(rule.requirement.id) is Status.PASS]
+    others = [
+        world.judge(changed(world.template, steps, v), met) for v in outcomes(value) if met and v != value
+    ]
+    for id_ in (rule.requirement.id for rule in met):
         verdicts = [other[id_] for other in others if other]
-        if status is Status.PASS and verdicts and set(verdicts) == {Status.FAIL}:
+        if verdicts and set(verdicts) == {Status.FAIL}:
             yield f"{world.name} {'.'.join(map(str, steps))} left out: {id_} passes"

@@ -24,6 +24,7 @@ from compliance.facts.subjects import read
 from compliance.facts.wiring import LOG_GROUP, Wiring
 from compliance.handlers.runs import Handlers
 from compliance.model import Result, Status
+from compliance.mutation import Edit
 from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     Change,
     Draft,
@@ -38,7 +39,8 @@ from compliance.mutation.draft import (  # noqa: F401  by which tests name them
     remove,
     section,
 )
-from compliance.rules import KINDS, bind, judging
+from compliance.mutation.reads import Read, may_see, watched
+from compliance.rules import KINDS, Rule, bind, judging
 from compliance.template.assembly import Assembly, Resource, Stack
 from compliance.template.loading import load_assembly, load_template
 
@@ -87,39 +89,101 @@ class Base:
 
     @cached_property
     def statuses(self) -> Mapping[str, Status]:
-        return statuses(self.judge())
+        return statuses(self.results)
 
-    def judge(self, change: Change | None = None, *, only: bool = False) -> tuple[Result, ...]:
-        """Verdicts on this base, changed in every environment, or in the judged one alone (`only`)."""
-        drafts = {}
-        for environment in self.units:
-            drafts[environment] = self.draft(environment)
-            if change and (not only or environment == ENVIRONMENTS[0]):
-                change(drafts[environment])
-        return judge({name: draft.stacks() for name, draft in drafts.items()}, self.kind)
+    @cached_property
+    def results(self) -> tuple[Result, ...]:
+        return judge({name: [unit] for name, unit in self.units.items()}, self.kind)
+
+    def judge(self, change: Change, *, only: bool = False, every_rule: bool = False) -> tuple[Result, ...]:
+        """Verdicts on this base, changed in every environment, or in the judged one alone (`only`).
+
+        The rules that cannot see the change are not asked again, unless with `every_rule`.
+        """
+        drafts = {name: self.draft(name) for name in self.units}
+        for environment, draft in drafts.items():
+            if not only or environment == ENVIRONMENTS[0]:
+                change(draft)
+        rules = JUDGED if every_rule else self.looking_at(drafts)
+        units = {name: draft.stacks() for name, draft in drafts.items()}
+        anew = {result.id: result for result in judge(units, self.kind, rules=rules)}
+        return tuple(anew.get(result.id, result) for result in self.results)
+
+    def looking_at(self, drafts: Mapping[str, Draft]) -> list[Rule]:
+        """The rules that may see what was changed."""
+        edits = {name: list(_edits(self.units[name], draft)) for name, draft in drafts.items()}
+        reads = {rule.requirement.id: self.reads[rule.requirement.id] for rule in JUDGED}
+        return [
+            rule
+            for rule in JUDGED
+            if any(may_see(reads[rule.requirement.id][name], tuple(found)) for name, found in edits.items())
+        ]
+
+    @cached_property
+    def reads(self) -> Mapping[str, Mapping[str, frozenset[Read] | None]]:
+        """What each rule reads of this base, in each environment."""
+        whole = {name: assemble([unit], self.kind) for name, unit in self.units.items()}
+        found: dict[str, Mapping[str, frozenset[Read] | None]] = {}
+        for rule in JUDGED:
+            reads: dict[str, set[Read]] = {name: set() for name in whole}
+            others = {name: watched(assembly, reads[name]) for name, assembly in whole.items()}
+            judge_assemblies(others.pop(ENVIRONMENTS[0]), others, rules=[rule])
+            everything = rule.kind.name == "parameterised"
+            found[rule.requirement.id] = {
+                name: None if everything else frozenset(of_one) for name, of_one in reads.items()
+            }
+        return found
 
     @cached_property
     def failing(self) -> frozenset[str]:
         return frozenset(id_ for id_, status in self.statuses.items() if status is Status.FAIL)
 
 
+def _edits(unit: Unit, draft: Draft) -> Iterator[Edit]:
+    """Where a draft differs from its unit: the properties, or what else is not the same."""
+    if draft.others or draft.unit != unit:
+        yield Edit(unit.name, (), None)
+    for key in unit.template.keys() | draft.template.keys():
+        if key != "Resources" and unit.template.get(key) != draft.template.get(key):
+            yield Edit(unit.name, (), None)
+    before, after = unit.template["Resources"], draft.resources
+    for name in before.keys() | after.keys():
+        was, is_ = before.get(name), after.get(name)
+        if was == is_:
+            continue
+        beside = [{k: v for k, v in (raw or {}).items() if k != "Properties"} for raw in (was, is_)]
+        if not was or not is_ or beside[0] != beside[1]:
+            yield Edit(unit.name, ("Resources", name), None)
+            continue
+        properties = [raw.get("Properties", {}) for raw in (was, is_)]
+        for key in properties[0].keys() | properties[1].keys():
+            if properties[0].get(key, draft) != properties[1].get(key, draft):
+                yield Edit(unit.name, ("Resources", name, "Properties", key), None)
+
+
 # Judging
 
 
 def judge(
-    units: Mapping[str, Sequence[Unit]], kind: str = "app", environment: str = ENVIRONMENTS[0]
+    units: Mapping[str, Sequence[Unit]],
+    kind: str = "app",
+    environment: str = ENVIRONMENTS[0],
+    rules: Sequence[Rule] = JUDGED,
 ) -> tuple[Result, ...]:
     """The verdicts on an environment's stacks, with the same app's stacks for the others."""
     assemblies = {name: assemble(stacks, kind) for name, stacks in units.items()}
-    return judge_assemblies(assemblies.pop(environment), assemblies, environment)
+    return judge_assemblies(assemblies.pop(environment), assemblies, environment, rules)
 
 
 def judge_assemblies(
-    own: Assembly, others: Mapping[str, Assembly], environment: str = ENVIRONMENTS[0]
+    own: Assembly,
+    others: Mapping[str, Assembly],
+    environment: str = ENVIRONMENTS[0],
+    rules: Sequence[Rule] = JUDGED,
 ) -> tuple[Result, ...]:
     skipped = Handlers.none("handlers are not run here")
     return judging.judge(
-        JUDGED,
+        rules,
         DOCUMENT,
         wiring(own, environment),
         as_of=AS_OF,

@@ -139,9 +139,7 @@ class Ground:
 
     @cached_property
     def reads(self) -> Mapping[str, frozenset[Read] | None]:
-        """What each rule reads of the input; None of those that compare whole templates, or nested stacks."""
-        if any(stack.parent for stack in self.assembly.stacks):
-            return dict.fromkeys(self.statuses)
+        """What each rule reads of the input; None of those that compare whole templates."""
         return {rule.requirement.id: self._reads(rule) for rule in self.met}
 
     def _reads(self, rule: Rule) -> frozenset[Read] | None:

@@ -17,6 +17,7 @@ from inputs import DOCUMENT
 from witness import AS_OF, ENVIRONMENTS, RULES
 
 from compliance.document.requirements import OWN, load
+from compliance.facts.attributes import names_in_template
 from compliance.handlers.static_analysis import files
 from compliance.model import InputError
 from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survivors
@@ -24,6 +25,9 @@ from compliance.mutation.__main__ import main
 from compliance.mutation.code import javascript, python
 from compliance.mutation.code import load as load_aims
 from compliance.mutation.ground import Ground, Judged
+from compliance.mutation.reads import ALL as WHOLE
+from compliance.mutation.reads import Read, watched
+from compliance.template.assembly import Assembly, Stack
 from compliance.template.loading import load_assembly
 from tools.mutants import AIMS, ALL, SURVIVORS
 from tools.mutants.neighbours import NEIGHBOURS
@@ -167,6 +171,27 @@ def test_what_a_rule_does_not_read_it_need_not_be_asked(grounds: dict[str, Groun
     everything.reads = dict.fromkeys(ground.statuses)  # None: it may have read anything
     assert len(alive) > 5
     assert [m.name for m in alive if everything.judge(m).killed] == []
+
+
+def test_what_is_read_unresolved_or_by_way_of_another_resource_counts() -> None:
+    assembly = Assembly("template", FIXTURES)
+    resources = {
+        "Name": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "orders"}},
+        "Queue": {
+            "Type": "AWS::SQS::Queue",
+            "Properties": {"QueueName": {"Fn::GetAtt": ["Name", "Value"]}, "DelaySeconds": 3},
+        },
+    }
+    assembly.add(Stack(assembly, "S", FIXTURES, {"Resources": resources}, region="us-east-1"))
+    reads: set[Read] = set()
+    queue = watched(assembly, reads).stacks[0].resources["Queue"]
+    assert reads == set()
+    assert "QueueName" in queue.raw_properties
+    assert reads == {("S", "Queue", "QueueName")}
+    assert queue.get("QueueName") == "orders"
+    assert reads == {("S", "Queue", "QueueName"), ("S", "Name", "Value")}
+    assert list(names_in_template(queue.raw)) == ["Name"]
+    assert ("S", "Queue", WHOLE) in reads
 
 
 def test_a_rule_that_is_missing_leaves_a_hole(grounds: dict[str, Ground]) -> None:

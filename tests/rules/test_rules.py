@@ -984,6 +984,15 @@ def test_witness(found: Witness, name: str, by_name: dict[str, Base]) -> None:
     check_evidence([r for r in results if r.id in found.expected(base)], base)
 
 
+@pytest.mark.parametrize(("found", "name"), list(cases())[::40])
+def test_the_rules_that_are_not_asked_would_say_the_same(
+    found: Witness, name: str, by_name: dict[str, Base]
+) -> None:
+    base = by_name[name]
+    results = base.judge(found.change, only=found.only)
+    assert results == base.judge(found.change, only=found.only, every_rule=True)
+
+
 def check_evidence(results: list[Result], base: Base) -> None:
     """A failure names what was found where, and what was wanted; a doubt says why."""
     places = base.units["dev"].metadata
