@@ -73,21 +73,21 @@ print(ends)
 def test_audits_side_by_side_never_die(tmp_path: Path) -> None:
     """One in ten died of a signal while msgspec learned the words of an execution in two threads.
 
-    Should that come back, two hundred see it: without the lock of `compliance.template.source`, one in seven
-    of those that only read dies.
+    Should that come back, seventy see it but for one time in ten thousand: without the lock of
+    `compliance.template.source`, one in seven of those that only read dies.
     """
     code = AUDITS.format(
         assembly=str(ROOT / "tests/fixtures/typescript/assembly"),
         folder=str(tmp_path),
         note="handlers: the same code was run before",
         audits=10,
-        reads=200,
+        reads=60,
         abreast=4,
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False
     )
-    assert run.stdout.strip() == "{0: 210}", run.stderr
+    assert run.stdout.strip() == "{0: 70}", run.stderr
 
 
 def test_types_are_learned_in_one_place() -> None:
