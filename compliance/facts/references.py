@@ -342,15 +342,22 @@ def _functions(assembly: Assembly) -> Mapping[str, tuple[int, Resource]]:
     return found
 
 
+@cache
+def _texts_of(type_: str) -> Sequence[tuple[str | None, str | None]]:
+    """What denotes a resource of a type: `Ref` (None) and attributes, each with its kind of text."""
+    attributes = (None, *FORMS[type_].attributes)
+    kinds = ((attribute, schemas.gives(type_, attribute)) for attribute in attributes)
+    return tuple((attribute, kind.form if kind else None) for attribute, kind in kinds)
+
+
 def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | None]]]:
     """Every resource by each text that denotes it, with the text's kind."""
     found: dict[str, list[tuple[Resource, str | None]]] = {}
     for resource in assembly.resources(*FORMS):
-        for attribute in (None, *FORMS[resource.type].attributes):
+        for attribute, form in _texts_of(resource.type):
             text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
             if text:
-                kind = schemas.gives(resource.type, attribute)
-                entry = (resource, kind.form if kind else None)
+                entry = (resource, form)
                 found.setdefault(text, []).append(entry)
                 if text.endswith(":*"):  # a log group's ARN is written with and without `:*`
                     found.setdefault(text.removesuffix(":*"), []).append(entry)

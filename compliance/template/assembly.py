@@ -32,7 +32,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.memo import Memo
 from compliance.template.paths import places
-from compliance.template.physical_names import FORMS, name_property
+from compliance.template.physical_names import FORMS, Form, name_property
 from compliance.template.resolver import TOO_FAR, Resolver, step
 from compliance.template.schemas import gives, identifier, is_known, lacks
 from compliance.template.sealed import Sealed
@@ -462,17 +462,18 @@ class Assembly(Memo):
 
         `compliance.template.physical_names` says what `Ref` and the attributes of a type look like.
         """
-        if ref not in self._expanded:
-            key = (ref.stack, ref.logical_id)
-            if key in self._open:
-                return Unknown(f"the name of {ref.logical_id} refers to itself")
-            self._open.add(key)
-            try:
-                with step() as allowed:
-                    self._expanded[ref] = self._expand(ref) if allowed else TOO_FAR
-            finally:
-                self._open.discard(key)
-        return self._expanded[ref]
+        if (known := self._expanded.get(ref)) is not None:
+            return known
+        key = (ref.stack, ref.logical_id)
+        if key in self._open:
+            return Unknown(f"the name of {ref.logical_id} refers to itself")
+        self._open.add(key)
+        try:
+            with step() as allowed:
+                found = self._expanded[ref] = self._expand(ref) if allowed else TOO_FAR
+        finally:
+            self._open.discard(key)
+        return found
 
     def _expand(self, ref: Ref) -> Value:
         resource = self.resource(ref)
@@ -484,21 +485,27 @@ class Assembly(Memo):
         pattern = form.ref if ref.attribute is None else form.attributes.get(ref.attribute)
         if pattern is None:
             return self._stated(resource, ref)
-        name = resource.get(form.name)
-        # A name that only the deployment decides stays a reference: it is the same wherever it is used.
-        if name in (NO_VALUE, "") or why_unknown(name) not in (None, TOO_FAR.why):
-            name = resource.ref
-        written_name = name if name == resource.ref else self.written_out(name)
-
-        def filled(place: str) -> Value:
+        values: list[Value] = list(_pieces(pattern))
+        for index in range(1, len(values), 2):
+            place = str(values[index])
             if place == "name":
-                return written_name
-            if place == "path":
+                values[index] = self._name(resource, form)
+            elif place == "path":
                 path = resource.get(form.path) if form.path else NO_VALUE
-                return "/" if path is NO_VALUE else self.written_out(path)
-            return resource.stack.pseudo(PLACEHOLDERS[place])
+                values[index] = "/" if path is NO_VALUE else self.written_out(path)
+            else:
+                values[index] = resource.stack.pseudo(PLACEHOLDERS[place])
+        return join(values)
 
-        return join([filled(piece) if index % 2 else piece for index, piece in enumerate(_pieces(pattern))])
+    def _name(self, resource: Resource, form: Form) -> Value:
+        """A resource's name, written out. One that only the deployment decides stays a reference to it."""
+        name = resource.get(form.name)
+        if isinstance(name, str):
+            return name or resource.ref
+        ref = resource.ref
+        if name is NO_VALUE or name == ref or why_unknown(name) not in (None, TOO_FAR.why):
+            return ref
+        return self.written_out(name)
 
     def _stated(self, resource: Resource, ref: Ref) -> Value:
         """The stated value of a property that `Ref` or an attribute returns (a parameter's `Value`)."""
@@ -528,12 +535,12 @@ class Assembly(Memo):
             return None
         if not isinstance(value, Ref):
             return self._text(value)
-        if value not in self._texts:
-            text = self._text(value)
-            if value not in self._expanded:  # the reference is being expanded now: it refers to itself
-                return text
+        if value in self._texts:
+            return self._texts[value]
+        text = self._text(value)
+        if value in self._expanded:  # else the reference is being expanded now: it refers to itself
             self._texts[value] = text
-        return self._texts[value]
+        return text
 
     def _text(self, value: Value) -> str | None:
         written: list[str] = []
