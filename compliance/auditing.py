@@ -44,7 +44,6 @@ from compliance.template.assembly import Assembly
 from compliance.template.cache import Parsed
 from compliance.template.host import checked_out
 from compliance.template.loading import load_assembly, load_template
-from compliance.template.scratch import Scratch
 from compliance.template.source import check_writable, remembering
 
 if TYPE_CHECKING:
@@ -278,6 +277,7 @@ def _one_environment(kind: str) -> Callable[[], Others]:
 
 def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
     from compliance.template.deployed import Boto3, drift, load_stack
+    from compliance.template.scratch import Scratch
 
     progress("reading the stack")
     deployment = load_stack(name, Boto3(), Path(resources.enter_context(Scratch("stack"))))
@@ -288,6 +288,7 @@ def _read_stack(name: str, resources: ExitStack, progress: Progress) -> Input:
 
 def _synthesise(terms: Terms, resources: ExitStack, progress: Progress) -> Input:
     from compliance.template.environments import Environments
+    from compliance.template.scratch import Scratch
     from compliance.template.synth import find_app
 
     options, environment = terms.options, terms.document.environment

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-_TOKEN = re.compile(
+_WORD = (  # compiled when it is first used, as are all that few templates need
     r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<text>\"[^\"]*\"|'[^']*')"
     r"|(?P<name>[A-Za-z_]\w*)|(?P<sign>==|!=|<=|>=|&&|\|\||[-+*/^()<>,\[\]!]))"
 )
@@ -70,7 +70,7 @@ class _Parser:
         self.tokens: list[str] = []
         end = 0
         while end < len(expression.rstrip()):
-            match = _TOKEN.match(expression, end)
+            match = re.compile(_WORD).match(expression, end)
             if match is None:
                 raise Unclear(f"{expression} is no metric math")
             self.tokens.append(match[0].strip())
@@ -161,10 +161,9 @@ class _Parser:
 
 # Composite alarms
 
-_RULE = re.compile(
-    r"\s*(?:(?P<state>ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*[\"']?(?P<name>[^)\"']*?)[\"']?\s*\)"
-    r"|(?P<word>AND|OR|NOT|TRUE|FALSE|\(|\)))",
-    re.IGNORECASE,
+_RULE = (
+    r"(?i)\s*(?:(?P<state>ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*[\"']?(?P<name>[^)\"']*?)[\"']?\s*\)"
+    r"|(?P<word>AND|OR|NOT|TRUE|FALSE|\(|\)))"
 )
 
 
@@ -179,7 +178,7 @@ def rule_holds(rule: str, alarming: Callable[[str], bool]) -> bool:
     words: list[str] = []
     end = 0
     while end < len(rule.rstrip()):
-        match = _RULE.match(rule, end)
+        match = re.compile(_RULE).match(rule, end)
         if match is None:
             raise Unclear(f"{rule} is no alarm rule")
         if state := match["state"]:

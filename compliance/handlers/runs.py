@@ -501,8 +501,8 @@ def _undeclared_names(
     yield from ([Supplied("name", name, None) for name in names] for names in tries if names)
 
 
-MISSING_MODULE = re.compile(r"(?:Cannot find (?:package|module)|No module named) ['\"]([^'\"./][^'\"]*)['\"]")
-UNDECLARED = re.compile(
+MISSING_MODULE = r"(?:Cannot find (?:package|module)|No module named) ['\"]([^'\"./][^'\"]*)['\"]"
+UNDECLARED = (
     r"(?:ReferenceError: |^)([A-Za-z_$][\w$]*) is not defined|(?:NameError: |^)name '(\w+)' is not defined"
 )
 
@@ -524,15 +524,15 @@ def errors_of(execution: Execution) -> Iterator[HandlerError]:
     yield from (outcome.error for outcome in execution.outcomes if outcome.error)
     for outcome in execution.outcomes:
         for pattern in (MISSING_MODULE, UNDECLARED):
-            for match in pattern.finditer(outcome.log):
+            for match in re.finditer(pattern, outcome.log):
                 kind, _, message = match[0].rpartition(": ")
                 yield HandlerError(kind or "Error", message, None)
 
 
 def _named_in(error: HandlerError) -> Supplied | None:
-    if module := MISSING_MODULE.search(error.message):
+    if module := re.search(MISSING_MODULE, error.message):
         return Supplied("module", _package(module[1]), error)
-    if error.kind in ("ReferenceError", "NameError") and (name := UNDECLARED.search(error.message)):
+    if error.kind in ("ReferenceError", "NameError") and (name := re.search(UNDECLARED, error.message)):
         return Supplied("name", name[1] or name[2], error)
     return None
 

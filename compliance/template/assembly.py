@@ -686,14 +686,12 @@ def _is_opaque(type_: str, attribute: str) -> bool:
     return _NAMES.fullmatch(attribute) is None or gives(type_, attribute) is None
 
 
-_URL = re.compile(
-    r"(?:s3://(?P<bucket>[^/]+)/|https?://(?P<host>[^/.]+)\.s3[^/]*/|https?://s3[^/]*/(?P<path>[^/]+)/)(?P<key>.+)"
-)
+_URL = r"(?:s3://(?P<bucket>[^/]+)/|https?://(?P<host>[^/.]+)\.s3[^/]*/|https?://s3[^/]*/(?P<path>[^/]+)/)(?P<key>.+)"
 
 
 def object_place(url: str | None) -> str | None:
     """`bucket/key` of an object's URL in S3, in any of its forms; None for another text."""
-    match = _URL.fullmatch(url or "")
+    match = re.fullmatch(_URL, url or "")
     return f"{match['bucket'] or match['host'] or match['path']}/{match['key']}" if match else None
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +37,8 @@ def node(least: int = 0) -> str | None:
         return named
     if bundled := bundled_node():
         return str(bundled)
+    import shutil  # takes 2 ms, as `subprocess` below does, and few audits need them
+
     found = shutil.which("node")
     return found if found and (not least or major_version(found) >= least) else None
 
@@ -56,6 +57,8 @@ def named_node() -> str | None:
 @lru_cache(maxsize=4)
 def major_version(program: str) -> int:
     """The major version of a Node.js; 0 where it does not print one."""
+    import subprocess
+
     try:
         answer = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -80,6 +83,8 @@ def git_bytes(folder: Path, *arguments: str) -> bytes | None:
 
     Raises InputError where it exceeds the limit of time: that it failed would be another answer.
     """
+    import subprocess
+
     most = limits.seconds(limits.GIT)
     try:
         done = subprocess.run(
@@ -103,4 +108,10 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 def checked_out(folder: Path) -> str | None:
     """The commit that is checked out in a folder, if there is one."""
+    with suppress(OSError, ValueError):  # at the root of a repository its files tell, without starting git
+        head = (folder / ".git" / "HEAD").read_text("ascii").strip()
+        if re.fullmatch(r"ref: refs/(?!.*\.\.).+", head) and "GIT_DIR" not in os.environ:
+            head = (folder / ".git" / head.removeprefix("ref: ")).read_text("ascii").strip()
+        if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) and "GIT_DIR" not in os.environ:
+            return head
     return git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or None

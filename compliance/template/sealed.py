@@ -8,7 +8,6 @@ the copy is judged.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +69,8 @@ class Sealed:
             return self._copies[place]
 
     def _copied(self, place: Path) -> Path:
+        import shutil  # takes 2 ms, and few audits copy
+
         if self._folder is None:
             from compliance.template.scratch import Scratch
 

@@ -16,7 +16,10 @@ from compliance.rules.handlers.judging import Tasks
 from compliance.template.assembly import Resource
 from compliance.template.source import converted, read_yaml
 
-PROBES = converted(read_yaml(Path(__file__).with_suffix(".yaml"))[0], dict[str, str])
+
+@cache
+def _probes() -> Mapping[str, str]:
+    return converted(read_yaml(Path(__file__).with_suffix(".yaml"))[0], dict[str, str])
 
 
 class HandlerCheck(Check, frozen=True):
@@ -29,8 +32,8 @@ class HandlerCheck(Check, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses a probe that 0.1 did not have. Raises ValueError."""
-        if self.probe not in PROBES:
-            raise ValueError(f"no such probe; {hint(self.probe, PROBES)}")
+        if self.probe not in _probes():
+            raise ValueError(f"no such probe; {hint(self.probe, _probes())}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
         """The subjects that today's requirement is about: the document must define them."""
@@ -43,7 +46,7 @@ def _packaged() -> Mapping[str, Rule]:
 
 
 def _rule(check: HandlerCheck) -> Rule:
-    return _packaged()[PROBES[check.probe]]
+    return _packaged()[_probes()[check.probe]]
 
 
 def plan(check: HandlerCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
