@@ -7,7 +7,6 @@ from typing import Literal
 
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import batches
-from compliance.handlers.laws import CODE, LAWS
 from compliance.handlers.laws.bench import Bench
 from compliance.handlers.laws.code import undeclared, unloaded
 from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
@@ -67,6 +66,8 @@ def _key(check: LawCheck, source: batches.Source | None = None) -> str:
 
 def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
     """A task for each batch source of a function. A law about code has none: the function is only loaded."""
+    from compliance.handlers.laws import CODE
+
     for function in functions_of(case):
         if check.law in CODE:
             yield function, {}
@@ -81,6 +82,8 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 
 
 def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) -> Begin:
+    from compliance.handlers.laws import LAWS  # with all that runs handlers, which few audits do
+
     law = LAWS[check.law]
 
     def begin(stage: Stage) -> Task:
@@ -107,6 +110,8 @@ def law(check: LawCheck, case: Case) -> Verdict:
 
 
 def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iterator[Finding]:
+    from compliance.handlers.laws import CODE
+
     if check.law in CODE:
         yield from CODE[check.law](ran)
         return
