@@ -304,7 +304,8 @@ class Scorecard(msgspec.Struct, frozen=True, dict=True):
     """A whole audit. Reports are made of this and of nothing else.
 
     `stacks` are the names of the stacks that were judged, `commit` is the one that was checked out,
-    `baseline` the sha256 (hex) of the file of what is known. `draw` makes the diagram for a report that shows it.
+    `baseline` the sha256 (hex) of the file of what is known. `draw` makes the diagram, for reports that
+    show it.
     """
 
     as_of: str
