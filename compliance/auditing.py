@@ -24,10 +24,10 @@ from compliance.document import base, baseline, history, order_pipeline
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.declared import find
+from compliance.facts.diagram import diagram
 from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,
-    Diagram,
     Judged,
     Result,
     Run,
@@ -449,18 +449,12 @@ def _score(
             *broken,
             *problems,
         ),
-        draw=partial(_diagram, judgement.wiring),
+        diagram=diagram(judgement.wiring),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), document.sha256),
         stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in input_.assembly.stacks)),
         commit=checked_out(options.folder),
     )
-
-
-def _diagram(wiring: Wiring) -> Diagram:
-    from compliance.facts.diagram import diagram
-
-    return diagram(wiring)
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:

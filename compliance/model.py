@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
 from typing import Literal, get_args
 
 import msgspec
@@ -300,12 +299,11 @@ class Diagram(msgspec.Struct, frozen=True):
     total: int = 0
 
 
-class Scorecard(msgspec.Struct, frozen=True, dict=True):
+class Scorecard(msgspec.Struct, frozen=True):
     """A whole audit. Reports are made of this and of nothing else.
 
     `stacks` are the names of the stacks that were judged, `commit` is the one that was checked out,
-    `baseline` the sha256 (hex) of the file of what is known. `draw` makes the diagram, for reports that
-    show it.
+    `baseline` the sha256 (hex) of the file of what is known.
     """
 
     as_of: str
@@ -316,7 +314,7 @@ class Scorecard(msgspec.Struct, frozen=True, dict=True):
     scanners: tuple[ScannerRun, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    draw: Callable[[], Diagram] = Diagram
+    diagram: Diagram = Diagram()
     tool: Mapping[str, str] = msgspec.field(default_factory=dict)
     history: History | None = None
     fail_on: Severity = Severity.LOW
@@ -324,11 +322,6 @@ class Scorecard(msgspec.Struct, frozen=True, dict=True):
     stacks: tuple[str, ...] = ()
     commit: str | None = None
     baseline: str | None = None
-
-    @cached_property
-    def diagram(self) -> Diagram:
-        """The resources that were judged, and what connects them."""
-        return self.draw()
 
     def total(self, *, hardening: bool) -> tuple[int, int]:
         """How many requirements are met, of how many: of hardening, or of all the others."""

@@ -209,7 +209,7 @@ def test_sarif_places(subject: tuple[str, str], source: str | None, place: tuple
 def test_sarif_places_a_handlers_line_at_its_function() -> None:
     node = Node("S/F", "F", "AWS::Lambda::Function", "F", source="stacks/a.py:7")
     verdict = Verdict(Status.FAIL, (replace(EVIDENCE, logical_id="F", source="index.js:38"),))
-    run = log(card({"core": verdict}, draw=lambda: Diagram((node,))))
+    run = log(card({"core": verdict}, diagram=Diagram((node,))))
     physical = run["results"][0]["locations"][0]["physicalLocation"]
     assert (physical["artifactLocation"]["uri"], physical["region"]["startLine"]) == ("stacks/a.py", 7)
     assert "index.js:38" in run["results"][0]["message"]["text"]

@@ -79,18 +79,18 @@ WAIVERS = tuple(
     for n in range(18)
 )
 PAGES = {
-    "waived": replace(card(findings=WAIVERS), draw=lambda: WIRED),
-    "green": replace(card(findings=(WAIVED, COVERED)), draw=lambda: WIRED),
+    "waived": replace(card(findings=WAIVERS), diagram=WIRED),
+    "green": replace(card(findings=(WAIVED, COVERED)), diagram=WIRED),
     "red": replace(
         card({"naming": FAILED, "data": UNSURE, "core": EXCUSED}, (FINDING, WAIVED, COVERED)),
-        draw=lambda: WIRED,
+        diagram=WIRED,
         notes=("a note",),
         problems=("a problem",),
     ),
     "empty": replace(card({"core": Verdict.unknown("nothing is there")}), scanners=()),
     "nothing at all": CARDS["nothing at all"],
-    "huge": replace(HUGE, draw=lambda: MANY),
-    "long": replace(everywhere(LONG), draw=lambda: WIRED),
+    "huge": replace(HUGE, diagram=MANY),
+    "long": replace(everywhere(LONG), diagram=WIRED),
 }
 every_page = pytest.mark.parametrize("scorecard", PAGES.values(), ids=PAGES.keys())
 
@@ -329,7 +329,7 @@ def test_whatever_an_input_says_is_text(attack: str, tmp_path: Path) -> None:
         plain,
         results=results,
         findings=findings,
-        draw=lambda: Diagram((hostile, other), (Edge(attack, "o", attack, (attack,)),)),
+        diagram=Diagram((hostile, other), (Edge(attack, "o", attack, (attack,)),)),
         subject=replace(plain.subject, kind=attack, digest=attack),
         as_of="2026-01-02",
     )
@@ -377,7 +377,7 @@ def test_twins_of_two_stacks_are_told_apart() -> None:
         {"naming": Verdict(Status.FAIL, (failing,))},
         tuple(replace(one, logical_id="Q", stack="There") for one in findings(1)),
     )
-    page = html.render(replace(scorecard, draw=lambda: Diagram(twins)), Path("nowhere"))
+    page = html.render(replace(scorecard, diagram=Diagram(twins)), Path("nowhere"))
     signs = re.findall(r'<text class="sign"[^>]*>([^<]*)</text>', page)
     assert sorted(signs) == sorted(["·", "✗ 3"])
 
@@ -476,7 +476,7 @@ def test_circles_end() -> None:
 
 def test_nodes_and_arrows_carry_their_verdicts() -> None:
     mapped = replace(EVIDENCE, logical_id="Mapping")
-    scorecard = replace(card({"naming": Verdict(Status.FAIL, (mapped,)), "data": UNSURE}), draw=lambda: WIRED)
+    scorecard = replace(card({"naming": Verdict(Status.FAIL, (mapped,)), "data": UNSURE}), diagram=WIRED)
     page = html.render(scorecard, Path("nowhere"))
     assert re.search(r'<path class="path fail" d="[^"]+" marker-end="url\(#head-fail\)"/>', page)
     assert "stream, through mapping: failed: NAM-07" in page
@@ -527,7 +527,7 @@ def test_a_handlers_line_is_not_looked_for_in_the_app(folder: Path) -> None:
     (folder / "index.js").write_text("another\n" * 9)
     there = replace(node("F", FUNCTION), source="stacks/a.py:3")
     verdict = Verdict(Status.FAIL, (at("index.js:2", logical_id="F"),))
-    shown = text(read(replace(card({"core": verdict}), draw=lambda: Diagram((there,))), folder))
+    shown = text(read(replace(card({"core": verdict}), diagram=Diagram((there,))), folder))
     assert "queue = Queue(" in shown
     assert "index.js:2" in shown
     assert "another" not in shown
@@ -539,7 +539,7 @@ def test_a_line_of_the_constructs_own_file_is_shown_itself(folder: Path) -> None
     (folder / "stacks" / "a.py").write_text("\n".join(lines))
     there = replace(node("F", FUNCTION), source="stacks/a.py:3")
     verdict = Verdict(Status.FAIL, (at("stacks/a.py:30", logical_id="F"),))
-    shown = text(read(replace(card({"core": verdict}), draw=lambda: Diagram((there,))), folder))
+    shown = text(read(replace(card({"core": verdict}), diagram=Diagram((there,))), folder))
     assert "line 30 of it" in shown
     assert "line 3 of it" not in shown
 
@@ -754,7 +754,7 @@ def test_where_there_is_no_room_connections_are_a_list(tab: chromium.Tab, pages:
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_no_attack_runs(tab: chromium.Tab, tmp_path: Path, attack: str) -> None:
     page = tmp_path / "attack.html"
-    page.write_text(html.render(replace(everywhere(attack), draw=lambda: WIRED), tmp_path), encoding="utf-8")
+    page.write_text(html.render(replace(everywhere(attack), diagram=WIRED), tmp_path), encoding="utf-8")
     tab.show(page, width=800)
     assert len(requests(tab)) == 1
     assert complaints(tab) == []
