@@ -44,6 +44,7 @@ from compliance.model import CheckerError
 from compliance.template import cache as remembered
 from compliance.template.assembly import Resource
 from compliance.template.host import processors
+from compliance.template.limits import HANDLER, knob, times_usual
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -58,7 +59,7 @@ LIMITS, PLAYS_A_SECOND = Limits(), 20
 SWITCH = 0.001
 # Whose tasks advance: while those of one function do, the handlers of others run.
 _turn = threading.Lock()
-# Seconds for all rounds of a function, and for finding out what it lacks. A round that has begun may end.
+# Usual seconds for all rounds of a function, and to find out what it lacks. A round that has begun may end.
 MOST_SECONDS, SECONDS_TO_HELP = 30.0, 12.0
 
 
@@ -292,13 +293,13 @@ def run(
     with container or Container(target, cache) as container:
         container.begin(supplied)
         _advance(pending, None, findings)
-        began = time.monotonic()
+        began, most = time.monotonic(), MOST_SECONDS * times_usual(HANDLER)
         while pending or plain is None:
             order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
-            if time.monotonic() - began < MOST_SECONDS:
+            if time.monotonic() - began < most:
                 execution = execute_plays(target, order, supplied, cache, container)
             else:
-                execution = Execution(stopped=f"time: its runs take more than {MOST_SECONDS:g} s together")
+                execution = Execution(stopped=f"time: more than {most:g} s for all its runs; {knob(HANDLER)}")
             if plain is None:
                 plain = execution
                 execution = _with_supplies(target, order, execution, supplied, cache)
@@ -436,11 +437,12 @@ def execute_plays(
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
     supplies = _supplies(supplied)
+    most = (LIMITS.seconds + len(plays) / PLAYS_A_SECOND) * times_usual(HANDLER)
     return execute(
         target.program,
         _invocations(plays, target.timeout),
         supplies,
-        msgspec.structs.replace(LIMITS, seconds=LIMITS.seconds + len(plays) / PLAYS_A_SECOND),
+        msgspec.structs.replace(LIMITS, seconds=most),
         cache=cache,
         tables=target.tables,
         cache_key=_key(target, plays) if cache else None,
@@ -471,7 +473,7 @@ def _with_supplies(
     cache: Path | None,
 ) -> Execution:
     """Runs the first round again until everything that the code lacks is supplied."""
-    until = time.monotonic() + SECONDS_TO_HELP
+    until = time.monotonic() + SECONDS_TO_HELP * times_usual(HANDLER)
     while len(supplied) < MOST_SUPPLIES and not last.stopped and (missing := _missing(last, supplied)):
         if time.monotonic() > until:
             return last

@@ -56,14 +56,17 @@ def named_node() -> str | None:
 
 @lru_cache(maxsize=4)
 def major_version(program: str) -> int:
-    """The major version of a Node.js; 0 where it does not print one."""
+    """The major version of a Node.js; 0 where it prints none. Raises InputError where it takes too long."""
     import subprocess
 
+    most = limits.seconds(limits.SYNTH)
     try:
         answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+            [program, "--version"], capture_output=True, text=True, timeout=most, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        raise InputError(limits.exceeded(f"{program} --version", most, limits.SYNTH)) from None
+    except OSError:
         return 0
     match = re.match(r"v(\d+)", answer.stdout)
     return int(match[1]) if match else 0

@@ -8,15 +8,16 @@ import os
 from compliance.model import InputError
 
 SCANNER, SYNTH, GIT = "COMPLIANCE_SCANNER_SECONDS", "COMPLIANCE_SYNTH_SECONDS", "COMPLIANCE_GIT_SECONDS"
+HANDLER = "COMPLIANCE_HANDLER_SECONDS"
 # Far more than usual: a machine under load takes minutes for what a quiet one does in seconds.
-USUAL = {SCANNER: 900.0, SYNTH: 600.0, GIT: 600.0}
+USUAL = {SCANNER: 900.0, SYNTH: 600.0, GIT: 600.0, HANDLER: 10.0}
 
 
 def seconds(variable: str) -> float:
     """How many seconds a program may take.
 
     Args:
-        variable: SCANNER, SYNTH or GIT: the environment variable that may state another limit.
+        variable: SCANNER, SYNTH, GIT or HANDLER: the environment variable that may state another limit.
     Raises: InputError where the variable is not a number of seconds above zero.
     """
     text = os.environ.get(variable, "").strip()
@@ -31,6 +32,15 @@ def seconds(variable: str) -> float:
     return found
 
 
+def times_usual(variable: str) -> float:
+    """How many times as long as usual a program may take."""
+    return seconds(variable) / USUAL[variable]
+
+
 def exceeded(what: str, limit: float, variable: str) -> str:
     """The message for a program that was ended: it names the limit, and the variable that raises it."""
-    return f"{what} did not finish within {limit:g} s; set {variable} to allow more"
+    return f"{what} did not finish within {limit:g} s; {knob(variable)}"
+
+
+def knob(variable: str) -> str:
+    return f"set {variable} to allow more"

@@ -59,7 +59,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     ("pattern", "text"), [(r"(a+)+b(?!c)", "a" * 40), (r"(a+)+\1b", "a" * 40), (r"(\w+)+-", "é" + "a" * 40)]
 )
 def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
-    with pytest.raises(patterns.TooHardError, match="takes too long"):
+    with pytest.raises(patterns.TooHardError, match="takes more than 1 s of processor time"):
         patterns.search(pattern, text)
 
 
@@ -152,5 +152,5 @@ def test_what_is_no_pattern(pattern: str) -> None:
 def test_an_expression_that_takes_too_long_fails_by_name() -> None:
     from compliance.cel.values import STANDARD
 
-    with pytest.raises(Failed, match="takes too long"):
+    with pytest.raises(Failed, match="takes more than 1 s of processor time"):
         STANDARD["matches"].call("a" * 40, r"(a+)+b(?!c)")

@@ -500,6 +500,37 @@ def test_the_channel_has_a_limit_of_bytes() -> None:
     assert only(few).finished
 
 
+CLOSES = """
+import os, sys, time
+def handler(event, context):
+    finder = sys.meta_path[0]
+    cells = dict(zip(finder.send.__code__.co_freevars, finder.send.__closure__))
+    os.close(cells['write_fd'].cell_contents)
+    time.sleep(SECONDS)
+    os._exit(3)
+"""
+
+
+def test_a_process_that_ends_slowly_has_ended_by_itself() -> None:
+    """A busy machine takes its time to end a process."""
+    execution = run(CLOSES.replace("SECONDS", "1.5"), "python3.13", limits=Limits(seconds=limit(60)))
+    assert execution.stopped is None
+    assert only(execution).error
+    assert "exit status 3" in str(only(execution).error)
+
+
+def test_who_closes_the_channel_and_goes_on_is_stopped() -> None:
+    execution = run(CLOSES.replace("SECONDS", "600"), "python3.13", limits=Limits(seconds=limit(2)))
+    assert execution.stopped == "channel: the handler closed the sandbox's own channel"
+
+
+def test_the_limit_of_time_is_named_with_what_raises_it() -> None:
+    code = "import time\ndef handler(event, context):\n    time.sleep(600)\n"
+    execution = run(code, "python3.13", limits=Limits(seconds=1))
+    late = "time: still running after 1 s; set COMPLIANCE_HANDLER_SECONDS to allow more"
+    assert execution.stopped == late
+
+
 @pytest.mark.parametrize("language", ["node", "python"])
 def test_an_answer_too_deep_is_an_error(language: str) -> None:
     code = {

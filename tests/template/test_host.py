@@ -45,6 +45,18 @@ def test_a_node_that_is_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, 
     assert host.node(24) is None
 
 
+def test_a_node_that_takes_too_long_is_no_node_of_no_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = tmp_path / "node"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    slow.chmod(0o755)
+    monkeypatch.setenv("COMPLIANCE_SYNTH_SECONDS", "0.2")
+    late = "--version did not finish within 0.2 s; set COMPLIANCE_SYNTH_SECONDS to allow more$"
+    with pytest.raises(InputError, match=late):
+        host.major_version(str(slow))
+
+
 def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
     assert host.checked_out(tmp_path / "none") is None
 

@@ -90,6 +90,7 @@ class Child:
 
     aws: Aws
     seconds: float
+    deadline: float
     waits = False
 
     def __init__(
@@ -147,7 +148,7 @@ class Child:
         A child that waits goes on; any other has ended.
         """
         more = self.waits
-        self.aws, self.seconds = aws, seconds
+        self.aws, self.seconds, self.deadline = aws, seconds, deadline
         self.begun, self.said_all, self.waits = 0, False, False
         if not more:
             self.began = time.monotonic()
@@ -353,7 +354,7 @@ class Child:
         """Ends the process and all that it started, and records the current invocation."""
         try:
             if self.record.stopped is None and not self.said_all:
-                self.process.wait(1.0)
+                self.process.wait(max(0.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.record.stopped = "channel: the handler closed the sandbox's own channel"
         self.kill()

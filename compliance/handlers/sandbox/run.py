@@ -36,6 +36,7 @@ from compliance.handlers.sandbox.unpack import UnsafeCode, merged, unpacked
 from compliance.model import CheckerError
 from compliance.template import cache as remembered
 from compliance.template import host
+from compliance.template.limits import HANDLER, knob
 from compliance.template.source import converted, decoded
 
 NOTHING, USUAL = Supplies(), Limits()
@@ -159,6 +160,9 @@ class Waiting:
             self._write(b"\n".join(lines) + b"\n")
             execution = _read(self._output, self._errors, limits)
             self.over = execution.stopped is not None
+            if execution.stopped and execution.stopped.startswith("time:"):
+                more = f"{execution.stopped}; {knob(HANDLER)}"
+                execution = msgspec.structs.replace(execution, stopped=more)
             return execution
         finally:
             timer.cancel()

@@ -168,7 +168,7 @@ def _bound_time(seconds: float) -> None:
     _bound(resource.RLIMIT_CPU, round(time.process_time() + seconds + MORE_SECONDS) + 1)
 
     def expire(*_: Any) -> None:
-        raise Stopped("time: what it asked of AWS takes too long")
+        raise Stopped(f"time: what it asked of AWS takes more than {seconds:g} s")
 
     signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds + MORE_SECONDS / 2)
