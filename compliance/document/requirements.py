@@ -200,6 +200,10 @@ class Document(Memo):
         """The requirements' ids in the shape of the document, so that a message can name a requirement."""
         return {"requirements": [{"id": requirement.id} for requirement in self.requirements]}
 
+    def words(self, *place: str | int) -> str:
+        """A place in words: `SEC-07: check.that`."""
+        return _in_words(place, self._ids)
+
     def line(self, *place: str | int) -> int | None:
         """The line of a place in the file, where it is known."""
         return self._lines.at(place)
@@ -253,6 +257,7 @@ def _check(document: Document) -> None:
             suggestion = hint(requirement.category, categories)
             message = f"{requirement.id}: category: unknown category {requirement.category!r}; {suggestion}"
             raise document.error(message, "requirements", index, "category")
+        _check_environments_of(document, index)
         if not isinstance(requirement.check.get("kind", ""), str):
             message = f"{requirement.id}: check.kind: a name is wanted"
             raise document.error(message, "requirements", index, "check", "kind")
@@ -260,6 +265,17 @@ def _check(document: Document) -> None:
     if not any(requirement.category in gating for requirement in document.requirements):
         raise document.error("categories: none that affects the gate has a requirement", "categories")
     _check_environment(document)
+
+
+def _check_environments_of(document: Document, index: int) -> None:
+    """Raises InputError where `in` names an environment unlike those of `environment.values`."""
+    environment, stated = document.environment, document.requirements[index].environments
+    known = {*environment.values, environment.default, environment.probe or "", *environment.all_retained}
+    for name in [stated] if isinstance(stated, str) else stated or ():
+        if environment.values and not any(fnmatchcase(k, name) or fnmatchcase(name, k) for k in known):
+            place = ("requirements", index, "in")
+            message = f"no environment of `environment.values` is {name}; {hint(name, environment.values)}"
+            raise document.error(f"{document.words(*place)}: {message}", *place)
 
 
 def _check_environment(document: Document) -> None:
@@ -290,8 +306,17 @@ def _convert(data: Any, type_: type[T], path: Path, lines: Lines, place: KeyPath
         # msgspec gives the place of the object; the file has a line for the unknown field itself.
         if unknown := re.search(r"unknown field `(.*?)`", message):
             full = (*full, unknown[1])
+            if _at_place(data, (*below, unknown[1])) is None:
+                message += "; a text with a comma needs quotes within { }"
         where = _in_words(full, document or data) or "the document"
         raise InputError(f"{_at(path, lines, full)}: {where}: {message}") from None
+
+
+def _at_place(data: Any, place: KeyPath) -> Any:
+    """What stands at a place of data."""
+    for step in place:
+        data = data[step]
+    return data
 
 
 def _in_words(place: KeyPath, data: Any) -> str:

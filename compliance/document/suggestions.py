@@ -64,6 +64,9 @@ def _explained(message: str, type_: object, place: Sequence[str | int]) -> str:
         return _joined(message, hint(wrong[1].strip("'"), known))
     if message.startswith("Object missing required field"):
         return _joined(message, f"it needs {', '.join(_required(_at(inspect.type_info(type_), place)))}")
+    if text := re.match(r"Expected `str.*`, got `(array|.*)`", message):
+        as_one = "one text is wanted" if text[1] == "array" else "put it in quotes"
+        return f"{message}; {as_one}"
     if "matching regex" in message:
         return next(iter(_descriptions(inspect.type_info(type_), place)), message)
     return message

@@ -148,3 +148,8 @@ ATTRIBUTES: Mapping[str, Callable[[Thing], object]] = {
     "tags": _tags,
     "takes_tags": _takes_tags,
 }
+# The values that an attribute may have.
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "deletion_policy": ("Delete", "Retain", "RetainExceptOnCreate", "Snapshot"),
+    "update_replace_policy": ("Delete", "Retain", "Snapshot"),
+}

@@ -12,8 +12,9 @@ import msgspec
 from compliance import cel
 from compliance.document.requirements import Document
 from compliance.facts import elements
-from compliance.facts.attributes import ATTRIBUTES
-from compliance.facts.functions import FACTS, FUNCTIONS
+from compliance.facts.attributes import ATTRIBUTES, VALUES
+from compliance.facts.functions import FACTS, FUNCTIONS, Fact
+from compliance.facts.literals import never, none_of, unknown_action
 from compliance.facts.objects import Read, World
 from compliance.facts.records import fields_of
 from compliance.facts.wiring import Loose, Unfilled, Wiring
@@ -24,6 +25,7 @@ from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
+COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 # Groups that every document may name. A subject of the document with the same name replaces one.
 BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
 
@@ -32,7 +34,8 @@ class Shape(msgspec.Struct, frozen=True):
     """What is known of a value before an expression is evaluated.
 
     `types` are the types of resources that it may be; with `path` it is a value below these. `record` is the
-    class of facts that it is. With `many` it is a list of these. `fields` are the only fields that it has.
+    class of facts that it is. With `many` it is a list of these. `fields` are the only fields that it has;
+    `values` are the only values of an attribute, or of what a fact gives.
     """
 
     types: tuple[str, ...] = ()
@@ -40,6 +43,12 @@ class Shape(msgspec.Struct, frozen=True):
     record: type | None = None
     many: bool = False
     fields: frozenset[str] | None = None
+    values: tuple[str, ...] = ()
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one resource."""
+        return bool(self.types) and self.path is None and not self.many
 
     @property
     def item(self) -> Shape:
@@ -89,12 +98,14 @@ class Checker:
                 shapes = [self.check(child) for child in node.children]
                 if node.value == "values":
                     self._check_path(shapes[0], node.children[1])
+                if node.value in ("may", "allows", "denies"):
+                    self._check_action(node.children[1])
                 fact = FACTS.get(node.value)
-                return _result(fact.gives, fact.many) if fact else Shape()
+                return _result(fact) if fact else Shape()
             case "index":
                 return self._indexed(self.check(node.children[0]), node)
         shapes = [self.check(child) for child in node.children]
-        if node.kind in ("==", "!=", "in"):
+        if node.kind in COMPARISONS or node.kind == "in":
             for shape, other in ((shapes[0], node.children[1]), (shapes[1], node.children[0])):
                 self._compared(shape, other, node)
         if node.kind == "?":
@@ -112,10 +123,18 @@ class Checker:
             if all(schemas.lacks(*place) for place in places):
                 raise cel.SyntaxProblem(str(schemas.problem(*places[0])), path.at)
 
+    def _check_action(self, node: cel.Node) -> None:
+        """Raises SyntaxProblem on the name of an action that IAM does not know: nobody may do that."""
+        if node.kind == "const" and isinstance(node.value, str) and (why := unknown_action(node.value)):
+            raise cel.SyntaxProblem(why, node.at)
+
     def _loop(self, node: cel.Node) -> Shape:
         macro, name = node.value
         source, *bodies = node.children
         over = self.check(source)
+        if over.is_one:
+            message = f"{macro}: this is one resource, no list; a subject with `many: true` is a list"
+            raise cel.SyntaxProblem(message, node.at)
         outer = self.scope
         self.scope = outer.new_child({name: over.item})
         found = [self.check(body) for body in bodies]
@@ -141,7 +160,9 @@ class Checker:
                 raise cel.SyntaxProblem(f"there is no {name}{where}{hint}", node.at)
             return Shape()
         if shape.path is None and shape.types and name in ATTRIBUTES:
-            return Shape(many=True, types=("*",)) if name == "depends_on" else Shape()
+            if name == "depends_on":
+                return Shape(many=True, types=("*",))
+            return Shape(path=name, values=VALUES.get(name, ()))
         return self._stepped(shape, name, node)
 
     def _stepped(self, shape: Shape, step: str, node: cel.Node) -> Shape:
@@ -156,7 +177,7 @@ class Checker:
         having = tuple(type_ for type_ in shape.types if not _lacks(type_, path))
         if not having:
             found = [problem for type_ in shape.types if (problem := _problem(type_, path))]
-            if any(" is a list; did you mean " in problem for problem in found):
+            if any(" is a list; did you mean " in problem for problem in found) or self._is_list(shape):
                 raise cel.SyntaxProblem(
                     f"a list has no {step}; did you mean all(...) or exists(...)?", node.at
                 )
@@ -166,6 +187,9 @@ class Checker:
             hint = cel.did_you_mean(step, ATTRIBUTES) if shape.path is None and best is None else ""
             raise cel.SyntaxProblem((best or found[0]) + hint, node.at)
         return msgspec.structs.replace(below, types=having)
+
+    def _is_list(self, shape: Shape) -> bool:
+        return all(shape.path and schemas.takes_lists_alone(type_, shape.path) for type_ in shape.types)
 
     def _indexed(self, shape: Shape, node: cel.Node) -> Shape:
         key = node.children[1]
@@ -179,28 +203,20 @@ class Checker:
     def _compared(self, shape: Shape, other: cel.Node, node: cel.Node) -> None:
         """Raises SyntaxProblem where a property is compared with a literal that the schemas do not allow."""
         literals = [other] if other.kind == "const" else other.children if other.kind == "list" else []
-        if (
-            shape.path is None
-            or shape.many
-            or not shape.types
-            or (node.kind == "in" and other.kind != "list")
-        ):
+        if shape.many or (node.kind == "in" and other.kind != "list"):
             return
-        allowed: list[object] = []
-        for type_ in shape.types:
-            values = schemas.enum_at(type_, shape.path) if schemas.is_known(type_) else ()
-            if not values:
-                return
-            allowed += values
+        if other.kind == "list" and node.kind != "in" and shape.path is not None:
+            shape = shape.below("*")
         for literal in literals:
-            if (
-                literal.kind == "const"
-                and literal.value is not None
-                and str(literal.value) not in map(str, allowed)
-            ):
-                hint = cel.did_you_mean(str(literal.value), map(str, allowed))
-                known = f"; known are {', '.join(map(str, allowed))}" if len(allowed) <= 8 else ""
-                message = f"{shape.path} is never {literal.value!r}{hint or known}"
+            if literal.kind != "const":
+                continue
+            message = None
+            if shape.values:
+                message = none_of(shape.values, shape.path or "this", literal.value)
+            elif shape.path is not None and shape.types:
+                equal = node.kind in ("==", "!=", "in")
+                message = never(shape.types, shape.path, literal.value, equal=equal)
+            if message:
                 raise cel.SyntaxProblem(message, literal.at)
 
 
@@ -217,13 +233,13 @@ def _problem(type_: str, path: str) -> str | None:
     return schemas.problem(type_, path)
 
 
-def _result(gives: type | str | None, many: bool) -> Shape:
+def _result(fact: Fact) -> Shape:
     """The shape of what a fact gives."""
-    if gives is Resource:
-        return Shape(types=("*",), many=many)
-    if isinstance(gives, str):
-        return Shape(types=(gives,), many=many)
-    return Shape(record=gives, many=many)
+    if fact.gives is Resource:
+        return Shape(types=("*",), many=fact.many)
+    if isinstance(fact.gives, str):
+        return Shape(types=(fact.gives,), many=fact.many)
+    return Shape(record=fact.gives, many=fact.many, values=fact.values)
 
 
 @cache
@@ -240,9 +256,7 @@ def _field(record: type, name: str) -> Shape:
     return Shape()
 
 
-def compiled(
-    document: Document, text: str, scope: Mapping[str, Shape], place: Place, label: str = ""
-) -> cel.Expression:
+def compiled(document: Document, text: str, scope: Mapping[str, Shape], place: Place) -> cel.Expression:
     """Compiles and checks an expression of a document.
 
     Args:
@@ -250,15 +264,16 @@ def compiled(
         text: the expression.
         scope: the shape of each name that it may read.
         place: where it is in the document.
-        label: what messages call that place; without it, the place itself.
     Raises: InputError with file, line, field and column.
     """
     try:
         expression = cel.compile(text, scope, FUNCTIONS)
         Checker(scope).check(expression.root)
     except cel.SyntaxProblem as error:
-        where = label or ".".join(map(str, place))
-        raise document.error(f"{where}: column {error.column}: {error.message}", *place) from None
+        where, before = document.words(*place), text[: error.column - 1]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        at = f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
+        raise document.error(f"{where}: {at}: {error.message}", *place) from None
     return expression
 
 

@@ -45,7 +45,7 @@ class Fact(msgspec.Struct, frozen=True):
 
     `call` computes it, and `doc` is its line in the manual. `arguments` are their least and greatest number.
     `gives` is a class of records or a type of resources that it gives (None: anything); with `many`, it gives
-    a list of these.
+    a list of these. `values` are the only ones of a text that it gives.
     """
 
     call: Callable[..., object]
@@ -53,6 +53,7 @@ class Fact(msgspec.Struct, frozen=True):
     arguments: tuple[int, int] = (1, 1)
     gives: type | str | None = None
     many: bool = False
+    values: tuple[str, ...] = ()
 
     @property
     def function(self) -> Function:
@@ -483,7 +484,9 @@ FACTS: Mapping[str, Fact] = {
         of_resource(network.subnets_of), "the subnets that a resource is in", gives=network.SUBNET, many=True
     ),
     "subnet_kind": Fact(
-        of_resource(network.subnet_kind), "public, private or isolated, by the routes of a subnet"
+        of_resource(network.subnet_kind),
+        "public, private or isolated, by the routes of a subnet",
+        values=("public", "private", "isolated"),
     ),
     "zone": Fact(of_resource(network.zone), "the availability zone of a subnet, or of what is in one"),
     "reaches": Fact(_reaches, "whether a resource or a range of addresses reaches another's port", (3, 3)),

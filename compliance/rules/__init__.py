@@ -20,7 +20,7 @@ import msgspec
 
 from compliance.cel import did_you_mean
 from compliance.document.requirements import KEYED, Document, Requirement, kind_of
-from compliance.facts.expressions import BUILT_IN
+from compliance.facts.expressions import BUILT_IN, Place
 from compliance.facts.subjects import known
 from compliance.facts.wiring import Unfilled, Wiring
 from compliance.handlers.runs import Begin, Handlers
@@ -181,8 +181,8 @@ class Kind(msgspec.Struct, frozen=True):
     """A kind by its name.
 
     `waits` says whether it has to wait for the handlers, which run in the background. `prepare` turns a
-    document's parameters into those that `judge` gets. `compares` says, from these, whether the kind needs
-    the app as synthesised for other environments.
+    document's parameters, and their place in it, into those that `judge` gets. `compares` says, from these,
+    whether the kind needs the app as synthesised for other environments.
     `types` are the resource types that the kind is about: a subject of another type is an error. With
     `selects`, the kind skips resources of other types. Without either, it is about every type. `about` is
     how many subjects a requirement of this kind names. `plan` gives the functions to run, and their tasks.
@@ -193,7 +193,7 @@ class Kind(msgspec.Struct, frozen=True):
     parameters: type[Check]
     judge: Judge
     waits: Waits = Waits.NOT
-    prepare: Callable[[Any, Document, int], Any] | None = None
+    prepare: Callable[[Any, Document, Place], Any] | None = None
     types: tuple[str, ...] = ()
     selects: Callable[[str], bool] | None = None
     about: About = "some"
@@ -210,7 +210,7 @@ def kind(
     parameters: type[Check],
     *,
     waits: Waits = Waits.NOT,
-    prepare: Callable[[Any, Document, int], Any] | None = None,
+    prepare: Callable[[Any, Document, Place], Any] | None = None,
     types: tuple[str, ...] = (),
     selects: Callable[[str], bool] | None = None,
     about: About = "some",
@@ -367,7 +367,7 @@ def _rule(
         parts = parts_of(document, index, definition.expand(check, requirement), place)
         judged = msgspec.structs.replace(definition, judge=lambda _, case: several(parts, case))
         return Rule(requirement, judged, check)
-    prepared = definition.prepare(check, document, index) if definition.prepare else check
+    prepared = definition.prepare(check, document, place) if definition.prepare else check
     return Rule(requirement, definition, prepared)
 
 

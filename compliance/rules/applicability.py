@@ -92,7 +92,7 @@ def _tests(check: Check) -> Iterator[tuple[Field, Test]]:
 
 def _check_path(document: Document, types: Sequence[str], path: str, place: Field) -> None:
     """One of the types must have a property path, as far as the schemas know them."""
-    name = ".".join(map(str, place))
+    name = document.words(*place)
     try:
         steps(path)
     except ValueError as error:

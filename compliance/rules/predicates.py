@@ -19,7 +19,16 @@ import msgspec
 
 from compliance import cel
 from compliance.document.requirements import Document, Names
-from compliance.facts.expressions import BUILT_IN, Bound, Outcome, Shape, compiled, names_in
+from compliance.facts.expressions import (
+    BUILT_IN,
+    COMPARISONS,
+    Bound,
+    Outcome,
+    Place,
+    Shape,
+    compiled,
+    names_in,
+)
 from compliance.facts.objects import Read
 from compliance.facts.subjects import read, scope
 from compliance.facts.wiring import Unfilled
@@ -44,7 +53,6 @@ Expression = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 MOST_SHOWN = 4  # values in a piece of evidence
 
 
@@ -145,19 +153,18 @@ def _named(check: Predicate) -> str:
     return " and ".join(name.replace("_", " ") for name in check.subjects)
 
 
-def prepare(check: Predicate, document: Document, index: int) -> Compiled:
+def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
     """Compiles a requirement's expressions. Raises InputError with file, line, field and column."""
-    names, requirement = scope(document), document.requirements[index]
+    names, requirement = scope(document), document.requirements[int(place[1])]
     shapes = [names[subject] for subject in check.subjects]
     self_shape = Shape(types=tuple(dict.fromkeys(type_ for shape in shapes for type_ in shape.types)))
 
     def expression(field: str, text: str | None) -> cel.Expression | None:
         if text is None:
             return None
-        place, label = ("requirements", index, "check", field), f"{requirement.id}: check.{field}"
-        found = compiled(document, text, ChainMap({"self": self_shape}, names), place, label)
+        found = compiled(document, text, ChainMap({"self": self_shape}, names), (*place, field))
         if why := _why_always_true(found):
-            raise document.error(f"{label}: {why}", *place)
+            raise document.error(f"{document.words(*place, field)}: {why}", *place, field)
         return found
 
     that, when = expression("that", check.that), expression("when", check.when)

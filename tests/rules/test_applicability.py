@@ -50,7 +50,7 @@ def read(folder: Path, type_: str, check: str, where: str = "[]") -> tuple[Rule,
         (
             "AWS::S3::Bucket",
             "{kind: property, all: [{path: AccessControll, absent: true}]}",
-            r"r\.yaml:14: requirements\.0\.check\.all\.0\.path: .* did you mean AccessControl\?",
+            r"r\.yaml:14: AA-01: check\.all\.0\.path: .* did you mean AccessControl\?",
         ),
         (
             "AWS::S3::Bucket",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compliance.document.requirements import Document
+from compliance.facts.expressions import Place
 from compliance.handlers.targets import NotRun
 from compliance.model import Status, Verdict
 from compliance.rules import Case, Parts, Undecided, Waits, kind, parts_of, several
@@ -36,9 +37,9 @@ class Prepared(Isolation, frozen=True):
     tests: Parts = Parts(rules=())
 
 
-def prepare(check: Isolation, document: Document, index: int) -> Prepared:
-    requirement = document.requirements[index]
-    tests = parts_of(document, index, property_(check, requirement))
+def prepare(check: Isolation, document: Document, place: Place) -> Prepared:
+    index = int(place[1])
+    tests = parts_of(document, index, property_(check, document.requirements[index]), place)
     return Prepared(all=check.all, any=check.any, tests=tests)
 
 

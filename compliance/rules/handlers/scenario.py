@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
+from compliance.facts.expressions import Place
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers import scenarios
 from compliance.handlers.laws.code import unloaded
@@ -82,13 +83,13 @@ class ScenarioCheck(Check, frozen=True):
         return tuple(self.scenario) if isinstance(self.scenario, list) else (self.scenario,)
 
 
-def prepare(check: ScenarioCheck, document: Document, index: int) -> ScenarioCheck:
+def prepare(check: ScenarioCheck, document: Document, place: Place) -> ScenarioCheck:
     """The check with the events that `scenario` names. Raises InputError where the document has none."""
     if not isinstance(check.scenario, str):
         return check
     if check.scenario not in document.events:
-        message = f"{document.requirements[index].id}: the document's events have no {check.scenario!r}"
-        raise document.error(message, "requirements", index, "check")
+        message = f"{document.words(*place)}: the document's events have no {check.scenario!r}"
+        raise document.error(message, *place)
     return replace(check, scenario=document.events[check.scenario])
 
 
