@@ -64,7 +64,7 @@ def _reference(assembly: Assembly, service: str, value: Value, holder: Resource,
         name, found, rest = parts[-1].partition(":SecretString")
         if service != "secretsmanager":
             name = re.sub(r":\d+$", "", parts[-1])
-        key = rest.strip(":").partition(":")[0] or None if found else None
+        key = rest.removeprefix(":").partition(":")[0] or None if found else None
         parts[-1] = name
     named = join(parts)
     target = denoted(assembly, named, OF_SERVICE.get(service, ""))

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from compliance.cel import Failed, Host
+from compliance.cel.values import equal
 from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, samples, without_dot
 from compliance.facts.records import Record
-from compliance.facts.references import denoted, denoted_at, wanted
+from compliance.facts.references import denoted, denoted_at, wanted, without_stack
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -32,8 +33,10 @@ from compliance.template.intrinsics import (
     join,
     parts_of,
     show,
+    split,
     to_bool,
     to_number,
+    to_string,
     why_unknown,
 )
 from compliance.template.json_text import parsed
@@ -134,6 +137,7 @@ class World:
 
     def identified(self, value: Value) -> Resource | None:
         """The resource that a value denotes: by reference, or by its name, URL or ARN written out."""
+        value = without_stack(value)
         if isinstance(value, Ref):
             found = self.assembly.resource(value)
             if found is not None:
@@ -266,10 +270,10 @@ class Node(_Placed):
             return False
         if isinstance(own, dict):
             return own.keys() == other.keys() and all(
-                _same(self._child(key, item), other[key]) for key, item in own.items()
+                equal(self._child(key, item), other[key]) for key, item in own.items()
             )
         return len(own) == len(other) and all(
-            _same(self._child(i, item), other[i]) for i, item in enumerate(own)
+            equal(self._child(i, item), other[i]) for i, item in enumerate(own)
         )
 
     def plain(self) -> Any:
@@ -278,12 +282,6 @@ class Node(_Placed):
         if why:
             raise Undecided(why)
         return self
-
-
-def _same(left: Any, right: Any) -> bool:
-    from compliance.cel.values import equal
-
-    return equal(left, right)
 
 
 def _stated(world: World, resource: Resource, path: str, value: Value) -> bool:
@@ -369,9 +367,9 @@ class Scalar(_Placed):
             raise Undecided(self.value.why)
         if isinstance(other, bool) or isinstance(self.value, bool):
             return to_bool(self._literal()) is to_bool(other) is not None
-        if isinstance(other, int | float):
-            return to_number(self._literal()) == other
-        return self._is_text(other)
+        if isinstance(other, int | float) and isinstance(literal := self._literal(), str | int | float):
+            return to_number(literal) == other
+        return self._is_text(to_string(other) if isinstance(other, int | float) else other)
 
     def _literal(self) -> Value:
         """The value, written out. Raises Undecided where it is what only the deployment knows."""
@@ -468,6 +466,13 @@ class Scalar(_Placed):
         if name in TESTS and (isinstance(self.value, open_) or isinstance(looked_for, open_)):
             self._noted()
             return self._tested(name, arguments[0])
+        if name == "split" and isinstance(self.value, open_):
+            pieces = split(parts_of(self.world.assembly.written_out(self.value)), str(arguments[0]))
+            return (
+                NotImplemented
+                if pieces is None
+                else [self.world.wrap(p, self.resource, self.path) for p in pieces]
+            )
         return NotImplemented
 
     def _joined(self, other: Any, first: bool) -> Any:

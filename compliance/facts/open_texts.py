@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from compliance.cel import Failed, patterns
 from compliance.model import Undecided
-from compliance.template.intrinsics import Part, Pseudo, Ref, Unknown, Value, join, parts_of, pattern_of
+from compliance.template import schemas
+from compliance.template.intrinsics import (
+    Part,
+    Pseudo,
+    Ref,
+    Unknown,
+    Value,
+    join,
+    parts_of,
+    pattern_of,
+)
 
 # Sample values of pseudo parameters. A test is decided if it gives the same answer for all samples.
 _SAMPLES: Mapping[str, tuple[str, ...]] = {
@@ -104,12 +114,23 @@ def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
         case Unknown(why=why):
             raise Undecided(why)
         case Pseudo(name=name):
-            # The account or region may be one that is written out in another text.
+            # The account or region may be one that is written out, whole or in part, in another text.
             written = _WRITTEN[name].findall(literal) if name in _WRITTEN else ()
-            return (*dict.fromkeys(written), *(_SAMPLES.get(name) or (*_GENERATED, *pieces)))
+            known = _SAMPLES.get(name) or (*_GENERATED, *pieces)
+            return tuple(dict.fromkeys((*written, *known, *_completed(name, literal))))
         case Ref(opaque=opaque):
             return (*_GENERATED, *pieces) if opaque else _GENERATED
     return (str(part),)
+
+
+def _completed(name: str, literal: str) -> Iterator[str]:
+    """Accounts and regions that have a word of a literal text as a part."""
+    words = set(re.findall("[a-z]+|[0-9]+", literal))
+    if name == "AWS::Region":
+        yield from (region for region in schemas.regions() if words & set(region.split("-")))
+    if name == "AWS::AccountId":
+        digits = sorted(word for word in words if word.isdigit() and len(word) < 12)
+        yield from (text for d in digits[:4] for text in (d.ljust(12, "0"), d.rjust(12, "0")))
 
 
 def without_dot(name: Value) -> Value:

@@ -15,7 +15,7 @@ from operator import itemgetter
 from compliance.facts.patterns import arn_fields
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Value, refs_in, scalars_in
+from compliance.template.intrinsics import NO_VALUE, Ref, Text, Value, refs_in, scalars_in
 from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_of, name_places
 
@@ -137,6 +137,7 @@ def word_of(type_: str) -> str:
 
 def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Resource, str | None] | None:
     """The resource that a value denotes, and the kind of text that the value is, where that is known."""
+    value = without_stack(value)
     if isinstance(value, Ref):
         resource = assembly.resource(value)
         if resource and resource.type in types:
@@ -162,6 +163,12 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return _denoted(assembly, Ref(named[1], named[2], named[3]), types)
     written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
     return (written, "arn") if written else None
+
+
+def without_stack(value: Value) -> Value:
+    """The reference in `dualstack.${Balancer.DNSName}`, a load balancer's name; any other value as it is."""
+    parts = value.parts if isinstance(value, Text) else ()
+    return parts[1] if len(parts) == 2 and parts[0] == "dualstack." else value
 
 
 _PLACEHOLDER = re.compile(r"\$\{([^/{}]+)/([^./{}]+)(?:\.([^{}]+))?\}")

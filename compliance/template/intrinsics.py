@@ -157,6 +157,21 @@ def alphabet(part: Part) -> re.Pattern[str] | None:
     return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
 
 
+def split(parts: Iterable[Part], delimiter: str) -> list[Value] | None:
+    """A text's parts, split at a delimiter; None where only the deployment decides where that stands."""
+    pieces: list[list[Part]] = [[]]
+    for part in parts:
+        if isinstance(part, str):
+            first, *rest = part.split(delimiter)
+            pieces[-1].append(first)
+            pieces.extend([piece] for piece in rest)
+        elif (letters := alphabet(part)) is None or letters.search(delimiter):
+            return None
+        else:
+            pieces[-1].append(part)
+    return [join(piece) for piece in pieces]
+
+
 def pattern_of(part: Part) -> str:
     """A regular expression for what a part that is not a literal may become when it is deployed."""
     letters = alphabet(part)

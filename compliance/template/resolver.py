@@ -28,7 +28,6 @@ from compliance.template.intrinsics import (
     Ref,
     Unknown,
     Value,
-    alphabet,
     dynamic,
     is_unknown,
     join,
@@ -36,6 +35,7 @@ from compliance.template.intrinsics import (
     parts_of,
     same_value,
     show,
+    split,
     to_number,
     to_string,
 )
@@ -296,17 +296,7 @@ class Resolver:
 
     def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
         """A text, split at a delimiter; None where only the deployment decides where that stands."""
-        pieces: list[list[Part]] = [[]]
-        for part in self._spelled_out(value):
-            if isinstance(part, str):
-                first, *rest = part.split(delimiter)
-                pieces[-1].append(first)
-                pieces.extend([piece] for piece in rest)
-            elif (letters := alphabet(part)) is None or letters.search(delimiter):
-                return None
-            else:
-                pieces[-1].append(part)
-        return [join(piece) for piece in pieces]
+        return split(self._spelled_out(value), delimiter)
 
     def _spelled_out(self, value: Value) -> Iterator[Part]:
         """The parts of a text, with references written out as far as names are known."""

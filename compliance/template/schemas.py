@@ -58,6 +58,13 @@ def _everywhere() -> Mapping[str, str]:
     }
 
 
+@cache
+def regions() -> tuple[str, ...]:
+    """AWS's regions."""
+    files = cfn_data("schemas", "providers").glob("*-*.json")
+    return tuple(sorted(file.stem for file in files))
+
+
 def types(pattern: str = "*") -> tuple[str, ...]:
     """The resource types that a pattern such as `AWS::RDS::*` matches, in alphabetical order."""
     form = re.compile(".*".join(map(re.escape, pattern.split("*"))))

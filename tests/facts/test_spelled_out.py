@@ -429,3 +429,45 @@ def test_what_policies_of_aws_allow_is_known(tmp_path: Path, name: str, that: st
     }
     template = MANAGED.replace("NAME", name)
     assert verdict(tmp_path, template, {"each": "role", "that": that}, subjects=subjects) == expected
+
+
+OPEN = """\
+Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: !Sub "r-${AWS::AccountId}-${AWS::Region}"
+      AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {AWS: !Ref AWS::AccountId}, Action: "sts:AssumeRole"}]}
+      Tags: [{Key: owner, Value: !Ref AWS::AccountId}]
+  Balancer: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer, Properties: {}}
+  Record: {Type: AWS::Route53::RecordSet, Properties: {Name: a, Type: A, AliasTarget: {HostedZoneId: z, DNSName: !Sub "dualstack.${Balancer.DNSName}"}}}
+  Db: {Type: AWS::RDS::DBInstance, Properties: {MasterUserPassword: "{{resolve:secretsmanager:db:SecretString::AWSPENDING}}"}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("that", "expected"),
+    [
+        ("self.tags.owner == 111122223333", "not_assessed"),
+        ("self.tags.owner == 1111", "fail"),
+        ("self.RoleName.startsWith('r-1111')", "not_assessed"),
+        ("self.RoleName.contains('-sa-east')", "not_assessed"),
+        ("self.RoleName.contains('-zz-east')", "fail"),
+        (
+            "self.RoleName.split('-')[1] == self.account && size(self.RoleName.split('r')) == 2",
+            "not_assessed",
+        ),
+        ("trust(self).all(t, t.principals.all(p, p.split(':')[4] == self.account))", "pass"),
+        ("trust(self).all(t, t.principals.all(p, p.split(':')[5] == 'root'))", "pass"),
+        ("target(record.AliasTarget.DNSName) == balancer && record.AliasTarget.DNSName == balancer", "pass"),
+        ("dynamic(db.MasterUserPassword).key == null", "pass"),
+    ],
+)
+def test_what_only_the_deployment_knows_is_kept_in_a_text(tmp_path: Path, that: str, expected: str) -> None:
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "balancer": {"type": "AWS::ElasticLoadBalancingV2::LoadBalancer", "about": "the balancer"},
+        "record": {"type": "AWS::Route53::RecordSet", "about": "the record"},
+        "db": {"type": "AWS::RDS::DBInstance", "about": "the database"},
+    }
+    assert verdict(tmp_path, OPEN, {"each": "role", "that": that}, subjects=subjects) == expected
