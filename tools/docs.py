@@ -23,7 +23,7 @@ from compliance.cli import main as cli
 from compliance.document import requirements as document
 from compliance.document.requirements import Category, Document, Requirement
 from compliance.facts.subjects import Clue, Link, Subject, known
-from compliance.handlers.laws import LAWS
+from compliance.handlers.laws.table import LAWS
 from compliance.json_data import mapping
 from compliance.rules import KINDS, Kind
 from compliance.scanners.finding_status import scanners_rules

@@ -53,8 +53,15 @@ class Expression:
 
     def __init__(self, text: str, root: Node, functions: Mapping[str, Function]) -> None:
         self.text, self.root, self._functions = text, root, functions
-        self._run = _Compiler(functions).compile(root)
-        self._names = tuple({node.value for node in root.walk() if node.kind == "name"})
+
+    @cached_property
+    def _run(self) -> Run:
+        """The root's function. Made when it is first called: what a document has is checked by its tree."""
+        return _Compiler(self._functions).compile(self.root)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple({node.value for node in self.root.walk() if node.kind == "name"})
 
     def evaluate(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> object:
         """The value of the expression.

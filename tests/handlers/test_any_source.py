@@ -11,7 +11,7 @@ import yaml
 from judged import NODE, PYTHON, as_module, cases, folder, told
 
 from compliance.document import requirements as document
-from compliance.handlers.laws import LAWS
+from compliance.handlers.laws.table import LAWS
 from compliance.model import InputError, Status, Verdict
 from compliance.rules import bind
 

@@ -66,7 +66,7 @@ def _key(check: LawCheck, source: batches.Source | None = None) -> str:
 
 def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
     """A task for each batch source of a function. A law about code has none: the function is only loaded."""
-    from compliance.handlers.laws import CODE
+    from compliance.handlers.laws.table import CODE
 
     for function in functions_of(case):
         if check.law in CODE:
@@ -82,7 +82,7 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 
 
 def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) -> Begin:
-    from compliance.handlers.laws import LAWS  # with all that runs handlers, which few audits do
+    from compliance.handlers.laws.table import LAWS
 
     law = LAWS[check.law]
 
@@ -110,7 +110,7 @@ def law(check: LawCheck, case: Case) -> Verdict:
 
 
 def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iterator[Finding]:
-    from compliance.handlers.laws import CODE
+    from compliance.handlers.laws.table import CODE
 
     if check.law in CODE:
         yield from CODE[check.law](ran)
