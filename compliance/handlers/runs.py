@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 
 from compliance.handlers.events import Draw
+from compliance.handlers.events.moments import Moments
 from compliance.handlers.sandbox import (
-    NO_ANSWER,
     Execution,
     Fault,
     Given,
@@ -38,7 +38,7 @@ from compliance.handlers.sandbox import (
     Program,
     Supplies,
 )
-from compliance.handlers.targets import TIMEOUT, NotRun, Target
+from compliance.handlers.targets import NotRun, Target
 from compliance.json_data import JSON
 from compliance.model import CheckerError
 from compliance.template import cache as remembered
@@ -57,6 +57,8 @@ LIMITS, PLAYS_A_SECOND = Limits(), 20
 # Seconds after which a thread that computes lets others have their turn: those of handlers mostly wait, and
 # the rules must not keep them waiting longer.
 SWITCH = 0.001
+# Seconds that a function may run whose timeout only the deployment knows.
+LONG = 60.0
 # Whose tasks advance: while those of one function do, the handlers of others run.
 _turn = threading.Lock()
 # Usual seconds for all rounds of a function, and to find out what it lacks. A round that has begun may end.
@@ -75,8 +77,8 @@ class Finding(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """One invocation: the event, and the time that the handler's clock shows.
 
-    `fresh` starts a new container for it, which remembers nothing. `pause` is the least time that each call
-    takes, in seconds. `timed` skips time in which everything only waits; so does a call without an answer.
+    `fresh` starts a new container for it, which remembers nothing. `pause` is the time that each call takes,
+    in seconds. Time in which everything only waits is skipped.
     """
 
     event: JSON
@@ -84,12 +86,6 @@ class Step(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     fresh: bool = False
     pause: float = 0.0
-    timed: bool = False
-
-    @property
-    def virtual(self) -> bool:
-        """Whether time in which everything waits is skipped."""
-        return self.timed or any(fault.error == NO_ANSWER for fault in self.faults)
 
 
 class Play(msgspec.Struct, frozen=True):
@@ -130,6 +126,11 @@ class Stage(msgspec.Struct, frozen=True):
         if key not in self.common:
             self.common[key] = make(Draw(f"{self.seed} {key}"))
         return cast(T, self.common[key])
+
+    @property
+    def moments(self) -> Moments:
+        """The times of the function's plays."""
+        return self.shared("moments", Moments)
 
 
 class Supplied(msgspec.Struct, frozen=True):
@@ -321,6 +322,7 @@ class Container:
         self._target, self._early = target, cache is None
         self._waiting: Waiting | None = None
         self._supplies = Supplies()
+        self.shown: datetime | None = None  # by the handler's clock, in its last invocation
 
     def __enter__(self) -> Container:
         return self
@@ -376,24 +378,22 @@ def _advance(
 
 
 def _ordered(plays: Sequence[Play]) -> list[Play]:
-    """Plays by container. In each, those that skip waiting come first, and those with a fresh start last.
+    """Plays by container, and in each by time."""
+    return sorted(plays, key=lambda play: (play.container, play.steps[0].now))
 
-    Work that an earlier play left running would keep the sandbox from skipping time.
+
+def _invocations(
+    plays: Sequence[Play], timeout: float | None, shown: datetime | None = None
+) -> list[Invocation]:
+    """Every step as an invocation. The first step of a play finds AWS as the play gives it.
+
+    Time goes on from `shown`. A step of an earlier time gets a new container.
     """
-
-    def place(play: Play) -> tuple[int, bool, bool]:
-        fresh, virtual = (any(getattr(step, name) for step in play.steps) for name in ("fresh", "virtual"))
-        return play.container, fresh, not virtual
-
-    return sorted(plays, key=place)
-
-
-def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocation]:
-    """Every step as an invocation. The first step of a play finds AWS as the play gives it."""
     made: list[Invocation] = []
     container = 0
     for number, play in enumerate(plays):
         for index, step in enumerate(play.steps):
+            other = index == 0 and play.container != container
             made.append(
                 Invocation(
                     f"{number}.{index}",
@@ -401,13 +401,13 @@ def _invocations(plays: Sequence[Play], timeout: float | None) -> list[Invocatio
                     step.faults,
                     step.now.timestamp() - time.time(),
                     given=None if index else play.given,
-                    fresh=step.fresh or (index == 0 and play.container != container),
+                    fresh=step.fresh or other or (shown is not None and step.now < shown),
                     pause=step.pause,
-                    timeout=(timeout or TIMEOUT) if step.virtual else None,
+                    timeout=timeout or LONG,
                 )
             )
-        # A container that a play starts afresh counts as the next one.
-        container = play.container + any(step.fresh for step in play.steps)
+            shown = step.now
+        container = play.container
     return made
 
 
@@ -437,10 +437,13 @@ def execute_plays(
     from compliance.handlers.sandbox.run import execute  # only an audit that runs handlers pays for this
 
     supplies = _supplies(supplied)
+    invocations = _invocations(plays, target.timeout, container.shown if container else None)
+    if container and plays:
+        container.shown = plays[-1].steps[-1].now
     most = (LIMITS.seconds + len(plays) / PLAYS_A_SECOND) * times_usual(HANDLER)
     return execute(
         target.program,
-        _invocations(plays, target.timeout),
+        invocations,
         supplies,
         msgspec.structs.replace(LIMITS, seconds=most),
         cache=cache,
@@ -455,7 +458,7 @@ def _key(target: Target, plays: Sequence[Play]) -> str:
         (
             p.container,
             repr(p.given),
-            [(s.event, str(s.now), repr(s.faults), s.fresh, s.timed) for s in p.steps],
+            [(s.event, str(s.now), repr(s.faults), s.fresh, s.pause) for s in p.steps],
         )
         for p in plays
     ]

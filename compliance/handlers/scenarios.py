@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from compliance import cel
 from compliance.handlers.effects import is_no_effect
 from compliance.handlers.events import Draw
+from compliance.handlers.events.moments import Moments
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
 from compliance.handlers.functions import FUNCTIONS, plain
@@ -132,7 +133,9 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
     prepared = stage.shared(
         repr(without_predicates),
         lambda draw: [
-            _prepare(scenario, data, at, draw) for data in scenario.events for at in _moments(scenario, draw)
+            _prepare(scenario, data, at, draw)
+            for data in scenario.events
+            for at in _moments(scenario, stage.moments)
         ],
     )
     outcomes = yield [one.play for one in prepared]
@@ -146,10 +149,11 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
     return assessed or [replace(finding, found=finding.found[1:]) for finding in findings]
 
 
-def _moments(scenario: Scenario, draw: Draw) -> Sequence[datetime]:
+def _moments(scenario: Scenario, moments: Moments) -> Sequence[datetime]:
     if scenario.clock:
         return (time_of_day(scenario.clock),)
-    return draw.early(draw.day()), draw.late(draw.day())
+    span = timedelta(seconds=sum(again.after for again in scenario.again))
+    return [moments.next(late=late, span=span) for late in (False, True)]
 
 
 def _prepare(scenario: Scenario, data: JSON, at: datetime, draw: Draw) -> _Prepared:

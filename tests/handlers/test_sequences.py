@@ -163,3 +163,18 @@ def test_a_long_log_before_the_answers_are_read_keeps_nobody_waiting() -> None:
     """Neither the answers nor the log fit into a pipe."""
     execution = execute(Program("nodejs24.x", "index.handler", LOGS_BEFORE_IT_READS), [Invocation("a", {})])
     assert [outcome.result for outcome in execution.outcomes] == [20], execution.stopped
+
+
+IDLE = """
+import concurrent.futures as cf
+pool = cf.ThreadPoolExecutor(4)
+def handler(event, context):
+    return sum(pool.map(len, ['a', 'bc']))
+"""
+
+
+def test_threads_that_wait_for_work_keep_nobody_waiting() -> None:
+    """Those of a pool that the module keeps: nothing goes on after the answer."""
+    invocations = [Invocation(f"{n}", {}, timeout=3) for n in range(40)]
+    execution = execute(Program("python3.14", "index.handler", IDLE), invocations)
+    assert [(outcome.result, outcome.idle) for outcome in execution.outcomes] == [(3, True)] * 40

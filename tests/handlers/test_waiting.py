@@ -54,14 +54,14 @@ exports.handler = async ({ left }) => {
   return count;
 };""",
     "python3.14": """
-import threading
+import threading, time
 count = 0
 def handler(event, context):
     global count
     count += 1
     print('run', count)
     if event.get('left'):
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     return count""",
 }
 

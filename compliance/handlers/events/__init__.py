@@ -67,17 +67,13 @@ class Draw:
         """
         return datetime(self.number(2027, 2035), self.number(2, 8), self.number(7, 9), tzinfo=UTC)
 
-    def last_days(self) -> datetime:
-        """Midnight of one of the last days of a year: a few days later, month and year are others."""
-        return datetime(self.number(2027, 2035), 12, self.number(26, 29), tzinfo=UTC)
-
     def early(self, day: datetime) -> datetime:
         """A time soon after midnight, when it is still the day before in the Americas."""
         return day + timedelta(minutes=self.number(5, 50), seconds=self.number(0, 59))
 
     def late(self, day: datetime) -> datetime:
         """A time before midnight, when it is already the day after in Europe and Asia."""
-        return day + timedelta(hours=22, minutes=self.number(5, 50), seconds=self.number(0, 59))
+        return day + timedelta(hours=23, minutes=self.number(5, 50), seconds=self.number(0, 59))
 
 
 def as_text(value: object) -> str:

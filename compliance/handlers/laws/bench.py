@@ -10,8 +10,8 @@ from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Common, Maker, Record, Source, named
-from compliance.handlers.effects import Unit, units
+from compliance.handlers.batches import Batch, Common, Maker, Record, Source, acknowledged, named
+from compliance.handlers.effects import Profile, Unit, lacking, units
 from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
@@ -90,9 +90,12 @@ class Bench:
     # Drawing
 
     def moment(self) -> datetime:
-        """A time soon after midnight or before it, at which mistakes with dates show."""
-        day = self.draw.day()
-        return self.draw.one((self.draw.early(day), self.draw.late(day)))
+        """The next of the function's times."""
+        return self._stage.moments.next()
+
+    def year_end(self) -> datetime:
+        """A time at the end of a year, before all others."""
+        return self._stage.moments.year_end()
 
     def batch(
         self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, more: Data | None = None
@@ -114,14 +117,24 @@ class Bench:
         container: int = 0,
         later: timedelta = timedelta(),
         pause: float = 0.0,
-        timed: bool = False,
     ) -> Play:
-        step = replace(self.step(batch, *faults, later=later), pause=pause, timed=timed)
+        step = replace(self.step(batch, *faults, later=later), pause=pause)
         return self.steps([step], [batch], container)
 
-    def steps(self, steps: Sequence[Step], batches: Iterable[Batch], container: int = 0) -> Play:
-        """A play of steps. AWS contains what is given, and the objects that events of S3 are about."""
+    def steps(
+        self,
+        steps: Sequence[Step],
+        batches: Iterable[Batch],
+        container: int = 0,
+        after: Outcome | None = None,
+    ) -> Play:
+        """A play of steps. AWS contains what is given, and the objects that events of S3 are about.
+
+        `after` is an outcome of another container, which has left tables and buckets as they are then.
+        """
         given = self._given
+        if after:
+            given = replace(given, items=after.state.tables, objects=after.state.objects)
         if self.source.trigger == "s3":
             given = replace(given, objects=_with_objects(given.objects, batches))
         return Play(tuple(steps), given, container)
@@ -146,6 +159,13 @@ class Bench:
         """An unknown finding for each call to AWS that the stand-in has no answer to."""
         calls = [text for steps in outcomes for outcome in steps if outcome for text in outcome.not_stood_in]
         return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
+
+
+def lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: Mapping[int, Profile]) -> list[Record]:
+    """The records that do not come again and lack what is usually done for those of their kinds."""
+    made = bench.units(outcome)
+    records = acknowledged(bench.source, batch, outcome)
+    return [record for record in records if lacking(usual.get(record.kind, Profile()), made, record)]
 
 
 def _with_objects(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterator
 
-from compliance.handlers.batches import Batch, Record, acknowledged
-from compliance.handlers.effects import Profile, lacking
-from compliance.handlers.laws.bench import Bench, bad, ended, good, record_text, unknown
+import msgspec
+from msgspec.structs import replace
+
+from compliance.handlers.batches import Batch
+from compliance.handlers.effects import Profile
+from compliance.handlers.laws.bench import Bench, bad, ended, good, lost, record_text, unknown
 from compliance.handlers.laws.faults import learn
 from compliance.handlers.runs import Finding, Play, Task
 from compliance.handlers.sandbox import NO_ANSWER, TIMED_OUT, Fault, Outcome
 
 IN_TIME = "the batch is answered before the function's time is over, and what is not done comes again"
-AT_ONCE = "TimeoutError"
 MOST = 1000  # records in a batch
 LEAST = 0.05  # seconds that a call to AWS takes: a handler with a shorter timeout gets no answer at all
 
@@ -28,20 +30,17 @@ def in_time(bench: Bench) -> Task:
     calls = dict.fromkeys((failing.service, failing.operation) for failing in learnt.failing)
     silent = [("*", "*"), *(calls if len(calls) > 1 else ())]
     tries = [
-        _Silent(service, operation, bench.largest(MOST, kinds, number))
+        _Silent(service, operation, replace(bench.largest(MOST, kinds, number), at=bench.moment()))
         for number, (service, operation) in enumerate(silent)
     ]
-    outcomes = yield [one.play(bench, NO_ANSWER) for one in tries]
+    outcomes = yield [one.play(bench) for one in tries]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    findings: list[Finding] = []
-    for one, [outcome] in zip(tries, outcomes, strict=True):
-        found, losing = _judged(bench, one, outcome, learnt.usual)
-        if losing:
-            [[early]] = yield [one.play(bench, AT_ONCE, container=1)]
-            anyway = _lost(bench, one.batch, early, learnt.usual)
-            found = [finding for record, finding in losing if record not in anyway][:1] or found
-        findings += found
+    findings = [
+        finding
+        for one, [outcome] in zip(tries, outcomes, strict=True)
+        for finding in _judged(bench, one, outcome, learnt.usual)
+    ]
     return [f for f in findings if not f.holds] or findings[:2] or [unknown("no call was made", IN_TIME)]
 
 
@@ -58,50 +57,29 @@ class _Silent(msgspec.Struct, frozen=True):
         which = "AWS" if self.operation == "*" else f"{self.service}:{self.operation}"
         return f"{size} record{'s'[: size > 1]}, and {which} never answers"
 
-    def play(self, bench: Bench, error: str, container: int = 0) -> Play:
-        return bench.play(self.batch, Fault(self.service, self.operation, error), container=container)
+    def play(self, bench: Bench) -> Play:
+        return bench.play(self.batch, Fault(self.service, self.operation, NO_ANSWER))
 
 
 def _judged(
     bench: Bench, one: _Silent, outcome: Outcome | None, usual: dict[int, Profile]
-) -> tuple[list[Finding], list[tuple[Record, Finding]]]:
-    """The findings, and one for each record that is lost.
-
-    The latter count only if the record is not lost as well where the calls fail at once.
-    """
+) -> Iterator[Finding]:
     if outcome is None:
-        return [unknown(f"{one.name}: {bench.failure_reason(outcome)}", IN_TIME)], []
+        yield unknown(f"{one.name}: {bench.failure_reason(outcome)}", IN_TIME)
+        return
     silent = [call for call in outcome.calls if call.error == NO_ANSWER]
     if not silent:
-        return [], []
+        return
     at = next((call.at for call in silent if call.at), None)
     if outcome.error and outcome.error.kind == TIMED_OUT:
-        return [bad(f"{one.name}: {outcome.error.message}", IN_TIME, at)], []
+        yield bad(f"{one.name}: {outcome.error.message}", IN_TIME, at)
+        return
     records = one.batch.records
-    losing = [
-        (
-            record,
-            bad(
-                f"{one.name}; {ended(outcome)}: "
-                f"{record_text(record, records.index(record), len(records))} is lost",
-                IN_TIME,
-                at,
-            ),
-        )
-        for record in _lost(bench, one.batch, outcome, usual)
-    ]
+    for record in lost(bench, one.batch, outcome, usual)[:1]:
+        which = record_text(record, records.index(record), len(records))
+        yield bad(f"{one.name}; {ended(outcome)}: {which} is lost", IN_TIME, at)
     if one.operation == "*" and outcome.duration < LEAST:
         what = f"{one.name}: given up after {outcome.duration:.2f} s, in which AWS answers no call"
-        return [bad(what, IN_TIME, at)], losing
-    what = f"{one.name}: answered after {outcome.duration:.0f} of {bench.timeout:g} s"
-    return [good(what, IN_TIME, at)], losing
-
-
-def _lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: dict[int, Profile]) -> list[Record]:
-    """The records that do not come again and lack what is usually done for them.
-
-    Losing records where a call fails at once breaks another law, `no_failure_swallowed`.
-    """
-    made = bench.units(outcome)
-    records = acknowledged(bench.source, batch, outcome)
-    return [record for record in records if lacking(usual.get(record.kind, Profile()), made, record)]
+        yield bad(what, IN_TIME, at)
+    else:
+        yield good(f"{one.name}: answered after {outcome.duration:.0f} of {bench.timeout:g} s", IN_TIME, at)

@@ -12,7 +12,7 @@ from compliance.handlers.batches import Batch, Record, acknowledged, entries, na
 from compliance.handlers.effects import Profile, is_no_effect, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.events import Data
-from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, lost, record_text, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 from compliance.json_data import as_mapping
@@ -212,12 +212,9 @@ def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
 
 def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
     """Findings about records that do not come again and lack an effect."""
-    made = bench.units(outcome)
     size = len(one.batch.records)
     line = next((call.at for call in outcome.calls if (call.error or call.refused) and call.at), None)
-    for record in acknowledged(bench.source, one.batch, outcome):
-        if not lacking(usual.get(record.kind, Profile()), made, record):
-            continue
+    for record in lost(bench, one.batch, outcome, usual):
         index = one.batch.records.index(record)
         of = " and ".join(str(i + 1) for i in one.positions)
         place = f"entry {of} of it" if one.entry else f"record {of} of {size}"

@@ -157,7 +157,7 @@ def nothing_late(bench: Bench) -> Task:
     kinds = bench.maker.ordinary
     batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
-    slow = partial(bench.play, pause=PAUSE, timed=True)
+    slow = partial(bench.play, pause=PAUSE)
     outcomes = yield [slow(batches[0]), slow(batches[1], failing), bench.together[1]]
     if unanswered := bench.unanswered(outcomes):
         return unanswered

@@ -208,17 +208,17 @@ def replay(bench: Bench) -> Task:
     A container may remember a batch that it stored, so the latter is the first that the new one gets. It then
     gets a second batch, which another container has stored.
     """
-    size, at = max(2, bench.maker.kinds), bench.draw.early(bench.draw.last_days())
+    size, at = max(2, bench.maker.kinds), bench.year_end()
     batch, other = bench.batch(size, at=at), bench.batch(size, at=at)
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    new = [bench.step(batch, later=days, fresh=True), bench.step(other, later=days)]
-    stored = bench.steps([bench.step(other), *new], [batch, other])
-    outcomes = [*(yield [twice]), *(yield [stored])]
+    [[before], [first, warm]] = outcomes = [*(yield [bench.play(other), twice])]
+    stored = bench.steps([bench.step(each, later=days) for each in (batch, other)], [batch, other], 1, before)
+    outcomes += yield [stored]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
-    [first, warm], [before, cold, after] = outcomes
+    [cold, after] = outcomes[-1]
     why = bench.failure_reason(first)
     if not bench.units(first):
         return [unknown(f"the first time: {why or 'nothing was written'}", "a batch that the handler takes")]
@@ -226,7 +226,7 @@ def replay(bench: Bench) -> Task:
     if not why:
         findings += _once_more(bench, first, warm, "again soon")
         findings += _once_more(bench, before, after, f"again after {days.days} days")
-        findings += yield from _failed_once(bench, batch, before, cold)
+        findings += yield from _failed_once(bench, batch, first, cold)
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
     ]

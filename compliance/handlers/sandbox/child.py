@@ -273,7 +273,7 @@ class Child:
             self.record.loading.append(call)
         else:
             late = self.current.answered is not None
-            after = time.monotonic() - self.current.began
+            after = time.monotonic() - self.current.began + message.skipped
             self.current.calls.append(msgspec.structs.replace(call, late=late, after=after))
         return answer
 

@@ -56,12 +56,13 @@ class Begin(msgspec.Struct, tag_field="t", tag="begin"):
 
 
 class Called(msgspec.Struct, tag_field="t", tag="call"):
-    """A call to AWS."""
+    """A call to AWS. `skipped` are the seconds of waiting that were skipped in the invocation before it."""
 
     service: str
     operation: str
     parameters: dict[str, JSON]
     at: str | None = None
+    skipped: float = 0.0
 
 
 class Service(msgspec.Struct, tag_field="t", tag="service"):

@@ -7,6 +7,7 @@ const runtime = require('./runtime.cjs');
 const modules = require('./modules.cjs');
 const network = require('./network.cjs');
 const awaited = require('./awaited.cjs');
+const { skipped } = require('./virtual.cjs');
 require('./output.cjs').install();
 
 const [readFd, writeFd] = process.argv.slice(2).map(Number);
@@ -20,9 +21,9 @@ const opened = (answer) => {
   return wire.revive(answer.ok);
 };
 const call = awaited.counted((service, operation, parameters, bundled = false) => (
-  opened(ask('call', { service, operation, parameters, at: where.here(bundled) }))));
+  opened(ask('call', { service, operation, parameters, at: where.here(bundled), skipped: skipped() / 1000 }))));
 const callLater = awaited.counted(async (service, operation, parameters) => (
-  opened(await askLater('call', { service, operation, parameters, at: where.here() }))));
+  opened(await askLater('call', { service, operation, parameters, at: where.here(), skipped: skipped() / 1000 }))));
 // A signal would reach the audit itself.
 for (const name of ['_kill', '_debugProcess', '_debugEnd']) {
   const signal = process[name];

@@ -42,7 +42,7 @@ Error.stackTraceLimit = 40;
 
 async function run(job, send, ask) {
   const state = { context: undefined };
-  clock.install();
+  clock.install(job.invocations[0].clock);
   virtual.install();
   supplyNames(job.supplies.names, state);
   globalThis.awslambda = { streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: 'response' }) };
@@ -140,7 +140,7 @@ function invoke(job, invocation, handler, state, send, ask) {
   return new Promise((next) => {
     let answered = false;
     ask('begin', {});
-    awaited.begin(invocation.pause > 0);
+    awaited.begin(invocation.pause * 1000);
     clock.shift(invocation.clock);
     const { timeout } = invocation;
     const began = timeout ? virtual.passed() : now(); // the first is the same however busy the machine is

@@ -92,7 +92,8 @@ class Client {
 
   send(command, options, callback) {
     const done = typeof options === 'function' ? options : callback;
-    const answer = awaited(() => this.answer(command, typeof options === 'object' ? options ?? {} : {}));
+    const given = typeof options === 'object' ? options ?? {} : {};
+    const answer = awaited(() => this.answer(command, given), given.abortSignal);
     if (typeof done !== 'function') return answer;
     answer.then((result) => done(null, result), (error) => done(error));
     return undefined;

@@ -13,6 +13,7 @@ const real = { sleep: promises.setTimeout, now: Date.now, performance: performan
 const MOST = 1000; // timers that fire when the handler has answered
 
 let passed = 0; // milliseconds that went by at once
+let begun = 0; // how many of them before the invocation
 let end = null; // when the function's time is over, and what is done then
 let answered = false;
 let fired = 0;
@@ -80,14 +81,18 @@ function advance() {
   return true;
 }
 
+// Between two invocations.
+const skip = (ms) => { begun = passed += ms; };
+const skipped = () => passed - begun;
+
 // So many milliseconds, unless a signal ends them.
-const wait = (ms, signal, value, held = true) => new Promise((resolve, reject) => {
+const wait = (ms, signal, value, held = true) => (active() ? new Promise((resolve, reject) => {
   const aborted = () => { timer.close(); reject(abortError(signal)); };
   const timer = new Timer(() => { signal?.removeEventListener('abort', aborted); resolve(value); }, ms);
   timer.held = held;
   if (signal?.aborted) aborted();
   else signal?.addEventListener('abort', aborted, { once: true });
-});
+}) : real.sleep(ms, value, { signal, ref: held }));
 
 const abortError = (signal) => Object.assign(new Error('Request aborted', { cause: signal?.reason }), { name: 'AbortError' });
 
@@ -95,8 +100,7 @@ function install() {
   const started = (real_, every) => (run, ms, ...given) => (
     active() ? new Timer(() => run(...given), ms, every) : real_(run, ms, ...given));
   const cleared = (real_) => (timer) => { if (timer instanceof Timer) timer.close(); else real_(timer); };
-  const sleep = (ms, value, options = {}) => (
-    active() ? wait(ms, options.signal, value, options.ref !== false) : real.sleep(ms, value, options));
+  const sleep = (ms, value, options = {}) => wait(ms, options.signal, value, options.ref !== false);
   const own = { setTimeout: started(setTimeout, false), setInterval: started(setInterval, true),
     clearTimeout: cleared(clearTimeout), clearInterval: cleared(clearInterval) };
   own.setTimeout[promisify.custom] = sleep;
@@ -119,4 +123,4 @@ function install() {
   syncBuiltinESMExports();
 }
 
-module.exports = { install, begin, answer, stop, advance, active, wait, now, passed: () => passed };
+module.exports = { install, begin, answer, stop, advance, active, wait, now, skip, skipped, passed: () => passed };

@@ -1,7 +1,6 @@
 """Calls of the boto3 stand-ins to the AWS stand-in, and how long a call may take."""
 
 import os
-import time
 import types
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +9,6 @@ from . import virtual, where, wire
 from .errors import to_error
 
 _ask: Any = None
-_sleep: Any = time.sleep
 pause = 0.0  # the least time of a call, in seconds
 _models: dict[str, Any] = {}
 
@@ -74,11 +72,16 @@ def call(service, operation, parameters, config=None):
         parameters = _floats(parameters)
     if isinstance(parameters.get("CopySource"), dict):
         parameters = {**parameters, "CopySource": _copied(parameters["CopySource"])}
-    if pause and virtual.active():
+    if pause:
         virtual.wait(pause)
-    elif pause:
-        _sleep(pause)
-    answer = _ask("call", service=service, operation=operation, parameters=parameters, at=where.here())
+    answer = _ask(
+        "call",
+        service=service,
+        operation=operation,
+        parameters=parameters,
+        at=where.here(),
+        skipped=virtual.skipped(),
+    )
     if "error" in answer:
         if answer["error"]["code"] == "NoAnswer" and virtual.active():
             virtual.wait(patience(service, config))

@@ -22,7 +22,7 @@ def run(job, send, ask) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])
     time.tzset()
-    clock.install()
+    clock.install(job["invocations"][0]["clock"])
     virtual.install()
     _log_like_lambda()
     modules.install(job, send, ask)
@@ -133,12 +133,15 @@ def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
     global patience
     began = monotonic()
     virtual.end()
-    while _threads() and (waited := monotonic() - began) < min(grace, patience):
+    while not (idle := _is_idle()) and (waited := monotonic() - began) < min(grace, patience):
         sleep(min(0.002 + waited / 10, 0.02))
-    idle = not _threads()
     if not idle:
         patience -= monotonic() - began
     send("settled", idle=idle)
+
+
+def _is_idle():
+    return not (threads := _threads()) or virtual.idle(threads)
 
 
 def _leave_if_asked(error) -> None:

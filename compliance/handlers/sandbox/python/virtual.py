@@ -25,12 +25,15 @@ _allocate = _thread.allocate_lock
 TICK, LITTLE, LOOKS, LAST_LOOKS = 0.001, 0.0004, 40, 400
 
 passed = 0.0  # seconds that were skipped
+_begun = 0.0  # how many of them before the invocation
 _running = 1  # threads that do not wait
 _polling = 0  # threads that poll
 _turn = _allocate()
 _waiting: dict[Any, Any] = {}  # by thread: when it continues, and the lock that it waits for
 _end: Any = None  # the time of the function's timeout
+_timed_out: Any = None  # what is done then
 _halted = False
+_ticks = False  # whether a thread looks at them
 _ticking = _allocate()
 
 
@@ -38,12 +41,22 @@ def active():
     return _end is not None
 
 
+def skip(seconds) -> None:
+    """Lets time pass between two invocations."""
+    global passed, _begun
+    _begun = passed = passed + seconds
+
+
+def skipped():
+    """The seconds that were skipped in the invocation."""
+    return passed - _begun
+
+
 def begin(seconds, timed_out) -> None:
     """Starts to skip waiting. `timed_out` is called after so many seconds."""
-    global _end, _halted
-    _end, _halted = passed + seconds, False
-    _ticking.acquire()
-    _thread.start_new_thread(_tick, (timed_out,))
+    global _end, _halted, _timed_out, _ticks
+    with _turn:
+        _end, _halted, _timed_out, _ticks = passed + seconds, False, timed_out, False
 
 
 def halt() -> None:
@@ -53,6 +66,21 @@ def halt() -> None:
         _halted = True
     with _ticking:  # the thread that checked has ended
         return
+
+
+def idle(threads):
+    """Whether all of so many other threads wait for work, without a limit."""
+    with _turn:
+        return _running == 1 and not _polling and threads == len(threading._active) - 1
+
+
+def _look() -> None:
+    """Starts the thread that skips time, once a thread waits. The caller has the turn."""
+    global _ticks
+    if _end is not None and not _halted and not _ticks:
+        _ticks = True
+        _ticking.acquire()
+        _thread.start_new_thread(_tick, (_timed_out,))
 
 
 def end() -> None:
@@ -93,6 +121,8 @@ def _count(change) -> None:
     global _running
     with _turn:
         _running += change
+        if change < 0:
+            _look()
 
 
 def _tick(timed_out) -> None:
