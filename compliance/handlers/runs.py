@@ -57,8 +57,7 @@ LIMITS, PLAYS_A_SECOND = Limits(), 20
 # Seconds after which a thread that computes lets others have their turn: those of handlers mostly wait, and
 # the rules must not keep them waiting longer.
 SWITCH = 0.001
-# Seconds that a function may run whose timeout only the deployment knows.
-LONG = 60.0
+LONG = 60.0  # seconds that a function may run whose timeout only the deployment knows
 # Whose tasks advance: while those of one function do, the handlers of others run.
 _turn = threading.Lock()
 # Usual seconds for all rounds of a function, and to find out what it lacks. A round that has begun may end.

@@ -14,12 +14,14 @@ from compliance.handlers.batches import Batch, Common, Maker, Record, Source, ac
 from compliance.handlers.effects import Profile, Unit, lacking, units
 from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
-from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step
+from compliance.handlers.runs import LONG, Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
 from compliance.json_data import mapping
 from compliance.text import one_line, truncated
 
 T = TypeVar("T")
+FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", "TimeoutError")
+SLOW = 5.0  # the most seconds that a slow call takes
 
 
 class Bench:
@@ -97,6 +99,10 @@ class Bench:
         """A time at the end of a year, before all others."""
         return self._stage.moments.year_end()
 
+    def pause(self, calls: int) -> float:
+        """How long a call takes that is slow, so that so many of them take half of the function's time."""
+        return min(SLOW, (self.timeout or LONG) / 2 / (calls + 1))
+
     def batch(
         self, size: int, *, kinds: Sequence[int] = (), at: datetime | None = None, more: Data | None = None
     ) -> Batch:
@@ -161,9 +167,18 @@ class Bench:
         return [unknown(f"not stood in for: {text}", "an answer of AWS") for text in dict.fromkeys(calls)]
 
 
-def lost(bench: Bench, batch: Batch, outcome: Outcome | None, usual: Mapping[int, Profile]) -> list[Record]:
-    """The records that do not come again and lack what is usually done for those of their kinds."""
-    made = bench.units(outcome)
+def lost(
+    bench: Bench,
+    batch: Batch,
+    outcome: Outcome | None,
+    usual: Mapping[int, Profile],
+    before: Sequence[Unit] = (),
+) -> list[Record]:
+    """The records that do not come again and lack what is usually done for those of their kinds.
+
+    `before` was done when the batch came before.
+    """
+    made = [*before, *bench.units(outcome)]
     records = acknowledged(bench.source, batch, outcome)
     return [record for record in records if lacking(usual.get(record.kind, Profile()), made, record)]
 

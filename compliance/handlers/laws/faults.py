@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
-from compliance.handlers.effects import Profile, is_no_effect, lacking, profile
+from compliance.handlers.batches import Batch, Record, entries, named
+from compliance.handlers.effects import Profile, Unit, is_no_effect, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.events import Data
-from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, lost, record_text, unknown
+from compliance.handlers.laws.bench import FAILS, Bench, bad, brief, ended, good, lost, record_text, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 from compliance.json_data import as_mapping
 
 SOON = timedelta(minutes=6)  # the time until a failed batch comes again
 TOGETHER = 3  # records in a batch with one that fails
-WIDE, PAUSE = 30, 0.004  # records in a larger batch, and the seconds that each call takes there
+WIDE = 30  # records in a larger batch
+FIRST = (1, 2, 3, 3, 3, 3)  # records in the first batches of a process, whose calls all fail
 REPORTED = "raised, or named in batchItemFailures with ReportBatchItemFailures on the mapping"
 
 
@@ -50,7 +52,7 @@ class Failing(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return f"{self.service}:{self.operation}"
+        return "every call" if self.operation == "*" else f"{self.service}:{self.operation}"
 
     def fault(self, error: str, record: Record, hits: Hits = EVERY) -> Fault:
         """A fault of this call for a record."""
@@ -78,10 +80,14 @@ class _Try(msgspec.Struct, frozen=True):
 
 
 class Learnt(msgspec.Struct):
-    """What is done for records of each kind when nothing fails."""
+    """What is done for records of each kind when nothing fails.
+
+    `failing` has each operation by the first kind of record for which it is called, `alike` by the others.
+    """
 
     usual: dict[int, Profile] = msgspec.field(default_factory=dict)
     failing: list[Failing] = msgspec.field(default_factory=list)
+    alike: list[Failing] = msgspec.field(default_factory=list)
     findings: list[Finding] = msgspec.field(default_factory=list)
 
 
@@ -102,9 +108,10 @@ def learn(bench: Bench) -> Generator[Sequence[Play], Sequence[Outcomes], Learnt]
             continue
         record = single.records[0]
         learnt.usual[kind] = profile(bench.units(outcome), record)
-        learnt.failing += [
-            f for f in _calls(outcome, record, kind) if f.name not in {x.name for x in learnt.failing}
-        ]
+        known = {failing.name for failing in learnt.failing}
+        for failing in _calls(outcome, record, kind):
+            (learnt.alike if failing.name in known else learnt.failing).append(failing)
+            known.add(failing.name)
     if not any(learnt.usual.values()):
         learnt.findings += failures or [
             unknown("no call that changes something could be traced to its record", "a call for a record")
@@ -138,93 +145,140 @@ def no_failure_swallowed(bench: Bench) -> Task:
     learnt = yield from learn(bench)
     if learnt.findings:
         return learnt.findings
-    tries = [one for failing in learnt.failing for one in _tries(bench, failing, learnt)]
+    kinds = [kind for kind, done in learnt.usual.items() if done]
+    tries = list(_first(bench, learnt.failing[0], kinds))
+    for failing in learnt.failing:
+        tries += _tries(_Trying(bench, failing, kinds))
+    for failing in learnt.alike:
+        tries.append(_alike(_Trying(bench, failing, kinds)))
     outcomes = yield [one.play for one in tries]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     findings: list[Finding] = []
-    hits: dict[str, int] = {failing.name: 0 for failing in learnt.failing}
-    for one, [outcome, *later] in zip(tries, outcomes, strict=True):
-        if outcome is None:
-            why = f"{one.failing.name} fails with {one.error}: {bench.failure_reason(outcome)}"
+    hits: Counter[str] = Counter()
+    for one, steps in zip(tries, outcomes, strict=True):
+        if steps[0] is None:
+            why = f"{one.failing.name} fails with {one.error}: {bench.failure_reason(None)}"
             findings.append(unknown(why, REPORTED))
             continue
         hits[one.failing.name] += any(
-            call.refused or (call.error and call.error not in CONDITION) for call in outcome.calls
+            call.refused or (call.error and call.error not in CONDITION) for call in steps[0].calls
         )
-        findings += _lost(bench, one, outcome, learnt.usual)
-        findings += _named_wrongly(bench, one, outcome)
-        findings += _never_made_good(bench, one, outcome, later, learnt.usual)
+        findings += _lost(bench, one, steps, learnt.usual)
+        findings += _named_wrongly(bench, one, steps[0])
     findings = _few(findings)
-    findings += [unknown(f"{name} could not be made to fail", REPORTED) for name, n in hits.items() if not n]
+    names = [failing.name for failing in learnt.failing]
+    findings += [unknown(f"{name} could not be made to fail", REPORTED) for name in names if not hits[name]]
     if findings:
         return findings
-    counts = ", ".join(f"{name} failed in {n} ways" for name, n in hits.items())
+    counts = ", ".join(f"{name} failed in {hits[name]} ways" for name in names)
     return [good(f"{counts}: no record was lost", REPORTED, learnt.failing[0].call.at)]
 
 
-def _tries(bench: Bench, failing: Failing, learnt: Learnt) -> Iterator[_Try]:
-    size = min(TOGETHER, bench.source.size)
-    turn = failing.kind
-    kinds = [kind for kind, done in learnt.usual.items() if done]
+class _Trying(msgspec.Struct):
+    """Makes tries of a call. `kinds` are those of the other records, which take turns."""
+
+    bench: Bench
+    failing: Failing
+    kinds: Sequence[int]
+    turn: int = 0
 
     def one(
+        self,
         error: str,
         positions: Sequence[int],
+        size: int,
+        *,
         again: bool = False,
-        size: int = size,
-        pause: float = 0,
+        slow: bool = False,
         hits: Hits = EVERY,
     ) -> _Try:
-        nonlocal turn
-        turn += 1
-        # Records of every kind in turn; those that fail are of the kind that makes this call.
-        order = [failing.kind if i in positions else kinds[(turn + i) % len(kinds)] for i in range(size)]
+        """A try with a batch of this size. With `again` it comes twice more, and fails once more."""
+        bench, failing = self.bench, self.failing
+        self.turn += 1
+        others = [self.kinds[(failing.kind + self.turn + i) % len(self.kinds)] for i in range(size)]
+        order = [failing.kind if i in positions else other for i, other in enumerate(others)]
         counted = bench.source.trigger == "sqs"
-        receipts: Data = {"receive_count": (1, 4, 7, 60)[turn % 4]} if counted else {}
+        receipts: Data = {"receive_count": (1, 4, 7, 60)[self.turn % 4]} if counted else {}
         batch = bench.batch(size, kinds=order, more=receipts)
         faults = [failing.fault(error, batch.records[i], hits) for i in positions]
-        first = replace(bench.step(batch, *faults), pause=pause)
-        steps = [first, *([bench.step(batch, later=SOON)] if again else [])]
-        return _Try(failing, error, batch, tuple(positions), bench.steps(steps, [batch]), bool(hits.entries))
+        first = bench.step(batch, *faults)
+        if slow:
+            first = replace(first, pause=bench.pause(size * failing.count))
+        later = [replace(first, now=first.now + SOON), bench.step(batch, later=2 * SOON)] if again else []
+        play = bench.steps([first, *later], [batch])
+        return _Try(failing, error, batch, tuple(positions), play, bool(hits.entries))
 
+
+def _tries(trying: _Trying) -> Iterator[_Try]:
+    one, failing, most = trying.one, trying.failing, trying.bench.source.size
+    size = min(TOGETHER, most)
     errors = errors_of(failing.service, failing.operation, failing.call.parameters)
     for error in errors:
-        yield from (one(error, [position]) for position in range(size))
-    yield one(errors[0], range(size), again=True)
-    if bench.source.size > size:  # records that wait while the first one fails must not be lost
-        yield one(errors[0], [0], size=min(WIDE, bench.source.size), pause=PAUSE)
+        yield from (one(error, [position], size) for position in range(size))
+        yield from (one(error, [0], 1, hits=Hits(call=nth)) for nth in range(1, failing.count))
+    yield one(errors[0], range(size), size, again=True)
+    yield one(errors[0], [size - 1], size, slow=True)
+    if most > size:  # records that wait while the first one fails must not be lost
+        yield one(errors[0], [0], min(WIDE, most), slow=True)
+        yield one(errors[0], range(min(WIDE, most)), min(WIDE, most))
+    yield from (one(errors[0], range(fewer), fewer) for fewer in range(1, size))
     for error in errors[:: max(1, len(errors) // 3)]:
         if size > 1:
-            yield one(error, [0, size - 1])
-            yield one(error, range(size))
-        yield from (
-            one(error, [size - 1], hits=Hits(call=nth)) for nth in range(failing.count) if failing.count > 1
-        )
+            yield one(error, [0, size - 1], size)
+            yield one(error, range(size), size)
     # Only the first of these calls fails: a later one of another kind is no substitute for it.
-    yield one(errors[0], [size - 1], hits=Hits(call=0))
+    yield one(errors[0], [size - 1], size, hits=Hits(call=0))
     if (failing.service, failing.operation) in FAILS_BY_ENTRY:
-        yield from (one(errors[0], [i], hits=Hits(call=0, entries=(i,))) for i in range(size))
+        yield from (one(errors[0], [i], size, hits=Hits(call=0, entries=(i,))) for i in range(size))
     if failing.operation == "TransactWriteItems":
         for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
-            yield one("TransactionCanceledException", [size - 1], hits=Hits(reasons=(reason,)))
+            yield one("TransactionCanceledException", [size - 1], size, hits=Hits(reasons=(reason,)))
 
 
-def _lost(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> Iterator[Finding]:
-    """Findings about records that do not come again and lack an effect."""
+def _alike(trying: _Trying) -> _Try:
+    """A try for a further kind of record, for which another place of the code may make the call."""
+    failing, size = trying.failing, min(TOGETHER, trying.bench.source.size)
+    error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
+    return trying.one(error, [size - 1], size)
+
+
+def _first(bench: Bench, failing: Failing, kinds: Sequence[int]) -> Iterator[_Try]:
+    """The first batches of a process, whose calls all fail."""
+    for number, size in enumerate(FIRST):
+        turns = [kinds[(number + i) % len(kinds)] for i in range(size)]
+        batch = bench.batch(size, kinds=turns, at=bench.year_end())
+        play = bench.play(batch, Fault("*", "*", FAILS[number % len(FAILS)]), container=1)
+        every = replace(failing, service="*", operation="*")
+        yield _Try(every, FAILS[number % len(FAILS)], batch, tuple(range(len(batch.records))), play)
+
+
+def _lost(bench: Bench, one: _Try, outcomes: Outcomes, usual: dict[int, Profile]) -> Iterator[Finding]:
+    """Findings about records that do not come again and lack an effect, at each delivery of the batch."""
     size = len(one.batch.records)
-    line = next((call.at for call in outcome.calls if (call.error or call.refused) and call.at), None)
-    for record in lost(bench, one.batch, outcome, usual):
-        index = one.batch.records.index(record)
-        of = " and ".join(str(i + 1) for i in one.positions)
-        place = f"entry {of} of it" if one.entry else f"record {of} of {size}"
-        what = f"{one.failing.name} fails with {one.error} for {place}"
-        result = ended(outcome)
-        if named(outcome) and not bench.source.reports:
-            result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
-        receipts = as_mapping(record.raw.get("attributes")).get("ApproximateReceiveCount", "1")
-        delivery = f" at its delivery {receipts}" if receipts != "1" else ""
-        yield bad(f"{what}; {result}: {record_text(record, index, size)} is lost{delivery}", REPORTED, line)
+    of = "each" if len(one.positions) == size > 1 else " and ".join(str(i + 1) for i in one.positions)
+    place = f"entry {of} of it" if one.entry else f"record {of} of {size}"
+    what, made = f"{one.failing.name} fails with {one.error} for {place}", list[Unit]()
+    for number, outcome in enumerate(outcomes):
+        for record in lost(bench, one.batch, outcome, usual, made):
+            which, result = record_text(record, one.batch.records.index(record), size), ended(outcome)
+            if number and number == len(outcomes) - 1:
+                found = f"{what}; the batch comes again, and nothing fails; {result}: {which} is never done"
+                wanted = "a record is marked as done once it is done, not before"
+                yield bad(found, wanted, _failed_at(outcomes[0]))
+                continue
+            result += " when the batch came again" if number else ""
+            if named(outcome) and not bench.source.reports:
+                result += ", which counts for nothing without ReportBatchItemFailures on the mapping"
+            receipts = as_mapping(record.raw.get("attributes")).get("ApproximateReceiveCount", "1")
+            delivery = f" at its delivery {receipts}" if receipts != "1" else ""
+            yield bad(f"{what}; {result}: {which} is lost{delivery}", REPORTED, _failed_at(outcome))
+        made += bench.units(outcome)
+
+
+def _failed_at(outcome: Outcome | None) -> str | None:
+    calls = outcome.calls if outcome else ()
+    return next((call.at for call in calls if (call.error or call.refused) and call.at), None)
 
 
 def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Finding]:
@@ -245,25 +299,6 @@ def _named_wrongly(bench: Bench, one: _Try, outcome: Outcome) -> Iterator[Findin
                 f"{one.failing.name} fails with {one.error}; batchItemFailures names {shown!r}, which {why}"
             )
             yield bad(found, f"the {of} of a record of the batch, as itemIdentifier")
-
-
-def _never_made_good(
-    bench: Bench, one: _Try, first: Outcome, later: Sequence[Outcome | None], usual: dict[int, Profile]
-) -> Iterator[Finding]:
-    """Findings about records that still lack an effect after they came again, as if they were done before."""
-    for outcome in later:
-        made = [*bench.units(first), *bench.units(outcome)]
-        for record in acknowledged(bench.source, one.batch, outcome):
-            if lacking(usual.get(record.kind, Profile()), made, record):
-                index, size = one.batch.records.index(record), len(one.batch.records)
-                line = next((call.at for call in first.calls if call.error and call.at), None)
-                what = f"{one.failing.name} fails with {one.error}; the batch comes again, and nothing fails"
-                wanted = "a record is marked as done once it is done, not before"
-                yield bad(
-                    f"{what}; {ended(outcome)}: {record_text(record, index, size)} is never done",
-                    wanted,
-                    line,
-                )
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:

@@ -7,18 +7,17 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from urllib.parse import unquote
 
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Record
-from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
+from compliance.handlers.batches import Batch, Record, acknowledged
+from compliance.handlers.effects import mentions
+from compliance.handlers.laws.bench import FAILS, Bench, bad, brief, good, unknown
 from compliance.handlers.runs import Finding, Task
-from compliance.handlers.sandbox import Fault, Outcome
+from compliance.handlers.sandbox import Call, Fault, Outcome
 
 QUIET = "no content of an event in the log"
-FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", "TimeoutError")
 
 
 def quiet(bench: Bench) -> Task:
@@ -145,7 +144,6 @@ def _decoded(decode: Callable[[str], bytes], text: str) -> str:
 # After the answer
 
 
-PAUSE = 0.02  # seconds, much longer than it takes to start a thread and to answer
 LATE = "every call awaited before the answer, and no log after it"
 
 
@@ -154,25 +152,50 @@ def nothing_late(bench: Bench) -> Task:
 
     Node.js hears slow answers backwards, so that neither the first call nor the last one is missed.
     """
-    kinds = bench.maker.ordinary
-    batches = [bench.batch(max(2, len(kinds)), kinds=kinds) for _ in range(2)]
+    plain, play = bench.together
+    outcomes = [*(yield [play])]
+    first = outcomes[0][0]
+    pause = bench.pause(len(first.calls) if first else 0)
+    batches = [bench.batch(len(plain.records), kinds=bench.maker.ordinary) for _ in range(2)]
     failing = Fault("*", "*", "InternalServerError")
-    slow = partial(bench.play, pause=PAUSE)
-    outcomes = yield [slow(batches[0]), slow(batches[1], failing), bench.together[1]]
+    outcomes += yield [bench.play(batches[0], pause=pause), bench.play(batches[1], failing, pause=pause)]
     if unanswered := bench.unanswered(outcomes):
         return unanswered
     findings: list[Finding] = []
-    for [outcome] in outcomes:
-        # A batch that fails as a whole comes again, and with it the calls that had not ended (`Promise.all`).
-        for call in outcome.calls if outcome and not outcome.error else ():
-            if call.late:
-                found = f"{call.service}:{call.operation} was not waited for: Lambda may never finish it"
-                findings.append(bad(found, LATE, call.at))
+    for batch, [outcome] in zip([plain, *batches], outcomes, strict=True):
+        for call in _not_awaited(bench, batch, outcome):
+            found = f"{call.service}:{call.operation} was not waited for: Lambda may never finish it"
+            findings.append(bad(found, LATE, call.at))
         if outcome and (late := outcome.late_log or (outcome.late_error and outcome.late_error.message)):
             findings.append(bad(f"after the answer: {brief(late)}", LATE))
     if findings:
         return findings[:3]
-    first = outcomes[0][0]
     if first is None or not first.finished:
         return [unknown(bench.failure_reason(first) or "it never ended", LATE)]
     return [good(f"{len(first.calls)} calls, all answered before the handler did", LATE)]
+
+
+def _not_awaited(bench: Bench, batch: Batch, outcome: Outcome | None) -> Iterator[Call]:
+    """The calls that were open at the answer, apart from those that come again with their records.
+
+    Those that were done besides are left out too: a handler may ask twice, and take the first answer.
+    """
+    if outcome is None or outcome.error:
+        return
+    done = acknowledged(bench.source, batch, outcome)
+    waited_for = [call for call in outcome.calls if not call.late and call.error is None]
+    for call in outcome.calls:
+        if not call.late or any(_is_same(call, other) for other in waited_for):
+            continue
+        text = json.dumps(dict(call.parameters), ensure_ascii=False)
+        of = [record for record in batch.records if mentions(text, record)]
+        if any(record in done for record in of) or (done and not of):
+            yield call
+
+
+def _is_same(call: Call, other: Call) -> bool:
+    return (call.service, call.operation, call.parameters) == (
+        other.service,
+        other.operation,
+        other.parameters,
+    )

@@ -70,8 +70,7 @@ def halt() -> None:
 
 def idle(threads):
     """Whether all of so many other threads wait for work, without a limit."""
-    with _turn:
-        return _running == 1 and not _polling and threads == len(threading._active) - 1
+    return _running == 1 and not _polling and threads == threading.active_count() - 1
 
 
 def _look() -> None:
