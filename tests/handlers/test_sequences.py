@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compliance.handlers.sandbox import Execution, Fault, Given, Invocation, Program, Table
+from compliance.handlers.sandbox import TIMED_OUT, Execution, Fault, Given, Invocation, Program, Table
 from compliance.handlers.sandbox.run import execute
 
 NODE = """
@@ -178,3 +178,55 @@ def test_threads_that_wait_for_work_keep_nobody_waiting() -> None:
     invocations = [Invocation(f"{n}", {}, timeout=3) for n in range(40)]
     execution = execute(Program("python3.14", "index.handler", IDLE), invocations)
     assert [(outcome.result, outcome.idle) for outcome in execution.outcomes] == [(3, True)] * 40
+
+
+TWICE = {
+    "nodejs24.x": """
+const { SQSClient, SendMessageCommand } = require('@aws-sdk/client-sqs');
+const sqs = new SQSClient();
+exports.handler = async ({ QueueUrl }) => {
+  const send = () => sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: 'b' }));
+  for (let i = 1; ; i++) try { await send(); return i; } catch {}
+};""",
+    "python3.14": """
+import boto3
+sqs = boto3.client('sqs')
+def handler(event, context):
+    for i in range(1, 9):
+        try:
+            sqs.send_message(QueueUrl=event['QueueUrl'], MessageBody='b')
+            return i
+        except Exception: pass""",
+}
+
+
+@pytest.mark.parametrize("runtime", TWICE)
+def test_each_fault_counts_the_calls_that_another_hits_too(runtime: str) -> None:
+    faults = tuple(Fault("sqs", "SendMessage", "ThrottlingException", call=nth) for nth in (0, 1, 3))
+    program = Program(runtime, "index.handler", TWICE[runtime])
+    (outcome,) = execute(program, [Invocation("one", {"QueueUrl": QUEUE}, faults)]).outcomes
+    assert outcome.result == 3
+
+
+WAITS = {
+    "an iterator of timers": """
+const { setInterval } = require('node:timers/promises');
+exports.handler = async () => {
+  let n = 0;
+  for await (const _ of setInterval(500)) if (++n === 4) return n;
+};""",
+    "Atomics": """
+const cell = new Int32Array(new SharedArrayBuffer(4));
+exports.handler = async () => { for (let i = 0; i < 4; i++) Atomics.wait(cell, 0, 0, 500); return 4; };""",
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
+def test_waiting_is_skipped_however_node_waits(way: str) -> None:
+    program = Program("nodejs24.x", "index.handler", WAITS[way])
+    [seen, over] = [
+        execute(program, [Invocation("one", {}, timeout=timeout)]).outcomes[0] for timeout in (3, 1)
+    ]
+    assert (seen.result, seen.duration) == (4, 2.0)
+    assert over.error
+    assert over.error.kind == TIMED_OUT

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -167,8 +167,10 @@ class Aws:
             return lambda sent: self.parameters.answer(service, operation, sent)
         return lambda sent: self.messages.answer(service, operation, sent)
 
-    def _matching_faults(self, service: str, operation: str, sent: dict[str, JSON]) -> Iterator[Fault]:
+    def _matching_faults(self, service: str, operation: str, sent: dict[str, JSON]) -> list[Fault]:
+        """The faults that a call meets. Each of them counts the calls that it matches."""
         text: str | None = None
+        found = []
         for i, fault in enumerate(self.faults):
             if fault.service not in ("*", service) or fault.operation not in ("*", operation):
                 continue
@@ -180,7 +182,8 @@ class Aws:
                     continue
             nth = self._hits[i] = self._hits.get(i, -1) + 1
             if fault.call is None or fault.call == nth:
-                yield fault
+                found.append(fault)
+        return found
 
     def _refusal(self, fault: Fault, sent: dict[str, JSON]) -> Refusal:
         if fault.error != "TransactionCanceledException":

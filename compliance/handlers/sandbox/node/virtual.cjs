@@ -9,7 +9,7 @@ const { syncBuiltinESMExports } = require('node:module');
 
 const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval } = globalThis;
 const real = { sleep: promises.setTimeout, now: Date.now, performance: performance.now.bind(performance), hrtime: process.hrtime,
-  bigint: process.hrtime.bigint, timeout: AbortSignal.timeout };
+  bigint: process.hrtime.bigint, timeout: AbortSignal.timeout, block: Atomics.wait };
 const MOST = 1000; // timers that fire when the handler has answered
 
 let passed = 0; // milliseconds that went by at once
@@ -107,6 +107,9 @@ function install() {
   Object.assign(globalThis, own);
   Object.assign(timers, own);
   promises.setTimeout = sleep;
+  promises.setInterval = async function* every(ms, value, options = {}) {
+    for (;;) yield await sleep(ms, value, options);
+  };
   promises.scheduler.wait = (ms, options) => sleep(ms, undefined, options);
   AbortSignal.timeout = (ms) => {
     if (!active()) return real.timeout.call(AbortSignal, ms);
@@ -114,6 +117,13 @@ function install() {
     const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError');
     new Timer(() => controller.abort(reason), ms).unref();
     return controller.signal;
+  };
+  // Blocks the only thread of a handler, so nobody ends the waiting.
+  Atomics.wait = (array, index, value, ms = Infinity) => {
+    if (!active() || !(ms < Infinity) || Atomics.load(array, index) !== value) return real.block(array, index, value, ms);
+    passed += Math.max(0, ms);
+    if (passed >= end.at && !answered) end.timedOut();
+    return 'timed-out';
   };
   performance.now = () => real.performance() + passed;
   process.hrtime = Object.assign((since) => {

@@ -132,6 +132,7 @@ def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
     """
     global patience
     began = monotonic()
+    calls.pause = 0.0
     virtual.end()
     while not (idle := _is_idle()) and (waited := monotonic() - began) < min(grace, patience):
         sleep(min(0.002 + waited / 10, 0.02))

@@ -28,6 +28,7 @@ passed = 0.0  # seconds that were skipped
 _begun = 0.0  # how many of them before the invocation
 _running = 1  # threads that do not wait
 _polling = 0  # threads that poll
+_sleeping = 0  # threads that wait for a time that is not skipped
 _turn = _allocate()
 _waiting: dict[Any, Any] = {}  # by thread: when it continues, and the lock that it waits for
 _end: Any = None  # the time of the function's timeout
@@ -70,7 +71,7 @@ def halt() -> None:
 
 def idle(threads):
     """Whether all of so many other threads wait for work, without a limit."""
-    return _running == 1 and not _polling and threads == threading.active_count() - 1
+    return _running == 1 and not _polling and not _sleeping and threads == threading.active_count() - 1
 
 
 def _look() -> None:
@@ -98,22 +99,28 @@ def wait(seconds) -> None:
 
 def _held(lock, seconds):
     """Waits until a lock is released, at most so many seconds. Returns whether it was."""
+    global _sleeping
     if seconds is None:
         _count(-1)
         return lock.acquire()
-    if not active():
-        _count(-1)
-        got = lock.acquire(True, seconds)
-        if not got:
-            _count(1)
-        return got
     mine = object()
     with _turn:
-        _waiting[mine] = (passed + max(0.0, seconds), lock)
+        skipping = active()
+        if skipping:
+            _waiting[mine] = (passed + max(0.0, seconds), lock)
+        else:
+            _sleeping += 1
     _count(-1)
-    lock.acquire()
+    if skipping:
+        lock.acquire()
+        with _turn:
+            return _waiting.pop(mine, None) is not None
+    got = lock.acquire(True, seconds)
     with _turn:
-        return _waiting.pop(mine, None) is not None
+        _sleeping -= 1
+    if not got:
+        _count(1)
+    return got
 
 
 def _count(change) -> None:
