@@ -295,7 +295,8 @@ def run(
         _advance(pending, None, findings)
         began, most = time.monotonic(), MOST_SECONDS * times_usual(HANDLER)
         while pending or plain is None:
-            order = _ordered(list({id(play): play for each in pending for play in each.plays}.values()))
+            plays = {id(play): play for each in pending for play in each.plays}
+            order = sorted(plays.values(), key=lambda play: (play.container, play.steps[0].now))
             if time.monotonic() - began < most:
                 execution = execute_plays(target, order, supplied, cache, container)
             else:
@@ -374,11 +375,6 @@ def _advance(
             except StopIteration as end:
                 findings[each.name] = tuple(end.value)
     pending[:] = left
-
-
-def _ordered(plays: Sequence[Play]) -> list[Play]:
-    """Plays by container, and in each by time."""
-    return sorted(plays, key=lambda play: (play.container, play.steps[0].now))
 
 
 def _invocations(
