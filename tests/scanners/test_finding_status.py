@@ -609,6 +609,16 @@ def test_a_waiver_for_one_rule_is_for_its_fact_on_that_resource(finding: Finding
     assert not problems  # a waiver explains a contradiction
 
 
+def test_each_of_two_waivers_of_one_fact_keeps_its_reason_and_its_end() -> None:
+    later = {"reason": "Orders are kept in the archive for ten years.", "expires": "2027-04-01"}
+    for first, second in ((FINDING, NAG), (NAG, FINDING)):
+        settled, problems, _ = settle(FINDING, NAG, granted=(waiver(first), waiver(second, **later)))
+        ends = {f.rule: (f.reason, f.expires) for f in settled}
+        assert ends[first.rule] == (waiver(first).reason, "2027-03-01")
+        assert ends[second.rule] == tuple(later.values())
+        assert not problems
+
+
 def test_a_waiver_that_is_no_good_waives_no_row() -> None:
     settled, problems, _ = settle(FINDING, NAG, granted=(waiver(NAG, expires="2026-01-01"),))
     assert {f.status for f in settled} == {FindingStatus.OPEN}
