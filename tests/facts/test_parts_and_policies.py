@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,33 @@ def test_what_holds_and_its_opposite(tmp_path: Path, type_: str, that: str, name
 )
 def test_what_nobody_can_see_is_not_assessed(tmp_path: Path, type_: str, that: str, name: str | None) -> None:
     assert status(tmp_path, type_, that, name) == "not_assessed"
+
+
+@pytest.mark.parametrize(
+    ("operator", "limited"),
+    [
+        *(
+            (operator, True)
+            for operator in ("StringEquals", "ForAnyValue:StringLike", "StringEqualsIgnoreCase")
+        ),
+        *((operator, False) for operator in ("StringNotEquals", "StringNotLike", "Null", "NumericNotEquals")),
+        *((operator, False) for operator in ("StringEqualsIfExists", "ForAllValues:StringEquals")),
+    ],
+)
+def test_an_operator_limits_a_key_only_if_every_request_has_a_stated_value(
+    operator: str, limited: bool, tmp_path: Path
+) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "a.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {operator: {"aws:SourceAccount": "111122223333"}},
+    }
+    trusting = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {"AssumeRolePolicyDocument": {"Statement": statement}},
+    }
+    template = json.dumps({"Resources": {"Role": trusting}})
+    of_role = {"asked": {"type": "AWS::IAM::Role", "about": "asked", "many": True}}
+    that = f"trust(self).all(s, s.limits('aws:SourceAccount') == {['111122223333'] if limited else []})"
+    assert verdict(tmp_path, template, {"each": "asked", "that": that}, subjects=of_role) == "pass"

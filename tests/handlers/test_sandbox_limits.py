@@ -500,6 +500,13 @@ def test_the_channel_has_a_limit_of_bytes() -> None:
     assert only(few).finished
 
 
+def test_an_event_is_answered_once() -> None:
+    """The handler answers for the harness, which then answers too."""
+    code = FORGES.replace("MESSAGE", repr('{"t": "end", "result": "1"}')).replace("time.sleep(5)", "return 2")
+    execution = run(code, "python3.13")
+    assert (execution.stopped or "").startswith("forgery"), execution
+
+
 CLOSES = """
 import os, sys, time
 def handler(event, context):
