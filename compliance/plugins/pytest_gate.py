@@ -10,8 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -35,6 +33,7 @@ from compliance.model import (
 )
 from compliance.reports.text import changes, neutral, place, totals
 from compliance.rules import bind
+from compliance.template.scratch import Scratch
 from compliance.text import one_line, printable
 
 MARKER = "compliance: what `pytest --compliance` collects"
@@ -49,7 +48,7 @@ class Gate:
     """The plugin: has pyproject.toml collected, and keeps the outcome of the audit."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._folder: Path | None = None
+        self._made: Scratch | None = None
         self.seen: Scorecard | str | None = None
         shared = getattr(config, "workerinput", {}).get("compliance")
         self._shared = Path(shared["folder"]) if shared else None
@@ -67,8 +66,8 @@ class Gate:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Gives each of xdist's workers the folder that they share."""
-        self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compliance-pytest-"))
-        shared = {"folder": str(self._folder), "pyproject": str(self.pyproject)}
+        self._made = self._made or Scratch("pytest")
+        shared = {"folder": self._made.name, "pyproject": str(self.pyproject)}
         node.workerinput["compliance"] = shared
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -77,7 +76,7 @@ class Gate:
         return Requirements.from_parent(parent, path=file_path, gate=self)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        card = _read(self._folder) if self._folder else self.seen
+        card = _read(Path(self._made.name)) if self._made else self.seen
         if isinstance(card, Scorecard):
             line = f"compliance: {'green' if card.green else 'red'}, {totals(card)}"
             terminalreporter.section(line, "-", green=card.green, red=not card.green)
@@ -85,8 +84,8 @@ class Gate:
                 terminalreporter.line(one_line(printable(text)))
 
     def pytest_unconfigure(self) -> None:
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._made:
+            self._made.cleanup()
 
 
 def _pyproject(config: pytest.Config) -> Path:

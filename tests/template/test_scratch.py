@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from patience import until
-
+from compliance.template import scratch
 from compliance.template.scratch import PREFIX, Scratch, sweep
 
 HOLDS = """
@@ -18,6 +18,7 @@ import sys, time
 from pathlib import Path
 from compliance.template.scratch import Scratch
 kept = Scratch("held", Path(sys.argv[1]))
+print("made", flush=True)
 time.sleep(600)
 """
 
@@ -38,11 +39,11 @@ def test_a_folder_is_gone_when_it_is_left(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_and_what_is_used_is_not(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path])
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE)
     try:
-        until(lambda: any(tmp_path.iterdir()))
+        assert process.stdout
+        assert process.stdout.readline()
         (folder,) = tmp_path.iterdir()
-        time.sleep(0.2)  # it locks what it has made
         aged(folder)
         sweep(tmp_path)
         assert folder.exists(), "its process runs"
@@ -52,7 +53,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_used_is_not(tmp_path:
         assert not folder.exists()
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_what_is_not_the_gates_own_stays(tmp_path: Path) -> None:
@@ -67,3 +68,15 @@ def test_what_is_not_the_gates_own_stays(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == before
     assert outside.exists()
+
+
+def test_the_gate_makes_its_temporary_folders_here_alone() -> None:
+    """What is made otherwise stays where its process is killed."""
+    compliance = Path(scratch.__file__).parents[1]
+    made = re.compile(r"mkdtemp|TemporaryDirectory|NamedTemporaryFile")
+    places = {
+        path.relative_to(compliance).as_posix()
+        for path in compliance.rglob("*.py")
+        if made.search(path.read_text(encoding="utf-8"))
+    }
+    assert places == {"template/scratch.py"}
