@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,18 @@ def test_what_touches_a_change(changed: str, tests: list[str], tmp_path: Path) -
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert list(quick.chosen([changed], tmp_path)) == tests
+
+
+def test_the_files_that_take_longest_come_last() -> None:
+    order = ["b.py", "b.py", "a.py", "c.py"]
+    items: list[Any] = [SimpleNamespace(path=path, number=number) for number, path in enumerate(order)]
+    quick.pytest_collection_modifyitems(items)
+    assert [(item.path, item.number) for item in items] == [
+        ("c.py", 3),
+        ("a.py", 2),
+        ("b.py", 0),
+        ("b.py", 1),
+    ]
 
 
 def test_what_has_not_begun_in_time_is_left_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

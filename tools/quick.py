@@ -30,6 +30,13 @@ def main() -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quickest files first, so that most of them are begun: `make test` begins with the longest."""
+    places = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: -places[item.path])
+
+
 def pytest_runtest_setup() -> None:
     if time.monotonic() - _begin > SECONDS:
         pytest.skip(LEFT)
