@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from compliance.facts.iam import covers_action, covers_resource, is_pattern, role_statements
 from compliance.facts.references import arn_of, denoted, leaves
@@ -50,7 +51,7 @@ class Readings:
         self._single = {name: self._candidates(name, single[name]) for name in self._order}
         self._names = {n: frozenset(r for r in self._single[n] if named(n, r)) for n in self._order}
         self._remaining = self._bounds()
-        self._links = [{r: self._links_of(n, r) for r in self._single[n]} for n in self._order]
+        self._links = [self._links_of(name) for name in self._order]
         self._ranked = [self._by_worth(position) for position in range(len(self._order))]
         self._best: _Rank | None = None
         self._found: dict[str, dict[Resource | None, None]] = {}
@@ -81,13 +82,14 @@ class Readings:
             found.append((found[-1][0] + most, found[-1][1] + bool(self._names[name])))
         return found[::-1]
 
-    def _links_of(self, name: str, resource: Resource) -> Sequence[int]:
-        """By position, the points that links of a resource to this and all later subjects add at most."""
-        found = [0]
-        for other in reversed(self._order):
-            points = self._pairs.get((name, other), {}).get(resource, {})
-            found.append(found[-1] + max(points.values(), default=0))
-        return found[::-1]
+    def _links_of(self, name: str) -> Mapping[Resource, Sequence[int]]:
+        """By resource and position, the points that its links to this and all later subjects add at most."""
+        linked = [self._pairs.get((name, other), {}) for other in reversed(self._order)]
+        found: dict[Resource, Sequence[int]] = dict.fromkeys(self._single[name], [0] * (len(linked) + 1))
+        for resource in found.keys() & set[Resource]().union(*linked):
+            most = (max(points.get(resource, {}).values(), default=0) for points in linked)
+            found[resource] = [*accumulate(most, initial=0)][::-1]
+        return found
 
     def _by_worth(self, position: int) -> Sequence[tuple[Resource, int]]:
         """What may fill a subject, each with its points and those of its links to later subjects at most.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -444,9 +445,15 @@ class Assembly(Memo):
     def resources(self, *types: str) -> Iterator[Resource]:
         """Every resource of these types (all, without any), in the order of the templates."""
         if types not in self._by_types:
-            every = (resource for stack in self.stacks for resource in stack.resources.values())
-            self._by_types[types] = tuple(r for r in every if not types or r.type in types)
+            self._by_types[types] = self._of_types(frozenset(types))
         yield from self._by_types[types]
+
+    def _of_types(self, types: frozenset[str]) -> tuple[Resource, ...]:
+        if not types:
+            return tuple(resource for stack in self.stacks for resource in stack.resources.values())
+        numbered = self.cached(_by_type)
+        found = [entry for type_ in types for entry in numbered.get(type_, ())]
+        return tuple(resource for _, resource in sorted(found, key=itemgetter(0)))
 
     def resource(self, ref: Ref) -> Resource | None:
         stack = self._by_name.get(ref.stack)
@@ -658,6 +665,14 @@ class Assembly(Memo):
 def _pieces(pattern: str) -> tuple[str, ...]:
     """A pattern of a `Form`: literals and the names of places in turn."""
     return tuple(re.split(r"\{(\w+)\}", pattern))
+
+
+def _by_type(assembly: Assembly) -> Mapping[str, Sequence[tuple[int, Resource]]]:
+    """The resources of each type, with their numbers in the order of the templates."""
+    found: dict[str, list[tuple[int, Resource]]] = {}
+    for number, resource in enumerate(assembly.resources()):
+        found.setdefault(resource.type, []).append((number, resource))
+    return found
 
 
 @cache

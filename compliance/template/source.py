@@ -109,7 +109,9 @@ def read_source(path: Path) -> Source:
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{path}: not a regular file")
             _check_size(path, found.st_size, MAX_BYTES)
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(found.st_size + 1)
+            if len(data) > found.st_size:  # it grows: a buffer for the largest file would take longer
+                data += file.read(MAX_BYTES + 1)
         _check_size(path, len(data), MAX_BYTES)
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         return Source(text, hashlib.sha256(data).hexdigest())

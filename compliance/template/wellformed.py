@@ -60,6 +60,11 @@ class _Check:
         if key.startswith("Fn::"):
             raise self.error("is expanded when the stack is deployed; audit what it makes", *place, key)
 
+    def refuse_loops(self, keys: Iterable[str], *place: str) -> None:
+        for key in keys:
+            if key.startswith("Fn::"):
+                self.refuse_loop(key, *place)
+
     def macros(self, template: Mapping[str, JSON]) -> None:
         for key in template:
             self.refuse_loop(key)
@@ -78,8 +83,7 @@ class _Check:
         self.refuse_loop(key, "Resources")
         if not isinstance(raw, dict):
             raise self.error("is no mapping", *place)
-        for name in raw:
-            self.refuse_loop(name, *place)
+        self.refuse_loops(raw, *place)
         if not isinstance(raw.get("Type"), str) or not raw["Type"]:
             raise self.error("is no text" if raw.get("Type") else "is missing", *place, "Type")
         properties = raw.get("Properties", {})
@@ -87,8 +91,7 @@ class _Check:
             raise self.error("is no mapping", *place, "Properties")
         if list(properties) == ["Ref"]:
             raise self.error("is no mapping but a reference", *place, "Properties")
-        for name in properties:
-            self.refuse_loop(name, *place, "Properties")
+        self.refuse_loops(properties, *place, "Properties")
 
     def references(self, template: Mapping[str, JSON]) -> None:
         resources, conditions = mapping(template["Resources"]), as_mapping(template.get("Conditions"))
