@@ -89,10 +89,9 @@ def role_statements(assembly: Assembly, role: Resource) -> Iterator[Statement]:
 def attached_policies(assembly: Assembly, role: Resource) -> Iterator[Resource]:
     """The policy resources that name a role, user or group, or that it names."""
     by_role, by_text = assembly.cached(_policies)
-    names = {assembly.text(role.ref), assembly.text(arn_of(role))}
-    own = {assembly.text(arn) for arn in to_list(role.get("ManagedPolicyArns"))}
-    found = [entry for name in names for entry in by_role.get((role.type, name), ())]
-    found += [entry for text in own for entry in by_text.get(text, ())]
+    own = filter(None, (_own_managed(assembly, arn) for arn in to_list(role.get("ManagedPolicyArns"))))
+    found = [*by_role.get((role.type, assembly.text(role.ref)), ())]
+    found += [entry for policy in own for entry in by_text.get(assembly.text(policy.ref), ())]
     return (policy for _, policy in sorted(dict(found).items()))
 
 
@@ -136,17 +135,17 @@ def _foreign(assembly: Assembly, arns: Value) -> Iterator[str | Unknown]:
     if isinstance(arns, Unknown):
         yield arns
         return
-    ours = assembly.cached(_own_managed)
     for arn in to_list(arns):
         text = assembly.text(arn)
         if text is None:
             yield Unknown(why_unknown(arn) or show(arn))
-        elif text not in ours:
+        elif _own_managed(assembly, arn) is None:
             yield text
 
 
-def _own_managed(assembly: Assembly) -> frozenset[str | None]:
-    return frozenset(assembly.text(policy.ref) for policy in assembly.resources("AWS::IAM::ManagedPolicy"))
+def _own_managed(assembly: Assembly, arn: Value) -> Resource | None:
+    """The policy of these stacks that an ARN is of."""
+    return denoted(assembly, arn, "AWS::IAM::ManagedPolicy")
 
 
 POLICY = "a policy document"

@@ -86,15 +86,19 @@ class PolicyStatement(msgspec.Struct, frozen=True):
     def limits(self, key: str) -> Texts | Unknown:
         """The values (perhaps patterns) to which the conditions limit a key; none where they do not limit it.
 
-        An operator that a request without the key passes (`...IfExists`, ForAllValues) limits nothing.
+        An operator that a request without the key passes (`...IfExists`, ForAllValues) limits nothing that is
+        allowed; a denial then denies more.
         """
         if isinstance(self.conditions, Unknown):
             return self.conditions
+        if isinstance(self.allow, Unknown):
+            return self.allow
+        lax = not self.allow
         found = [
             values
             for operator, tests in self.conditions.items()
             for name, values in tests.items()
-            if name.lower() == key.lower() and operator.removeprefix("ForAnyValue:") in LIMITING
+            if name.lower() == key.lower() and _limits(operator, lax=lax)
         ]
         return min(found, key=lambda texts: any(map(iam.is_pattern, texts)), default=())
 
@@ -109,6 +113,13 @@ class PolicyStatement(msgspec.Struct, frozen=True):
             if names or others:
                 text += f"{word} {'' if names else 'all but '}{', '.join(map(str, names or others))}"
         return text
+
+
+def _limits(operator: str, *, lax: bool) -> bool:
+    """Whether an operator limits a key; with `lax`, also one that a request without the key passes."""
+    if lax:
+        operator = operator.removesuffix("IfExists").removeprefix("ForAllValues:")
+    return operator.removeprefix("ForAnyValue:") in LIMITING
 
 
 def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:

@@ -196,7 +196,9 @@ def listed(node: Any) -> Any:
 
 
 def reversed_lists(node: Any) -> Any:
-    return node[::-1] if isinstance(node, list) else node
+    """A list in the opposite order; not the comparison of an event pattern, `[">=", 7]`."""
+    compares = isinstance(node, list) and node and node[0] in ("=", "<", "<=", ">", ">=")
+    return node[::-1] if isinstance(node, list) and not compares else node
 
 
 def backwards(draft: Draft) -> None:

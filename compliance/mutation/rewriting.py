@@ -46,6 +46,8 @@ def in_functions(rewrite: Rewrite) -> Rewrite:
             key, argument = next(iter(node.items()))
             if key in ("Fn::Join", "Fn::If", "Fn::Select", "Fn::Split", "Fn::Base64", "Fn::Cidr"):
                 node = {key: rewritten(argument, whole)}
+            elif key == "Fn::Sub" and isinstance(argument, list):
+                node = {key: [argument[0], rewritten(argument[1], whole)]}
         return rewrite(node)
 
     return whole

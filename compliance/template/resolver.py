@@ -214,10 +214,10 @@ class Resolver:
             value = self.resolve(value)
         if not kind.startswith(("CommaDelimitedList", "List<")) or isinstance(value, list):
             return value
-        items = self._pieces(",", value)
+        items = self._pieces(",", value.text if isinstance(value, Dynamic) else value)
         if items is None:
             return Unknown(f"the items of the parameter {name}")
-        return [item.strip() if isinstance(item, str) else item for item in items]
+        return [self.resolve(item.strip()) if isinstance(item, str) else item for item in items]
 
     def _call(self, name: str, argument: JSON) -> Value:
         function = _RESOLVERS.get(name)

@@ -471,3 +471,36 @@ def test_what_only_the_deployment_knows_is_kept_in_a_text(tmp_path: Path, that: 
         "db": {"type": "AWS::RDS::DBInstance", "about": "the database"},
     }
     assert verdict(tmp_path, OPEN, {"each": "role", "that": that}, subjects=subjects) == expected
+
+
+ATTACHED = """\
+Parameters:
+  Hosts: {Type: CommaDelimitedList, Default: "{{resolve:ssm:/hosts}}"}
+Resources:
+  Notes: {Type: AWS::S3::Bucket, Properties: {}}
+  Own: {Type: AWS::IAM::ManagedPolicy, Properties: {ManagedPolicyName: own, PolicyDocument: {Statement: {Effect: Allow, Action: "s3:GetObject", Resource: "*"}}}}
+  Role: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Statement: []}, ManagedPolicyArns: [!Sub "arn:aws:iam::${AWS::AccountId}:policy/own"]}}
+  By: {Type: AWS::IAM::Policy, Properties: {PolicyName: p, Roles: [!GetAtt Role.Arn], PolicyDocument: {Statement: {Effect: Allow, Action: "s3:PutObject", Resource: "*"}}}}
+  Shut: {Type: AWS::S3::BucketPolicy, Properties: {Bucket: !Ref Notes, PolicyDocument: {Statement: [{Effect: Deny, Principal: "*", Action: "s3:*", Resource: "*", Condition: {BoolIfExists: {"aws:SecureTransport": "false"}}}, {Effect: Allow, Principal: "*", Action: "s3:ListBucket", Resource: "*", Condition: {StringEqualsIfExists: {"aws:SourceVpce": v}}}]}}}
+  Function: {Type: AWS::Lambda::Function, Properties: {Environment: {Variables: {HOST: !Select [0, !Ref Hosts]}}}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    "that",
+    [
+        "may(role, 's3:GetObject', notes)",
+        "!may(role, 's3:PutObject', notes)",
+        "statements(notes).exists(s, !s.allow && s.limits('aws:SecureTransport') == ['false'])",
+        "statements(notes).exists(s, s.allow && s.limits('aws:SourceVpce') == [])",
+        "dynamic(function.Environment.Variables.HOST).name == '/hosts'",
+    ],
+)
+def test_what_is_attached_and_limited(tmp_path: Path, that: str) -> None:
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "notes": {"type": "AWS::S3::Bucket", "about": "the notes"},
+        "function": {"type": "AWS::Lambda::Function", "about": "the function"},
+    }
+    [result] = judged(tmp_path, ATTACHED, {"each": "role", "that": that}, subjects=subjects)
+    assert result.verdict.status.value == "pass", result.verdict

@@ -24,9 +24,11 @@ from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survi
 from compliance.mutation.__main__ import main
 from compliance.mutation.code import javascript, python
 from compliance.mutation.code import load as load_aims
+from compliance.mutation.equivalents import reversed_lists
 from compliance.mutation.ground import Ground, Judged
 from compliance.mutation.reads import ALL as WHOLE
 from compliance.mutation.reads import Read, watched
+from compliance.mutation.rewriting import in_functions, rewritten
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.loading import load_assembly
 from tools.mutants import AIMS, ALL, SURVIVORS
@@ -372,3 +374,14 @@ def test_an_input_that_meets_nothing_shows_nothing(tmp_path: Path) -> None:
         ground = inputs.read(OWN, template=tmp_path / "s.json", as_of=date(2026, 6, 1), stack=stack)
         with pytest.raises(InputError, match="meets no requirement"):
             inputs.check_green(ground)
+
+
+def test_an_equivalent_keeps_what_has_an_order() -> None:
+    assert reversed_lists(["a", "b"]) == ["b", "a"]
+    assert reversed_lists([">=", 7]) == [">=", 7]
+
+
+def test_a_rewrite_reaches_the_variables_of_a_text() -> None:
+    node = {"Fn::Sub": ["${Name}-x", {"Name": {"Ref": "Table"}}]}
+    found = rewritten(node, in_functions(lambda n: {"Ref": "Other"} if n == {"Ref": "Table"} else n))
+    assert found == {"Fn::Sub": ["${Name}-x", {"Name": {"Ref": "Other"}}]}
