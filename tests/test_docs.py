@@ -49,7 +49,6 @@ def test_a_control_is_covered_by_what_is_there(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_every_kind_has_prose_and_an_example(name: str) -> None:
     assert docs.examples(KINDS[name])
-    assert "Example" not in docs.pages()["kinds.md"], "an example that was not recognised"
 
 
 @pytest.fixture(scope="module")

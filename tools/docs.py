@@ -1,7 +1,6 @@
 """`python -m tools.docs` writes the parts of docs/ that are made of code and of requirements.yaml.
 
-A kind's page is made of its parameters' docstring, which ends in an example,
-``Example, about `subject`: `{kind: ..., ...}` ``; the tests run each.
+A kind's page is made of its parameters' docstring, and of an example in kinds.yaml; the tests run each.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from compliance.template.source import read_yaml
 from tools import costs, generality
 
 MADE = "<!-- Made by `make docs`; edit what it is made of. -->"
-EXAMPLE = re.compile(r"\s*Example(?:, about `(?P<subject>\w+)`)?:\s+`(?P<check>\{.*?\})`[.;]?", re.DOTALL)
+EXAMPLES = Path(__file__).with_name("kinds.yaml")
 FLEET = re.compile(r"\$ compliance (fleet .*)\n[^`]*")
 DAY = "2026-11-25"
 COUNTED = ("deploying.md", "scanners.md")  # pages with totals of today
@@ -188,11 +187,11 @@ def _covering(name: str, requirement: Requirement | None) -> str:
 # Kinds
 
 
-class Example(msgspec.Struct, frozen=True):
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A check as a document would write it, and what it is about."""
 
     check: dict[str, Any]
-    subject: str | None
+    subject: str | None = None
 
     def text(self) -> str:
         """It as a requirement's lines."""
@@ -203,11 +202,8 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def examples(kind: Kind) -> list[Example]:
-    """The examples in a kind's docstring."""
-    return [
-        Example(mapping(read_yaml(Path("an example"), text=match["check"])[0]), match["subject"])
-        for match in EXAMPLE.finditer(_doc(kind.parameters))
-    ]
+    """The examples of a kind."""
+    return msgspec.convert(mapping(read_yaml(EXAMPLES)[0]).get(kind.name, []), list[Example])
 
 
 def kinds(own: Document) -> str:
@@ -312,8 +308,8 @@ def _doc(type_: type) -> str:
 
 
 def _text(doc: str) -> str:
-    """A docstring as Markdown, without its examples, each paragraph on a line."""
-    paragraphs = EXAMPLE.sub("", doc).split("\n\n")
+    """A docstring as Markdown, each paragraph on a line."""
+    paragraphs = doc.split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs if paragraph.strip())
 
 

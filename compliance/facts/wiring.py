@@ -302,7 +302,7 @@ CAPITALS = frozenset(
 
 
 def spoken(subject: str) -> str:
-    """A subject's name in words: `orders_dlq` is `orders DLQ`."""
+    """A subject's name in words: `letters_dlq` is `letters DLQ`."""
     return " ".join(part.upper() if part in CAPITALS else part for part in subject.split("_"))
 
 

@@ -405,10 +405,7 @@ def _of_parts(requirement: Requirement, definition: Kind, parts: tuple[Rule, ...
 
 
 class Several(Check, frozen=True):
-    """Several checks about the same subject, all of which must hold.
-
-    Example, about `processor`: `{checks: [{law: found}, {law: modules}]}`
-    """
+    """Several checks about the same subject, all of which must hold."""
 
     checks: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
 

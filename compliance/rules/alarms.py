@@ -96,7 +96,6 @@ class Alarm(Check, frozen=True):
 
     `fires_at` is the smallest whole number that sets it off; `period` is in seconds, `periods` counts
     how many it looks at. Of several alarms the one that fits best is judged.
-    Example, about `processor`: `{kind: alarm, metric: Errors, fires_at: 5, statistic: Sum}`
     """
 
     metric: str
@@ -153,7 +152,6 @@ class MetricsExist(Check, frozen=True):
 
     Which exist is known from each service's page of CloudWatch metrics. Metrics of namespaces that are
     no service's own are whatever the application sends.
-    Example, about `alarms`: `{kind: metrics_exist}`
     """
 
 
@@ -204,10 +202,7 @@ NO_BREACH = ("notBreaching", "missing", "ignore")
 
 
 class Coverage(Check, frozen=True):
-    """Every metric listed has an alarm that high values set off; no alarm treats missing data as breaching.
-
-    Example, about `alarms`: `{kind: coverage, alarms: [{of: dlq, metric: ApproximateAgeOfOldestMessage}]}`
-    """
+    """Every metric listed has an alarm that high values set off; none treats missing data as breaching."""
 
     alarms: tuple[Watch, ...]
 

@@ -59,7 +59,6 @@ class Parameterised(Check, frozen=True):
     """Synthesised for another environment, every name, tag and output follows, and nothing else changes.
 
     Only an app can show that: an assembly or a template is one environment's.
-    Example: `{kind: parameterised}`
     """
 
 
@@ -290,7 +289,6 @@ class Retained(Check, frozen=True):
 
     Judged on a synth of such an environment. Source:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
-    Example: `{kind: retained, of: [tables, bucket]}`
     """
 
     of: tuple[SubjectName, ...]

@@ -16,7 +16,6 @@ class Confined(Check, frozen=True):
     The account's own principals, and AWS services on conditions that bind them to the account
     (aws:SourceAccount, aws:SourceArn), are no opening. Source:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies-cross-account-resource-access.html
-    Example, about `members`: `{kind: confined}`
     """
 
 

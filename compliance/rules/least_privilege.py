@@ -55,7 +55,6 @@ class LeastPrivilege(Check, frozen=True):
     where it is on, the customer keys that encrypt these resources, and network interfaces in a VPC. Denials,
     conditions, boundaries and the policies of resources count (`compliance.facts.authorization`). The kind
     `permissions` checks which resources a role may name at all.
-    Example, about `functions`: `{kind: least_privilege}`
     """
 
 

@@ -59,7 +59,6 @@ class Tells(Check, frozen=True):
     CloudWatch decrypt and generate data keys; the subscription's filter passes the notification. Sources:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html,
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-    Example, about `alarms`: `{kind: tells}`
     """
 
     service: str = "cloudwatch.amazonaws.com"

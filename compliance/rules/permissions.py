@@ -53,10 +53,6 @@ class Permissions(Check, frozen=True):
     """The subject, a role, allows no more than these grants, by its own policies and by resources' policies.
 
     AWSLambdaBasicExecutionRole counts as writing the function's logs.
-    Example, about `audit_role`:
-    `{kind: permissions, allow: [{actions: [dynamodb:PutItem], on: audit_table},
-    {actions: ["sqs:*"], on: dlq}, {actions: ["logs:*"], on: audit_function.logs},
-    {actions: ["xray:*"], on: "*"}, {actions: ["kms:*"], on: keys}]}`
     """
 
     allow: tuple[Grant, ...]

@@ -33,7 +33,6 @@ class TlsOnly(Check, frozen=True):
 
     Source: the condition key aws:SecureTransport,
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-    Example, about `bucket`: `{kind: tls_only}`
     """
 
 
@@ -86,7 +85,6 @@ class LogGroups(Check, frozen=True):
     """Each subject, a function, logs only to a log group of the stack, which has a retention.
 
     `roles` are the functions' roles, in the same order; the default are the roles that the functions name.
-    Example, about `functions`: `{kind: log_groups, roles: [processor_role, audit_role]}`
     """
 
     roles: tuple[SubjectName, ...] = ()

@@ -64,7 +64,6 @@ class Predicate(Check, frozen=True):
     expression about `self` too: resources for which it does not hold are skipped. `per` asks for the
     predicate in each stack, region or environment separately. `wanted` describes the predicate in reports;
     `{env}` in it is the environment's name.
-    Example: `{each: functions, that: "self.Timeout <= 300"}`
     """
 
     each: Names | None = None

@@ -60,7 +60,6 @@ class Runnable(Check, frozen=True):
     in a VPC, the role may create network interfaces; the keys of the function and of what it uses are
     enabled, and CloudWatch Logs may use the key of its log group.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    Example, about `functions`: `{kind: runnable}`
     """
 
 

@@ -23,7 +23,6 @@ class Runtime(Check, frozen=True):
     `"17"`, `al2023`). Support is judged on the day of the audit, by the life cycle in cfn-lint's data, from
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html. The deprecation date is the last day
     in support.
-    Example, about `all_functions`: `{kind: runtime, families: {nodejs: "20", python: "3.12"}}`
     """
 
     families: dict[str, str | int]

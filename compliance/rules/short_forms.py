@@ -23,7 +23,6 @@ class Present(Check, frozen=True):
     """Every subject is there, as its selectors describe it: one resource (of a group, at least one).
 
     Other kinds report a subject that nothing fills as not assessed; this kind fails.
-    Example, about `dlq`: `{kind: present}`
     """
 
 
@@ -34,10 +33,7 @@ def present(check: Present, requirement: Requirement) -> Iterator[PredicateData]
 
 
 class Property(Check, frozen=True):
-    """Every subject's properties pass all tests of `all`, and at least one of `any`.
-
-    Example, about `functions`: `{kind: property, all: [{path: Timeout, at_most: 300}]}`
-    """
+    """Every subject's properties pass all tests of `all`, and at least one of `any`."""
 
     all: tuple[Test, ...] = ()
     any: tuple[Test, ...] = ()
@@ -70,8 +66,6 @@ class Ratio(Check, frozen=True):
 
     `plus` is added to the right side. Where the sides count in different units, both are named:
     `left_unit: ms, of_unit: s` (`plus` is in the unit of `of`).
-    Example, about `dlq`:
-    `{kind: ratio, left: dlq.VisibilityTimeout, at_least: 6, of: audit_function.Timeout}`
     """
 
     left: str
@@ -129,7 +123,6 @@ class Name(Check, frozen=True):
     `{env}` stands for the environment's name, `{account}` for the account by reference, or the literal
     one that the manifest binds the stack to. S3's account-regional form
     (`prefix-accountId-region-an`) is another name, and rejected on purpose.
-    Example, about `orders_table`: `{kind: name, pattern: "{env}-orders-table-backend"}`
     """
 
     pattern: str
@@ -156,7 +149,6 @@ class Names(Check, frozen=True):
 
     `{env}` is the environment's name, `{resource}` is any text. A prefix up to the last `/`, and the suffix
     `.fifo` that SQS and SNS require, do not count.
-    Example, about `others`: `{kind: names, pattern: "{env}-{resource}-backend"}`
     """
 
     pattern: str
@@ -175,10 +167,7 @@ def names(check: Names, requirement: Requirement) -> Iterator[PredicateData]:
 
 
 class Tags(Check, frozen=True):
-    """Every taggable subject carries these tags, each with a value. cfn-lint's schemas say what takes tags.
-
-    Example, about `members`: `{kind: tags, keys: [Environment, Project]}`
-    """
+    """Every taggable subject has these tags, each with a value. cfn-lint's schemas say what takes tags."""
 
     keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
@@ -200,7 +189,6 @@ class Keys(Check, frozen=True):
 
     `range` where there is one, `index` for a global secondary index, `projection` for what it holds.
     Attributes are strings unless `type` says otherwise.
-    Example, about `orders_table`: `{kind: keys, hash: orderId}`
     """
 
     hash: str
@@ -234,10 +222,7 @@ def keys(check: Keys, requirement: Requirement) -> Iterator[PredicateData]:
 
 
 class Outputs(Check, frozen=True):
-    """The stacks put out the name or ARN of each of `of`, and the URL of each of `url_of`.
-
-    Example: `{kind: outputs, of: [orders_table], url_of: [dlq]}`
-    """
+    """The stacks put out the name or ARN of each of `of`, and the URL of each of `url_of`."""
 
     of: tuple[SubjectName, ...] = ()
     url_of: tuple[SubjectName, ...] = ()

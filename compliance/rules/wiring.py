@@ -40,7 +40,6 @@ class Mapping(Check, frozen=True):
     """The subject, an enabled event source mapping, feeds `function` from `source`.
 
     A subject that no resource fills fails this check, and is not left unassessed.
-    Example, about `stream_mapping`: `{kind: mapping, source: orders_table, function: processor}`
     """
 
     source: SubjectName
@@ -124,10 +123,7 @@ def _check_ends_known(case: Case) -> None:
 
 
 class Reference(Check, frozen=True):
-    """The subject, a function, gets `to` through its environment, by reference.
-
-    Example, about `processor`: `{kind: reference, to: bucket}`
-    """
+    """The subject, a function, gets `to` through its environment, by reference."""
 
     to: SubjectName
 
@@ -187,7 +183,6 @@ class FailureTarget(Check, frozen=True):
     (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Without it, the subject is
     the queue. `mapping`, or the function that it feeds where it names no queue, must name this queue, and
     the queue must feed `consumer`. Documents of 0.1 leave `mapping` out: it is as in `requirements.yaml`.
-    Example, about `stream_mapping`: `{kind: failure_target, mapping_only: true}`
     """
 
     mapping_only: bool = False
@@ -298,7 +293,6 @@ class Region(Check, frozen=True):
     """Every stack of the subjects is bound to the document's region (`environment.region`).
 
     A template does not say where it is deployed; a stack does.
-    Example: `{kind: region}`
     """
 
 
@@ -318,10 +312,7 @@ def judge_region(check: Region, case: Case) -> Verdict:
 
 
 class OwnRole(Check, frozen=True):
-    """Each subject, a function, has a role that nothing else uses and only Lambda may assume.
-
-    Example, about `functions`: `{kind: own_role}`
-    """
+    """Each subject, a function, has a role that nothing else uses and only Lambda may assume."""
 
 
 @kind("own_role", OwnRole, types=(FUNCTION,))
@@ -406,7 +397,6 @@ class Redrive(Check, frozen=True):
     or more, so that throttling alone does not use up the retries. Source:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-    Example, about `dlq`: `{kind: redrive, at_least: 5, at_most: 10}`
     """
 
     at_least: int = 1

@@ -23,10 +23,7 @@ def _probes() -> Mapping[str, str]:
 
 
 class HandlerCheck(Check, frozen=True):
-    """A probe of 0.1, judged by the check of today's requirement in `requirements.yaml` for the same thing.
-
-    Example, about `processor`: `{kind: handler, probe: record_id}`
-    """
+    """A probe of 0.1, judged by the check of today's requirement of `requirements.yaml` for the same."""
 
     probe: str
 

@@ -24,11 +24,9 @@ class Isolation(Property, frozen=True):
     Where the handler is not run, the properties alone decide. Where it is run, it must keep the laws too: a
     failure that the handler swallows, or reports to a mapping without ReportBatchItemFailures, is lost
     whatever the mapping's settings are. `probe` is accepted for documents of 0.1, and changes nothing.
-    Example, about `stream_mapping`:
-    `{kind: isolation, all: [{path: MaximumRecordAgeInSeconds, at_most: 604800}]}`
     """
 
-    probe: str = "bad_order"
+    probe: str = ""
 
 
 class Prepared(Isolation, frozen=True):

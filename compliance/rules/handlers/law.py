@@ -42,7 +42,6 @@ class LawCheck(Check, frozen=True):
     code of any function: `found` (the export exists), `modules` (and every module that it imports).
     `records` are records as data, one of each kind, where the function accepts no others (`{body: {...}}` of
     a queue); `given` is what AWS contains beforehand. `only` narrows `kept_as_is` to `keys` or `values`.
-    Example, about `functions`: `{law: quiet}`
     """
 
     law: Name

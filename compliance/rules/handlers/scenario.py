@@ -41,9 +41,6 @@ class ScenarioCheck(Check, frozen=True):
     event an hour later), `clock` is the time (the default are two: soon after midnight, and before it).
     `let` names expressions for `expect`, all of which must hold; reports describe `{that: ..., wanted: ...}`
     by its text. An event for which a predicate of `assuming` does not hold is left out. See docs/handlers.md.
-    Example, about `processor`:
-    `{scenario: {dynamodb: [{keys: {orderId: {draw: id}}, new: {orderId: {draw: id}}}]},
-    expect: ["error == null"]}`
     """
 
     scenario: dict[str, JSON] | list[dict[str, JSON]] | str
