@@ -1,6 +1,6 @@
 """How long an audit takes, beside the peers' command lines, and how that grows: writes speed.md.
 
-    python benchmarks/speed.py [--rounds 5] [--only peers,resources,stacks,fleet,confined,whole,drafts]
+    python benchmarks/speed.py [--rounds 5] [--only TABLE,TABLE]
 
 All of a table's commands are whole processes and take turns, so that whatever else the machine does befalls
 all of them alike; medians and their ratios are the result. One run of each comes first and does not count
@@ -16,6 +16,8 @@ resources  one stack of more and more resources, the pipeline's among them
 stacks     more and more stacks of 100 resources in one assembly
 fleet      200 assemblies of one stack of 100 resources, by `compliance fleet`, without their handlers and
            with them, each with code of its own
+cluster    a fleet by the workers of a dask scheduler: one, and four. Where there are fewer processors than
+           workers, the clock shows nothing; what each process takes of a processor shows how long four take
 confined   the app of this repo, with all that keeps app and handlers from the machine, and without
 whole      the app of this repo: `compliance audit` with all that it does, and again with what it remembers,
            against `cdk synth` alone, and against `cdk synth && checkov && cfn-lint && pytest`
@@ -257,6 +259,64 @@ def fleet(bench: Bench, number: int = 200, each: int = 100) -> Iterator[str]:
     yield wanted(("seconds with handlers, 1,500 resources a second,", round(seconds, 1), figures.wall))
 
 
+def cluster(bench: Bench, number: int = 64) -> Iterator[str]:
+    folder = bench.folder / "cluster"
+    for index in range(number):
+        generate(bench.own, folder / f"app{index}", stacks=1, resources=100)
+    yield "## A fleet on a cluster\n"
+    yield (
+        f"`compliance fleet --scheduler`, rules only, on {number} assemblies of 100 resources. Seconds of a "
+        "processor: with one for each process, a fleet takes as long as the busiest, once all have started.\n"
+    )
+    yield "| workers | the busiest worker | all workers | the scheduler | who asks |"
+    yield "| ---: | ---: | ---: | ---: | ---: |"
+    busiest = {}
+    for workers in (1, 4):
+        asking, scheduling, *working = _on_cluster(folder, bench.folder, workers)
+        busiest[workers] = max(asking, scheduling, *working)
+        shown = (max(working), sum(working), scheduling, asking)
+        yield f"| {workers} | {' | '.join(f'{seconds:.2f}' for seconds in shown)} |"
+    times = busiest[1] / busiest[4]
+    met = "met" if times >= 3.2 else "NOT MET"
+    yield f"\nWanted: four workers at least 3.2 times as fast as one ({times:.1f}: {met})."
+
+
+def _on_cluster(folder: Path, place: Path, workers: int) -> list[float]:
+    """What a fleet takes of a processor: of the process that asks, of the scheduler, and of each worker."""
+    import psutil
+    from distributed import Client
+
+    known = place / f"scheduler{workers}.json"
+
+    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        options = ["--scheduler-file", str(known), "--no-dashboard", "--host", "127.0.0.1", *arguments]
+        command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *options]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    def taken() -> list[float]:
+        times = (psutil.Process(process.pid).cpu_times() for process in processes)
+        return [used.user + used.system for used in times]
+
+    processes = [start("scheduler", "--port", "0")]
+    processes += [start("worker", "--no-nanny", "--nthreads", "1") for _ in range(workers)]
+    try:
+        while not known.exists() or not known.read_text():
+            time.sleep(0.1)
+        with Client(scheduler_file=str(known)) as client:
+            client.wait_for_workers(workers, timeout=60)
+            address = client.scheduler.address
+        command = [str(BIN / "compliance"), "fleet", str(folder), "--skip-scanners", "--skip-handlers"]
+        command += ["--quiet", "--scheduler", address]
+        run([[*command, "--output", str(place / f"first{workers}")]])  # each worker imports what it needs
+        before = taken()
+        asked = run([[*command, "--output", str(place / f"rows{workers}")]]).cpu
+        return [asked, *(now - then for now, then in zip(taken(), before, strict=True))]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def confined(bench: Bench) -> Iterator[str]:
     rest = ["audit", "--quiet", "--no-cache", "--skip-scanners"]
     names = "without", "with all of it"
@@ -335,6 +395,7 @@ TABLES: Mapping[str, Callable[[Bench], Iterator[str]]] = {
     "resources": resources,
     "stacks": stacks,
     "fleet": fleet,
+    "cluster": cluster,
     "confined": confined,
     "whole": whole,
     "drafts": drafts,
