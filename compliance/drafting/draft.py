@@ -101,7 +101,10 @@ def draft(assembly: Assembly, environment: str, as_of: date, key: str | None = "
     subjects = Discovery(assembly)
     if not subjects.specs:
         raise InputError(f"{_stacks(assembly)}: no resource that a requirement could be about")
-    proposals = list({repr(p): p for p in Proposals(assembly, subjects, environment)}.values())
+    source = Proposals(assembly, subjects, environment)
+    proposals = list({repr(p): p for p in source}.values())
+    for name, that in source.signs():
+        subjects.specs[name]["links"] = [{"that": each} for each in that]
     met, unmet = _judged(assembly, subjects, proposals, environment, as_of)
     met = _merged(met)
     if not met:
@@ -125,7 +128,7 @@ def _stacks(assembly: Assembly) -> str:
 # Which proposals hold
 
 
-LINKS = {"refers_to", "referred_by", "links"}  # the fields of a subject that link it to others
+LINKS = {"refers_to", "referred_by"}  # the fields of a subject that link it to others
 
 
 def _judged(
@@ -374,6 +377,10 @@ def _not_covered(assembly: Assembly, subjects: Discovery, proposals: Sequence[Pr
             yield f"# - {number} {type_}" + (", which CDK makes itself" if made else "")
 
 
+PRINTABLE = re.compile(r"[ -~]+")
+PLAIN = re.compile(
+    r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][\w.]*( [\w.()/-]+)*"
+)  # no other type in YAML
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -388,6 +395,8 @@ def _flow(value: Any) -> str:
 
 @lru_cache(2**14)  # a draft of many resources repeats most of its texts
 def _scalar(kind: str, value: Any) -> str:
+    if kind == "str" and PRINTABLE.fullmatch(value):
+        return str(value) if PLAIN.fullmatch(value) else "'" + value.replace("'", "''") + "'"
     # Within a list, since YAML writes a scalar alone with an end-of-document mark.
     text: str = yaml.dump([value], Dumper=DUMPER, default_flow_style=True, width=10**6)
     return text.strip()[1:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -11,20 +12,22 @@ from typing import Any
 import msgspec
 
 from compliance.document.requirements import kind_of
-from compliance.drafting import stated
-from compliance.drafting.subjects import HASHED, INTEGRATION, STAGE, Discovery, leaves, own_name
-from compliance.facts.alarms import WATCHED, metrics_of
+from compliance.drafting import permissions, stated
+from compliance.drafting.pins import Pins, is_common
+from compliance.drafting.subjects import HASHED, INTEGRATION, Discovery, own_name
+from compliance.drafting.usual import Setting, usual
+from compliance.facts.alarms import Metric, metrics_of
 from compliance.facts.authorization import policies_on
 from compliance.facts.declared import Declared
+from compliance.facts.elements import elements
 from compliance.facts.exposure import openings
-from compliance.facts.property_tests import Test, conjunction
+from compliance.facts.network import GROUP
+from compliance.facts.property_tests import Test, literal
+from compliance.facts.references import denoted
 from compliance.facts.wiring import (
     ALARM,
     BUCKET,
     FUNCTION,
-    KEY,
-    LOG_GROUP,
-    MAPPING,
     QUEUE,
     ROLE,
     TABLES,
@@ -34,8 +37,9 @@ from compliance.facts.wiring import (
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import defaults
-from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_bool, to_list, to_number
+from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_list, to_number
 from compliance.template.properties import values_at
+from compliance.template.schemas import takes_tags
 from compliance.template.source import converted
 
 CATEGORIES: Mapping[str, tuple[str, str]] = {
@@ -48,91 +52,8 @@ CATEGORIES: Mapping[str, tuple[str, str]] = {
 }
 
 
-class Setting(msgspec.Struct, frozen=True):
-    """A property whose present value may become a requirement: the value, a bound, or that it is set."""
-
-    category: str
-    path: str
-    form: str  # equals, at_most, at_least, between, set
-    words: str
-
-
-_ACCESS = "PublicAccessBlockConfiguration."
-SETTINGS: Mapping[str, Sequence[Setting]] = {
-    FUNCTION: (
-        Setting("operation", "Timeout", "at_most", "ends within {} seconds"),
-        Setting("operation", "ReservedConcurrentExecutions", "at_most", "runs at most {} times at once"),
-        Setting("monitoring", "TracingConfig.Mode", "equals", "traces ({})"),
-        Setting("monitoring", "LoggingConfig.LogFormat", "equals", "logs in the format {}"),
-    ),
-    **dict.fromkeys(
-        TABLES,
-        (
-            Setting("operation", "BillingMode", "equals", "is billed by {}"),
-            Setting("data", "StreamSpecification.StreamViewType", "equals", "streams {} of its changes"),
-            Setting("security", "SSESpecification.SSEEnabled", "equals", "is encrypted with a key in KMS"),
-            Setting(
-                "data",
-                "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
-                "equals",
-                "recovers to a point in time",
-            ),
-            Setting("data", "DeletionProtectionEnabled", "equals", "is protected from deletion"),
-        ),
-    ),
-    BUCKET: (
-        Setting("data", "VersioningConfiguration.Status", "equals", "keeps versions ({})"),
-        Setting(
-            "security",
-            "BucketEncryption.ServerSideEncryptionConfiguration.*.ServerSideEncryptionByDefault.SSEAlgorithm",
-            "equals",
-            "states its encryption, {}",
-        ),
-        Setting("security", _ACCESS + "BlockPublicAcls", "equals", "blocks public ACLs"),
-        Setting("security", _ACCESS + "BlockPublicPolicy", "equals", "blocks public policies"),
-        Setting("security", _ACCESS + "IgnorePublicAcls", "equals", "ignores public ACLs"),
-        Setting("security", _ACCESS + "RestrictPublicBuckets", "equals", "restricts public access"),
-    ),
-    QUEUE: (
-        Setting("operation", "MessageRetentionPeriod", "at_least", "keeps messages for at least {} seconds"),
-        Setting("security", "SqsManagedSseEnabled", "equals", "is encrypted"),
-        Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),
-    ),
-    TOPIC: (Setting("security", "KmsMasterKeyId", "set", "is encrypted with a key"),),
-    LOG_GROUP: (Setting("monitoring", "RetentionInDays", "between", "keeps logs {} days"),),
-    MAPPING: (
-        Setting("operation", "MaximumRetryAttempts", "at_most", "retries at most {} times"),
-        Setting("operation", "MaximumRecordAgeInSeconds", "at_most", "gives up on a record after {} seconds"),
-        Setting("operation", "BisectBatchOnFunctionError", "equals", "halves a batch that fails"),
-    ),
-    STAGE: (
-        Setting(
-            "operation",
-            "DefaultRouteSettings.ThrottlingRateLimit",
-            "at_most",
-            "lets {} requests a second through",
-        ),
-        Setting(
-            "operation",
-            "DefaultRouteSettings.ThrottlingBurstLimit",
-            "at_most",
-            "lets {} requests at once through",
-        ),
-        Setting("monitoring", "AccessLogSettings.DestinationArn", "set", "keeps an access log"),
-    ),
-    "AWS::ApiGateway::Stage": (
-        Setting("monitoring", "TracingEnabled", "equals", "traces ({})"),
-        Setting("monitoring", "AccessLogSetting.DestinationArn", "set", "keeps an access log"),
-    ),
-    "AWS::Kinesis::Stream": (
-        Setting("security", "StreamEncryption.EncryptionType", "equals", "is encrypted"),
-        Setting("data", "RetentionPeriodHours", "at_least", "keeps records for at least {} hours"),
-    ),
-    KEY: (Setting("security", "EnableKeyRotation", "equals", "rotates"),),
-    ALARM: (Setting("monitoring", "TreatMissingData", "equals", "treats missing data as {}"),),
-}
-
-
+FEW = 8  # expressions about one resource that one requirement holds
+MOST_TOLD = 3  # words of a resource in a title
 FIXES: Mapping[str, str] = {
     "present": "Restore the resource, or the reference by which it is found.",
     "property": "Set the property to the value that is wanted.",
@@ -153,11 +74,16 @@ FIXES: Mapping[str, str] = {
 }
 
 
+# What is allowed by resources of these types, in words.
+CLOSED: Mapping[str, str] = {
+    ROLE: "is assumed by these alone, and allows this alone",
+    "AWS::IoT::Policy": "allows this alone",
+    GROUP: "lets in and out what it does today",
+}
 # What an expression says of a resource by itself: category and title of the requirement, and what makes it.
 EACH_ALONE: Sequence[tuple[str, str, Callable[[Assembly, Resource], str | None]]] = (
     ("security", "the {} reads its secrets when it is deployed", stated.secrets),
     ("security", "the {} is in subnets of one kind alone", stated.subnets),
-    ("security", "the {} is about these actions and resources alone", stated.scope),
     ("data", "the {} outlives its stack", stated.kept),
 )
 
@@ -222,6 +148,7 @@ class Proposals:
         yield from self._wires()
         yield from self._policies()
         yield from self._each_alone()
+        yield from self._outputs()
 
     def _presence(self) -> Iterator[Proposal]:
         for name in self.subjects.by_name:
@@ -285,7 +212,7 @@ class Proposals:
 
     def _settings(self) -> Iterator[Proposal]:
         """Settings that all resources of a type share; else those of each resource."""
-        for type_, settings in SETTINGS.items():
+        for type_, settings in usual().items():
             group = self.subjects.of_type(type_)
             for setting in settings:
                 shared = group and self._setting(setting, group[0], group[1])
@@ -301,7 +228,7 @@ class Proposals:
         values = [values_at(resource, setting.path) for resource in resources]
         if not all(values):
             return None
-        test = _test(setting, [value for of_resource in values for value in of_resource])
+        test = setting.test([value for of_resource in values for value in of_resource])
         if test is None:
             return None
         group = subject in self.subjects.groups
@@ -349,24 +276,33 @@ class Proposals:
                 yield Proposal("security", title, (group[0],), {"kind": "tls_only"})
 
     def _alarms(self) -> Iterator[Proposal]:
-        wiring, others = Declared(self.assembly, {}), dict[str, dict[str, None]]()
+        wiring, others = Declared(self.assembly, {}), dict[str, list[Metric]]()
+        alone: list[str] = []
         for alarm in self.assembly.resources(ALARM):
-            for metric in metrics_of(alarm):
+            for metric in metrics_of(alarm) if alarm.exists is True else ():
                 found = [wiring.identify(value, *self.subjects.words) for _, value in metric.dimensions]
-                for target in found if isinstance(metric.name, str) else ():
-                    name = self.subjects.name(target)
-                    if name is None or target is None:
-                        continue
-                    if len(found) == 1 and target.type in WATCHED:
-                        title = f"an alarm watches {metric.name} of the {spoken(name)}"
-                        yield Proposal("monitoring", title, (name,), {"kind": "alarm", "metric": metric.name})
-                    elif "'" not in str(metric.name):
-                        others.setdefault(name, {})[str(metric.name)] = None
+                names = [name for name in map(self.subjects.name, found) if name]
+                if not isinstance(metric.name, str) or "'" in metric.name:
+                    continue
+                for name in names:
+                    others.setdefault(name, []).append(metric)
+                if not names:
+                    alone.append(
+                        " && ".join(stated.watched(metric)).replace("a.", "self.").replace("(a)", "(self)")
+                    )
         for name, metrics in others.items():
-            title = f"alarms watch the {spoken(name)}: {', '.join(metrics)}"
-            that = " && ".join(f"size(alarms_on(self, '{metric}')) > 0" for metric in metrics)
-            yield Proposal("monitoring", title, (), {"each": name, "that": that})
+            title = (
+                f"alarms watch the {spoken(name)}: {', '.join(dict.fromkeys(str(m.name) for m in metrics))}"
+            )
+            each = (
+                f"alarms_on(self, '{metric.name}').exists(a, {' && '.join(stated.watched(metric))})"
+                for metric in metrics
+            )
+            yield Proposal("monitoring", title, (), {"each": name, "that": " && ".join(each)})
         if "alarms" in self.subjects.groups:
+            for that, number in Counter(alone).items():
+                title = "alarms watch what no other requirement names"
+                yield Proposal("monitoring", title, (), {"at_least": number, "of": "alarms", "that": that})
             title = "alarms watch metrics that exist"
             yield Proposal("monitoring", title, ("alarms",), {"kind": "metrics_exist"})
             yield Proposal("monitoring", "every alarm tells somebody", ("alarms",), {"kind": "tells"})
@@ -388,16 +324,17 @@ class Proposals:
         return re.sub(rf"(?<![A-Za-z0-9]){re.escape(self.environment)}(?![A-Za-z0-9])", "{env}", text)
 
     def _tags(self) -> Iterator[Proposal]:
-        found: list[set[str]] = []
-        for resource in self.subjects.by_name.values():
+        found: dict[str, set[str]] = {}
+        for name, resource in self.subjects.by_name.items():
             entries = [tag for tag in values_at(resource, "Tags.*") if isinstance(tag, dict)]
-            keys = {tag["Key"] for tag in entries if isinstance(tag.get("Key"), str)}
-            if keys:
-                found.append({key for key in keys if not key.startswith("aws")})
-        common = sorted(set.intersection(*found)) if found else []
+            if keys := {tag["Key"] for tag in entries if isinstance(tag.get("Key"), str)}:
+                found[name] = {key for key in keys if not key.startswith("aws")}
+        common = sorted(set.intersection(*found.values())) if found else []
         if common:
+            whole = all(name in found or not takes_tags(r.type) for name, r in self.subjects.by_name.items())
+            title = "everything that takes tags has these" if whole else "these keep the tags that they share"
             check = {"kind": "tags", "keys": common}
-            yield Proposal("naming", "everything that takes tags has these", ("members",), check)
+            yield Proposal("naming", title, ("members",) if whole else tuple(found), check)
 
     def _region(self) -> Iterator[Proposal]:
         if region_of(self.assembly):
@@ -406,37 +343,63 @@ class Proposals:
     def _stated(self) -> Iterator[Proposal]:
         """Further settings that all resources of a type share, and those of each resource besides."""
         for type_ in self.subjects.words:
-            known = {setting.path for setting in SETTINGS.get(type_, ())}
+            known = {setting.path for setting in usual().get(type_, ())}
             group, shared = self.subjects.of_type(type_), list[dict[str, Any]]()
             if group:
-                each = [self._tests(resource) for resource in group[1]]
+                each = [self._pins(resource).tests for resource in group[1]]
                 shared = [test for test in each[0] if all(test in tests for tests in each[1:])]
-                shared = [test for test in shared if test["path"] not in known]
+                several = len(group[1]) > 1
+                shared = [
+                    t for t in shared if t["path"] not in known and (is_common(type_, t) or not several)
+                ]
                 if shared:
-                    who, several = spoken(group[0]), len(group[1]) > 1
+                    who = spoken(group[0])
                     title = f"{who} keep their settings" if several else f"the {who} keeps its settings"
                     check = {"kind": "property", "all": shared}
                     yield Proposal("operation", title, (group[0],), check)
                 yield from self._unnamed(group, shared, known)
             for name, resource in self._named(type_):
-                if that := stated.counts(type_, leaves(resource.properties)):
-                    title = f"lists of the {spoken(name)} keep what is in them"
-                    yield Proposal("operation", title, (), {"each": name, "that": that})
-                others = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
+                pins = self._pins(resource)
+                others = [t for t in pins.tests if t not in shared and t["path"] not in known]
                 if others:
                     check = {"kind": "property", "all": others}
                     yield Proposal("operation", f"the {spoken(name)} keeps its own settings", (name,), check)
+                yield from self._parts(name, pins.parts)
+
+    def _parts(self, name: str, parts: Sequence[tuple[str, str]]) -> Iterator[Proposal]:
+        """What is in lists and JSON texts of a resource: together, or where that is much, by property."""
+        by_head: dict[str, list[str]] = {}
+        for head, part in parts:
+            by_head.setdefault(head, []).append(part)
+        few = len(parts) <= FEW
+        for heads in [list(by_head)] if few and by_head else ([head] for head in by_head):
+            that = " && ".join(part for head in heads for part in by_head[head])
+            title = f"the {spoken(name)} keeps its {', '.join(heads)}"
+            yield Proposal("operation", title, (), {"each": name, "that": that})
 
     def _unnamed(
         self, group: tuple[str, Sequence[Resource]], shared: Sequence[Any], known: AbstractSet[str]
     ) -> Iterator[Proposal]:
-        """Settings of a group's resources that no wiring tells apart: one of the group keeps them."""
+        """Settings of a group's resources that no wiring tells apart: so many of the group have them."""
         named = {resource for _, resource in self._named(group[1][0].type)}
+        found: Counter[str] = Counter()
+        words: dict[str, str] = {}
         for resource in (each for each in group[1] if each not in named and each.type != ALARM):
-            tests = [t for t in self._tests(resource) if t not in shared and t["path"] not in known]
-            if that := conjunction(converted(test, Test) for test in tests):
-                title = f"one of {spoken(group[0])} keeps its settings: {', '.join(t['path'] for t in tests)}"
-                yield Proposal("operation", title, (), {"some": group[0], "that": that})
+            pins = self._pins(resource)
+            tests = [t for t in pins.tests if t not in shared and t["path"] not in known]
+            links = self.subjects.names_of(self.subjects.links_of(resource))
+            expressions = [converted(test, Test).expression for test in tests]
+            expressions += [part for _, part in pins.parts]
+            expressions += [*stated.wires(links), *self._closed(resource)]
+            if that := " && ".join(expressions):
+                found[that] += 1
+                told = [str(t["equals"]) for t in tests if isinstance(t.get("equals"), str)]
+                told += [spoken(name) for names in links.values() for name in names]
+                words[that] = f" ({', '.join(dict.fromkeys(told[:MOST_TOLD]))})" if told else ""
+        for that, number in found.items():
+            who = f"{number} of the {spoken(group[0])}{words[that]}"
+            title = f"{who} keep their settings and references"
+            yield Proposal("operation", title, (), {"at_least": number, "of": group[0], "that": that})
 
     def _each_alone(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():
@@ -445,11 +408,42 @@ class Proposals:
                     check = {"each": name, "that": that}
                     yield Proposal(category, title.format(spoken(name)), (), check)
 
-    def _tests(self, resource: Resource) -> list[dict[str, Any]]:
-        if resource not in self._known_tests:
-            found = list(leaves(resource.properties))
-            self._known_tests[resource] = list(stated.settings(resource.type, found))
-        return self._known_tests[resource]
+    def _outputs(self) -> Iterator[Proposal]:
+        """What the stacks put out, apart from what CDK puts out for other stacks."""
+        parts: list[str] = []
+        names: dict[str, None] = {}
+        for output in elements(self.assembly, "output"):
+            if HASHED.search(output.logical_id) or output.exists is not True:
+                continue
+            parts.append(f"outputs.exists(o, o.logical_id == {literal(output.logical_id)}")
+            targets = (self._denoted(value) for value in refs_in(output.get("Value")))
+            parts[-1] += "".join(f" && refers(o.Value, {t})" for t in dict.fromkeys(targets) if t) + ")"
+            names[output.logical_id] = None
+        if parts:
+            title = f"the stacks put out {', '.join(names)}"
+            yield Proposal("wiring", title, (), {"some": "stacks", "that": " && ".join(parts)})
+
+    def signs(self) -> Iterator[tuple[str, list[str]]]:
+        """What a resource that is the only one of its type is known by, should there be another one later."""
+        number = Counter(resource.type for resource in self.assembly.resources())
+        for name, resource in self.subjects.by_name.items():
+            if number[resource.type] == 1 and self.subjects.specs[name].keys() <= {"type", "about"}:
+                links = self.subjects.links_of(resource).values()
+                types = dict.fromkeys(target.type for targets in links for target in targets)
+                words = [t for t in self._pins(resource).tests if isinstance(t.get("equals"), str)]
+                found = [converted(test, Test).expression for test in words[:MOST_TOLD]]
+                found += [f"refs(self).exists(r, r.type == {literal(type_)})" for type_ in types]
+                if found:
+                    yield name, found[:MOST_TOLD]
+
+    def _pins(self, resource: Resource) -> Pins:
+        if resource not in self._known_pins:
+            self._known_pins[resource] = Pins(resource, self.environment, self._denoted)
+        return self._known_pins[resource]
+
+    def _denoted(self, value: Value) -> str | None:
+        """The subject that a value denotes."""
+        return self.subjects.name(denoted(self.assembly, value, *self.subjects.words))
 
     def _wires(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():
@@ -460,37 +454,24 @@ class Proposals:
                 title = f"the {spoken(name)} refers to {_listed(others)}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
         for name, resources in self._groups():
+            if name == "alarms":  # `_alarms` says what they look at, however that is written
+                continue
             common = list(stated.common_wires([self.subjects.links_of(r) for r in resources]))
             if common:
                 check = {"each": name, "that": " && ".join(common)}
                 yield Proposal("wiring", f"{spoken(name)} refer to what they all need", (), check)
 
     def _policies(self) -> Iterator[Proposal]:
-        """The least and the greatest permissions of roles, and that nothing is open to others."""
-        names = {resource: name for name, resource in self.subjects.by_name.items()}
-        types = tuple(self._of_type)
-        for name, role in self._named(ROLE):
-            if needed := stated.floor(self.assembly, role, names, types):
-                each = [
-                    f"may(self, '{action}', {on})" for on, actions in needed.items() for action in actions
-                ]
-                title = f"the {spoken(name)} may act on {_listed(needed)}"
-                check = {"each": name, "that": " && ".join(each)}
-                yield Proposal("wiring", title, (), check, tuple(needed))
-            expression = stated.ceiling(self.assembly, role)
-            if expression:
-                title = f"the {spoken(name)} allows these actions alone"
-                yield Proposal("security", title, (), {"each": name, "that": expression})
-            if expression := stated.conditions(self.assembly, role):
-                title = f"the {spoken(name)} is assumed on these conditions alone"
-                yield Proposal("security", title, (), {"each": name, "that": expression})
+        """What roles and policies on resources allow, and that nothing is open to others."""
+        for name, resource in self.subjects.by_name.items():
+            for that in self._closed(resource):
+                title = f"the {spoken(name)} {CLOSED.get(resource.type, 'is open for this alone')}"
+                yield Proposal("security", title, (), {"each": name, "that": that})
         group = self.subjects.of_type(ROLE)
-        if group and (expression := stated.trusted(self.assembly, group[1])):
+        several = group and len(group[1]) > len(list(self._named(ROLE)))
+        if group and several and (expression := stated.principals(self.assembly, group[1])):
             check = {"each": group[0], "that": expression}
             yield Proposal("security", "roles are assumed by these principals alone", (), check)
-        for name, _ in self._named("AWS::EC2::SecurityGroup"):
-            check = {"each": name, "that": "rules_into(self).all(r, !r.world)"}
-            yield Proposal("security", f"the {spoken(name)} lets nothing in from everywhere", (), check)
         closed = [
             name
             for name, resource in self.subjects.by_name.items()
@@ -502,8 +483,21 @@ class Proposals:
             yield Proposal("security", title, tuple(closed), check, less_than="confined")
         yield Proposal("security", "nothing is open to other accounts", ("members",), {"kind": "confined"})
 
+    def _closed(self, resource: Resource) -> Iterator[str]:
+        """What a role, a policy on a resource, or a security group allows, and that it allows no more."""
+        names = self._names_of
+        if resource.type == GROUP:
+            yield from stated.rules(self.assembly, resource, names)
+        elif resource.type in CLOSED or policies_on(self.assembly, resource):
+            parts = list(permissions.closed(self.assembly, resource, names))
+            yield from [" && ".join(parts)] if parts else ()
+
     @cached_property
-    def _known_tests(self) -> dict[Resource, list[dict[str, Any]]]:
+    def _names_of(self) -> Mapping[Resource, str]:
+        return {resource: name for name, resource in self.subjects.by_name.items()}
+
+    @cached_property
+    def _known_pins(self) -> dict[Resource, Pins]:
         return {}
 
     def _named(self, type_: str) -> Iterator[tuple[str, Resource]]:
@@ -515,28 +509,6 @@ class Proposals:
         for name, resource in self.subjects.by_name.items():
             found.setdefault(resource.type, []).append((name, resource))
         return found
-
-
-def _test(setting: Setting, values: Sequence[Value]) -> dict[str, Any] | None:
-    """A test that all of these values pass; None where there is none worth it."""
-    path = {"path": setting.path}
-    if setting.form == "set":
-        return path
-    if setting.form == "equals":
-        first = values[0]
-        if any(value != first for value in values) or to_bool(first) is False:
-            return None
-        if to_bool(first) is True:
-            return {**path, "equals": True}
-        return {**path, "equals": first} if isinstance(first, str) else None
-    numbers = [number for number in map(to_number, values) if number is not None]
-    if len(numbers) != len(values) or min(numbers) < 0:
-        return None
-    bounds = {"at_least": min(numbers), "at_most": max(numbers)}
-    wanted = bounds if setting.form == "between" else {setting.form: bounds[setting.form]}
-    if any(stated.bound_that_cannot_fail(setting.path, value) for value in wanted.values()):
-        return None
-    return {**path, **wanted}
 
 
 def region_of(assembly: Assembly) -> str | None:

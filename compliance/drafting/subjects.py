@@ -7,12 +7,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from compliance.facts.references import denoted, denoted_at
+from compliance.facts.references import denoted, named_at
 from compliance.facts.subjects import RESERVED
 from compliance.facts.wiring import ALARM, BUCKET, FUNCTION, KEY, LOG_GROUP, MAPPING, QUEUE, TOPIC, spoken
 from compliance.json_data import JSON, mapping
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Value, refs_in
+from compliance.template.intrinsics import Ref, Text, Value, refs_in
 from compliance.template.physical_names import name_property
 
 API, STAGE = "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage"
@@ -44,7 +44,7 @@ GROUPS: Mapping[str, str] = {ALARM: "alarm", LOG_GROUP: "log_group"}
 # Types that are no subjects: requirements are about the role or resource that they belong to.
 NO_SUBJECTS = re.compile(
     r"AWS::IAM::\w*Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
-    r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment"
+    r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment|AWS::EC2::SecurityGroup(In|E)gress"
 )
 # Constructs that CDK makes itself; and names with a hash, which CDK generates.
 CDK_MADE = re.compile(
@@ -69,6 +69,7 @@ class Discovery:
         self._pool = [r for r in self.own if r.exists is True and r.type not in GROUPS]
         self._pool.sort(key=lambda r: place[r.type])  # stable: the templates' order
         self._pooled = frozenset(self._pool)
+        self._by_text: dict[str, Resource | None] = {}
         self._links = {resource: self.links_of(resource) for resource in self._pool}
         self._holders: dict[Resource, list[tuple[Resource, str]]] = {}
         # The number of resources of a type that a holder refers to at a path, and of those that refer to a
@@ -99,9 +100,12 @@ class Discovery:
 
     def links(self, resource: Resource) -> Mapping[str, Sequence[str]]:
         """The subjects that a resource refers to, by property path."""
+        return self.names_of(self._links[resource])
+
+    def names_of(self, links: Mapping[str, Sequence[Resource]]) -> Mapping[str, Sequence[str]]:
         found = {
             path: [self._names[target] for target in targets if target in self._names]
-            for path, targets in self._links[resource].items()
+            for path, targets in links.items()
         }
         return {path: names for path, names in found.items() if names}
 
@@ -152,12 +156,19 @@ class Discovery:
         """The resources that a resource refers to, by property path with `*` for list items."""
         found: dict[str, dict[Resource, None]] = {}
         for path, value in leaves(resource.properties):
-            for item in (value, *refs_in(value)):
-                target = denoted(self.assembly, item, *self.words)
-                target = target or denoted_at(self.assembly, resource, path, item, *self.words)
+            for item in (value, *refs_in(value)) if isinstance(value, str | Ref | Text) else ():
+                target = self._denoted(item)
+                target = target or named_at(self.assembly, resource, path, item, *self.words)
                 if target is not None and target is not resource and target in self._pooled:
                     found.setdefault(path, {})[target] = None
         return {path: list(targets) for path, targets in found.items()}
+
+    def _denoted(self, value: Value) -> Resource | None:
+        if not isinstance(value, str):
+            return denoted(self.assembly, value, *self.words)
+        if value not in self._by_text:
+            self._by_text[value] = denoted(self.assembly, value, *self.words)
+        return self._by_text[value]
 
     def _add(self, resource: Resource, link: Mapping[str, JSON], name: str = "", about: str = "") -> None:
         name = self._free(name or _called(resource, link))
@@ -260,7 +271,7 @@ def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
 
 def _snake(logical_id: str) -> str:
     """A logical id as a subject's name, without the hash that CDK adds."""
-    text = re.sub(r"(?<=[a-z0-9])[0-9A-F]{8}$", "", logical_id)
+    text = re.sub(r"(?<=\w)[0-9A-F]{8}$", "", logical_id)
     text = text.replace("GraphQL", "Graphql")
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text).lower()
     text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")

@@ -14,7 +14,17 @@ from compliance.facts import cloudwatch
 from compliance.facts.metric_math import Unclear, evaluate, rule_holds
 from compliance.facts.patterns import equal
 from compliance.facts.references import ALARM as ALARM
-from compliance.facts.references import ANY, TOPIC, Forms, denoted, denoted_at, denotes, misfit, region_of
+from compliance.facts.references import (
+    ANY,
+    QUALIFIED,
+    TOPIC,
+    Forms,
+    denoted,
+    denoted_at,
+    denotes,
+    misfit,
+    region_of,
+)
 from compliance.facts.truth import Truth, every, negated
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -421,7 +431,11 @@ def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -
         name: the metric's name; None: any.
     """
     found: list[Resource | Undecided] = []
-    for alarm in assembly.resources(ALARM):
+    places = (resource, assembly.text(resource.get(name_of(resource.type))), None)
+    looking = {
+        place: None for key in dict.fromkeys(places) for place in assembly.cached(_looking).get(key, ())
+    }
+    for _, alarm in sorted(looking, key=lambda place: place[0]):
         if region_of(alarm) != region_of(resource):
             continue  # an alarm sees metrics of its own region only
         watched = [_watches(assembly, metric, resource, name) for metric in metrics_of(alarm)]
@@ -431,6 +445,25 @@ def alarms_on(assembly: Assembly, resource: Resource, name: str | None = None) -
             found.append(alarm)
         elif unknown := next((w for w in watched if isinstance(w, Unknown)), None):
             found.append(Undecided(f"{alarm.logical_id}: {unknown.why}"))
+    return found
+
+
+def _looking(assembly: Assembly) -> Mapping[Resource | str | None, Sequence[tuple[int, Resource]]]:
+    """The alarms, with their numbers, by the resources that their dimensions refer to, and by these' names.
+
+    Those whose dimensions are not all plain references are by None: they may look at any resource.
+    """
+    found: dict[Resource | str | None, list[tuple[int, Resource]]] = {}
+    for number, alarm in enumerate(assembly.resources(ALARM)):
+        values = [value for metric in metrics_of(alarm) for _, value in metric.dimensions]
+        targets = [assembly.resource(value) for value in values if isinstance(value, Ref)]
+        plain = [target for target in targets if target and target.type not in QUALIFIED]
+        names = (assembly.text(target.get(name_of(target.type))) for target in plain)
+        keys: set[Resource | str | None] = (
+            {*plain, *names} - {None} if plain and len(plain) == len(values) else {None}
+        )
+        for key in keys:
+            found.setdefault(key, []).append((number, alarm))
     return found
 
 

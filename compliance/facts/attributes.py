@@ -58,16 +58,21 @@ def _pseudo(name: str) -> Callable[[Thing], object]:
 
 
 def _tags(thing: Thing) -> object:
-    resource = thing.resource
+    found, path, doubt = thing.world.assembly.cached(_tags_of, thing.resource)
+    return thing.world.tags(found, thing.resource, path, doubt)
+
+
+def _tags_of(assembly: Assembly, resource: Resource) -> tuple[dict[str, object], str, str | None]:
+    """The tags of a resource, the property that has them, and why there may be more."""
     path = tag_property(resource.type) or "Tags"
     doubts: list[str] = []
-    sets = [_tag_set(thing, place.value, doubts) for place in places(resource, path)]
+    sets = [_tag_set(assembly, place.value, doubts) for place in places(resource, path)]
     # Each replica of a global table has tags: the table has those that all replicas have.
     found = {key: value for key, value in sets[0].items() if all(key in other for other in sets)}
     for key in found:
         if any(other[key] != found[key] for other in sets):
             found[key] = Unknown(f"{key} is not the same for each of {path}")
-    return thing.world.tags(found, resource, path, next(iter(doubts), None))
+    return found, path, next(iter(doubts), None)
 
 
 def _takes_tags(thing: Thing) -> bool:
@@ -76,14 +81,14 @@ def _takes_tags(thing: Thing) -> bool:
     return takes_tags(thing.resource.type)
 
 
-def _tag_set(thing: Thing, value: Value, doubts: list[str]) -> dict[str, object]:
+def _tag_set(assembly: Assembly, value: Value, doubts: list[str]) -> dict[str, object]:
     """Tags by key. The reason why there may be more is appended to `doubts`."""
     if isinstance(value, dict):
         return value
     found: dict[str, object] = {}
     for tag in to_list(value):
         stated = tag if isinstance(tag, dict) else {}
-        key = thing.world.assembly.text(stated.get("Key"))
+        key = assembly.text(stated.get("Key"))
         if key is None:
             doubts.append(why_unknown(tag) or "a tag whose key is not known")
         else:

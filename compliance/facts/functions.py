@@ -20,7 +20,16 @@ from compliance.facts.elements import elements
 from compliance.facts.measures import Cidr, cidr, indexes, seconds, version, whole_number
 from compliance.facts.objects import Absent, Node, Scalar, Thing, World, json_of
 from compliance.facts.records import Record
-from compliance.facts.references import LOG_GROUP, arn_of, denoted, denotes, key_of, leaves, region_of
+from compliance.facts.references import (
+    LOG_GROUP,
+    arn_of,
+    denoted,
+    denotes,
+    holder_of,
+    key_of,
+    leaves,
+    region_of,
+)
 from compliance.facts.wiring import Loose
 from compliance.model import Undecided
 from compliance.template import schemas
@@ -28,6 +37,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
     Ref,
+    Text,
     Unknown,
     Value,
     parts_of,
@@ -132,7 +142,7 @@ def _refers(value: object, target: object) -> bool:
     wanted = thing_of(target).resource
     why = None
     for world, leaf in _values(value):
-        if denotes(world.assembly, leaf, wanted):
+        if denotes(world.assembly, leaf, wanted) or _holder(world.assembly, leaf) is wanted:
             return True
         # Only the deployment knows the value of an attribute, but the template says of which resource it is.
         names_its_resource = isinstance(leaf, Ref) and not world.assembly.is_free(leaf)
@@ -141,6 +151,12 @@ def _refers(value: object, target: object) -> bool:
         is_object = isinstance(value, Thing) or (isinstance(value, Node) and isinstance(value.value, dict))
         raise (Loose if is_object else Undecided)(why)
     return False
+
+
+def _holder(assembly: Assembly, value: Value) -> Resource | None:
+    """The resource that an ARN names, or that contains what it names: `${Table.Arn}/index/*`."""
+    text = assembly.text(value) if isinstance(value, str | Text) else None
+    return holder_of(assembly, text.removesuffix("*").rstrip("/:")) if text and text[:4] == "arn:" else None
 
 
 def _attribute(value: object) -> str:

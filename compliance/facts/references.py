@@ -105,11 +105,17 @@ def denoted_at(assembly: Assembly, holder: Resource, path: str, value: Value, *t
         value: the value.
         types: the types of resources that are looked for.
     """
-    forms = wanted(holder.type, path)
-    if found := denoted(assembly, value, *types, forms=forms):
-        return found
-    text = assembly.text(value) if not forms or forms & {"name", "id"} else None
+    found = denoted(assembly, value, *types, forms=wanted(holder.type, path))
+    return found or named_at(assembly, holder, path, value, *types)
+
+
+def named_at(assembly: Assembly, holder: Resource, path: str, value: Value, *types: str) -> Resource | None:
+    """The resource whose name is written out at a property that takes names; arguments as of `denoted_at`."""
+    text = assembly.text(value)
     named = [r for r in assembly.cached(_by_stated_name).get(text or "", ()) if r.type in types]
+    forms = wanted(holder.type, path) if named else ANY
+    if forms and not forms & {"name", "id"}:
+        return None
     if len(types) > 1:
         # The property's name says which of the types it names: EventBusName, GlobalClusterIdentifier.
         last = re.sub("(Name|Identifier|Id)$", "", path.removesuffix(".*").rpartition(".")[2])

@@ -262,7 +262,8 @@ def alarms_as_queries(draft: Draft) -> None:
         own = raw.get("Properties", {})
         if raw["Type"] == "AWS::CloudWatch::Alarm" and "MetricName" in own:
             metric = {key: own.pop(key) for key in ("Namespace", "MetricName", "Dimensions") if key in own}
-            stat = {"Metric": metric, "Period": own.pop("Period"), "Stat": own.pop("Statistic")}
+            statistic = own.pop("Statistic", None) or own.pop("ExtendedStatistic")
+            stat = {"Metric": metric, "Period": own.pop("Period"), "Stat": statistic}
             own["Metrics"] = [{"Id": "m1", "MetricStat": stat, "ReturnData": True}]
 
 

@@ -1,0 +1,132 @@
+"""Expressions of what policies allow today: to roles, and to others on a resource."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from compliance.facts.policy import LIMITING, PolicyStatement, statements, trust
+from compliance.facts.property_tests import literal
+from compliance.facts.references import ROLE, holder_of
+from compliance.model import Undecided
+from compliance.template.assembly import Assembly, Resource
+from compliance.template.intrinsics import Unknown
+
+MOST_ACTIONS = 40  # in one expression; nobody would read a longer list
+# What the deployment decides of an ARN, and how an expression about `self` says it.
+_DECIDED: Mapping[str, str] = {"AWS::AccountId": "self.account", "AWS::Region": "self.region"}
+_ACTION = re.compile(r"[\w-]+:\w+")
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+Names = Mapping[Resource, str]  # the subjects' names, by the resources that fill them
+
+
+def closed(assembly: Assembly, resource: Resource, names: Names) -> Iterator[str]:
+    """Expressions that the policies of a role, or on a resource, allow what they do today, and no more.
+
+    Those of a role also say who assumes it. What is not known, or too much for one expression, is left out.
+    """
+    try:
+        own = statements(assembly, resource)
+    except Undecided:
+        return
+    if resource.type == ROLE:
+        yield from _no_more("trust", trust(assembly, resource), resource, names)
+    allowing = [s for s in own if s.allow is not False]
+    if resource.type == ROLE and allowing == own:
+        yield "statements(self).all(s, s.allow == true)"
+    yield from _no_more("statements", allowing, resource, names)
+
+
+def _no_more(fact: str, own: Sequence[PolicyStatement], resource: Resource, names: Names) -> Iterator[str]:
+    """Expressions that each action on each resource, by each principal, is one that is allowed today."""
+    if any(
+        s.allow is not True or s.unknown or s.not_actions or s.not_resources or s.not_principals for s in own
+    ):
+        return
+    if not own:
+        yield f"{fact}(self).all(s, s.allow == false)"
+        return
+    grants: dict[tuple[str, ...], dict[str, None]] = {}  # actions by what else a statement says
+    for statement in own:
+        limits = _limits(statement, resource, names)
+        if limits is None or not all(isinstance(a, str) and "'" not in a for a in statement.actions):
+            return
+        grants.setdefault(limits, {}).update(dict.fromkeys(map(str, statement.actions)))
+    if sum(map(len, grants.values())) > MOST_ACTIONS:
+        return
+    fields = {"actions": "a"} | ({"resources": "r"} if fact == "statements" else {})
+    fields |= {"principals": "p"} if any(s.principals for s in own) else {}
+    whole = " && ".join(f"size(s.not_{field}) == 0" for field in fields)
+    holds = " || ".join(" && ".join((f"a in {list(found)}", *limits)) for limits, found in grants.items())
+    for field, name in reversed(fields.items()):
+        holds = f"s.{field}.all({name}, {holds})"
+    yield f"{fact}(self).all(s, s.allow == false || ({whole} && {holds}))"
+    yield from _needed(fact, own, resource, names)
+
+
+def _needed(fact: str, own: Sequence[PolicyStatement], resource: Resource, names: Names) -> Iterator[str]:
+    """Expressions that whoever is allowed something still is, and that a role is allowed what it is today."""
+    principals = dict.fromkeys(str(text) for s in own for text in s.principals)
+    for principal in principals:
+        test = _means(principal, "p", resource, names)
+        yield f"{fact}(self).exists(s, s.allow == true && s.principals.exists(p, {test}))"
+    needed: dict[str, None] = {}
+    for statement in own if not principals else ():
+        free = "" if statement.conditions else " && size(s.conditions) == 0"
+        on = [f" && {names[target]} in s.on" for target in statement.on if target in names] or [""]
+        for action in map(str, statement.actions):
+            text = literal(action)
+            allows = f"s.allows({text})" if _ACTION.fullmatch(action) else f"{text} in s.actions"
+            needed |= dict.fromkeys(f"{fact}(self).exists(s, {allows}{target}{free})" for target in on)
+    yield from needed
+
+
+def _limits(statement: PolicyStatement, resource: Resource, names: Names) -> tuple[str, ...] | None:
+    """What a statement (`s`) says of its resources (`r`) and principals (`p`), and its conditions.
+
+    None where that is not known.
+    """
+    found: list[str] = []
+    for field, name in (("resources", "r"), ("principals", "p")):
+        texts = getattr(statement, field)
+        if any(isinstance(text, Unknown) for text in texts):
+            return None
+        if texts:
+            found.append(_one_of(texts, name, resource, names))
+    if isinstance(statement.conditions, Unknown):
+        return None
+    for operator, keys in statement.conditions.items():
+        for key, values in keys.items():
+            if set("$'") & {*operator, *key}:
+                return None
+            limited = operator.removeprefix("ForAnyValue:") in LIMITING
+            place = f"s.limits('{key}')" if limited else f"s.conditions['{operator}']['{key}']"
+            found.append(f"size({place}) > 0")
+            if all(isinstance(value, str) for value in values):
+                found.append(f"{place}.all(v, {_one_of(values, 'v', resource, names)})")
+    return tuple(found)
+
+
+def _one_of(texts: Sequence[str], name: str, resource: Resource, names: Names) -> str:
+    """A test that a text means what one of these does."""
+    tests = dict.fromkeys(_means(text, name, resource, names) for text in texts)
+    return f"({' || '.join(tests)})" if len(tests) > 1 else next(iter(tests), "false")
+
+
+def _means(text: str, name: str, resource: Resource, names: Names) -> str:
+    """A test that a text means what this one does; where that cannot be said, that it is not `*`."""
+    assembly = resource.stack.assembly
+    holder = holder_of(assembly, text.removesuffix("*").rstrip("/:")) if ":" in text or "${" in text else None
+    if holder and holder in names:
+        return f"refers({name}, {names[holder]})"
+    for pseudo in _DECIDED:
+        own = assembly.text(resource.stack.pseudo(pseudo))
+        text = text.replace(own, f"${{{pseudo}}}") if own and not own.startswith("$") else text
+    _, partition, rest = text.partition("${AWS::Partition}")
+    pieces = _PLACEHOLDER.split(rest if partition else text)
+    if not {*pieces[1::2]} <= _DECIDED.keys():
+        return f"{name} != '*'"
+    parts = [
+        _DECIDED[p] if index % 2 else literal(p) for index, p in enumerate(pieces) if p or len(pieces) == 1
+    ]
+    return f"{name}.endsWith({' + '.join(parts)})" if partition else f"{name} == {' + '.join(parts)}"

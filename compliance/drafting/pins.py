@@ -1,0 +1,233 @@
+"""What a resource states today, as tests and expressions that hold of it.
+
+A value is pinned where it is a decision of the team: a number, a switch, a word, an item of a list. Left out
+are physical names, descriptions, code, policies (see `permissions`), and texts that are generated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from compliance.drafting.subjects import HASHED
+from compliance.facts.property_tests import literal
+from compliance.facts.wiring import ALARM, TABLES
+from compliance.template import schemas
+from compliance.template.assembly import Resource
+from compliance.template.defaults import default
+from compliance.template.intrinsics import Ref, Text, Value
+from compliance.template.json_text import from_json
+from compliance.template.paths import dotted
+from compliance.template.physical_names import name_places
+
+# Steps of paths that are no decision, or that other requirements are about; `*` stands for any type.
+_PASSED_OVER: Mapping[str, re.Pattern[str]] = {
+    "*": re.compile(
+        r"Tags|TagSpecifications|Metadata|\w*Policy(Document|Text)|KeyPolicy|ResourcePolicy|AccessPolicies|\w*Description"
+        r"|Sid|MetricName|UserData|ZipFile|S3(Key|Bucket|ObjectVersion)|ImageUri|\w*MappingTemplate|Re(quest|sponse)Templates"
+        r"|TemplateBody|DashboardBody|Comment|CallerReference"
+    ),
+    "AWS::IAM::Role": re.compile(r"Policies|ManagedPolicyArns"),
+    "AWS::IAM::User": re.compile(r"Policies|ManagedPolicyArns"),
+    "AWS::IAM::Group": re.compile(r"Policies|ManagedPolicyArns"),
+    "AWS::Lambda::Function": re.compile(r"Code|Runtime"),
+    "AWS::Lambda::LayerVersion": re.compile(r"Content"),
+    "AWS::EC2::SecurityGroup": re.compile(r"SecurityGroup(In|E)gress"),
+    ALARM: re.compile(
+        r"Metrics|Dimensions|Namespace|Threshold|ComparisonOperator|Period|EvaluationPeriods|(Extended)?Statistic|Unit"
+    ),
+}
+_AT_LEAST = re.compile(
+    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|\w*Count|Num\w*|Replicas\w+"
+)
+_AT_MOST = re.compile(
+    r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount|TTL|Request\w*Interval|IntervalInSeconds"
+)
+_VERSION = re.compile(r"\d+(\.\d+)+")
+# The bounds that the service itself keeps: a check of them cannot fail.
+_LIMITS: Mapping[str, float] = {
+    "Timeout": 900,
+    "MaximumRetryAttempts": 10_000,
+    "MaximumRecordAgeInSeconds": 604_800,
+    "MessageRetentionPeriod": 60,
+    "RetryPolicy.MaximumRetryAttempts": 185,
+    "RetryPolicy.MaximumEventAgeInSeconds": 86_400,
+}
+KEYS = ("KeySchema", "AttributeDefinitions")  # of a table: kind `keys` is about these
+LONGEST = 160  # a longer text is no word that somebody chose
+Named = Callable[[Value], str | None]  # the subject that a value denotes
+
+
+class Pins:
+    """What a resource states.
+
+    `tests` are tests of kind `property`. `parts` are expressions about lists and JSON texts, each with the
+    property, or the part of the JSON text, that it is about.
+    """
+
+    def __init__(self, resource: Resource, environment: str, named: Named) -> None:
+        self._type, self._named, self._in_json = resource.type, named, False
+        own = re.escape(environment)
+        self._environment = re.compile(rf"(?<![A-Za-z0-9])({own})(?![A-Za-z0-9])")
+        self._names = (*name_places(resource.type), *(KEYS if resource.type in TABLES else ()))
+        self.tests: list[dict[str, Any]] = []
+        self.parts: list[tuple[str, str]] = []
+        for key, value in resource.properties.items():
+            self._walk((key,), value)
+        self.tests += _switches(resource)
+
+    def _walk(self, steps: tuple[str, ...], value: Value) -> None:
+        """Pins a value that no list is around."""
+        if self._is_passed_over(steps[-1]) or dotted(steps) in self._names:
+            return
+        place = f"self{''.join(map(_step, steps))}"
+        data = from_json(value) if isinstance(value, str | Text) else value
+        if data is not value:
+            self._in_json = True
+            self._of_json(dotted(steps), f"json({place})", data)
+            self._in_json = False
+        elif isinstance(data, dict) and data:
+            for key, item in data.items():
+                self._walk((*steps, str(key)), item)
+        elif isinstance(data, list):
+            self.parts += [(dotted(steps), part) for part in self._holds(place, data, 0)]
+        elif (test := self._test(steps, data)) is not None:
+            self.tests.append({"path": dotted(steps), **test})
+        elif isinstance(data, str):
+            self.parts += [(dotted(steps), part) for part in self._of_scalar(place, steps[-1], data)]
+
+    def _of_json(self, head: str, place: str, data: Value) -> None:
+        """Pins the data of a JSON text: by its objects of objects, such as the states of a state machine."""
+        for key, item in data.items() if isinstance(data, dict) else ():
+            if isinstance(item, dict) and item and all(isinstance(each, dict) for each in item.values()):
+                for name, each in item.items():
+                    below = f"{place}{_step(key)}{_step(name)}"
+                    self.parts += [(f"{key} {name}", part) for part in self._holds(below, each, 0)]
+            else:
+                self.parts += [(head, part) for part in self._holds(f"{place}{_step(key)}", item, 0)]
+
+    def _test(self, steps: tuple[str, ...], value: Value) -> dict[str, Value] | None:
+        path, name = ".".join(steps), steps[-1]
+        own = default(self._type, path, within=True)
+        # A template may leave out a property whose value is the service's default.
+        optional = {"where_present": True} if value == own and type(value) is type(own) else {}
+        if value == {}:
+            return {}
+        if isinstance(value, bool):
+            return {"equals": value, **({} if value else {"where_present": True}), **optional}
+        if isinstance(value, int | float):
+            return self._number(path, name, value, optional)
+        if isinstance(value, str) and self._is_word(value) and not self._environment.search(value):
+            of_version = name.endswith("Version") and _VERSION.match(value)
+            return None if of_version else {"equals": value, **optional}
+        return None
+
+    def _number(
+        self, path: str, name: str, value: float, optional: Mapping[str, Value]
+    ) -> dict[str, Value] | None:
+        if bound_that_cannot_fail(path, value) or (_comparison(name, value) == ">=" and value <= 0):
+            return None
+        return {_TESTS[_comparison(name, value)]: value, **optional}
+
+    def _is_word(self, text: str) -> bool:
+        return 0 < len(text) <= LONGEST and "\n" not in text and not HASHED.search(text)
+
+    def _is_passed_over(self, step: str) -> bool:
+        own = _PASSED_OVER.get(self._type)
+        return bool(_PASSED_OVER["*"].fullmatch(step) or (own and own.fullmatch(step)))
+
+    def _holds(self, place: str, value: Value, depth: int) -> Iterator[str]:
+        """Expressions that what is at a place is what it is today."""
+        if isinstance(value, str | Text) and (data := from_json(value)) is not value:
+            place, value = f"json({place})", data
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                if not self._is_passed_over(str(key)):
+                    yield from self._holds(f"{place}{_step(key)}", item, depth)
+        elif isinstance(value, list) and value:
+            yield from self._of_list(place, value, depth)
+        elif value == {}:
+            yield f"has({place})"
+        else:
+            yield from self._of_scalar(place, re.findall(r"\w+", place)[-1], value)
+
+    def _of_list(self, place: str, items: Sequence[Value], depth: int) -> Iterator[str]:
+        words = [item for item in items if isinstance(item, str | int | float) and self._is_word(str(item))]
+        if len(words) == len(items) and not any(self._environment.search(str(word)) for word in words):
+            listed = f"[{', '.join(map(literal, words))}]"
+            yield f"size({place}) == {len(items)} && {place}.all(v, v in {listed})"
+            return
+        item_name = "ijkl"[depth % 4]
+        seen = set[str]()
+        for item in items:
+            that = " && ".join(self._holds(item_name, item, depth + 1))
+            if that and that not in seen:
+                seen.add(that)
+                yield f"{place}.exists({item_name}, {that})"
+
+    def _of_scalar(self, place: str, name: str, value: Value) -> Iterator[str]:
+        if isinstance(value, bool):
+            yield f"{place} == true" if value else f"{place} != true"
+        elif isinstance(value, int | float):
+            comparison = "==" if self._in_json else _comparison(name, value)
+            yield f"{place} {comparison} {literal(value)}"
+        elif isinstance(value, Ref | Text):
+            if self._in_json and (target := self._named(value)):
+                yield f"refers({place}, {target})"
+        elif isinstance(value, str) and self._is_word(value):
+            if name.endswith("Version") and (found := _VERSION.match(value)):
+                yield f"version({place}) >= version({literal(found[0])})"
+            else:
+                yield f"{place} == {self._worded(value)}"
+
+    def _worded(self, text: str) -> str:
+        """A text in CEL, with the environment's name by reference."""
+        pieces = self._environment.split(text)
+        parts = ["env.name" if index % 2 else literal(p) for index, p in enumerate(pieces) if p]
+        return " + ".join(parts)
+
+
+_TESTS = {"<=": "at_most", ">=": "at_least", "==": "equals"}
+
+
+def _comparison(name: str, value: float) -> str:
+    """How a number is bounded, by the name of its property."""
+    if value >= 0 and _AT_MOST.fullmatch(name):
+        return "<="
+    return ">=" if value >= 0 and _AT_LEAST.fullmatch(name) else "=="
+
+
+def is_common(type_: str, test: Mapping[str, Any]) -> bool:
+    """Whether a test may be about all resources of a type: a bound, a switch, or one of a few words."""
+    path, value = str(test["path"]), test.get("equals")
+    return value is None or isinstance(value, bool) or value in schemas.enum_at(type_, path)
+
+
+def _switches(resource: Resource) -> Iterator[dict[str, Any]]:
+    """Tests that what is on by default is not off."""
+    for path, on in (("State", "ENABLED"), ("Enabled", True)):
+        kind = resource.type
+        is_switch = on in schemas.enum_at(kind, path) or schemas.types_at(kind, path) == {"boolean"}
+        stated = path in resource.properties
+        if not stated and is_switch and default(kind, path, within=True) is not False:
+            yield {"path": path, "equals": on, "where_present": True}
+
+
+def bound_that_cannot_fail(path: str, value: float) -> bool:
+    """Whether the service itself keeps a property within a bound."""
+    last = path.split(".")[-2:]
+    return value in (_LIMITS.get(".".join(last)), _LIMITS.get(last[-1]))
+
+
+def _step(key: object) -> str:
+    """A step of a CEL expression: `.Name`, or `['detail-type']`."""
+    text = str(key)
+    return f".{text}" if re.fullmatch(r"[A-Za-z_]\w*", text) and text not in _WORDS else f"[{literal(text)}]"
+
+
+# Words that CEL keeps for itself.
+_WORDS = frozenset(
+    "as break const continue else false for function if import in let loop null package namespace "  # noqa: SIM905
+    "return true var void while".split()
+)
