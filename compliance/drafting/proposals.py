@@ -387,10 +387,15 @@ class Proposals:
         for resource in (each for each in group[1] if each not in named and each.type != ALARM):
             pins = self._pins(resource)
             tests = [t for t in pins.tests if t not in shared and t["path"] not in known]
-            links = self.subjects.names_of(self.subjects.links_of(resource))
+            targets = self.subjects.links_of(resource)
+            links = self.subjects.names_of(targets)
             expressions = [converted(test, Test).expression for test in tests]
             expressions += [part for _, part in pins.parts]
-            expressions += [*stated.wires(links), *self._closed(resource)]
+            expressions += [
+                *stated.wires(links),
+                *stated.kinds({p: t for p, t in targets.items() if p not in links}),
+            ]
+            expressions += self._closed(resource)
             if that := " && ".join(expressions):
                 found[that] += 1
                 told = [str(t["equals"]) for t in tests if isinstance(t.get("equals"), str)]
@@ -428,13 +433,12 @@ class Proposals:
         number = Counter(resource.type for resource in self.assembly.resources())
         for name, resource in self.subjects.by_name.items():
             if number[resource.type] == 1 and self.subjects.specs[name].keys() <= {"type", "about"}:
-                links = self.subjects.links_of(resource).values()
-                types = dict.fromkeys(target.type for targets in links for target in targets)
                 words = [t for t in self._pins(resource).tests if isinstance(t.get("equals"), str)]
                 found = [converted(test, Test).expression for test in words[:MOST_TOLD]]
-                found += [f"refs(self).exists(r, r.type == {literal(type_)})" for type_ in types]
+                for fact, type_ in self.subjects.neighbours(resource):
+                    found.append(f"{fact}(self).exists(r, r.type == {literal(type_)})")
                 if found:
-                    yield name, found[:MOST_TOLD]
+                    yield name, found
 
     def _pins(self, resource: Resource) -> Pins:
         if resource not in self._known_pins:
@@ -453,13 +457,6 @@ class Proposals:
                 others = tuple(dict.fromkeys(other for group in links.values() for other in group))
                 title = f"the {spoken(name)} refers to {_listed(others)}"
                 yield Proposal("wiring", title, (), {"each": name, "that": " && ".join(parts)}, others)
-        for name, resources in self._groups():
-            if name == "alarms":  # `_alarms` says what they look at, however that is written
-                continue
-            common = list(stated.common_wires([self.subjects.links_of(r) for r in resources]))
-            if common:
-                check = {"each": name, "that": " && ".join(common)}
-                yield Proposal("wiring", f"{spoken(name)} refer to what they all need", (), check)
 
     def _policies(self) -> Iterator[Proposal]:
         """What roles and policies on resources allow, and that nothing is open to others."""

@@ -40,17 +40,10 @@ def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
 OF_POLICIES = ("Environment", "Policies", "SecurityGroupIngress", "SecurityGroupEgress")
 
 
-def common_wires(links: Sequence[Mapping[str, Sequence[Resource]]]) -> Iterator[str]:
-    """Expressions that a resource (`self`) refers to a type, where all resources of a group do.
-
-    Args:
-        links: for each resource of the group, the resources that it refers to, by property path.
-    """
-    each = [
-        {(path.split(".*", maxsplit=1)[0], target.type) for path, found in own.items() for target in found}
-        for own in links
-    ]
-    for path, type_ in sorted(set.intersection(*each)) if each else ():
+def kinds(links: Mapping[str, Sequence[Resource]]) -> Iterator[str]:
+    """Expressions that a resource (`self`) refers to resources of the types of today, by property path."""
+    found = {(path.split(".*", maxsplit=1)[0], target.type) for path, t in links.items() for target in t}
+    for path, type_ in sorted(found):
         if all(re.fullmatch(r"[A-Za-z]\w*", step) for step in path.split(".")):
             yield f"refs(self.{path}).exists(r, r.type == '{type_}')"
 
