@@ -51,7 +51,6 @@ CHANGES: dict[str, dict[str, str]] = {
         ALARM,
     ),
     "security_services": {
-        "everything in the opposite order": ORDER,
         "alarms as queries": ALARM,
         "thresholds from above": ALARM,
         "alarms fill what is missing": ALARM,
@@ -65,7 +64,7 @@ CHANGES: dict[str, dict[str, str]] = {
         "an alarm under a composite alarm": NAMES,
     },
     "static_site": {"aws:SecureTransport by BoolIfExists false": SHAPE},
-    "telemetry": {"everything in the opposite order": ORDER, "thresholds from above": ALARM},
+    "telemetry": {"thresholds from above": ALARM},
     "web_infra": {
         "everything under a true condition": "the document asks for Fn::GetAZs itself",
         "everything under conditions of conditions": "the document asks for Fn::GetAZs itself",
