@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -206,6 +207,39 @@ def test_each_fault_counts_the_calls_that_another_hits_too(runtime: str) -> None
     program = Program(runtime, "index.handler", TWICE[runtime])
     (outcome,) = execute(program, [Invocation("one", {"QueueUrl": QUEUE}, faults)]).outcomes
     assert outcome.result == 3
+
+
+BESIDE = {
+    "nodejs24.x": """
+setInterval(() => {}, 60000);
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+exports.handler = async () => { for (let i = 0; i < 50; i++) await sleep(100); };""",
+    "python3.14": """
+import threading, time
+def beside():
+    while True: time.sleep(60)
+threading.Thread(target=beside, daemon=True).start()
+def handler(event, context):
+    for _ in range(50): time.sleep(0.1)""",
+}
+
+
+@pytest.mark.parametrize("runtime", BESIDE)
+def test_what_goes_on_beside_a_handler_does_not_slow_it(runtime: str) -> None:
+    invocations = [Invocation(f"{n}", {}, timeout=30) for n in range(5)]
+    began = time.monotonic()
+    outcomes = execute(Program(runtime, "index.handler", BESIDE[runtime]), invocations).outcomes
+    assert [round(outcome.duration, 3) for outcome in outcomes] == [5] * 5
+    assert time.monotonic() - began < 6  # 25 s of each invocation's 100 looks of 0.1 s, or 10 s of 40 ms
+
+
+def test_a_negative_sleep_raises_as_it_does_anywhere() -> None:
+    code = "import time\ndef handler(event, context): time.sleep(-1)"
+    (outcome,) = execute(
+        Program("python3.14", "index.handler", code), [Invocation("a", {}, timeout=3)]
+    ).outcomes
+    assert outcome.error
+    assert outcome.error.kind == "ValueError"
 
 
 WAITS = {

@@ -19,6 +19,8 @@ let answered = false;
 let fired = 0;
 let nudge;
 const waiting = new Set();
+const others = new Set(); // timers that were started between invocations, such as when the code was loaded
+let kept = []; // those of them that keep the event loop from running dry
 
 const now = () => real.now() + passed;
 const active = () => end !== null;
@@ -48,8 +50,9 @@ class Timer {
 function begin(seconds, timedOut) {
   waiting.clear();
   [answered, fired, end] = [false, 0, { at: passed + seconds * 1000, timedOut }];
-  // A timer that was started when the code was loaded may keep the loop from running dry.
-  nudge = setInterval(advance, 100);
+  kept = [...others].filter((timer) => timer.hasRef());
+  for (const timer of kept) timer.unref();
+  nudge = setInterval(advance, 100); // for whatever else may keep it
   nudge.unref();
 }
 
@@ -60,17 +63,18 @@ function stop() {
   end = null;
   waiting.clear();
   clearInterval(nudge);
+  for (const timer of kept) if (others.has(timer)) timer.ref();
 }
 
 // Time jumps to the next timer. False where none is waited for.
 function advance() {
-  if (end === null || ![...waiting].some((timer) => timer.held)) return false;
+  if (end === null || !(kept.some((timer) => others.has(timer)) || [...waiting].some((timer) => timer.held))) return false;
   if (answered && (fired += 1) > MOST) return false;
   let next = { at: Infinity };
   for (const timer of waiting) if (timer.at < next.at) next = timer;
   if (end.at <= next.at) {
-    passed = Math.max(passed, end.at);
     if (answered) return false;
+    passed = Math.max(passed, end.at);
     end.timedOut();
     return true;
   }
@@ -97,9 +101,13 @@ const wait = (ms, signal, value, held = true) => (active() ? new Promise((resolv
 const abortError = (signal) => Object.assign(new Error('Request aborted', { cause: signal?.reason }), { name: 'AbortError' });
 
 function install() {
-  const started = (real_, every) => (run, ms, ...given) => (
-    active() ? new Timer(() => run(...given), ms, every) : real_(run, ms, ...given));
-  const cleared = (real_) => (timer) => { if (timer instanceof Timer) timer.close(); else real_(timer); };
+  const started = (real_, every) => (run, ms, ...given) => {
+    if (active()) return new Timer(() => run(...given), ms, every);
+    const timer = real_((...all) => { if (!every) others.delete(timer); run(...all); }, ms, ...given);
+    others.add(timer);
+    return timer;
+  };
+  const cleared = (real_) => (timer) => { others.delete(timer); if (timer instanceof Timer) timer.close(); else real_(timer); };
   const sleep = (ms, value, options = {}) => wait(ms, options.signal, value, options.ref !== false);
   const own = { setTimeout: started(setTimeout, false), setInterval: started(setInterval, true),
     clearTimeout: cleared(clearTimeout), clearInterval: cleared(clearInterval) };

@@ -134,15 +134,17 @@ def _settle(grace, send, monotonic=time.monotonic, sleep=time.sleep) -> None:
     began = monotonic()
     calls.pause = 0.0
     virtual.end()
-    while not (idle := _is_idle()) and (waited := monotonic() - began) < min(grace, patience):
-        sleep(min(0.002 + waited / 10, 0.02))
+    while (rests := _rest()) < min(grace, patience) + began - monotonic() and patience > 0:
+        sleep(min(0.002 + (monotonic() - began) / 10, 0.02))
+    idle = rests == float("inf")
     if not idle:
         patience -= monotonic() - began
     send("settled", idle=idle)
 
 
-def _is_idle():
-    return not (threads := _threads()) or virtual.idle(threads)
+def _rest():
+    """How long nothing goes on, in seconds."""
+    return virtual.rest(threads) if (threads := _threads()) else float("inf")
 
 
 def _leave_if_asked(error) -> None:

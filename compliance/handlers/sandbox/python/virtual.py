@@ -28,7 +28,7 @@ passed = 0.0  # seconds that were skipped
 _begun = 0.0  # how many of them before the invocation
 _running = 1  # threads that do not wait
 _polling = 0  # threads that poll
-_sleeping = 0  # threads that wait for a time that is not skipped
+_sleeping: dict[Any, float] = {}  # by thread that waits for a time that is not skipped: when it continues
 _turn = _allocate()
 _waiting: dict[Any, Any] = {}  # by thread: when it continues, and the lock that it waits for
 _end: Any = None  # the time of the function's timeout
@@ -69,9 +69,11 @@ def halt() -> None:
         return
 
 
-def idle(threads):
-    """Whether all of so many other threads wait for work, without a limit."""
-    return _running == 1 and not _polling and not _sleeping and threads == threading.active_count() - 1
+def rest(threads):
+    """The seconds for which all of so many other threads wait: for work, without end, or for a time."""
+    if _running > 1 or _polling or threads != threading.active_count() - 1:
+        return 0.0
+    return min(_sleeping.values(), default=float("inf")) - _monotonic()
 
 
 def _look() -> None:
@@ -92,6 +94,8 @@ def end() -> None:
 
 
 def wait(seconds) -> None:
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
     lock = _allocate()
     lock.acquire()
     _held(lock, seconds)
@@ -99,25 +103,23 @@ def wait(seconds) -> None:
 
 def _held(lock, seconds):
     """Waits until a lock is released, at most so many seconds. Returns whether it was."""
-    global _sleeping
     if seconds is None:
         _count(-1)
         return lock.acquire()
-    mine = object()
+    mine, seconds = object(), max(0.0, seconds)
     with _turn:
         skipping = active()
         if skipping:
-            _waiting[mine] = (passed + max(0.0, seconds), lock)
+            _waiting[mine] = (passed + seconds, lock)
         else:
-            _sleeping += 1
+            _sleeping[mine] = _monotonic() + seconds
     _count(-1)
     if skipping:
         lock.acquire()
         with _turn:
             return _waiting.pop(mine, None) is not None
     got = lock.acquire(True, seconds)
-    with _turn:
-        _sleeping -= 1
+    del _sleeping[mine]
     if not got:
         _count(1)
     return got
@@ -171,7 +173,7 @@ def _let_go(moment) -> None:
 
 def install() -> None:
     """Replaces what waits. Call it before the handler's code is loaded, which may keep what it imports."""
-    time.sleep = lambda seconds: wait(seconds) if active() else _sleep(seconds)
+    time.sleep = wait
     time.monotonic = lambda: _monotonic() + passed
     time.monotonic_ns = lambda: _monotonic_ns() + int(passed * 1e9)
     time.perf_counter = lambda: _counter() + passed
