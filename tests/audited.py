@@ -183,3 +183,17 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(target, "of_credentials", lambda *_, **__: (ACCOUNT, REGION))
     monkeypatch.setattr(attestation, "today", lambda: TODAY)  # also where a test runs past midnight
     return made
+
+
+def key(folder: Path, name: str, *, private: Any = None, password: bytes | None = None) -> tuple[Path, Path]:
+    """A key's two files, as openssl writes them."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    made = private or Ed25519PrivateKey.generate()
+    hidden = form.BestAvailableEncryption(password) if password else form.NoEncryption()
+    files = folder / f"{name}.pem", folder / f"{name}.pub"
+    files[0].write_bytes(made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, hidden))
+    public = made.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    files[1].write_bytes(public)
+    return files

@@ -1,15 +1,20 @@
 """What several test files share."""
 
 import gc
+
+gc.disable()
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
 # Where nobody writes bytecode, each worker and each process that a test starts compiles all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -18,6 +23,7 @@ sys.dont_write_bytecode = False
 # Before anything imports aws_cdk: it picks the Node.js of CDK.
 import compliance.plugins.cdk_app  # noqa: E402, F401
 
+ROOT = Path(__file__).parents[1]
 Synthesise = Callable[..., dict[str, Any]]
 
 # A shell's background job ignores interrupts, and so would each process that a test starts and interrupts.
@@ -37,6 +43,54 @@ def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
         return dict(assembly.get_stack_artifact("OrderPipeline").template)
 
     return template
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder of some name and fills it, once a run: who comes later, in whatever worker, waits."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            until(done.exists, seconds=300, what=f"{name}, in another worker")
+        else:
+            said = f"{name}: what fills it failed"
+            try:
+                fill(folder)
+                said = ""
+            finally:
+                done.write_text(said)
+        assert not done.read_text(), done.read_text()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def attest(shared: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Path]:
+    """Folders with the order pipeline as it was `audited`, its attestation `audit.json`, and `key.pub`.
+
+    With the handlers of a language, for an environment.
+    """
+
+    def folder(handlers: str = "nodejs", env: str = "dev") -> Path:
+        def fill(folder: Path) -> None:
+            from audited import key
+
+            command = [sys.executable, "-m", "compliance.cli", "audit", "--target", "111122223333/us-east-1"]
+            command += ["-c", f"env={env}", "-c", f"handlers={handlers}"]
+            kept = {"attest": "audit.json", "keep": "audited", "sign": key(folder, "key")[0].name}
+            command += [f"--{option}={folder / name}" for option, name in kept.items()]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        return shared(f"attested-{env}-{handlers}", fill)
+
+    return folder
 
 
 # The files that take longest begin first, by what they and their processes take of a processor, those of the
@@ -66,8 +120,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported stays: garbage collections that look at all of it take a tenth of the time."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("emulator.behaviour", "emulator.ministack", "emulator.pipeline")
 
-from patience import until  # noqa: E402
-
-from emulator.ministack import ACCOUNT, REGION, Attested, Emulator, emulator, why_not  # noqa: E402
+from emulator.ministack import Attested, Emulator, emulator, why_not  # noqa: E402
 from emulator.pipeline import Pipeline  # noqa: E402
 
 
@@ -30,30 +29,9 @@ def aws(can_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emu
 
 
 @pytest.fixture(scope="module")
-def attested(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Attested]:
-    """The app with the handlers of a language, audited and attested: once a run, for all workers of it."""
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-
-    def attest(handlers: str, env: str = "dev") -> Attested:
-        folder = shared / f"attested-{env}-{handlers}"
-        said = folder.with_suffix(".txt")
-        made = Attested(folder / "audit.json", folder / "audited")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            until(said.exists, seconds=300, what="the audit in another worker")
-        else:
-            context = ("-c", f"env={env}", "-c", f"handlers={handlers}")
-            kept = ("--attest", str(made.attestation), "--keep", str(made.assembly))
-            kept += ("--target", f"{ACCOUNT}/{REGION}")
-            done = aws.compliance("audit", *context, *kept)
-            (folder / "said").write_text(done.stdout + done.stderr, encoding="utf-8")
-            (folder / "said").rename(said)
-        assert made.attestation.exists(), said.read_text(encoding="utf-8")
-        return made
-
-    return attest
+def attested(attest: Callable[..., Path]) -> Callable[..., Attested]:
+    """The app with the handlers of a language, audited and attested."""
+    return lambda handlers, env="dev": Attested(attest(handlers, env))
 
 
 @pytest.fixture(scope="module")

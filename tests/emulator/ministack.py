@@ -242,15 +242,19 @@ class Emulator:
 
 @dataclass
 class Attested:
-    """What was audited: the attestation, and the assembly that it speaks of."""
+    """What was audited: a folder with the attestation, the assembly that it speaks of, and the key."""
 
-    attestation: Path
-    assembly: Path
+    folder: Path
+
+    @property
+    def assembly(self) -> Path:
+        return self.folder / "audited"
 
     def deploy(self, aws: Emulator, *options: str) -> subprocess.CompletedProcess[str]:
         """`compliance deploy` of the attested bytes, with options of `cdk deploy`."""
         # The suite runs where a developer has changes that are not committed, too.
-        given = ("--attestation", str(self.attestation), "--assembly", str(self.assembly))
+        given = ("--attestation", str(self.folder / "audit.json"), "--assembly", str(self.assembly))
+        given += ("--public-key", str(self.folder / "key.pub"))
         return aws.deploy(*given, "--allow-dirty", cdk=options)
 
     def destroy(self, aws: Emulator, folder: Path) -> subprocess.CompletedProcess[str]:

