@@ -1,8 +1,6 @@
 """What several test files share."""
 
 import gc
-
-gc.disable()
 import os
 import signal
 import subprocess
@@ -120,8 +118,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported stays: garbage collections that look at all of it take a tenth of the time."""
+    gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:

