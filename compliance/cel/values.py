@@ -109,7 +109,7 @@ def items_of(value: object) -> Iterable[object]:
     """The items of a list, or the keys of a map. Raises Undecided, and Failed for other values."""
     if isinstance(value, Host):
         return value.items()
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, (list, tuple, dict)):
         return value
     raise Failed(f"{show(value)} is no list")
 
@@ -144,7 +144,7 @@ def _index(value: object, key: object) -> object:
             return known(value[key])
         raise Failed(f"there is no {show(key)}")
     found = list(items_of(value))
-    if isinstance(key, bool) or not isinstance(key, int | float) or key != int(key):
+    if isinstance(key, bool) or not isinstance(key, (int, float)) or key != int(key):
         raise Failed(f"{show(key)} is no index")
     if not 0 <= key < len(found):
         raise Failed(f"there is no item {key:g}")
@@ -156,7 +156,7 @@ def equal(left: object, right: object) -> bool:
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Host):
             return one.equals(other)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return len(left) == len(right) and all(map(equal, map(known, left), map(known, right)))
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(equal(known(left[key]), known(right[key])) for key in left)
@@ -168,7 +168,7 @@ def equal(left: object, right: object) -> bool:
 def _in(item: object, container: object) -> bool:
     if isinstance(container, dict):
         key = plain(item)
-        return isinstance(key, str | int | float) and key in container
+        return isinstance(key, (str, int, float)) and key in container
     errors: list[Exception] = []
     for other in items_of(container):
         try:
@@ -209,7 +209,7 @@ def _ordered(value: object, other: object) -> object:
 
 def _number(value: object) -> int | float:
     value = _ordered(value, 0)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Failed(f"{show(value)} is no number")
     return value
 
@@ -235,7 +235,7 @@ def _add(left: object, right: object) -> object:
     one, other = plain(left), plain(right)
     if isinstance(one, str) and isinstance(other, str):
         return one + other
-    if isinstance(one, int | float | str):
+    if isinstance(one, (int, float, str)):
         return _sum(left, right)
     return [*map(known, items_of(left)), *map(known, items_of(right))]
 
@@ -284,7 +284,7 @@ def show(value: object) -> str:
 
 def _text(value: object) -> str:
     value = plain(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         raise Failed("a list is no text: `x in list` asks whether it holds x")
     if not isinstance(value, str):
         raise Failed(f"{show(value)} is no text")
@@ -305,9 +305,9 @@ def _matches(value: object, pattern: object) -> bool:
 def _size(value: object) -> int:
     if isinstance(value, Host):
         return value.size()
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return len([certain(item) for item in value])
-    if isinstance(value, str | dict):
+    if isinstance(value, (str, dict)):
         return len(value)
     raise Failed(f"{show(value)} has no size")
 
@@ -333,7 +333,7 @@ def _string(value: object) -> str:
     value = plain(value)
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, (bool, int, float)):
         return f"{value:g}" if isinstance(value, float) else show(value)
     raise Failed(f"{show(value)} is no text")
 

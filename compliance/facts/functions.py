@@ -184,7 +184,7 @@ def _texts(value: object) -> list[Scalar]:
 
 def _texts_in(raw: object, path: str) -> Iterator[tuple[str, str]]:
     """Each text of a template's data, with its path."""
-    if isinstance(raw, dict | list):
+    if isinstance(raw, (dict, list)):
         for key, child in raw.items() if isinstance(raw, dict) else enumerate(raw):
             yield from _texts_in(child, f"{path}.{key}".lstrip("."))
     elif isinstance(raw, str):
@@ -267,7 +267,7 @@ def of_resource(fact: Callable[..., object]) -> Callable[..., object]:
         world = thing.world
         found = fact(world.assembly, thing.resource, *_arguments(world, more))
         name = fact.__name__.strip("_").replace("_", " ")
-        if found is None or (isinstance(found, list | tuple) and not found):
+        if found is None or (isinstance(found, (list, tuple)) and not found):
             world.read(thing.resource, name, "none")
         elif resources := [r.logical_id for r in to_list(found) if isinstance(r, Resource)]:
             world.read(thing.resource, name, ", ".join(resources))
@@ -303,7 +303,7 @@ def _covers(rule: object, port: object, protocol: object = "tcp") -> object:
 def _reaches(start: object, end: object, port: object) -> object:
     """Whether a resource or a range of addresses may open a connection to a port of a resource."""
     target = thing_of(end)
-    origin = str(start) if isinstance(start, str | Cidr) else thing_of(start).resource
+    origin = str(start) if isinstance(start, (str, Cidr)) else thing_of(start).resource
     number = whole_number(port)
     found = network.reaches(target.world.assembly, origin, target.resource, number)
     target.world.read(target.resource, f"reached from {start} at {number}", show(found))
@@ -321,7 +321,7 @@ def _may(caller: object, action: object, on: object, keys: object = None) -> obj
         raise Failed("may(..., {'service:Key': value}): condition keys with their values are wanted")
     given = {name.lower(): known(_text_of(thing.world, value)) for name, value in stated.items()}
     [what, target] = _arguments(thing.world, [action, on])
-    if not isinstance(what, str) or not isinstance(target, str | Resource):
+    if not isinstance(what, str) or not isinstance(target, (str, Resource)):
         raise Failed("may(role, 'service:Action', resource) is wanted")
     answer = policy.allowed(thing.world.assembly, thing.resource, what, target, given)
     if answer.statement is not None:

@@ -31,7 +31,7 @@ class Version(Host):
 def version(value: object) -> Version:
     """A version, which compares by its numbers."""
     plain = value.plain() if isinstance(value, Host) else value
-    if isinstance(plain, bool) or not isinstance(plain, str | int | float):
+    if isinstance(plain, bool) or not isinstance(plain, (str, int, float)):
         raise Failed(f"{value} is no version")
     return Version(str(plain))
 
@@ -83,7 +83,7 @@ def _range(value: object) -> Range | None:
 def whole_number(value: object) -> int:
     """A whole number, which a template may write as a text. Raises Failed or Undecided."""
     plain = value.plain() if isinstance(value, Host) else value
-    found = to_number(plain) if isinstance(plain, str | int | float) else None
+    found = to_number(plain) if isinstance(plain, (str, int, float)) else None
     if not isinstance(found, int):
         raise Failed(f"{value} is no whole number")
     return found

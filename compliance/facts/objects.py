@@ -92,9 +92,9 @@ class World:
             raise Undecided(value.why)
         if value is NO_VALUE:
             return self.unstated(resource, path)
-        if isinstance(value, dict | list):
+        if isinstance(value, (dict, list)):
             return Node(self, resource, path, value)
-        if isinstance(value, str | int | float | Ref | Pseudo | Text):
+        if isinstance(value, (str, int, float, Ref, Pseudo, Text)):
             if resource.type.startswith("AWS::Route53") and path.endswith("Name"):
                 value = without_dot(value)
             return Scalar(self, resource, path, value)
@@ -102,7 +102,7 @@ class World:
 
     def stated(self, value: Any, resource: Resource, path: str) -> Any:
         """A value of the template. A single one where a type takes lists alone is a list of one."""
-        if isinstance(value, dict | str) and takes_lists_alone(resource.type, path):
+        if isinstance(value, (dict, str)) and takes_lists_alone(resource.type, path):
             value = [value]
         return self.wrap(value, resource, path)
 
@@ -123,9 +123,9 @@ class World:
         """The result of a fact as a value of expressions; `resource` and `path` are its place."""
         if isinstance(value, Resource):
             return self.thing(value)
-        if isinstance(value, msgspec.Struct) and not isinstance(value, Ref | Pseudo | Text | Unknown):
+        if isinstance(value, msgspec.Struct) and not isinstance(value, (Ref, Pseudo, Text, Unknown)):
             return Record(self, value)
-        if isinstance(value, list | tuple | frozenset):
+        if isinstance(value, (list, tuple, frozenset)):
             return [self._item(item, resource, path) for item in value]
         return self.wrap(value, resource, path) if not isinstance(value, bool) else value
 
@@ -361,15 +361,15 @@ class Scalar(_Placed):
         if isinstance(other, Scalar):
             other._noted()
             other = other.value
-        if other is None or isinstance(other, Host | list | dict):
+        if other is None or isinstance(other, (Host, list, dict)):
             return False
         if isinstance(self.value, Dynamic):
             raise Undecided(self.value.why)
         if isinstance(other, bool) or isinstance(self.value, bool):
             return to_bool(self._literal()) is to_bool(other) is not None
-        if isinstance(other, int | float) and isinstance(literal := self._literal(), str | int | float):
+        if isinstance(other, (int, float)) and isinstance(literal := self._literal(), (str, int, float)):
             return to_number(literal) == other
-        return self._is_text(to_string(other) if isinstance(other, int | float) else other)
+        return self._is_text(to_string(other) if isinstance(other, (int, float)) else other)
 
     def _literal(self) -> Value:
         """The value, written out. Raises Undecided where it is what only the deployment knows."""
@@ -421,7 +421,7 @@ class Scalar(_Placed):
 
     def _opened(self) -> Any:
         """The data of a JSON text, for properties that take an object or its JSON (a RedrivePolicy)."""
-        first = next(iter(parts_of(self.value)), None) if isinstance(self.value, str | Text) else None
+        first = next(iter(parts_of(self.value)), None) if isinstance(self.value, (str, Text)) else None
         if not isinstance(first, str) or not first.lstrip().startswith("{"):
             return None
         return self.world.wrap(json_of(self.value), self.resource, self.path)
@@ -441,7 +441,7 @@ class Scalar(_Placed):
 
     def plain(self) -> Any:
         self._noted()
-        if isinstance(self.value, Ref | Pseudo | Text | Dynamic):
+        if isinstance(self.value, (Ref, Pseudo, Text, Dynamic)):
             written = self.world.assembly.written_out(self.value)
             if not isinstance(written, str):
                 why = why_unknown(written)
@@ -479,7 +479,7 @@ class Scalar(_Placed):
         """This and another text joined into one, with their unknown parts."""
         value = other.value if isinstance(other, Scalar) else other
         both = (self.value, value)
-        if not all(isinstance(one, str | Ref | Pseudo | Text) for one in both):
+        if not all(isinstance(one, (str, Ref, Pseudo, Text)) for one in both):
             return NotImplemented
         self._noted()
         made = join(self.world.assembly.written_out(one) for one in (both if first else both[::-1]))

@@ -90,7 +90,7 @@ def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
     types_of_keys = attribute_types(wiring, source) if source and names else {}
     return Source(
         trigger,
-        max(1, int(size)) if isinstance(size, int | str) and str(size).isdigit() else BATCH_SIZES[trigger],
+        max(1, int(size)) if isinstance(size, (int, str)) and str(size).isdigit() else BATCH_SIZES[trigger],
         "ReportBatchItemFailures" in to_list(types),
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
         {name: types_of_keys.get(name, "S") for name in names},
@@ -385,13 +385,13 @@ def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str)
         if value[:1] not in ("{", "[") and not place.endswith("kinesis.data"):
             return
         inner = _inner(value, place)
-        if isinstance(inner, dict | list):
+        if isinstance(inner, (dict, list)):
             if value[:1] in ("{", "["):
                 texts.add(place)
             _add_leaves(found, texts, inner, place)
         elif inner is not None:
             found[f"{place}."] = str(inner)
-    elif isinstance(value, dict | list):
+    elif isinstance(value, (dict, list)):
         start = f"{place}." if place else ""
         for name, child in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(child, str) and child[:1] not in ("{", "[") and name != "data":

@@ -40,7 +40,7 @@ def plain(value: JSON) -> JSON:
 
 def leaves(value: JSON) -> Iterator[str]:
     """Every scalar in a value, as text; JSON in a text counts as a value too."""
-    if isinstance(value, dict | list | tuple):
+    if isinstance(value, (dict, list, tuple)):
         for child in value.values() if isinstance(value, dict) else value:
             yield from leaves(child)
     elif isinstance(value, str):
@@ -131,13 +131,13 @@ def _add_copies(
         parsed = _texts(value)
         if text in value or (parsed == parsed_text and not isinstance(parsed_text, str)):
             copies.append(value)
-        elif isinstance(parsed, dict | list):
+        elif isinstance(parsed, (dict, list)):
             _add_copies(parsed, text, parsed_text, maps, rest, copies)
         else:
             rest.append(value)
     elif maps and isinstance(value, dict) and _texts(value) == parsed_text:
         copies.append(value)
-    elif isinstance(value, dict | list | tuple):
+    elif isinstance(value, (dict, list, tuple)):
         for child in value.values() if isinstance(value, dict) else value:
             _add_copies(child, text, parsed_text, maps, rest, copies)
     elif value is not None:
@@ -148,7 +148,7 @@ def _texts(value: JSON) -> JSON:
     """A value with every scalar as text, and with JSON in texts parsed."""
     if isinstance(value, dict):
         return {str(name): _texts(child) for name, child in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_texts(child) for child in value]
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:

@@ -209,7 +209,7 @@ class Handlers:
 
     @property
     def running(self) -> bool:
-        return any(not isinstance(run, Ran | NotRun) and not run.done() for run in self._runs.values())
+        return any(not isinstance(run, (Ran, NotRun)) and not run.done() for run in self._runs.values())
 
     @cached_property
     def all(self) -> tuple[Ran, ...]:
@@ -223,7 +223,7 @@ def _place(function: Resource) -> tuple[str, str]:
 
 
 def _waited(run: Future[Ran] | Ran | NotRun) -> Ran | NotRun:
-    return run if isinstance(run, Ran | NotRun) else run.result()
+    return run if isinstance(run, (Ran, NotRun)) else run.result()
 
 
 def start(plans: Mapping[Resource, Plan], *, cache: Path | None = None, confined: bool = False) -> Handlers:

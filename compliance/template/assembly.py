@@ -92,6 +92,8 @@ class Resource:
     def exists(self) -> bool | Unknown:
         """Whether the stack has this resource: depends on its condition, and on those of nested stacks."""
         found: bool | Unknown = True
+        if "Condition" not in self.raw and not self.stack.parent:
+            return found
         for stack, name in self.conditions:
             holds = stack.resolver.condition(name)
             if holds is False:
@@ -520,7 +522,7 @@ class Assembly(Memo):
         if not path or not _is_property(resource.type, path):
             return ref
         value = resource.get(path)
-        return ref if value is NO_VALUE or isinstance(value, list | dict) else self.written_out(value)
+        return ref if value is NO_VALUE or isinstance(value, (list, dict)) else self.written_out(value)
 
     def written_out(self, value: Value) -> Value:
         """A scalar with every reference in it expanded, so that equal texts compare as equal."""

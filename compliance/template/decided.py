@@ -93,7 +93,7 @@ def _without(raw: dict[str, JSON], resources: Mapping[str, JSON]) -> JSON:
 def _valued(stack: Stack, name: str, raw: dict[str, JSON]) -> JSON:
     """A parameter's declaration, with the value that is passed for it as its default."""
     value = stack.argument(name)
-    return {**raw, "Default": value} if isinstance(value, str | int | float) else raw
+    return {**raw, "Default": value} if isinstance(value, (str, int, float)) else raw
 
 
 def _names(node: JSON) -> Iterator[str]:

@@ -41,15 +41,15 @@ SHAPES: Mapping[str, Callable[[JSON], bool]] = {
     "Fn::GetAtt": lambda a: _named_first(2)(a) or (isinstance(a, str) and all(a.partition("."))),
     "Fn::GetStackOutput": lambda a: isinstance(a, dict),
     "Fn::If": _named_first(3),
-    "Fn::ImportValue": lambda a: isinstance(a, str | dict),
+    "Fn::ImportValue": lambda a: isinstance(a, (str, dict)),
     "Fn::Join": _named_first(2, list, dict),
-    "Fn::Length": lambda a: isinstance(a, list | dict),
+    "Fn::Length": lambda a: isinstance(a, (list, dict)),
     "Fn::Not": _items(1),
     "Fn::Or": _items(*range(1, 11)),
     "Fn::Select": _items(2),
     "Fn::Split": lambda a: _named_first(2, str, dict)(a) and array(a)[0] != "",
     "Fn::Sub": lambda a: isinstance(a, str) or _named_first(2, dict)(a),
-    "Fn::ToJsonString": lambda a: isinstance(a, list | dict),
+    "Fn::ToJsonString": lambda a: isinstance(a, (list, dict)),
     "Fn::Transform": lambda a: all(
         isinstance(item, dict) and isinstance(item.get("Name"), str)
         for item in (a if isinstance(a, list) and a else [a])

@@ -227,7 +227,7 @@ def refs_in(value: Value) -> Iterable[Ref]:
 
 def scalars_in(value: Value) -> Iterator[Value]:
     """Everything in a resolved value that is neither a list nor a mapping, at any depth, in order."""
-    if isinstance(value, dict | list):
+    if isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from scalars_in(item)
     else:
@@ -245,7 +245,7 @@ def to_number(value: Value) -> int | float | None:
     """A number, also where it is written as a string; None for anything else."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return value
     if isinstance(value, str) and "_" not in value:
         try:
@@ -281,13 +281,13 @@ def show(value: Value) -> str:
         return value
     if isinstance(value, Unknown):
         return f"unknown ({value.why})"
-    if isinstance(value, Ref | Pseudo | Text):
+    if isinstance(value, (Ref, Pseudo, Text)):
         return "".join(_show_part(part) for part in parts_of(value))
     if isinstance(value, list):
         return "[" + ", ".join(map(show, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return to_string(value)
     return "null" if value is None else str(value)
 

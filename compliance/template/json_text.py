@@ -40,14 +40,14 @@ def parsed_or_unknown(value: Value, what: str) -> Value:
         what: what it should be, for the reason: `a filter`.
     """
     try:
-        return parsed(value) if isinstance(value, str | Text) else value
+        return parsed(value) if isinstance(value, (str, Text)) else value
     except ValueError:
         return Unknown(f"{what} that is no JSON: {show(value)[:60]}")
 
 
 def from_json(value: Value) -> Value:
     """The data of a text that is a JSON object or list; any other value as it is."""
-    if not isinstance(value, str | Text) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
+    if not isinstance(value, (str, Text)) or not str(parts_of(value)[0]).lstrip().startswith(("{", "[")):
         return value
     try:
         return parsed(value)

@@ -209,7 +209,7 @@ class Resolver:
             if "Default" not in declared and len(allowed) != 1:
                 return Unknown(f"the parameter {name} has no default", blank=_may_be_empty(declared))
             value = declared["Default"] if "Default" in declared else allowed[0]
-            if not isinstance(value, str | int | float | bool):
+            if not isinstance(value, (str, int, float, bool)):
                 return Unknown(f"the default of the parameter {name} is no plain value")
             value = self.resolve(value)
         if not kind.startswith(("CommaDelimitedList", "List<")) or isinstance(value, list):
@@ -333,10 +333,10 @@ class Resolver:
             return Unknown(f"the mapping {show(name)} is not declared")
         if not isinstance(options, dict) or not all(isinstance(row, dict) for row in table.values()):
             return None
-        if not isinstance(second, str | int):
+        if not isinstance(second, (str, int)):
             return Unknown(f"the key {show(second)} of the mapping {name}")
         # Where all rows hold the same value, it does not matter that only the deployment decides the key.
-        rows = [table.get(to_string(first))] if isinstance(first, str | int) else list(table.values())
+        rows = [table.get(to_string(first))] if isinstance(first, (str, int)) else list(table.values())
         default = self.resolve(options["DefaultValue"]) if "DefaultValue" in options else None
         found = [self._mapped(as_mapping(row), to_string(second), default) for row in rows]
         if not found or None in found:
@@ -351,7 +351,7 @@ class Resolver:
             return default
         value = row[key]
         # CloudFormation allows no functions in mappings. One could refer to this mapping, without end.
-        if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
+        if any(isinstance(item, (dict, list)) for item in (value if isinstance(value, list) else [value])):
             return Unknown("a mapping's value that is not plain")
         return self.resolve(value)
 
@@ -449,7 +449,7 @@ class Resolver:
         for value in (left, right):
             if isinstance(value, Unknown):
                 return value
-            if not isinstance(value, str | int | float | bool):
+            if not isinstance(value, (str, int, float, bool)):
                 return Unknown(f"a condition on {show(value)}")
             texts.append(to_string(value))
         return texts[0] == texts[1]

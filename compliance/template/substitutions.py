@@ -35,12 +35,12 @@ def _filled(value: Value, values: Value) -> Value:
         return {key: _filled(item, values) for key, item in value.items()}
     if isinstance(value, list):
         return [_filled(item, values) for item in value]
-    if not isinstance(value, str | Text):
+    if not isinstance(value, (str, Text)):
         return value
     filled: list[Value] = []
     for part in parts_of(value):
         pieces = _NAME.split(part) if isinstance(part, str) else [part]  # literals and names in turn
         for index, piece in enumerate(pieces):
             item = values.get(piece, f"${{{piece}}}") if index % 2 and isinstance(piece, str) else piece
-            filled.append(to_string(item) if isinstance(item, int | float) else item)
+            filled.append(to_string(item) if isinstance(item, (int, float)) else item)
     return join(filled)

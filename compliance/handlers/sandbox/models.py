@@ -222,7 +222,7 @@ class _Check:
                 else:
                     inner, _ = self.model.shape(shape.members[name])
                     yield from self.problems(inner, child, f"{path}.{name}".lstrip("."), depth + 1)
-        elif kind in ("list", "map") and isinstance(value, list | dict):
+        elif kind in ("list", "map") and isinstance(value, (list, dict)):
             if shape.min is not None and len(value) < shape.min:
                 yield _short(path, len(value), shape)
             if shape.max is None or len(value) <= shape.max:  # the service refuses the whole
@@ -231,7 +231,7 @@ class _Check:
                     yield from self.problems(inner, child, f"{path}[{key}]", depth + 1)
         elif shape.min is not None and kind in ("string", "blob") and _size(value) < shape.min:
             yield _short(path, _size(value), shape)
-        elif shape.min is not None and isinstance(value, int | float) and value < shape.min:
+        elif shape.min is not None and isinstance(value, (int, float)) and value < shape.min:
             yield f"Invalid range for parameter {path}, value: {value}, valid min value: {shape.min}"
 
     # -- what the SDK for JavaScript sends
@@ -240,7 +240,7 @@ class _Check:
         """A value without unknown members; as text where the protocol has only texts."""
         shape = self.model.shapes[name]
         kind = shape.type
-        if depth > DEEPEST or (isinstance(value, list | dict) and len(value) > (shape.max or MANY)):
+        if depth > DEEPEST or (isinstance(value, (list, dict)) and len(value) > (shape.max or MANY)):
             return value  # the service refuses the whole
         if kind == "structure" and isinstance(value, dict):
             members = shape.members
@@ -275,7 +275,7 @@ class _Check:
                     if type(child) is str and inner == ANY_TEXT:  # as most are
                         continue
                     self.limits(inner, child, f"{path}.{_lower(name)}".lstrip("."), depth + 1)
-        elif kind in ("list", "map") and isinstance(value, list | dict):
+        elif kind in ("list", "map") and isinstance(value, (list, dict)):
             self._range(shape, len(value), path, "length")
             inner, _ = self.model.shape(shape.item)
             for key, child in _entries(value):
@@ -286,7 +286,7 @@ class _Check:
             if shape.enum is not None and value not in shape.enum:
                 wanted = ", ".join(shape.enum)
                 raise self._invalid(f"Value '{value}' at '{path}' must satisfy enum value set: [{wanted}]")
-        elif kind in NUMBERS and isinstance(value, int | float):
+        elif kind in NUMBERS and isinstance(value, (int, float)):
             self._range(shape, value, path, "value")
 
     def _range(self, shape: Shape, size: float, path: str, what: str) -> None:
@@ -336,7 +336,7 @@ def _fits(kind: str, value: JSON) -> bool:
     if kind in NUMBERS:
         whole = kind in ("integer", "long")
         return isinstance(value, int) or (isinstance(value, float) and (not whole or value.is_integer()))
-    return isinstance(value, str | int | float)
+    return isinstance(value, (str, int, float))
 
 
 def _entries(value: list[JSON] | dict[str, JSON]) -> Iterable[tuple[object, JSON]]:

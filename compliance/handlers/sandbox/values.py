@@ -27,7 +27,7 @@ def attribute(value: object) -> dict[str, JSON]:
         return {"NULL": True}
     if isinstance(value, bool):
         return {"BOOL": value}
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, (int, float, Decimal)):
         return {"N": str(value)}
     if isinstance(value, str):
         return {"S": value}
@@ -35,9 +35,9 @@ def attribute(value: object) -> dict[str, JSON]:
         return {"B": {"$b": base64.b64encode(value).decode()}}
     if isinstance(value, Mapping):
         return {"M": {str(name): attribute(child) for name, child in value.items()}}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return {"L": [attribute(child) for child in value]}
-    if isinstance(value, set | frozenset) and value:
+    if isinstance(value, (set, frozenset)) and value:
         inner = [attribute(child) for child in sorted(value)]
         ((kind,),) = {tuple(one) for one in inner}
         return {f"{kind}S": [one[kind] for one in inner]}

@@ -296,7 +296,7 @@ def _element(model: Model, reference: Reference, tag: str, value: JSON) -> str:
 
 def _time(value: JSON) -> datetime | None:
     """The time that a timestamp of the stand-in states, {"$t": seconds since 1970}; None for other values."""
-    if isinstance(value, dict) and isinstance(seconds := value.get("$t"), int | float):
+    if isinstance(value, dict) and isinstance(seconds := value.get("$t"), (int, float)):
         return datetime.fromtimestamp(seconds, UTC)
     return None
 
