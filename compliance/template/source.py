@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -223,15 +223,24 @@ def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) 
     memory = _memory.get()
     if memory is None:
         return parse()
-    found = find_spec("yaml")
-    files = [parser, Path(found.origin if found and found.origin else "")]
-    versions = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    versions = [_version(parser), _pyyaml()]
     key = hashlib.sha256(repr((sys.version, versions, terms, text)).encode()).hexdigest()
     data = memory.load(key)
     if data is None:
         data = parse()
         memory.store(key, data)
     return data
+
+
+@cache
+def _pyyaml() -> str:
+    found = find_spec("yaml")
+    return _version(Path(found.origin if found and found.origin else ""))
+
+
+def _version(file: Path) -> str:
+    found = file.stat()
+    return f"{file} {found.st_size} {found.st_mtime_ns}"
 
 
 def write_atomically(path: Path, text: str) -> None:
