@@ -157,6 +157,10 @@ class Node(msgspec.Struct, frozen=True):
         """The names of the properties below, of an object."""
         return tuple(dict.fromkeys(n for part in self.spread() for n in part.schema.get("properties", ())))
 
+    def states(self, step: str) -> bool:
+        """Whether one of `names` is a step."""
+        return any(step in part.schema.get("properties", ()) for part in self.spread())
+
     @property
     def kinds(self) -> frozenset[str]:
         """The JSON types that a value may have here."""
@@ -169,7 +173,7 @@ class Node(msgspec.Struct, frozen=True):
     @property
     def is_free(self) -> bool:
         """Whether the schema does not describe what stands below: a free object, or JSON in a text."""
-        if self.names or any("items" in part.schema for part in self.spread()):
+        if any(part.schema.get("properties") or "items" in part.schema for part in self.spread()):
             return False
         if any(part.schema.get("format") == "json" for part in self.spread()):
             return True
@@ -224,7 +228,7 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
                 return Found()
             return Found(explain=partial(_problem, type_, walked, step, nodes))
         walked.append(step)
-        any_key = any_key or not any(step in node.names or "array" in node.kinds for node in nodes)
+        any_key = any_key or not any(node.states(step) or "array" in node.kinds for node in nodes)
         if not attributes and "/properties/" + "/".join(walked) in root.get("readOnlyProperties", ()):
             return Found(explain=partial(_attribute, type_, walked))
         nodes = [_grammar(walked, node) for node in below]
@@ -251,7 +255,7 @@ def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
 def _grammar(walked: Sequence[str], node: Node) -> Node:
     """A node, or the grammar of IAM's policies where it is a free object that holds a policy."""
     name = next((step for step in reversed(walked) if step != "*"), "")
-    return Node(_policy(), _policy()) if node.is_free and _POLICY.search(name) else node
+    return Node(_policy(), _policy()) if _POLICY.search(name) and node.is_free else node
 
 
 def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]) -> str:
