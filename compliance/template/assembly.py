@@ -350,6 +350,8 @@ class Stack:
             return nested.output(key)
         if resource.type == SSM_PARAMETER and attribute == "Value":
             return resource.get("Value")
+        if attribute.endswith(".Port") and "Port" in resource.raw_properties:
+            return resource.get("Port")  # of an endpoint: RDS, Redshift, ElastiCache
         if resource.type in OF_SECRETS and not attribute and isinstance(resource.get("SecretId"), Ref):
             return resource.get("SecretId")
         if (value := exported_value(self, resource, attribute)) is not None:

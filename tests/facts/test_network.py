@@ -160,6 +160,15 @@ def test_what_a_group_lets_out(tmp_path: Path) -> None:
     assert status("[{IpProtocol: tcp, FromPort: 5432, ToPort: 5432, CidrIp: 10.0.0.0/16}]") == "pass"
 
 
+@pytest.mark.parametrize(("port", "status"), [("Port: 5432, ", "pass"), ("", "not_assessed")])
+def test_the_port_of_an_endpoint_is_that_of_its_database(tmp_path: Path, port: str, status: str) -> None:
+    rule = "IpProtocol: tcp, FromPort: !GetAtt Own.Endpoint.Port, ToPort: !GetAtt Own.Endpoint.Port, "
+    own = f"  Own: {{Type: AWS::RDS::DBCluster, Properties: {{{port}Engine: aurora-mysql}}}}\n"
+    template = HEAD + own + APART % f"{rule}SourceSecurityGroupId: !GetAtt Web.GroupId"
+    check = {"each": "db", "that": "reaches(worker, self, 5432)"}
+    assert verdict(tmp_path, template, check, subjects=SUBJECTS) == status
+
+
 @pytest.mark.parametrize(("zones", "status"), [("a, b", "pass"), ("a, a", "fail"), ("a, ", "fail")])
 def test_what_is_not_stated_is_no_distinct_value(tmp_path: Path, zones: str, status: str) -> None:
     first, second = zones.split(", ")
