@@ -35,6 +35,12 @@ LINKS: Mapping[str, tuple[str, str]] = {
     "AWS::SecretsManager::RotationSchedule": ("RotationLambdaARN", "SecretId"),
     "AWS::KinesisFirehose::DeliveryStream": ("ExtendedS3DestinationConfiguration", ""),
     "AWS::Lambda::Url": ("TargetFunctionArn", ""),
+    "AWS::Lambda::EventInvokeConfig": ("DestinationConfig", "FunctionName"),
+    "AWS::SES::ReceiptRule": ("Rule.Actions", "RuleSetName"),
+    "AWS::Config::ConfigRule": ("Source.SourceIdentifier", ""),
+    "AWS::CloudFormation::CustomResource": ("ServiceToken", ""),
+    "AWS::AutoScaling::LifecycleHook": ("NotificationTargetARN", "AutoScalingGroupName"),
+    "AWS::Bedrock::Agent": ("ActionGroups.*.ActionGroupExecutor.Lambda", ""),
 }
 
 

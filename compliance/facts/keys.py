@@ -15,7 +15,10 @@ from compliance.facts.references import arn_of, key_of
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, is_unknown, show, to_bool
 
-_PROPERTY = re.compile(r"(?i)(aws|datavolume)?kms(master)?key(id|arn)?|encryptionkey(arn|id)?")
+_PROPERTY = re.compile(
+    r"(?i)(aws|(data)?volume|sse(aws)?|serverside(encryption)?)?kms(master)?key(id|arn|identifier)?"
+    r"|kmsarn|kmsencryptionkey|(customer|volume)?encryptionkey(arn|id)?"
+)
 # Within an object whose name says encryption: a stream's `StreamEncryption.KeyId`, a pipeline's
 # `EncryptionKey.Id`.
 _WITHIN_ENCRYPTION = re.compile(r"(?i)id|key(id|arn)")

@@ -199,7 +199,10 @@ def groups_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
     """The security groups of a resource; for a group, itself. Raises Undecided where one is not known."""
     if resource.type == GROUP:
         return (resource,)
-    return tuple(dict.fromkeys(_attached(assembly, resource, GROUP, lambda key: "SecurityGroup" in key)))
+    # Network interfaces of instances and of launch templates name them as `Groups` or `GroupSet`.
+    of_interface = ("Groups", "GroupSet") if resource.type.startswith(("AWS::EC2", "AWS::Auto")) else ()
+    found = _attached(assembly, resource, GROUP, lambda key: "SecurityGroup" in key or key in of_interface)
+    return tuple(dict.fromkeys(found))
 
 
 def subnets_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:

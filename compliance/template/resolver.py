@@ -296,17 +296,18 @@ class Resolver:
 
     def _pieces(self, delimiter: str, value: Value) -> list[Value] | None:
         """A text, split at a delimiter; None where only the deployment decides where that stands."""
-        return split(self._spelled_out(value), delimiter)
+        return split(self._spelled_out(value, delimiter), delimiter)
 
-    def _spelled_out(self, value: Value) -> Iterator[Part]:
-        """The parts of a text, with references written out as far as names are known."""
+    def _spelled_out(self, value: Value, delimiter: str) -> Iterator[Part]:
+        """The parts of a text to split, with references written out as far as names are known."""
         for part in parts_of(value):
             if not isinstance(part, Ref):
                 yield part
                 continue
             written = self._scope.expand(part)
-            # What stays a reference may be a name, an ARN or a URL, so it may hold the delimiter or not.
-            yield from (Unknown("a reference"),) if isinstance(written, Ref) else parts_of(written)
+            # What stays a reference may be a name, an ARN or a URL. None of these holds a comma.
+            open_ = isinstance(written, Ref) and delimiter != ","
+            yield from (Unknown("a reference"),) if open_ else parts_of(written)
 
     def _select(self, argument: JSON) -> Value:
         index, items = map(self.resolve, array(argument))

@@ -184,3 +184,14 @@ Resources:
     }
     check = {"each": "vpc", "that": "size(volumes.map(v, v.AvailabilityZone).distinct()) == 2"}
     assert verdict(tmp_path, template, check, subjects=subjects) == status
+
+
+def test_a_group_of_instances_has_the_groups_and_subnets_that_it_names(tmp_path: Path) -> None:
+    template = HEAD + APART % FROM_WEB
+    template += """\
+  Pool: {Type: AWS::AutoScaling::AutoScalingGroup, Properties: {MinSize: 1, MaxSize: 1, VPCZoneIdentifier: !Split [",", !Join [",", [!Ref Open, !Ref Shut]]], LaunchTemplate: {LaunchTemplateId: !Ref Form, Version: "1"}}}
+  Form: {Type: AWS::EC2::LaunchTemplate, Properties: {LaunchTemplateData: {NetworkInterfaces: [{DeviceIndex: 0, Groups: [!Ref Web]}]}}}
+"""  # noqa: E501
+    subjects = SUBJECTS | {"pool": {"type": "AWS::AutoScaling::AutoScalingGroup", "about": "the instances"}}
+    that = "reaches(pool, self, 5432) && subnets_of(pool).map(s, s.logical_id) == ['Open', 'Shut']"
+    assert verdict(tmp_path, template, {"each": "db", "that": that}, subjects=subjects) == "pass"

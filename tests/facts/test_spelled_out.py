@@ -504,3 +504,26 @@ def test_what_is_attached_and_limited(tmp_path: Path, that: str) -> None:
     }
     [result] = judged(tmp_path, ATTACHED, {"each": "role", "that": that}, subjects=subjects)
     assert result.verdict.status.value == "pass", result.verdict
+
+
+CALLED = """\
+Resources:
+  Key: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {Statement: []}}}
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: b, KmsKeyIdentifier: !GetAtt Key.Arn}}
+  Function: {Type: AWS::Lambda::Function, Properties: {Code: {ZipFile: x}, Role: r}}
+  Mail: {Type: AWS::SES::ReceiptRule, Properties: {RuleSetName: r, Rule: {Actions: [{LambdaAction: {FunctionArn: !GetAtt Function.Arn}}]}}}
+  Own: {Type: AWS::CloudFormation::CustomResource, Properties: {ServiceToken: !GetAtt Function.Arn}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    "that",
+    [
+        "key_of(bus) == key && key_of(function) == null",
+        "triggers(function).map(t, t.by.logical_id) == ['Mail', 'Own']",
+    ],
+)
+def test_keys_and_triggers_of_more_types(tmp_path: Path, that: str) -> None:
+    types = {"key": "AWS::KMS::Key", "bus": "AWS::Events::EventBus", "function": "AWS::Lambda::Function"}
+    subjects = {name: {"type": type_, "about": "one"} for name, type_ in types.items()}
+    assert verdict(tmp_path, CALLED, {"each": "key", "that": that}, subjects=subjects) == "pass"
