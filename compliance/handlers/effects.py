@@ -175,12 +175,13 @@ class ValueComparison:
     """Compares values apart from what differs between two runs: the time, and ids that the handler draws.
 
     Args:
-        now: the times at which the runs happened.
+        now: the time at which the runs happened.
+        age: the time since the events were sent.
         events: their events. A time or an id from an event must not differ.
     """
 
-    def __init__(self, now: Iterable[datetime], events: JSON) -> None:
-        self._nows = tuple(now)
+    def __init__(self, now: datetime, age: timedelta, events: JSON) -> None:
+        self._now, self._age = now, age / timedelta(milliseconds=1)
         self._events = json.dumps(events, ensure_ascii=False)
 
     def normal(self, value: JSON) -> JSON:
@@ -198,17 +199,23 @@ class ValueComparison:
             return self._text(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             time = self._text(json.dumps(value))
-            return time if time == NOW else value
+            return time if time in (NOW, AGE) else value
         return value
 
     def _text(self, text: str) -> str:
+        if (
+            MILLISECONDS.fullmatch(text)
+            and 0 <= float(text) - self._age < LONGEST
+            and text not in self._events
+        ):
+            return AGE
         for form in (DIGITS, ISO, SPELT):
             text = form.sub(self._time, text)
         return UUID.sub(lambda m: m[0] if m[0] in self._events else "<made up>", text)
 
     def _time(self, match: re.Match[str]) -> str:
         time = moment(match[0])
-        near = time is not None and any(abs(time - now) <= TOLERANCE for now in self._nows)
+        near = time is not None and abs(time - self._now) <= TOLERANCE
         return NOW if near and match[0] not in self._events else match[0]
 
     def differ(self, one: JSON, other: JSON, place: str = "") -> tuple[str, JSON, JSON] | None:
@@ -242,7 +249,8 @@ def _differ_as_drawn(one: str, other: str) -> bool:
 
 
 DRAWN_CHARACTERS = 4  # fewer characters that differ may be a number
-NOW = "<now>"
+NOW, AGE = "<now>", "<age>"
+MILLISECONDS, LONGEST = re.compile(r"\d{6}(?:\.\d+)?"), 60_000.0  # how old an event is, and a run's longest
 UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 ISO = re.compile(r"(?<!\d)\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?(?!\d)")
 # Tue, 08 Jul 2031 00:21:10 GMT; Tue Jul 08 2031 00:21:10 GMT+0000

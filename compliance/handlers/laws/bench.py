@@ -22,6 +22,7 @@ from compliance.text import one_line, truncated
 T = TypeVar("T")
 FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", "TimeoutError")
 SLOW = 5.0  # the most seconds that a slow call takes
+AGE = timedelta(minutes=4)  # since a batch was sent
 
 
 class Bench:
@@ -114,7 +115,7 @@ class Bench:
         return self.maker.batch(len(kinds), self.moment(), kinds=kinds, values=values)
 
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
-        return Step(batch.event, batch.at + timedelta(minutes=4) + later, faults, fresh)
+        return Step(batch.event, batch.at + AGE + later, faults, fresh)
 
     def play(
         self,

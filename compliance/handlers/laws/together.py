@@ -10,7 +10,7 @@ import msgspec
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Profile, Unit, ValueComparison, lacking, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
-from compliance.handlers.laws.bench import Bench, bad, brief, ended, good, record_text, unknown
+from compliance.handlers.laws.bench import AGE, Bench, bad, brief, ended, good, record_text, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
@@ -67,7 +67,7 @@ def _compared(
             return [unknown(which, "a record that the handler takes (`records` says what it is made for)")]
     if why := bench.failure_reason(outcome):
         return [bad(f"{size} records that are taken one by one, together: {why}", AS_ALONE)]
-    comparison = ValueComparison([batch.at + timedelta(minutes=4)], batch.event)
+    comparison = ValueComparison(batch.at + AGE, AGE, batch.event)
     together = bench.units(outcome)
     found = list(_leaks(bench, batch, together, ones))
     for index, one in ones:

@@ -1,5 +1,5 @@
-// Time that passes at once while everything waits: for invocations in which AWS never answers, and for what is
-// left to timers. Where the event loop has run dry, time jumps to the next timer.
+// Time that passes at once while everything waits, and between invocations. Where the event loop has run dry, time
+// jumps to the next timer.
 'use strict';
 const timers = require('node:timers');
 const promises = require('node:timers/promises');

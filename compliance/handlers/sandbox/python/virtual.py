@@ -1,11 +1,13 @@
-"""Skips the time in which every thread waits, for invocations in which AWS never answers.
+"""Skips the time in which every thread waits, and lets time pass between invocations.
 
 Threads that sleep, or wait with a time limit, are on a list with the time at which they continue. When all
 threads wait, for such a time or for another thread, the clock jumps to the next time on the list. A thread
 that wakes another one counts it as running, so that the clock cannot jump in between.
 """
 
+import _signal  # type: ignore[import-not-found]
 import _thread
+import math
 import queue
 import selectors
 import threading
@@ -23,6 +25,8 @@ _allocate = _thread.allocate_lock
 # processor, up to `LITTLE` seconds a look, so many looks are needed. More of them before the function's end:
 # on a busy machine a thread may not have begun to wait.
 TICK, LITTLE, LOOKS, LAST_LOOKS = 0.001, 0.0004, 40, 400
+NEVER, SOON = float("inf"), 1e-6
+_signals, _timer = _signal.signal, _signal.setitimer
 
 passed = 0.0  # seconds that were skipped
 _begun = 0.0  # how many of them before the invocation
@@ -31,6 +35,8 @@ _polling = 0  # threads that poll
 _sleeping: dict[Any, float] = {}  # by thread that waits for a time that is not skipped: when it continues
 _turn = _allocate()
 _waiting: dict[Any, Any] = {}  # by thread: when it continues, and the lock that it waits for
+_alarm = NEVER  # when the main thread gets SIGALRM
+_rings = False  # whether the signal is on its way
 _end: Any = None  # the time of the function's timeout
 _timed_out: Any = None  # what is done then
 _halted = False
@@ -55,9 +61,10 @@ def skipped():
 
 def begin(seconds, timed_out) -> None:
     """Starts to skip waiting. `timed_out` is called after so many seconds."""
-    global _end, _halted, _timed_out, _ticks
+    global _alarm, _end, _halted, _timed_out, _ticks
     with _turn:
         _end, _halted, _timed_out, _ticks = passed + seconds, False, timed_out, False
+        _alarm = NEVER
 
 
 def halt() -> None:
@@ -115,9 +122,12 @@ def _held(lock, seconds):
             _sleeping[mine] = _monotonic() + seconds
     _count(-1)
     if skipping:
-        lock.acquire()
-        with _turn:
-            return _waiting.pop(mine, None) is not None
+        try:
+            lock.acquire()
+        finally:  # also where a signal's handler raises
+            with _turn:
+                released = _waiting.pop(mine, None) is not None
+        return released
     got = lock.acquire(True, seconds)
     del _sleeping[mine]
     if not got:
@@ -140,6 +150,8 @@ def _tick(timed_out) -> None:
         _sleep(TICK)
         others = _process() - _own()
         prompt = _monotonic() - began < 4 * TICK  # if not, the machine is busy
+        if _rings:
+            continue
         quiet = quiet + 1 if prompt and not wire.asking and others - before < LITTLE else 0
         before = others
         all_wait = _running == 0 and (not _polling or quiet > LOOKS // 8)
@@ -152,11 +164,15 @@ def _tick(timed_out) -> None:
 
 def _pass():
     """Moves the clock to the next time on the list. Returns whether the timeout is reached."""
-    global passed
+    global passed, _alarm, _rings
     with _turn:
         if _halted:
             return False
-        passed = min([_end, *(at for at, _ in _waiting.values())])
+        passed = min([_end, _alarm, *(at for at, _ in _waiting.values())])
+        if passed >= _alarm:
+            _alarm, _rings = NEVER, True
+            _timer(_signal.ITIMER_REAL, SOON)
+            return False
         _let_go(passed)
         return passed >= _end
 
@@ -181,9 +197,35 @@ def install() -> None:
     for module, name in ((threading, "_time"), (queue, "time")):
         setattr(module, name, time.monotonic)
     queue.SimpleQueue = queue._PySimpleQueue  # type: ignore[misc,attr-defined]  # which waits by a condition
+    _install_alarms()
     _install_conditions()
     _install_threads()
     _install_selectors()
+
+
+def _install_alarms() -> None:
+    """Lets an alarm ring by the clock that skips. The main thread, which waits then, counts as running."""
+
+    def signal(number, action):
+        def ring(*given) -> None:
+            global _rings
+            wakes, _rings = _rings, False
+            _count(+wakes)
+            action(*given)
+            _count(-wakes)
+
+        return _signals(number, ring if number == _signal.SIGALRM and callable(action) else action)
+
+    def setitimer(which, seconds, interval=0.0):
+        global _alarm
+        if which != _signal.ITIMER_REAL or not active():
+            return _timer(which, seconds, interval)
+        before, _alarm = _alarm, passed + seconds if seconds else NEVER
+        return (0.0 if before == NEVER else before - passed), 0.0
+
+    kind: Any = _signal
+    kind.signal, kind.setitimer = signal, setitimer
+    kind.alarm = lambda seconds: math.ceil(setitimer(_signal.ITIMER_REAL, seconds)[0])
 
 
 def _install_conditions() -> None:
