@@ -96,14 +96,14 @@ def attest(shared: Callable[[str, Callable[[Path], object]], Path]) -> Callable[
 # cgroup; those that are not here take less than four seconds.
 # fmt: off
 LONGEST = (
-    "test_emulator_nodejs", "test_laws", "test_emulator_python", "test_handlers", "test_rules",
-    "test_unknown", "test_mutation", "test_finding_status", "test_documents", "test_emulator_stack",
-    "test_pytest_plugin", "test_spellings", "test_cdk_synth", "test_scanners", "test_html", "test_fleet",
-    "test_init", "test_attestation", "test_fixtures", "test_documents_spellings", "test_load",
-    "test_sandbox_limits", "test_faults", "test_mutants", "test_hostile", "test_synth", "test_deploy",
-    "test_foreign_apps", "test_scale", "test_sandbox", "test_docs", "test_effects", "test_code_mutants",
-    "test_compliance", "test_any_source", "test_cli", "test_node_apps", "test_wheel", "test_patterns",
-    "test_stack", "test_real_sdk", "test_drawn_policies", "test_confined", "test_examples",
+    "test_emulator_nodejs", "test_emulator_python", "test_mutation", "test_laws", "test_handlers",
+    "test_finding_status", "test_rules", "test_emulator_stack", "test_html", "test_cdk_synth",
+    "test_documents", "test_spellings", "test_scanners", "test_init", "test_unknown", "test_fleet",
+    "test_pytest_plugin", "test_fixtures", "test_documents_spellings", "test_attestation",
+    "test_sandbox_limits", "test_faults", "test_mutants", "test_deploy", "test_synth", "test_foreign_apps",
+    "test_hostile", "test_load", "test_scale", "test_sandbox", "test_docs", "test_effects",
+    "test_code_mutants", "test_compliance", "test_any_source", "test_cli", "test_node_apps", "test_wheel",
+    "test_patterns", "test_stack", "test_real_sdk", "test_drawn_policies", "test_confined", "test_examples",
     "test_handlers_late", "test_batched_calls", "test_watch",
 )
 # fmt: on

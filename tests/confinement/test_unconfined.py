@@ -14,7 +14,7 @@ from inputs import DOCUMENT, write
 
 from compliance.confinement import landlock, privileges, seccomp
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UPLOADS = ROOT / "examples" / "s3_uploads"
 EINVAL = 0x50016
 # What each lacks: the call, what it is answered with, and for which first arguments alone.

@@ -29,7 +29,7 @@ from compliance.fleet import BROKE, RED, UNUSABLE, Job, Options, Row, find, judg
 from compliance.model import CheckerError, InputError
 from compliance.template.source import read_template
 
-HANDWRITTEN = Path(__file__).with_name("fixtures") / "handwritten" / "template.yaml"
+HANDWRITTEN = Path(__file__).parents[1] / "fixtures" / "handwritten" / "template.yaml"
 TEMPLATE = read_template(HANDWRITTEN)[0]
 RULES = Options(skip_scanners=True, skip_handlers=True, as_of=date(2026, 1, 2))
 SKIP = ("--skip-scanners", "--skip-handlers")
@@ -397,7 +397,7 @@ def test_interrupted_it_ends_at_once_and_goes_on_where_it_was(
     arguments = ["fleet", folder, *SKIP, "--jobs", "2", "--output", rows]
     with subprocess.Popen(
         [sys.executable, "-c", SLUGGISH, *arguments],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -585,7 +585,7 @@ def test_the_table_shows_what_wants_looking_at_last(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("in_threads")
 def test_the_guide_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[2])
     text = Path("docs/fleet.md").read_text(encoding="utf-8")
     shown = re.search(r"\$ compliance (fleet .*)\n([^`]*)", text)
     assert shown
