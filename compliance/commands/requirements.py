@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from compliance.commands.common import check_input, document_of, say, width
 from compliance.commands.configured import Configured
 from compliance.commands.options import PARAMETER, REQUIREMENTS, input_options
+from compliance.json_data import one_or_many
 from compliance.model import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _list(document: Document) -> None:
 
 
 def _explain(document: Document, id_: str) -> Requirement:
-    found = document.by_id.get(id_.strip().upper())
+    wanted = id_.strip().upper()
+    found = next((r for r in document.requirements if r.id.upper() == wanted), None)
     if found is None:
         from compliance.document.suggestions import hint
 
@@ -104,10 +106,11 @@ def _explain(document: Document, id_: str) -> Requirement:
 
     category = next(category for category in document.categories if category.id == found.category)
     say(f"{found.id} {found.title}", f" ({found.severity})")
+    quantified = [str(n) for key in ("each", "none", "some", "of") for n in one_or_many(found.check.get(key))]
     lines = {
         "category": category.title + ("" if category.gate else " (does not affect the gate)"),
         "text": found.text,
-        "about": ", ".join(found.subjects) or "the assembly",
+        "about": ", ".join([*found.subjects, *quantified]) or "the assembly",
         "check": ", ".join(f"{key}: {show(value)}" for key, value in found.check.items()),
         "confirmed by": ", ".join(found.confirmed_by) or "no scanner",
         "source": found.source or "the requirements document",

@@ -161,3 +161,11 @@ def test_a_requirement_shows_what_it_read_on_an_input() -> None:
     failed = explained("FND-09", "--template", str(web / "flawed.yaml"))
     assert f"verdict: fail read: Database.EngineVersion ({folder}/flawed.yaml:62): " in failed
     assert "verdict" not in explained("REQ-01")
+
+
+@pytest.mark.parametrize("id_", ["a-1", "A-1"])
+def test_a_requirement_says_whom_its_predicate_is_about(tmp_path: Path, id_: str) -> None:
+    path = tmp_path / "requirements.yaml"
+    path.write_text(MAILS.replace("A-1", "a-1"))
+    result = CliRunner().invoke(main, ["requirements", id_, "--requirements", str(path)])
+    assert "about:        mails" in result.stdout
