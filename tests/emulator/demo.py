@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn
@@ -16,6 +15,7 @@ import click
 from patience import until
 
 from compliance.commands.common import say
+from compliance.template.scratch import Scratch
 from emulator.ministack import ADDRESS, Emulator, emulator, why_not
 from emulator.pipeline import Pipeline, key_of
 
@@ -31,7 +31,7 @@ def main() -> int:
         click.echo(f"error: {reason}", err=True)
         return 2
     start = monotonic()
-    with tempfile.TemporaryDirectory(prefix="compliance-demo-", ignore_cleanup_errors=True) as folder:
+    with Scratch("demo") as folder:
         _step("An emulator of AWS starts, on the loopback, with IAM enforced")
         with emulator(Path(folder)).running() as aws:
             if not _deployed(aws):

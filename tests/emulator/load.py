@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import click
 from patience import until
 
+from compliance.template.scratch import Scratch
 from emulator.ministack import Emulator, emulator, why_not
 from emulator.pipeline import Pipeline, id_of, key_of
 
@@ -30,7 +30,7 @@ def main() -> int:
         click.echo(f"error: {reason}", err=True)
         return 2
     with (
-        tempfile.TemporaryDirectory(prefix="compliance-load-", ignore_cleanup_errors=True) as folder,
+        Scratch("load") as folder,
         emulator(Path(folder)).running() as aws,
     ):
         for done in (aws.bootstrap(), aws.deploy("-c", "env=dev", "-c", f"handlers={chosen.handlers}")):

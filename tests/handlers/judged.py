@@ -18,6 +18,7 @@ from compliance.model import Status, Verdict
 from compliance.rules import Case, Rule, bind
 from compliance.rules.handlers import planned
 from compliance.template.loading import load_template
+from compliance.template.scratch import Scratch
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -104,7 +105,7 @@ def _table(name: str, keys: Sequence[tuple[str, str]], **more: Any) -> Any:
     return {"Type": "AWS::DynamoDB::Table", "Properties": properties}
 
 
-_folder = tempfile.TemporaryDirectory(prefix="judged-")  # goes with the process
+_folder = Scratch("judged")  # goes with the process, or with the next one
 
 
 def folder() -> Path:

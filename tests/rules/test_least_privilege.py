@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
@@ -21,6 +20,7 @@ from compliance.model import Status, Verdict
 from compliance.rules import Case, bind
 from compliance.rules.handlers import planned
 from compliance.template.loading import load_template
+from compliance.template.scratch import Scratch
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = document.load()
@@ -103,7 +103,7 @@ def pipeline() -> Template:
     }
 
 
-FOLDER = tempfile.TemporaryDirectory(prefix="least-privilege-")  # goes with the process
+FOLDER = Scratch("least-privilege")  # goes with the process, or with the next one
 
 
 def load(resources: Template) -> Wiring:
