@@ -24,10 +24,10 @@ from compliance.document import base, baseline, history, order_pipeline
 from compliance.document.baseline import Baseline
 from compliance.document.requirements import OWN, Document, load
 from compliance.facts.declared import find
-from compliance.facts.diagram import diagram
 from compliance.facts.wiring import Wiring
 from compliance.model import (
     CategoryScore,
+    Diagram,
     Judged,
     Result,
     Run,
@@ -72,7 +72,7 @@ class Options(msgspec.Struct, frozen=True):
     before anything of it is read, and returns the sealed copy, which is judged instead. `app_may` permits the
     app more: `credentials`, `daemons`, `write=DIR`. `base` is the git ref or folder that the document comes
     from, instead of the current folder. `require_confinement` runs no foreign code on a system that cannot
-    confine it completely.
+    confine it completely. Without `diagram` the scorecard has none: see `model.WITH_DIAGRAM`.
     """
 
     app: str | None = None
@@ -102,6 +102,7 @@ class Options(msgspec.Struct, frozen=True):
     select: Mapping[str, str] = msgspec.field(default_factory=dict)
     fail_on: Severity = Severity.LOW
     base: Base | None = None
+    diagram: bool = True
 
     @property
     def of_app(self) -> bool:
@@ -449,12 +450,18 @@ def _score(
             *broken,
             *problems,
         ),
-        diagram=diagram(judgement.wiring),
+        diagram=_diagram(judgement.wiring) if options.diagram else Diagram(),
         fail_on=options.fail_on,
         document=Judged(document.title, str(document.path), document.sha256),
         stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in input_.assembly.stacks)),
         commit=checked_out(options.folder),
     )
+
+
+def _diagram(wiring: Wiring) -> Diagram:
+    from compliance.facts.diagram import diagram  # with what few reports need
+
+    return diagram(wiring)
 
 
 def _scores(document: Document, results: Sequence[Result]) -> Iterator[CategoryScore]:

@@ -13,6 +13,7 @@ SCANNERS = ("cdk-nag", "checkov", "cfn-lint")  # all that a whole audit runs
 Pack = Literal["NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321"]  # of cdk-nag, by `--pack`
 Format = Literal["terminal", "json", "markdown", "html", "sarif", "junit", "github"]  # of a report
 FORMATS: tuple[Format, ...] = get_args(Format)
+WITH_DIAGRAM: tuple[Format, ...] = ("html", "sarif", "github")  # formats that need the diagram
 
 
 class InputError(Exception):

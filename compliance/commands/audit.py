@@ -41,7 +41,7 @@ from compliance.commands.options import (
     input_options,
     target,
 )
-from compliance.model import FORMATS, InputError, Scorecard, Severity
+from compliance.model import FORMATS, WITH_DIAGRAM, InputError, Scorecard, Severity
 from compliance.reports import SUFFIXES
 
 if TYPE_CHECKING:
@@ -225,6 +225,7 @@ def audit(
             context=context,
             environment=environment,
             base=base,
+            diagram=any(format_ in WITH_DIAGRAM for format_, _ in reports),
             **others,
         )
         if watches:

@@ -180,6 +180,7 @@ def _audit_options(job: Job) -> auditing.Options:
         packs=options.packs,
         cache=None if options.no_cache else auditing.cache_folder(),
         require_confinement=options.require_confinement,
+        diagram=False,
     )
 
 

@@ -18,7 +18,10 @@ from msgspec.structs import replace
 from test_reports import EVIDENCE, FAILED, FINDING, HOSTILE, MARKUP, RED, UNSURE, card, everywhere
 
 from compliance.cli import main
+from compliance.commands.audit import write as write_report
 from compliance.model import (
+    FORMATS,
+    WITH_DIAGRAM,
     Diagram,
     Evidence,
     FindingStatus,
@@ -213,6 +216,21 @@ def test_sarif_places_a_handlers_line_at_its_function() -> None:
     physical = run["results"][0]["locations"][0]["physicalLocation"]
     assert (physical["artifactLocation"]["uri"], physical["region"]["startLine"]) == ("stacks/a.py", 7)
     assert "index.js:38" in run["results"][0]["message"]["text"]
+
+
+def test_only_some_formats_need_the_diagram(tmp_path: Path) -> None:
+    node = Node("S/F", "F", "AWS::Lambda::Function", "F", source="stacks/a.py:7")
+    verdict = Verdict(Status.FAIL, (replace(EVIDENCE, logical_id="F", source="index.js:38"),))
+    with_one = card({"core": verdict}, diagram=Diagram((node,)))
+    without_any = replace(with_one, diagram=Diagram())
+
+    def written(scorecard: Scorecard, format_: str, file: Path) -> str:
+        write_report(scorecard, format_, file, verbose=True)
+        return file.read_text("utf-8")
+
+    for format_ in FORMATS:
+        with_it, without = (written(c, format_, tmp_path / format_) for c in (with_one, without_any))
+        assert (with_it != without) is (format_ in WITH_DIAGRAM), format_
 
 
 def test_sarif_links_are_of_the_web() -> None:
