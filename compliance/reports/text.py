@@ -43,7 +43,8 @@ def _neutral(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_neutral, value))
     if isinstance(value, msgspec.Struct):
-        return type(value)(*map(_neutral, msgspec.structs.astuple(value)))
+        members = msgspec.structs.astuple(value)
+        return type(value)(*[one if one is None or one is False else _neutral(one) for one in members])
     return value
 
 

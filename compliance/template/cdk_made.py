@@ -23,13 +23,13 @@ KINDS: Mapping[str, str] = {
     r"framework-(?:onEvent|isComplete|onTimeout)": "a provider framework",
     r"waiter-state-machine": "a provider framework",
 }
-_ID = re.compile("|".join(f"({id_})" for id_ in KINDS))
+_ID = "|".join(f"({id_})" for id_ in KINDS)  # compiled when it is first used
 _WHAT = (None, *KINDS.values())
 
 
 def made_by_cdk(construct_path: str | None) -> str | None:
     """What a construct is that CDK adds, in words; None for one that the app makes itself."""
     for part in (construct_path or "").split("/"):
-        if found := _ID.fullmatch(part):
+        if found := re.fullmatch(_ID, part):
             return _WHAT[found.lastindex or 0]
     return None

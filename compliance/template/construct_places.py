@@ -14,8 +14,8 @@ Place = tuple[str | None, str | None]  # construct path, source line
 Frame = tuple[str, str]  # file, line
 
 # `build (/app/app.py:42)`, `/app/lib/stack.ts:7:5`, `file:///app/lib/stack.js:7:5`
-FRAME = re.compile(r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\d+)?\)?$")
-LIBRARIES = re.compile(r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen ")
+FRAME = r"(?:^|\()(?:at )?(?:async )?(?:file://)?([^()]+?):(\d+)(?::\d+)?\)?$"
+LIBRARIES = r"node_modules|site-packages|dist-packages|jsii-kernel|node:|/lib/python3|<frozen "
 
 
 def from_metadata(entries: Mapping[str, JSON], base: Path) -> dict[str, Place]:
@@ -42,8 +42,8 @@ def _frames(stack: JSON) -> list[Frame]:
     """File and line of each frame of the app's own code, the innermost first."""
     frames = []
     for frame in as_array(stack):
-        if isinstance(frame, str) and len(frame) < 4096 and not LIBRARIES.search(frame):
-            match = FRAME.search(frame)
+        if isinstance(frame, str) and len(frame) < 4096 and not re.search(LIBRARIES, frame):
+            match = re.search(FRAME, frame)
             if match:
                 frames.append((match[1], match[2]))
     return frames

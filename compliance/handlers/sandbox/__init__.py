@@ -127,9 +127,7 @@ FAILS_BY_ENTRY = {
     ("dynamodb", "BatchGetItem"),
     ("s3", "DeleteObjects"),
 }
-READS = re.compile(
-    r"(Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check)"
-)
+READS = r"(Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check)"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -156,7 +154,7 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def writes(self) -> bool:
         """Whether the operation changes something: any that is not known to only read."""
-        return not READS.match(self.operation)
+        return not re.match(READS, self.operation)
 
     @property
     def stood_in(self) -> bool:
