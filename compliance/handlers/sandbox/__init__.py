@@ -127,7 +127,10 @@ FAILS_BY_ENTRY = {
     ("dynamodb", "BatchGetItem"),
     ("s3", "DeleteObjects"),
 }
-READS = r"Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search|ReceiveMessage|Filter|Check"
+READS = (
+    r"Get|List|Describe|Query$|Scan$|Head|BatchGet|TransactGet|Select|Lookup|Search"
+    r"|ReceiveMessage|Filter|Check"
+)
 
 
 class Call(msgspec.Struct, frozen=True):
