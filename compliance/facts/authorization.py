@@ -117,6 +117,10 @@ def concerns(statement: Statement, caller: Caller) -> Truth:
     return every((request.principal(statement), hold(statement.conditions, request.lookup)))
 
 
+# Properties with policies of the resource itself, whose statements need no Resource element.
+WITHOUT_RESOURCES = ("AssumeRolePolicyDocument", "FileSystemPolicy", "RepositoryPolicyText")
+
+
 def policies_on(assembly: Assembly, resource: Resource) -> tuple[Statement, ...]:
     """The statements of the policies of a resource: its own property, and policies attached to it."""
     return assembly.cached(_policies_on, resource)
@@ -312,7 +316,7 @@ class _Request:
             statement.resources or statement.not_resources or statement.open & {"Resource", "NotResource"}
         )
         if not stated:
-            return statement.property.startswith("AssumeRolePolicyDocument")  # it has no Resource element
+            return statement.property.startswith(WITHOUT_RESOURCES)
         return _element(
             statement,
             "Resource",

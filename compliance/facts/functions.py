@@ -127,6 +127,8 @@ def _refs(value: object) -> list[object]:
             doubts.append(Undecided(why))
         for part in (leaf, *refs_in(leaf)):
             resource = world.identified(part)
+            if resource is None and isinstance(value, Node):
+                resource = world.named(part, value.resource, value.path)
             if resource is not None:
                 found[resource] = world.thing(resource)
     if not found and not doubts and isinstance(value, Scalar) and (named := _target(value)):

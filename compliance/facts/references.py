@@ -118,7 +118,7 @@ def named_at(assembly: Assembly, holder: Resource, path: str, value: Value, *typ
         return None
     if len(types) > 1:
         # The property's name says which of the types it names: EventBusName, GlobalClusterIdentifier.
-        last = re.sub("(Name|Identifier|Id)$", "", path.removesuffix(".*").rpartition(".")[2])
+        last = re.sub("(Name|Identifier|Id)s?$", "", path.removesuffix(".*").rpartition(".")[2])
         named = [r for r in named if last and r.type.endswith(last)]
     return named[0] if len(named) == 1 else None
 
@@ -214,7 +214,8 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     for resource in assembly.resources():
         if resource.type in FORMS:
             continue
-        paths = _IN_ARNS.get(resource.type) or name_places(resource.type)
+        own = schemas.identifier(resource.type)
+        paths = _IN_ARNS.get(resource.type) or (*name_places(resource.type), *(own if len(own) == 1 else ()))
         names = {*(assembly.text(resource.get(path)) for path in paths), assembly.text(resource.ref)}
         names |= {
             assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)

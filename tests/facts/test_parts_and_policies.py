@@ -183,3 +183,37 @@ def test_an_operator_limits_a_key_only_if_every_request_has_a_stated_value(
     of_role = {"asked": {"type": "AWS::IAM::Role", "about": "asked", "many": True}}
     that = f"trust(self).all(s, s.limits('aws:SourceAccount') == {['111122223333'] if limited else []})"
     assert verdict(tmp_path, template, {"each": "asked", "that": that}, subjects=of_role) == "pass"
+
+
+NAMED_IN_LISTS = """\
+Resources:
+  Group: {Type: AWS::ElastiCache::UserGroup, Properties: {UserGroupId: team, Engine: valkey, UserIds: [app, other]}}
+  User: {Type: AWS::ElastiCache::User, Properties: {UserId: app, UserName: app-user, Engine: valkey}}
+  Cache: {Type: AWS::ElastiCache::ReplicationGroup, Properties: {ReplicationGroupDescription: c, UserGroupIds: [team]}}
+  Role: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Statement: []}}}
+  Files: {Type: AWS::EFS::FileSystem, Properties: {FileSystemPolicy: {Statement: [{Effect: Allow, Principal: {AWS: !GetAtt Role.Arn}, Action: "elasticfilesystem:ClientMount"}]}}}
+  Images: {Type: AWS::ECR::Repository, Properties: {RepositoryPolicyText: {Statement: [{Effect: Allow, Principal: {AWS: !GetAtt Role.Arn}, Action: "ecr:BatchGetImage"}]}}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    "that",
+    [
+        "user in refs(group.UserIds) && group in refs(cache.UserGroupIds)",
+        "size(refs(group.UserIds)) == 1",
+        "may(role, 'elasticfilesystem:ClientMount', files)",
+        "!may(role, 'elasticfilesystem:ClientWrite', files)",
+        "may(role, 'ecr:BatchGetImage', images)",
+    ],
+)
+def test_names_in_lists_and_policies_without_resources(tmp_path: Path, that: str) -> None:
+    types = {
+        "group": "AWS::ElastiCache::UserGroup",
+        "user": "AWS::ElastiCache::User",
+        "cache": "AWS::ElastiCache::ReplicationGroup",
+        "role": "AWS::IAM::Role",
+        "files": "AWS::EFS::FileSystem",
+        "images": "AWS::ECR::Repository",
+    }
+    subjects = {name: {"type": type_, "about": "one"} for name, type_ in types.items()}
+    assert verdict(tmp_path, NAMED_IN_LISTS, {"each": "group", "that": that}, subjects=subjects) == "pass"
