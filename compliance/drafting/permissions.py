@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from compliance.drafting.pins import written
 from compliance.facts.policy import LIMITING, PolicyStatement, statements, trust
 from compliance.facts.property_tests import literal
 from compliance.facts.references import ROLE, holder_of
@@ -13,10 +14,7 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Unknown
 
 MOST_ACTIONS = 40  # in one expression; nobody would read a longer list
-# What the deployment decides of an ARN, and how an expression about `self` says it.
-_DECIDED: Mapping[str, str] = {"AWS::AccountId": "self.account", "AWS::Region": "self.region"}
 _ACTION = re.compile(r"[\w-]+:\w+")
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 Names = Mapping[Resource, str]  # the subjects' names, by the resources that fill them
 
 
@@ -54,8 +52,8 @@ def _no_more(fact: str, own: Sequence[PolicyStatement], resource: Resource, name
         grants.setdefault(limits, {}).update(dict.fromkeys(map(str, statement.actions)))
     if sum(map(len, grants.values())) > MOST_ACTIONS:
         return
-    fields = {"actions": "a"} | ({"resources": "r"} if fact == "statements" else {})
-    fields |= {"principals": "p"} if any(s.principals for s in own) else {}
+    names_of = {"actions": "a", "resources": "r", "principals": "p"}
+    fields = {field: name for field, name in names_of.items() if any(getattr(s, field) for s in own)}
     whole = " && ".join(f"size(s.not_{field}) == 0" for field in fields)
     holds = " || ".join(" && ".join((f"a in {list(found)}", *limits)) for limits, found in grants.items())
     for field, name in reversed(fields.items()):
@@ -119,14 +117,4 @@ def _means(text: str, name: str, resource: Resource, names: Names) -> str:
     holder = holder_of(assembly, text.removesuffix("*").rstrip("/:")) if ":" in text or "${" in text else None
     if holder and holder in names:
         return f"refers({name}, {names[holder]})"
-    for pseudo in _DECIDED:
-        own = assembly.text(resource.stack.pseudo(pseudo))
-        text = text.replace(own, f"${{{pseudo}}}") if own and not own.startswith("$") else text
-    _, partition, rest = text.partition("${AWS::Partition}")
-    pieces = _PLACEHOLDER.split(rest if partition else text)
-    if not {*pieces[1::2]} <= _DECIDED.keys():
-        return f"{name} != '*'"
-    parts = [
-        _DECIDED[p] if index % 2 else literal(p) for index, p in enumerate(pieces) if p or len(pieces) == 1
-    ]
-    return f"{name}.endsWith({' + '.join(parts)})" if partition else f"{name} == {' + '.join(parts)}"
+    return written(name, text, resource.stack) or f"{name} != '*'"

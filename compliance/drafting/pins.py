@@ -12,9 +12,9 @@ from typing import Any
 
 from compliance.drafting.subjects import HASHED
 from compliance.facts.property_tests import literal
-from compliance.facts.wiring import ALARM, TABLES
+from compliance.facts.wiring import ALARM
 from compliance.template import schemas
-from compliance.template.assembly import Resource
+from compliance.template.assembly import Resource, Stack
 from compliance.template.defaults import default
 from compliance.template.intrinsics import Ref, Text, Value
 from compliance.template.json_text import from_json
@@ -24,7 +24,7 @@ from compliance.template.physical_names import name_places
 # Steps of paths that are no decision, or that other requirements are about; `*` stands for any type.
 _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
     "*": re.compile(
-        r"Tags|TagSpecifications|Metadata|\w*Policy(Document|Text)|KeyPolicy|ResourcePolicy|AccessPolicies|\w*Description"
+        r"Tags|TagSpecifications|Metadata|\w*PolicyDocument|RepositoryPolicyText|KeyPolicy|ResourcePolicy|AccessPolicies|\w*Description"
         r"|Sid|MetricName|UserData|ZipFile|S3(Key|Bucket|ObjectVersion)|ImageUri|\w*MappingTemplate|Re(quest|sponse)Templates"
         r"|TemplateBody|DashboardBody|Comment|CallerReference"
     ),
@@ -39,11 +39,12 @@ _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
     ),
 }
 _AT_LEAST = re.compile(
-    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|\w*Count|Num\w*|Replicas\w+"
+    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|(?!\w*Threshold)\w*Count|Num\w*|Replicas\w+"
 )
 _AT_MOST = re.compile(
     r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount|TTL|Request\w*Interval|IntervalInSeconds"
 )
+_ENDLESS = re.compile(r"MaximumRe(try|cord)\w+")
 _VERSION = re.compile(r"\d+(\.\d+)+")
 # The bounds that the service itself keeps: a check of them cannot fail.
 _LIMITS: Mapping[str, float] = {
@@ -54,7 +55,6 @@ _LIMITS: Mapping[str, float] = {
     "RetryPolicy.MaximumRetryAttempts": 185,
     "RetryPolicy.MaximumEventAgeInSeconds": 86_400,
 }
-KEYS = ("KeySchema", "AttributeDefinitions")  # of a table: kind `keys` is about these
 LONGEST = 160  # a longer text is no word that somebody chose
 Named = Callable[[Value], str | None]  # the subject that a value denotes
 
@@ -70,7 +70,7 @@ class Pins:
         self._type, self._named, self._in_json = resource.type, named, False
         own = re.escape(environment)
         self._environment = re.compile(rf"(?<![A-Za-z0-9])({own})(?![A-Za-z0-9])")
-        self._names = (*name_places(resource.type), *(KEYS if resource.type in TABLES else ()))
+        self._names, self._stack = name_places(resource.type), resource.stack
         self.tests: list[dict[str, Any]] = []
         self.parts: list[tuple[str, str]] = []
         for key, value in resource.properties.items():
@@ -94,7 +94,7 @@ class Pins:
             self.parts += [(dotted(steps), part) for part in self._holds(place, data, 0)]
         elif (test := self._test(steps, data)) is not None:
             self.tests.append({"path": dotted(steps), **test})
-        elif isinstance(data, str):
+        elif isinstance(data, str | Text):
             self.parts += [(dotted(steps), part) for part in self._of_scalar(place, steps[-1], data)]
 
     def _of_json(self, head: str, place: str, data: Value) -> None:
@@ -128,7 +128,8 @@ class Pins:
     ) -> dict[str, Value] | None:
         if bound_that_cannot_fail(path, value) or (_comparison(name, value) == ">=" and value <= 0):
             return None
-        return {_TESTS[_comparison(name, value)]: value, **optional}
+        endless = {"at_least": 0} if _ENDLESS.fullmatch(name) else {}  # -1 is no limit
+        return {**endless, _TESTS[_comparison(name, value)]: value, **optional}
 
     def _is_word(self, text: str) -> bool:
         return 0 < len(text) <= LONGEST and "\n" not in text and not HASHED.search(text)
@@ -172,9 +173,13 @@ class Pins:
         elif isinstance(value, int | float):
             comparison = "==" if self._in_json else _comparison(name, value)
             yield f"{place} {comparison} {literal(value)}"
+            if comparison == "<=" and _ENDLESS.fullmatch(name):
+                yield f"{place} >= 0"
         elif isinstance(value, Ref | Text):
             if self._in_json and (target := self._named(value)):
                 yield f"refers({place}, {target})"
+            elif (text := self._stack.assembly.text(value)) and (same := written(place, text, self._stack)):
+                yield same
         elif isinstance(value, str) and self._is_word(value):
             if name.endswith("Version") and (found := _VERSION.match(value)):
                 yield f"version({place}) >= version({literal(found[0])})"
@@ -202,6 +207,28 @@ def is_common(type_: str, test: Mapping[str, Any]) -> bool:
     """Whether a test may be about all resources of a type: a bound, a switch, or one of a few words."""
     path, value = str(test["path"]), test.get("equals")
     return value is None or isinstance(value, bool) or value in schemas.enum_at(type_, path)
+
+
+# What the deployment decides of a text, and how an expression about `self` says it.
+_DECIDED: Mapping[str, str] = {"AWS::AccountId": "self.account", "AWS::Region": "self.region"}
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+def written(place: str, text: str, stack: Stack) -> str | None:
+    """A test that a text is this one, with the account and the region by reference.
+
+    None where the deployment decides something else of the text.
+    """
+    for pseudo in _DECIDED:
+        own = stack.assembly.text(stack.pseudo(pseudo))
+        text = text.replace(own, f"${{{pseudo}}}") if own and not own.startswith("$") else text
+    _, partition, rest = text.partition("${AWS::Partition}")
+    pieces = _PLACEHOLDER.split(rest if partition else text)
+    if not {*pieces[1::2]} <= _DECIDED.keys():
+        return None
+    parts = [_DECIDED[p] if index % 2 else literal(p) for index, p in enumerate(pieces) if p or not index]
+    whole = " + ".join(part for part in parts if part != "''" or len(parts) == 1)
+    return f"{place}.endsWith({whole})" if partition else f"{place} == {whole}"
 
 
 def _switches(resource: Resource) -> Iterator[dict[str, Any]]:

@@ -30,14 +30,13 @@ from compliance.facts.wiring import (
     FUNCTION,
     QUEUE,
     ROLE,
-    TABLES,
     TOPIC,
     spoken,
 )
 from compliance.rules.runtime import parts
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.defaults import defaults
-from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_list, to_number
+from compliance.template.intrinsics import NO_VALUE, Value, refs_in, to_number
 from compliance.template.properties import values_at
 from compliance.template.schemas import takes_tags
 from compliance.template.source import converted
@@ -57,11 +56,9 @@ MOST_TOLD = 3  # words of a resource in a title
 FIXES: Mapping[str, str] = {
     "present": "Restore the resource, or the reference by which it is found.",
     "property": "Set the property to the value that is wanted.",
-    "reference": "Pass its name or ARN in the environment by reference, not written out.",
     "ratio": "Raise the one, or lower the other.",
     "runtime": "Set a runtime that is in support.",
     "own_role": "Give each function a role of its own, which Lambda alone may assume.",
-    "keys": "Restore the key schema. (A table whose keys change is replaced.)",
     "tls_only": "Deny what does not come by TLS, in a policy on it (CDK: enforce_ssl=True).",
     "alarm": "Restore the alarm on this metric.",
     "metrics_exist": "Make the alarm by the construct's own metric methods.",
@@ -134,11 +131,9 @@ class Proposals:
 
     def __iter__(self) -> Iterator[Proposal]:
         yield from self._presence()
-        yield from self._references()
         yield from self._ratios()
         yield from self._settings()
         yield from self._functions()
-        yield from self._keys()
         yield from self._transport()
         yield from self._alarms()
         yield from self._names()
@@ -166,16 +161,6 @@ class Proposals:
             for name, found in self.subjects.groups.items()
             if not with_subject.issuperset(found)
         )
-
-    def _references(self) -> Iterator[Proposal]:
-        for name, function in self._named(FUNCTION):
-            variables = function.get("Environment.Variables")
-            targets = dict.fromkeys(
-                self.subjects.name(self.assembly.resource(ref)) for ref in refs_in(variables)
-            )
-            for target in filter(None, targets):
-                title = f"the {spoken(name)} gets the {spoken(target)} by reference"
-                yield Proposal("wiring", title, (name,), {"kind": "reference", "to": target})
 
     def _ratios(self) -> Iterator[Proposal]:
         wiring = Declared(self.assembly, {})
@@ -253,21 +238,6 @@ class Proposals:
             yield Proposal("operation", "functions run on runtimes in support", (group[0],), check)
         yield Proposal("security", "each function has a role of its own", (group[0],), {"kind": "own_role"})
 
-    def _keys(self) -> Iterator[Proposal]:
-        for name, table in (pair for type_ in TABLES for pair in self._named(type_)):
-            entries = [entry for entry in to_list(table.get("KeySchema")) if isinstance(entry, dict)]
-            keys = {str(e.get("KeyType")).lower(): e.get("AttributeName") for e in entries}
-            if all(isinstance(key, str) for key in keys.values()) and "hash" in keys:
-                check = {"kind": "keys", **keys}
-                types = {
-                    d.get("AttributeType")
-                    for d in to_list(table.get("AttributeDefinitions"))
-                    if isinstance(d, dict) and d.get("AttributeName") in keys.values()
-                }
-                if types != {"S"} and len(types) == 1:
-                    check["type"] = next(iter(types))
-                yield Proposal("data", f"the {spoken(name)} has its keys", (name,), check)
-
     def _transport(self) -> Iterator[Proposal]:
         for type_ in (BUCKET, QUEUE, TOPIC):
             if group := self.subjects.of_type(type_):
@@ -276,31 +246,28 @@ class Proposals:
                 yield Proposal("security", title, (group[0],), {"kind": "tls_only"})
 
     def _alarms(self) -> Iterator[Proposal]:
-        wiring, others = Declared(self.assembly, {}), dict[str, list[Metric]]()
-        alone: list[str] = []
+        wiring, others = Declared(self.assembly, {}), dict[str, dict[Resource, list[Metric]]]()
+        alone: Counter[str] = Counter()
         for alarm in self.assembly.resources(ALARM):
-            for metric in metrics_of(alarm) if alarm.exists is True else ():
+            metrics = (
+                [m for m in metrics_of(alarm) if isinstance(m.name, str)] if alarm.exists is True else []
+            )
+            for metric in metrics:
                 found = [wiring.identify(value, *self.subjects.words) for _, value in metric.dimensions]
-                names = [name for name in map(self.subjects.name, found) if name]
-                if not isinstance(metric.name, str) or "'" in metric.name:
-                    continue
-                for name in names:
-                    others.setdefault(name, []).append(metric)
-                if not names:
-                    alone.append(
-                        " && ".join(stated.watched(metric)).replace("a.", "self.").replace("(a)", "(self)")
-                    )
-        for name, metrics in others.items():
-            title = (
-                f"alarms watch the {spoken(name)}: {', '.join(dict.fromkeys(str(m.name) for m in metrics))}"
-            )
+                for name in filter(None, map(self.subjects.name, found)):
+                    others.setdefault(name, {}).setdefault(alarm, []).append(metric)
+            if metrics and not any(alarm in found for found in others.values()):
+                alone[" && ".join(stated.watched(alarm, metrics, "self"))] += 1
+        for name, alarms in others.items():
+            listed = dict.fromkeys(str(m.name) for metrics in alarms.values() for m in metrics)
             each = (
-                f"alarms_on(self, '{metric.name}').exists(a, {' && '.join(stated.watched(metric))})"
-                for metric in metrics
+                f"alarms_on(self).exists(a, {' && '.join(stated.watched(alarm, metrics, 'a'))})"
+                for alarm, metrics in alarms.items()
             )
+            title = f"alarms watch the {spoken(name)}: {', '.join(listed)}"
             yield Proposal("monitoring", title, (), {"each": name, "that": " && ".join(each)})
         if "alarms" in self.subjects.groups:
-            for that, number in Counter(alone).items():
+            for that, number in alone.items():
                 title = "alarms watch what no other requirement names"
                 yield Proposal("monitoring", title, (), {"at_least": number, "of": "alarms", "that": that})
             title = "alarms watch metrics that exist"
@@ -433,9 +400,11 @@ class Proposals:
         number = Counter(resource.type for resource in self.assembly.resources())
         for name, resource in self.subjects.by_name.items():
             if number[resource.type] == 1 and self.subjects.specs[name].keys() <= {"type", "about"}:
-                words = [t for t in self._pins(resource).tests if isinstance(t.get("equals"), str)]
+                pins = self._pins(resource)
+                words = [test for test in pins.tests if isinstance(test.get("equals"), str)]
                 found = [converted(test, Test).expression for test in words[:MOST_TOLD]]
-                for fact, type_ in self.subjects.neighbours(resource):
+                found += [part for _, part in pins.parts[:MOST_TOLD]]
+                for fact, type_ in self.subjects.neighbours(resource) if not found else ():
                     found.append(f"{fact}(self).exists(r, r.type == {literal(type_)})")
                 if found:
                     yield name, found

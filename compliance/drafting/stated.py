@@ -13,7 +13,7 @@ from compliance.facts.policy import trust
 from compliance.facts.property_tests import literal
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Unknown, to_number
+from compliance.template.intrinsics import Unknown, to_list, to_number
 
 
 def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -37,7 +37,7 @@ def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 # Properties that requirements of their own are about.
-OF_POLICIES = ("Environment", "Policies", "SecurityGroupIngress", "SecurityGroupEgress")
+OF_POLICIES = ("Policies", "SecurityGroupIngress", "SecurityGroupEgress")
 
 
 def kinds(links: Mapping[str, Sequence[Resource]]) -> Iterator[str]:
@@ -135,21 +135,25 @@ def _rule(rule: Rule, names: Names) -> str:
     return f"({' && '.join(parts)})"
 
 
-def watched(metric: Metric) -> Iterator[str]:
-    """Expressions that an alarm (`a`) looks at a metric, and is set off no later than it is today."""
-    alarm = metric.resource
+def watched(alarm: Resource, metrics: Sequence[Metric], name: str) -> Iterator[str]:
+    """Expressions that an alarm (`name`) looks at metrics, and is set off no later than it is today."""
     operator, threshold = alarm.get("ComparisonOperator"), to_number(alarm.get("Threshold"))
-    above = isinstance(operator, str) and operator.startswith("GreaterThan")
     if isinstance(operator, str) and threshold is not None:
-        start, bound = ("GreaterThan", "<=") if above else ("LessThan", ">=")
-        yield f"a.ComparisonOperator.startsWith('{start}') && a.Threshold {bound} {literal(threshold)}"
-    periods = to_number(alarm.get("EvaluationPeriods"))
-    if periods is not None:
-        yield f"a.EvaluationPeriods <= {literal(periods)}"
-    parts = [f"m.name == {literal(str(metric.name))}"]
-    if isinstance(metric.statistic, str):
-        parts.append(f"m.statistic == {literal(metric.statistic)}")
-    period = to_number(metric.period)
-    if period is not None:
-        parts.append(f"int(m.period) == {literal(int(period))}")
-    yield f"metrics(a).exists(m, {' && '.join(parts)})"
+        start, bound = ("GreaterThan", "<=") if operator.startswith("GreaterThan") else ("LessThan", ">=")
+        yield f"{name}.ComparisonOperator.startsWith('{start}')"
+        yield f"{name}.Threshold {bound} {literal(threshold)}"
+    for path in ("EvaluationPeriods", "DatapointsToAlarm"):
+        if (number := to_number(alarm.get(path))) is not None:
+            yield f"{name}.{path} <= {literal(number)}"
+    if isinstance(treated := alarm.get("TreatMissingData"), str):
+        yield f"{name}.TreatMissingData == {literal(treated)}"
+    for query in to_list(alarm.get("Metrics")):
+        if isinstance(query, dict) and isinstance(text := query.get("Expression"), str):
+            yield f"{name}.Metrics.exists(q, q.Expression == {literal(text)})"
+    for metric in metrics:
+        parts = [f"m.name == {literal(str(metric.name))}"]
+        if isinstance(metric.statistic, str):
+            parts.append(f"m.statistic == {literal(metric.statistic)}")
+        if (period := to_number(metric.period)) is not None:
+            parts.append(f"int(m.period) == {literal(int(period))}")
+        yield f"metrics({name}).exists(m, {' && '.join(parts)})"

@@ -168,7 +168,8 @@ class Discovery:
                 target = self._denoted(item)
                 target = target or named_at(self.assembly, resource, path, item, *self.words)
                 if target is not None and target is not resource and target in self._pooled:
-                    found.setdefault(path, {})[target] = None
+                    # A list of one may be written as a single value.
+                    found.setdefault(path.removesuffix(".*"), {})[target] = None
         return {path: list(targets) for path, targets in found.items()}
 
     def _denoted(self, value: Value) -> Resource | None:

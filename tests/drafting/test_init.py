@@ -165,7 +165,8 @@ def test_twins_are_told_apart_by_what_refers_to_them(tmp_path: Path) -> None:
     text = found["#"]["text"]
     assert "referred_by: {subject: function, property: Environment.Variables.A}" in text
     assert "referred_by: {subject: function, property: Environment.Variables.B}" in text
-    assert found["the function gets the first by reference"] == {"kind": "reference", "to": "first"}
+    that = found["the function refers to the first and the second"]["that"]
+    assert "refers(self.Environment.Variables.A, first)" in that
 
 
 def shop() -> dict[str, Any]:
@@ -552,6 +553,9 @@ DETAILS: Mapping[str, tuple[str, Any]] = {
     "a variable with another value": ("Worker.Environment.Variables.MODE", "debug"),
     "a name of the environment gone": ("Worker.Environment.Variables.BUCKET", "prod-files"),
     "retried for ever": ("Feed.MaximumRetryAttempts", -1),
+    "images that anybody there may delete": ("Images.RepositoryPolicyText.Statement.0.Action", "ecr:*"),
+    "images for ever": ("Images.LifecyclePolicy.LifecyclePolicyText", """{"rules": []}"""),
+    "roles without a boundary": ("Mailer.PermissionsBoundary", None),
 }
 
 
@@ -610,6 +614,7 @@ def _watched() -> dict[str, Any]:
     mail = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*", "Condition": sender}
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
     caught = {"Type": "Task", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "b"}], "Next": "b"}
+    pull = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ecr:BatchGetImage"}
     states = {"StartAt": "a", "States": {"a": caught, "b": {"Type": "Succeed"}}}
     return {
         "Late": {**alarm("ApproximateAgeOfOldestMessage"), "Properties": _late()},
@@ -623,6 +628,14 @@ def _watched() -> dict[str, Any]:
             "AWS::IAM::Role",
             AssumeRolePolicyDocument={"Statement": [trust]},
             Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [mail]}}],
+            PermissionsBoundary={"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:policy/boundary"},
+        ),
+        "Images": resource(
+            "AWS::ECR::Repository",
+            LifecyclePolicy={
+                "LifecyclePolicyText": """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}}]}"""
+            },
+            RepositoryPolicyText={"Statement": [pull]},
         ),
         "Flow": resource("AWS::StepFunctions::StateMachine", DefinitionString=json.dumps(states)),
         "Match": resource("AWS::Events::Rule", EventPattern={"source": ["shop"], "detail-type": ["Sold"]}),
@@ -723,3 +736,17 @@ def test_a_draft_is_quiet_about_other_words_and_more(tmp_path: Path, change: str
     requirements = tmp_path / "requirements.yaml"
     card = audit(Options(template=template, requirements=requirements, as_of=DAY, skip_scanners=True))
     assert [r.id for r in card.results if r.verdict.status is not Status.PASS] == []
+
+
+def test_a_reference_in_a_list_and_one_by_itself_are_alike(tmp_path: Path) -> None:
+    """Two roles name the table, one in a list: neither is found by that alone."""
+
+    def role(resources: Any) -> dict[str, Any]:
+        document = {"Statement": [{"Effect": "Allow", "Action": "dynamodb:Query", "Resource": resources}]}
+        policies = [{"PolicyName": "p", "PolicyDocument": document}]
+        return resource("AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": []}, Policies=policies)
+
+    arn = {"Fn::GetAtt": ["Table", "Arn"]}
+    table = resource("AWS::DynamoDB::Table", BillingMode="PAY_PER_REQUEST")
+    found = drafted(tmp_path, {"Table": table, "One": role(arn), "Other": role([arn])})
+    assert "is there (" not in found["#"]["text"]
