@@ -406,8 +406,8 @@ class Proposals:
                 found += [part for _, part in pins.parts[:MOST_TOLD]]
                 for fact, type_ in self.subjects.neighbours(resource) if not found else ():
                     found.append(f"{fact}(self).exists(r, r.type == {literal(type_)})")
-                if found:
-                    yield name, found
+                if found:  # the first holds of any, so that the subject is found where all others are broken
+                    yield name, [f"self.type == {literal(resource.type)}", *found]
 
     def _pins(self, resource: Resource) -> Pins:
         if resource not in self._known_pins:
