@@ -216,8 +216,8 @@ def stacks(bench: Bench) -> Iterator[str]:
         ("seconds for 20,000 resources, 10,000 a second,", 2, taken.wall), ("MiB", 100, taken.memory)
     )
     yield (
-        "\nOne process judges an assembly. Half of its time goes into finding the subjects, by the wiring of all "
-        "stacks together, and a fifth into reading: a second process could take half of the rest, an eighth."
+        "\nOne process judges an assembly. Half of its time goes into finding the subjects, by the wiring of "
+        "all stacks together, and a fifth into reading: a second process could take half of the rest, an eighth."
     )
 
 
@@ -262,8 +262,8 @@ def fleet(bench: Bench, number: int = 200, each: int = 100) -> Iterator[str]:
     seconds = number * each / 1500
     yield wanted(("seconds with handlers, 1,500 resources a second,", round(seconds, 1), figures.wall))
     yield (
-        "\nEach handler has code of its own, so that none shares another's results, and is invoked more than a "
-        "hundred times: 1,500 resources a second are over 3,000 invocations a second."
+        "\nEach handler has code of its own, so that none shares another's results, and is invoked more than "
+        "a hundred times: 1,500 resources a second are over 3,000 invocations a second."
     )
 
 
