@@ -217,7 +217,7 @@ def stacks(bench: Bench) -> Iterator[str]:
     )
     yield (
         "\nOne process judges an assembly. Half of its time goes into finding the subjects, by the wiring of "
-        "all stacks together, and a fifth into reading: a second process could take half of the rest, an eighth."
+        "all stacks together, and a fifth into reading: a second process could take an eighth."
     )
 
 
