@@ -324,7 +324,7 @@ class _Page:
         return found
 
     def summary(self, nodes: Sequence[Node]) -> Summary:
-        keys = {key for node in nodes for key in _keys(node)}
+        keys = dict.fromkeys(key for node in nodes for key in _keys(node))
         results = {id_: r for key in keys for id_, r in self._by_place[key].items()}
         findings = sum(self._open[key] for key in keys)
         ordered = tuple(sorted(results.values(), key=lambda r: WORST.index(STATES[r.verdict.status])))

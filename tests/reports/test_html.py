@@ -769,3 +769,22 @@ def test_the_policy_holds(tab: chromium.Tab, tmp_path: Path) -> None:
     tab.show(page, width=800)
     assert "owned" not in tab.run("document.title")
     assert len(complaints(tab)) >= 2
+
+
+def test_results_of_several_resources_stand_in_the_order_of_the_resources() -> None:
+    """The same audit makes the same page, byte by byte."""
+    parts = [f"C{n}" for n in range(7)]
+    nodes = (node("A", QUEUE), node("B", QUEUE), *(node(part, QUEUE, end=False) for part in parts))
+    arrow = Edge("S/A", "S/B", "messages", tuple(f"S/{part}" for part in parts))
+    plain = card()
+    results = tuple(
+        replace(
+            plain.results[0],
+            id=f"RES-{part}",
+            verdict=Verdict(Status.PASS, (replace(EVIDENCE, logical_id=part, construct_path=None),)),
+        )
+        for part in parts
+    )
+    page = html.render(replace(plain, results=results, diagram=Diagram(nodes, (arrow,))), Path("nowhere"))
+    [found] = set(re.findall(r"<title>messages, through [^<]*</title>", page))
+    assert re.findall(r"RES-C\d", found) == [f"RES-{part}" for part in parts]
