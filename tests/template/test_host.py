@@ -57,6 +57,29 @@ def test_a_node_that_takes_too_long_is_no_node_of_no_version(
         host.major_version(str(slow))
 
 
+def test_the_files_of_a_repository_tell_its_commit_and_git_tells_the_rest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def git(*arguments: str) -> str:
+        settings = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(tmp_path), *settings, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    assert host.checked_out(tmp_path) is None, "nothing is committed"
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    first = git("rev-parse", "HEAD")
+    with monkeypatch.context() as without_git:
+        without_git.setenv("PATH", "")
+        assert host.checked_out(tmp_path) == first
+    git("pack-refs", "--all")
+    assert host.checked_out(tmp_path) == first
+    (tmp_path / "below").mkdir()
+    assert host.checked_out(tmp_path / "below") == first
+    git("checkout", "-q", "--detach")
+    assert host.checked_out(tmp_path) == first
+
+
 def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
     assert host.checked_out(tmp_path / "none") is None
 
