@@ -171,3 +171,23 @@ def test_an_expectation_is_described_by_its_text_where_it_has_one() -> None:
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     with pytest.raises(InputError, match=r"expect: .* did you mean"):
         bind(document.load(path))
+
+
+LOUD = """
+const { S3 } = require('@aws-sdk/client-s3');
+const s3 = new S3();
+let count = 0;
+exports.handler = async ({ Records }) => {
+  for (const r of Records) {
+    if (count++ > 20) console.log('x'.repeat(2e6));
+    await s3.putObject({ Bucket: process.env.BUCKET, Key: r.messageId, Body: r.body });
+  }
+};
+"""
+
+
+def test_what_was_not_reached_is_no_failure() -> None:
+    """A handler that is stopped at a limit: what comes after that shows nothing."""
+    row = {"source": "sqs", "language": "nodejs", "code": LOUD}
+    found = verdicts(row, ["replay", "as_alone"])
+    assert {verdict.status for verdict in found.values()} == {Status.NOT_ASSESSED}, told(found)

@@ -213,6 +213,11 @@ def unknown(found: str, wanted: str, at: str | None = None) -> Finding:
     return Finding(None, found, wanted, at)
 
 
+def unmet(outcome: Outcome | None, found: str, wanted: str, at: str | None = None) -> Finding:
+    """A finding about an invocation that did not succeed. One that was not reached shows nothing."""
+    return Finding(None if outcome is None else False, found, wanted, at)
+
+
 def ended(outcome: Outcome | None) -> str:
     """How an invocation ended, such as `the handler returned {...}`."""
     if outcome is None:

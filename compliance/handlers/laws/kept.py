@@ -22,7 +22,7 @@ from compliance.handlers.batches import Batch, Record, identifies, leaves, of_se
 from compliance.handlers.effects import Unit, of_record
 from compliance.handlers.events import Draw
 from compliance.handlers.events.values import Values
-from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown
+from compliance.handlers.laws.bench import Bench, bad, brief, good, unknown, unmet
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Outcome
 from compliance.json_data import JSON, array, mapping
@@ -230,7 +230,7 @@ def _changed(
     if why and not made:
         if word == "great length":
             return  # an error is right: services limit lengths, such as that of a topic's subject
-        yield bad(f"a record with {word}: {why}", UNCHANGED)
+        yield unmet(outcome, f"a record with {word}: {why}", UNCHANGED)
         return
     sent = leaves(record.raw)
     for place in places:
@@ -340,7 +340,7 @@ def _types(
         rare = any(next(iter(value)) in RARE.split() for value in sent.values())
         if (why := bench.failure_reason(outcome)) and not made:
             if typed or not rare:
-                yield bad(f"an item with {'rare' if rare else 'common'} types: {why}", UNCHANGED)
+                yield unmet(outcome, f"an item with {'rare' if rare else 'common'} types: {why}", UNCHANGED)
             continue
         for unit in made:
             if (unit.kind, unit.target) == (kind, target):

@@ -10,7 +10,7 @@ import msgspec
 from compliance.handlers.batches import Batch, Record
 from compliance.handlers.effects import Profile, Unit, ValueComparison, lacking, mentions, of_record, profile
 from compliance.handlers.errors import errors_of
-from compliance.handlers.laws.bench import AGE, Bench, bad, brief, ended, good, record_text, unknown
+from compliance.handlers.laws.bench import AGE, Bench, bad, brief, ended, good, record_text, unknown, unmet
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import Fault, Outcome
 
@@ -66,7 +66,7 @@ def _compared(
             which = f"{record_text(batch.records[index], index, size)}, alone: {why}"
             return [unknown(which, "a record that the handler takes (`records` says what it is made for)")]
     if why := bench.failure_reason(outcome):
-        return [bad(f"{size} records that are taken one by one, together: {why}", AS_ALONE)]
+        return [unmet(outcome, f"{size} records that are taken one by one, together: {why}", AS_ALONE)]
     comparison = ValueComparison(batch.at + AGE, AGE, batch.event)
     together = bench.units(outcome)
     found = list(_leaks(bench, batch, together, ones))
@@ -173,7 +173,7 @@ class _After(msgspec.Struct, frozen=True):
         wanted = "what a batch does, whatever became of the one before"
         if why := bench.failure_reason(outcome):
             found = f"after a batch whose {operation} failed, a good one: {why}; {ended(outcome)}"
-            return [bad(found, wanted)]
+            return [unmet(outcome, found, wanted)]
         made = bench.units(outcome)
         for unit in made:
             if any(mentions(unit.text, record) for record in self.first.records):
@@ -245,7 +245,7 @@ def _failed_once(
     if not (why := bench.failure_reason(again)):
         return []
     names = " and ".join(name for _, name in once)
-    return [bad(f"{names} failed once; the batch comes again, and nothing fails: {why}", SAME)]
+    return [unmet(again, f"{names} failed once; the batch comes again, and nothing fails: {why}", SAME)]
 
 
 def _operations(outcome: Outcome | None) -> set[tuple[str, str]]:
@@ -256,7 +256,7 @@ def _same_places(
     bench: Bench, batch: Batch, first: Outcome | None, cold: Outcome | None, days: timedelta
 ) -> Iterator[Finding]:
     if (why := bench.failure_reason(cold)) and not bench.failure_reason(first):
-        yield bad(f"the same batch {days.days} days later: {why}", SAME)
+        yield unmet(cold, f"the same batch {days.days} days later: {why}", SAME)
         return
     before, now = bench.units(first), bench.units(cold)
     size = len(batch.records)
@@ -277,7 +277,8 @@ def _same_places(
 def _once_more(bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str) -> Iterator[Finding]:
     """Findings about a replay where everything is stored: it must succeed, and add nothing."""
     if why := bench.failure_reason(outcome):
-        yield bad(f"the same batch {when}, where it is stored already: {why}", "a duplicate is a success")
+        found = f"the same batch {when}, where it is stored already: {why}"
+        yield unmet(outcome, found, "a duplicate is a success")
         return
     known = {(u.kind, u.target, u.place) for u in bench.units(first)}
     for unit in bench.units(outcome):
