@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 import threading
 import time
@@ -27,11 +26,11 @@ import msgspec
 
 from compliance.handlers.events import Draw
 from compliance.handlers.events.moments import Moments
+from compliance.handlers.lacking import Supplied, missing
 from compliance.handlers.sandbox import (
     Execution,
     Fault,
     Given,
-    HandlerError,
     Invocation,
     Limits,
     Outcome,
@@ -130,14 +129,6 @@ class Stage(msgspec.Struct, frozen=True):
     def moments(self) -> Moments:
         """The times of the function's plays."""
         return self.shared("moments", Moments)
-
-
-class Supplied(msgspec.Struct, frozen=True):
-    """Something that the code lacks: `what` is `module` or `name`, and `error` is what showed it."""
-
-    what: str
-    name: str
-    error: HandlerError | None
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -294,20 +285,25 @@ def run(
         container.begin(supplied)
         _advance(pending, None, findings)
         began, most = time.monotonic(), MOST_SECONDS * times_usual(HANDLER)
+        played: dict[int, Outcomes] = {}
         while pending or plain is None:
-            plays = {id(play): play for each in pending for play in each.plays}
-            order = sorted(plays.values(), key=lambda play: (play.container, play.steps[0].now))
-            if time.monotonic() - began < most:
-                execution = execute_plays(target, order, supplied, cache, container)
-            else:
-                execution = Execution(stopped=f"time: more than {most:g} s for all its runs; {knob(HANDLER)}")
-            if plain is None:
-                plain = execution
-                execution = _with_supplies(target, order, execution, supplied, cache)
-            executions.append(execution)
-            first = len(executions) == 1 and not execution.stopped  # more than two rounds are rare
-            ahead = partial(container.ahead, supplied) if first else None
-            _advance(pending, _outcomes(order, execution), findings, ahead)
+            plays = {id(play): play for each in pending for play in each.plays if id(play) not in played}
+            ahead = None
+            if plays or plain is None:
+                order = sorted(plays.values(), key=lambda play: (play.container, play.steps[0].now))
+                if time.monotonic() - began < most:
+                    execution = execute_plays(target, order, supplied, cache, container)
+                else:
+                    why = f"time: more than {most:g} s for all its runs; {knob(HANDLER)}"
+                    execution = Execution(stopped=why)
+                if plain is None:
+                    plain = execution
+                    execution = _with_supplies(target, order, execution, supplied, cache)
+                executions.append(execution)
+                played |= _outcomes(order, execution)
+                if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
+                    ahead = partial(container.ahead, supplied)
+            _advance(pending, played, findings, ahead)
     return Ran(target, plain, tuple(executions), findings, tuple(supplied))
 
 
@@ -472,10 +468,10 @@ def _with_supplies(
 ) -> Execution:
     """Runs the first round again until everything that the code lacks is supplied."""
     until = time.monotonic() + SECONDS_TO_HELP * times_usual(HANDLER)
-    while len(supplied) < MOST_SUPPLIES and not last.stopped and (missing := _missing(last, supplied)):
+    while len(supplied) < MOST_SUPPLIES and not last.stopped and (found := missing(last, supplied)):
         if time.monotonic() > until:
             return last
-        supplied.append(missing)
+        supplied.append(found)
         last = execute_plays(target, plays, supplied, cache)
     for candidates in _undeclared_names(target.program, last, supplied):
         if time.monotonic() > until:
@@ -499,49 +495,6 @@ def _undeclared_names(
     names = [name for name in undeclared(program)[:MOST_SUPPLIES] if name not in known]
     tries = [names, [*names, "context"]] if "context" not in {*names, *known} else [names]
     yield from ([Supplied("name", name, None) for name in names] for names in tries if names)
-
-
-MISSING_MODULE = r"(?:Cannot find (?:package|module)|No module named) ['\"]([^'\"./][^'\"]*)['\"]"
-UNDECLARED = (
-    r"(?:ReferenceError: |^)([A-Za-z_$][\w$]*) is not defined|(?:NameError: |^)name '(\w+)' is not defined"
-)
-
-
-def _missing(execution: Execution, supplied: Sequence[Supplied]) -> Supplied | None:
-    """The next module or name to supply, from an error or from the log of one that was caught."""
-    known = {(s.what, s.name) for s in supplied}
-    for error in errors_of(execution):
-        missing = _named_in(error)
-        if missing and (missing.what, missing.name) not in known:
-            return missing
-    return None
-
-
-def errors_of(execution: Execution) -> Iterator[HandlerError]:
-    """The errors that were thrown, then those that were caught and logged."""
-    if execution.load_error:
-        yield execution.load_error
-    yield from (outcome.error for outcome in execution.outcomes if outcome.error)
-    for outcome in execution.outcomes:
-        for pattern in (MISSING_MODULE, UNDECLARED):
-            for match in re.finditer(pattern, outcome.log):
-                kind, _, message = match[0].rpartition(": ")
-                yield HandlerError(kind or "Error", message, None)
-
-
-def _named_in(error: HandlerError) -> Supplied | None:
-    if module := re.search(MISSING_MODULE, error.message):
-        return Supplied("module", _package(module[1]), error)
-    if error.kind in ("ReferenceError", "NameError") and (name := re.search(UNDECLARED, error.message)):
-        return Supplied("name", name[1] or name[2], error)
-    return None
-
-
-def _package(name: str) -> str:
-    """The package of a module: `@scope/name` or `name` in JavaScript, the top package in Python."""
-    if name.startswith("@"):
-        return "/".join(name.split("/")[:2])
-    return name.split("/")[0].split(".")[0] if "/" in name or "." in name else name
 
 
 def _wrote(execution: Execution) -> bool:

@@ -21,7 +21,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     return found
 
 
-ROWS = [row for name in ("any_source", "over_time", "rarely") for row in rows(f"{name}.yaml")]
+ROWS = [row for name in ("any_source", "over_time", "rarely", "logs") for row in rows(f"{name}.yaml")]
 IN_TIME = rows("in_time.yaml")
 # Laws that not every right style keeps: who sends a batch in one call drags its records down together, and
 # with the SDK's own timeouts nothing is in time.
@@ -123,7 +123,7 @@ def _document(laws: list[str], records: Any) -> Path:
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row['language']}: {row['style']}" for row in ROWS])
 def test_a_function_behind_a_source(row: dict[str, Any]) -> None:
     fails = row.get("fails")
-    found = verdicts(row, [fails] if fails else USUAL)
+    found = verdicts(row, USUAL if fails in (None, "quiet") else [fails])  # others show more to `quiet`
     if fails:
         assert found[fails].status is Status.FAIL, found[fails]
     else:
@@ -179,7 +179,7 @@ const s3 = new S3();
 let count = 0;
 exports.handler = async ({ Records }) => {
   for (const r of Records) {
-    if (count++ > 20) console.log('x'.repeat(2e6));
+    if (count++ > 12) console.log('x'.repeat(2e6));
     await s3.putObject({ Bucket: process.env.BUCKET, Key: r.messageId, Body: r.body });
   }
 };
@@ -189,5 +189,5 @@ exports.handler = async ({ Records }) => {
 def test_what_was_not_reached_is_no_failure() -> None:
     """A handler that is stopped at a limit: what comes after that shows nothing."""
     row = {"source": "sqs", "language": "nodejs", "code": LOUD}
-    found = verdicts(row, ["replay", "as_alone"])
-    assert {verdict.status for verdict in found.values()} == {Status.NOT_ASSESSED}, told(found)
+    found = verdicts(row, ["replay", "no_failure_swallowed"])
+    assert found["replay"].status is Status.NOT_ASSESSED, told(found)

@@ -68,10 +68,9 @@ def test_a_handler_that_always_lacks_one_more_is_run_for_a_bounded_time(
 
     def endless(stage: Any) -> Any:
         for _ in range(100):
-            [acts] = yield [play]
+            [acts] = yield [runs.Play([runs.Step({}, cast(Any, None))])]
         return [Finding(None, "stopped" if acts == [None] else "seen", "")]
 
-    play = runs.Play([runs.Step({}, cast(Any, None))])
     target = cast(Any, SimpleNamespace(program=Program(NODE, "index.handler", "")))
     monkeypatch.setattr(runs, "execute_plays", execute)
     monkeypatch.setattr(runs.Container, "begin", lambda *_: None)

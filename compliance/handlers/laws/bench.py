@@ -131,7 +131,7 @@ class Bench:
     def steps(
         self,
         steps: Sequence[Step],
-        batches: Iterable[Batch],
+        batches: Sequence[Batch],
         container: int = 0,
         after: Outcome | None = None,
     ) -> Play:
@@ -144,7 +144,14 @@ class Bench:
             given = replace(given, items=after.state.tables, objects=after.state.objects)
         if self.source.trigger == "s3":
             given = replace(given, objects=_with_objects(given.objects, batches))
-        return Play(tuple(steps), given, container)
+        play = Play(tuple(steps), given, container)
+        self.plays.append((play, batches))
+        return play
+
+    @property
+    def plays(self) -> list[tuple[Play, Sequence[Batch]]]:
+        """The plays of all laws about the source, with their batches."""
+        return self._stage.shared(f"plays of {self.source}", lambda _: [])
 
     # Outcomes
 

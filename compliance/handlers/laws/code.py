@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compliance.handlers.lacking import Supplied
 from compliance.handlers.laws.bench import Bench, bad, brief, error_text, good, unknown
-from compliance.handlers.runs import Finding, Ran, Supplied, Task
+from compliance.handlers.runs import Finding, Ran, Task
 
 SDK_V2 = "aws-sdk"
 ENDS = "runs to the end on a real event"
