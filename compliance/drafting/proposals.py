@@ -404,8 +404,7 @@ class Proposals:
                 words = [test for test in pins.tests if isinstance(test.get("equals"), str)]
                 found = [converted(test, Test).expression for test in words[:MOST_TOLD]]
                 found += [part for _, part in pins.parts[:MOST_TOLD]]
-                for fact, type_ in self.subjects.neighbours(resource) if not found else ():
-                    found.append(f"{fact}(self).exists(r, r.type == {literal(type_)})")
+                found += self.subjects.neighbours(resource) if not found else ()
                 if found:  # the first holds of any, so that the subject is found where all others are broken
                     yield name, [f"self.type == {literal(resource.type)}", *found]
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 from compliance.facts.references import denoted, named_at
 from compliance.facts.subjects import RESERVED
@@ -150,12 +150,12 @@ class Discovery:
             if named in targets and self._rivals[named, path, resource.type] == 1:
                 yield {"refers_to": {"subject": subject, "property": path}}
 
-    def neighbours(self, resource: Resource) -> Iterator[tuple[str, str]]:
-        """A type that a resource refers to, and one that refers to it, each with the fact that gives it."""
-        targets = (target.type for found in self._links[resource].values() for target in found)
-        holders = (holder.type for holder, _ in self._holders.get(resource, ()))
-        for fact, types in (("refs", targets), ("referrers", holders)):
-            yield from ((fact, type_) for type_ in islice(types, 1))
+    def neighbours(self, resource: Resource) -> Iterator[str]:
+        """Expressions that a resource refers to one of a type, and that one of a type refers to it."""
+        for target in islice(chain.from_iterable(self._links[resource].values()), 1):
+            yield f"refs(self).exists(r, r.type == '{target.type}')"
+        for holder, _ in self._holders.get(resource, ())[:1]:
+            yield f"resources.exists(r, r.type == '{holder.type}' && refers(r, self))"
 
     def at(self, resource: Resource, path: str) -> Sequence[Resource]:
         return self._links[resource].get(path, ())
