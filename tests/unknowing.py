@@ -207,6 +207,7 @@ def places_of(template: Template) -> list[Steps]:
     inner = (
         (name, "Properties", *steps)
         for name, resource in resources.items()
+        if isinstance(resource, dict)  # no loop over resources
         for steps in places(resource.get("Properties", {}))
     )
     return [*((name,) for name in resources), *inner]
