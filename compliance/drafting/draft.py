@@ -7,6 +7,7 @@ comments. People decide what should hold.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -285,7 +286,8 @@ NOTES = {
 # Each is scored apart; only those with `gate: true` decide between green and red.""",
     "subjects": """\
 # Who is who: by type, and by what refers to what (a property path, `*` for any item). What is told apart by
-# nothing but its name is found by the requirement on that name. `many` makes a group.
+# nothing but its name is found by the requirement on that name. `many` makes a group. What `links` says of a
+# subject tells it from others of its type; it need not hold.
 # DECIDE: better names, and words for `about`: both stand in the reports.""",
     "requirements": """\
 # `compliance requirements --requirements FILE ID` explains one; the docs have all kinds of checks.""",
@@ -319,16 +321,14 @@ def _render(
     lines += ["", NOTES["categories"], "categories:", *(f"  - {_flow(c)}" for c in data["categories"])]
     lines += ["", NOTES["subjects"], "subjects:"]
     for name, spec in data["subjects"].items():
-        lines += [f"  {name}:", *(f"    {key}: {_flow(value)}" for key, value in spec.items())]
+        lines += [f"  {name}:", *_lines(spec)]
     lines += ["", NOTES["requirements"], "requirements:"]
     category = None
     for entry in data["requirements"]:
         if entry["category"] != category:
             category = entry["category"]
             lines += [f"  {NOTES[category]}"]
-        marks = ["  - ", *["    "] * (len(entry) - 1)]
-        pairs = zip(marks, entry.items(), strict=True)
-        lines += [*(f"{mark}{key}: {_flow(value)}" for mark, (key, value) in pairs), ""]
+        lines += [*_item(entry, "  "), ""]
     if unmet:
         lines += [UNMET.rstrip(), *(f"# - {_comment(p)}" for p in unmet), ""]
     if missing := list(_not_covered(assembly, subjects, met)):
@@ -379,9 +379,71 @@ def _not_covered(assembly: Assembly, subjects: Discovery, proposals: Sequence[Pr
 
 PRINTABLE = re.compile(r"[ -~]+")
 PLAIN = re.compile(
-    r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][\w.]*( [\w.()/-]+)*"
+    r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][\w.-]*( [\w.()/-]+)*"
 )  # no other type in YAML
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+WIDTH = 110
+EXPRESSION = re.compile(
+    r"(?!.*(: | #|:$))[A-Za-z(][ -~]+"
+)  # what YAML reads as a text outside of { } and [ ]
+
+
+def _lines(fields: Mapping[str, Any], indent: str = "    ") -> Iterator[str]:
+    """Fields in YAML: each on one line if that is short, else on a line for each part."""
+    for key, value in fields.items():
+        head = f"{indent}{key}:"
+        is_expression = key == "that"
+        short = f"{head} {value if is_expression and EXPRESSION.fullmatch(value) else _flow(value)}"
+        if len(short) <= WIDTH and not (isinstance(value, dict) and "that" in value):
+            yield short
+        elif isinstance(value, dict):
+            yield head
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            yield head
+            for item in value:
+                yield from _item(item, indent + "  ")
+        elif is_expression and PRINTABLE.fullmatch(value):
+            yield f"{head} >-"
+            for part in _conjuncts(value):
+                yield from _wrapped(part, f"{indent}  ")
+        elif isinstance(value, list):
+            first, *others = _wrapped(_flow(value), f"{indent}  ")
+            yield from (f"{head} {first.lstrip()}", *others)
+        else:
+            yield short
+
+
+_WRAPPER = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Lines that YAML folds into the text again."""
+    if "  " in text:
+        return [indent + text]
+    return [indent + line for line in _WRAPPER.wrap(text)]
+
+
+def _conjuncts(expression: str) -> Iterator[str]:
+    """The parts of an expression that `&&` joins outside of parentheses, each with its `&&`."""
+    part, *others = re.split(r" (?=&& )", expression)
+    for other in others:
+        if part.count("(") == part.count(")"):
+            yield part
+            part = other
+        else:
+            part += f" {other}"
+    yield part
+
+
+def _item(fields: Mapping[str, Any], indent: str) -> list[str]:
+    """An item of a list."""
+    if "that" not in fields and len(one := f"{indent}- {_flow(fields)}") <= WIDTH:
+        return [one]
+    first, *others = _lines(fields, indent + "  ")
+    return [f"{indent}- {first.lstrip()}", *others]
 
 
 def _flow(value: Any) -> str:

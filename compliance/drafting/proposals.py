@@ -218,7 +218,8 @@ class Proposals:
             return None
         group = subject in self.subjects.groups
         who = f"every {spoken(subject.removesuffix('s'))}" if group else f"the {spoken(subject)}"
-        bounds = dict.fromkeys(str(value) for key, value in test.items() if key != "path")
+        unsaid = ("path", "at_least") if setting.form == "limited" else ("path",)
+        bounds = dict.fromkeys(str(value) for key, value in test.items() if key not in unsaid)
         title = f"{who} {setting.words.format(' to '.join(bounds))}"
         return Proposal(setting.category, title, (subject,), {"kind": "property", "all": [test]})
 

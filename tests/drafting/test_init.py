@@ -514,7 +514,21 @@ def test_the_same_stack_gives_the_same_document(synthesise: Synthesise, tmp_path
     template.write_text(json.dumps(synthesise()))
     texts = {draft(load_template(template), "dev", DAY) for _ in range(2)}
     assert len(texts) == 1
-    assert len(next(iter(texts)).splitlines()) < 1150
+    assert next(iter(texts)).count("- id: ") < 150
+
+
+def test_long_checks_have_a_line_for_each_part() -> None:
+    text = draft(load_template(EXAMPLE.parent / "documents" / "booking_app" / "corrected.yaml"), "dev", DAY)
+    assert [line for line in text.splitlines() if len(line) > 160] == []
+    assert (
+        """
+      that: >-
+        json(self.DefinitionString).States.Release.Next == 'Failed'
+        && refers(json(self.DefinitionString).States.Release.Resource, release)
+"""
+        in text
+    )
+    assert "      - that: self.type == 'AWS::SQS::Queue'\n" in text
 
 
 # Details that a dismantled app loses: each by the path of its value, and what takes its place (None: nothing)
