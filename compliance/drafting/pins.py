@@ -103,7 +103,7 @@ class Pins:
             if isinstance(item, dict) and item and all(isinstance(each, dict) for each in item.values()):
                 for name, each in item.items():
                     below = f"{place}{_step(key)}{_step(name)}"
-                    self.parts += [(f"{key} {name}", part) for part in self._holds(below, each, 0)]
+                    self.parts += [(f"{head}.{key}.{name}", part) for part in self._holds(below, each, 0)]
             else:
                 self.parts += [(head, part) for part in self._holds(f"{place}{_step(key)}", item, 0)]
 
