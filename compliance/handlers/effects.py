@@ -229,15 +229,29 @@ class ValueComparison:
             pairs = zip(one, other, strict=True)
             items = (self.differ(a, b, f"{place}.{i}") for i, (a, b) in enumerate(pairs))
             return next((each for each in items if each), None)
-        if one == other:
+        if one == other or self._differ_as_times(one, other):
             return None
         if isinstance(one, str) and isinstance(other, str) and self._is_drawn(one) and self._is_drawn(other):
             return None if _differ_as_drawn(one, other) else (place, one, other)
         return place, one, other
 
+    def _differ_as_times(self, one: JSON, other: JSON) -> bool:
+        """Whether values differ only in times that a run told, such as when an item expires."""
+        texts = [value if isinstance(value, str) else json.dumps(value) for value in (one, other)]
+        if TIMES.sub(NOW, texts[0]) != TIMES.sub(NOW, texts[1]):
+            return False
+        pairs = zip(*(TIMES.findall(text) for text in texts), strict=True)
+        return all(a == b or self._is_told_later(a, b) for a, b in pairs)
+
+    def _is_told_later(self, one: str, other: str) -> bool:
+        """Whether two times are of no event and near each other, as far from now as they may be."""
+        times = [moment(text) for text in (one, other) if text not in self._events]
+        seen = [time for time in times if time]
+        return len(seen) == 2 and abs(seen[0] - seen[1]) <= TOLERANCE
+
     def _is_drawn(self, text: str) -> bool:
-        """Whether a text looks like a random id: a word with digits that is in no event."""
-        words = re.findall(r"[0-9A-Za-z_-]{8,}", text)
+        """Whether a text looks like a random id: a word with digits that is in no event, and no time."""
+        words = re.findall(r"[0-9A-Za-z_-]{8,}", STATED.sub(" ", text))
         return any(not word.isalpha() and word not in self._events for word in words)
 
 
@@ -259,6 +273,9 @@ SPELT = re.compile(
     r"(?: GMT)?(?:[+-]\d{4})?"
 )
 DIGITS = re.compile(r"(?<![\d.])(?:\d{10}|\d{13}|\d{14}|\d{16,17}|\d{19,20})(?:\.\d{1,9})?(?![\d])")
+TIMES = re.compile("|".join(form.pattern for form in (DIGITS, ISO, SPELT)))
+# A time for certain: of 10 or 13 digits where they are all of the text.
+STATED = re.compile(rf"^(?:\d{{10}}|\d{{13}})$|{ISO.pattern}|{SPELT.pattern}")
 
 
 def moment(text: str) -> datetime | None:
