@@ -286,6 +286,7 @@ def run(
         _advance(pending, None, findings)
         began, most = time.monotonic(), MOST_SECONDS * times_usual(HANDLER)
         played: dict[int, Outcomes] = {}
+        held: list[Play] = []  # so that no later play gets the id of one that was played
         while pending or plain is None:
             plays = {id(play): play for each in pending for play in each.plays if id(play) not in played}
             ahead = None
@@ -301,6 +302,7 @@ def run(
                     execution = _with_supplies(target, order, execution, supplied, cache)
                 executions.append(execution)
                 played |= _outcomes(order, execution)
+                held += order
                 if len(executions) == 1 and not execution.stopped:  # more than two rounds are rare
                     ahead = partial(container.ahead, supplied)
             _advance(pending, played, findings, ahead)
