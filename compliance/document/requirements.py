@@ -268,11 +268,15 @@ def _check(document: Document) -> None:
 
 
 def _check_environments_of(document: Document, index: int) -> None:
-    """Raises InputError where `in` names an environment unlike those of `environment.values`."""
+    """Raises InputError where `in` names an environment unlike those of `environment`, which has values."""
     environment, stated = document.environment, document.requirements[index].environments
-    known = {*environment.values, environment.default, environment.probe or "", *environment.all_retained}
+    usual = ("staging", "prod") if environment.retained is None else environment.all_retained
+    known = {*environment.values, environment.default, environment.probe or "pr1", *usual}
     for name in [stated] if isinstance(stated, str) else stated or ():
-        if environment.values and not any(fnmatchcase(k, name) or fnmatchcase(name, k) for k in known):
+        if not environment.values or not environment.keeps_data(name):
+            continue
+        patterned = [k for k in known if set("*?[") & set(k)] if set("*?[") & set(name) else []
+        if not patterned and not any(fnmatchcase(k, name) or fnmatchcase(name, k) for k in known):
             place = ("requirements", index, "in")
             message = f"no environment of `environment.values` is {name}; {hint(name, environment.values)}"
             raise document.error(f"{document.words(*place)}: {message}", *place)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.drafting.pins import written
+from compliance.facts.literals import unknown_action
 from compliance.facts.policy import LIMITING, PolicyStatement, statements, trust
 from compliance.facts.property_tests import literal
 from compliance.facts.references import ROLE, holder_of
@@ -74,7 +75,8 @@ def _needed(fact: str, own: Sequence[PolicyStatement], resource: Resource, names
         on = [f" && {names[target]} in s.on" for target in statement.on if target in names] or [""]
         for action in map(str, statement.actions):
             text = literal(action)
-            allows = f"s.allows({text})" if _ACTION.fullmatch(action) else f"{text} in s.actions"
+            known = _ACTION.fullmatch(action) and not unknown_action(action)
+            allows = f"s.allows({text})" if known else f"{text} in s.actions"
             needed |= dict.fromkeys(f"{fact}(self).exists(s, {allows}{target}{free})" for target in on)
     yield from needed
 

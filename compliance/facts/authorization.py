@@ -182,11 +182,15 @@ class _Request:
     ) -> None:
         self.assembly, self.caller, self.action, self.resource = assembly, caller, action, resource
         self.holder = holder_of(assembly, resource) if resource else None
+        # A trust policy says who assumes a role, and nothing about `iam:PassRole` or `iam:GetRole`.
+        is_role = self.holder is not None and self.holder.type == ROLE
+        self.by_trust = is_role and action.lower().startswith("sts:")
+        self.has_policy = self.holder is not None and (self.by_trust or not is_role)
         self.lookup: Lookup = lambda key: caller.key(key, action, more)
 
     def answer(self) -> Answer:
         own, limits = self.assembly.cached(_of_role, self.caller.role) if self.caller.role else ((), None)
-        theirs = policies_on(self.assembly, self.holder) if self.holder else ()
+        theirs = policies_on(self.assembly, self.holder) if self.holder and self.has_policy else ()
         for statement in (*own, *(limits or ()), *theirs):
             if self.denies(statement, of_resource=statement in theirs) is True:
                 return Answer(False, f"denied by {_place(statement)}", statement)
@@ -213,7 +217,7 @@ class _Request:
         direct = self._first((s, self.principal(s)) for s in theirs if s.allow)
         if self._is_abroad():
             identity = direct = self._by_both(identity, direct, theirs)
-        elif self.holder is not None and self.holder.type in (KEY, ROLE):
+        elif self.by_trust or (self.holder is not None and self.holder.type == KEY):
             identity = self._by_account(identity, theirs)
         either = [answer for answer in (identity, direct) if answer.allowed is True]
         either += [answer for answer in (identity, direct) if isinstance(answer.allowed, Unknown)]

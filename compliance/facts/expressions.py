@@ -21,7 +21,7 @@ from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.paths import steps
+from compliance.template.paths import dotted, steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
@@ -59,7 +59,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     def below(self, step: str) -> Shape:
         """The shape of the value one step further down."""
-        step = f'"{step}"' if "." in step else step
+        step = dotted((step,))
         return msgspec.structs.replace(self, path=f"{self.path}.{step}" if self.path else step)
 
 

@@ -18,7 +18,7 @@ from compliance.facts.patterns import covers_action as covers_action
 from compliance.facts.patterns import covers_resource as covers_resource
 from compliance.facts.patterns import is_pattern as is_pattern
 from compliance.facts.references import arn_of, denoted
-from compliance.json_data import JSON, as_array, as_mapping, mapping
+from compliance.json_data import array, mapping
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -152,21 +152,29 @@ POLICY = "a policy document"
 MANAGED = Path(__file__).with_name("managed_policies.yaml")
 
 
+class _Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Actions, or all `but` some, on resources."""
+
+    actions: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+    on: tuple[str, ...] = ("*",)
+
+
 @cache
-def _managed() -> Mapping[str, JSON]:
-    """What AWS's own policies allow, by name: a list of actions, or `but` and those that they do not."""
-    return mapping(read_yaml(MANAGED)[0])
+def _managed() -> Mapping[str, Sequence[_Grant]]:
+    """What AWS's own policies allow, by name. A list of actions is one grant."""
+    stated = {name: array(found) for name, found in mapping(read_yaml(MANAGED)[0]).items()}
+    grants = {n: [{"actions": g}] if isinstance(g[0], str) else g for n, g in stated.items()}
+    return msgspec.convert(grants, dict[str, list[_Grant]])
 
 
 def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
     """The statements of managed policies that are not in these stacks; unknown ones of those not known."""
     for policy in _foreign(assembly, arns):
         name = str(policy).partition(":iam::aws:policy/")[2]
-        stated = _managed().get(name)
-        if stated is not None:
-            actions = tuple(map(str, as_array(stated)))
-            but = tuple(map(str, as_array(as_mapping(stated).get("but"))))
-            yield Statement(True, actions, but, ("*",), (), (), (), {}, holder, path)
+        if name in _managed():
+            for grant in _managed()[name]:
+                yield Statement(True, grant.actions, grant.but, grant.on, (), (), (), {}, holder, path)
             continue
         why = policy.why if isinstance(policy, Unknown) else policy
         found = _unknown(holder, path, Unknown(f"what {why} allows"))

@@ -55,11 +55,18 @@ def _fits(kinds: Collection[str], literal: object) -> bool:
 def none_of(known: Sequence[object], path: str, literal: object) -> str | None:
     """The message for a value that is none of the known ones; None where it is one of them."""
     words = [str(value) for value in known]
-    if str(literal) in words:
+    if literal is None or any(_same(value, literal) for value in known):
         return None
     hint = cel.did_you_mean(str(literal), words)
     listed = f"; known are {', '.join(words)}" if len(words) <= _ORDERED else ""
     return f"{path} is never {show(literal)}{hint or listed}"
+
+
+def _same(value: object, literal: object) -> bool:
+    """Whether a template may write a value as a literal: `30` as `30.0`, and `true` as a text."""
+    if isinstance(literal, float):
+        return to_number(value) == literal  # type: ignore[arg-type]
+    return str(value) == str(literal) or (isinstance(literal, bool) and to_bool(value) == literal)  # type: ignore[arg-type]
 
 
 def unknown_action(action: str) -> str | None:

@@ -17,6 +17,9 @@ from compliance.template.json_text import from_json
 _STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)""")
 
 
+_PLAIN = re.compile("""[^."']+""")
+
+
 @lru_cache(2**12)
 def steps(path: str) -> tuple[str, ...]:
     """The steps of a property path.
@@ -50,7 +53,12 @@ class Place(msgspec.Struct, frozen=True):
 
 def dotted(parts: Iterable[str]) -> str:
     """Steps as a path: what `steps` reads."""
-    return ".".join(f'"{step}"' if "." in step else step for step in parts)
+    return ".".join(step if _PLAIN.fullmatch(step) else _quoted(step) for step in parts)
+
+
+def _quoted(step: str) -> str:
+    mark = "'" if '"' in step else '"'
+    return f"{mark}{step}{mark}"
 
 
 def places(value: Value, path: str, is_list: Callable[[tuple[str, ...]], bool] | None = None) -> list[Place]:

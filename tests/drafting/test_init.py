@@ -424,10 +424,23 @@ def test_hostile_values_stay_values(tmp_path: Path) -> None:
         {
             "Q": resource("AWS::SQS::Queue", QueueName=name, MessageRetentionPeriod=60),
             "T": resource("AWS::DynamoDB::Table", BillingMode="a: b # c\n- d", TableName="t"),
+            "F": resource("AWS::Lambda::Function", Environment={"Variables": {"it's": "a", 'a "b"': "c"}}),
         },
     )
     assert "\x1b" not in found["#"]["text"]
     assert any(check.get("kind") == "property" for check in found.values())
+
+
+def test_a_policy_with_an_action_that_iam_lacks_is_drafted(tmp_path: Path) -> None:
+    """Many policies name API calls that are no actions, which allow nothing."""
+    actions = ["dynamodb:PutItem", "dynamodb:TransactWriteItems"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": {"Fn::GetAtt": ["T", "Arn"]}}
+    policies = [{"PolicyName": "p", "PolicyDocument": {"Statement": [statement]}}]
+    role = resource("AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": []}, Policies=policies)
+    table = resource("AWS::DynamoDB::Table", KeySchema=[{"AttributeName": "a", "KeyType": "HASH"}])
+    text = drafted(tmp_path, {"R": role, "T": table})["#"]["text"]
+    assert "s.allows(''dynamodb:PutItem'')" in text
+    assert "''dynamodb:TransactWriteItems'' in s.actions" in text
 
 
 def test_what_a_document_would_refuse_is_not_proposed(tmp_path: Path) -> None:

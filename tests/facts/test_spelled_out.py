@@ -394,8 +394,12 @@ Resources:
     assert verdict(tmp_path, template.replace("own/limit", "own/other"), check, subjects=subjects) == "fail"
 
 
+INSIGHTS = "CloudWatchLambdaInsightsExecutionRolePolicy"
 MANAGED = """\
 Resources:
+  Other: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Statement: []}}}
+  Logs: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /own}}
+  Insights: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /aws/lambda-insights}}
   Notes: {Type: AWS::S3::Bucket, Properties: {}}
   Role:
     Type: AWS::IAM::Role
@@ -417,6 +421,10 @@ Resources:
         ("AmazonS3FullAccess", "!may(self, 's3:PutObject', notes)", "fail"),
         ("AmazonS3ReadOnlyAccess", "!may(self, 's3:PutObject', notes)", "pass"),
         ("PowerUserAccess", "may(self, 's3:PutObject', notes)", "pass"),
+        ("PowerUserAccess", "!may(self, 'iam:CreateServiceLinkedRole', other)", "fail"),
+        ("PowerUserAccess", "!may(self, 'iam:CreateRole', other)", "pass"),
+        (INSIGHTS, "may(self, 'logs:PutLogEvents', logs)", "not_assessed"),
+        (INSIGHTS, "may(self, 'logs:PutLogEvents', insights)", "pass"),
         ("aws-service-role/AnyOther", "may(self, 's3:GetObject', notes)", "pass"),
         ("aws-service-role/AnyOther", "!may(self, 's3:PutObject', notes)", "not_assessed"),
         ("AWSDenyAll", "may(self, 's3:GetObject', notes)", "not_assessed"),
@@ -425,10 +433,37 @@ Resources:
 def test_what_policies_of_aws_allow_is_known(tmp_path: Path, name: str, that: str, expected: str) -> None:
     subjects = {
         "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "other": {"type": "AWS::IAM::Role", "about": "another role"},
         "notes": {"type": "AWS::S3::Bucket", "about": "the notes"},
+        "logs": {"type": "AWS::Logs::LogGroup", "about": "logs", "where": "self.LogGroupName == '/own'"},
+        "insights": {"type": "AWS::Logs::LogGroup", "about": "logs", "where": "self.LogGroupName != '/own'"},
     }
+    subjects["role"]["where"] = "has(self.Policies)"
+    subjects["other"]["where"] = "!has(self.Policies)"
     template = MANAGED.replace("NAME", name)
     assert verdict(tmp_path, template, {"each": "role", "that": that}, subjects=subjects) == expected
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [("iam:PassRole", "pass"), ("iam:GetRole", "pass"), ("sts:AssumeRole", "fail"), ("iam:TagRole", "fail")],
+)
+def test_a_trust_policy_is_about_assuming_alone(tmp_path: Path, action: str, expected: str) -> None:
+    template = """\
+Resources:
+  Passed: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {Service: ecs-tasks.amazonaws.com}, Action: "sts:AssumeRole"}]}}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: ["iam:PassRole", "iam:Get*", "sts:*"], Resource: !GetAtt Passed.Arn}]}}]
+"""  # noqa: E501
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role", "where": "has(self.Policies)"},
+        "passed": {"type": "AWS::IAM::Role", "about": "what it passes on", "where": "!has(self.Policies)"},
+    }
+    check = {"each": "role", "that": f"may(self, '{action}', passed)"}
+    assert verdict(tmp_path, template, check, subjects=subjects) == expected
 
 
 OPEN = """\

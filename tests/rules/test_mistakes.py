@@ -17,6 +17,8 @@ subjects:
   function: {type: "AWS::Lambda::Function", about: the function}
   role: {type: "AWS::IAM::Role", about: the role}
   subnets: {type: "AWS::EC2::Subnet", about: subnets, many: true}
+  logs: {type: "AWS::Logs::LogGroup", about: logs}
+  cluster: {type: "AWS::MemoryDB::Cluster", about: a cluster}
 requirements:
   - id: AA-01
     title: something
@@ -62,7 +64,7 @@ def refused(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(("expression", "message"), EXPRESSIONS.items())
 def test_an_expression_that_nothing_makes_true(tmp_path: Path, expression: str, message: str) -> None:
     found = refused(tmp_path, f'    check:\n      each: function\n      that: "{expression}"\n')
-    assert found.startswith("15: AA-01: check.that: column ")
+    assert found.startswith("17: AA-01: check.that: column ")
     assert message in found
 
 
@@ -85,14 +87,16 @@ def test_the_place_within_several_checks_and_lines(tmp_path: Path) -> None:
     second = "        - each: function\n          that: |\n"
     second += "            has(self.Role) &&\n            has(self.Rolle)\n"
     found = refused(tmp_path, f"    check:\n      checks:\n{first}{second}")
-    assert found.startswith("17: AA-01: check.checks.1.that: line 2, column 1: ")
+    assert found.startswith("19: AA-01: check.checks.1.that: line 2, column 1: ")
 
 
 @pytest.mark.parametrize(
     "expression",
     [
         "self.Timeout == '30' && self.Timeout <= 30 && self.MemorySize != '128'",
-        "self.ReservedConcurrentExecutions == null",
+        "self.ReservedConcurrentExecutions == null && self.deletion_policy != null",
+        "logs.RetentionInDays == 30.0 && logs.RetentionInDays in [14, 90.0] && cluster.DataTiering != true",
+        "self.Environment.Variables[\\\"it's\\\"] == 'x'",
         "self.Architectures == ['arm64'] && self.Layers != []",
         "may(role, 's3:Get*', self) && may(role, '*', self) && may(role, 'unknownservice:Do', self)",
         "self.FileSystemConfigs == [] || self.Tags.exists(t, t.Value == 'x')",
@@ -101,4 +105,13 @@ def test_the_place_within_several_checks_and_lines(tmp_path: Path) -> None:
 def test_what_may_be_true_is_accepted(tmp_path: Path, expression: str) -> None:
     path = tmp_path / "requirements.yaml"
     path.write_text(f'{DOCUMENT}    check: {{each: function, that: "{expression}"}}\n', encoding="utf-8")
+    assert load_document(path)
+
+
+@pytest.mark.parametrize("names", ["prod", "'pr*'", "pr7", "[staging, 'p[!r]*']", "'*-eu'"])
+def test_environments_without_values_of_their_own(tmp_path: Path, names: str) -> None:
+    """The names that the language knows by itself, previews, and patterns that may mean the same."""
+    path = tmp_path / "requirements.yaml"
+    values = DOCUMENT.replace("dev: {days: 7}, prod: {days: 30}", "dev: {days: 7}, 'live-*': {days: 30}")
+    path.write_text(f"{values}    check: {{at_least: 1, of: subnets}}\n    in: {names}\n", encoding="utf-8")
     assert load_document(path)
