@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from compliance.handlers.batches import Record
+from compliance.handlers.batches import WORD, Record, leaves, of_senders
 from compliance.handlers.sandbox import Call, Table
 from compliance.json_data import JSON, as_array, as_mapping
 
@@ -166,6 +166,21 @@ def lacking(usual: Profile, made: Sequence[Unit], record: Record, index: int = 0
             missing[operation] -= 1
             missing += Counter()  # removes counts of zero
     return missing
+
+
+def is_put_aside(usual: Profile, made: Iterable[Unit], record: Record) -> bool:
+    """Whether all that its sender wrote is in a message to a queue that usually gets none for it.
+
+    An object or an item elsewhere is not enough: nothing tells that anyone does what is left to do.
+    """
+    places = (place for place in record.own if of_senders(place) and not place.endswith("kinesis.data"))
+    words = {word for place in places for word in WORD.findall(record.own[place])}
+    sent = (unit for unit in made if unit.kind == "sqs:SendMessage" and (unit.kind, unit.target) not in usual)
+    return bool(words) and any(words <= _words(unit) for unit in sent)
+
+
+def _words(unit: Unit) -> set[str]:
+    return {word for text in leaves(unit.value).values() for word in WORD.findall(text)}
 
 
 # Comparing

@@ -147,6 +147,11 @@ def test_an_entry_of_a_batch_that_fails_for_good_drags_nothing_down() -> None:
     assert verdicts(row, ["isolated"])["isolated"].status is Status.PASS
 
 
+def test_a_record_that_is_put_aside_drags_nothing_down() -> None:
+    [row] = [row for row in ROWS if row["style"] == "sends what fails to a queue of its own"]
+    assert verdicts(row, ["isolated"])["isolated"].status is Status.PASS
+
+
 def test_records_that_the_source_does_not_have_are_bad_input() -> None:
     row = {**ROWS[0], "source": "sqs", "records": [{"key": "in/{{name}}"}]}
     with pytest.raises(InputError, match=r"LAW-01: records: Worker gets others: sqs: no member 'key'"):

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Common, Maker, Record, Source, acknowledged, named
-from compliance.handlers.effects import Profile, Unit, lacking, units
+from compliance.handlers.effects import Profile, Unit, is_put_aside, lacking, units
 from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import LONG, Finding, Outcomes, Play, Stage, Step
@@ -182,13 +182,13 @@ def lost(
     usual: Mapping[int, Profile],
     before: Sequence[Unit] = (),
 ) -> list[Record]:
-    """The records that do not come again and lack what is usually done for those of their kinds.
+    """The records that do not come again, lack what is usually done for their kinds, and are not put aside.
 
     `before` was done when the batch came before.
     """
     made = [*before, *bench.units(outcome)]
-    records = acknowledged(bench.source, batch, outcome)
-    return [record for record in records if lacking(usual.get(record.kind, Profile()), made, record)]
+    records = [(usual.get(r.kind, Profile()), r) for r in acknowledged(bench.source, batch, outcome)]
+    return [r for done, r in records if lacking(done, made, r) and not is_put_aside(done, made, r)]
 
 
 def _with_objects(

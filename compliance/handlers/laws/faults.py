@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record, entries, named
-from compliance.handlers.effects import Profile, Unit, is_no_effect, lacking, profile
+from compliance.handlers.effects import Profile, Unit, is_no_effect, is_put_aside, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.events import Data
 from compliance.handlers.laws.bench import FAILS, Bench, bad, brief, ended, good, lost, record_text, unknown
@@ -359,15 +359,18 @@ def _judge_isolated(
     bench: Bench, one: _Try, outcome: Outcome | None, usual: dict[int, Profile]
 ) -> Iterator[Finding]:
     broken, *_ = [one.batch.records[i] for i in one.positions]
+    done, made = usual.get(broken.kind, Profile()), bench.units(outcome)
     what = f"{one.failing.name} fails for record 2 of {len(one.batch.records)}; {ended(outcome)}"
     at = one.failing.call.at
     if outcome is None or not _hit(outcome):
         yield unknown(f"{what}: nothing was refused", ALONE)
-    elif one.entry and not lacking(usual.get(broken.kind, Profile()), bench.units(outcome), broken):
+    elif one.entry and not lacking(done, made, broken):
         yield good(f"{what}: its entry is made good", ALONE, at)
     elif outcome.error or not outcome.finished:
         finding = good if bench.source.bisects else bad
         yield finding(f"{what}: its whole batch comes again", ALONE, at)
+    elif broken.id not in named(outcome) and is_put_aside(done, made, broken):
+        yield good(f"{what}: it is put aside", ALONE, at)
     elif broken.id not in named(outcome):
         yield bad(f"{what}: it is not reported", ALONE, at)
     elif not bench.source.reports:
