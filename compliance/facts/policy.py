@@ -59,15 +59,21 @@ class PolicyStatement(msgspec.Struct, frozen=True):
     unknown: str | None = None  # why it is not known to whose calls it applies
 
     @builtins.property
-    def on(self) -> tuple[Resource, ...]:
-        """The resources of these stacks that the statement names, whole or in part."""
+    def on(self) -> tuple[Resource | Unknown, ...]:
+        """The resources of these stacks that the statement names, whole or in part.
+
+        A pattern such as `.../orders*` also names others whose names begin so: these are Unknown.
+        """
         assembly = self.resource.stack.assembly
-        found = (
-            holder_of(assembly, text.removesuffix("*").rstrip("/:"))
-            for text in self.resources
-            if isinstance(text, str)
-        )
-        return tuple(dict.fromkeys(resource for resource in found if resource))
+        found: dict[Resource | Unknown, None] = {}
+        for text in self.resources:
+            whole = text.removesuffix("*") if isinstance(text, str) else ""
+            if resource := holder_of(assembly, whole.rstrip("/:")):
+                found[resource] = None
+                around = whole[: max(whole.rfind("/"), whole.rfind(":"))]
+                if whole != text and holder_of(assembly, around) is not resource:
+                    found[Unknown(f"{text} also names what begins so")] = None
+        return tuple(found)
 
     def allows(self, action: str) -> Truth:
         """Whether it allows an action on any resource, under any conditions."""

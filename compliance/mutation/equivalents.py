@@ -100,7 +100,8 @@ def selected(node: Any) -> Any:
 
 
 def split(node: Any) -> Any:
-    return {"Fn::Select": ["1", {"Fn::Split": ["|", f"no|{node}|no"]}]} if isinstance(node, str) else node
+    mark = next((mark for mark in "|~^" if mark not in node), None) if isinstance(node, str) else None
+    return {"Fn::Select": ["1", {"Fn::Split": [mark, f"no{mark}{node}{mark}no"]}]} if mark else node
 
 
 def in_words(node: Any) -> Any:

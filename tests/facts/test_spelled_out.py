@@ -466,6 +466,37 @@ Resources:
     assert verdict(tmp_path, template, check, subjects=subjects) == expected
 
 
+@pytest.mark.parametrize(
+    ("resource", "alone", "named"),
+    [
+        ("${Table.Arn}", "pass", "pass"),
+        ("${Table.Arn}/index/*", "pass", "pass"),
+        ("${Table.Arn}/index/by*", "pass", "pass"),
+        ("${Table.Arn}*", "fail", "pass"),
+        ("arn:aws:dynamodb:${AWS::Region}:${AWS::AccountId}:table/orders*", "fail", "pass"),
+    ],
+)
+def test_a_pattern_may_name_more_than_one_resource(
+    tmp_path: Path, resource: str, alone: str, named: str
+) -> None:
+    template = f"""\
+Resources:
+  Table: {{Type: AWS::DynamoDB::Table, Properties: {{TableName: orders, KeySchema: [], AttributeDefinitions: []}}}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {{Statement: []}}
+      Policies: [{{PolicyName: p, PolicyDocument: {{Statement: [{{Effect: Allow, Action: "dynamodb:GetItem", Resource: !Sub "{resource}"}}]}}}}]
+"""  # noqa: E501
+    subjects = {
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+        "table": {"type": "AWS::DynamoDB::Table", "about": "orders"},
+    }
+    for that, expected in (("s.on == [table]", alone), ("table in s.on", named)):
+        check = {"each": "role", "that": f"statements(self).all(s, {that})"}
+        assert verdict(tmp_path, template, check, subjects=subjects) == expected
+
+
 OPEN = """\
 Resources:
   Role:

@@ -24,7 +24,7 @@ from compliance.mutation import GONE, Mutant, Source, edited, inputs, run, survi
 from compliance.mutation.__main__ import main
 from compliance.mutation.code import javascript, python
 from compliance.mutation.code import load as load_aims
-from compliance.mutation.equivalents import reversed_lists
+from compliance.mutation.equivalents import reversed_lists, split
 from compliance.mutation.ground import Ground, Judged
 from compliance.mutation.reads import ALL as WHOLE
 from compliance.mutation.reads import Read, watched
@@ -385,3 +385,12 @@ def test_a_rewrite_reaches_the_variables_of_a_text() -> None:
     node = {"Fn::Sub": ["${Name}-x", {"Name": {"Ref": "Table"}}]}
     found = rewritten(node, in_functions(lambda n: {"Ref": "Other"} if n == {"Ref": "Table"} else n))
     assert found == {"Fn::Sub": ["${Name}-x", {"Name": {"Ref": "Other"}}]}
+
+
+@pytest.mark.parametrize("text", ["a", "a|b", "|", "|~", "|~^", ""])
+def test_a_text_that_is_split_stays_the_same(text: str) -> None:
+    match split(text):
+        case {"Fn::Select": [str(index), {"Fn::Split": [str(mark), str(whole)]}]}:
+            assert whole.split(mark)[int(index)] == text
+        case unchanged:
+            assert unchanged == text
