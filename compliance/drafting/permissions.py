@@ -72,7 +72,8 @@ def _needed(fact: str, own: Sequence[PolicyStatement], resource: Resource, names
     needed: dict[str, None] = {}
     for statement in own if not principals else ():
         free = "" if statement.conditions else " && size(s.conditions) == 0"
-        on = [f" && {names[target]} in s.on" for target in statement.on if target in names] or [""]
+        named = [names[one] for one in statement.on if isinstance(one, Resource) and one in names]
+        on = [f" && {name} in s.on" for name in named] or [""]
         for action in map(str, statement.actions):
             text = literal(action)
             known = _ACTION.fullmatch(action) and not unknown_action(action)

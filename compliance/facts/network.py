@@ -154,7 +154,7 @@ def _rule(
     ports = [raw.get(key, NO_VALUE) for key in ("FromPort", "ToPort")]
     if protocol == "all" or (ports == [NO_VALUE, NO_VALUE] and protocol not in ("tcp", "udp")):
         ports = [0, 65535]
-    low, high = (_port(value) for value in ports)
+    low, high = (_port(assembly.written_out(value)) for value in ports)
     description = text(raw.get("Description", NO_VALUE))
     return Rule(group, holder, place, protocol, low, high, _source(assembly, raw, others), description)
 

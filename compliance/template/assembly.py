@@ -350,8 +350,6 @@ class Stack:
             return nested.output(key)
         if resource.type == SSM_PARAMETER and attribute == "Value":
             return resource.get("Value")
-        if attribute.endswith(".Port") and "Port" in resource.raw_properties:
-            return resource.get("Port")  # of an endpoint: RDS, Redshift, ElastiCache
         if resource.type in OF_SECRETS and not attribute and isinstance(resource.get("SecretId"), Ref):
             return resource.get("SecretId")
         if (value := exported_value(self, resource, attribute)) is not None:
@@ -521,6 +519,8 @@ class Assembly(Memo):
     def _stated(self, resource: Resource, ref: Ref) -> Value:
         """The stated value of a property that `Ref` or an attribute returns (a parameter's `Value`)."""
         path = ref.attribute or _identifying(resource.type)
+        if path and path.endswith(".Port"):
+            path = "Port"  # of an endpoint: RDS, Redshift, ElastiCache
         if not path or not _is_property(resource.type, path):
             return ref
         value = resource.get(path)

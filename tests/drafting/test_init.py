@@ -438,9 +438,9 @@ def test_a_policy_with_an_action_that_iam_lacks_is_drafted(tmp_path: Path) -> No
     policies = [{"PolicyName": "p", "PolicyDocument": {"Statement": [statement]}}]
     role = resource("AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": []}, Policies=policies)
     table = resource("AWS::DynamoDB::Table", KeySchema=[{"AttributeName": "a", "KeyType": "HASH"}])
-    text = drafted(tmp_path, {"R": role, "T": table})["#"]["text"]
-    assert "s.allows(''dynamodb:PutItem'')" in text
-    assert "''dynamodb:TransactWriteItems'' in s.actions" in text
+    text = drafted(tmp_path, {"R": role, "T": table})["#"]["text"].replace("''", "'")
+    assert "s.allows('dynamodb:PutItem')" in text
+    assert "'dynamodb:TransactWriteItems' in s.actions" in text
 
 
 def test_what_a_document_would_refuse_is_not_proposed(tmp_path: Path) -> None:

@@ -167,6 +167,12 @@ def test_the_port_of_an_endpoint_is_that_of_its_database(tmp_path: Path, port: s
     template = HEAD + own + APART % f"{rule}SourceSecurityGroupId: !GetAtt Web.GroupId"
     check = {"each": "db", "that": "reaches(worker, self, 5432)"}
     assert verdict(tmp_path, template, check, subjects=SUBJECTS) == status
+    parameter = "{Type: AWS::SSM::Parameter, Properties: {Type: String, Value: !GetAtt Own.Endpoint.Port}}"
+    named = f"Resources:\n{own}  Port: {parameter}\n"
+    subjects = {"own": {"type": "AWS::RDS::DBCluster", "about": "the cluster"}}
+    subjects["port"] = {"type": "AWS::SSM::Parameter", "about": "its port"}
+    for that, expected in (("refers(self.Value, own)", "pass"), ("self.Value == '5432'", status)):
+        assert verdict(tmp_path, named, {"each": "port", "that": that}, subjects=subjects) == expected
 
 
 @pytest.mark.parametrize(("zones", "status"), [("a, b", "pass"), ("a, a", "fail"), ("a, ", "fail")])
