@@ -355,7 +355,7 @@ SENT = (
 
 def of_senders(place: str) -> bool:
     """Whether a place is in the part of a record that its sender wrote."""
-    return place.startswith(SENT)
+    return place.startswith(SENT) and place != "Sns.MessageId"
 
 
 def identifies(place: str, keys: set[str]) -> bool:

@@ -176,7 +176,8 @@ def is_put_aside(usual: Profile, made: Iterable[Unit], record: Record) -> bool:
     places = (place for place in record.own if of_senders(place) and not place.endswith("kinesis.data"))
     words = {word for place in places for word in WORD.findall(record.own[place])}
     sent = (unit for unit in made if unit.kind == "sqs:SendMessage" and (unit.kind, unit.target) not in usual)
-    return bool(words) and any(words <= _words(unit) for unit in sent)
+    data = record.own.get("kinesis.data")
+    return any((words and words <= _words(unit)) or (data and data in unit.text) for unit in sent)
 
 
 def _words(unit: Unit) -> set[str]:

@@ -45,13 +45,16 @@ SOURCES: dict[str, Any] = {
             },
         },
     },
-    "sqs": {
-        "Type": "AWS::Lambda::EventSourceMapping",
-        "Properties": {
-            "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
-            "FunctionName": {"Ref": "Worker"},
-            "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        },
+    **{
+        source: {
+            "Type": "AWS::Lambda::EventSourceMapping",
+            "Properties": {
+                "EventSourceArn": {"Fn::GetAtt": [name, "Arn"]},
+                "FunctionName": {"Ref": "Worker"},
+                "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            },
+        }
+        for source, name in (("sqs", "Queue"), ("kinesis", "Stream"))
     },
 }
 
@@ -64,6 +67,7 @@ def template(row: dict[str, Any], code: Any) -> Any:
     return {
         "Resources": {
             "Queue": {"Type": "AWS::SQS::Queue"},
+            "Stream": {"Type": "AWS::Kinesis::Stream"},
             "Next": {"Type": "AWS::SQS::Queue"},
             "Topic": {"Type": "AWS::SNS::Topic"},
             "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "out"}},
