@@ -407,10 +407,16 @@ def service_actions(service: str) -> frozenset[str]:
 
 
 def action_names(service: str) -> tuple[str, ...]:
-    """The actions of a service as IAM writes them; none where the service is not known."""
+    """The actions of a service, in small letters; none where the service is not known."""
     found = _services().get(service.lower())
     actions = decoded(found, _Service).actions if found is not None else ()
     return tuple(f"{service.lower()}:{action}" for action in actions)
+
+
+def spelt(action: str) -> str:
+    """An action with its service in small letters, as IAM writes it: `iam:*` for `IAM:*`."""
+    service, colon, name = action.partition(":")
+    return f"{service.lower()}{colon}{name}"
 
 
 def resource_types(action: str) -> frozenset[str]:

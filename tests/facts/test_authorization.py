@@ -577,6 +577,16 @@ ON_BUCKET, ON_OBJECTS = "!GetAtt Bucket.Arn", "!Sub '${Bucket.Arn}/*'"
         (GRANT % ("s3:*", ON_OBJECTS), "may(self, 's3:GetObject', bucket)", "pass"),
         (GRANT % ("s3:*", ON_BUCKET), "may(self, 's3:ListBucket', bucket)", "pass"),
         (GRANT % ("s3:*", ON_OBJECTS), "may(self, 's3:ListBucket', bucket)", "fail"),
+        (
+            GRANT % ("S3:GetObject", ON_OBJECTS),
+            "statements(self).all(s, 's3:GetObject' in s.actions)",
+            "pass",
+        ),
+        (
+            GRANT % ("'IAM:*'", "'*'"),
+            "statements(self).all(s, !s.actions.exists(a, a.startsWith('iam:')))",
+            "fail",
+        ),
         ("ManagedPolicyArns: [!ImportValue Given]", "statements(self).all(s, !s.allow)", "not_assessed"),
         (
             "ManagedPolicyArns: ['arn:aws:iam::111122223333:policy/given']",
