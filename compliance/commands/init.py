@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from compliance.model import InputError
 def init(output: Path, force: bool, **inputs: Any) -> None:
     """Write a first requirements document for a stack, from what is there: its
     subjects by their wiring, its present values as requirements. All of them are
-    met; which should be there is for you to decide.
+    met; which should be there is for you to decide. Beside it, the schema by which
+    an editor completes and checks it.
 
     \b
     compliance init                               for the app of cdk.json here
@@ -41,6 +43,8 @@ def init(output: Path, force: bool, **inputs: Any) -> None:
         if output.exists() and not force:
             raise InputError(f"{output}: is there already; --force replaces it")
         check_output(output, template)
+        schema = output.with_suffix(".schema.json")
+        check_output(schema, template)
 
     from compliance.auditing import Options
     from compliance.drafting.draft import read
@@ -51,7 +55,11 @@ def init(output: Path, force: bool, **inputs: Any) -> None:
     if to_stdout:
         click.echo(uncommanding(text).encode(), nl=False)
         return
-    write_atomically(output, text)
+    write_atomically(output, f"# yaml-language-server: $schema={schema.name}\n{text}")
+    if force or not schema.exists():
+        from compliance.rules.schema import document_schema
+
+        write_atomically(schema, json.dumps(document_schema(), indent=2) + "\n")
     beside = output == Path("requirements.yaml")
     judges = "compliance audit" if beside else f"compliance audit --requirements {output}"
     click.echo(f"{output}: written; read it, then `{judges}` judges by it", err=True)

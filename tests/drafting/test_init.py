@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 from conftest import Synthesise
@@ -23,6 +24,7 @@ from compliance.model import InputError, Status
 from compliance.rules import bind
 from compliance.rules.judging import judge
 from compliance.template.loading import load_template
+from compliance.template.source import read_yaml
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -501,7 +503,7 @@ def test_writes_a_file_and_never_over_one_unless_forced(tmp_path: Path) -> None:
     code, _ = run("--template", template, "--output", path)
     assert code == 0
     first = path.read_text(encoding="utf-8")
-    assert first.startswith("# A first requirements document, written by `compliance init`")
+    assert "\n# A first requirements document, written by `compliance init`" in first
     path.write_text("mine")
     code, output = run("--template", template, "--output", path)
     assert (code, path.read_text()) == (2, "mine")
@@ -777,3 +779,16 @@ def test_a_reference_in_a_list_and_one_by_itself_are_alike(tmp_path: Path) -> No
     table = resource("AWS::DynamoDB::Table", BillingMode="PAY_PER_REQUEST")
     found = drafted(tmp_path, {"Table": table, "One": role(arn), "Other": role([arn])})
     assert "is there (" not in found["#"]["text"]
+
+
+def test_an_editor_finds_the_schema_beside_the_document(tmp_path: Path) -> None:
+    document, beside = tmp_path / "rules.yaml", tmp_path / "rules.schema.json"
+    code, output = run("--template", EXAMPLE / "template.yaml", "--output", document)
+    assert code == 0, output
+    assert document.read_text().startswith("# yaml-language-server: $schema=rules.schema.json\n")
+    schema = jsonschema.Draft202012Validator(json.loads(beside.read_text()))
+    assert not [error.message for error in schema.iter_errors(read_yaml(document)[0])]
+    document.unlink()
+    beside.write_text("{}")
+    assert run("--template", EXAMPLE / "template.yaml", "--output", document)[0] == 0
+    assert beside.read_text() == "{}", "another's file"
