@@ -58,7 +58,8 @@ quick: $(READY) lint
 # ARGS names tests, as for pytest; without it the whole suite is measured.
 # What is measured runs slower, and writes a file that a confined app may not write.
 UNMEASURED := tests/plugins/test_cdk_synth.py::test_it_is_quick tests/template/test_hostile.py \
-	tests/template/test_synth.py::test_our_own_app_says_what_is_wrong_with_its_environment
+	tests/template/test_synth.py::test_our_own_app_says_what_is_wrong_with_its_environment \
+	tests/template/test_synth.py::test_an_apps_error_says_its_line
 
 coverage: $(READY) $(EMULATOR_READY)
 	@rm -f .coverage .coverage.*

@@ -32,7 +32,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.json_text import parsed_or_unknown
 from compliance.template.schemas import cfn_data
-from compliance.template.source import decoded, read_yaml
+from compliance.template.source import converted, decoded, read_yaml
 
 POLICIES = tuple(f"AWS::IAM::{name}Policy" for name in ("", "Managed", "Role", "User", "Group"))
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
@@ -165,7 +165,7 @@ def _managed() -> Mapping[str, Sequence[_Grant]]:
     """What AWS's own policies allow, by name. A list of actions is one grant."""
     stated = {name: array(found) for name, found in mapping(read_yaml(MANAGED)[0]).items()}
     grants = {n: [{"actions": g}] if isinstance(g[0], str) else g for n, g in stated.items()}
-    return msgspec.convert(grants, dict[str, list[_Grant]])
+    return converted(grants, dict[str, list[_Grant]])
 
 
 def managed_statements(assembly: Assembly, holder: Resource, arns: Value, path: str) -> Iterator[Statement]:
