@@ -123,5 +123,5 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: some tests wait, for an emulator, a browser, or a limit of time."""
-    return (os.cpu_count() or 1) + 2
+    """One more than there are cores: some tests wait, for an emulator, a browser, or a limit of time."""
+    return (os.cpu_count() or 1) + 1
