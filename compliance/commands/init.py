@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def init(output: Path, force: bool, **inputs: Any) -> None:
     if force or not schema.exists():
         from compliance.rules.schema import document_schema
 
-        write_atomically(schema, json.dumps(document_schema(), indent=2) + "\n")
+        write_atomically(schema, document_schema() + "\n")
     beside = output == Path("requirements.yaml")
     judges = "compliance audit" if beside else f"compliance audit --requirements {output}"
     click.echo(f"{output}: written; read it, then `{judges}` judges by it", err=True)

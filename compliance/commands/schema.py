@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 
@@ -19,4 +17,4 @@ def schema() -> None:
     """
     from compliance.rules.schema import document_schema
 
-    click.echo(json.dumps(document_schema(), indent=2))
+    click.echo(document_schema())

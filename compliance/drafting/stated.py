@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.drafting.permissions import MOST_ACTIONS, Names
+from compliance.drafting.pins import written
 from compliance.facts.alarms import Metric
 from compliance.facts.dynamic import dynamic
 from compliance.facts.network import Rule, rules_into, rules_out_of, subnet_kind, subnets_of
@@ -56,23 +57,13 @@ def principals(assembly: Assembly, roles: Sequence[Resource]) -> str | None:
             if statement.allow is not True or statement.not_principals:
                 return None
             for principal in statement.principals:
-                test = _is_principal(principal) if isinstance(principal, str) else None
+                test = written("p", principal, role.stack) if isinstance(principal, str) else None
                 if test is None:
                     return None
                 found[test] = None
     if not found or len(found) > MOST_ACTIONS:
         return None
     return f"trust(self).all(s, size(s.not_principals) == 0 && s.principals.all(p, {' || '.join(found)}))"
-
-
-def _is_principal(text: str) -> str | None:
-    """A test of a text; the account stands in it by reference. None where something else does."""
-    _, partition, rest = text.partition("${AWS::Partition}")
-    pieces = (rest if partition else text).split("${AWS::AccountId}")
-    if any("$" in piece or "'" in piece for piece in pieces):
-        return None
-    own = " + self.account + ".join(f"'{piece}'" for piece in pieces)
-    return f"p.endsWith({own})" if partition else f"p == {own}"
 
 
 def secrets(assembly: Assembly, resource: Resource) -> str | None:

@@ -403,14 +403,9 @@ def _unknown(holder: Resource, place: str, value: Value) -> Statement:
 @cache
 def service_actions(service: str) -> frozenset[str]:
     """The actions of a service in lower case, from cfn-lint's data; none where the service is not known."""
-    return frozenset(action.lower() for action in action_names(service))
-
-
-def action_names(service: str) -> tuple[str, ...]:
-    """The actions of a service, in small letters; none where the service is not known."""
     found = _services().get(service.lower())
     actions = decoded(found, _Service).actions if found is not None else ()
-    return tuple(f"{service.lower()}:{action}" for action in actions)
+    return frozenset(f"{service}:{action}".lower() for action in actions)
 
 
 def spelt(action: str) -> str:

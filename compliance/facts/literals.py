@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from compliance import cel
 from compliance.cel.values import show
-from compliance.facts.iam import action_names, covers_action
+from compliance.facts.iam import covers_action, service_actions
 from compliance.template import schemas
 from compliance.template.intrinsics import to_bool, to_number
 
@@ -18,7 +18,7 @@ _WORDS = {
     "integer": "a number",
     "number": "a number",
 }
-_ORDERED = 8  # values of an enumeration that a message lists
+_MOST_LISTED = 8  # values of an enumeration that a message lists
 
 
 def never(types: Sequence[str], path: str, literal: object, *, equal: bool) -> str | None:
@@ -58,7 +58,7 @@ def none_of(known: Sequence[object], path: str, literal: object) -> str | None:
     if literal is None or any(_same(value, literal) for value in known):
         return None
     hint = cel.did_you_mean(str(literal), words)
-    listed = f"; known are {', '.join(words)}" if len(words) <= _ORDERED else ""
+    listed = f"; known are {', '.join(words)}" if len(words) <= _MOST_LISTED else ""
     return f"{path} is never {show(literal)}{hint or listed}"
 
 
@@ -76,7 +76,7 @@ def unknown_action(action: str) -> str | None:
         return None
     if not colon:
         return f"{action!r} is no action: one is service:Name, such as s3:GetObject"
-    known = action_names(service)
+    known = sorted(service_actions(service))
     if not known or any(covers_action(action, each) for each in known):
         return None
     near = cel.did_you_mean(f"{service.lower()}:{name.lower()}", known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -15,8 +16,8 @@ from compliance.rules import KINDS, MODULES, PREDICATE
 REF = "#/$defs/{name}"
 
 
-def document_schema() -> Mapping[str, Any]:
-    """The schema, as plain data: draft 2020-12, which editors take."""
+def document_schema() -> str:
+    """The schema as JSON: draft 2020-12, which editors take."""
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
     kinds = {name: kind.parameters for name, kind in sorted(KINDS.items())}
@@ -30,7 +31,8 @@ def document_schema() -> Mapping[str, Any]:
         if name not in (PREDICATE, *KEYED):  # which are told by their own fields
             check["required"] = ["kind", *check.get("required", [])]
     found["Requirement"]["properties"]["check"] = {"anyOf": checks}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **file, "$defs": found}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **file, "$defs": found}
+    return json.dumps(whole, indent=2)
 
 
 def _of(parts: dict[str, dict[str, Any]], reference: Mapping[str, Any]) -> dict[str, Any]:
