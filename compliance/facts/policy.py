@@ -13,7 +13,7 @@ from compliance.facts import iam
 from compliance.facts.authorization import Answer, may, policies_on
 from compliance.facts.conditions import Key
 from compliance.facts.patterns import covers_action
-from compliance.facts.references import ROLE, TABLES, arn_of, denoted, holder_of
+from compliance.facts.references import BUCKET, FUNCTION, LOG_GROUP, ROLE, TABLES, arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, negated, some
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
@@ -216,10 +216,12 @@ def allowed(
         return may(assembly, role, action, on, keys)
     arns = _stream_arns(assembly, on, action) or _arns(assembly, role, on, action)
     answers = [may(assembly, role, action, text, keys) for text in arns]
-    if len(answers) > 2 and (
-        denied := next((a for a in answers if a.statement and not a.statement.allow), None)
-    ):
-        return denied  # the ARNs are different texts for one resource, so a denial of one denies all
+    # The ARNs are different texts for one resource, so a denial of one denies all: apart from what is in a
+    # bucket, and from a function's versions.
+    same = [a for arn, a in zip(arns, answers, strict=True) if on.type != FUNCTION or not arn.endswith(":*")]
+    denied = next((a for a in same if a.statement and not a.statement.allow), None)
+    if denied and on.type != BUCKET:
+        return denied
     best = [answer for answer in answers if answer.allowed is True]
     best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
     return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
@@ -252,10 +254,15 @@ def _arns(assembly: Assembly, role: Resource, resource: Resource, action: str) -
         written = [t for s in statements(assembly, role) for t in s.resources if isinstance(t, str)]
         written += [re.sub("[^:/]+$", lambda _: name, t) for t in written if iam.is_pattern(t)]
         written = [t for t in written if t != text and _is_arn_of(assembly, t, resource)]
-        return [text, f"{text}:*", *written]
+        return [text, *_within(text, resource), *written]
     text = text.removesuffix(":*")
-    if resource.type != "AWS::S3::Bucket":
-        return [text, f"{text}:*"]
+    if resource.type != BUCKET:
+        return [text, *_within(text, resource)]
     types = iam.resource_types(action)  # an action on objects does not apply to the bucket's own ARN
     arns = {"bucket": text, "object": f"{text}/*"}
     return [arn for type_, arn in arns.items() if type_ in types] or list(arns.values())
+
+
+def _within(arn: str, resource: Resource) -> list[str]:
+    """The ARN of what is in a resource: a log group's streams, a function's versions."""
+    return [f"{arn}:*"] if resource.type in (FUNCTION, LOG_GROUP) else []

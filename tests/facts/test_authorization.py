@@ -609,3 +609,74 @@ def test_actions_on_objects_and_policies_from_elsewhere(
     }
     check = {"each": "role", "that": that}
     assert verdict_of(tmp_path, ROLE_OF % grant, check, subjects=subjects) == status
+
+
+TWO_STATEMENTS = """
+Resources:
+  Queue: {Type: AWS::SQS::Queue}
+  Named: {Type: AWS::SQS::Queue, Properties: {QueueName: orders}}
+  Topic: {Type: AWS::SNS::Topic}
+  Code:
+    Type: AWS::Lambda::Function
+    Properties: {Code: {ZipFile: x}, Handler: index.handler, Runtime: python3.13, Role: 'arn:aws:iam::111122223333:role/r'}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [%s]}}]
+"""
+ALL_BUT = "{Effect: Allow, Action: '*', Resource: '*'}, {Effect: Deny, Action: '*', Resource: %s}"
+
+
+@pytest.mark.parametrize(
+    ("statements", "action", "target", "may"),
+    [
+        (ALL_BUT % "!GetAtt Queue.Arn", "sqs:SendMessage", "queue", False),
+        (ALL_BUT % "!GetAtt Queue.Arn", "sqs:SendMessage", "named", True),
+        (ALL_BUT % "!GetAtt Named.Arn", "sqs:SendMessage", "named", False),
+        (
+            ALL_BUT % "!Sub 'arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:orders'",
+            "sqs:SendMessage",
+            "named",
+            False,
+        ),
+        (ALL_BUT % "!Ref Topic", "sns:Publish", "topic", False),
+        (ALL_BUT % "!GetAtt Code.Arn", "lambda:InvokeFunction", "code", False),
+        (ALL_BUT % "!Sub '${Code.Arn}:*'", "lambda:InvokeFunction", "code", True),
+        (
+            "{Effect: Allow, Action: 'sqs:*', NotResource: !GetAtt Queue.Arn}",
+            "sqs:PurgeQueue",
+            "queue",
+            False,
+        ),
+        (
+            "{Effect: Allow, Action: 'sqs:*', Resource: !Sub '${Queue.Arn}:*'}",
+            "sqs:PurgeQueue",
+            "queue",
+            False,
+        ),
+        (
+            "{Effect: Allow, Action: 'lambda:*', Resource: !Sub '${Code.Arn}:*'}",
+            "lambda:InvokeFunction",
+            "code",
+            True,
+        ),
+    ],
+)
+def test_a_denial_of_a_resource_is_of_its_own_arn(
+    tmp_path: Path, statements: str, action: str, target: str, may: bool
+) -> None:
+    subjects = {
+        "queue": {"type": "AWS::SQS::Queue", "about": "the queue", "where": "self.logical_id == 'Queue'"},
+        "named": {"type": "AWS::SQS::Queue", "about": "the queue", "where": "self.logical_id == 'Named'"},
+        "topic": {"type": "AWS::SNS::Topic", "about": "the topic"},
+        "code": {"type": "AWS::Lambda::Function", "about": "the function"},
+        "role": {"type": "AWS::IAM::Role", "about": "the role"},
+    }
+    for that, status in (
+        (f"may(self, '{action}', {target})", may),
+        (f"!may(self, '{action}', {target})", not may),
+    ):
+        check = {"each": "role", "that": that}
+        found = verdict_of(tmp_path, TWO_STATEMENTS % statements, check, subjects=subjects)
+        assert found == ("pass" if status else "fail")
