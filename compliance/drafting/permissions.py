@@ -9,7 +9,7 @@ from compliance.drafting.pins import written
 from compliance.facts.literals import unknown_action
 from compliance.facts.policy import LIMITING, PolicyStatement, statements, trust
 from compliance.facts.property_tests import literal
-from compliance.facts.references import ROLE, holder_of
+from compliance.facts.references import ROLE, arn_of, holder_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Unknown
@@ -119,5 +119,14 @@ def _means(text: str, name: str, resource: Resource, names: Names) -> str:
     assembly = resource.stack.assembly
     holder = holder_of(assembly, text.removesuffix("*").rstrip("/:")) if ":" in text or "${" in text else None
     if holder and holder in names:
-        return f"refers({name}, {names[holder]})"
+        return f"refers({name}, {names[holder]}){_ending(text, name, holder)}"
     return written(name, text, resource.stack) or f"{name} != '*'"
+
+
+def _ending(text: str, name: str, holder: Resource) -> str:
+    """A further test of a text that refers to a resource: it ends as today, and opens no others."""
+    own = (holder.stack.assembly.text(arn_of(holder)) or text).removesuffix(":*")
+    rest = text.removeprefix(own)
+    if rest and rest != text and "${" not in rest:
+        return f" && {name}.endsWith({literal(rest)})"
+    return "" if text.endswith("*") else f" && !{name}.endsWith('*')"

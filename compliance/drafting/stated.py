@@ -126,13 +126,30 @@ def _rule(rule: Rule, names: Names) -> str:
     return f"({' && '.join(parts)})"
 
 
+# By the start of an operator: how a threshold may stand to today's, as it is or strictly.
+SOONER: Mapping[str, tuple[str, str]] = {"GreaterThan": ("<=", "<"), "LessThan": (">=", ">")}
+
+
+def _sets_off(operator: str, threshold: float | None, name: str) -> str:
+    """An expression that an alarm is set off by all that sets it off today."""
+    start = operator.removesuffix("Threshold").removesuffix("OrEqualTo")
+    if threshold is None or start not in SOONER:
+        return f"{name}.ComparisonOperator == {literal(operator)}"
+    as_it_is, strictly = SOONER[start]
+    other = strictly if "OrEqualTo" in operator else as_it_is
+    operators = ((f"{start}OrEqualToThreshold", as_it_is), (f"{start}Threshold", other))
+    tests = (
+        f"{name}.ComparisonOperator == '{each}' && {name}.Threshold {bound} {literal(threshold)}"
+        for each, bound in operators
+    )
+    return f"({' || '.join(tests)})"
+
+
 def watched(alarm: Resource, metrics: Sequence[Metric], name: str) -> Iterator[str]:
     """Expressions that an alarm (`name`) looks at metrics, and is set off no later than it is today."""
     operator, threshold = alarm.get("ComparisonOperator"), to_number(alarm.get("Threshold"))
-    if isinstance(operator, str) and threshold is not None:
-        start, bound = ("GreaterThan", "<=") if operator.startswith("GreaterThan") else ("LessThan", ">=")
-        yield f"{name}.ComparisonOperator.startsWith('{start}')"
-        yield f"{name}.Threshold {bound} {literal(threshold)}"
+    if isinstance(operator, str):
+        yield _sets_off(operator, threshold, name)
     for path in ("EvaluationPeriods", "DatapointsToAlarm"):
         if (number := to_number(alarm.get(path))) is not None:
             yield f"{name}.{path} <= {literal(number)}"

@@ -561,6 +561,15 @@ DETAILS: Mapping[str, tuple[str, Any]] = {
     "an alarm that waits too long": ("Late.EvaluationPeriods", 10),
     "an alarm of another statistic": ("Late.Statistic", "Minimum"),
     "an alarm the other way round": ("Late.ComparisonOperator", "LessThanThreshold"),
+    "an alarm that leaves out its threshold": ("Late.ComparisonOperator", "GreaterThanThreshold"),
+    "objects of the whole bucket": (
+        "Mailer.Policies.0.PolicyDocument.Statement.1.Resource",
+        {"Fn::Sub": "${Files.Arn}/*"},
+    ),
+    "queues of longer names": (
+        "Mailer.Policies.0.PolicyDocument.Statement.2.Resource",
+        {"Fn::Sub": "${Inbox.Arn}*"},
+    ),
     "a port open to the whole network": (
         "Inner.SecurityGroupIngress.0",
         {"IpProtocol": "tcp", "CidrIp": "10.0.0.0/8"},
@@ -641,6 +650,8 @@ def _watched() -> dict[str, Any]:
     inner = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "CidrIp": "10.0.1.0/24"}
     sender = {"StringEquals": {"ses:FromAddress": "shop@example.com"}}
     mail = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*", "Condition": sender}
+    store = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": {"Fn::Sub": "${Files.Arn}/in/*"}}
+    send = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["Inbox", "Arn"]}}
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
     caught = {"Type": "Task", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "b"}], "Next": "b"}
     pull = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ecr:BatchGetImage"}
@@ -656,7 +667,7 @@ def _watched() -> dict[str, Any]:
         "Mailer": resource(
             "AWS::IAM::Role",
             AssumeRolePolicyDocument={"Statement": [trust]},
-            Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [mail]}}],
+            Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [mail, store, send]}}],
             PermissionsBoundary={"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:policy/boundary"},
         ),
         "Images": resource(
@@ -686,6 +697,7 @@ def _watched() -> dict[str, Any]:
 
 def _late() -> dict[str, Any]:
     own = dict(alarm("ApproximateAgeOfOldestMessage")["Properties"])
+    own["ComparisonOperator"] = "GreaterThanOrEqualToThreshold"
     dimension = {"Name": "QueueName", "Value": {"Fn::GetAtt": ["Inbox", "QueueName"]}}
     return own | {"Dimensions": [dimension], "AlarmActions": ["arn:aws:sns:us-east-1:111122223333:ops"]}
 

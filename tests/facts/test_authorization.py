@@ -618,7 +618,9 @@ Resources:
   Topic: {Type: AWS::SNS::Topic}
   Code:
     Type: AWS::Lambda::Function
-    Properties: {Code: {ZipFile: x}, Handler: index.handler, Runtime: python3.13, Role: 'arn:aws:iam::111122223333:role/r'}
+    Properties:
+      {Code: {ZipFile: x}, Handler: index.handler, Runtime: python3.13,
+       Role: 'arn:aws:iam::111122223333:role/r'}
   Role:
     Type: AWS::IAM::Role
     Properties:
