@@ -12,9 +12,10 @@ from compliance.facts.property_tests import literal
 from compliance.facts.references import ROLE, arn_of, holder_of
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import Unknown
+from compliance.template.intrinsics import Unknown, to_list
 
 MOST_ACTIONS = 40  # in one expression; nobody would read a longer list
+OF_AWS = ":iam::aws:policy/"
 _ACTION = re.compile(r"[\w-]+:\w+")
 Names = Mapping[Resource, str]  # the subjects' names, by the resources that fill them
 
@@ -28,12 +29,41 @@ def closed(assembly: Assembly, resource: Resource, names: Names) -> Iterator[str
         own = statements(assembly, resource)
     except Undecided:
         return
+    sources = {"statements": own}
     if resource.type == ROLE:
-        yield from _no_more("trust", trust(assembly, resource), resource, names)
-    allowing = [s for s in own if s.allow is not False]
-    if resource.type == ROLE and allowing == own:
-        yield "statements(self).all(s, s.allow == true)"
-    yield from _no_more("statements", allowing, resource, names)
+        sources = {"trust": trust(assembly, resource), **sources}
+        yield from _managed(assembly, resource)
+    for fact, found in sources.items():
+        denying = [s for s in found if s.allow is False]
+        yield from _denied(fact, denying, no_more=resource.type == ROLE)
+        yield from _no_more(fact, [s for s in found if s.allow is not False], resource, names)
+
+
+def _managed(assembly: Assembly, role: Resource) -> Iterator[str]:
+    """Expressions that a role has the policies of AWS that it has today, and no others of AWS."""
+    arns = [assembly.text(arn) or "" for arn in to_list(role.get("ManagedPolicyArns"))]
+    ends = [arn[arn.find(OF_AWS) :] for arn in arns if OF_AWS in arn]
+    if len(ends) < len(arns):
+        return
+    if not ends:
+        yield "!has(self.ManagedPolicyArns)"
+        return
+    tests = [f"v.endsWith({literal(end)})" for end in ends]
+    yield f"self.ManagedPolicyArns.all(v, {' || '.join(tests)})"
+    yield from (f"self.ManagedPolicyArns.exists(v, {test})" for test in tests)
+
+
+def _denied(fact: str, own: Sequence[PolicyStatement], *, no_more: bool) -> Iterator[str]:
+    """Expressions that what is denied today still is, and with `no_more`, that nothing else is."""
+    if any(s.unknown or not all(isinstance(a, str) for a in (*s.actions, *s.not_actions)) for s in own):
+        return
+    actions = list(dict.fromkeys(literal(str(a)) for s in own for a in s.actions))
+    yield from (f"{fact}(self).exists(s, s.allow == false && {a} in s.actions)" for a in actions)
+    if any(s.not_actions for s in own):
+        yield f"{fact}(self).exists(s, s.allow == false && size(s.not_actions) > 0)"
+    elif no_more:
+        none = f"size(s.not_actions) == 0 && s.actions.all(a, a in [{', '.join(actions)}])"
+        yield f"{fact}(self).all(s, s.allow == true{f' || ({none})' if actions else ''})"
 
 
 def _no_more(fact: str, own: Sequence[PolicyStatement], resource: Resource, names: Names) -> Iterator[str]:

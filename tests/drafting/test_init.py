@@ -204,7 +204,7 @@ def shop() -> dict[str, Any]:
         ),
         "WorkRole": resource(
             "AWS::IAM::Role",
-            AssumeRolePolicyDocument={"Statement": [trust]},
+            AssumeRolePolicyDocument={"Statement": [TRUST]},
             Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [reading]}}],
         ),
         "Work": resource(
@@ -546,6 +546,8 @@ def test_long_checks_have_a_line_for_each_part() -> None:
     assert "      - that: self.type == 'AWS::SQS::Queue'\n" in text
 
 
+TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+BASIC = {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"}
 # Details that a dismantled app loses: each by the path of its value, and what takes its place (None: nothing)
 DETAILS: Mapping[str, tuple[str, Any]] = {
     "a firewall that only counts": ("Firewall.Rules.0.OverrideAction", {"Count": {}}),
@@ -562,6 +564,17 @@ DETAILS: Mapping[str, tuple[str, Any]] = {
     "an alarm of another statistic": ("Late.Statistic", "Minimum"),
     "an alarm the other way round": ("Late.ComparisonOperator", "LessThanThreshold"),
     "an alarm that leaves out its threshold": ("Late.ComparisonOperator", "GreaterThanThreshold"),
+    "a denial gone": ("Mailer.Policies.0.PolicyDocument.Statement.3", None),
+    "a denial of everything": ("Mailer.Policies.0.PolicyDocument.Statement.3.Action", "*"),
+    "a denial in the trust": (
+        "Mailer.AssumeRolePolicyDocument.Statement",
+        [TRUST, {"Effect": "Deny", "Action": "sts:AssumeRole", "Principal": "*"}],
+    ),
+    "a policy of AWS gone": ("Mailer.ManagedPolicyArns", None),
+    "another policy of AWS": (
+        "Mailer.ManagedPolicyArns",
+        [BASIC, "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"],
+    ),
     "objects of the whole bucket": (
         "Mailer.Policies.0.PolicyDocument.Statement.1.Resource",
         {"Fn::Sub": "${Files.Arn}/*"},
@@ -652,7 +665,7 @@ def _watched() -> dict[str, Any]:
     mail = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*", "Condition": sender}
     store = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": {"Fn::Sub": "${Files.Arn}/in/*"}}
     send = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["Inbox", "Arn"]}}
-    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    kept = {"Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*"}
     caught = {"Type": "Task", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "b"}], "Next": "b"}
     pull = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ecr:BatchGetImage"}
     states = {"StartAt": "a", "States": {"a": caught, "b": {"Type": "Succeed"}}}
@@ -666,8 +679,9 @@ def _watched() -> dict[str, Any]:
         ),
         "Mailer": resource(
             "AWS::IAM::Role",
-            AssumeRolePolicyDocument={"Statement": [trust]},
-            Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [mail, store, send]}}],
+            AssumeRolePolicyDocument={"Statement": [TRUST]},
+            Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [mail, store, send, kept]}}],
+            ManagedPolicyArns=[BASIC],
             PermissionsBoundary={"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:policy/boundary"},
         ),
         "Images": resource(
