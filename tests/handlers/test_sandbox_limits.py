@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -19,7 +20,8 @@ from patience import limit, until
 from test_sandbox import HOSTILE, RUNTIME, check, only, run
 
 from compliance.confinement import app, seccomp
-from compliance.handlers.sandbox import Limits
+from compliance.handlers.sandbox import Limits, Outcome
+from compliance.handlers.sandbox.child import Child, Record
 from compliance.handlers.sandbox.lock import Lock
 from compliance.handlers.sandbox.run import PATHS, WARDEN, warden_server
 from compliance.handlers.sandbox.warden import LIBRARIES
@@ -530,6 +532,27 @@ def test_who_closes_the_channel_and_goes_on_is_stopped() -> None:
     execution = run(CLOSES.replace("SECONDS", "600"), "python3.13", limits=Limits(seconds=limit(2)))
     # On a busy machine the limit of the whole execution may be over first.
     assert re.match("channel: the handler closed the sandbox's own channel$|time: ", execution.stopped or "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says how busy a process was")
+def test_a_limit_of_the_processor_is_told_from_a_closed_channel(tmp_path: Path) -> None:
+    """Where both limits are over at once, a process may not have ended yet when its channel is closed."""
+    spins = "while True: pass"
+    record = Record(list[Outcome]().append)
+    child = Child([sys.executable, "-c", spins], tmp_path, record, Limits(cpu=0.2), Unlocked())
+    child.ready, child.deadline = True, 0.0
+    ticks = os.sysconf("SC_CLK_TCK")
+    until(lambda: int(Path(f"/proc/{child.process.pid}/stat").read_text().split()[13]) / ticks > 0.3)
+    child.end()
+    assert record.stopped == "cpu: more than 0.2 s of processor time"
+
+
+class Unlocked(Lock):
+    """No limit at all."""
+
+    def __init__(self) -> None: ...
+
+    def apply(self) -> None: ...
 
 
 def test_the_limit_of_time_is_named_with_what_raises_it() -> None:

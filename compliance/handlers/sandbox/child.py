@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import secrets
 import selectors
 import signal
@@ -352,13 +353,17 @@ class Child:
 
     def end(self) -> None:
         """Ends the process and all that it started, and records the current invocation."""
+        hangs, before = False, _seconds_of_children()
         try:
             if self.record.stopped is None and not self.said_all:
                 self.process.wait(max(0.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self.record.stopped = "channel: the handler closed the sandbox's own channel"
+            hangs = True
         self.kill()
         status = self.process.wait()
+        limit = self._limit_of(status, _seconds_of_children() - before)
+        if hangs and status == -signal.SIGKILL:
+            self.record.stopped = limit or "channel: the handler closed the sandbox's own channel"
         for pipe in (self.asks, self.answers):
             os.close(pipe)
         try:
@@ -367,16 +372,16 @@ class Child:
             self.record.stopped = self.record.stopped or str(reached)
         if self.process.stdout:
             self.process.stdout.close()
-        self._conclude(status)
+        self._conclude(status, limit)
 
-    def _conclude(self, status: int) -> None:
-        """Records why the process ended, by its exit status."""
+    def _conclude(self, status: int, limit: str | None) -> None:
+        """Records why the process ended, by its exit status and the limit that it reached."""
         if not self.ready and not self.record.stopped:
             lines = self.log.decode("utf-8", "replace").strip().splitlines()
             why = next((line for line in lines if "Error" in line), f"exit status {status}")
             raise Broken(f"the harness does not start: {why.strip()}")
         if not self.said_all and not self.record.stopped:
-            self.record.stopped = self._limit_of(status)
+            self.record.stopped = limit
         ended = None if self.record.stopped else _exit(status)
         if self.current is None:
             if not (self.loaded or self.record.missing or self.record.load_error or self.record.stopped):
@@ -394,14 +399,19 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
-    def _limit_of(self, status: int) -> str | None:
-        """The limit that ended a process, by the signal, its age and the end of its log."""
-        aged = time.monotonic() - self.began > 0.9 * self.limits.cpu
-        if status == -signal.SIGXCPU or (status == -signal.SIGKILL and aged):
+    def _limit_of(self, status: int, used: float) -> str | None:
+        """The limit that ended a process, by the signal, its seconds of processor and the end of its log."""
+        if status == -signal.SIGXCPU or (status == -signal.SIGKILL and used > 0.9 * self.limits.cpu):
             return f"cpu: more than {self.limits.cpu:g} s of processor time"
         if status < 0 and re.search(rb"out of memory|Allocation failed|MemoryError", self.log):
             return f"memory: more than {self.limits.memory} MiB"
         return None
+
+
+def _seconds_of_children() -> float:
+    """What all child processes that have ended took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _exit(status: int) -> HandlerError:
