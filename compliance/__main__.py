@@ -19,7 +19,7 @@ from compliance.cli import main as command_line  # noqa: E402
 
 
 def main() -> None:
-    """Runs the command line. Then ends the process at once: to free every object takes 5% of a short audit."""
+    """Runs the command line, and ends the process at once: freeing all objects takes 4% of a short audit."""
     try:
         command_line()
     except SystemExit as ended:

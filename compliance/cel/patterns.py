@@ -2,7 +2,7 @@
 
 Python's `re` backtracks: on forty letters, `(a+)+b` takes years. So a document's pattern goes
 
-1. to `re`, if it repeats at most one thing, which takes no time on a short text;
+1. to `re`, if there are few ways to match the text (`_ways`), as with most patterns and short texts;
 2. to RE2, which is linear, if RE2 gives the pattern the same meaning as Python (`_re2_agrees`);
 3. to `re` in a process that is ended after two seconds of processor time, if RE2 does not know the pattern
    (look-around, back references, limits above 1000) or is not installed.
@@ -24,9 +24,10 @@ from typing import Any, Final
 # Python warns of patterns that it may read as nested sets one day. RE2 has no nested sets.
 warnings.filterwarnings("ignore", "Possible (nested set|set)", FutureWarning)
 SECONDS: Final = 2  # of processor time, so that the result does not depend on how busy the machine is
-SHORT: Final = 2000  # characters of a text on which one repetition takes no time
-_REPEATS = re.compile(r"[*+?{]")
-_REPEATED_GROUP = re.compile(r"\)[*+?{]")
+MOST_WAYS: Final = 1_000_000  # which Python tries in less than a tenth of a second
+# What is repeated may hold a repetition: the ways to match it are no longer a product. In verbose patterns
+# (`x`), a space may stand before the repetition.
+_NESTED = re.compile(r"\)[*+{]|\(\?[a-zA-Z]*x")
 _OTHER_MEANING = re.compile(r"\{,")  # `{,3}` means something else in RE2
 # Python reads `[[:alpha:]]` as a set of these characters.
 _NAMED_CLASS = re.compile(r"\[[^\]]*\[:\^?[a-z]+:\]")
@@ -90,23 +91,35 @@ def fullmatch(pattern: str, text: str, *, dotall: bool = False) -> tuple[str | N
 
 
 def _groups(pattern: str, text: str, *, full: bool, dotall: bool) -> tuple[str | None, ...] | None:
-    compiled = _engine(pattern, text, dotall)
+    compiled = _engine(pattern, text, full, dotall)
     if compiled is None:
         return _groups_in_process(pattern, text, full, dotall)
     match = compiled.fullmatch(text) if full else compiled.search(text)
     return None if match is None else match.groups()
 
 
-def _engine(pattern: str, text: str, dotall: bool) -> Any:
+def _engine(pattern: str, text: str, full: bool, dotall: bool) -> Any:
     """The pattern as Python's or RE2's; None where the search may take too long."""
     for_re2 = f"(?s){pattern}" if dotall else pattern
     if _NAMED_CLASS.search(pattern):
         check(pattern)
         return _re2_compiled(for_re2)
-    by_python, repeats = _compiled(pattern, dotall), len(_REPEATS.findall(pattern))
-    if repeats == 0 or (repeats == 1 and len(text) <= SHORT and not _REPEATED_GROUP.search(pattern)):
+    by_python = _compiled(pattern, dotall)
+    if not _NESTED.search(pattern) and _ways(pattern, text, full) <= MOST_WAYS:
         return by_python
     return _re2_compiled(for_re2) if _re2_agrees(pattern, text) else None
+
+
+def _ways(pattern: str, text: str, full: bool) -> int:
+    """At most in how many ways a pattern without nested repetitions can be tried on a text.
+
+    Each repetition can have any length, each optional part can be left out, each alternative can be taken,
+    and a search can start anywhere.
+    """
+    repetitions, alternatives = sum(map(pattern.count, "*+{")), pattern.count("|")
+    anywhere = not full and (alternatives > 0 or not pattern.startswith("^"))
+    choices: int = 2 ** (pattern.count("?") + alternatives)
+    return choices * (len(text) + 1) ** (repetitions + anywhere)
 
 
 def _re2_agrees(pattern: str, text: str) -> bool:

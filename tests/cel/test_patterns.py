@@ -98,8 +98,24 @@ PARTS = st.sampled_from(
 @given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.text("ab1-", max_size=8), st.booleans())
 def test_both_engines_say_the_same(pattern: str, text: str, dotall: bool) -> None:
     wanted = re.fullmatch(pattern, text, re.DOTALL if dotall else 0)
-    assert (patterns.fullmatch(pattern, text, dotall=dotall) is None) is (wanted is None)
-    assert patterns.search(pattern, text) is (re.search(pattern, text) is not None)
+    for most in (0, patterns.MOST_WAYS):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(patterns, "MOST_WAYS", most)
+            assert (patterns.fullmatch(pattern, text, dotall=dotall) is None) is (wanted is None)
+            assert patterns.search(pattern, text) is (re.search(pattern, text) is not None)
+
+
+def test_a_name_s_pattern_needs_no_re2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To import it takes as long as to read the document."""
+    monkeypatch.setattr(patterns, "_re2_compiled", lambda _: pytest.fail("RE2"))
+    assert patterns.search(r"^(.*/)?dev\-[^/]+\-backend([.]fifo)?$", "alias/dev-orders-backend.fifo")
+    assert patterns.fullmatch(r"[^\s@]+@[^\s@]+\.[^\s@]+", "on-call@example.com") == ()
+
+
+@pytest.mark.parametrize("pattern", ["(a|b|ab|)" * 40 + "c", "(ab?|b?a?)" * 40 + "c", "(?x)(a+) *c|(b+) *d"])
+def test_many_ways_to_match_take_no_time(pattern: str) -> None:
+    """Python would try all of them, one after the other."""
+    assert not patterns.search(pattern, "ab" * 20)
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,6 +135,7 @@ def test_beyond_ascii_they_say_the_same(parts: list[str], text: str) -> None:
 def test_a_text_beyond_ascii_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process for each took a tenth of the time of an audit of our handlers."""
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process"))
+    monkeypatch.setattr(patterns, "MOST_WAYS", 0)
     assert patterns.fullmatch(r"(.+)-([0-9]{8,20})[.]json", "Bestellung/é 日本-20310307.json") == (
         "Bestellung/é 日本",
         "20310307",
