@@ -118,8 +118,8 @@ def _ways(pattern: str, text: str, full: bool) -> int:
     """
     repetitions, alternatives = sum(map(pattern.count, "*+{")), pattern.count("|")
     anywhere = not full and (alternatives > 0 or not pattern.startswith("^"))
-    choices: int = 2 ** (pattern.count("?") + alternatives)
-    return choices * (len(text) + 1) ** (repetitions + anywhere)
+    choices = 1 << (pattern.count("?") + alternatives)
+    return choices * int((len(text) + 1) ** (repetitions + anywhere))
 
 
 def _re2_agrees(pattern: str, text: str) -> bool:

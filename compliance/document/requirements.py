@@ -1,7 +1,5 @@
 """The requirements document: reads it and checks its form. Other rooms know AWS and how checks are judged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase

@@ -10,8 +10,6 @@ a resource that was added later is not waived, and is reported, as is one that i
 list would not notice that one resource replaced another, and would not show a reviewer what is waived.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta

@@ -1,7 +1,5 @@
 """Tests of properties, as kind `property` and a subject's `where` list them: short forms of expressions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import msgspec

@@ -17,8 +17,6 @@ the subject (see `compliance.facts.readings`). A document without subjects, as i
 `requirements.yaml`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache

@@ -3,8 +3,6 @@
 A scenario without a time is played twice, soon after midnight and before it: mistakes with dates show there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Kinds that look at what CloudWatch alarms watch. `compliance.rules.notifications` has whom they notify."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from compliance.facts import alarms

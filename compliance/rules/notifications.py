@@ -1,7 +1,5 @@
 """The kind that follows an alarm to its subscribers: action, topic, policy, key, subscription, filter."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The kind that compares a role's permissions with a ceiling."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace

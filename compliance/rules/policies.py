@@ -1,7 +1,5 @@
 """Kinds that look at resource policies and at what they protect."""
 
-from __future__ import annotations
-
 from compliance.facts.authorization import denials
 from compliance.facts.callers import anybody
 from compliance.facts.conditions import known

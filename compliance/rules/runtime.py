@@ -1,7 +1,5 @@
 """The kind that looks at what functions run on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import date

@@ -1,7 +1,5 @@
 """Kinds that are short forms of predicates: each is expanded into predicates when a document is read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction

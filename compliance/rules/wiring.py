@@ -1,7 +1,5 @@
 """Kinds that look at how resources are wired."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

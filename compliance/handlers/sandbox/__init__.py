@@ -3,8 +3,6 @@
 This module has the types. `run.execute` does the work; `node/` and `python/` run inside of the sandbox.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Kind `isolation`: a mapping's settings for records that fail, and what its handler does about them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from compliance.document.requirements import Document

@@ -1,7 +1,5 @@
 """Kind `law`: what must hold for every handler that gets batches, and for the code of every function."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Kind `scenario`: an event, the contents of AWS, calls that fail, and predicates on what the handler did."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import msgspec
