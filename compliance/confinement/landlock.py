@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from compliance.confinement.privileges import libc
+
 # From <linux/landlock.h>. The system calls have the same numbers on every architecture.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << bit for bit in range(4))
@@ -27,7 +29,7 @@ def version() -> int:
     """The version of this system's Landlock; 0 where there is none."""
     if sys.platform != "linux":
         return 0
-    return max(0, int(ctypes.PyDLL(None).syscall(CREATE_RULESET, None, 0, 1)))
+    return max(0, int(libc().syscall(CREATE_RULESET, None, 0, 1)))
 
 
 class Ruleset:
@@ -38,13 +40,12 @@ class Ruleset:
     """
 
     def __init__(self, handled: int, *, tcp: bool) -> None:
-        self._libc = ctypes.PyDLL(None, use_errno=True)  # does not release the GIL
         here = version()
         self.handled = handled & _known(FILES, here)
         attributes = struct.pack("=QQQ", self.handled, _known(TCP, here) if tcp else 0, _known(SCOPES, here))[
             : 8 if here < 4 else 16 if here < 6 else 24
         ]
-        self.handle: int = self._libc.syscall(CREATE_RULESET, attributes, len(attributes), 0)
+        self.handle: int = libc().syscall(CREATE_RULESET, attributes, len(attributes), 0)
         if self.handle < 0:
             raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
 
@@ -59,13 +60,13 @@ class Ruleset:
                 allowed = access & self.handled & (-1 if os.path.isdir(place) else OF_FILES)
                 if allowed:
                     rule = struct.pack("=Qi", allowed, handle)
-                    self._libc.syscall(ADD_RULE, self.handle, 1, rule, 0)
+                    libc().syscall(ADD_RULE, self.handle, 1, rule, 0)
             finally:
                 os.close(handle)
 
     def restrict(self) -> None:
         """Applies the rules to this process and its children. Call `no_new_privileges` before."""
-        if self._libc.syscall(RESTRICT_SELF, self.handle, 0) != 0:
+        if libc().syscall(RESTRICT_SELF, self.handle, 0) != 0:
             raise OSError(ctypes.get_errno(), "landlock_restrict_self")
 
     def close(self) -> None:

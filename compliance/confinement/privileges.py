@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 # prctl's operations, from <linux/prctl.h>.
@@ -24,6 +25,7 @@ NEW_USER, NEW_IPC, NEW_NET, NEW_PID = 0x10000000, 0x08000000, 0x40000000, 0x2000
 NOBODY = 65534
 
 
+@cache
 def libc() -> ctypes.PyDLL:
     """The C library. PyDLL keeps the GIL during calls, since after a fork no thread could give it back."""
     return ctypes.PyDLL(None, use_errno=True)

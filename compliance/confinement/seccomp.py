@@ -13,6 +13,8 @@ import struct
 import sys
 from collections.abc import Sequence
 
+from compliance.confinement.privileges import libc
+
 # Allowed with any arguments. Those about other processes only read.
 ALLOWED = """
     read:0:63 write:1:64 readv:19:65 writev:20:66 pread64:17:67 pwrite64:18:68 preadv:295:69 pwritev:296:70
@@ -77,7 +79,7 @@ def available() -> bool:
         sys.platform == "linux"
         and os.uname().machine in ARCHITECTURES
         # -1 where the kernel was built without seccomp
-        and ctypes.PyDLL(None).prctl(GET_SECCOMP, 0, 0, 0, 0) >= 0
+        and libc().prctl(GET_SECCOMP, 0, 0, 0, 0) >= 0
     )
 
 
@@ -89,7 +91,6 @@ class Program:
 
     def __init__(self, *, beyond: int) -> None:
         self._column, architecture = ARCHITECTURES[os.uname().machine]
-        self._libc = ctypes.PyDLL(None, use_errno=True)  # does not release the GIL
         self.lines: list[Line] = [
             (LOAD, 0, 0, ARCHITECTURE),
             (EQUAL, 1, 0, architecture),
@@ -110,7 +111,7 @@ class Program:
         """Applies the program to this process. It makes system calls only, so it may run after a fork."""
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in self.lines))
         header = ctypes.create_string_buffer(struct.pack("@HP", len(self.lines), ctypes.addressof(code)))
-        if self._libc.prctl(SET_SECCOMP, FILTER_MODE, header, 0, 0) != 0:
+        if libc().prctl(SET_SECCOMP, FILTER_MODE, header, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 

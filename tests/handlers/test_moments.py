@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,30 @@ def test_all_clocks_go_on_from_the_loading_of_the_code(runtime: str) -> None:
         assert before + year <= loaded[0] / 1000 < before + year + 60
         for clock in range(3):
             assert n * hour <= (read[clock] - loaded[clock]) / 1000 < n * hour + 60
+
+
+PERFORMANCE = {
+    "globalThis": "const { performance: found } = globalThis;",
+    "require": "const { performance: found } = require('node:perf_hooks');",
+    "require without node:": "const { performance: found } = require('perf_hooks');",
+    "getBuiltinModule": "const { performance: found } = process.getBuiltinModule('node:perf_hooks');",
+    "import": "import { performance as found } from 'node:perf_hooks';",
+}
+
+
+@pytest.mark.parametrize("way", PERFORMANCE)
+def test_the_performance_clock_skips_whichever_way_the_code_gets_it(way: str, tmp_path: Path) -> None:
+    """Node.js loads it where it is asked for, and so does the sandbox."""
+    export = "export const handler =" if way == "import" else "exports.handler ="
+    (tmp_path / f"index.{'mjs' if way == 'import' else 'js'}").write_text(
+        f"{PERFORMANCE[way]}\n{export} async () => {{\n  const began = found.now();\n"
+        "  await new Promise((next) => setTimeout(next, 30000));\n"
+        "  return [found.now() - began, found === performance];\n};"
+    )
+    (outcome,) = execute(
+        Program("nodejs24.x", "index.handler", tmp_path), [Invocation("event", {}, timeout=60)]
+    ).outcomes
+    assert isinstance(outcome.result, list), outcome
+    took, same = outcome.result
+    assert 30_000 <= took < 31_000
+    assert same is True

@@ -384,3 +384,39 @@ def test_what_cannot_be_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("compliance.template.host.node", lambda least: None)
     with pytest.raises(CheckerError, match=r"pip install .cdk-compliance-gate.node"):
         run("exports.handler = async () => 1;")
+
+
+@pytest.mark.parametrize(
+    ("code", "log"),
+    [
+        ("console.log('a'); console.error('b');", "a\nb\n"),
+        ("console.log('a'); process.stdout.write('b\\n'); console.log('c');", "a\nb\nc\n"),
+        (
+            "const { stdout } = process; const write = stdout.write.bind(stdout);"
+            " stdout.write = (text) => write(text.toUpperCase()); console.log('a');",
+            "A\n",
+        ),
+        (
+            "const { Readable, Writable } = require('node:stream');"
+            " console.log(process.stdout instanceof Writable, process.stdout.fd);"
+            " Readable.from(['x\\n']).pipe(process.stderr, { end: false });"
+            " await require('node:timers/promises').setTimeout(5);",
+            "true 1\nx\n",
+        ),
+        ("new console.Console(process.stderr).log('größe');", "größe\n"),
+    ],
+)
+def test_the_log_has_what_console_and_streams_write(code: str, log: str) -> None:
+    """The streams are made where the code asks for them; from then on the console writes to them."""
+    outcome = only(run(f"exports.handler = async () => {{ {code} }};"))
+    assert outcome.error is None
+    assert outcome.log == log
+
+
+def test_the_harness_loads_no_streams_before_the_code_does() -> None:
+    """They take a fifth of what the process takes until the code runs."""
+    code = (
+        "const { moduleLoadList } = process;\nexports.handler = async () => { console.log('a');"
+        " return moduleLoadList.filter((name) => /NativeModule (stream|perf_hooks|http)$/.test(name)); };"
+    )
+    assert only(run(code)).result == []

@@ -11,6 +11,7 @@ handler it gives up what neither needs.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -18,7 +19,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +30,7 @@ from compliance.confinement import privileges
 from compliance.handlers.sandbox import Execution, Invocation, Outcome, messages
 from compliance.handlers.sandbox.aws import Aws
 from compliance.handlers.sandbox.child import Broken, Child, Record, Stopped
-from compliance.handlers.sandbox.lock import Lock, still_root
+from compliance.handlers.sandbox.lock import Lock, lacks, still_root
 from compliance.handlers.sandbox.models import model_of
 from compliance.handlers.sandbox.request import HERE, MORE_SECONDS, Request, Work, version
 
@@ -77,6 +79,7 @@ def serve() -> NoReturn:
     asked = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _warm_up()
+    gc.freeze()  # a collection writes to whatever it looks at, which a fork then has to copy
     while True:
         try:
             order, pipes, _, _ = socket.recv_fds(asked, 1, 3)
@@ -95,7 +98,8 @@ def serve() -> NoReturn:
 
 
 def _warm_up() -> None:
-    """Prepares what every warden needs: decoders of messages, and models of the most used services."""
+    """Prepares what every warden needs: the C library, decoders, models of the most used services."""
+    lacks()
     for service in ("dynamodb", "s3"):
         model_of(service)
     for type_ in (Request, Work):
@@ -119,15 +123,16 @@ def main() -> NoReturn:
     try:
         _bound_memory()
         _give_up(request, record)
-        children = [_start(request, record)]
+        start = partial(_start, request, record, _lock(request, record))
+        children = [start()]
         while record.stopped is None and (asked := sys.stdin.buffer.readline()):
             if asked == b"\n":
-                children.append(_start(request, record))
+                children.append(start())
                 continue
             work = msgspec.convert(json.loads(asked), Work)
             events = [sys.stdin.buffer.readline().rstrip(b"\n") for _ in work.invocations]
             _bound_time(work.seconds)
-            children = _run(request, work, events, record, children)
+            children = _run(request, work, events, record, children, start)
             signal.setitimer(signal.ITIMER_REAL, 0)
             _tell_rest(channel, record)
         for child in children:  # the audit does not need them
@@ -198,7 +203,12 @@ def _give_up(request: Request, record: Record) -> None:
 
 
 def _run(
-    request: Request, work: Work, events: Sequence[bytes], record: Record, children: list[Child]
+    request: Request,
+    work: Work,
+    events: Sequence[bytes],
+    record: Record,
+    children: list[Child],
+    start: Callable[[], Child],
 ) -> list[Child]:
     """A handler that ends its process gets another one for the events that are left, as on Lambda.
 
@@ -215,9 +225,9 @@ def _run(
         job = _job(request, together, events[first:last])
         if together[0].fresh and children and children[0].waits:  # it has run others
             children.pop(0).end()
-        child = children.pop(0) if children else _start(request, record)
+        child = children.pop(0) if children else start()
         if last < len(invocations) and not children:
-            children.append(_start(request, record))
+            children.append(start())
         child.converse(aws, job, together, deadline, work.seconds)
         first += record.outcomes - begun
         if first == len(invocations):
@@ -231,15 +241,17 @@ def _run(
     return []
 
 
-def _start(request: Request, record: Record) -> Child:
+def _lock(request: Request, record: Record) -> Lock:
+    """The lock of the handler's processes, which each applies before its interpreter starts."""
     readable, runnable = _places(request)
     lock = Lock(request.limits, request.language, readable, runnable, own_namespace=record.apart)
     record.unheld += lock.unheld
-    try:
-        command = [request.interpreter, *_options(request)]
-        return Child(command, Path(request.root), record, request.limits, lock)
-    finally:
-        lock.close()
+    return lock
+
+
+def _start(request: Request, record: Record, lock: Lock) -> Child:
+    command = [request.interpreter, *_options(request)]
+    return Child(command, Path(request.root), record, request.limits, lock)
 
 
 def _places(request: Request) -> tuple[list[Path], list[Path]]:
@@ -269,6 +281,7 @@ def _options(request: Request) -> list[str]:
         f"--allow-fs-read={HERE / 'node'}",
         f"--max-old-space-size={request.limits.memory}",
         "--no-warnings",
+        "--no-rehash-snapshot",
         str(HERE / "node" / "main.cjs"),
     ]
 

@@ -32,10 +32,9 @@ for (const name of ['_kill', '_debugProcess', '_debugEnd']) {
 // /etc/passwd, which it would be read from, is out of reach.
 require('node:os').homedir = () => '/home/sbx_user1051';
 // So is /proc/self, where Node looks up how large the process is.
-const { getHeapStatistics } = require('node:v8');
 const rss = () => process.resourceUsage().maxRSS * 1024;
 process.memoryUsage = Object.assign(() => {
-  const { total_heap_size: heapTotal, used_heap_size: heapUsed, external_memory: external } = getHeapStatistics();
+  const { total_heap_size: heapTotal, used_heap_size: heapUsed, external_memory: external } = require('node:v8').getHeapStatistics();
   return { rss: rss(), heapTotal, heapUsed, external, arrayBuffers: 0 };
 }, { rss });
 require('./patience.cjs').start(job.attempts);

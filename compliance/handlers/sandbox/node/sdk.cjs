@@ -5,7 +5,6 @@
 // which has what the service model says: {operations, exceptions, pages}, or nothing where there is no model.
 'use strict';
 const dynamo = require('./dynamo.cjs');
-const { Readable } = require('node:stream');
 const { awaited } = require('./awaited.cjs');
 const { unanswered } = require('./patience.cjs');
 
@@ -139,6 +138,7 @@ async function collect(stream) {
 }
 
 function bodyStream(body) {
+  const { Readable } = require('node:stream');
   const bytes = Buffer.from(body);
   return Object.assign(Readable.from([bytes]), {
     transformToString: async (encoding) => bytes.toString(encoding),

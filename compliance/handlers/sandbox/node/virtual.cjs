@@ -3,12 +3,11 @@
 'use strict';
 const timers = require('node:timers');
 const promises = require('node:timers/promises');
-const { performance } = require('node:perf_hooks');
 const { promisify } = require('node:util');
 const { syncBuiltinESMExports } = require('node:module');
 
 const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval } = globalThis;
-const real = { sleep: promises.setTimeout, now: Date.now, performance: performance.now.bind(performance), hrtime: process.hrtime,
+const real = { sleep: promises.setTimeout, now: Date.now, hrtime: process.hrtime,
   bigint: process.hrtime.bigint, timeout: AbortSignal.timeout, block: Atomics.wait };
 const MOST = 1000; // timers that fire when the handler has answered
 
@@ -100,6 +99,15 @@ const wait = (ms, signal, value, held = true) => (active() ? new Promise((resolv
 
 const abortError = (signal) => Object.assign(new Error('Request aborted', { cause: signal?.reason }), { name: 'AbortError' });
 
+// Node loads `performance` where it is asked for, and so it is changed only then.
+function skipping({ performance }) {
+  if (!real.performance) {
+    real.performance = performance.now.bind(performance);
+    performance.now = () => real.performance() + passed;
+  }
+  return performance;
+}
+
 function install() {
   const started = (real_, every) => (run, ms, ...given) => {
     if (active()) return new Timer(() => run(...given), ms, every);
@@ -133,7 +141,8 @@ function install() {
     if (passed >= end.at && !answered) end.timedOut();
     return 'timed-out';
   };
-  performance.now = () => real.performance() + passed;
+  const { get, ...described } = Object.getOwnPropertyDescriptor(globalThis, 'performance');
+  Object.defineProperty(globalThis, 'performance', { ...described, get: () => skipping({ performance: get.call(globalThis) }) });
   process.hrtime = Object.assign((since) => {
     const at = real.bigint() + BigInt(Math.round(passed * 1e6)) - (since ? BigInt(since[0]) * 1_000_000_000n + BigInt(since[1]) : 0n);
     return [Number(at / 1_000_000_000n), Number(at % 1_000_000_000n)];
@@ -141,4 +150,4 @@ function install() {
   syncBuiltinESMExports();
 }
 
-module.exports = { install, begin, answer, stop, advance, active, wait, now, skip, skipped, passed: () => passed };
+module.exports = { install, begin, answer, stop, advance, active, wait, now, skip, skipped, skipping, passed: () => passed };
