@@ -1,12 +1,14 @@
 """What several test files share."""
 
 import gc
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,28 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[
         return folder
 
     return made
+
+
+@pytest.fixture(scope="module")
+def synthesised_once(shared: Callable[[str, Callable[[Path], object]], Path]) -> Iterator[None]:
+    """Has the product synthesise an app for a context once a run; who asks again is given a copy.
+
+    For tests of what is judged, of apps that do not change while the tests run.
+    """
+    from compliance.template import synth
+
+    real = synth.synthesise
+
+    def copied(app: synth.App, output: Path, context: Mapping[str, Any], *_: object) -> Path:
+        # An environment that a common run does not make has a run of its own.
+        alone = {key: value for key, value in context.items() if key != synth.TOGETHER}
+        key = hashlib.sha256(repr([app, alone]).encode()).hexdigest()[:16]
+        made = shared(f"synth-{key}", lambda folder: real(app, folder / "cdk.out", alone))
+        return Path(shutil.copytree(made / "cdk.out", output, dirs_exist_ok=True))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(synth, "synthesise", copied)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 from compliance.auditing import Options, audit
 from compliance.model import Scorecard, Status
 
+pytestmark = pytest.mark.usefixtures("synthesised_once")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "http_api"
 DOCUMENT = EXAMPLE / "requirements.yaml"
 TEMPLATE = EXAMPLE / "template.yaml"

@@ -20,7 +20,7 @@ from compliance.auditing import Options, audit
 from compliance.cli import main
 from compliance.document.requirements import load
 from compliance.drafting.draft import draft, read
-from compliance.model import InputError, Status
+from compliance.model import InputError, Scorecard, Status
 from compliance.rules import bind
 from compliance.rules.judging import judge
 from compliance.template.loading import load_template
@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 EXAMPLE = ROOT / "examples" / "http_api"
 DAY = date(2026, 11, 25)
+pytestmark = pytest.mark.usefixtures("synthesised_once")
 
 INPUTS = {
     "our own app": {"app": f"{sys.executable} {ROOT / 'app.py'}", "folder": ROOT},
@@ -204,7 +205,7 @@ def shop() -> dict[str, Any]:
         ),
         "WorkRole": resource(
             "AWS::IAM::Role",
-            AssumeRolePolicyDocument={"Statement": [TRUST]},
+            AssumeRolePolicyDocument={"Statement": [trust]},
             Policies=[{"PolicyName": "p", "PolicyDocument": {"Statement": [reading]}}],
         ),
         "Work": resource(
@@ -335,8 +336,10 @@ STATEMENT = ("WorkRole", "Properties", "Policies", 0, "PolicyDocument", "Stateme
         "data in the log",
     ],
 )
-def test_a_dismantled_app_is_red_by_its_draft(tmp_path: Path, change: Any) -> None:
-    assert not kept(tmp_path, change)
+def test_a_dismantled_app_is_red_by_its_draft(of_shop: Path, tmp_path: Path, change: Any) -> None:
+    resources = shop()
+    change(resources)
+    assert not judged(tmp_path, resources, of_shop, skip_handlers=True).green
 
 
 @pytest.mark.parametrize(
@@ -348,27 +351,32 @@ def test_a_dismantled_app_is_red_by_its_draft(tmp_path: Path, change: Any) -> No
     ],
     ids=["scheduled by default", "no data by default", "a flag as text"],
 )
-def test_the_same_app_in_another_spelling_is_green_by_its_draft(tmp_path: Path, change: Any) -> None:
-    assert kept(tmp_path, change)
-
-
-def kept(tmp_path: Path, change: Any) -> bool:
-    """Whether a changed app still meets the draft of the shop."""
-    template, path = tmp_path / "stack.json", tmp_path / "requirements.yaml"
-    template.write_text(json.dumps({"Resources": shop()}), encoding="utf-8")
-    path.write_text(read(Options(as_of=DAY, template=template)), encoding="utf-8")
-
-    def judged() -> bool:
-        given = Options(
-            template=template, requirements=path, as_of=DAY, skip_scanners=True, skip_handlers=True
-        )
-        return audit(given).green
-
-    assert judged()
+def test_the_same_app_in_another_spelling_is_green_by_its_draft(
+    of_shop: Path, tmp_path: Path, change: Any
+) -> None:
     resources = shop()
     change(resources)
+    assert judged(tmp_path, resources, of_shop, skip_handlers=True).green
+
+
+@pytest.fixture(scope="module")
+def of_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The draft of the shop, which the shop itself meets."""
+    folder = tmp_path_factory.mktemp("shop")
+    template, path = folder / "stack.json", folder / "requirements.yaml"
+    template.write_text(json.dumps({"Resources": shop()}), encoding="utf-8")
+    path.write_text(read(Options(as_of=DAY, template=template)), encoding="utf-8")
+    assert judged(folder, shop(), path, skip_handlers=True).green
+    return path
+
+
+def judged(folder: Path, resources: dict[str, Any], requirements: Path, **options: Any) -> Scorecard:
+    """What a document says of a template of these resources."""
+    template = folder / "stack.json"
     template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
-    return judged()
+    return audit(
+        Options(template=template, requirements=requirements, as_of=DAY, skip_scanners=True, **options)
+    )
 
 
 def test_it_says_what_it_does_not_cover_and_asks_nothing_of_what_cdk_makes(tmp_path: Path) -> None:
@@ -719,10 +727,18 @@ def _late() -> dict[str, Any]:
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 
 
+@pytest.fixture(scope="module")
+def of_details(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("details")
+    drafted(folder, _detailed())
+    return folder / "requirements.yaml"
+
+
 @pytest.mark.parametrize("detail", DETAILS)
-def test_a_draft_sees_details_of_lists_policies_and_secrets_go(tmp_path: Path, detail: str) -> None:
+def test_a_draft_sees_details_of_lists_policies_and_secrets_go(
+    of_details: Path, tmp_path: Path, detail: str
+) -> None:
     resources = _detailed()
-    drafted(tmp_path, resources)
     path, value = DETAILS[detail]
     name, *steps = path.split(".")
     holder: Any = resources[name]["Properties"]
@@ -733,10 +749,7 @@ def test_a_draft_sees_details_of_lists_policies_and_secrets_go(tmp_path: Path, d
         del holder[last]
     else:
         holder[last] = value
-    template = tmp_path / "stack.json"
-    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
-    requirements = tmp_path / "requirements.yaml"
-    card = audit(Options(template=template, requirements=requirements, as_of=DAY, skip_scanners=True))
+    card = judged(tmp_path, resources, of_details)
     assert any(result.verdict.status is Status.FAIL for result in card.results)
 
 
@@ -782,14 +795,10 @@ SAME: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("change", SAME)
-def test_a_draft_is_quiet_about_other_words_and_more(tmp_path: Path, change: str) -> None:
+def test_a_draft_is_quiet_about_other_words_and_more(of_details: Path, tmp_path: Path, change: str) -> None:
     resources = _detailed()
-    drafted(tmp_path, resources)
     SAME[change](resources)
-    template = tmp_path / "stack.json"
-    template.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
-    requirements = tmp_path / "requirements.yaml"
-    card = audit(Options(template=template, requirements=requirements, as_of=DAY, skip_scanners=True))
+    card = judged(tmp_path, resources, of_details)
     assert [r.id for r in card.results if r.verdict.status is not Status.PASS] == []
 
 

@@ -10,6 +10,7 @@ import pytest
 from compliance.auditing import Options, audit
 from compliance.model import Scorecard, Status
 
+pytestmark = pytest.mark.usefixtures("synthesised_once")
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 # The review's own finding numbers, and the requirements that each must show up as.
 FINDINGS = {
