@@ -487,6 +487,19 @@ def test_an_event_is_begun_after_the_one_before_it_is_over(message: str) -> None
     assert not execution.outcomes[0].finished
 
 
+ANSWERED = ('{"t": "end", "result": "1"}', '{"t": "settled", "idle": true}')
+
+
+@pytest.mark.parametrize(("more", "events"), [("done", 2), ("begin", 1)])
+def test_each_event_is_begun_once(more: str, events: int) -> None:
+    """The handler answers for the harness: all is done when an event is left, or one more begins."""
+    said = "\n".join("SECRET" + message for message in (*ANSWERED, f'{{"t": "{more}"}}'))
+    message = repr(said.removeprefix("SECRET")) + ".replace('SECRET', secret)"
+    execution = run(FORGES.replace("MESSAGE", message), "python3.13", events=events)
+    assert (execution.stopped or "").startswith("forgery"), execution
+    assert [outcome.name for outcome in execution.outcomes] == ["event 0"]
+
+
 def test_the_channel_has_a_limit_of_bytes() -> None:
     """Of all messages together, however small each is."""
     code = (
