@@ -351,12 +351,13 @@ def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]
 
 def _expired(rule: dict[str, Value], bucket: Resource, wiring: Wiring) -> Iterator[str]:
     """What a lifecycle rule deletes of a bucket's data. Noncurrent versions do not count as data."""
-    if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")) or rule.get("TagFilters"):
+    if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")):
         return
-    prefix, least = rule.get("Prefix", ""), to_number(rule.get("ObjectSizeLessThan", math.inf))
-    for value in (prefix, rule.get("ObjectSizeLessThan", NO_VALUE), rule.get("Status")):
+    prefix, size = rule.get("Prefix", ""), rule.get("ObjectSizeLessThan", math.inf)
+    for value in (prefix, size, rule.get("Status"), rule.get("TagFilters")):
         decided(value)
-    if least is not None and least <= 1:  # only empty objects
+    least = to_number(size)
+    if rule.get("TagFilters") or (least is not None and least <= 1):  # of some objects, or only empty ones
         return
     places = list(written_below(bucket, wiring.assembly))
     if any(place.startswith(str(prefix)) or str(prefix).startswith(place) for place in places or [""]):

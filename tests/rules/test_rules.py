@@ -911,6 +911,12 @@ HARDENING = [
     ),
     Witness(
         "HRD-11",
+        "objects of a year expire",
+        expiring({"ExpirationInDays": 1, "Prefix": "processed-data/2027/"}),
+    ),
+    Witness("HRD-11", "small objects expire", expiring({"ExpirationInDays": 1, "ObjectSizeLessThan": 1024})),
+    Witness(
+        "HRD-11",
         "a helper empties the bucket",
         add("Empty", "Custom::S3AutoDeleteObjects", {"BucketName": ref("bucket")}),
     ),
@@ -1034,6 +1040,10 @@ HARMLESS: dict[str, Change] = {
     "uploads that were not finished expire": expiring(
         {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
     ),
+    "objects with a tag expire": expiring(
+        {"ExpirationInDays": 1, "TagFilters": [{"Key": "temporary", "Value": "yes"}]}
+    ),
+    "objects without contents expire": expiring({"ExpirationInDays": 1, "ObjectSizeLessThan": 1}),
     "objects elsewhere expire": expiring({"ExpirationInDays": 1, "Prefix": "elsewhere/"}),
     "Lambda may do all but something": put(
         "audit_role.AssumeRolePolicyDocument.Statement", [{**TRUSTED, "NotAction": "sts:TagSession"}]
