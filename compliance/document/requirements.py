@@ -171,12 +171,14 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Document(Memo):
     """A requirements document, checked as far as it can be without knowing the kinds of checks.
 
-    `sha256` is of the bytes that it was read from.
+    `sha256` is of the bytes that it was read from. `checked` says that this very document was looked through
+    for mistakes before, so that it is not again.
     """
 
     def __init__(self, path: Path, file: File, lines: Lines, sha256: str = "") -> None:
         super().__init__()
         self.path, self._lines, self.sha256 = path, lines, sha256
+        self.checked = False
         self.title, self.environment = file.title, file.environment
         self.requirements = tuple(file.requirements)
         self.categories = tuple(file.categories) or _categories(self.requirements)

@@ -268,7 +268,8 @@ def compiled(document: Document, text: str, scope: Mapping[str, Shape], place: P
     """
     try:
         expression = cel.compile(text, scope, FUNCTIONS)
-        Checker(scope).check(expression.root)
+        if not document.checked:
+            Checker(scope).check(expression.root)
     except cel.SyntaxProblem as error:
         where, before = document.words(*place), text[: error.column - 1]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

@@ -21,7 +21,7 @@ from compliance.handlers.events.values import Values
 from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
-from compliance.handlers.sandbox import Call, Fault, Given, Outcome
+from compliance.handlers.sandbox import Again, Call, Fault, Given, Outcome
 from compliance.json_data import JSON, as_array, as_mapping, mapping
 from compliance.model import Undecided
 from compliance.template.source import converted
@@ -41,18 +41,6 @@ NAMES: Mapping[str, str] = {
     "drawn": "the drawn values, by name",
     "names": "what the document's subjects are called: a table's name, a queue's URL",
 }
-
-
-class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A further invocation: by another event, or by the same event delivered again.
-
-    `after` is the time since the one before, in seconds; `fresh` starts another container.
-    """
-
-    event: JSON = None
-    after: float = 0
-    fresh: bool = False
-    faults: list[Fault] = []
 
 
 class Scenario(msgspec.Struct, frozen=True):

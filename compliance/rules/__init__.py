@@ -51,6 +51,9 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             value = getattr(self, field)
             yield from ((field, name) for name in (value if many else (value,)) if name is not None)
 
+    def validate(self) -> None:
+        """Looks for mistakes that the types of the fields do not show. Raises ValueError."""
+
 
 class Case(msgspec.Struct, frozen=True):
     """All that a rule may look at.
@@ -286,12 +289,13 @@ def bind(document: Document) -> tuple[Rule, ...]:
 
     Raises InputError naming file, line and field on an unknown kind, parameter or subject.
     """
-    from compliance.rules.applicability import check_subjects
-
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
-    check_subjects(document)
-    known(document)  # raises InputError for a subject that is malformed
+    if not document.checked:
+        from compliance.rules.applicability import check_subjects
+
+        check_subjects(document)
+        known(document)  # raises InputError for a subject that is malformed
     return tuple(
         _rule(document, index, requirement, requirement.check, ("requirements", index, "check"))
         for index, requirement in enumerate(document.requirements)
@@ -341,22 +345,11 @@ def _rule(
     raw: Mapping[str, Any],
     place: tuple[str | int, ...],
 ) -> Rule:
-    from compliance.rules.applicability import check_requirement
-
     definition = _kind(document, requirement, raw, place)
     parameters = {name: value for name, value in raw.items() if name != "kind"}
     check = document.convert(parameters, definition.parameters, *place)
-    named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
-    named += [((*place[2:], field), name) for field, name in check.subjects_named()]
-    subjects, groups = known(document), BUILT_IN if definition.name == PREDICATE else ()
-    for field, subject in named:
-        if subject not in subjects and subject not in groups:
-            names = ", ".join(sorted({*subjects, *groups}))
-            hint = did_you_mean(subject, {*subjects, *groups})
-            where = ".".join(map(str, field))
-            message = f"{requirement.id}: {where}: unknown subject {subject!r}; known are {names}{hint}"
-            raise document.error(message, *place[:2], *field)
-    check_requirement(document, requirement, place, definition, check)
+    if not document.checked:
+        _check(document, requirement, place, definition, check)
     if isinstance(check, Several):
         checks = tuple(
             _rule(document, index, requirement, part, (*place, "checks", i))
@@ -369,6 +362,33 @@ def _rule(
         return Rule(requirement, judged, check)
     prepared = definition.prepare(check, document, place) if definition.prepare else check
     return Rule(requirement, definition, prepared)
+
+
+def _check(
+    document: Document,
+    requirement: Requirement,
+    place: tuple[str | int, ...],
+    definition: Kind,
+    check: Check,
+) -> None:
+    """Looks for mistakes in a check's parameters. Raises InputError."""
+    from compliance.rules.applicability import check_requirement
+
+    try:
+        check.validate()
+    except ValueError as error:
+        raise document.error(f"{document.words(*place)}: {error}", *place) from None
+    named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]
+    named += [((*place[2:], field), name) for field, name in check.subjects_named()]
+    subjects, groups = known(document), BUILT_IN if definition.name == PREDICATE else ()
+    for field, subject in named:
+        if subject not in subjects and subject not in groups:
+            names = ", ".join(sorted({*subjects, *groups}))
+            hint = did_you_mean(subject, {*subjects, *groups})
+            where = ".".join(map(str, field))
+            message = f"{requirement.id}: {where}: unknown subject {subject!r}; known are {names}{hint}"
+            raise document.error(message, *place[:2], *field)
+    check_requirement(document, requirement, place, definition, check)
 
 
 def parts_of(

@@ -27,7 +27,6 @@ from compliance.facts.keys import needs as needs_of_key
 from compliance.facts.references import arn_of as arn
 from compliance.facts.references import holder_of, key_of
 from compliance.facts.wiring import BUCKET, QUEUE, TABLES, TOPIC, stream
-from compliance.handlers import batches
 from compliance.handlers.actions import actions_of
 from compliance.handlers.runs import Begin, Ran
 from compliance.handlers.sandbox import Call
@@ -74,8 +73,10 @@ class Need(msgspec.Struct, frozen=True):
 
 def plan(check: LeastPrivilege, case: Case) -> Iterator[tuple[Resource, Mapping[str, Begin]]]:
     """Runs each function on ordinary batches, where batches invoke it. Scenarios show further calls."""
+    from compliance.handlers.batches import sources
+
     for function in functions_of(case):
-        if batches.sources(case.wiring, function):
+        if sources(case.wiring, function):
             yield from law.plan(LawCheck(law="runs"), case)
         else:
             yield function, {}

@@ -84,6 +84,18 @@ class Fault(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
 
+class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A further invocation: by another event, or by the same event delivered again.
+
+    `after` is the time since the one before, in seconds; `fresh` starts another container.
+    """
+
+    event: JSON = None
+    after: float = 0
+    fresh: bool = False
+    faults: list[Fault] = []
+
+
 class Invocation(msgspec.Struct, frozen=True):
     """One event for the handler. `clock` is the number of seconds by which the handler's clock is shifted.
 

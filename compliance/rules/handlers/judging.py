@@ -9,10 +9,6 @@ import msgspec
 from compliance.document.requirements import Document
 from compliance.facts.subjects import known
 from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
-from compliance.handlers.events import Draw
-from compliance.handlers.events.template import event
-from compliance.handlers.events.values import Values
-from compliance.handlers.laws.bench import clean
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target
 from compliance.json_data import JSON
@@ -25,6 +21,10 @@ MOST_EVIDENCE = 6
 
 def try_event(data: JSON) -> None:
     """Builds an event once, so that a typo is reported before anything runs. Raises ValueError."""
+    from compliance.handlers.events import Draw
+    from compliance.handlers.events.template import event
+    from compliance.handlers.events.values import Values
+
     draw = Draw("a try")
     event(Values(draw).fill(data), draw, draw.day())
 
@@ -113,6 +113,8 @@ def verdict(seen: Sequence[Judged], not_run: Sequence[NotRun]) -> Verdict:
 
 
 def _evidence(seen: Sequence[Judged], holds: bool | None) -> list[Evidence]:
+    from compliance.handlers.laws.bench import clean
+
     found = [
         Evidence(
             found=clean(finding.found + each.ran.words(holds)),

@@ -1,21 +1,20 @@
 """Kind `law`: what must hold for every handler that gets batches, and for the code of every function."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from compliance.facts.wiring import FUNCTION, MAPPING
-from compliance.handlers import batches
-from compliance.handlers.laws.bench import Bench
-from compliance.handlers.laws.code import undeclared, unloaded
 from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
 from compliance.handlers.sandbox import Given
-from compliance.handlers.scenarios import given_of
 from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
 from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
 from compliance.template.assembly import Resource
+
+if TYPE_CHECKING:
+    from compliance.handlers.batches import Source
 
 Name = Literal[
     "as_alone",
@@ -57,12 +56,13 @@ def _unfit(record: dict[str, JSON], trigger: str) -> str | None:
     return None
 
 
-def _key(check: LawCheck, source: batches.Source | None = None) -> str:
+def _key(check: LawCheck, source: "Source | None" = None) -> str:
     return repr((check, source))
 
 
 def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
     """A task for each batch source of a function. A law about code has none: the function is only loaded."""
+    from compliance.handlers.batches import sources
     from compliance.handlers.laws.table import CODE
 
     for function in functions_of(case):
@@ -70,7 +70,7 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
             yield function, {}
             continue
         known = names(case.document, case.wiring) if check.given else {}
-        for source in batches.sources(case.wiring, function):
+        for source in sources(case.wiring, function):
             for why in filter(None, (_unfit(record, source.trigger) for record in check.records)):
                 place = case.document.requirements.index(case.requirement)
                 message = f"{case.requirement.id}: records: {function.logical_id} gets others: {why}"
@@ -78,8 +78,10 @@ def plan(check: LawCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
             yield function, {_key(check, source): _begin(check, source, known)}
 
 
-def _begin(check: LawCheck, source: batches.Source, known: Mapping[str, str]) -> Begin:
+def _begin(check: LawCheck, source: "Source", known: Mapping[str, str]) -> Begin:
+    from compliance.handlers.laws.bench import Bench
     from compliance.handlers.laws.table import LAWS
+    from compliance.handlers.scenarios import given_of
 
     law = LAWS[check.law]
 
@@ -107,6 +109,8 @@ def law(check: LawCheck, case: Case) -> Verdict:
 
 
 def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iterator[Finding]:
+    from compliance.handlers.batches import sources
+    from compliance.handlers.laws.code import undeclared, unloaded
     from compliance.handlers.laws.table import CODE
 
     if check.law in CODE:
@@ -117,7 +121,7 @@ def _findings(check: LawCheck, case: Case, function: Resource, ran: Ran) -> Iter
         return
     if check.law == "runs":
         yield from undeclared(ran)
-    found = batches.sources(case.wiring, function)
+    found = sources(case.wiring, function)
     if not found:
         raise Undecided(f"{function.logical_id} has no batch source: a scenario says what it gets")
     for source in found:

@@ -9,11 +9,8 @@ from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
 from compliance.facts.expressions import Place
 from compliance.facts.wiring import FUNCTION, MAPPING
-from compliance.handlers import scenarios
-from compliance.handlers.laws.code import unloaded
 from compliance.handlers.runs import Begin, Finding
-from compliance.handlers.sandbox import Fault, Given
-from compliance.handlers.scenarios import Again, Scenario
+from compliance.handlers.sandbox import Again, Fault, Given
 from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
@@ -50,7 +47,9 @@ class ScenarioCheck(Check, frozen=True):
     let: Mapping[str, str] = msgspec.field(default_factory=dict)
     assuming: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
+        from compliance.handlers import scenarios
+
         if not self.expect:
             raise ValueError("expect: at least one predicate is wanted")
         try:
@@ -95,7 +94,9 @@ def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 
 
 def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
-    scenario = Scenario(
+    from compliance.handlers import scenarios
+
+    scenario = scenarios.Scenario(
         check.events,
         check.predicates,
         check.given,
@@ -114,7 +115,6 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
 )
 def scenario(check: ScenarioCheck, case: Case) -> Verdict:
     """Fails where a predicate does not hold for an event; passes where all hold for every function."""
-    key, _ = _task(check, case)
     seen: list[Judged] = []
     not_run: list[NotRun] = []
     for function in functions_of(case):
@@ -122,6 +122,9 @@ def scenario(check: ScenarioCheck, case: Case) -> Verdict:
         if isinstance(ran, NotRun):
             not_run.append(ran)
         else:
+            from compliance.handlers.laws.code import unloaded
+
+            key, _ = _task(check, case)
             why = unloaded(ran)
             found = [Finding(None, why, "; ".join(check.predicates.values()))] if why else ran.findings[key]
             seen.append(Judged(function, ran, found))
