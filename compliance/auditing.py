@@ -37,7 +37,7 @@ from compliance.model import (
     Status,
     Subject,
 )
-from compliance.rules import Case, Rule, bind
+from compliance.rules import Case, Rule, bind_remembering
 from compliance.rules.judging import judge, names
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly
@@ -126,7 +126,7 @@ DocumentAndRules = tuple[Document, tuple[Rule, ...]]
 def load_document(path: Path) -> DocumentAndRules:
     """A requirements document with its rules. Raises InputError where it is not valid."""
     document = load(path)
-    return document, bind(document)
+    return document, bind_remembering(document)
 
 
 def audit(

@@ -41,6 +41,14 @@ def shortened(text: str, limit: int = 1000) -> str:
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
+def clean(text: str, most: int = 400) -> str:
+    """A handler's text for reports: on one line, without control characters, truncated to `most`."""
+    line = one_line(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return truncated(line, most)
+
+
 def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that is most like a misspelt one, whatever their case; None where none is like it.
 

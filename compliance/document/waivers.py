@@ -95,8 +95,7 @@ def load(path: Path) -> tuple[Waiver, ...]:
 
         return [msgspec.to_builtins(waiver) for waiver in parse(text, path)]
 
-    parser = Path(__file__).with_name("waivers_yaml.py")
-    return converted(remembered(text, parser, parse, str(path)), tuple[Waiver, ...])
+    return converted(remembered(text, parse, str(path)), tuple[Waiver, ...])
 
 
 def check(waivers: Sequence[Waiver]) -> None:

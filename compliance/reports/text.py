@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -121,6 +120,8 @@ def next_step(card: Scorecard) -> str | None:
     if groups := by_rule(card) or by_rule(card, made_by_cdk=True):
         adopt = "compliance audit --write-baseline known.json  adopts all that is there now"
         finding = groups[0][0][0]
+        import shlex  # for what few reports have
+
         rule, about = shlex.quote(finding.rule), shlex.quote(named(finding))
         one = f"compliance waive {rule} {about} --reason '...' --expires YYYY-MM-DD  lets the first stay"
         return adopt if sum(map(len, groups)) > FEW else one

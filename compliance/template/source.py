@@ -187,7 +187,7 @@ def read_yaml(path: Path, *, depth: int = 8, text: str | None = None) -> tuple[J
         check_depth(data, path)
         return data
 
-    return remembered(text, Path(__file__).with_name("yaml_text.py"), parse), Lines(text, depth)
+    return remembered(text, parse), Lines(text, depth)
 
 
 class Memory(Protocol):
@@ -203,7 +203,7 @@ _memory: ContextVar[Memory | None] = ContextVar("memory", default=None)  # each 
 
 @contextmanager
 def remembering(memory: Memory | None) -> Iterator[None]:
-    """While it lasts, no YAML is parsed that was parsed before; without a memory, all of it is."""
+    """While it lasts, nothing is parsed or checked twice (see `remembered`); without a memory, all is."""
     token = _memory.set(memory)
     try:
         yield
@@ -211,20 +211,18 @@ def remembering(memory: Memory | None) -> Iterator[None]:
         _memory.reset(token)
 
 
-def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) -> JSON:
-    """The plain data that a text was parsed to before, else what `parse` returns.
+def remembered(text: str, parse: Callable[[], JSON], *terms: str) -> JSON:
+    """The plain data that the same version of this product made of a text before, else what `parse` returns.
 
     Args:
         text: the text.
-        parser: the file whose code parses it, by PyYAML.
-        parse: parses the text.
+        parse: makes the data of the text.
         terms: what else the data depend on.
     """
     memory = _memory.get()
     if memory is None:
         return parse()
-    versions = [_version(parser), _pyyaml()]
-    key = hashlib.sha256(repr((sys.version, versions, terms, text)).encode()).hexdigest()
+    key = hashlib.sha256(repr((_versions(), terms, text)).encode()).hexdigest()
     data = memory.load(key)
     if data is None:
         data = parse()
@@ -233,14 +231,22 @@ def remembered(text: str, parser: Path, parse: Callable[[], JSON], *terms: str) 
 
 
 @cache
-def _pyyaml() -> str:
-    found = find_spec("yaml")
-    return _version(Path(found.origin if found and found.origin else ""))
-
-
-def _version(file: Path) -> str:
-    found = file.stat()
-    return f"{file} {found.st_size} {found.st_mtime_ns}"
+def _versions() -> str:
+    """A digest that differs with Python, PyYAML, cfn-lint, and each file of this product."""
+    versions = [sys.version.encode()]
+    for package, file in (("yaml", "__init__.py"), ("cfnlint", "version.py")):
+        if (spec := find_spec(package)) and spec.origin:
+            versions.append(Path(spec.origin).with_name(file).read_bytes())
+    files, folders = list[tuple[str, int, int]](), [str(Path(__file__).parents[1])]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_file():
+                    found = entry.stat()
+                    files.append((entry.path, found.st_size, found.st_mtime_ns))
+                elif entry.name != "__pycache__":
+                    folders.append(entry.path)
+    return hashlib.sha256(repr((versions, sorted(files))).encode()).hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from compliance.auditing import load_document
 from compliance.document import waivers
+from compliance.document.requirements import OWN
 from compliance.model import InputError
-from compliance.template import yaml_text
+from compliance.rules import applicability
+from compliance.template import source, yaml_text
 from compliance.template.cache import Parsed
 from compliance.template.source import read_yaml, remembering
 
@@ -81,7 +84,7 @@ def test_what_somebody_else_wrote_is_parsed_anew(
 def test_another_parser_parses_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(tmp_path / "cache")
     parsed = parses(monkeypatch)
-    monkeypatch.setattr(sys, "version", "3.99")
+    monkeypatch.setattr(source, "_versions", lambda: "others")
     read(tmp_path / "cache")
     assert parsed == [TEXT]
 
@@ -131,3 +134,54 @@ def test_a_second_audit_loads_no_yaml(tmp_path: Path) -> None:
             text=True,
         )
         assert done.stdout.splitlines()[-1] == loaded, done.stderr
+
+
+def test_a_document_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    real = applicability.check_subjects
+    monkeypatch.setattr(
+        applicability, "check_subjects", lambda document: (looked.append(document.title), real(document))
+    )
+    for cache, times in ((None, 1), (tmp_path, 2), (tmp_path, 2)):
+        with remembering(Parsed(cache) if cache else None):
+            document, rules = load_document(OWN)
+        assert len(looked) == times
+        assert [rule.requirement.id for rule in rules] == list(document.by_id)
+    monkeypatch.setattr(source, "_versions", lambda: "others")
+    with remembering(Parsed(tmp_path)):
+        load_document(OWN)
+    assert len(looked) == 3, "another version looks through it anew"
+
+
+DOCUMENT = """\
+version: 1
+title: A document
+subjects: {log: {type: "AWS::Logs::LogGroup", about: the log}}
+requirements:
+  - {id: LOG-1, title: t, text: t, fix: f, check: {each: log, that: "self.PROPERTY == 7"}}
+"""
+
+
+def test_a_wrong_document_is_refused_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.yaml"
+    with remembering(Parsed(tmp_path / "cache")):
+        for name in ("RetentionInDays", "RetentionInDay", "RetentionInDay"):
+            file.write_text(DOCUMENT.replace("PROPERTY", name))
+            if name == "RetentionInDays":
+                load_document(file)
+                continue
+            with pytest.raises(InputError, match="RetentionInDay"):
+                load_document(file)
+
+
+def test_versions_tell_a_changed_product(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "compliance" / "template"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(source, "__file__", str(package / "source.py"))
+    found = []
+    for text in ("a = 1", "a = 10"):
+        (package / "other.py").write_text(text)
+        source._versions.cache_clear()
+        found.append(source._versions())
+    source._versions.cache_clear()
+    assert found[0] != found[1]

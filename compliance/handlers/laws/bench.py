@@ -17,7 +17,7 @@ from compliance.handlers.events.values import Values
 from compliance.handlers.runs import LONG, Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
 from compliance.json_data import mapping
-from compliance.text import one_line, truncated
+from compliance.text import clean
 
 T = TypeVar("T")
 FAILS = ("InternalServerError", "AccessDeniedException", "ValidationException", "TimeoutError")
@@ -239,14 +239,6 @@ def record_text(record: Record, index: int, size: int) -> str:
     name = record.raw.get("eventName", "")
     kind = f" ({name})" if name in ("INSERT", "MODIFY", "REMOVE") else ""
     return f"record {index + 1} of {size}{kind}"
-
-
-def clean(text: str, most: int = 400) -> str:
-    """A handler's text for reports: on one line, without control characters, truncated to `most`."""
-    line = one_line(text)
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return truncated(line, most)
 
 
 def error_text(error: HandlerError) -> str:

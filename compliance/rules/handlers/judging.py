@@ -15,6 +15,7 @@ from compliance.json_data import JSON
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
+from compliance.text import clean
 
 MOST_EVIDENCE = 6
 
@@ -113,8 +114,6 @@ def verdict(seen: Sequence[Judged], not_run: Sequence[NotRun]) -> Verdict:
 
 
 def _evidence(seen: Sequence[Judged], holds: bool | None) -> list[Evidence]:
-    from compliance.handlers.laws.bench import clean
-
     found = [
         Evidence(
             found=clean(finding.found + each.ran.words(holds)),
