@@ -473,7 +473,7 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
             return metric.name
         if assembly.text(metric.name) != name:
             return False
-    if _is_none(assembly, metric) or (elsewhere := _of_another_account(assembly, metric)) is True:
+    if _is_none(assembly, metric, resource) or (elsewhere := _of_another_account(assembly, metric)) is True:
         return False
     doubt: Truth = False
     for dimension, value in metric.dimensions:
@@ -511,13 +511,20 @@ def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, r
     return kind.form == "parts" or (kind.form == "arn") is not ("arn" in forms)
 
 
-def _is_none(assembly: Assembly, metric: Metric) -> bool:
-    """Whether the namespace is known to have no such metric under these dimensions."""
-    names = [assembly.text(dimension) for dimension, _ in metric.dimensions]
+def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
+    """Whether it is known to be no metric of the resource.
+
+    The namespace has no such metric under these dimensions, or it is not the service's, and has a metric of
+    the service's name.
+    """
+    dimensions = [assembly.text(dimension) or "" for dimension, _ in metric.dimensions]
     namespace, name = assembly.text(metric.namespace), assembly.text(metric.name)
-    if not namespace or not name or not all(names):
+    if not namespace or not name or not all(dimensions):
         return False
-    return cloudwatch.check(namespace, name, [text for text in names if text]) is not None
+    own, _ = WATCHED.get(resource.type, (namespace, ""))
+    if namespace != own:
+        return namespace.startswith("AWS/") or cloudwatch.check(own, name, dimensions) is None
+    return cloudwatch.check(namespace, name, dimensions) is not None
 
 
 def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:

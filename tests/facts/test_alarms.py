@@ -339,3 +339,30 @@ def test_a_dimension_that_holds_an_arn_is_no_name(tmp_path: Path, value: Any, st
     subjects = {"flow": {"type": "AWS::StepFunctions::StateMachine", "about": "the workflow"}}
     check = {"each": "flow", "that": "size(alarms_on(self, 'ExecutionsFailed')) == 1"}
     assert verdict(tmp_path, template, check, subjects=subjects) == status
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "dimension", "seen"),
+    [
+        ("AWS/Lambda", "Errors", "FunctionName", 1),
+        ("Orders", "Errors", "FunctionName", 0),  # a metric of somebody's own
+        ("AWS/lambda", "Errors", "FunctionName", 0),
+        ("AWS/SQS", "Errors", "FunctionName", 0),
+        ("Orders", "OrdersLost", "FunctionName", 1),  # which Lambda does not have
+        ("Orders", "Errors", "Function", 1),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", 0),  # the queue of the same name
+    ],
+)
+def test_an_alarm_watches_a_resource_by_its_services_metrics(
+    tmp_path: Path, namespace: str, name: str, dimension: str, seen: int
+) -> None:
+    dimensions = [{"Name": dimension, "Value": "orders"}]
+    watches = alarm(Namespace=namespace, MetricName=name, Dimensions=dimensions)
+    resources = {
+        "F": {"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": "orders"}},
+        "Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}},
+        "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": watches},
+    }
+    subjects = {"worker": {"type": "AWS::Lambda::Function", "about": "the worker"}}
+    check = {"each": "worker", "that": f"size(alarms_on(self)) == {seen}"}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "pass"
