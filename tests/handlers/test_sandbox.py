@@ -416,7 +416,39 @@ def test_the_log_has_what_console_and_streams_write(code: str, log: str) -> None
 def test_the_harness_loads_no_streams_before_the_code_does() -> None:
     """They take a fifth of what the process takes until the code runs."""
     code = (
-        "const { moduleLoadList } = process;\nexports.handler = async () => { console.log('a');"
-        " return moduleLoadList.filter((name) => /NativeModule (stream|perf_hooks|http)$/.test(name)); };"
+        "exports.handler = async () => { console.log('a'); console.error({ b: 1 });"
+        " return process.moduleLoadList.filter((name) => /Module (stream|perf_hooks|http)$/.test(name)); };"
     )
     assert only(run(code)).result == []
+
+
+STARTS = {
+    "nodejs24.x": """
+const { fstatSync } = require('node:fs');
+const kept = (fd) => fstatSync(fd).isFile() || fstatSync(fd).isDirectory();
+const isOpen = (fd) => { try { return kept(fd); } catch { return false; } };
+const drawn = [Math.random(), require('node:crypto').randomUUID()];
+const files = () => [...Array(256).keys()].filter(isOpen);
+exports.handler = async () => [drawn, files(), Object.keys(process.env).length];""",
+    "python3.13": """
+import os, random, stat, uuid
+def is_open(fd):
+    try: mode = os.fstat(fd).st_mode
+    except OSError: return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+drawn = [random.random(), str(uuid.uuid4()), hash('a'), os.urandom(8).hex()]
+def handler(event, context): return [drawn, list(filter(is_open, range(256))), len(os.environ)]""",
+}
+
+
+@pytest.mark.parametrize("runtime", STARTS)
+def test_each_start_draws_other_numbers_and_inherits_no_file(runtime: str) -> None:
+    """Also of one program, whose processes are started by one warden with one lock."""
+    program = Program(runtime, "index.handler", STARTS[runtime])
+    invocations = [Invocation(str(n), {}, fresh=True) for n in range(3)]
+    results = [outcome.result for outcome in execute(program, invocations).outcomes]
+    drawn, files, variables = zip(*results, strict=True)
+    for values in zip(*drawn, strict=True):
+        assert len({*values}) == 3, values
+    assert files == ([], [], [])
+    assert len({*variables}) == 1

@@ -79,7 +79,8 @@ def serve() -> NoReturn:
     asked = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _warm_up()
-    gc.freeze()  # a collection writes to whatever it looks at, which a fork then has to copy
+    gc.freeze()  # a later collection writes to whatever it looks at, which a fork then has to copy
+    gc.enable()
     while True:
         try:
             order, pipes, _, _ = socket.recv_fds(asked, 1, 3)

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import partial
 from html import escape as escape_html
 from urllib.parse import parse_qsl, unquote
@@ -367,5 +366,5 @@ def _sent(value: JSON) -> JSON:
 
 def _header(value: JSON) -> str:
     if (time := _time(value)) is not None:
-        return format_datetime(time, usegmt=True)
+        return time.strftime("%a, %d %b %Y %H:%M:%S GMT")  # email.utils takes as long to load as this package
     return str(value).lower() if isinstance(value, bool) else str(value)

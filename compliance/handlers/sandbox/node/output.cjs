@@ -5,13 +5,20 @@ const { writeSync } = require('node:fs');
 
 const OWN = ['ExperimentalWarning', 'DeprecationWarning'];
 
+// As much of a stream as the console uses.
+const sink = (write) => ({ write, listenerCount: () => 1, once() {}, removeListener() {} });
+
 function install() {
+  // The console's first line looks for colors in process.stderr, which would make that stream.
+  console._stdout = sink(() => {});
+  Object.defineProperty(process, 'stderr', { value: console._stdout, configurable: true });
+  console.log();
   for (const [fd, name] of [[1, 'stdout'], [2, 'stderr']]) {
     const put = (chunk) => {
       for (let sent = 0; sent < chunk.length;) sent += writeSync(fd, chunk, sent, chunk.length - sent);
     };
     // The console needs no stream, which takes longer to load than all of this folder, until the code has one.
-    console[`_${name}`] = { write: (text) => put(Buffer.from(text)), listenerCount: () => 1, once() {}, removeListener() {} };
+    console[`_${name}`] = sink((text) => put(Buffer.from(text)));
     let stream;
     const made = () => {
       const { Writable } = require('node:stream');

@@ -2,10 +2,8 @@
 
 import os
 import types
-from typing import Any
-from urllib.parse import quote
 
-from . import virtual, where, wire
+from . import Any, virtual, where, wire
 from .errors import to_error
 
 _ask: Any = None
@@ -40,6 +38,8 @@ def _floats(value):
 
 def _copied(source):
     """`bucket/key` of the source of a copy, which may be given in parts."""
+    from urllib.parse import quote  # few need it, and it takes long to load
+
     version = f"?versionId={source['VersionId']}" if source.get("VersionId") else ""
     return f"{source['Bucket']}/{quote(source['Key'], safe='/~')}{version}"
 

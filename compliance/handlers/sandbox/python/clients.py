@@ -1,9 +1,8 @@
 """Stand-ins for boto3's clients: operations, paginators, waiters, and the transfers of S3."""
 
 import types
-from typing import Any
 
-from . import dynamo
+from . import Any, dynamo
 from .calls import call, model_of, operation_of
 from .errors import ClientError, OperationNotPageableError, coded
 

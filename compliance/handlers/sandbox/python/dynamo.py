@@ -1,7 +1,8 @@
 """boto3.dynamodb: converts plain values to attribute values and back, and builds conditions."""
 
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
-from typing import Any
+
+from . import Any
 
 DYNAMODB_CONTEXT = Context(
     Emin=-128, Emax=126, prec=38, traps=[Clamped, Overflow, Inexact, Rounded, Underflow]

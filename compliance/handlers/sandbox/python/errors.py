@@ -1,6 +1,6 @@
 """The errors of botocore, and those that a service model names."""
 
-from typing import Any
+from . import Any
 
 
 class BotoCoreError(Exception):

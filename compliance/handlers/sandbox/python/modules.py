@@ -9,9 +9,8 @@ import importlib.util
 import sys
 import types
 from contextlib import suppress
-from typing import Any
 
-from . import boto, calls
+from . import Any, boto, calls
 
 STOOD_IN = {"boto3", "botocore", "s3transfer", "awslambdaric"}
 # These are the real modules, where they are installed beside the audit; the job says where.

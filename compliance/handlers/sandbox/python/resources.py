@@ -1,7 +1,6 @@
 """Stand-ins for boto3's resources: their methods are calls with the identifiers filled in."""
 
-from typing import Any
-
+from . import Any
 from .calls import operation_of
 from .clients import TRANSFERS, Client, Meta, transfer_arguments
 

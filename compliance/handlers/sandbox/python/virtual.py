@@ -12,9 +12,8 @@ import queue
 import selectors
 import threading
 import time
-from typing import Any
 
-from . import wire
+from . import Any, wire
 
 _sleep, _monotonic, _monotonic_ns = time.sleep, time.monotonic, time.monotonic_ns
 _counter, _counter_ns = time.perf_counter, time.perf_counter_ns

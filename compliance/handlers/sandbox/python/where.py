@@ -1,7 +1,8 @@
 """The line of the handler's own code that is executed: the innermost frame in its folder, `index.py:42`."""
 
 import sys
-from typing import Any
+
+from . import Any
 
 root = "/"
 
