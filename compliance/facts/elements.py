@@ -6,7 +6,6 @@ Each is a resource of a type of its own; its properties are what the template sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 
 from compliance.json_data import JSON, as_mapping
 from compliance.template.assembly import Assembly, Resource, Stack
@@ -38,7 +37,7 @@ class Output(Element):
 
 
 class StackElement(Element):
-    @cached_property
+    @property
     def properties(self) -> dict[str, Value]:
         protected = self.stack.protected
         unknown = Unknown("a template does not say whether its stack is protected against deletion")

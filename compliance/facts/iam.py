@@ -32,7 +32,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.json_text import parsed_or_unknown
 from compliance.template.schemas import cfn_data
-from compliance.template.source import converted, decoded, read_yaml
+from compliance.template.source import KeyPath, converted, decoded, read_yaml
 
 POLICIES = tuple(f"AWS::IAM::{name}Policy" for name in ("", "Managed", "Role", "User", "Group"))
 BASIC_EXECUTION = "service-role/AWSLambdaBasicExecutionRole"
@@ -203,8 +203,8 @@ def _every_statement(assembly: Assembly) -> Sequence[Statement]:
 
 def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
     for resource in holders:
-        for path, document in _documents(_with_statement(resource), ""):
-            for statement in statements(assembly, resource, document, path):
+        for path, document in _documents(_with_statement(resource), ()):
+            for statement in statements(assembly, resource, document, ".".join(map(str, path))):
                 if statement.principals or statement.not_principals or statement.unknown:
                     yield statement
 
@@ -229,22 +229,21 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
     return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **own}}
 
 
-def _documents(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+def _documents(value: Any, path: KeyPath) -> list[tuple[KeyPath, Value]]:
     """Every policy document within a resource's properties, with its path."""
     if isinstance(value, dict) and "Statement" in value:
-        yield path, value
-        return
+        return [(path, value)]
+    found: list[tuple[KeyPath, Value]] = []
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(item, (dict, list)):
-            yield from _documents(item, f"{path}.{key}" if path else str(key))
-        elif item is not NO_VALUE and isinstance(key, str) and _holds_policy(key, item):
-            yield f"{path}.{key}" if path else key, item
+            found += _documents(item, (*path, key))
+        elif isinstance(key, str) and "Polic" in key and item is not NO_VALUE and _holds_policy(key, item):
+            found.append(((*path, key), item))
+    return found
 
 
 def _holds_policy(key: str, value: Value) -> bool:
     """Whether a property with a text holds a policy, by its name and how the text begins."""
-    if "Polic" not in key:
-        return False
     if not key.endswith("PolicyDocument"):
         return _POLICY.search(key) is not None and _may_be_json(value)
     return True
@@ -333,7 +332,10 @@ class _Elements:
         if value is None and element not in self._raw:
             return ()
         known = []
-        for item in to_list(self._raw[element] if value is None else value):
+        stated = self._raw[element] if value is None else value
+        if type(stated) is str:
+            return (stated,)
+        for item in to_list(stated):
             free = isinstance(item, Ref) and self._assembly.is_free(item)
             text = None if free else self._assembly.text(item)
             if text is None:

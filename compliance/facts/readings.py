@@ -84,11 +84,17 @@ class Readings:
 
     def _links_of(self, name: str) -> Mapping[Resource, Sequence[int]]:
         """By resource and position, the points that its links to this and all later subjects add at most."""
-        linked = [self._pairs.get((name, other), {}) for other in reversed(self._order)]
+        linked = [
+            {linked: max(points.values()) for linked, points in self._pairs.get((name, other), {}).items()}
+            for other in reversed(self._order)
+        ]
+        known: dict[tuple[int, ...], Sequence[int]] = {}  # many resources have the same links
         found: dict[Resource, Sequence[int]] = dict.fromkeys(self._single[name], [0] * (len(linked) + 1))
         for resource in found.keys() & set[Resource]().union(*linked):
-            most = (max(points.get(resource, {}).values(), default=0) for points in linked)
-            found[resource] = [*accumulate(most, initial=0)][::-1]
+            most = tuple([points.get(resource, 0) for points in linked])
+            if most not in known:
+                known[most] = [*accumulate(most, initial=0)][::-1]
+            found[resource] = known[most]
         return found
 
     def _by_worth(self, position: int) -> Sequence[tuple[Resource, int]]:

@@ -73,8 +73,7 @@ def watched(assembly: Assembly, reads: set[Read]) -> Assembly:
     for stack in copy.stacks:
         for resource in stack.declared():
             plain = Resource(stack, resource.logical_id, resource.raw)
-            # In the place of the cached property.
-            resource.__dict__["properties"] = Watched(partial(_resolved, plain), resource, reads)
+            resource.resolved = Watched(partial(_resolved, plain), resource, reads)
             stated = Watched(partial(_stated, plain), resource, reads)
             resource.raw = {**resource.raw, "Properties": stated}
     return copy

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from compliance.document.requirements import OWN, load
 from compliance.facts.filters import MESSAGES, changes, stopped
@@ -337,22 +338,24 @@ def _users(wiring: Wiring) -> dict[Resource, list[Resource]]:
     found: dict[Resource, list[Resource]] = defaultdict(list)
     for resource in wiring.assembly.resources():
         if resource.type not in NO_USERS:
-            roles = (wiring.identify(value, ROLE) for value in _role_values(resource.properties))
+            roles = [wiring.identify(value, ROLE) for value in _role_values(resource.properties, named=False)]
             for role in {role for role in roles if role and role is not resource}:
                 found[role].append(resource)
     return found
 
 
-def _role_values(value: Value, named: bool = False) -> Iterator[Value]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
+def _role_values(value: Any, *, named: bool) -> list[Value]:
+    """The scalars whose property, or list of values, has a role's name (`named`: that of `value` has)."""
+    found: list[Value] = []
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if key in ("Variables", "Tags"):  # a variable may name a role without running under it
             continue
         inside = "role" in key.lower() if isinstance(key, str) else named
         if isinstance(item, (dict, list)):
-            yield from _role_values(item, inside)
+            found += _role_values(item, named=inside)
         elif inside:
-            yield item
+            found.append(item)
+    return found
 
 
 def _trust(role: Resource, case: Case) -> Iterator[tuple[bool, Evidence]]:

@@ -59,6 +59,7 @@ _PARTS_OF_SECRETS = ("ResourcePolicy", "RotationSchedule", "SecretTargetAttachme
 OF_SECRETS = frozenset(f"AWS::SecretsManager::{part}" for part in _PARTS_OF_SECRETS)
 # A hand-made assembly may nest a stack in itself, without end.
 MAX_STACKS, MAX_NESTING = 500, 10
+MAX_NAME = 1000  # characters, more than any service allows
 
 Environment = tuple[str | None, str | None]  # account and region, None where the app leaves it open
 
@@ -68,9 +69,14 @@ T = TypeVar("T")
 class Resource:
     """A resource of a template. Its properties are resolved when they are first read."""
 
+    # An assembly has many resources: without a dictionary, each takes a third of the memory.
+    __slots__ = ("__weakref__", "_exists", "logical_id", "raw", "resolved", "stack", "type")
+
     def __init__(self, stack: Stack, logical_id: str, raw: dict[str, JSON]) -> None:
         self.stack, self.logical_id, self.raw = stack, logical_id, raw
         self.type = str(raw["Type"])
+        self.resolved: dict[str, Value] | None = None  # the properties, once they were read
+        self._exists: bool | Unknown | None = None
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.stack.name}/{self.logical_id}>"
@@ -80,17 +86,22 @@ class Resource:
         """The properties as the template states them, not resolved."""
         return as_mapping(self.raw.get("Properties"))
 
-    @cached_property
+    @property
     def properties(self) -> dict[str, Value]:
-        # One by one, so that a property that cannot be resolved does not make the others unknown.
-        resolve = self.stack.resolver.resolve
-        found = {key: resolve(value) for key, value in self.raw_properties.items()}
-        found = {key: value for key, value in found.items() if value is not NO_VALUE}
-        return substituted(found) if "DefinitionSubstitutions" in found else found
+        if self.resolved is None:
+            # One by one, so that a property that cannot be resolved does not make the others unknown.
+            found = self.stack.resolver.resolve_each(self.raw_properties)
+            self.resolved = substituted(found) if "DefinitionSubstitutions" in found else found
+        return self.resolved
 
-    @cached_property
+    @property
     def exists(self) -> bool | Unknown:
         """Whether the stack has this resource: depends on its condition, and on those of nested stacks."""
+        if self._exists is None:
+            self._exists = self._is_there()
+        return self._exists
+
+    def _is_there(self) -> bool | Unknown:
         found: bool | Unknown = True
         if "Condition" not in self.raw and not self.stack.parent:
             return found
@@ -101,7 +112,7 @@ class Resource:
             found = holds if isinstance(holds, Unknown) else found
         return found
 
-    @cached_property
+    @property
     def conditions(self) -> tuple[tuple[Stack, JSON], ...]:
         """The conditions under which it is deployed: its own, and those of the stack that it is nested in."""
         name, parent = self.raw.get("Condition"), self.stack.parent
@@ -135,9 +146,10 @@ class Resource:
 
     def get(self, path: str) -> Value:
         """The value at a dotted path below Properties; NO_VALUE where there is none."""
-        if path in self.properties:
-            return self.properties[path]
-        return places(self.properties, path)[0].value if path else NO_VALUE
+        own = self.properties
+        if path in own:
+            return own[path]
+        return NO_VALUE if not path or path.isidentifier() else places(own, path)[0].value
 
 
 def names_of(resources: Iterable[Resource | None]) -> list[str]:
@@ -200,6 +212,8 @@ class Stack:
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
         self._pseudo: dict[str, Value] = {}
+        self._around: dict[str, tuple[str, str] | None] = {}
+        self._all: dict[str, Resource] = {}
         self._expand()
         self.resolver = Resolver(self)
         check_template(self.template, path, lines)
@@ -306,6 +320,15 @@ class Stack:
             "AWS::URLSuffix": suffix,
         }
         return known.get(name) or Pseudo(name)
+
+    def around_name(self, pattern: str) -> tuple[str, str] | None:
+        """The texts around the name in a pattern of a `Form`, with `/` as path; None where one is unknown."""
+        if pattern not in self._around:
+            known = {place: self.assembly.text(self.pseudo(name)) for place, name in PLACEHOLDERS.items()}
+            before, after = (part.format(path="/", **known) for part in pattern.split("{name}"))
+            is_known = all(text and "{{" not in text for text in known.values())
+            self._around[pattern] = (before, after) if is_known else None
+        return self._around[pattern]
 
     def argument(self, parameter: str) -> Value:
         if self.parent is None:
@@ -486,14 +509,12 @@ class Assembly(Memo):
 
     def _expand(self, ref: Ref) -> Value:
         resource = self.resource(ref)
-        form = FORMS.get(resource.type) if resource else None
         if resource is None:
             return ref
+        form, stated, pattern = _form_of(resource.type, ref.attribute)
         if form is None:
-            return self._stated(resource, ref)
-        pattern = form.ref if ref.attribute is None else form.attributes.get(ref.attribute)
-        if pattern is None:
-            return self._stated(resource, ref)
+            value = resource.get(stated) if stated else NO_VALUE
+            return ref if value is NO_VALUE or isinstance(value, (list, dict)) else self.written_out(value)
         values: list[Value] = list(_pieces(pattern))
         for index in range(1, len(values), 2):
             place = str(values[index])
@@ -516,16 +537,6 @@ class Assembly(Memo):
             return ref
         return self.written_out(name)
 
-    def _stated(self, resource: Resource, ref: Ref) -> Value:
-        """The stated value of a property that `Ref` or an attribute returns (a parameter's `Value`)."""
-        path = ref.attribute or _identifying(resource.type)
-        if path and path.endswith(".Port"):
-            path = "Port"  # of an endpoint: RDS, Redshift, ElastiCache
-        if not path or not _is_property(resource.type, path):
-            return ref
-        value = resource.get(path)
-        return ref if value is NO_VALUE or isinstance(value, (list, dict)) else self.written_out(value)
-
     def written_out(self, value: Value) -> Value:
         """A scalar with every reference in it expanded, so that equal texts compare as equal."""
         if isinstance(value, Ref):
@@ -546,12 +557,37 @@ class Assembly(Memo):
             return None
         if not isinstance(value, Ref):
             return self._text(value)
+        if (plain := self._plain(value)) is not None:
+            return plain
         if value in self._texts:
             return self._texts[value]
         text = self._text(value)
         if value in self._expanded:  # else the reference is being expanded now: it refers to itself
             self._texts[value] = text
         return text
+
+    def _plain(self, ref: Ref) -> str | None:
+        """The text of a reference where the name in it is a literal, or not stated; None for any other.
+
+        Most are of this kind. It is the text of `expand`, without the values in between.
+        """
+        resource, key = self.resource(ref), (ref.stack, ref.logical_id)
+        if resource is None or key in self._open:
+            return None
+        form, stated, pattern = _form_of(resource.type, ref.attribute)
+        self._open.add(key)  # as in `expand`: its properties may refer to itself
+        try:
+            name = resource.get(stated) if stated else NO_VALUE
+        finally:
+            self._open.discard(key)
+        around = resource.stack.around_name(pattern)
+        if around is None or (form and form.path and form.path in resource.properties):
+            return None
+        if name is NO_VALUE:
+            name = _placeholder(resource.ref if form else ref)
+        elif type(name) is not str or "{" in name or not 0 < len(name) < MAX_NAME:
+            return None
+        return f"{around[0]}{name}{around[1]}"
 
     def _text(self, value: Value) -> str | None:
         written: list[str] = []
@@ -561,8 +597,7 @@ class Assembly(Memo):
             elif isinstance(part, Pseudo):
                 written.append(f"${{{part.name}}}")
             elif isinstance(part, Ref):
-                place = f"{part.stack}/{part.logical_id}"
-                written.append(f"${{{place}.{part.attribute}}}" if part.attribute else f"${{{place}}}")
+                written.append(_placeholder(part))
             else:
                 return None
         return "".join(written)
@@ -677,6 +712,28 @@ def _by_type(assembly: Assembly) -> Mapping[str, Sequence[tuple[int, Resource]]]
     for number, resource in enumerate(assembly.resources()):
         found.setdefault(resource.type, []).append((number, resource))
     return found
+
+
+def _placeholder(ref: Ref) -> str:
+    """What stands in a text for a reference that only the deployment decides."""
+    attribute = f".{ref.attribute}" if ref.attribute else ""
+    return f"${{{ref.stack}/{ref.logical_id}{attribute}}}"
+
+
+@cache
+def _form_of(type_: str, attribute: str | None) -> tuple[Form | None, str | None, str]:
+    """How `Ref` (None) or an attribute is written: the form, the property with the name, and the pattern.
+
+    Without a form, it is the stated value of a property (a parameter's `Value`), or has no text (None).
+    """
+    form = FORMS.get(type_)
+    pattern = form and (form.ref if attribute is None else form.attributes.get(attribute))
+    if form and pattern:
+        return form, form.name, pattern
+    path = attribute or _identifying(type_)
+    if path and path.endswith(".Port"):
+        path = "Port"  # of an endpoint: RDS, Redshift, ElastiCache
+    return None, path if path and _is_property(type_, path) else None, "{name}"
 
 
 @cache

@@ -24,6 +24,9 @@ def _named_first(length: int, *second: type) -> Callable[[JSON], bool]:
     )
 
 
+_PAIR, _PAIR_OF_OBJECT, _PAIR_OF_TEXT = _named_first(2), _named_first(2, dict), _named_first(2, str, dict)
+
+
 def _any(argument: JSON) -> bool:
     return argument is not None
 
@@ -38,7 +41,7 @@ SHAPES: Mapping[str, Callable[[JSON], bool]] = {
     "Fn::Equals": _items(2),
     "Fn::FindInMap": _items(3, 4),
     "Fn::GetAZs": _any,
-    "Fn::GetAtt": lambda a: _named_first(2)(a) or (isinstance(a, str) and all(a.partition("."))),
+    "Fn::GetAtt": lambda a: _PAIR(a) or (isinstance(a, str) and all(a.partition("."))),
     "Fn::GetStackOutput": lambda a: isinstance(a, dict),
     "Fn::If": _named_first(3),
     "Fn::ImportValue": lambda a: isinstance(a, (str, dict)),
@@ -47,8 +50,8 @@ SHAPES: Mapping[str, Callable[[JSON], bool]] = {
     "Fn::Not": _items(1),
     "Fn::Or": _items(*range(1, 11)),
     "Fn::Select": _items(2),
-    "Fn::Split": lambda a: _named_first(2, str, dict)(a) and array(a)[0] != "",
-    "Fn::Sub": lambda a: isinstance(a, str) or _named_first(2, dict)(a),
+    "Fn::Split": lambda a: _PAIR_OF_TEXT(a) and array(a)[0] != "",
+    "Fn::Sub": lambda a: isinstance(a, str) or _PAIR_OF_OBJECT(a),
     "Fn::ToJsonString": lambda a: isinstance(a, (list, dict)),
     "Fn::Transform": lambda a: all(
         isinstance(item, dict) and isinstance(item.get("Name"), str)

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Protocol
+from operator import is_
+from typing import Any, Protocol
 
 from compliance.cel import patterns
 from compliance.json_data import JSON, array, as_mapping, mapping, one_or_many
@@ -130,32 +131,42 @@ class Resolver:
         return scalar
 
     def _container(self, node: dict[str, JSON] | list[JSON]) -> Value:
-        same = True  # what holds no function is shared with the template: copies would double the memory
         if isinstance(node, list):
-            items: list[Value] = []
-            for item in node:
-                value = item if type(item) is str and "{" not in item else self.resolve(item)
-                same = same and value is item
-                if value is not NO_VALUE:
-                    items.append(value)
-            return node if same else items
+            items = [item if type(item) is str and "{" not in item else self.resolve(item) for item in node]
+            if all(map(is_, items, node)):
+                return node
+            return [item for item in items if item is not NO_VALUE]
         if len(node) == 1:
-            key, argument = next(iter(node.items()))
+            [key] = node
             if key == "Ref":
-                return self._ref(argument)
+                return self._ref(node[key])
             if key.startswith("Fn::"):
-                return self._call(key, argument)
-        found: dict[str, Value] = {}
-        for key, item in node.items():
+                return self._call(key, node[key])
+        for key in node:
             if key.startswith("Fn::"):
                 return Unknown("a function beside other keys")
-            value = item if type(item) is str and "{" not in item else self.resolve(item)
-            same = same and value is item
-            if value is not NO_VALUE:
-                found[key] = value
+        found = self.resolve_each(node)
         if "Ref" in found and len(found) == 1:  # the other keys were NO_VALUE: it is data, not a function
             return Unknown("a Ref beside other keys")
-        return node if same else found
+        return found
+
+    def resolve_each(self, node: dict[str, Any]) -> dict[str, Value]:
+        """An object whose values are resolved; those that are NO_VALUE are left out.
+
+        What holds no function is shared with the template, because copies would double the memory.
+        """
+        found: dict[str, Value] | None = None  # a copy, once a value is another
+        for key, item in node.items():
+            if type(item) is str and "{" not in item:
+                continue
+            value = self.resolve(item)
+            if value is not item:
+                found = {**node} if found is None else found
+                if value is NO_VALUE:
+                    del found[key]
+                else:
+                    found[key] = value
+        return node if found is None else found
 
     def condition(self, name: JSON) -> bool | Unknown:
         """Whether a named condition holds."""

@@ -132,22 +132,20 @@ class _Check:
                 self.condition(root["Condition"], targets)
             except _Fault as fault:
                 raise self.error(str(fault), *place, "Condition") from None
-        todo = [root]
+        todo = [root] if isinstance(root, _HOLDERS) else []
+        if isinstance(root, dict) and of_resource:
+            todo = [{key: value for key, value in root.items() if key != "Metadata"}]
         while todo:
             node = todo.pop()
-            if isinstance(node, list):
-                todo += [item for item in node if isinstance(item, _HOLDERS)]
-            elif isinstance(node, dict):
-                for key, value in node.items():
-                    if node is root and key == "Metadata" and of_resource:
-                        continue
-                    if key.startswith("Fn::") or (key in ("Ref", "Condition") and len(node) == 1):
+            if isinstance(node, dict):
+                for key in node:
+                    if key.startswith("Fn::") or (len(node) == 1 and key in ("Ref", "Condition")):
                         try:
-                            found |= self.function(key, value, targets, in_conditions)
+                            found |= self.function(key, node[key], targets, in_conditions)
                         except _Fault as fault:
                             raise self.error(str(fault), *place, *_way(root, node)) from None
-                    if isinstance(value, _HOLDERS):
-                        todo.append(value)
+                node = list(node.values())
+            todo += [item for item in node if isinstance(item, _HOLDERS)]
         return found
 
     def function(self, name: str, argument: JSON, targets: _Targets, in_conditions: bool) -> set[str]:
@@ -177,7 +175,8 @@ class _Check:
 
     def check_names(self, function: str, names: Iterable[str], known: frozenset[str]) -> set[str]:
         found = set(names)
-        for name in sorted(found - known):
+        if not found <= known:
+            name = min(found - known)
             raise _Fault(f"{function} names {name!r}, which is not in the template")
         return found
 

@@ -122,6 +122,11 @@ REFUSED = {
     "no truth value": ("x.yaml", b"a: !!bool x", "x.yaml:1:4: not valid YAML: no bool that can be read"),
     "no mapping": ("x.yaml", b"a: !!map [x]", "x.yaml:1:4: not valid YAML: a mapping is wanted"),
     "python object": ("x.yaml", b"a: !!python/object/apply:os.system [x]", "x.yaml:1:4: .*could not"),
+    "a key twice beside an escaped colon": (
+        "x.json",
+        b'{"a": "\\u003a", "b": {"c": 1, "c": 2}}',
+        "x.json:1:31: not valid JSON: the key 'c' stands twice",
+    ),
     "half a surrogate": ("x.json", b'{"a": "\\ud800"}', "x.json: not valid JSON: half of a surrogate pair"),
     **{
         f"tag {tag}": ("x.yaml", f"a: !!{tag} {value}".encode(), f"x.yaml:1:4: .*the tag {tag}, which")

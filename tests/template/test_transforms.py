@@ -132,6 +132,12 @@ def test_a_serverless_application_is_what_aws_makes_of_it(tmp_path: Path) -> Non
     assert role.source == "t.yaml:4"
 
 
+def test_a_loop_over_an_attribute_is_refused(tmp_path: Path) -> None:
+    loop = "  Fn::ForEach::A: [X, [!GetAtt Q.QueueName], {'T${X}': {Type: AWS::SNS::Topic}}]\n"
+    with pytest.raises(InputError, match="Q is not in the template"):
+        load(tmp_path, LANGUAGE + "Resources:\n  Q: {Type: AWS::SQS::Queue}\n" + loop)
+
+
 def test_what_only_aws_or_a_build_knows_is_unknown(tmp_path: Path) -> None:
     stack = load(
         tmp_path,
