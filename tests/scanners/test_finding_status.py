@@ -758,14 +758,37 @@ def test_our_waivers_end_at_different_times() -> None:
 # A scanner that broke
 
 
+def printing(text: str) -> list[str]:
+    return [sys.executable, "-I", "-c", f"print({text!r})"]
+
+
+def nothing(assembly: Path) -> list[str]:
+    """The command of a scanner that looks at all resources, and finds nothing."""
+    said = [
+        {
+            "stack": path.name.removesuffix(".template.json"),
+            "version": "1",
+            "evaluated": 1,
+            "resources": len(json.loads(path.read_text())["Resources"]),
+            "judged": [],
+            "findings": [],
+        }
+        for path in assembly.glob("*.template.json")
+    ]
+    return printing(json.dumps({"templates": said}))
+
+
 @pytest.mark.parametrize("name", ["checkov", "cfn-lint"])
 def test_a_scanner_that_cannot_be_imported_is_exit_3(
     name: str, ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The others, which would run for seconds, find nothing."""
     package = tmp_path / name.replace("-", "")
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('its own import is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    real = scanners.command
+    monkeypatch.setattr(scanners, "command", lambda which: real(which) if which == name else nothing(ours))
     ran = gate("--assembly", ours, "--skip-handlers")
     assert ran.code == 3
     assert ran.error == f"checker broke: {name} could not run: ImportError: its own import is broken\n"
@@ -792,21 +815,8 @@ def test_a_nag_that_does_not_start_is_exit_3(ours: Path, monkeypatch: pytest.Mon
 def test_a_scanner_whose_report_is_broken_is_exit_3(
     name: str, report: str, complaint: str, ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = [
-        {
-            "stack": path.name.removesuffix(".template.json"),
-            "version": "1",
-            "evaluated": 1,
-            "resources": len(json.loads(path.read_text())["Resources"]),
-            "judged": [],
-            "findings": [],
-        }
-        for path in ours.glob("*.template.json")
-    ]
-    nothing = json.dumps({"templates": said})
-
     def says(which: str) -> list[str]:
-        return [sys.executable, "-I", "-c", f"print({(report if which == name else nothing)!r})"]
+        return printing(report) if which == name else nothing(ours)
 
     monkeypatch.setattr(scanners, "command", says)
     ran = gate("--assembly", ours, "--skip-handlers")

@@ -86,6 +86,20 @@ SILENCED = {
 }
 
 
+HANDLE = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
+FIVE = {
+    "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": "alias/a"}},
+    "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "a"}},
+    "Handle": HANDLE,
+    "Third": {"Type": "Acme::Things::Thing", "Properties": {}},
+    "Bare": {"Type": "AWS::SQS::Queue"},
+}
+SCANNED = (
+    *(PIPE, NESTED, Template("Silenced", SILENCED)),
+    *(Template("Five", {"Resources": FIVE}), Template("One", {"Resources": {"Handle": HANDLE}})),
+)
+
+
 def scan(*templates: Template, names: Sequence[str] = SCANNERS, **options: object) -> dict[str, ScannerRun]:
     with Scanners(names, **options) as running:  # type: ignore[arg-type]
         running.scan(templates, date(2026, 11, 25))
@@ -101,7 +115,7 @@ def rules(findings: Sequence[Finding], logical_id: str | None = None, stack: str
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ScannerRun]:
-    """All of them on three templates at once, in surroundings whose settings would silence them."""
+    """All of them on five templates at once, in surroundings whose settings would silence them."""
     home = tmp_path_factory.mktemp("home")
     (home / ".checkov.yaml").write_text("skip-check: [CKV_AWS_27]")
     (home / ".cfnlintrc").write_text("ignore_checks: [W2001]")
@@ -110,7 +124,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ScannerRun]:
         patched.setenv("HOME", str(home))
         patched.setenv("CKV_SKIP_CHECK", "CKV_AWS_27")
         patched.setenv("PYTHONDONTWRITEBYTECODE", "1")
-        return scan(PIPE, NESTED, Template("Silenced", SILENCED))
+        return scan(*SCANNED)
 
 
 def test_all_three_run_and_prove_it(runs):
@@ -132,20 +146,12 @@ def test_cdk_nag_finds_by_whole_id_with_place_severity_and_link(runs):
     assert runs["cdk-nag"].evaluated > 100
 
 
-def test_each_says_of_which_resources_it_evaluated_none():
-    resources = {
-        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": "alias/a"}},
-        "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "a"}},
-        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
-        "Third": {"Type": "Acme::Things::Thing", "Properties": {}},
-        "Bare": {"Type": "AWS::SQS::Queue"},
-    }
-    clean = {"Resources": {"Handle": resources["Handle"]}}
-    runs = scan(Template("Five", {"Resources": resources}), Template("One", clean))
+def test_each_says_of_which_resources_it_evaluated_none(runs):
     passed_over = {
-        name: {(entry.stack, entry.logical_id) for entry in run.passed_over} for name, run in runs.items()
+        name: {(e.stack, e.logical_id) for e in run.passed_over if e.stack in ("Five", "One")}
+        for name, run in runs.items()
     }
-    assert {run.resources for run in runs.values()} == {6}
+    assert {run.resources for run in runs.values()} == {sum(len(t.resources) for t in SCANNED)}
     handles = {("Five", "Handle"), ("One", "Handle")}
     assert passed_over["cdk-nag"] == handles | {("Five", "Parameter"), ("Five", "Third")}
     assert passed_over["checkov"] == handles | {("Five", "Third")}
@@ -163,7 +169,7 @@ def test_checkov_finds_in_every_template(runs):
     findings = runs["checkov"].findings
     assert "CKV_AWS_27" in rules(findings, "Queue", "Pipe")
     assert "CKV_AWS_18" in rules(findings, "Bucket", "Pipe/Nested")
-    assert {f.stack for f in findings} == {"Pipe", "Pipe/Nested", "Silenced"}
+    assert {f.stack for f in findings} == {"Pipe", "Pipe/Nested", "Silenced", "Five"}
     assert all(f.link and f.severity for f in findings)
 
 
