@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ONE_IN = 40
 
-all_mutants = partial(run.all_mutants, aims=load_aims(AIMS))
+all_mutants = cache(partial(run.all_mutants, aims=load_aims(AIMS)))  # of a ground, once
 
 
 @pytest.fixture(scope="module")
