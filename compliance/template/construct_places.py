@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from compliance.json_data import JSON, as_array, as_mapping
@@ -40,13 +41,16 @@ def from_metadata(entries: Mapping[str, JSON], base: Path) -> dict[str, Place]:
 
 def _frames(stack: JSON) -> list[Frame]:
     """File and line of each frame of the app's own code, the innermost first."""
-    frames = []
-    for frame in as_array(stack):
-        if isinstance(frame, str) and len(frame) < 4096 and not re.search(LIBRARIES, frame):
-            match = re.search(FRAME, frame)
-            if match:
-                frames.append((match[1], match[2]))
-    return frames
+    return [found for frame in as_array(stack) if isinstance(frame, str) and (found := _frame(frame))]
+
+
+@lru_cache(2**12)
+def _frame(text: str) -> Frame | None:
+    """File and line of a frame; None for a library's. Most resources share most of their frames."""
+    if len(text) >= 4096 or re.search(LIBRARIES, text):
+        return None
+    match = re.search(FRAME, text)
+    return (match[1], match[2]) if match else None
 
 
 def _root(files: Iterable[str]) -> str:

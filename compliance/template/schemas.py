@@ -35,10 +35,15 @@ def cfn_data(*parts: str) -> Path:
         parts: the folders and the file, such as `"AdditionalSpecs", "Policies.json"`.
     Raises: InputError where cfn-lint is not installed.
     """
+    return _data_folder().joinpath(*parts)
+
+
+@cache
+def _data_folder() -> Path:
     spec = find_spec("cfnlint")
     if spec is None or spec.origin is None:
         raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")
-    return Path(spec.origin).with_name("data").joinpath(*parts)
+    return Path(spec.origin).with_name("data")
 
 
 @cache
