@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -104,7 +104,7 @@ _LEVELS = {"||": 0, "&&": 1, "+": 3, "-": 3, "*": 4, "/": 4, "%": 4} | dict.from
 )
 
 
-class _Token(NamedTuple):
+class _Token(msgspec.Struct):
     kind: str
     text: str
     at: int

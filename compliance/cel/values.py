@@ -6,7 +6,9 @@ https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from compliance.cel import patterns
 from compliance.cel.syntax import did_you_mean
@@ -67,7 +69,7 @@ class Host:
         """Raises Failed where the value does not exist, so that `all` over its items would prove nothing."""
 
 
-class Function(NamedTuple):
+class Function(msgspec.Struct, frozen=True):
     """A function, called `f(x, y)` or `x.f(y)`: how many arguments it takes, at least and at most."""
 
     call: Callable[..., object]
