@@ -245,12 +245,16 @@ def _documents(value: Any, path: KeyPath) -> list[tuple[KeyPath, Value]]:
 def _holds_policy(key: str, value: Value) -> bool:
     """Whether a property with a text holds a policy, by its name and how the text begins."""
     if not key.endswith("PolicyDocument"):
-        return _POLICY.search(key) is not None and _may_be_json(value)
+        return key.rpartition(".")[2] in _POLICIES and _may_be_json(value)
     return True
 
 
 # The properties that hold a policy about the resource itself, as an object or as text.
-_POLICY = re.compile(r"(^|\.)(Access|Key|Resource|FileSystem)?(Policy|PolicyText|Policies)$")
+_POLICIES = {
+    of + form
+    for of in ("", "Access", "Key", "Resource", "FileSystem")
+    for form in ("Policy", "PolicyText", "Policies")
+}
 
 
 def _may_be_json(value: Value) -> bool:

@@ -49,6 +49,8 @@ def _covers(pattern: str, text: str) -> bool:
 
     A `*` in `pattern` matches any characters, a `?` any one but `*`.
     """
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == text
     p = t = 0
     star, mark = -1, 0
     while t < len(text):

@@ -181,14 +181,14 @@ def _read(statement: iam.Statement) -> PolicyStatement:
     )
 
 
-_ACCOUNT = re.compile(r"\d{12}|\$\{AWS::AccountId\}")
+_ACCOUNT = r"\d{12}|\$\{AWS::AccountId\}"
 
 
 def _names(holder: Resource, principals: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """The names of principals. An account's number becomes the ARN of its root, as IAM stores it."""
     partition = holder.stack.assembly.text(holder.stack.pseudo("AWS::Partition"))
     return tuple(
-        f"arn:{partition}:iam::{name}:root" if kind == "AWS" and _ACCOUNT.fullmatch(name) else name
+        f"arn:{partition}:iam::{name}:root" if kind == "AWS" and re.fullmatch(_ACCOUNT, name) else name
         for kind, name in principals
     )
 

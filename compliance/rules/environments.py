@@ -34,8 +34,8 @@ from compliance.template.paths import values
 from compliance.template.physical_names import name_property
 
 # CDK's ids end in eight digits of a hash over the construct path, versions' in more of another.
-HASH = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$")
-ASSET = re.compile(r"\b[0-9a-f]{64}\b")
+HASH = r"[0-9A-Fa-f]{8}(?:[0-9a-f]{32})?$"
+ASSET = r"\b[0-9a-f]{64}\b"
 RETAIN = ("Retain", "RetainExceptOnCreate")
 
 
@@ -165,7 +165,7 @@ class Comparison:
 
     def neutral(self, logical_id: str) -> str:
         """A logical id without the environment's name and the hash of its path."""
-        return re.sub("(?i)" + "|".join(map(re.escape, (self.a, self.b))), "", HASH.sub("", logical_id))
+        return re.sub("(?i)" + "|".join(map(re.escape, (self.a, self.b))), "", re.sub(HASH, "", logical_id))
 
     def resource(self, left: Resource, right: Resource) -> Iterator[Evidence]:
         ours, theirs = (
@@ -220,7 +220,7 @@ class Comparison:
             return
         if self._same(left, right):
             self.changed += left != right and self.carries(left)
-        elif ASSET.sub("", self._renamed(left)) == ASSET.sub("", right):
+        elif re.sub(ASSET, "", self._renamed(left)) == re.sub(ASSET, "", right):
             if self._must_follow(path) or any(name in left for name in self.names):
                 yield path, f"{left!r} in {self.b} too", f"{self.follows(left)!r} in {self.b}"
         elif not self._same(_full(left), _full(right)):
@@ -230,7 +230,7 @@ class Comparison:
     def _same(self, left: str, right: str) -> bool:
         """Whether `right` is what `left` should be in `b`. Logical ids may contain the environment's name."""
         wanted = self.follows(self._renamed(left)), self._renamed(self.follows(left))
-        return ASSET.sub("", right) in [ASSET.sub("", text) for text in wanted]
+        return re.sub(ASSET, "", right) in [re.sub(ASSET, "", text) for text in wanted]
 
     def _renamed(self, text: str) -> str:
         if text in self.ids:

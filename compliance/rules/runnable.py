@@ -25,23 +25,26 @@ from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, to_li
 
 # Variables that redirect the SDK to other endpoints, or give it other credentials.
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
-ELSEWHERE = re.compile(
-    r"AWS_ENDPOINT_URL(_\w+)?|(HTTP|HTTPS|ALL)_PROXY|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|AWS_PROFILE"
-    r"|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)"
-    r"|AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI",
-    re.IGNORECASE,
-)
+ELSEWHERE = {
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "AWS_ENDPOINT_URL"),  # and AWS_ENDPOINT_URL_ with a service
+    *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE", "AWS_ROLE_ARN"),
+    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+}
 # Variables that run other code before, around or instead of the handler's.
-OTHER_CODE = re.compile(
-    r"AWS_LAMBDA_EXEC_WRAPPER|LD_(PRELOAD|LIBRARY_PATH|AUDIT)|NODE_PATH|PYTHON(PATH|HOME|STARTUP|USERBASE)"
-    r"|(JAVA|_JAVA|JDK_JAVA)_(TOOL_)?OPTIONS|DOTNET_STARTUP_HOOKS|RUBYOPT|RUBYLIB"
-)
+OTHER_CODE = {
+    *("AWS_LAMBDA_EXEC_WRAPPER", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "NODE_PATH", "PYTHONPATH"),
+    *("PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "DOTNET_STARTUP_HOOKS", "RUBYOPT", "RUBYLIB"),
+    *("JAVA_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"),
+    *("JAVA_TOOL_OPTIONS", "_JAVA_TOOL_OPTIONS", "JDK_JAVA_TOOL_OPTIONS"),
+}
 # Variables by which certificates are not verified, or are verified by another authority.
 # https://nodejs.org/api/cli.html#node_tls_reject_unauthorizedvalue, #node_extra_ca_certsfile
 UNVERIFIED = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0"}
-AUTHORITIES = re.compile(
-    r"NODE_EXTRA_CA_CERTS|(AWS|REQUESTS|CURL)_CA_BUNDLE|SSL_CERT_(FILE|DIR)|OPENSSL_CONF"
-)
+AUTHORITIES = {
+    *("NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF"),
+}
 OF_RUNTIME = "/var/runtime/"  # Lambda's own certificates
 # Options of Node.js that load no code.
 HARMLESS = (
@@ -107,8 +110,9 @@ def _variables(function: Resource, case: Case) -> Iterator[Evidence]:
         wanted = "no variable that redirects the SDK, or loads other code"
         item = evidence(function, f"{name}={show(value)}", wanted, f"{path}.{name}")
         unverified = name in UNVERIFIED and case.text(value) == UNVERIFIED[name]
-        unverified |= bool(AUTHORITIES.fullmatch(name)) and not case.text(value).startswith(OF_RUNTIME)
-        if unverified or ELSEWHERE.fullmatch(name) or OTHER_CODE.fullmatch(name):
+        unverified |= name in AUTHORITIES and not case.text(value).startswith(OF_RUNTIME)
+        elsewhere = name.upper() in ELSEWHERE or name.upper().startswith("AWS_ENDPOINT_URL_")
+        if unverified or elsewhere or name in OTHER_CODE:
             yield item
         elif name == "NODE_OPTIONS":
             options = case.text(value).split()

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import msgspec
@@ -78,7 +77,10 @@ FORMS: Mapping[str, Form] = {
 
 PHYSICAL_NAMES: Mapping[str, str] = {type_: form.name for type_, form in FORMS.items() if form.name}
 # Policy names and index names are no physical names (NAM-07), nor are domains.
-_NO_NAMES = re.compile(r"AWS::Route53::(HostedZone|RecordSet|RecordSetGroup)|.*(Policy|::DomainName)")
+_NO_NAMES = (
+    *("Policy", "::DomainName"),
+    *("AWS::Route53::HostedZone", "AWS::Route53::RecordSet", "AWS::Route53::RecordSetGroup"),
+)
 
 
 def name_property(type_: str) -> str | None:
@@ -88,7 +90,7 @@ def name_property(type_: str) -> str | None:
     """
     if type_ in PHYSICAL_NAMES:
         return PHYSICAL_NAMES[type_]
-    return None if _NO_NAMES.fullmatch(type_) else schemas.name_property(type_)
+    return None if type_.endswith(_NO_NAMES) else schemas.name_property(type_)
 
 
 def name_places(type_: str) -> tuple[str, ...]:

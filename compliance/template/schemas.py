@@ -25,7 +25,6 @@ from compliance.text import nearest
 Schema = Mapping[str, Any]
 _COMBINED = ("anyOf", "oneOf", "allOf")
 # Properties that hold a policy document. The provider schemas say only that they are JSON.
-_POLICY = re.compile(r"Policy(Document|Text)$|^KeyPolicy$")
 
 
 def cfn_data(*parts: str) -> Path:
@@ -260,7 +259,8 @@ def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
 def _grammar(walked: Sequence[str], node: Node) -> Node:
     """A node, or the grammar of IAM's policies where it is a free object that holds a policy."""
     name = next((step for step in reversed(walked) if step != "*"), "")
-    return Node(_policy(), _policy()) if _POLICY.search(name) and node.is_free else node
+    is_policy = name.endswith(("PolicyDocument", "PolicyText")) or name == "KeyPolicy"
+    return Node(_policy(), _policy()) if is_policy and node.is_free else node
 
 
 def _problem(type_: str, walked: Sequence[str], step: str, nodes: Sequence[Node]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from compliance.template.intrinsics import Text, Unknown, Value, join, parts_of, to_string
 
-_NAME = re.compile(r"\$\{([^{}]+)\}")
+_NAME = r"\$\{([^{}]+)\}"
 
 
 def substituted(properties: Mapping[str, Value]) -> dict[str, Value]:
@@ -39,7 +39,7 @@ def _filled(value: Value, values: Value) -> Value:
         return value
     filled: list[Value] = []
     for part in parts_of(value):
-        pieces = _NAME.split(part) if isinstance(part, str) else [part]  # literals and names in turn
+        pieces = re.split(_NAME, part) if isinstance(part, str) else [part]  # literals and names in turn
         for index, piece in enumerate(pieces):
             item = values.get(piece, f"${{{piece}}}") if index % 2 and isinstance(piece, str) else piece
             filled.append(to_string(item) if isinstance(item, (int, float)) else item)
