@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 QUEUE = {"Type": "AWS::SQS::Queue"}
 ASSET_KEY = "abc.zip"
 
@@ -43,6 +45,11 @@ requirements:
       all: [{path: MemorySize, at_least: 128}]
     fix: Set memory_size.
 """
+
+
+def from_yaml(path: Path) -> Any:
+    """What a file says; read by libyaml, which takes a tenth of the time of Python's own."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 def write(folder: Path, files: dict[str, Any]) -> Path:

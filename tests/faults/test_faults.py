@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
+from inputs import from_yaml
 
 from compliance.cli import main
 from compliance.document.requirements import OWN
@@ -32,7 +32,7 @@ USUAL = "audit --requirements r.yaml --template t.yaml --skip-scanners"
 
 def cases() -> Iterator[Any]:
     for file in sorted(HERE.glob("*/expected.yaml")):
-        yield pytest.param(file.parent, yaml.safe_load(file.read_text("utf-8")), id=file.parent.name)
+        yield pytest.param(file.parent, from_yaml(file), id=file.parent.name)
 
 
 @pytest.mark.parametrize(("folder", "expected"), list(cases()))

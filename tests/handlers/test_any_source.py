@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from inputs import from_yaml
 from judged import NODE, PYTHON, as_module, cases, folder, told
 
 from compliance.document import requirements as document
@@ -17,7 +18,7 @@ from compliance.rules import bind
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = from_yaml(Path(__file__).with_name(name))
     return found
 
 

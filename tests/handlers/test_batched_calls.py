@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from inputs import from_yaml
 from judged import NODE, PYTHON, cases, told
 
 from compliance.document import requirements as document
 from compliance.model import Status, Verdict
 from compliance.rules import bind
 
-DATA = yaml.safe_load(Path(__file__).with_name("batched.yaml").read_text(encoding="utf-8"))
+DATA = from_yaml(Path(__file__).with_name("batched.yaml"))
 
 
 def judged(code: str, runtime: str, tmp_path: Path) -> Verdict:

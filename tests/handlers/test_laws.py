@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from inputs import from_yaml
 from judged import FOLDERS, NODE, OURS, PYTHON, judged, told, unmet
 
 from compliance.model import Status
 
 HERE = Path(__file__).parent
-WRONG: list[dict[str, Any]] = yaml.safe_load((HERE / "wrong.yaml").read_text(encoding="utf-8"))
-RIGHT: list[dict[str, Any]] = yaml.safe_load((HERE / "right.yaml").read_text(encoding="utf-8"))
+WRONG: list[dict[str, Any]] = from_yaml(HERE / "wrong.yaml")
+RIGHT: list[dict[str, Any]] = from_yaml(HERE / "right.yaml")
 RUNTIMES = {"nodejs": NODE, "python": PYTHON}
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from inputs import from_yaml
 from patience import limit
 
 from compliance.handlers.sandbox import Execution, Invocation, Limits, Outcome, Program
 from compliance.handlers.sandbox.run import execute
 from compliance.model import CheckerError
 
-HOSTILE = yaml.safe_load((Path(__file__).with_name("hostile.yaml")).read_text())
+HOSTILE = from_yaml(Path(__file__).with_name("hostile.yaml"))
 SECONDS = 6.0
 RUNTIME = {"node": "nodejs24.x", "python": "python3.13"}
 
