@@ -32,6 +32,7 @@ from compliance.model import Finding
 from compliance.scanners import finding_status
 
 DAY = date(2026, 11, 28)
+MOST_CALLS = 700  # a further resource
 Units = Callable[[int], list[Unit]]
 
 
@@ -84,6 +85,20 @@ def test_four_times_the_resources_take_four_times_the_calls(units: Units) -> Non
         diagram(wiring(assembly))
 
     assert_linear(lambda size: partial(judged, units(size)))
+
+
+@pytest.mark.parametrize("units", [one_stack, many_stacks])
+def test_a_further_resource_takes_at_most_so_many_calls(units: Units) -> None:
+    """Walks over its properties, its texts, links and statements: each is made once, whatever asks for it."""
+
+    def judged(size: int) -> tuple[int, int]:
+        found = units(size)
+        work = partial(judge_assemblies, assemble(found), {})
+        return calls(work), sum(len(unit.template["Resources"]) for unit in found)
+
+    judged(120)
+    (few, start), (many, end) = judged(120), judged(480)
+    assert (many - few) / (end - start) < MOST_CALLS
 
 
 @pytest.mark.parametrize("units", [one_stack, many_stacks])

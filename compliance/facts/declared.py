@@ -72,7 +72,7 @@ def stated_names(requirements: Iterable[Requirement], environment: str) -> Patte
         if requirement.check.get("kind") == "name" and isinstance(pattern, str):
             form = re.escape(pattern).replace(r"\{env\}", re.escape(environment))
             form = form.replace(r"\{account\}", ".+")
-            found.update(dict.fromkeys(requirement.subjects, partial(re.fullmatch, form)))
+            found.update(dict.fromkeys(requirement.subjects, re.compile(form).fullmatch))
     return found
 
 

@@ -157,10 +157,9 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return None
     if KEY in types and ALIAS not in types and (key := _behind_alias(assembly, value, text)):
         return key, "name"
-    found = [entry for entry in assembly.cached(_by_text).get(text, ()) if entry[0].type in types]
-    if found:
-        same = {form for resource, form in found if resource is found[0][0]}
-        return found[0][0], found[0][1] if len(same) == 1 else None
+    if found := [resource for resource in assembly.cached(_by_text).get(text, ()) if resource.type in types]:
+        same = {form for attribute, form in _texts_of(found[0].type) if text in _texts(found[0], attribute)}
+        return found[0], same.pop() if len(same) == 1 else None
     if FUNCTION in types and (function := _function(assembly, text)):
         return function, "arn" if ":function:" in text else "qualified"
     if "/stream/" in text:
@@ -214,16 +213,22 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     for resource in assembly.resources():
         if resource.type in FORMS:
             continue
-        own = schemas.identifier(resource.type)
-        paths = _IN_ARNS.get(resource.type) or (*name_places(resource.type), *(own if len(own) == 1 else ()))
-        names = {*(assembly.text(resource.get(path)) for path in paths), assembly.text(resource.ref)}
+        names = {assembly.text(resource.get(path)) for path in _names_in_arns(resource.type)}
         names |= {
-            assembly.text(Ref(resource.stack.name, resource.logical_id, a)) for a in _ids(resource.type)
+            assembly.text(Ref(resource.stack.name, resource.logical_id, a))
+            for a in (None, *_ids(resource.type))
         }
         for name in names:
             if name:  # the ARN of an OIDC provider has its address without the scheme
                 found.setdefault(name.removeprefix("https://"), []).append(resource)
     return found
+
+
+@cache
+def _names_in_arns(type_: str) -> tuple[str, ...]:
+    """The properties of a type whose values stand for a resource in its ARN."""
+    own = schemas.identifier(type_)
+    return _IN_ARNS.get(type_) or (*name_places(type_), *(own if len(own) == 1 else ()))
 
 
 @cache
@@ -364,17 +369,25 @@ def _texts_of(type_: str) -> Sequence[tuple[str | None, str | None]]:
     return tuple((attribute, kind.form if kind else None) for attribute, kind in kinds)
 
 
-def _by_text(assembly: Assembly) -> Mapping[str, Sequence[tuple[Resource, str | None]]]:
-    """Every resource by each text that denotes it, with the text's kind."""
-    found: dict[str, list[tuple[Resource, str | None]]] = {}
+def _texts(resource: Resource, attribute: str | None) -> tuple[str, ...]:
+    """The texts of `Ref` (None) or an attribute; a log group's ARN is written with and without `:*`."""
+    text = resource.stack.assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+    if not text:
+        return ()
+    return (text, text.removesuffix(":*")) if text.endswith(":*") else (text,)
+
+
+def _by_text(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
+    """Every resource by each text that denotes it."""
+    found: dict[str, tuple[Resource, ...]] = {}
     for resource in assembly.resources(*FORMS):
-        for attribute, form in _texts_of(resource.type):
-            text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
-            if text:
-                entry = (resource, form)
-                found.setdefault(text, []).append(entry)
-                if text.endswith(":*"):  # a log group's ARN is written with and without `:*`
-                    found.setdefault(text.removesuffix(":*"), []).append(entry)
+        alone = (resource,)
+        for attribute, _ in _texts_of(resource.type):
+            for text in _texts(resource, attribute):
+                if text not in found:
+                    found[text] = alone
+                elif found[text][-1] is not resource:
+                    found[text] += alone
     return found
 
 

@@ -175,7 +175,7 @@ class Wiring(Memo, ABC):
                         if target:
                             found[target].append(resource)
         for resource in self.assembly.resources():
-            if resource.type not in (*DEPENDS_ON, *WORKLOADS) and name_property(resource.type):
+            if resource.type not in _BY_OTHER_MEANS and name_property(resource.type):
                 for target in self._referred_to(resource):
                     found[target].append(resource)
         return found
@@ -268,6 +268,7 @@ DEPENDS_ON: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
 
 # Types whose resources may use one that fills a subject without being part of it.
 WORKLOADS = (FUNCTION, ROLE, QUEUE, TOPIC, BUCKET, *TABLES, LOG_GROUP, KEY)
+_BY_OTHER_MEANS = frozenset((*DEPENDS_ON, *WORKLOADS))
 
 
 # Parts of subjects' names that are written in capitals.

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-templ
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import msgspec
 
@@ -83,6 +84,7 @@ _NO_NAMES = (
 )
 
 
+@cache
 def name_property(type_: str) -> str | None:
     """The property that holds a resource type's physical name, by the provider schemas; None without one.
 
@@ -93,6 +95,7 @@ def name_property(type_: str) -> str | None:
     return None if type_.endswith(_NO_NAMES) else schemas.name_property(type_)
 
 
+@cache
 def name_places(type_: str) -> tuple[str, ...]:
     """The paths at which a resource type may state its name; types of Glue have it within their input."""
     nested = f"{type_.rpartition('::')[2]}Input.Name"

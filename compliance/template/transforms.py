@@ -10,9 +10,9 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/transform
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ def expand(
     known = [name for name in names if isinstance(name, str) and name in (LANGUAGE, SERVERLESS)]
     if not known or not isinstance(template.get("Resources"), dict):
         return template, {}
-    made: dict[str, JSON] = deepcopy(dict(template))
+    made: dict[str, JSON] = json.loads(json.dumps(template))  # the translator changes parts that are shared
     origins: Origins = {}
     for name in known:
         before = list(mapping(made["Resources"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
@@ -143,6 +144,20 @@ def test_refuses(tmp_path: Path, name: str, content: bytes, error: str) -> None:
     with pytest.raises(InputError, match=f"^{tmp_path}/{error}") as raised:
         read_template(path)
     assert "\n" not in str(raised.value)
+
+
+def test_equal_properties_of_a_template_are_read_once(tmp_path: Path) -> None:
+    tags = [{"Key": "Stage", "Value": "dev"}]
+    resources = {name: {"Type": "AWS::SQS::Queue", "Properties": {"Tags": tags}} for name in ("A", "B")}
+    template: dict[str, Any] = {"Description": "d", "Resources": resources, "Outputs": {}}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(template))
+    data: Any = read_template(path)[0]
+    assert data == template
+    assert list(data) == list(template)
+    first, second = (resource["Properties"] for resource in data["Resources"].values())
+    assert first is not second
+    assert first["Tags"] is second["Tags"]
 
 
 def test_large_files_are_refused_before_they_are_read(tmp_path: Path) -> None:

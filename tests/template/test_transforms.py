@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,18 @@ def test_a_loop_over_an_attribute_is_refused(tmp_path: Path) -> None:
     loop = "  Fn::ForEach::A: [X, [!GetAtt Q.QueueName], {'T${X}': {Type: AWS::SNS::Topic}}]\n"
     with pytest.raises(InputError, match="Q is not in the template"):
         load(tmp_path, LANGUAGE + "Resources:\n  Q: {Type: AWS::SQS::Queue}\n" + loop)
+
+
+def test_functions_with_equal_properties_are_made_each_by_itself(tmp_path: Path) -> None:
+    properties = {"Handler": "i.h", "Runtime": "python3.13", "InlineCode": "x", "Tags": {"Stage": "dev"}}
+    functions = {name: {"Type": "AWS::Serverless::Function", "Properties": properties} for name in "FG"}
+    functions["G"] = {**functions["F"], "Properties": {**properties, "Tracing": "Active"}}
+    text = {"Transform": "AWS::Serverless-2016-10-31", "Resources": functions}
+    alone = load(tmp_path, json.dumps(text | {"Resources": {"F": functions["F"]}})).resources["F"].properties
+    found = load(tmp_path, json.dumps(text)).resources
+    assert found["F"].properties == alone
+    assert found["G"].get("Tags") == alone["Tags"]
+    assert found["G"].get("TracingConfig.Mode") == "Active"
 
 
 def test_what_only_aws_or_a_build_knows_is_unknown(tmp_path: Path) -> None:
