@@ -383,8 +383,7 @@ class Bound:
         return expression.evaluate(self._bound(resource), self.world.trace)
 
     def _bound(self, resource: Resource | None) -> Mapping[str, object]:
-        own: dict[str, object] = {} if resource is None else {"self": self.world.thing(resource)}
-        return ChainMap(own, self._bindings)
+        return self._bindings if resource is None else {**self._bindings, "self": self.world.thing(resource)}
 
     def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
         """Whether an expression holds, and what was read; `self` is the resource."""

@@ -8,7 +8,6 @@
 `docs/language.md` explains the language.
 """
 
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -159,7 +158,7 @@ def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
     def expression(field: str, text: str | None) -> cel.Expression | None:
         if text is None:
             return None
-        found = compiled(document, text, ChainMap({"self": self_shape}, names), (*place, field))
+        found = compiled(document, text, {**names, "self": self_shape}, (*place, field))
         if not document.checked and (why := _why_always_true(found)):
             raise document.error(f"{document.words(*place, field)}: {why}", *place, field)
         return found
