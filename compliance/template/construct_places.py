@@ -55,7 +55,7 @@ def _frame(text: str) -> Frame | None:
 
 def _root(files: Iterable[str]) -> str:
     """The innermost folder that holds all of an app's files, as far as its stack traces name them."""
-    folders = {os.path.dirname(file) for file in files if os.path.isabs(file)}
+    folders = {os.path.dirname(file) for file in set(files) if file.startswith("/")}
     return os.path.commonpath(folders) if folders else "/"
 
 
@@ -63,7 +63,7 @@ def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
     """`file:line` of the innermost frame, relative to the app: reports must not differ between machines."""
     for root in roots:
         for file, line in frames:
-            if not os.path.isabs(file):
+            if not file.startswith("/"):
                 return f"{file}:{line}"
             if root != "/" and file.startswith(f"{root}/"):
                 return f"{os.path.relpath(file, root)}:{line}"
