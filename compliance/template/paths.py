@@ -121,8 +121,12 @@ def _named(value: Mapping[str, Value], left: tuple[str, ...]) -> _Found:
     """The entry of an object under the next step, or under several steps that are one key with dots in it."""
     if left[0] == "*":
         return [((key,), 1, item) for key, item in value.items()]
-    keys = ((".".join(left[:count]), count) for count in range(1, len(left) + 1))
-    return [((key,), count, value[key]) for key, count in keys if key in value]
+    found: _Found = [((left[0],), 1, value[left[0]])] if left[0] in value else []
+    for count in range(2, len(left) + 1):
+        key = ".".join(left[:count])
+        if key in value:
+            found.append(((key,), count, value[key]))
+    return found
 
 
 def _indexed(items: Sequence[Value], step: str) -> _Found:
