@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 # Control characters (of which terminals' escape sequences are made), half surrogates, private ones,
@@ -14,6 +13,8 @@ def printable(text: str) -> str:
     """Text with control characters and invisible characters as escapes. Line breaks and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
+    import unicodedata  # with its tables of all characters, which few audits need
+
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in UNSEEN else _escaped(c) for c in text)
 
 

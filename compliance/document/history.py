@@ -6,7 +6,6 @@ removes it. Any other malformed line is an InputError.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections import Counter
@@ -67,6 +66,8 @@ def append(path: Path, card: Scorecard) -> None:
         card: the scorecard, as `remember` returns it.
     Raises: InputError where the file is full or cannot be written.
     """
+    import fcntl  # for what few audits do
+
     assert card.history
     run = card.history.runs[-1]
     line = (json.dumps({"version": VERSION, **asdict(run)}, ensure_ascii=False) + "\n").encode()

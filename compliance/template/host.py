@@ -112,9 +112,9 @@ def git(folder: Path, *arguments: str) -> str | None:
 def checked_out(folder: Path) -> str | None:
     """The commit that is checked out in a folder, if there is one."""
     with suppress(OSError, ValueError):  # at the root of a repository its files tell, without starting git
-        head = (folder / ".git" / "HEAD").read_text("ascii").strip()
+        head = (folder / ".git" / "HEAD").read_bytes().decode("ascii").strip()
         if re.fullmatch(r"ref: refs/(?!.*\.\.).+", head) and "GIT_DIR" not in os.environ:
-            head = (folder / ".git" / head.removeprefix("ref: ")).read_text("ascii").strip()
+            head = (folder / ".git" / head.removeprefix("ref: ")).read_bytes().decode("ascii").strip()
         if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) and "GIT_DIR" not in os.environ:
             return head
     return git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or None

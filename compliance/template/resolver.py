@@ -5,10 +5,10 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import threading
+from binascii import b2a_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -394,7 +394,7 @@ class Resolver:
         value = self.resolve(argument)
         if not isinstance(value, str):
             return Unknown("the Base64 of a value that is not literal")
-        return join([base64.b64encode(value.encode(errors="surrogatepass")).decode()])
+        return join([b2a_base64(value.encode(errors="surrogatepass"), newline=False).decode()])
 
     def _cidr(self, argument: JSON) -> Value:
         """The first so many ranges of a block, each with so many bits of its own.

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -113,7 +114,7 @@ def read_source(path: Path) -> Source:
             if len(data) > found.st_size:  # it grows: a buffer for the largest file would take longer
                 data += file.read(MAX_BYTES + 1)
         _check_size(path, len(data), MAX_BYTES)
-        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = data.removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n").replace("\r", "\n")
         return Source(text, hashlib.sha256(data).hexdigest())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
