@@ -22,7 +22,6 @@ from compliance.confinement import landlock, privileges, seccomp
 
 # The exit codes by which the launcher reports that it failed itself.
 NOT_STARTED, NOT_ENDED = 121, 122
-SECONDS_TO_END = 10.0
 WRITABLE = ("/dev/null", "/dev/zero", "/dev/full")
 # The other devices that the app may read. It may not read a terminal, since people type there.
 READABLE = ("/dev/random", "/dev/urandom", "/dev/shm")  # noqa: S108 -- read only
@@ -62,7 +61,12 @@ def lacks() -> tuple[str, ...]:
 
 
 def command(
-    line: str, writable: Iterable[str | Path], hidden: Iterable[str | Path], *, daemons: bool = False
+    line: str,
+    writable: Iterable[str | Path],
+    hidden: Iterable[str | Path],
+    ending: float,
+    *,
+    daemons: bool = False,
 ) -> list[str]:
     """The command that runs a shell's command line by the launcher.
 
@@ -70,6 +74,7 @@ def command(
         line: the command line.
         writable: the files and folders that it may write to.
         hidden: the files and folders that it may not read.
+        ending: how many seconds the processes that it leaves have to end, once they are killed.
         daemons: whether it may connect to the machine's daemons.
     """
     root = str(Path(__file__).parents[2])
@@ -79,6 +84,7 @@ def command(
         "writable": [*map(str, writable)],
         "hidden": [*map(str, hidden)],
         "daemons": daemons,
+        "ending": ending,
     }
     return [sys.executable, "-I", "-S", "-c", start, json.dumps(asked)]
 
@@ -98,12 +104,12 @@ def main() -> NoReturn:
             _become(asked["command"], ruleset, calls)
         code = _wait(child)
     except InterruptedError:
-        _end_all()
+        _end_all(asked["ending"])
         os._exit(128 + signal.SIGTERM)
     except OSError as error:
         print(f"the app cannot be confined: {error}", file=sys.stderr, flush=True)
         os._exit(NOT_STARTED)
-    os._exit(code if _end_all() else NOT_ENDED)
+    os._exit(code if _end_all(asked["ending"]) else NOT_ENDED)
 
 
 def _stop(*_: object) -> NoReturn:
@@ -199,12 +205,12 @@ def _wait(child: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _end_all() -> bool:
+def _end_all(seconds: float) -> bool:
     """Kills the processes that the app left, also its daemons, which became children of this process.
 
     Returns: whether all of them ended in time.
     """
-    until = time.monotonic() + SECONDS_TO_END
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         for pid in _children():
             with suppress(OSError):

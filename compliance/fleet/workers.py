@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 
 from compliance.fleet.rows import Job, Row, broken
 from compliance.model import CheckerError, InputError
+from compliance.template import limits
 
 # A worker is replaced after this many inputs, so that leaked memory does not add up.
 # Not max_tasks_per_child: with it pools hang (https://github.com/python/cpython/issues/115634).
@@ -178,8 +179,6 @@ def _work(judge: Judge, job: Job) -> Row | None:
 
 # Machines
 
-CONNECTING = 10  # seconds
-
 
 @contextmanager
 def scheduler(address: str) -> Iterator[Executor]:
@@ -194,13 +193,16 @@ def scheduler(address: str) -> Iterator[Executor]:
         ) from None
     for logger in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is raised as well
+    most = limits.seconds(limits.SCHEDULER)
+    late = f"within {most:g} s; {limits.knob(limits.SCHEDULER)}"
     try:
-        client = Client(address, timeout=CONNECTING, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=most, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{address}: no scheduler answers there: {str(error) or 'no answer'}") from None
+        why = f": {error}" if str(error) else ""
+        raise InputError(f"{address}: no scheduler answers there {late}{why}") from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=CONNECTING)
+            client.wait_for_workers(1, timeout=most)
         except TimeoutError:
-            raise InputError(f"{address}: the scheduler has no worker") from None
+            raise InputError(f"{address}: the scheduler has no worker {late}") from None
         yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]

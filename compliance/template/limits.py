@@ -8,16 +8,16 @@ import os
 from compliance.model import InputError
 
 SCANNER, SYNTH, GIT = "COMPLIANCE_SCANNER_SECONDS", "COMPLIANCE_SYNTH_SECONDS", "COMPLIANCE_GIT_SECONDS"
-HANDLER = "COMPLIANCE_HANDLER_SECONDS"
+HANDLER, SCHEDULER = "COMPLIANCE_HANDLER_SECONDS", "COMPLIANCE_SCHEDULER_SECONDS"
 # Far more than usual: a machine under load takes minutes for what a quiet one does in seconds.
-USUAL = {SCANNER: 900.0, SYNTH: 600.0, GIT: 600.0, HANDLER: 10.0}
+USUAL = {SCANNER: 900.0, SYNTH: 600.0, GIT: 600.0, HANDLER: 10.0, SCHEDULER: 10.0}
 
 
 def seconds(variable: str) -> float:
     """How many seconds a program may take.
 
     Args:
-        variable: SCANNER, SYNTH, GIT or HANDLER: the environment variable that may state another limit.
+        variable: SCANNER, SYNTH, GIT, HANDLER or SCHEDULER: the environment variable for another limit.
     Raises: InputError where the variable is not a number of seconds above zero.
     """
     text = os.environ.get(variable, "").strip()
@@ -35,6 +35,11 @@ def seconds(variable: str) -> float:
 def times_usual(variable: str) -> float:
     """How many times as long as usual a program may take."""
     return seconds(variable) / USUAL[variable]
+
+
+def seconds_to_end() -> float:
+    """How many seconds the processes of an app have to end, once they are killed."""
+    return 10 * times_usual(SYNTH)
 
 
 def exceeded(what: str, limit: float, variable: str) -> str:

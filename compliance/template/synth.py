@@ -23,7 +23,7 @@ from typing import IO
 
 import msgspec
 
-from compliance.confinement.app import NOT_ENDED, SECONDS_TO_END, available, lacks
+from compliance.confinement.app import NOT_ENDED, available, lacks
 from compliance.json_data import JSON, as_array, mapping
 from compliance.model import InputError
 from compliance.template import bytecode, limits
@@ -289,7 +289,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None and available():
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(SECONDS_TO_END + 1)
+            process.wait(limits.seconds_to_end() + 1)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -372,7 +372,8 @@ class Synths:
 
 def _how_it_failed(code: int) -> str:
     if code == NOT_ENDED:
-        return "left processes behind that cannot be ended"
+        kept = f"left processes behind that do not end within {limits.seconds_to_end():g} s"
+        return f"{kept}; {limits.knob(limits.SYNTH)}"
     # The shell reports a signal as 128 and its number.
     number = -code if code < 0 else code - 128
     try:

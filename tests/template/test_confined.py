@@ -222,6 +222,14 @@ def test_what_an_app_leaves_running_is_dead_before_anything_is_read(
     assert not running(int((tmp_path / "out" / "pid").read_text().split()[0]))
 
 
+@pytest.mark.skipif(not confinement.available(), reason="nothing confines an app here")
+@pytest.mark.parametrize(("seconds", "code"), [(0.0, confinement.NOT_ENDED), (60.0, 0)])
+def test_what_an_app_leaves_has_time_to_end(tmp_path: Path, seconds: float, code: int) -> None:
+    command = confinement.command("setsid sleep 3 &", [tmp_path], [], seconds)
+    done = subprocess.run(command, timeout=limit(60), check=False)
+    assert done.returncode == code
+
+
 def test_a_fork_bomb_that_outlives_its_parents_ends_with_the_app(tmp_path: Path) -> None:
     chain = (
         "import os, sys, time\n"
@@ -322,7 +330,7 @@ def test_it_holds_of_an_unprivileged_user() -> None:
             f"echo x > {out}/made; echo x > {place}/outside; cat {secret}; "
             f"setsid sleep 67 & echo $! > {out}/pid; kill -CONT {os.getppid()}; id -u"
         )
-        command = [*NOBODY, OTHER, *confinement.command(line, [out], [secret])[1:]]
+        command = [*NOBODY, OTHER, *confinement.command(line, [out], [secret], limit(10))[1:]]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60), check=False)
         except FileNotFoundError:
