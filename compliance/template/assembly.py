@@ -254,7 +254,8 @@ class Stack:
     @cached_property
     def resources(self) -> dict[str, Resource]:
         """The resources that this stack has or may have, without those whose condition is false."""
-        return {key: resource for key, resource in self._all.items() if resource.exists is not False}
+        found = {key: resource for key, resource in self._all.items() if resource.exists is not False}
+        return found if len(found) < len(self._all) else self._all
 
     def declared(self, *types: str) -> Iterator[Resource]:
         """Every resource (of these types) that the template declares, whatever its condition says."""

@@ -71,13 +71,17 @@ def _source(frames: Sequence[Frame], roots: Iterable[str]) -> str | None:
 
 
 def from_template(template: JSON, lines: Lines, path: Path) -> dict[str, Place]:
-    """Construct paths (`aws:cdk:path`) from a template's metadata, and its lines where it is YAML."""
+    """Construct paths (`aws:cdk:path`) from a template's metadata, and its lines where it is YAML.
+
+    A resource with neither is left out.
+    """
     places: dict[str, Place] = {}
     for key, raw in as_mapping(as_mapping(template).get("Resources")).items():
         construct = as_mapping(as_mapping(raw).get("Metadata")).get("aws:cdk:path")
         line = lines.at(("Resources", key))
         source = f"{_shown(path)}:{line}" if line else None
-        places[key] = (construct if isinstance(construct, str) else None, source)
+        if source or isinstance(construct, str):
+            places[key] = (construct if isinstance(construct, str) else None, source)
     return places
 
 
