@@ -222,7 +222,6 @@ def test_what_an_app_leaves_running_is_dead_before_anything_is_read(
     assert not running(int((tmp_path / "out" / "pid").read_text().split()[0]))
 
 
-@pytest.mark.skipif(not confinement.available(), reason="nothing confines an app here")
 @pytest.mark.parametrize(("seconds", "code"), [(0.0, confinement.NOT_ENDED), (60.0, 0)])
 def test_what_an_app_leaves_has_time_to_end(tmp_path: Path, seconds: float, code: int) -> None:
     command = confinement.command("setsid sleep 3 &", [tmp_path], [], seconds)
