@@ -34,11 +34,11 @@ def cfn_data(*parts: str) -> Path:
         parts: the folders and the file, such as `"AdditionalSpecs", "Policies.json"`.
     Raises: InputError where cfn-lint is not installed.
     """
-    return _data_folder().joinpath(*parts)
+    return data_folder().joinpath(*parts)
 
 
 @cache
-def _data_folder() -> Path:
+def data_folder() -> Path:
     spec = find_spec("cfnlint")
     if spec is None or spec.origin is None:
         raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")

@@ -223,7 +223,7 @@ def remembered(text: str, parse: Callable[[], JSON], *terms: str) -> JSON:
     memory = _memory.get()
     if memory is None:
         return parse()
-    key = hashlib.sha256(repr((_versions(), terms, text)).encode()).hexdigest()
+    key = hashlib.sha256(repr((versions(), terms, text)).encode()).hexdigest()
     data = memory.load(key)
     if data is None:
         data = parse()
@@ -232,12 +232,12 @@ def remembered(text: str, parse: Callable[[], JSON], *terms: str) -> JSON:
 
 
 @cache
-def _versions() -> str:
+def versions() -> str:
     """A digest that differs with Python, PyYAML, cfn-lint, and each file of this product."""
-    versions = [sys.version.encode()]
+    others = [sys.version.encode()]
     for package, file in (("yaml", "__init__.py"), ("cfnlint", "version.py")):
         if (spec := find_spec(package)) and spec.origin:
-            versions.append(Path(spec.origin).with_name(file).read_bytes())
+            others.append(Path(spec.origin).with_name(file).read_bytes())
     files, folders = list[tuple[str, int, int]](), [str(Path(__file__).parents[1])]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -247,7 +247,7 @@ def _versions() -> str:
                     files.append((entry.path, found.st_size, found.st_mtime_ns))
                 elif entry.name != "__pycache__":
                     folders.append(entry.path)
-    return hashlib.sha256(repr((versions, sorted(files))).encode()).hexdigest()
+    return hashlib.sha256(repr((others, sorted(files))).encode()).hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -107,7 +107,7 @@ def test_both_engines_say_the_same(pattern: str, text: str, dotall: bool) -> Non
 
 def test_a_name_s_pattern_needs_no_re2(monkeypatch: pytest.MonkeyPatch) -> None:
     """To import it takes as long as to read the document."""
-    monkeypatch.setattr(patterns, "_re2_compiled", lambda _: pytest.fail("RE2"))
+    monkeypatch.setitem(sys.modules, "re2", "not a module, so what uses it fails")
     assert patterns.search(r"^(.*/)?dev\-[^/]+\-backend([.]fifo)?$", "alias/dev-orders-backend.fifo")
     assert patterns.fullmatch(r"[^\s@]+@[^\s@]+\.[^\s@]+", "on-call@example.com") == ()
 

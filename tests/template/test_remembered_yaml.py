@@ -84,7 +84,7 @@ def test_what_somebody_else_wrote_is_parsed_anew(
 def test_another_parser_parses_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(tmp_path / "cache")
     parsed = parses(monkeypatch)
-    monkeypatch.setattr(source, "_versions", lambda: "others")
+    monkeypatch.setattr(source, "versions", lambda: "others")
     read(tmp_path / "cache")
     assert parsed == [TEXT]
 
@@ -147,7 +147,7 @@ def test_a_document_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.M
             document, rules = load_document(OWN)
         assert len(looked) == times
         assert [rule.requirement.id for rule in rules] == list(document.by_id)
-    monkeypatch.setattr(source, "_versions", lambda: "others")
+    monkeypatch.setattr(source, "versions", lambda: "others")
     with remembering(Parsed(tmp_path)):
         load_document(OWN)
     assert len(looked) == 3, "another version looks through it anew"
@@ -181,7 +181,7 @@ def test_versions_tell_a_changed_product(monkeypatch: pytest.MonkeyPatch, tmp_pa
     found = []
     for text in ("a = 1", "a = 10"):
         (package / "other.py").write_text(text)
-        source._versions.cache_clear()
-        found.append(source._versions())
-    source._versions.cache_clear()
+        source.versions.cache_clear()
+        found.append(source.versions())
+    source.versions.cache_clear()
     assert found[0] != found[1]

@@ -144,6 +144,6 @@ def test_the_kind_of_text_that_a_property_takes(type_: str, path: str, wanted: s
 
 def test_without_cfn_lint_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "find_spec", lambda name: None)
-    schemas._data_folder.cache_clear()
+    schemas.data_folder.cache_clear()
     with pytest.raises(InputError, match="cfn-lint is not installed"):
         schemas.cfn_data("schemas")
