@@ -263,26 +263,27 @@ _LAST = re.compile(r"[/:](\$\{[^}]+\}|[^/:${}]+)$")
 
 @cache
 def _arn_attributes(type_: str) -> tuple[str | None, ...]:
-    """The attributes that may stand for an ARN: the ARN, and `Ref` (None) of a type without a form."""
-    arn = _arn_attribute(type_)
-    if type_ in FORMS:
-        return (arn,)
-    return tuple(dict.fromkeys((arn, None, *(["Arn"] if "Arn" in schemas.read_only(type_) else []))))
+    """What may stand for the ARN of a resource of a type without a form: attributes, and `Ref` (None)."""
+    more = ["Arn"] if "Arn" in schemas.read_only(type_) else []
+    return tuple(dict.fromkeys((_arn_attribute(type_), None, *more)))
 
 
 def holder_of(assembly: Assembly, arn: str) -> Resource | None:
     """The resource that an ARN names, or that contains what it names: an object's bucket."""
-    found = assembly.cached(_by_arn)
-    last = _LAST.search(arn)
-    by_name = found.get(last[1]) if last else None
-    if by_name and by_name.type not in FORMS and _is_of(arn, by_name):
+    others, last = assembly.cached(_by_arn), _LAST.search(arn)
+    by_name = others.get(last[1]) if last else None
+    if by_name and _is_of(arn, by_name):
         return by_name
-    while arn not in found:
+    while True:
+        for resource in assembly.cached(_by_text).get(arn, ()):
+            if arn in _texts(resource, _arn_attribute(resource.type)):
+                return resource
+        if arn in others:
+            return others[arn]
         cut = max(arn.rfind("/"), arn.rfind(":"))
         if cut <= 0:
             return None
         arn = arn[:cut]
-    return found[arn]
 
 
 def _is_of(arn: str, resource: Resource, *, by_ref: bool = False) -> bool:
@@ -302,8 +303,11 @@ def _is_of(arn: str, resource: Resource, *, by_ref: bool = False) -> bool:
 
 
 def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
+    """Resources of types without a form by what may be their ARN; for the others see `_by_text`."""
     found: dict[str, Resource] = {}
     for resource in assembly.resources():
+        if resource.type in FORMS:
+            continue
         for attribute in _arn_attributes(resource.type):
             text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
             if text:
