@@ -108,6 +108,13 @@ def time_of_day(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def try_out(scenario: Scenario) -> None:
+    """Draws each event with its surroundings once, as before it is run. Raises ValueError for a mistake."""
+    draw = Draw("a try")
+    for data in scenario.events:
+        _prepare(scenario, data, draw.day(), draw)
+
+
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:
     """The task that plays a scenario and evaluates its predicates on the outcomes."""
     return lambda stage: _task(scenario, stage)
@@ -195,7 +202,8 @@ def _by_name(given: dict[str, JSON], names: Mapping[str, str]) -> JSON:
 def delivered_again(event: JSON) -> JSON:
     """The same event delivered again: SQS gives each message another receipt and a higher count."""
     records = [as_mapping(record) for record in as_array(as_mapping(event).get("Records"))]
-    if not records or not all("receiptHandle" in record for record in records):
+    counts = [as_mapping(record.get("attributes")).get("ApproximateReceiveCount") for record in records]
+    if not records or not all("receiptHandle" in record for record in records) or None in counts:
         return event
     return {**as_mapping(event), "Records": [_again(record) for record in records]}
 

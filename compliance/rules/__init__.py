@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             value = getattr(self, field)
             yield from ((field, name) for name in (value if many else (value,)) if name is not None)
 
-    def validate(self) -> None:
+    def validate(self, document: Document) -> None:
         """Looks for mistakes that the types of the fields do not show. Raises ValueError."""
 
 
@@ -293,9 +293,10 @@ def bind(document: Document) -> tuple[Rule, ...]:
     for module in MODULES:
         import_module(f"compliance.rules.{module}")
     if not document.checked:
-        from compliance.rules.applicability import check_subjects
+        from compliance.rules.applicability import check_events, check_subjects
 
         check_subjects(document)
+        check_events(document)
         known(document)  # raises InputError for a subject that is malformed
     return tuple(
         _rule(document, index, requirement, requirement.check, ("requirements", index, "check"))
@@ -388,7 +389,7 @@ def _check(
     from compliance.rules.applicability import check_requirement
 
     try:
-        check.validate()
+        check.validate(document)
     except ValueError as error:
         raise document.error(f"{document.words(*place)}: {error}", *place) from None
     named: list[tuple[tuple[str | int, ...], str]] = [(("subject",), name) for name in requirement.subjects]

@@ -37,6 +37,21 @@ def check_subjects(document: Document) -> None:
                 _check_path(document, holder.types, clue.property, (*place, "links", index, "property"))
 
 
+def check_events(document: Document) -> None:
+    """Makes each event that a document names, as scenarios do. Raises InputError."""
+    from compliance.handlers.events.template import try_event
+
+    for name, events in document.events.items():
+        for below, event in (
+            [((), events)] if isinstance(events, dict) else [((i,), e) for i, e in enumerate(events)]
+        ):
+            try:
+                try_event(event)
+            except ValueError as error:
+                place: Field = ("events", name, *below)
+                raise document.error(f"{document.words(*place)}: {error}", *place) from None
+
+
 def check_requirement(
     document: Document, requirement: Requirement, place: Field, kind: Kind, check: Check
 ) -> None:

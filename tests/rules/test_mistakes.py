@@ -51,6 +51,38 @@ CHECKS = {
 }
 
 
+EVENTS = {
+    "no member 'methd'; there are": "{http_api: {methd: GET}}",
+    "no member 'bdy'; there are body": "{sqs: [{body: a}, {bdy: a}]}",
+    "firehose: no member 'dat'; there are data": "{firehose: [{dat: a}]}",
+    "sqs: a list of mappings is wanted": "{sqs: [a]}",
+    "http_api: a mapping is wanted": "{http_api: [{method: GET}]}",
+    "there is no trigger 'htp_api'; there are rest_api, http_api": "{htp_api: {method: GET}}",
+    "an event has one trigger (rest_api": "{http_api: {method: GET}, sqs: []}",
+    "no values of kind 'wrd' can be drawn; there are word": "{json: {id: {draw: id, as: wrd}}}",
+    "no member 'keyy'; there are": "{sqs: [{event: {s3: [{keyy: a}]}}]}",
+}
+AROUND = {
+    "check.faults.0.containng": "faults: [{service: s3, operation: '*', error: SlowDown, containng: a}]",
+    "check.faults.0.eror: Object contains unknown field `eror`": "faults: [{service: s3, eror: a}]",
+    "check.given.itms": "given: {itms: {}}",
+    "check.again.0.aftr": "again: [{aftr: 3}]",
+    "no values of kind 'wrd'": "given: {parameters: {a: '{{id}}'}, secrets: {b: {draw: id, as: wrd}}}",
+    "'id' is drawn as uuid and as word": (
+        "given: {secrets: {a: {draw: id, as: uuid}, b: {draw: id, as: word}}}"
+    ),
+    "no member 'methd'; there are": "again: [{event: {http_api: {methd: GET}}}]",
+    "there is no trigger 'htp_api'": "again: [{event: {htp_api: {}}}]",
+    "clock: '25:00' is no time in ISO 8601": "clock: '25:00'",
+}
+RECORDS = {
+    "check: records.1: no source has such a record: sqs: no member 'bdy'": "records: [{body: a}, {bdy: a}]",
+    "no values of kind 'wrd' can be drawn": "records: [{body: {draw: id, as: wrd}}]",
+    "check.given.objcts": "given: {objcts: {}}",
+    "check: no values of kind 'wrd' can be drawn": "given: {secrets: {a: {draw: id, as: wrd}}}",
+}
+
+
 def refused(folder: Path, text: str) -> str:
     path = folder / "requirements.yaml"
     path.write_text(DOCUMENT + text, encoding="utf-8")
@@ -114,4 +146,57 @@ def test_environments_without_values_of_their_own(tmp_path: Path, names: str) ->
     path = tmp_path / "requirements.yaml"
     values = DOCUMENT.replace("dev: {days: 7}, prod: {days: 30}", "dev: {days: 7}, 'live-*': {days: 30}")
     path.write_text(f"{values}    check: {{at_least: 1, of: subnets}}\n    in: {names}\n", encoding="utf-8")
+    assert load_document(path)
+
+
+def scenario(event: str, more: str = "again: []") -> str:
+    return (
+        f"    subject: function\n    check:\n      scenario: {event}\n      expect: ['true']\n      {more}\n"
+    )
+
+
+@pytest.mark.parametrize(("message", "event"), EVENTS.items())
+def test_an_event_that_no_source_sends(tmp_path: Path, message: str, event: str) -> None:
+    """It is refused when the document is read, whether it stands in the check or under `events`."""
+    found = refused(tmp_path, scenario(event))
+    assert found.startswith("16: AA-01: check: scenario: ")
+    assert message in found
+    for named, place in ((event, "events.one"), (f"[{{json: 1}}, {event}]", "events.one.1")):
+        found = refused(tmp_path, scenario("one") + f"events:\n  one: {named}\n")
+        assert found.startswith(f"21: {place}: ")
+        assert message in found
+
+
+def test_a_wrong_event_that_no_scenario_names(tmp_path: Path) -> None:
+    found = refused(tmp_path, scenario("{json: 1}") + "events:\n  one: {sqs: [{bdy: a}]}\n")
+    assert found.startswith("21: events.one: sqs: no member 'bdy'")
+
+
+def test_an_event_that_the_document_has_not(tmp_path: Path) -> None:
+    found = refused(tmp_path, scenario("uplads") + "events:\n  uploads: {json: 1}\n")
+    assert found.startswith(
+        "16: AA-01: check: scenario: the document's events have no 'uplads'; did you mean uploads?"
+    )
+
+
+@pytest.mark.parametrize("event", ["{http_api: {method: GET}}", "one"])
+@pytest.mark.parametrize(("message", "more"), AROUND.items())
+def test_a_mistake_around_an_event(tmp_path: Path, message: str, more: str, event: str) -> None:
+    found = refused(tmp_path, scenario(event, more) + "events:\n  one: {http_api: {method: GET}}\n")
+    assert found.startswith(("16: AA-01: check", "19: AA-01: check"))
+    assert message in found
+
+
+@pytest.mark.parametrize(("message", "more"), RECORDS.items())
+def test_a_mistake_in_a_law(tmp_path: Path, message: str, more: str) -> None:
+    found = refused(tmp_path, f"    subject: function\n    check: {{law: replay, {more}}}\n")
+    assert found.startswith("16: AA-01: check")
+    assert message in found
+
+
+def test_a_value_that_another_part_declares(tmp_path: Path) -> None:
+    """What is right is not refused: `given` says of which kind a value of the event is."""
+    given = "given: {secrets: {a: {draw: size, as: number}}}"
+    path = tmp_path / "requirements.yaml"
+    path.write_text(DOCUMENT + scenario("{s3: [{size: {draw: size}}]}", given), encoding="utf-8")
     assert load_document(path)

@@ -199,6 +199,8 @@ def _kinesis_record(
 
 
 def firehose(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
+    for one in data:
+        check_members(one, "data payload partition_key")
     region = draw.one(REGIONS)
     return {
         "invocationId": draw.uuid(),

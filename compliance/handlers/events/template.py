@@ -49,6 +49,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from compliance.handlers.events import Data, Draw, Event, http, others, records
+from compliance.handlers.events.values import Values
 from compliance.json_data import JSON, mapping, mappings
 
 # Triggers whose members are a batch: their data is a list.
@@ -129,3 +130,9 @@ def _nested(one: Data, draw: Draw, at: datetime) -> Data:
         return one
     rest = {name: value for name, value in one.items() if name not in ("event", "sns")}
     return {**rest, "payload": payload}
+
+
+def try_event(data: JSON) -> None:
+    """Makes an event once, so that a mistake in it is told before anything runs. Raises ValueError."""
+    draw = Draw("a try")
+    event(Values(draw).fill(data), draw, draw.day())

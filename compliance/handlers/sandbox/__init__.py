@@ -39,7 +39,7 @@ class Table(msgspec.Struct, frozen=True):
     types: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Given(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is in AWS before an invocation.
 
     `items` by table name, in plain values or attribute values; `objects` by bucket and key, as text;
@@ -58,7 +58,7 @@ class Given(msgspec.Struct, frozen=True):
     page: int | None = None
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A call to AWS that the stand-in refuses.
 
     `error` is the service's error name (ThrottlingException, AccessDeniedException, NoSuchBucket,

@@ -11,23 +11,12 @@ from compliance.facts.subjects import known
 from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
 from compliance.handlers.runs import Begin, Finding, Plan, Ran
 from compliance.handlers.targets import NotRun, Target, physical, target
-from compliance.json_data import JSON
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Rule, Undecided
 from compliance.template.assembly import Resource
 from compliance.text import clean
 
 MOST_EVIDENCE = 6
-
-
-def try_event(data: JSON) -> None:
-    """Builds an event once, so that a typo is reported before anything runs. Raises ValueError."""
-    from compliance.handlers.events import Draw
-    from compliance.handlers.events.template import event
-    from compliance.handlers.events.values import Values
-
-    draw = Draw("a try")
-    event(Values(draw).fill(data), draw, draw.day())
 
 
 Tasks = Mapping[str, Begin]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
+from compliance.document.requirements import Document
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers.runs import Begin, Finding, Ran, Stage, Task
 from compliance.handlers.sandbox import Given
@@ -10,7 +11,7 @@ from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
 if TYPE_CHECKING:
@@ -46,9 +47,25 @@ class LawCheck(Check, frozen=True):
     given: Given | None = None
     only: Literal["keys", "values"] | None = None
 
+    def validate(self, document: Document) -> None:
+        from compliance.handlers.events import Draw
+        from compliance.handlers.events.template import BATCHES
+        from compliance.handlers.scenarios import given_of
+
+        for index, record in enumerate(self.records):
+            unfit = [_unfit(record, trigger) for trigger in BATCHES]
+            if all(unfit):
+                raise ValueError(
+                    f"records.{index}: no source has such a record: {'; '.join(map(str, unfit))}"
+                )
+        if self.given:
+            given_of(self.given, {}, Draw("a try"))
+
 
 def _unfit(record: dict[str, JSON], trigger: str) -> str | None:
     """Why a trigger's event cannot have such a record; None where it can."""
+    from compliance.handlers.events.template import try_event
+
     try:
         try_event({trigger: [record]})
     except ValueError as error:

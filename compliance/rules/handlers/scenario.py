@@ -1,12 +1,14 @@
 """Kind `scenario`: an event, the contents of AWS, calls that fail, and predicates on what the handler did."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
+from compliance.document.suggestions import hint
 from compliance.facts.expressions import Place
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers.runs import Begin, Finding
@@ -15,8 +17,11 @@ from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, try_event, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
 from compliance.template.assembly import Resource
+
+if TYPE_CHECKING:
+    from compliance.handlers.scenarios import Scenario
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +52,7 @@ class ScenarioCheck(Check, frozen=True):
     let: Mapping[str, str] = msgspec.field(default_factory=dict)
     assuming: tuple[str, ...] = ()
 
-    def validate(self) -> None:
+    def validate(self, document: Document) -> None:
         from compliance.handlers import scenarios
 
         if not self.expect:
@@ -58,12 +63,10 @@ class ScenarioCheck(Check, frozen=True):
             raise ValueError(f"expect: {error}") from None
         if self.clock:
             scenarios.time_of_day(self.clock)
-        if not isinstance(self.scenario, str):
-            for event in (*self.events, *(one.event for one in self.again if one.event is not None)):
-                try:
-                    try_event(event)
-                except ValueError as error:
-                    raise ValueError(f"scenario: {error}") from None
+        try:
+            scenarios.try_out(_scenario(self.named(document), {}))
+        except ValueError as error:
+            raise ValueError(f"scenario: {error}") from None
 
     @property
     def predicates(self) -> Mapping[str, str]:
@@ -76,15 +79,20 @@ class ScenarioCheck(Check, frozen=True):
         assert not isinstance(self.scenario, str)
         return tuple(self.scenario) if isinstance(self.scenario, list) else (self.scenario,)
 
+    def named(self, document: Document) -> "ScenarioCheck":
+        """The check with the events that `scenario` names. Raises ValueError where the document has none."""
+        if not isinstance(self.scenario, str):
+            return self
+        if self.scenario not in document.events:
+            known = hint(self.scenario, document.events)
+            raise ValueError(
+                f"the document's events have no {self.scenario!r}" + (f"; {known}" if known else "")
+            )
+        return replace(self, scenario=document.events[self.scenario])
 
-def prepare(check: ScenarioCheck, document: Document, place: Place) -> ScenarioCheck:
-    """The check with the events that `scenario` names. Raises InputError where the document has none."""
-    if not isinstance(check.scenario, str):
-        return check
-    if check.scenario not in document.events:
-        message = f"{document.words(*place)}: the document's events have no {check.scenario!r}"
-        raise document.error(message, *place)
-    return replace(check, scenario=document.events[check.scenario])
+
+def prepare(check: ScenarioCheck, document: Document, _: Place) -> ScenarioCheck:
+    return check.named(document)
 
 
 def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
@@ -96,7 +104,15 @@ def plan(check: ScenarioCheck, case: Case) -> Iterator[tuple[Resource, Tasks]]:
 def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
     from compliance.handlers import scenarios
 
-    scenario = scenarios.Scenario(
+    scenario = _scenario(check, names(case.document, case.wiring))
+    return repr(scenario), scenarios.begin(scenario)
+
+
+def _scenario(check: ScenarioCheck, known: Mapping[str, str]) -> "Scenario":
+    """The check as data, with the physical names of the subjects that are known."""
+    from compliance.handlers.scenarios import Scenario
+
+    return Scenario(
         check.events,
         check.predicates,
         check.given,
@@ -105,9 +121,8 @@ def _task(check: ScenarioCheck, case: Case) -> tuple[str, Begin]:
         check.clock,
         check.let,
         tuple(check.assuming),
-        names(case.document, case.wiring),
+        known,
     )
-    return repr(scenario), scenarios.begin(scenario)
 
 
 @kind(
