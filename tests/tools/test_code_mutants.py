@@ -14,7 +14,7 @@ from patience import limit
 from tools import code_mutants
 from tools.code_mutants import NOT_LOADED, NOTICED, SURVIVED, Change, RunBy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCE = "LIMIT = 3\n\n\ndef within(number: int) -> bool:\n    return number <= LIMIT\n"
 TEST = "from product import within\n\n\ndef test_within():\n    assert within(1)\n    assert not within(9)\n"
 TESTS = RunBy({"product.py": {"5": ["test_product.py::test_within"]}}, {"test_product.py::test_within": 0.1})

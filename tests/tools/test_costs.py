@@ -8,7 +8,7 @@ import pytest
 
 from tools import costs
 
-PIPELINE = Path(__file__).parents[1] / "docs" / "pipeline.md"
+PIPELINE = Path(__file__).parents[2] / "docs" / "pipeline.md"
 
 
 def test_the_page_shows_what_is_computed_today() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from patience import limit
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import foreign
 
