@@ -404,6 +404,13 @@ def test_what_cannot_be_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
             "true 1\nx\n",
         ),
         ("new console.Console(process.stderr).log('größe');", "größe\n"),
+        (
+            "await new Promise((next) => console._stdout.write('a\\n', next));"
+            " const kept = console._stderr; kept.on('x', () => console.log(kept.fd, kept.write('b\\n')));"
+            " process.stderr.emit('x'); kept.write(Buffer.from('c\\n')); kept.write('ZAo=', 'base64');",
+            "a\nb\n2 true\nc\nd\n",
+        ),
+        ("console.log(fetch.name, fetch.length);", "fetch 1\n"),
     ],
 )
 def test_the_log_has_what_console_and_streams_write(code: str, log: str) -> None:
@@ -452,3 +459,17 @@ def test_each_start_draws_other_numbers_and_inherits_no_file(runtime: str) -> No
         assert len({*values}) == 3, values
     assert files == ([], [], [])
     assert len({*variables}) == 1
+
+
+@pytest.mark.parametrize(
+    ("imports", "expression", "found"),
+    [
+        ("urllib", "urllib.parse.unquote_plus('a+b')", "a b"),
+        ("urllib", "hasattr(urllib, 'prase') or hasattr(urllib, 'request')", False),
+        ("urllib, boto3", "urllib.request.Request('https://example.com/').host", "example.com"),
+    ],
+)
+def test_what_boto3_has_imported_on_lambda(imports: str, expression: str, found: object) -> None:
+    """Many handlers that decode the keys of S3's events import `urllib` alone."""
+    code = f"import {imports}\ndef handler(event, context): return {expression}\n"
+    assert only(run(code, "python3.13")).result == found

@@ -20,7 +20,7 @@ const call = (...args) => caller(...args);
 function install(given) {
   caller = given;
   for (const name of ['WebSocket', 'EventSource']) delete globalThis[name];
-  globalThis.fetch = async (...args) => require('./requests.cjs').fetch(...args);
+  globalThis.fetch = async function fetch(input, ...init) { return require('./requests.cjs').fetch(input, ...init); };
   const { getBuiltinModule } = process;
   process.getBuiltinModule = (name) => { builtin(name); return getBuiltinModule.call(process, name); };
 }

@@ -6,7 +6,19 @@ const { writeSync } = require('node:fs');
 const OWN = ['ExperimentalWarning', 'DeprecationWarning'];
 
 // As much of a stream as the console uses.
-const sink = (write) => ({ write, listenerCount: () => 1, once() {}, removeListener() {} });
+const sink = (write) => ({ write, isTTY: undefined, listenerCount: () => 1, once() {}, removeListener() {} });
+
+// Such a sink for the console, whose other members are the stream's, for code that uses it itself.
+function lazily(name, put) {
+  const of = (member) => (typeof member === 'function' ? member.bind(process[name]) : member);
+  const write = (text, ...rest) => {
+    if (typeof text !== 'string' || typeof rest[0] === 'string') return process[name].write(text, ...rest);
+    put(Buffer.from(text));
+    if (rest[0]) process.nextTick(rest[0]);
+    return true;
+  };
+  return new Proxy(sink(write), { get: (known, member) => (member in known ? known[member] : of(process[name][member])) });
+}
 
 function install() {
   // The console's first line looks for colors in process.stderr, which would make that stream.
@@ -18,7 +30,7 @@ function install() {
       for (let sent = 0; sent < chunk.length;) sent += writeSync(fd, chunk, sent, chunk.length - sent);
     };
     // The console needs no stream, which takes longer to load than all of this folder, until the code has one.
-    console[`_${name}`] = sink((text) => put(Buffer.from(text)));
+    console[`_${name}`] = lazily(name, put);
     let stream;
     const made = () => {
       const { Writable } = require('node:stream');

@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+import urllib
 from contextlib import suppress
 
 from . import Any, boto, calls
@@ -118,8 +119,16 @@ class Finder:
         pass
 
 
+def _of_urllib(name):
+    """A part of urllib that the handler did not import: on Lambda, boto3 has."""
+    if name == "parse" or (name in ("error", "request", "response") and sys.modules.keys() & STOOD_IN):
+        return importlib.import_module(f"urllib.{name}")
+    raise AttributeError(f"module 'urllib' has no attribute {name!r}")
+
+
 def install(job, send, ask) -> None:
     calls.start(ask, job["attempts"])
+    vars(urllib)["__getattr__"] = _of_urllib
     own = job["handler"].rpartition(".")[0].replace("/", ".").partition(".")[0]
     sys.meta_path.insert(0, Finder(own, set(job["supplies"]["modules"]), job["real"], send))
     for name in job["supplies"]["names"]:
