@@ -28,6 +28,7 @@ MOST_WAYS: Final = 1_000_000  # which Python tries in less than a tenth of a sec
 # What is repeated may hold a repetition: the ways to match it are no longer a product. In verbose patterns
 # (`x`), a space may stand before the repetition.
 _NESTED = re.compile(r"\)[*+{]|\(\?[a-zA-Z]*x")
+_BACK = re.compile(r"\\[1-9]|\(\?P=")  # a reference back
 _OTHER_MEANING = re.compile(r"\{,")  # `{,3}` means something else in RE2
 # Python reads `[[:alpha:]]` as a set of these characters.
 _NAMED_CLASS = re.compile(r"\[[^\]]*\[:\^?[a-z]+:\]")
@@ -114,12 +115,12 @@ def _ways(pattern: str, text: str, full: bool) -> int:
     """At most in how many ways a pattern without nested repetitions can be tried on a text.
 
     Each repetition can have any length, each optional part can be left out, each alternative can be taken,
-    and a search can start anywhere.
+    and a search can start anywhere. A reference back takes as long as what it refers to.
     """
     repetitions, alternatives = sum(map(pattern.count, "*+{")), pattern.count("|")
     anywhere = not full and (alternatives > 0 or not pattern.startswith("^"))
     choices = 1 << (pattern.count("?") + alternatives)
-    return choices * int((len(text) + 1) ** (repetitions + anywhere))
+    return choices * int((len(text) + 1) ** (repetitions + len(_BACK.findall(pattern)) + anywhere))
 
 
 def _re2_agrees(pattern: str, text: str) -> bool:

@@ -469,8 +469,8 @@ def _looking(assembly: Assembly) -> Mapping[Resource | str | None, Sequence[tupl
 
 def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str | None) -> Truth:
     if name is not None:
-        if isinstance(metric.name, Unknown):
-            return metric.name
+        if why := why_unknown(metric.name):
+            return Unknown(why)
         if assembly.text(metric.name) != name:
             return False
     if _is_none(assembly, metric, resource) or (elsewhere := _of_another_account(assembly, metric)) is True:
@@ -519,7 +519,7 @@ def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
     """
     dimensions = [assembly.text(dimension) or "" for dimension, _ in metric.dimensions]
     namespace, name = assembly.text(metric.namespace), assembly.text(metric.name)
-    if not namespace or not name or not all(dimensions):
+    if not namespace or not name or not all(dimensions) or _is_known(metric) is not True:
         return False
     own, _ = WATCHED.get(resource.type, (namespace, ""))
     if namespace != own:

@@ -198,9 +198,8 @@ def why_unknown(value: Value) -> str | None:
     if isinstance(value, Unknown):
         return value.why
     if isinstance(value, Ref):
-        return (
-            f"{value.attribute} of {value.logical_id} is known when it is deployed" if value.opaque else None
-        )
+        of = f"{value.attribute or 'Ref'} of {value.logical_id}"
+        return f"{of} is known when it is deployed" if value.opaque else None
     children: Iterable[Value] = ()
     if isinstance(value, Text):
         children = value.parts

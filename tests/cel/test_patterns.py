@@ -56,7 +56,15 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("sooner")
 @pytest.mark.parametrize(
-    ("pattern", "text"), [(r"(a+)+b(?!c)", "a" * 40), (r"(a+)+\1b", "a" * 40), (r"(\w+)+-", "é" + "a" * 40)]
+    ("pattern", "text"),
+    [
+        (r"(a+)+b(?!c)", "a" * 40),
+        (r"(a+)+\1b", "a" * 40),
+        (r"(\w+)+-", "é" + "a" * 40),
+        (r"^(a*)\1b", "a" * 300_000),
+        (r"^(?P<as>a*)(?P=as)b", "a" * 300_000),
+    ],
+    ids=["look-ahead", "reference", "letters", "one long reference", "one by name"],
 )
 def test_one_that_only_python_knows_is_ended(pattern: str, text: str) -> None:
     with pytest.raises(patterns.TooHardError, match="takes more than 1 s of processor time"):

@@ -366,3 +366,22 @@ def test_an_alarm_watches_a_resource_by_its_services_metrics(
     subjects = {"worker": {"type": "AWS::Lambda::Function", "about": "the worker"}}
     check = {"each": "worker", "that": f"size(alarms_on(self)) == {seen}"}
     assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "pass"
+
+
+@pytest.mark.parametrize("place", ["Namespace", "MetricName", "Name"])
+@pytest.mark.parametrize("form", [{"Fn::GetAtt": "Made.Text"}, {"Ref": "Made"}, {"Fn::Sub": "AWS/${Made.Text}"}])
+@pytest.mark.parametrize("args", ["self", "self, 'Errors'"])
+def test_an_alarm_on_a_metric_that_only_the_deployment_knows_is_undecided(
+    tmp_path: Path, place: str, form: Any, args: str
+) -> None:
+    dimension = {"Name": "FunctionName", "Value": {"Ref": "F"}}
+    changed: dict[str, Any] = {"Dimensions": [dimension], "Namespace": "AWS/Lambda", "MetricName": "Errors"}
+    (dimension if place == "Name" else changed)[place] = form
+    resources = {
+        "F": {"Type": "AWS::Lambda::Function", "Properties": {}},
+        "Made": {"Type": "Custom::Metric", "Properties": {"ServiceToken": "arn:aws:sns:::made"}},
+        "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm(**changed)},
+    }
+    subjects = {"worker": {"type": "AWS::Lambda::Function", "about": "the worker"}}
+    check = {"each": "worker", "that": f"size(alarms_on({args})) == 1"}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "not_assessed"
