@@ -369,7 +369,9 @@ def test_an_alarm_watches_a_resource_by_its_services_metrics(
 
 
 @pytest.mark.parametrize("place", ["Namespace", "MetricName", "Name"])
-@pytest.mark.parametrize("form", [{"Fn::GetAtt": "Made.Text"}, {"Ref": "Made"}, {"Fn::Sub": "AWS/${Made.Text}"}])
+@pytest.mark.parametrize(
+    "form", [{"Fn::GetAtt": "Made.Text"}, {"Ref": "Made"}, {"Fn::Sub": "AWS/${Made.Text}"}]
+)
 @pytest.mark.parametrize("args", ["self", "self, 'Errors'"])
 def test_an_alarm_on_a_metric_that_only_the_deployment_knows_is_undecided(
     tmp_path: Path, place: str, form: Any, args: str
