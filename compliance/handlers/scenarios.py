@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance import cel
+from compliance.facts.iam import service_actions
 from compliance.handlers.effects import is_no_effect
 from compliance.handlers.events import Draw
 from compliance.handlers.events.moments import Moments
@@ -22,6 +23,8 @@ from compliance.handlers.functions import FUNCTIONS, plain
 from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Again, Call, Fault, Given, Outcome
+from compliance.handlers.sandbox.models import FOLDER as MODELS
+from compliance.handlers.sandbox.models import model_of, prefix_of
 from compliance.json_data import JSON, as_array, as_mapping, mapping
 from compliance.model import Undecided
 from compliance.template.source import converted
@@ -110,9 +113,23 @@ def time_of_day(text: str) -> datetime:
 
 def try_out(scenario: Scenario) -> None:
     """Draws each event with its surroundings once, as before it is run. Raises ValueError for a mistake."""
+    for fault in (*scenario.faults, *(fault for again in scenario.again for fault in again.faults)):
+        _check(fault)
     draw = Draw("a try")
     for data in scenario.events:
         _prepare(scenario, data, draw.day(), draw)
+
+
+def _check(fault: Fault) -> None:
+    """Raises ValueError for a fault that no call meets, since its service or operation is misspelt."""
+    model, near = model_of(fault.service), ""
+    if model is None and not service_actions(prefix_of(fault.service)):
+        near = cel.did_you_mean(fault.service, (path.stem for path in MODELS.glob("*.json")))
+    if near:
+        raise ValueError(f"faults: there is no service {fault.service!r}{near}")
+    if model and fault.operation not in ("*", *model.operations):
+        near = cel.did_you_mean(fault.operation, model.operations)
+        raise ValueError(f"faults: {fault.service} has no operation {fault.operation!r}{near}")
 
 
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:

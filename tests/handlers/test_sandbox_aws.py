@@ -435,6 +435,18 @@ def handler(event, _):
 # -- an SDK bundled into the code
 
 
+@pytest.mark.parametrize("service", ["events", "eventbridge", "EventBridge"])
+def test_a_fault_names_its_service_as_sdks_or_iam_do(service: str) -> None:
+    code = (
+        "import boto3\ndef handler(event, context):\n"
+        "    entry = {'Source': 'a', 'DetailType': 'b', 'Detail': '{}'}\n"
+        "    boto3.client('events').put_events(Entries=[entry])\n"
+    )
+    faults = (Fault(service, "PutEvents", "InternalException"),)
+    execution = execute(Program("python3.13", "index.handler", code), [Invocation("a", {}, faults=faults)])
+    assert [call.error for call in execution.outcomes[0].calls] == ["InternalException"]
+
+
 def test_requests_of_a_bundled_sdk_are_read_back() -> None:
     code = """const https = require('https');
       const ask = (options, body) => new Promise((ok, no) => {

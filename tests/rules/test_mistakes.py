@@ -65,6 +65,12 @@ EVENTS = {
 AROUND = {
     "check.faults.0.containng": "faults: [{service: s3, operation: '*', error: SlowDown, containng: a}]",
     "check.faults.0.eror: Object contains unknown field `eror`": "faults: [{service: s3, eror: a}]",
+    "faults: dynamodb has no operation 'PutItm'; did you mean 'PutItem'?": (
+        "faults: [{service: dynamodb, operation: PutItm, error: SlowDown}]"
+    ),
+    "faults: there is no service 'dynamodbb'; did you mean 'dynamodb'?": (
+        "again: [{faults: [{service: dynamodbb, operation: '*', error: SlowDown}]}]"
+    ),
     "check.given.itms": "given: {itms: {}}",
     "check.again.0.aftr": "again: [{aftr: 3}]",
     "no values of kind 'wrd'": "given: {parameters: {a: '{{id}}'}, secrets: {b: {draw: id, as: wrd}}}",

@@ -27,7 +27,7 @@ from compliance.handlers.sandbox import (
 from compliance.handlers.sandbox.addresses import refuse_address
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
 from compliance.handlers.sandbox.messaging import Messages, partly, refused_entries
-from compliance.handlers.sandbox.models import PREFIXES, Model, accepted, model_of
+from compliance.handlers.sandbox.models import Model, accepted, model_of, prefix_of
 from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
@@ -82,7 +82,7 @@ class Aws:
         sent = as_mapping(parameters)
         if service == HTTP:
             return self._exchange(sent, at)
-        prefix, model = PREFIXES.get(service.lower(), service.lower()), model_of(service)
+        prefix, model = prefix_of(service), model_of(service)
         try:
             if model and operation in model.operations:
                 sent = accepted(model, operation, sent, self.language)
@@ -110,7 +110,7 @@ class Aws:
             service = service_of(str(sent.get("host"))) or "http"
             what = str(unknown) if isinstance(unknown, NotStoodIn) else "as it was sent"
             operation = f"{sent.get('method')} {sent.get('path')}"[:200]
-            call = Call(PREFIXES.get(service, service), operation, {}, NOT_STOOD_IN, at)
+            call = Call(prefix_of(service), operation, {}, NOT_STOOD_IN, at)
             text = f"the sandbox does not stand in for this request to {service} {what}"
             return call, {"error": Refusal(NOT_STOOD_IN, text, 501).as_message()}
         call, answer = self.call(model.id, operation, parameters, at)
@@ -172,7 +172,9 @@ class Aws:
         text: str | None = None
         found = []
         for i, fault in enumerate(self.faults):
-            if fault.service not in ("*", service) or fault.operation not in ("*", operation):
+            if fault.service != "*" and prefix_of(fault.service) != service:
+                continue
+            if fault.operation not in ("*", operation):
                 continue
             if any(sent.get(name) != value for name, value in fault.where.items()):
                 continue

@@ -167,6 +167,11 @@ class Model(msgspec.Struct, frozen=True):
         return name, name, None
 
 
+def prefix_of(service: str) -> str:
+    """IAM's prefix of a service, by any name that an SDK has for it."""
+    return PREFIXES.get(service.lower(), service.lower())
+
+
 @cache
 def model_of(service: str) -> Model | None:
     """The model of a service, by any name that an SDK has for it; None where it is not kept."""
