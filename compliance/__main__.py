@@ -26,8 +26,8 @@ def main() -> None:
         if isinstance(ended.code, int) and threading.active_count() == 1:
             atexit._run_exitfuncs()
             with suppress(OSError, ValueError):  # else the interpreter says what is wrong with the output
-                sys.stdout.flush()
-                sys.stderr.flush()
+                for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+                    stream.flush()
                 os._exit(ended.code)
         raise
 

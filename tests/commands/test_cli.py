@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -592,6 +593,13 @@ def test_a_full_disk_is_no_verdict() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_red_verdict(closed: str) -> None:
+    command = [sys.executable, "-m", "compliance", "audit", *QUIET, "--template", "green.yaml"]
+    done = subprocess.run(["sh", "-c", f"{shlex.join(command)} {closed}"], capture_output=True)
+    assert done.returncode == 3
 
 
 def test_an_encoding_without_the_bars() -> None:
