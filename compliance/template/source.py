@@ -245,7 +245,7 @@ def versions() -> str:
                 if entry.is_file():
                     found = entry.stat()
                     files.append((entry.path, found.st_size, found.st_mtime_ns))
-                elif entry.name != "__pycache__":
+                elif entry.is_dir() and entry.name != "__pycache__":  # an editor's lock leads nowhere
                     folders.append(entry.path)
     return hashlib.sha256(repr((others, sorted(files))).encode()).hexdigest()
 

@@ -177,6 +177,7 @@ def test_a_wrong_document_is_refused_each_time(tmp_path: Path) -> None:
 def test_versions_tell_a_changed_product(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = tmp_path / "compliance" / "template"
     package.mkdir(parents=True)
+    (package / ".#other.py").symlink_to("me@here.123")  # as Emacs locks a file
     monkeypatch.setattr(source, "__file__", str(package / "source.py"))
     found = []
     for text in ("a = 1", "a = 10"):
