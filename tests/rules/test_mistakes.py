@@ -71,6 +71,9 @@ AROUND = {
     "faults: there is no service 'dynamodbb'; did you mean 'dynamodb'?": (
         "again: [{faults: [{service: dynamodbb, operation: '*', error: SlowDown}]}]"
     ),
+    "names.functoin: there is no such subject; did you mean 'function'?": (
+        "given: {parameters: {a: '{{names.function}}', b: '{{names.functoin}}'}}"
+    ),
     "check.given.itms": "given: {itms: {}}",
     "check.again.0.aftr": "again: [{aftr: 3}]",
     "no values of kind 'wrd'": "given: {parameters: {a: '{{id}}'}, secrets: {b: {draw: id, as: wrd}}}",
@@ -84,6 +87,9 @@ AROUND = {
 RECORDS = {
     "check: records.1: no source has such a record: sqs: no member 'bdy'": "records: [{body: a}, {bdy: a}]",
     "no values of kind 'wrd' can be drawn": "records: [{body: {draw: id, as: wrd}}]",
+    "check: names.functoin: there is no such subject; did you mean 'function'?": (
+        "given: {parameters: {a: '{{names.functoin}}'}}"
+    ),
     "check.given.objcts": "given: {objcts: {}}",
     "check: no values of kind 'wrd' can be drawn": "given: {secrets: {a: {draw: id, as: wrd}}}",
 }

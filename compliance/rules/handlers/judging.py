@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from compliance.cel import did_you_mean
 from compliance.document.requirements import Document
 from compliance.facts.subjects import known
 from compliance.facts.wiring import FUNCTION, MAPPING, Unfilled, Wiring
@@ -53,6 +54,15 @@ def names(document: Document, wiring: Wiring) -> Mapping[str, str]:
         if text:
             found[name] = physical(text)
     return found
+
+
+def check_names(document: Document, data: object) -> None:
+    """Raises ValueError where data name a subject, by `{{names.SUBJECT}}`, that the document has not."""
+    from compliance.handlers.scenarios import OF_SUBJECT
+
+    for name in OF_SUBJECT.findall(str(data)):
+        if name not in known(document):
+            raise ValueError(f"names.{name}: there is no such subject{did_you_mean(name, known(document))}")
 
 
 def planned(rules: Sequence[Rule], case_of: Callable[[Rule], Case]) -> Mapping[Resource, Plan]:

@@ -11,7 +11,7 @@ from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Undecided, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, check_names, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class LawCheck(Check, frozen=True):
                     f"records.{index}: no source has such a record: {'; '.join(map(str, unfit))}"
                 )
         if self.given:
+            check_names(document, self.given)
             given_of(self.given, {}, Draw("a try"))
 
 

@@ -17,7 +17,7 @@ from compliance.handlers.targets import NotRun
 from compliance.json_data import JSON
 from compliance.model import Verdict
 from compliance.rules import Case, Check, Waits, kind
-from compliance.rules.handlers.judging import Judged, Tasks, functions_of, names, verdict
+from compliance.rules.handlers.judging import Judged, Tasks, check_names, functions_of, names, verdict
 from compliance.template.assembly import Resource
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class ScenarioCheck(Check, frozen=True):
         if self.clock:
             scenarios.time_of_day(self.clock)
         try:
-            scenarios.try_out(_scenario(self.named(document), {}))
+            scenario = _scenario(self.named(document), {})
+            check_names(document, scenario)
+            scenarios.try_out(scenario)
         except ValueError as error:
             raise ValueError(f"scenario: {error}") from None
 
