@@ -216,8 +216,8 @@ def stacks(bench: Bench) -> Iterator[str]:
         ("seconds for 20,000 resources, 10,000 a second,", 2, taken.wall), ("MiB", 100, taken.memory)
     )
     yield (
-        "\nOne process judges an assembly. Half of its time goes into finding the subjects, by the wiring of "
-        "all stacks together, and a fifth into reading: a second process could take an eighth."
+        "\nOne process judges an assembly. Two fifths of its time go into finding the subjects, by the "
+        "wiring of all stacks together, and a quarter into reading: a second process could take an eighth."
     )
 
 
