@@ -70,9 +70,11 @@ def stated_names(requirements: Iterable[Requirement], environment: str) -> Patte
     for requirement in requirements:
         pattern = requirement.check.get("pattern")
         if requirement.check.get("kind") == "name" and isinstance(pattern, str):
-            form = re.escape(pattern).replace(r"\{env\}", re.escape(environment))
-            form = form.replace(r"\{account\}", ".+")
-            found.update(dict.fromkeys(requirement.subjects, re.compile(form).fullmatch))
+            name = pattern.replace("{env}", environment)
+            any_account = "{account}" in name
+            form = re.escape(name).replace(r"\{account\}", ".+")
+            fits = re.compile(form).fullmatch if any_account else name.__eq__
+            found.update(dict.fromkeys(requirement.subjects, fits))
     return found
 
 
@@ -435,7 +437,7 @@ class Declared(Wiring):
         found = self._called[resource]
         if isinstance(found, Unknown):
             return found
-        return found is not None and pattern(found) is not None
+        return found is not None and bool(pattern(found))
 
     @cached_property
     def _called(self) -> dict[Resource, str | Unknown | None]:

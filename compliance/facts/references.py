@@ -113,7 +113,9 @@ def named_at(assembly: Assembly, holder: Resource, path: str, value: Value, *typ
     """The resource whose name is written out at a property that takes names; arguments as of `denoted_at`."""
     text = assembly.text(value)
     named = [r for r in assembly.cached(_by_stated_name).get(text or "", ()) if r.type in types]
-    forms = wanted(holder.type, path) if named else ANY
+    if not named:
+        return None
+    forms = wanted(holder.type, path)
     if forms and not forms & {"name", "id"}:
         return None
     if len(types) > 1:
@@ -195,11 +197,13 @@ def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resou
     """The resource whose ARN is written out with its name, of a type that has no form in `FORMS`."""
     named = assembly.cached(_by_stated_name)
     rest = (arn_fields(arn) + [""] * 5)[5]
-    kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
-    kind = _KINDS.get(kind, kind)
     for start in (0, *(match.end() for match in re.finditer("[/:]", rest))):
         name = rest[start:]
-        of_types = (resource for resource in named.get(name, ()) if resource.type in types)
+        of_types = [resource for resource in named.get(name, ()) if resource.type in types]
+        if not of_types:
+            continue
+        kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
+        kind = _KINDS.get(kind, kind)
         fits = [resource for resource in of_types if _is_of(arn, resource, by_ref=name.startswith("${"))]
         fits = [r for r in fits if not start or kind.removesuffix("s") in r.type.rpartition("::")[2].lower()]
         if fits:
