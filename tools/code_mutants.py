@@ -210,8 +210,11 @@ def tests_of(room: str, folder: Path) -> RunBy:
         return RunBy(**json.loads(output.read_text(encoding="utf-8")))
 
 
-def tried(change: Change, tests: RunBy, folder: Path) -> str:
-    """Whether the tests notice the change."""
+def tried(change: Change, room: str, tests: RunBy, folder: Path) -> str:
+    """Whether the tests notice the change: those that run its line, and then all of its room.
+
+    Of several tests that share something, such as an app, the first alone runs the lines that make it.
+    """
     chosen, file = tests.of(change), folder / change.file
     names = folder / "chosen-tests"
     names.write_text("\n".join(chosen), encoding="utf-8")
@@ -222,12 +225,14 @@ def tried(change: Change, tests: RunBy, folder: Path) -> str:
         file.write_text(change.source, encoding="utf-8")
         if not loads(change, folder):
             return NOT_LOADED
-        limit = SECONDS_MORE + TIMES_LONGER * sum(tests.seconds[test] for test in chosen)
-        code = pytest(folder, "-x", f"@{names}", seconds=limit)
+        for arguments, ran in (([f"@{names}"], chosen), (ROOMS[room], list(tests.seconds))):
+            limit = SECONDS_MORE + TIMES_LONGER * sum(tests.seconds[test] for test in ran)
+            if pytest(folder, "-x", *arguments, seconds=limit):
+                return NOTICED
+        return SURVIVED
     finally:
         file.write_text(before, encoding="utf-8")
         compiled.unlink(missing_ok=True)
-    return NOTICED if code else SURVIVED
 
 
 def trials(room: str, changes: Sequence[Change], folders: Sequence[Path]) -> Iterator[tuple[Change, str]]:
@@ -239,7 +244,7 @@ def trials(room: str, changes: Sequence[Change], folders: Sequence[Path]) -> Ite
     def one(change: Change) -> tuple[Change, str]:
         folder = free.get()
         try:
-            return change, tried(change, tests, folder)
+            return change, tried(change, room, tests, folder)
         finally:
             free.put(folder)
 
