@@ -33,11 +33,28 @@ def test_a_change_is_tried(
     was: str, now: str, outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code_mutants, "SECONDS_MORE", 1 if "sleep" in now else limit(60))
+    monkeypatch.setattr(code_mutants, "ROOMS", {"room": ["test_product.py"]})
     (tmp_path / "product.py").write_text(SOURCE)
     (tmp_path / "test_product.py").write_text(TEST)
     change = Change("product.py", 5, SOURCE.replace(was, now), was, now)
-    assert code_mutants.tried(change, TESTS, tmp_path) == outcome
+    assert code_mutants.tried(change, "room", TESTS, tmp_path) == outcome
     assert (tmp_path / "product.py").read_text() == SOURCE
+
+
+def test_a_test_that_does_not_run_the_line_may_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What both tests share is made once, when the first of them runs."""
+    monkeypatch.setattr(code_mutants, "ROOMS", {"room": ["test_product.py"]})
+    (tmp_path / "product.py").write_text(SOURCE)
+    shared = "from functools import cache\nfrom product import within\n\nmade = cache(lambda: within(3))\n"
+    (tmp_path / "test_product.py").write_text(
+        f"{shared}\ndef test_within():\n    made()\n\ndef test_later():\n    assert made()\n"
+    )
+    names = ("test_product.py::test_within", "test_product.py::test_later")
+    tests = RunBy({"product.py": {"5": [names[0]]}}, dict.fromkeys(names, 0.1))
+    change = Change("product.py", 5, SOURCE.replace("<=", "<"), "<=", "<")
+    assert code_mutants.tried(change, "room", tests, tmp_path) == NOTICED
 
 
 def test_the_tests_that_run_a_line_are_known(tmp_path: Path) -> None:
