@@ -439,7 +439,7 @@ FACTS: Mapping[str, Fact] = {
     ),
     "written": Fact(_written, "a text with what the deployment decides as placeholders: `${AWS::AccountId}`"),
     "raw": Fact(_raw, "the resource as the template has it, functions unresolved"),
-    "texts": Fact(_texts, "every text in a resource, as the template writes it"),
+    "texts": Fact(_texts, "every text in a resource, as the template writes it", many=True),
     "files": Fact(
         of_resource(code.files),
         "the files of a function's code or of a layer: `path`, `text`, `size`",
