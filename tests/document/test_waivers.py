@@ -200,6 +200,8 @@ def test_a_resource_added_since_is_named_and_stays_open():
     glob = changed(resource="Pipe/*/Resource", matches=("Pipe/Fn/Resource",))
     (old, new), problems, _ = judge(glob, findings=(FINDING, OTHER))
     assert (old.status, new.status) == (FindingStatus.WAIVED, FindingStatus.OPEN)
+    (new, old), _, _ = judge(glob, findings=(OTHER, FINDING))
+    assert (old.status, new.status) == (FindingStatus.WAIVED, FindingStatus.OPEN)
     assert "also matches Pipe/Other/Resource, which it was not granted for" in problems[0]
 
 
