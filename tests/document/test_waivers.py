@@ -230,6 +230,17 @@ def test_brackets_in_a_path_are_no_character_sets():
 # What can't be seen is not judged
 
 
+@pytest.mark.parametrize(
+    "passed_over",
+    [{"expires": "2020-01-01"}, {"scanner": "cdk-nag"}, {"environments": ("prod",)}],
+    ids=str,
+)
+def test_a_waiver_that_is_passed_over_hides_none_after_it(passed_over):
+    first = changed(where="waivers.yaml:1", **passed_over)
+    (finding,), _, _ = judge(first, WAIVER, ran=("checkov",), environment="dev")
+    assert finding.status is FindingStatus.WAIVED
+
+
 def test_a_waiver_for_a_scanner_that_did_not_run_is_left_alone():
     assert not judge(WAIVER, findings=(), ran=("cdk-nag",))[1]
     assert judge(changed(expires="2020-01-01"), findings=(), ran=())[1], "but a bad date is seen all the same"
