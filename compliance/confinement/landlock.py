@@ -69,11 +69,6 @@ class Ruleset:
         if libc().syscall(RESTRICT_SELF, self.handle, 0) != 0:
             raise OSError(ctypes.get_errno(), "landlock_restrict_self")
 
-    def close(self) -> None:
-        if self.handle >= 0:
-            os.close(self.handle)
-            self.handle = -1
-
 
 def _known(table: dict[int, int], here: int) -> int:
     return sum(bits for since, bits in table.items() if since <= here)

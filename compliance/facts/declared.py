@@ -71,9 +71,9 @@ def stated_names(requirements: Iterable[Requirement], environment: str) -> Patte
         pattern = requirement.check.get("pattern")
         if requirement.check.get("kind") == "name" and isinstance(pattern, str):
             name = pattern.replace("{env}", environment)
-            any_account = "{account}" in name
-            form = re.escape(name).replace(r"\{account\}", ".+")
-            fits = re.compile(form).fullmatch if any_account else name.__eq__
+            fits: Callable[[str], object] = name.__eq__
+            if "{account}" in name:
+                fits = re.compile(re.escape(name).replace(r"\{account\}", ".+")).fullmatch
             found.update(dict.fromkeys(requirement.subjects, fits))
     return found
 

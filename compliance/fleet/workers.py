@@ -194,7 +194,7 @@ def scheduler(address: str) -> Iterator[Executor]:
     for logger in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is raised as well
     most = limits.seconds(limits.SCHEDULER)
-    late = f"within {most:g} s; {limits.knob(limits.SCHEDULER)}"
+    late = limits.within(most, limits.SCHEDULER)
     try:
         client = Client(address, timeout=most, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, RuntimeError) as error:

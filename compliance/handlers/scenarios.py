@@ -122,12 +122,11 @@ def try_out(scenario: Scenario) -> None:
 
 def _check(fault: Fault) -> None:
     """Raises ValueError for a fault that no call meets, since its service or operation is misspelt."""
-    model, near = model_of(fault.service), ""
+    model = model_of(fault.service)
     if model is None and not service_actions(prefix_of(fault.service)):
-        near = cel.did_you_mean(fault.service, (path.stem for path in MODELS.glob("*.json")))
-    if near:
-        raise ValueError(f"faults: there is no service {fault.service!r}{near}")
-    if model and fault.operation not in ("*", *model.operations):
+        if near := cel.did_you_mean(fault.service, (path.stem for path in MODELS.glob("*.json"))):
+            raise ValueError(f"faults: there is no service {fault.service!r}{near}")
+    elif model and fault.operation not in ("*", *model.operations):
         near = cel.did_you_mean(fault.operation, model.operations)
         raise ValueError(f"faults: {fault.service} has no operation {fault.operation!r}{near}")
 

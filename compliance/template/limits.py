@@ -44,7 +44,12 @@ def seconds_to_end() -> float:
 
 def exceeded(what: str, limit: float, variable: str) -> str:
     """The message for a program that was ended: it names the limit, and the variable that raises it."""
-    return f"{what} did not finish within {limit:g} s; {knob(variable)}"
+    return f"{what} did not finish {within(limit, variable)}"
+
+
+def within(limit: float, variable: str) -> str:
+    """The words for a limit in a message: how long it is, and the variable that raises it."""
+    return f"within {limit:g} s; {knob(variable)}"
 
 
 def knob(variable: str) -> str:

@@ -24,7 +24,6 @@ from compliance.text import nearest
 
 Schema = Mapping[str, Any]
 _COMBINED = ("anyOf", "oneOf", "allOf")
-# Properties that hold a policy document. The provider schemas say only that they are JSON.
 
 
 def cfn_data(*parts: str) -> Path:
@@ -39,6 +38,7 @@ def cfn_data(*parts: str) -> Path:
 
 @cache
 def data_folder() -> Path:
+    """The folder of that data. Raises InputError where cfn-lint is not installed."""
     spec = find_spec("cfnlint")
     if spec is None or spec.origin is None:
         raise InputError("cfn-lint is not installed: what AWS's resource types are is read from its data")
@@ -259,6 +259,7 @@ def problem(type_: str, path: str, *, attributes: bool = False) -> str | None:
 def _grammar(walked: Sequence[str], node: Node) -> Node:
     """A node, or the grammar of IAM's policies where it is a free object that holds a policy."""
     name = next((step for step in reversed(walked) if step != "*"), "")
+    # The provider schemas say only that these are JSON.
     is_policy = name.endswith(("PolicyDocument", "PolicyText")) or name == "KeyPolicy"
     return Node(_policy(), _policy()) if is_policy and node.is_free else node
 

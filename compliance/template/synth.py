@@ -372,8 +372,7 @@ class Synths:
 
 def _how_it_failed(code: int) -> str:
     if code == NOT_ENDED:
-        kept = f"left processes behind that do not end within {limits.seconds_to_end():g} s"
-        return f"{kept}; {limits.knob(limits.SYNTH)}"
+        return f"left processes behind that do not end {limits.within(limits.seconds_to_end(), limits.SYNTH)}"
     # The shell reports a signal as 128 and its number.
     number = -code if code < 0 else code - 128
     try:

@@ -125,7 +125,6 @@ def test_the_system_holds_what_the_interpreter_lets_through(tmp_path: Path) -> N
         preexec_fn=lock.apply,
         check=False,
     )
-    lock.close()
     assert probe.stdout.split("\n") == ["", "a thread", ""], probe
 
 

@@ -60,7 +60,6 @@ class Lock:
         self.unheld = lacks()
         self._limits = self._wanted(own_namespace)
         self._steps: list[Callable[[], None]] = [self._resources]
-        self._ruleset: landlock.Ruleset | None = None
         if sys.platform != "linux":
             return
         self._steps += [privileges.die_with_parent, privileges.no_new_privileges]
@@ -75,19 +74,15 @@ class Lock:
         for step in self._steps:
             step()
 
-    def close(self) -> None:
-        if self._ruleset:
-            self._ruleset.close()
-
     def _prepare_landlock(self, readable: Iterable[Path], runnable: Iterable[Path]) -> None:
         if not landlock.version():
             return
         everything = landlock.EXECUTE | landlock.READS | landlock.WRITES | landlock.DEVICES
-        self._ruleset = landlock.Ruleset(everything, tcp=True)
-        self._ruleset.allow(readable, landlock.READS)
-        self._ruleset.allow(runnable, landlock.READS | landlock.EXECUTE)
-        self._ruleset.allow(["/dev/null"], landlock.READ_FILE | landlock.WRITE_FILE)
-        self._steps.append(self._ruleset.restrict)
+        ruleset = landlock.Ruleset(everything, tcp=True)
+        ruleset.allow(readable, landlock.READS)
+        ruleset.allow(runnable, landlock.READS | landlock.EXECUTE)
+        ruleset.allow(["/dev/null"], landlock.READ_FILE | landlock.WRITE_FILE)
+        self._steps.append(ruleset.restrict)
 
     def _wanted(self, own_namespace: bool) -> list[tuple[int, tuple[int, int]]]:
         """The resource limits. None is higher than the one of this process."""

@@ -94,6 +94,7 @@ class ScenarioCheck(Check, frozen=True):
 
 
 def prepare(check: ScenarioCheck, document: Document, _: Place) -> ScenarioCheck:
+    """The check with the events that it names; `validate` has refused a name that the document lacks."""
     return check.named(document)
 
 
