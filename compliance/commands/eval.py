@@ -128,9 +128,17 @@ def _values(
         expression = compile(text, names, FUNCTIONS)
         Checker(names).check(expression.root)
     except SyntaxProblem as error:
-        which = "; --of says of which resources" if of is None and "'self'" in error.message else ""
-        raise InputError(f"column {error.column}: {error.message}{which}") from None
+        hint = _hint(error.message, assembly) if of is None else ""
+        raise InputError(f"column {error.column}: {error.message}{hint}") from None
     return [_value(bound, expression, resource) for resource in about]
+
+
+def _hint(message: str, assembly: Assembly) -> str:
+    """How to name the resources that an expression is about, where it names one that is no subject."""
+    if "'self'" in message:
+        return "; --of says of which resources"
+    named = next((found for found in assembly.resources() if f"{found.logical_id!r}" in message), None)
+    return f"; for a resource write `self`, and --of {named.type}" if named else ""
 
 
 def _value(bound: Bound, expression: Any, resource: Resource | None) -> tuple[str, bool, str, list[str]]:

@@ -84,7 +84,7 @@ class Rule(msgspec.Struct, frozen=True):
     def show(self) -> str:
         first, last = show(self.from_port), show(self.to_port)
         ports = first if first == last else f"{first}-{last}"
-        other = self.source.logical_id if isinstance(self.source, Resource) else self.source
+        other = self.source.logical_id if isinstance(self.source, Resource) else show(self.source)
         return f"{show(self.protocol)} {ports} {other}"
 
     def covers(self, port: int, protocol: str = "tcp") -> Truth:

@@ -15,7 +15,7 @@ import msgspec
 from compliance.cel import Failed, Host
 from compliance.cel.values import equal
 from compliance.facts.attributes import ATTRIBUTES
-from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, samples, without_dot
+from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, passes, without_dot
 from compliance.facts.records import Record
 from compliance.facts.references import denoted, denoted_at, wanted, without_stack
 from compliance.facts.wiring import Wiring
@@ -490,20 +490,14 @@ class Scalar(_Placed):
 
         An unknown part, such as the region, is the same in the text and in what is looked for.
         """
-        written = [self.world.assembly.written_out(self.value)]
-        if name == "matches" and (why := why_unknown(written[0])):
+        written = self.world.assembly.written_out(self.value)
+        if name == "matches" and (why := why_unknown(written)):
             raise Undecided(why)
         if isinstance(argument, Scalar):
             argument._noted()
-            written.append(self.world.assembly.written_out(argument.value))
-        else:
-            plain: Any = argument.plain() if isinstance(argument, Host) else argument
-            written.append(plain)
-        answers = {TESTS[name](*texts) for texts in samples(written)}
-        if len(answers) != 1:
-            open_ = next(value for value in written if not isinstance(value, str))
-            raise Undecided(f"{show(open_)} is not known before the deployment")
-        return answers.pop()
+            return passes(name, written, self.world.assembly.written_out(argument.value))
+        plain: Any = argument.plain() if isinstance(argument, Host) else argument
+        return passes(name, written, plain)
 
 
 class _Key(Scalar):

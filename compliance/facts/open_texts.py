@@ -20,6 +20,7 @@ from compliance.template.intrinsics import (
     join,
     parts_of,
     pattern_of,
+    show,
 )
 
 # Sample values of pseudo parameters. A test is decided if it gives the same answer for all samples.
@@ -56,6 +57,38 @@ TESTS: Mapping[str, Callable[[str, str], bool]] = {
     "contains": lambda text, part: part in text,
     "matches": _matches,
 }
+
+
+def passes(name: str, value: Value, looked_for: Value) -> bool:
+    """Whether a text passes one of TESTS, whatever the deployment decides about its open parts.
+
+    Raises: Undecided where that is not known.
+    """
+    try:
+        answers = {TESTS[name](*texts) for texts in samples([value, looked_for])}
+    except Undecided:
+        answers = {answer for answer in (_by_literals(name, value, looked_for),) if answer is not None}
+        if not answers:
+            raise
+    if len(answers) != 1:
+        open_ = looked_for if isinstance(value, str) else value
+        raise Undecided(f"{show(open_)} is not known before the deployment")
+    return answers.pop()
+
+
+def _by_literals(name: str, value: Value, looked_for: Value) -> bool | None:
+    """What the literal parts of a text decide, whatever its other parts are; None where they do not."""
+    if not isinstance(looked_for, str):
+        return None
+    parts = parts_of(value)
+    literals = [part for part in parts if isinstance(part, str)]
+    if name == "contains":
+        return True if any(looked_for in part for part in literals) else None
+    end = parts[0 if name == "startsWith" else -1] if name in ("startsWith", "endsWith") else None
+    if not isinstance(end, str):
+        return None
+    test = TESTS[name]
+    return test(end, looked_for) or (None if test(looked_for, end) else False)
 
 
 def may_be_equal(one: Value, other: Value) -> bool:

@@ -75,6 +75,7 @@ def template(tmp_path: Path) -> str:
         ),
         (["size(resuorces)"], 2, "did you mean 'resources'?"),
         (["self.Timeout"], 2, "unknown name 'self'; --of says of which resources"),
+        (["Fast.Timeout"], 2, "for a resource write `self`, and --of AWS::Lambda::Function"),
         (["true", "--of", "AWS::SQS::Queue"], 2, "there is no AWS::SQS::Queue"),
     ],
 )

@@ -552,6 +552,38 @@ Resources:
 """  # noqa: E501
 
 
+NAMED_BY_A_PARAMETER = """\
+Parameters: {Stage: {Type: String}}
+Resources:
+  Topic:
+    Type: AWS::SNS::Topic
+    Properties: {TopicName: !Sub "team-${Stage}-alarms", DisplayName: !Ref Stage}
+"""
+
+
+@pytest.mark.parametrize(
+    ("that", "expected"),
+    [
+        ("self.TopicName.startsWith('team-')", "pass"),
+        ("self.TopicName.startsWith('team-x')", "not_assessed"),
+        ("self.TopicName.startsWith('teams')", "fail"),
+        ("self.TopicName.endsWith('-alarms')", "pass"),
+        ("self.TopicName.endsWith('y-alarms')", "not_assessed"),
+        ("self.TopicName.endsWith('-alarm')", "fail"),
+        ("self.TopicName.contains('alarm')", "pass"),
+        ("self.TopicName.contains('live')", "not_assessed"),
+        ("!self.TopicName.contains('live')", "not_assessed"),
+        ("self.TopicName.startsWith(self.DisplayName)", "not_assessed"),
+        ("self.DisplayName.startsWith('')", "not_assessed"),
+        ("'team-x-alarms'.startsWith(self.DisplayName)", "not_assessed"),
+    ],
+)
+def test_the_literal_ends_of_a_text_decide_what_they_can(tmp_path: Path, that: str, expected: str) -> None:
+    subjects = {"topic": {"type": "AWS::SNS::Topic", "about": "the topic"}}
+    check = {"each": "topic", "that": that}
+    assert verdict(tmp_path, NAMED_BY_A_PARAMETER, check, subjects=subjects) == expected
+
+
 @pytest.mark.parametrize(
     "that",
     [
