@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from compliance.handlers.sandbox import NO_ANSWER
+from compliance.handlers.sandbox.refusal import MESSAGES, STATUS, THROTTLING
 from compliance.json_data import JSON
+from compliance.text import nearest
 
 FILE = Path(__file__).with_name("declared_errors.json")
 # Errors that are no failures: they say that the work is done already.
@@ -65,3 +68,16 @@ def errors_of(service: str, operation: str, parameters: Mapping[str, JSON]) -> t
     names = dict.fromkeys((*common, *CONNECTION, *declared().get(f"{service}:{operation}", ()), *conflict))
     absent = ABSENT.get((service, operation))
     return tuple(name for name in names if not DONE.search(name) and name != absent)
+
+
+def misspelt(error: str, service: str) -> str | None:
+    """The error of a service that a name is a misspelling of; None for one that is known, or like none.
+
+    Services have errors that no model lists. Node.js names those of a connection in capitals.
+    """
+    lists = declared()
+    if error in {*STATUS, *THROTTLING, *MESSAGES}.union(*lists.values(), *COMMON.values()) or "." in error:
+        return None
+    own = (names for of, names in lists.items() if service in ("*", of.partition(":")[0]))
+    near = nearest(error, {*CONNECTION, NO_ANSWER}.union(COMMON.get(service, COMMON[""]), *own), 0.93)
+    return near if near and near.isupper() == error.isupper() else None

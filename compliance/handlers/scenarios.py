@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from compliance import cel
 from compliance.facts.iam import service_actions
 from compliance.handlers.effects import is_no_effect
+from compliance.handlers.errors import misspelt
 from compliance.handlers.events import Draw
 from compliance.handlers.events.moments import Moments
 from compliance.handlers.events.template import event as event_of
@@ -24,7 +25,7 @@ from compliance.handlers.laws.bench import brief, ended
 from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Again, Call, Fault, Given, Outcome
 from compliance.handlers.sandbox.models import FOLDER as MODELS
-from compliance.handlers.sandbox.models import model_of, prefix_of
+from compliance.handlers.sandbox.models import is_about, model_of, prefix_of
 from compliance.json_data import JSON, as_array, as_mapping, mapping
 from compliance.model import Undecided
 from compliance.template.source import converted
@@ -121,7 +122,7 @@ def try_out(scenario: Scenario) -> None:
 
 
 def _check(fault: Fault) -> None:
-    """Raises ValueError for a fault that no call meets, since its service or operation is misspelt."""
+    """Raises ValueError for a fault that no call meets, or not as meant, since a name in it is misspelt."""
     model = model_of(fault.service)
     if model is None and not service_actions(prefix_of(fault.service)):
         if near := cel.did_you_mean(fault.service, (path.stem for path in MODELS.glob("*.json"))):
@@ -129,6 +130,13 @@ def _check(fault: Fault) -> None:
     elif model and fault.operation not in ("*", *model.operations):
         near = cel.did_you_mean(fault.operation, model.operations)
         raise ValueError(f"faults: {fault.service} has no operation {fault.operation!r}{near}")
+    elif model and (shape := model.operation(fault.operation).input):
+        parameters = model.shapes[shape].members
+        if wrong := next((name for name in fault.where if name not in parameters), None):
+            near = cel.did_you_mean(wrong, parameters)
+            raise ValueError(f"faults: {fault.operation} has no parameter {wrong!r}{near}")
+    if error := misspelt(fault.error, prefix_of(fault.service)):
+        raise ValueError(f"faults: there is no error {fault.error!r}; did you mean {error!r}?")
 
 
 def begin(scenario: Scenario) -> Callable[[Stage], Task]:
@@ -147,15 +155,14 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
             for at in _moments(scenario, stage.moments)
         ],
     )
-    outcomes = yield [one.play for one in prepared]
-    findings = [
-        finding
-        for one, of_play in zip(prepared, outcomes, strict=True)
-        for finding in _judged(scenario, one, of_play)
-    ]
+    played = list(zip(prepared, (yield [one.play for one in prepared]), strict=True))
+    judged = [(one, outcomes, [*_judged(scenario, one, outcomes)]) for one, outcomes in played]
     # Events whose assumptions do not hold count only where there are no others.
-    assessed = [finding for finding in findings if finding.found[:1] != ASSUMED]
-    return assessed or [replace(finding, found=finding.found[1:]) for finding in findings]
+    assessed = [each for each in judged if each[2][0].found[:1] != ASSUMED]
+    if not assessed:
+        return [replace(finding, found=finding.found[1:]) for *_, findings in judged for finding in findings]
+    untried = _untried(scenario, [(one.play, outcomes) for one, outcomes, _ in assessed])
+    return [*(finding for *_, findings in assessed for finding in findings), *untried]
 
 
 def _moments(scenario: Scenario, moments: Moments) -> Sequence[datetime]:
@@ -261,6 +268,33 @@ def _judged(scenario: Scenario, one: _Prepared, outcomes: Outcomes) -> Iterator[
         holds, why = _holds(expression, bindings)
         found = f"{what}: {did}" + (f" ({why})" if why else "")
         yield Finding(holds, found, scenario.expect[expression.text], _line(seen[-1]))
+
+
+def _untried(scenario: Scenario, played: Sequence[tuple[Play, Outcomes]]) -> Iterator[Finding]:
+    """Findings about faults that took effect on no call: what is expected of them was not tried.
+
+    Another fault may stand for one where it took effect in every play, and no call that the one is about was
+    left alone: a handler calls one of several operations, or ends with the first failure.
+    """
+    for number, step in enumerate(played[0][0].steps):
+        outcomes = [outcome.calls for _, of_play in played if (outcome := of_play[number])]
+        others = all(any(call.faults for call in calls) for calls in outcomes)
+        made = [call for calls in outcomes for call in calls]
+        for position, stated in enumerate(step.faults):
+            about = [call for call in made if is_about(stated, call.service, call.operation)]
+            if any(position in call.faults for call in about) or (others and all(c.faults for c in about)):
+                continue
+            why = "no call of it was as stated" if about else "no call of it was made"
+            found = f"the fault {_told(stated)} did not take effect, so that it was not tried: {why}"
+            yield Finding(None, found, "; ".join(scenario.expect.values()))
+
+
+def _told(fault: Fault) -> str:
+    """`s3:PutObject SlowDown (containing 'a')`."""
+    fields = {"call": fault.call, "containing": fault.containing, "where": fault.where or None}
+    stated = [f"{name} {brief(value)}" for name, value in fields.items() if value is not None]
+    narrowed = f" ({', '.join(stated)})" if stated else ""
+    return f"{fault.service}:{fault.operation} {fault.error}{narrowed}"
 
 
 def _holds(expression: cel.Expression, bindings: Mapping[str, object]) -> tuple[bool | None, str]:

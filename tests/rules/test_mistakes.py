@@ -75,6 +75,15 @@ AROUND = {
     "faults: there is no service 'dynamodbb'; did you mean 'dynamodb'?": (
         "again: [{faults: [{service: dynamodbb, operation: '*', error: SlowDown}]}]"
     ),
+    "faults: PutObject has no parameter 'Bukcet'; did you mean 'Bucket'?": (
+        "faults: [{service: s3, operation: PutObject, error: SlowDown, where: {Bukcet: a}}]"
+    ),
+    "faults: there is no error 'SlowDwn'; did you mean 'SlowDown'?": (
+        "faults: [{service: s3, operation: '*', error: SlowDwn}]"
+    ),
+    "faults: there is no error 'accessdeniedexception'; did you mean 'AccessDeniedException'?": (
+        "faults: [{service: '*', operation: '*', error: accessdeniedexception}]"
+    ),
     "names.functoin: there is no such subject; did you mean 'function'?": (
         "given: {parameters: {a: '{{names.function}}', b: '{{names.functoin}}'}}"
     ),

@@ -151,7 +151,8 @@ class Call(msgspec.Struct, frozen=True):
     `error` is the error that the stand-in answered; `at` is the line of the code, `index.js:42`.
     `late`: the handler had answered before, or did not wait for it. Lambda would finish such a call only when
     the next event comes. `refused` are the positions of the entries of a batch (SendMessageBatch,
-    BatchWriteItem) that failed while the call succeeded.
+    BatchWriteItem) that failed while the call succeeded. `faults` are the positions of those faults of the
+    invocation that took effect on it.
     `after` is the number of seconds from the start of the invocation to the call.
     """
 
@@ -163,6 +164,7 @@ class Call(msgspec.Struct, frozen=True):
     late: bool = False
     refused: tuple[int, ...] = ()
     after: float = 0.0
+    faults: tuple[int, ...] = ()
 
     @property
     def writes(self) -> bool:

@@ -27,7 +27,7 @@ from compliance.handlers.sandbox import (
 from compliance.handlers.sandbox.addresses import refuse_address
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
 from compliance.handlers.sandbox.messaging import Messages, partly, refused_entries
-from compliance.handlers.sandbox.models import Model, accepted, model_of, prefix_of
+from compliance.handlers.sandbox.models import Model, accepted, is_about, model_of, prefix_of
 from compliance.handlers.sandbox.parameters import Parameters
 from compliance.handlers.sandbox.refusal import NotStoodIn, Refusal, refusal_of
 from compliance.handlers.sandbox.s3 import Buckets, as_bytes, as_text
@@ -83,11 +83,13 @@ class Aws:
         if service == HTTP:
             return self._exchange(sent, at)
         prefix, model = prefix_of(service), model_of(service)
+        met: list[int] = []
         try:
             if model and operation in model.operations:
                 sent = accepted(model, operation, sent, self.language)
-            answer, entries = self._answered(prefix, operation, model, sent)
-            return Call(prefix, operation, _parameters(sent), None, at, refused=entries), {"ok": answer}
+            answer, entries = self._answered(prefix, operation, model, sent, met)
+            call = Call(prefix, operation, _parameters(sent), None, at, refused=entries, faults=tuple(met))
+            return call, {"ok": answer}
         except NotStoodIn as unknown:
             what = f"{prefix}:{operation}{f' {unknown}' if str(unknown) else ''}"
             refusal = Refusal(NOT_STOOD_IN, f"the sandbox does not stand in for {what}", 501)
@@ -100,7 +102,8 @@ class Aws:
         if model and refusal.status:
             shape, code, status = model.error(refusal.code)
             message |= {"shape": shape, "code": code, "status": status or refusal.status}
-        return Call(prefix, operation, _parameters(sent), refusal.code, at), {"error": message}
+        call = Call(prefix, operation, _parameters(sent), refusal.code, at, faults=tuple(met))
+        return call, {"error": message}
 
     def _exchange(self, sent: dict[str, JSON], at: str | None) -> tuple[Call, dict[str, JSON]]:
         """A request of an SDK in the code, which gets an HTTP response as its answer."""
@@ -121,16 +124,24 @@ class Aws:
         return call, {"ok": encoded(model, operation, answer)}
 
     def _answered(
-        self, prefix: str, operation: str, model: Model | None, sent: dict[str, JSON]
+        self, prefix: str, operation: str, model: Model | None, sent: dict[str, JSON], met: list[int]
     ) -> tuple[JSON, tuple[int, ...]]:
-        """The answer, and the entries of a batch that it says have failed."""
+        """The answer, and the entries of a batch that it says have failed.
+
+        Adds the positions of the faults that take effect to `met`.
+        """
         refuse_address(prefix, sent)
         entries: dict[int, str] = {}
         lost: Refusal | None = None
-        for fault in self._matching_faults(prefix, operation, sent):
+        for number in self._matching_faults(prefix, operation, sent):
+            fault = self.faults[number]
             if fault.entries and (prefix, operation) in FAILS_BY_ENTRY:
-                entries |= dict.fromkeys(fault.entries, fault.error)
-            elif fault.after:
+                there = [i for i in fault.entries if i < _size((prefix, operation), sent)]
+                entries |= dict.fromkeys(there, fault.error)
+                met += [number] if there else []
+                continue
+            met.append(number)
+            if fault.after:
                 lost = self._refusal(fault, sent)
             else:
                 raise self._refusal(fault, sent)
@@ -167,14 +178,12 @@ class Aws:
             return lambda sent: self.parameters.answer(service, operation, sent)
         return lambda sent: self.messages.answer(service, operation, sent)
 
-    def _matching_faults(self, service: str, operation: str, sent: dict[str, JSON]) -> list[Fault]:
-        """The faults that a call meets. Each of them counts the calls that it matches."""
+    def _matching_faults(self, service: str, operation: str, sent: dict[str, JSON]) -> list[int]:
+        """The positions of the faults that match a call. Each of them counts the calls that it matches."""
         text: str | None = None
         found = []
         for i, fault in enumerate(self.faults):
-            if fault.service != "*" and prefix_of(fault.service) != service:
-                continue
-            if fault.operation not in ("*", operation):
+            if not is_about(fault, service, operation):
                 continue
             if any(sent.get(name) != value for name, value in fault.where.items()):
                 continue
@@ -184,7 +193,7 @@ class Aws:
                     continue
             nth = self._hits[i] = self._hits.get(i, -1) + 1
             if fault.call is None or fault.call == nth:
-                found.append(fault)
+                found.append(i)
         return found
 
     def _refusal(self, fault: Fault, sent: dict[str, JSON]) -> Refusal:
@@ -193,6 +202,16 @@ class Aws:
         others = len(array(sent.get("TransactItems") or [None]))
         reasons = fault.reasons or ("TransactionConflict", *["None"] * (others - 1))
         return cancelled([{"Code": code} for code in reasons])
+
+
+def _size(key: tuple[str, str], sent: dict[str, JSON]) -> int:
+    """The number of entries of a batch."""
+    if key in BATCHES:
+        return len(array(sent[BATCHES[key][0]]))
+    if key == ("s3", "DeleteObjects"):
+        return len(array(mapping(sent["Delete"])["Objects"]))
+    tables = mapping(sent["RequestItems"]).values()
+    return sum(len(array(of["Keys"] if isinstance(of, dict) else of)) for of in tables)
 
 
 def _batch_without_refused(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from compliance.handlers.sandbox import Fault
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.json_data import JSON, mapping
 from compliance.template.source import converted
@@ -170,6 +171,11 @@ class Model(msgspec.Struct, frozen=True):
 def prefix_of(service: str) -> str:
     """IAM's prefix of a service, by any name that an SDK has for it."""
     return PREFIXES.get(service.lower(), service.lower())
+
+
+def is_about(fault: Fault, prefix: str, operation: str) -> bool:
+    """Whether a call, by IAM's prefix and its operation, is one that a fault names."""
+    return prefix_of(fault.service) in ("*", prefix) and fault.operation in ("*", operation)
 
 
 @cache
