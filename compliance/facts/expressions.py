@@ -35,7 +35,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     `types` are the types of resources that it may be; with `path` it is a value below these. `record` is the
     class of facts that it is. With `many` it is a list of these. `fields` are the only fields that it has;
-    `values` are the only values of an attribute, or of what a fact gives.
+    `values` are the only values of an attribute, or of what a fact gives. `literals` are what a list holds
+    that is written out, or what one of its items may be.
     """
 
     types: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Shape(msgspec.Struct, frozen=True):
     many: bool = False
     fields: frozenset[str] | None = None
     values: tuple[str, ...] = ()
+    literals: tuple[cel.Node, ...] = ()
 
     @property
     def is_one(self) -> bool:
@@ -53,7 +55,7 @@ class Shape(msgspec.Struct, frozen=True):
     @property
     def item(self) -> Shape:
         """The shape of its items."""
-        if self.many:
+        if self.many or self.literals:
             return msgspec.structs.replace(self, many=False)
         return self.below("*") if self.path is not None else Shape()
 
@@ -99,7 +101,7 @@ class Checker:
                 if node.value == "values":
                     self._check_path(shapes[0], node.children[1])
                 if node.value in ("may", "allows", "denies"):
-                    self._check_action(node.children[1])
+                    self._check_actions(shapes[1].literals or node.children[1:2])
                 fact = FACTS.get(node.value)
                 return _result(fact) if fact else Shape()
             case "index":
@@ -110,6 +112,8 @@ class Checker:
                 self._compared(shape, other, node)
         if node.kind == "?":
             return shapes[1]
+        if node.kind == "list":
+            return Shape(literals=tuple(node.children))
         return shapes[0] if node.kind == "+" else Shape()
 
     def _check_path(self, shape: Shape, path: cel.Node) -> None:
@@ -123,10 +127,11 @@ class Checker:
             if all(schemas.lacks(*place) for place in places):
                 raise cel.SyntaxProblem(str(schemas.problem(*places[0])), path.at)
 
-    def _check_action(self, node: cel.Node) -> None:
+    def _check_actions(self, nodes: Iterable[cel.Node]) -> None:
         """Raises SyntaxProblem on the name of an action that IAM does not know: nobody may do that."""
-        if node.kind == "const" and isinstance(node.value, str) and (why := unknown_action(node.value)):
-            raise cel.SyntaxProblem(why, node.at)
+        for node in nodes:
+            if node.kind == "const" and isinstance(node.value, str) and (why := unknown_action(node.value)):
+                raise cel.SyntaxProblem(why, node.at)
 
     def _loop(self, node: cel.Node) -> Shape:
         macro, name = node.value

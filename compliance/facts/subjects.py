@@ -34,6 +34,7 @@ from compliance.facts.expressions import (
     names_in,
     spread,
 )
+from compliance.facts.literals import unknown_action
 from compliance.facts.property_tests import Test, conjunction
 from compliance.facts.readings import groups
 from compliance.template import schemas
@@ -281,6 +282,9 @@ def _check_links(document: Document, subjects: Mapping[str, Subject], name: str)
         if place[0] == "links" and (subjects[other].many or list(subjects[other].selectors())):
             message = f"{other} is no single subject that is found by type, where and links"
             raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
+    for index, clue in enumerate(subjects[name].links if not document.checked else ()):
+        if clue.may and (why := unknown_action(clue.may)):
+            raise document.error(f"subjects.{name}.links.{index}.may: {why}", "subjects", name, "links", index)
 
 
 def found_together(subjects: Mapping[str, Subject]) -> Mapping[str, tuple[str, ...]]:

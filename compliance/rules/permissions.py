@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from compliance.document.requirements import Document
 from compliance.facts.authorization import concerns
 from compliance.facts.callers import of_role
 from compliance.facts.iam import (
@@ -20,6 +21,7 @@ from compliance.facts.iam import (
     role_statements,
 )
 from compliance.facts.keys import key_values
+from compliance.facts.literals import unknown_action
 from compliance.facts.references import arn_of as arn
 from compliance.facts.references import key_of
 from compliance.facts.wiring import BUCKET, KEY, ROLE, TABLES
@@ -54,6 +56,12 @@ class Permissions(Check, frozen=True):
     """
 
     allow: tuple[Grant, ...]
+
+    def validate(self, document: Document) -> None:
+        for index, grant in enumerate(self.allow):
+            for action in grant.actions:
+                if why := unknown_action(action):
+                    raise ValueError(f"allow.{index}.actions: {why}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
         for grant in self.allow:

@@ -41,10 +41,18 @@ EXPRESSIONS = {
     "!may(role, 's3:GetObjct', self)": "there is no action 's3:GetObjct'; did you mean 's3:getobject'?",
     "statements(role).all(s, !s.allows('s3'))": "'s3' is no action: one is service:Name",
     "statements(role).all(s, s.denies('s3:Zap*'))": "there is no action 's3:Zap*'",
+    "['s3:GetObject', 's3:Putt'].all(a, !may(role, a, self))": "column 18: there is no action 's3:Putt'",
+    "['s3:Putt'].filter(a, true).exists(a, statements(role).all(s, s.denies(a)))": "no action 's3:Putt'",
     "role.all(r, true)": "column 6: all: this is one resource, no list",
 }
 CHECKS = {
     "\n      each: function\n      that: !self.Timeout": "`str | null`, got `object`; put it in quotes",
+    "{kind: permissions, allow: [{actions: ['s3:*', 's3:GetObjct'], on: '*'}]}\n    subject: role": (
+        "AA-01: check: allow.0.actions: there is no action 's3:GetObjct'; did you mean 's3:getobject'?"
+    ),
+    "{kind: permissions, allow: [{actions: ['s3:Zap*'], on: '*'}]}\n    subject: role": (
+        "there is no action 's3:Zap*'"
+    ),
     "{each: function, that: true}": "AA-01: check.that: Expected `str | null`, got `bool`; put it in quotes",
     "{each: function, that: ['1', '2']}": "got `array`; one text is wanted",
     "{each: function, that: a, b}": "check.b: Object contains unknown field `b`",
@@ -128,6 +136,23 @@ def test_an_expression_that_nothing_makes_true(tmp_path: Path, expression: str, 
 @pytest.mark.parametrize(("check", "message"), CHECKS.items())
 def test_a_check_of_another_form(tmp_path: Path, check: str, message: str) -> None:
     assert message in refused(tmp_path, f"    check: {check}\n")
+
+
+def test_an_action_of_a_link(tmp_path: Path) -> None:
+    link = '  code: {type: "AWS::S3::Bucket", about: b, links: [{referred_by: function, may: "s3:GetObjct"}]}\n'
+    path = tmp_path / "requirements.yaml"
+    text = DOCUMENT.replace("requirements:\n", f"{link}requirements:\n")
+    path.write_text(f"{text}    check: {{each: function, that: has(self.Role)}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"10: subjects.code.links.0.may: there is no action 's3:GetObjct'; did"):
+        load_document(path)
+
+
+@pytest.mark.parametrize("action", ["newservice:DoIt", "S3:getobject", "s3:Get*", "*", "s3:*"])
+def test_actions_that_grants_may_name(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "requirements.yaml"
+    check = f"{{kind: permissions, allow: [{{actions: ['{action}'], on: '*'}}]}}"
+    path.write_text(f"{DOCUMENT}    subject: role\n    check: {check}\n", encoding="utf-8")
+    assert load_document(path)
 
 
 def test_a_comma_without_quotes(tmp_path: Path) -> None:
