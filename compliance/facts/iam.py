@@ -414,12 +414,6 @@ def service_actions(service: str) -> frozenset[str]:
     return frozenset(f"{service}:{action}".lower() for action in actions)
 
 
-def spelt(action: str) -> str:
-    """An action with its service in small letters, as IAM writes it: `iam:*` for `IAM:*`."""
-    service, colon, name = action.partition(":")
-    return f"{service.lower()}{colon}{name}"
-
-
 def resource_types(action: str) -> frozenset[str]:
     """The types of resources that an action applies to (`bucket`, `object`); none where it is not known."""
     service, _, name = action.lower().partition(":")

@@ -7,6 +7,7 @@ of a requirement. A value that only the deployment knows raises Undecided. What 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ from compliance.template.intrinsics import (
 from compliance.template.json_text import parsed
 from compliance.template.physical_names import name_places
 from compliance.template.schemas import gives, takes_lists_alone
+
+_OF_ACTION = re.compile(r"(?:^|\.)Statement(?:\.\d+)?\.(?:Not)?Action(?:\.\d+)?$")  # in a policy
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -97,6 +100,10 @@ class World:
         if isinstance(value, (str, int, float, Ref, Pseudo, Text)):
             if resource.type.startswith("AWS::Route53") and path.endswith("Name"):
                 value = without_dot(value)
+            if "Action" in path and _OF_ACTION.search(path):
+                from compliance.facts.any_case import Action  # which is a Scalar
+
+                return Action(self, resource, path, value)
             return Scalar(self, resource, path, value)
         return value
 
@@ -468,11 +475,8 @@ class Scalar(_Placed):
             return self._tested(name, arguments[0])
         if name == "split" and isinstance(self.value, open_):
             pieces = split(parts_of(self.world.assembly.written_out(self.value)), str(arguments[0]))
-            return (
-                NotImplemented
-                if pieces is None
-                else [self.world.wrap(p, self.resource, self.path) for p in pieces]
-            )
+            wrap = self.world.wrap
+            return NotImplemented if pieces is None else [wrap(p, self.resource, self.path) for p in pieces]
         return NotImplemented
 
     def _joined(self, other: Any, first: bool) -> Any:

@@ -168,8 +168,8 @@ def _read(statement: iam.Statement) -> PolicyStatement:
     conditions: Any = statement.conditions
     return PolicyStatement(
         unknown if "Effect" in statement.open else statement.allow,
-        texts("Action", tuple(map(iam.spelt, statement.actions))),
-        texts("NotAction", tuple(map(iam.spelt, statement.not_actions))),
+        texts("Action", statement.actions),
+        texts("NotAction", statement.not_actions),
         texts("Resource", statement.resources),
         texts("NotResource", statement.not_resources),
         texts("Principal", _names(statement.resource, statement.principals)),

@@ -16,21 +16,6 @@ if TYPE_CHECKING:
     from compliance.facts.objects import World
 
 
-class AnyCase(dict[str, object]):
-    """The keys of a policy's condition, which IAM compares without case."""
-
-    def __contains__(self, name: object) -> bool:
-        return self._key(name) is not None
-
-    def __getitem__(self, name: str) -> object:
-        key = self._key(name)
-        return super().__getitem__(name if key is None else key)
-
-    def _key(self, name: object) -> str | None:
-        """The key as the policy writes it."""
-        return next((key for key in self if key.casefold() == str(name).casefold()), None)
-
-
 class Record(Host):
     """A fact whose fields an expression may read."""
 
@@ -73,9 +58,9 @@ class Record(Host):
         if holder is not None and name not in ("resource", "property", "path"):
             self.world.read(holder, path, _readable(found))
         wrapped = self._wrapped(found, holder, path)
-        if name == "conditions" and isinstance(wrapped, dict):
-            return {key: AnyCase(tests) for key, tests in wrapped.items()}
-        return wrapped
+        from compliance.facts.any_case import in_any_case  # it imports this module
+
+        return in_any_case(name, wrapped)
 
     def _wrapped(self, found: object, holder: Resource | None, path: str) -> object:
         if found is None or isinstance(found, str | bool | int | float):

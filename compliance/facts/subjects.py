@@ -284,7 +284,9 @@ def _check_links(document: Document, subjects: Mapping[str, Subject], name: str)
             raise document.error(f"{'.'.join(map(str, where))}: {message}", *where)
     for index, clue in enumerate(subjects[name].links if not document.checked else ()):
         if clue.may and (why := unknown_action(clue.may)):
-            raise document.error(f"subjects.{name}.links.{index}.may: {why}", "subjects", name, "links", index)
+            raise document.error(
+                f"subjects.{name}.links.{index}.may: {why}", "subjects", name, "links", index
+            )
 
 
 def found_together(subjects: Mapping[str, Subject]) -> Mapping[str, tuple[str, ...]]:

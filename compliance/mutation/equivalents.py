@@ -186,6 +186,20 @@ def changed_values(node: Any, change: Rewrite) -> Any:
     return change(node)
 
 
+def in_another_case(node: Any) -> Any:
+    """The actions of a statement in other letters: IAM compares them without case."""
+    match node:
+        case {"Effect": _}:
+            return {k: swapped(v) if k in ("Action", "NotAction") else v for k, v in node.items()}
+    return node
+
+
+def swapped(node: Any) -> Any:
+    if isinstance(node, list):
+        return [swapped(item) for item in node]
+    return node.swapcase() if isinstance(node, str) else node
+
+
 def lone(node: Any) -> Any:
     """A single value in place of a list of one."""
     return node[0] if isinstance(node, list) and len(node) == 1 else node
@@ -430,6 +444,7 @@ EQUIVALENTS: Sequence[Equivalent] = (
     Equivalent("Fn::Sub as Fn::Join", throughout(in_functions(sub_as_join))),
     Equivalent("single values for lists", throughout(in_policies(lone))),
     Equivalent("lists for single values", throughout(in_policies(listed))),
+    Equivalent("actions in the other case", throughout(in_another_case)),
     Equivalent("everything in the opposite order", backwards),
     Equivalent("logical ids that say nothing", renamed),
     Equivalent("alarms as queries", alarms_as_queries),

@@ -611,6 +611,31 @@ def test_actions_on_objects_and_policies_from_elsewhere(
     assert verdict_of(tmp_path, ROLE_OF % grant, check, subjects=subjects) == status
 
 
+RAW = "self.Policies.all(p, p.PolicyDocument.Statement.all(s, %s))"
+
+
+@pytest.mark.parametrize(
+    "that",
+    [
+        "'s3:GetObject' in s.actions",
+        "s.actions == ['s3:GetObject'] && s.actions[0] == 'S3:GETOBJECT' && 's3:getobject' == s.actions[0]",
+        "s.actions.all(a, a in ['s3:GetObject', 's3:PutObject']) && !('s3:PutObject' in s.actions)",
+        "s.actions.all(a, a.startsWith('s3:Get') && a.endsWith('Object') && a.contains(':GetO'))",
+        "s.actions.all(a, a.matches('^s3:Get[A-Z]') && a.matches('(?x) G e t') && !a.matches('^s3:Put'))",
+        "s.actions.all(a, a.split(':')[0] == 's3' && a.split(':')[1] == 'GetObject')",
+        "size((s.actions + ['s3:GetObject']).distinct()) == 1",
+    ],
+)
+@pytest.mark.parametrize("action", ["s3:getobject", "S3:GetObject", "S3:GETobject", "[s3:GetObject]"])
+def test_actions_are_compared_without_case(tmp_path: Path, action: str, that: str) -> None:
+    grant = GRANT % (action, "'*'")
+    raw = RAW % that.replace("s.actions", "[s.Action].flatten()" if "[" in action else "[s.Action]")
+    subjects = {"role": {"type": "AWS::IAM::Role", "about": "the role"}}
+    for expression in (f"statements(self).all(s, {that})", raw):
+        check = {"each": "role", "that": expression}
+        assert verdict_of(tmp_path, ROLE_OF % grant, check, subjects=subjects) == "pass", expression
+
+
 TWO_STATEMENTS = """
 Resources:
   Queue: {Type: AWS::SQS::Queue}

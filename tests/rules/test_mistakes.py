@@ -139,11 +139,12 @@ def test_a_check_of_another_form(tmp_path: Path, check: str, message: str) -> No
 
 
 def test_an_action_of_a_link(tmp_path: Path) -> None:
-    link = '  code: {type: "AWS::S3::Bucket", about: b, links: [{referred_by: function, may: "s3:GetObjct"}]}\n'
+    link = '{referred_by: function, may: "s3:GetObjct"}'
+    code = f'  code: {{type: "AWS::S3::Bucket", about: a bucket, links: [{link}]}}\n'
     path = tmp_path / "requirements.yaml"
-    text = DOCUMENT.replace("requirements:\n", f"{link}requirements:\n")
+    text = DOCUMENT.replace("requirements:\n", f"{code}requirements:\n")
     path.write_text(f"{text}    check: {{each: function, that: has(self.Role)}}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"10: subjects.code.links.0.may: there is no action 's3:GetObjct'; did"):
+    with pytest.raises(InputError, match=r"10: subjects.code.links.0.may: there is no action 's3:GetObjct'"):
         load_document(path)
 
 

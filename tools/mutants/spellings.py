@@ -14,14 +14,6 @@ MAPPED = ("stream_mapping", "processor", "audit_mapping", "audit_function")
 # Permissions
 
 
-def other_case(draft: Draft) -> None:
-    for role in BOTH_ROLES:
-        for statement in draft.statements(role):
-            actions = statement["Action"]
-            given = actions if isinstance(actions, list) else [actions]
-            statement["Action"] = [action.upper() for action in given]
-
-
 def attached(type_: str) -> Change:
     """Takes inline policies out into policies of the stack, attached from their own side."""
 
@@ -273,7 +265,6 @@ UNRELATED = all_of(
 
 
 SPELLINGS = (
-    Equivalent("actions in capitals", other_case, BOTH_ROLES),
     Equivalent("inline policies", inline, BOTH_ROLES),
     Equivalent("policies attached", attached("AWS::IAM::Policy"), BOTH_ROLES),
     Equivalent("policies managed", attached("AWS::IAM::ManagedPolicy"), BOTH_ROLES),
