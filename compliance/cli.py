@@ -12,13 +12,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-from compliance.commands.common import close_stdout, say_aside
+from compliance.commands.common import close_stdout, open_streams, say_aside
 from compliance.model import CheckerError, InputError
 
 # Each names a module of compliance.commands, and the command in it.
@@ -32,6 +32,7 @@ class Trusted(click.Command):
         others["standalone_mode"], standalone = False, others.get("standalone_mode", True)
         if not standalone:
             return super().main(*args, **others)
+        open_streams()
         try:
             with _termination():
                 result = super().main(*args, **others)
@@ -96,7 +97,8 @@ def _meant(name: str, known: Iterable[str] = COMMANDS) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    say_aside(message)
+    with suppress(OSError):  # standard error cannot be written either
+        say_aside(message)
     sys.exit(code)
 
 

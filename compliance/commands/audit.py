@@ -41,7 +41,7 @@ from compliance.commands.options import (
     input_options,
     target,
 )
-from compliance.model import FORMATS, WITH_DIAGRAM, InputError, Scorecard, Severity
+from compliance.model import FORMATS, WITH_DIAGRAM, Scorecard, Severity
 from compliance.reports import SUFFIXES
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def _inferred(output: Path) -> str:
 
 
 def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> None:
-    """Writes a report to a file, or to standard output (None). Raises InputError where it cannot."""
+    """Writes a report to a file, or to standard output (None). Raises InputError or OSError if it cannot."""
     if format_ == "terminal":
         text = _terminal(card, sys.stdout if output is None else None, verbose)
     else:
@@ -333,9 +333,6 @@ def write(card: Scorecard, format_: str, output: Path | None, verbose: bool) -> 
         click.echo(uncommanding(text, format_).encode(encoding, "replace"), nl=False)
     except BrokenPipeError:
         close_stdout()  # the reader stopped reading; the exit code is still the verdict
-    except OSError as error:
-        close_stdout()
-        raise InputError(f"standard output: cannot be written: {error.strerror}") from None
 
 
 def _terminal(card: Scorecard, stream: TextIO | None, verbose: bool) -> str:

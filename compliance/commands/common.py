@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -17,6 +18,8 @@ from compliance.model import InputError
 from compliance.text import one_line, printable
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from compliance.reports.screen import Screen
 
 ERASED = "\r\x1b[2K"  # takes a terminal to the start of an empty line
@@ -110,6 +113,35 @@ def close_stdout() -> None:
     """Keeps Python from trying to write the rest of the output again when it exits."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Stdout(io.FileIO):
+    """Standard output. It raises BrokenPipeError where the reader has gone, else InputError if it cannot."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            close_stdout()
+            raise InputError(f"standard output: cannot be written: {error.strerror}") from None
+
+
+def open_streams() -> None:
+    """Makes standard output say why it cannot be written, also where it was closed before the process began.
+
+    What is said on a standard error that was closed is lost.
+    """
+    for number, name, mode in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, mode), number)
+            setattr(sys, f"__{name}__", os.fdopen(number, "w", encoding="utf-8", closefd=False))
+            setattr(sys, name, getattr(sys, f"__{name}__"))
+    if sys.stdout is sys.__stdout__:
+        buffer = io.BufferedWriter(_Stdout(1, "w", closefd=False))
+        how = {name: getattr(sys.stdout, name) for name in ("encoding", "errors", "line_buffering")}
+        sys.stdout = io.TextIOWrapper(buffer, **how)
 
 
 def width() -> int:

@@ -583,23 +583,50 @@ def test_a_reader_that_leaves_does_not_change_the_verdict() -> None:
         process.stderr.close()
 
 
-def test_a_full_disk_is_no_verdict() -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*COMMAND, "audit", *QUIET, "--template", "green.yaml"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    assert done.returncode == 2
-    assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+TOLD = [
+    ("audit", *QUIET, "--template", "green.yaml"),
+    ("audit", *QUIET, "--template", "red.yaml", "--format", "json"),
+    ("eval", "size(resources)", "--template", "green.yaml"),
+    ("fleet", *QUIET, "green.yaml"),
+    ("fleet", *QUIET, "green.yaml", "--output", "-"),
+    ("schema",),
+    ("requirements",),
+    ("waive", "--list-expiring"),
+    ("completion", "bash"),
+    ("audit", "--help"),
+    ("--help",),
+    ("--version",),
+]
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_closed_output_is_no_red_verdict(closed: str) -> None:
-    command = [sys.executable, "-m", "compliance", "audit", *QUIET, "--template", "green.yaml"]
-    done = subprocess.run(["sh", "-c", f"{shlex.join(command)} {closed}"], capture_output=True)
-    assert done.returncode == 3
+@pytest.mark.parametrize("arguments", TOLD, ids=" ".join)
+@pytest.mark.parametrize(
+    ("output", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_an_output_that_cannot_be_written_is_no_verdict(
+    arguments: tuple[str, ...], output: str, why: str
+) -> None:
+    done = at_shell(arguments, output)
+    assert (done.returncode, done.stderr) == (2, f"error: standard output: cannot be written: {why}\n")
+
+
+def at_shell(arguments: Sequence[str], more: str) -> subprocess.CompletedProcess[str]:
+    command = f"{shlex.join([*COMMAND, *arguments])} {more}"
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("template", "code"), [("green.yaml", 0), ("red.yaml", 1), ("absent.yaml", 2)])
+@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
+def test_what_cannot_be_said_on_standard_error_does_not_change_the_verdict(
+    template: str, code: int, errors: str
+) -> None:
+    assert at_shell(("audit", *QUIET, "--template", template), errors).returncode == code
+
+
+def test_a_closed_output_to_which_nothing_is_written(tmp_path: Path) -> None:
+    arguments = ("audit", *QUIET, "--template", "green.yaml", "--output", str(tmp_path / "report.json"))
+    assert at_shell(arguments, ">&- 2>&-").returncode == 0
+    assert b"green" in (tmp_path / "report.json").read_bytes().lower()
 
 
 def test_an_encoding_without_the_bars() -> None:
