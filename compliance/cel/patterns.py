@@ -3,9 +3,9 @@
 Python's `re` backtracks: on forty letters, `(a+)+b` takes years. So a document's pattern goes
 
 1. to `re`, if there are few ways to match the text (`_ways`), as with most patterns and short texts;
-2. to RE2, which is linear, if RE2 gives the pattern the same meaning as Python (`_re2_agrees`);
+2. to RE2, which is linear in the text, if RE2 gives the pattern the same meaning as Python (`_re2_agrees`);
 3. to `re` in a process that is ended after two seconds of processor time, if RE2 does not know the pattern
-   (look-around, back references, limits above 1000) or is not installed.
+   (look-around, back references, limits above 1000) or is not installed, or if both are long.
 
 Classes by name, `[[:alpha:]]`, have RE2's meaning: Python does not know them.
 https://github.com/google/re2/wiki/Syntax
@@ -25,6 +25,9 @@ from typing import Any, Final
 warnings.filterwarnings("ignore", "Possible (nested set|set)", FutureWarning)
 SECONDS: Final = 2  # of processor time, so that the result does not depend on how busy the machine is
 MOST_WAYS: Final = 1_000_000  # which Python tries in less than a tenth of a second
+# Ways by the length of the pattern: two tenths of a second for Python. Characters of the text by the
+# instructions of RE2's program: two seconds at worst, and mostly none.
+MOST_STEPS: Final = 100_000_000
 # What is repeated may hold a repetition: the ways to match it are no longer a product. In verbose patterns
 # (`x`), a space may stand before the repetition.
 _NESTED = re.compile(r"\)[*+{]|\(\?[a-zA-Z]*x")
@@ -104,11 +107,21 @@ def _engine(pattern: str, text: str, full: bool, dotall: bool) -> Any:
     for_re2 = f"(?s){pattern}" if dotall else pattern
     if _NAMED_CLASS.search(pattern):
         check(pattern)
-        return _re2_compiled(for_re2)
+        if (by_re2 := _by_re2(for_re2, text)) is None:
+            raise _too_hard_error(pattern)
+        return by_re2
     by_python = _compiled(pattern, dotall)
-    if not _NESTED.search(pattern) and _ways(pattern, text, full) <= MOST_WAYS:
-        return by_python
-    return _re2_compiled(for_re2) if _re2_agrees(pattern, text) else None
+    if not _NESTED.search(pattern):
+        ways = _ways(pattern, text, full)
+        if ways <= MOST_WAYS and ways * len(pattern) <= MOST_STEPS:
+            return by_python
+    return _by_re2(for_re2, text) if _re2_agrees(pattern, text) else None
+
+
+def _by_re2(pattern: str, text: str) -> Any:
+    """The pattern as RE2's; None where RE2 does not know it, or may take too long."""
+    found = _re2_compiled(pattern)
+    return found if found is not None and found.programsize * len(text) <= MOST_STEPS else None
 
 
 def _ways(pattern: str, text: str, full: bool) -> int:
@@ -151,6 +164,10 @@ def _re2_compiled(pattern: str) -> Any:
         return None
 
 
+def _too_hard_error(pattern: str) -> TooHardError:
+    return TooHardError(f"the pattern {pattern[:60]!r} takes more than {SECONDS} s of processor time")
+
+
 _too_hard: set[str] = set()  # patterns that took too long once are not tried again
 
 
@@ -166,8 +183,6 @@ def _groups_in_process(pattern: str, text: str, full: bool, dotall: bool) -> tup
         done.check_returncode()
     except (subprocess.SubprocessError, OSError):
         _too_hard.add(pattern)
-        raise TooHardError(
-            f"the pattern {pattern[:60]!r} takes more than {SECONDS} s of processor time"
-        ) from None
+        raise _too_hard_error(pattern) from None
     groups = json.loads(done.stdout)
     return None if groups is None else tuple(groups)
