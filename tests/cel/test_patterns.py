@@ -67,7 +67,16 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
         ("(?:[a-y]{9}[a-z]{990}){9}B", "a" * 200_000),
         ("[[:lower:]]{1000}B", "a" * 200_000),
     ],
-    ids="look-ahead reference letters long-reference by-name many-sets repeated-sets named-sets".split(),
+    ids=[
+        "look-ahead",
+        "reference",
+        "letters",
+        "long-reference",
+        "by-name",
+        "many-sets",
+        "repeated-sets",
+        "named-sets",
+    ],
 )
 def test_one_that_takes_too_long_is_ended(pattern: str, text: str) -> None:
     with pytest.raises(patterns.TooHardError, match="takes more than 1 s of processor time"):
