@@ -43,6 +43,10 @@ def init(output: Path, force: bool, **inputs: Any) -> None:
             raise InputError(f"{output}: is there already; --force replaces it")
         check_output(output, template)
         schema = output.with_suffix(".schema.json")
+        if schema.is_symlink() and (force or not schema.exists()):
+            raise InputError(
+                f"{schema}: is a link, and the schema would replace another file; remove the link"
+            )
         check_output(schema, template)
 
     from compliance.auditing import Options

@@ -827,3 +827,27 @@ def test_an_editor_finds_the_schema_beside_the_document(tmp_path: Path) -> None:
     beside.write_text("{}")
     assert run("--template", EXAMPLE / "template.yaml", "--output", document)[0] == 0
     assert beside.read_text() == "{}", "another's file"
+
+
+@pytest.mark.parametrize(("there", "more"), [(True, ["--force"]), (False, [])])
+def test_the_schema_is_not_written_through_a_link(tmp_path: Path, there: bool, more: list[str]) -> None:
+    other = tmp_path / "elsewhere" / "another.json"
+    other.parent.mkdir()
+    if there:
+        other.write_text("{}")
+    (tmp_path / "rules.schema.json").symlink_to(other)
+    code, output = run("--template", EXAMPLE / "template.yaml", "--output", tmp_path / "rules.yaml", *more)
+    assert (code, output.count("\n")) == (2, 1)
+    assert "rules.schema.json: is a link" in output
+    assert not (tmp_path / "rules.yaml").exists()
+    assert other.exists() == there
+    assert not there or other.read_text() == "{}"
+
+
+def test_a_linked_schema_stays_without_force(tmp_path: Path) -> None:
+    other, link = tmp_path / "another.json", tmp_path / "rules.schema.json"
+    other.write_text("{}")
+    link.symlink_to(other)
+    assert run("--template", EXAMPLE / "template.yaml", "--output", tmp_path / "rules.yaml")[0] == 0
+    assert link.is_symlink()
+    assert other.read_text() == "{}"
