@@ -15,6 +15,10 @@ if sys.platform == "win32":
     sys.stderr.write("error: the gate needs Linux or macOS; on Windows run it in WSL or in its container\n")
     raise SystemExit(2)
 
+from compliance.deferred import defer  # noqa: E402
+
+defer()
+
 from compliance.cli import main as command_line  # noqa: E402
 
 

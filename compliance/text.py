@@ -11,7 +11,7 @@ UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 def printable(text: str) -> str:
     """Text with control characters and invisible characters as escapes. Line breaks and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if text.replace("\n", "").isprintable():
         return text
     import unicodedata  # with its tables of all characters, which few audits need
 

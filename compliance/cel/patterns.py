@@ -32,10 +32,10 @@ MOST_STEPS: Final = 100_000_000
 # (`x`), a space may stand before the repetition.
 _NESTED = re.compile(r"\)[*+{]|\(\?[a-zA-Z]*x")
 _BACK = re.compile(r"\\[1-9]|\(\?P=")  # a reference back
-_OTHER_MEANING = re.compile(r"\{,")  # `{,3}` means something else in RE2
+_OTHER_MEANING = "{,"  # `{,3}` means something else in RE2
 # Python reads `[[:alpha:]]` as a set of these characters.
 _NAMED_CLASS = re.compile(r"\[[^\]]*\[:\^?[a-z]+:\]")
-_ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i")
+_ANY_CASE = r"\(\?[a-zA-Z]*i"
 # Classes that hold more characters in Python than in RE2, whose classes are ASCII.
 _CLASSES: Mapping[str, Callable[[str], bool]] = {
     r"\w": str.isalnum,
@@ -138,12 +138,12 @@ def _ways(pattern: str, text: str, full: bool) -> int:
 
 def _re2_agrees(pattern: str, text: str) -> bool:
     """Whether a pattern means the same to RE2 as to Python, on this text."""
-    if text.endswith("\n") or _OTHER_MEANING.search(pattern):  # Python's `$` also matches before the end
+    if text.endswith("\n") or _OTHER_MEANING in pattern:  # Python's `$` also matches before the end
         return False
     beyond = {char for char in text if not char.isascii() or char in _RARE_SPACE}
     if any("\ud800" <= char <= "\udfff" for char in beyond):
         return False
-    if _ANY_CASE.search(pattern) and (beyond or not pattern.isascii()):
+    if re.search(_ANY_CASE, pattern) and (beyond or not pattern.isascii()):
         return False  # Python's `(?i)i` matches the dotless i, RE2's does not
     named = [is_one for name, is_one in _CLASSES.items() if name in pattern or name.upper() in pattern]
     return not any(is_one(char) for is_one in named for char in beyond)

@@ -38,7 +38,8 @@ _THEIRS: Mapping[str, str] = {
 
 
 # Types whose settings only read from another account, or that other rules judge.
-_NO_DESTINATION = re.compile(r"AWS::(IAM|CloudWatch)::.*|AWS::Lambda::Permission|.*Policy")
+_WITHOUT = ("AWS::IAM::", "AWS::CloudWatch::")  # how their names begin
+_POLICIES = ("Policy", "AWS::Lambda::Permission")  # how others end
 _APART = ("Layers", "Environment", "Tags", "RuntimeManagementConfig", "CodeSigningConfigArn")
 
 Opening = tuple[Resource, str, str, Truth]
@@ -67,7 +68,7 @@ def openings(assembly: Assembly, resource: Resource) -> Iterator[Opening]:
             is_its_url = denoted_at(assembly, url, path, url.get(path), FUNCTION) is resource
             if is_its_url and url.get("AuthType") != "AWS_IAM":
                 yield url, "AuthType", "open to everybody, by its URL", True
-    if not _NO_DESTINATION.fullmatch(resource.type):
+    if not resource.type.startswith(_WITHOUT) and not resource.type.endswith(_POLICIES):
         own_account = assembly.text(resource.stack.pseudo("AWS::AccountId")) or ""
         for path, value in _settings(resource.properties, ""):
             if sure := _leads_away(assembly, path, value, own_account):
@@ -96,7 +97,7 @@ def _settings(value: Value, path: str) -> Iterator[tuple[str, Value]]:
 
 def _leads_away(assembly: Assembly, path: str, value: Value, own: str) -> Truth:
     """Whether a setting names another account than `own`: by its number, in an ARN, or by a bucket."""
-    is_account, text = re.search(r"Account(Id)?$", path), assembly.text(value)
+    is_account, text = path.endswith(("Account", "AccountId")), assembly.text(value)
     if text is None:
         return Unknown(why_unknown(value) or show(value)) if is_account else False
     if is_account and text.startswith("arn:"):

@@ -39,7 +39,7 @@ _FORMS = {
     "AWS::StackName": "[A-Za-z0-9-]+",
     "AWS::StackId": ".+",
 }
-_WRITTEN = {name: re.compile(rf"(?<!\w){_FORMS[name]}(?!\w)") for name in ("AWS::AccountId", "AWS::Region")}
+_WRITTEN = {name: rf"(?<!\w){_FORMS[name]}(?!\w)" for name in ("AWS::AccountId", "AWS::Region")}
 MOST = 4096  # samples of all texts together
 MOST_PIECES = 24  # beginnings and ends of a literal text that are tried
 
@@ -96,6 +96,8 @@ def may_be_equal(one: Value, other: Value) -> bool:
 
     Raises: Undecided where that is not known.
     """
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other
     left, right = (list(parts_of(value)) for value in (one, other))
     if any(isinstance(part, Ref) and not part.opaque for part in (*left, *right)):
         return False  # a name that CloudFormation generates equals no other text
@@ -148,7 +150,7 @@ def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
             raise Undecided(why)
         case Pseudo(name=name):
             # The account or region may be one that is written out, whole or in part, in another text.
-            written = _WRITTEN[name].findall(literal) if name in _WRITTEN else ()
+            written = re.findall(_WRITTEN[name], literal) if name in _WRITTEN else ()
             known = _SAMPLES.get(name) or (*_GENERATED, *pieces)
             return tuple(dict.fromkeys((*written, *known, *_completed(name, literal))))
         case Ref(opaque=opaque):
@@ -172,12 +174,9 @@ def without_dot(name: Value) -> Value:
     return join([*parts, last.removesuffix(".") if isinstance(last, str) else last])
 
 
-_PLACEHOLDER = re.compile(r"\$\{(AWS::\w+)\}")
-
-
 def bound(text: str) -> Value:
     """A fact's text with its placeholders (`${AWS::Region}`) as pseudo parameters."""
-    pieces = _PLACEHOLDER.split(text)
+    pieces = re.split(r"\$\{(AWS::\w+)\}", text)
     return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
 

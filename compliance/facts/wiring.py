@@ -186,8 +186,8 @@ class Wiring(Memo, ABC):
             target = self.assembly.resource(ref)
             if target and target is not resource:
                 yield target
-        rule = self.assembly.text(resource.get("AlarmRule")) or ""
-        for name in re.findall(r"\(\s*[\"']?([^)\"']+)[\"']?\s*\)", rule):
+        rule = self.assembly.text(resource.get("AlarmRule"))
+        for name in re.findall(r"\(\s*[\"']?([^)\"']+)[\"']?\s*\)", rule) if rule else ():
             target = self.identify(name, ALARM)
             if target:
                 yield target

@@ -41,13 +41,13 @@ class Target(msgspec.Struct, frozen=True):
         return text
 
 
-PLACE = re.compile(r"\$\{([^}]+)\}")
+PLACE = r"\$\{([^}]+)\}"
 PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": "us-east-1", "AWS::Partition": "aws"}
 
 
 def physical(text: str) -> str:
     """A text with made-up names for what is not known before the deployment, such as a table's name."""
-    return PLACE.sub(lambda match: _made_up(match[1]), text)
+    return re.sub(PLACE, lambda match: _made_up(match[1]), text)
 
 
 def _made_up(place: str) -> str:
@@ -78,7 +78,7 @@ def target(wiring: Wiring, function: Resource) -> Target | NotRun:
         )
     texts = {name: assembly.text(value) for name, value in wiring.environment(function).items()}
     environment = {name: physical(text) for name, text in texts.items() if text is not None}
-    places = [match for text in texts.values() if text for match in PLACE.finditer(text)]
+    places = [match for text in texts.values() if text for match in re.finditer(PLACE, text)]
     layers = _layers(wiring, function)
     made_up = {_made_up(match[1]): match[0] for match in places}
     program = Program(runtime, handler, code, environment, layers or ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -13,7 +12,7 @@ Span = str | tuple[str, str]
 # https://en.wikipedia.org/wiki/ANSI_escape_code#Select_Graphic_Rendition_parameters
 CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
 LABEL = 8  # the width of labels
-_PARTS = re.compile(r"\n|[^\S\n]+|\S+")
+_PARTS = r"\n|[^\S\n]+|\S+"
 
 
 class Screen:
@@ -59,6 +58,8 @@ def cells(text: str) -> int:
 
 
 def _cell(character: str) -> int:
+    import unicodedata  # with its tables of all characters, which few reports need
+
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
@@ -81,7 +82,7 @@ def breaks(text: str, width: int) -> Iterator[tuple[int, int]]:
         yield 0, len(text)
         return
     start = end = used = 0
-    for part in _PARTS.finditer(text):
+    for part in re.finditer(_PARTS, text):
         place, size = part.start(), cells(part[0])
         if part[0] == "\n":
             yield start, end

@@ -150,18 +150,18 @@ class Comparison:
         forms = {a: b, a.upper(): b.upper(), a.capitalize(): b.capitalize()}
         self._forms = forms
         # The environment's name as a whole word, or as a word within a name in CamelCase.
-        self._token = re.compile(
+        self._token = (
             rf"(?<![A-Za-z0-9])(?:{re.escape(a)}(?![a-z0-9])|{re.escape(a.upper())}(?![A-Za-z0-9]))"
             rf"|(?<![A-Z]){re.escape(a.capitalize())}(?![a-z0-9])"
         )
 
     def follows(self, text: str) -> str:
         """A text of `a` with the environment's name replaced, as it should be in `b`."""
-        return self._token.sub(lambda match: self._forms[match[0]], text)
+        return re.sub(self._token, lambda match: self._forms[match[0]], text)
 
     def carries(self, text: str) -> bool:
         """Whether a text contains the name of environment `a`."""
-        return self._token.search(text) is not None
+        return re.search(self._token, text) is not None
 
     def neutral(self, logical_id: str) -> str:
         """A logical id without the environment's name and the hash of its path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TypeAlias
 
-Range: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Range: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 def range_of(text: str) -> Range | None:

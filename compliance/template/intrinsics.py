@@ -87,13 +87,13 @@ Value: TypeAlias = (
 
 # The characters of each pseudo parameter's value. A delimiter of other characters does not split it.
 _ALPHABETS = {
-    "AWS::AccountId": re.compile("[0-9]"),
-    "AWS::Partition": re.compile("[a-z-]"),
-    "AWS::Region": re.compile("[a-z0-9-]"),
-    "AWS::StackName": re.compile("[A-Za-z0-9-]"),
-    "AWS::URLSuffix": re.compile("[a-z0-9.-]"),
+    "AWS::AccountId": "[0-9]",
+    "AWS::Partition": "[a-z-]",
+    "AWS::Region": "[a-z0-9-]",
+    "AWS::StackName": "[A-Za-z0-9-]",
+    "AWS::URLSuffix": "[a-z0-9.-]",
 }
-_NAME_ALPHABET = re.compile("[A-Za-z0-9_.-]")
+_NAME_ALPHABET = "[A-Za-z0-9_.-]"
 # Texts that double at every step would exhaust the memory.
 MAX_TEXT = 2**20
 
@@ -149,8 +149,8 @@ def dynamic(text: str | Text) -> Dynamic:
     return Dynamic(f"the dynamic reference {truncated(show(text), 80)}", text=text)
 
 
-def alphabet(part: Part) -> re.Pattern[str] | None:
-    """The characters that a part may consist of once it is deployed; None where any may occur."""
+def alphabet(part: Part) -> str | None:
+    """The set of characters that a part may consist of once it is deployed; None where any may occur."""
     if isinstance(part, Ref):
         # `Assembly.expand` has written ARNs and URLs out; a `Ref` that is left in them is a name.
         return _NAME_ALPHABET if part.attribute is None else None
@@ -165,7 +165,7 @@ def split(parts: Iterable[Part], delimiter: str) -> list[Value] | None:
             first, *rest = part.split(delimiter)
             pieces[-1].append(first)
             pieces.extend([piece] for piece in rest)
-        elif (letters := alphabet(part)) is None or letters.search(delimiter):
+        elif (letters := alphabet(part)) is None or re.search(letters, delimiter):
             return None
         else:
             pieces[-1].append(part)
@@ -175,7 +175,7 @@ def split(parts: Iterable[Part], delimiter: str) -> list[Value] | None:
 def pattern_of(part: Part) -> str:
     """A regular expression for what a part that is not a literal may become when it is deployed."""
     letters = alphabet(part)
-    return f"{letters.pattern}*" if letters and not isinstance(part, Ref) else ".*"
+    return f"{letters}*" if letters and not isinstance(part, Ref) else ".*"
 
 
 def optional(items: Iterable[Value]) -> Unknown | None:

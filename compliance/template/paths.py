@@ -14,10 +14,9 @@ import msgspec
 from compliance.template.intrinsics import NO_VALUE, Unknown, Value, optional, show
 from compliance.template.json_text import from_json
 
-_STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)""")
-
-
-_PLAIN = re.compile("""[^."']+""")
+_STEP = r"""(?:"([^"]*)"|'([^']*)'|([^."']+))(?:\.(?=.)|$)"""
+_MARKS = frozenset(".\"'")
+_NOT_SPLIT = frozenset("\n\"'")  # `.` of a pattern leaves line breaks out
 
 
 @lru_cache(2**12)
@@ -29,9 +28,11 @@ def steps(path: str) -> tuple[str, ...]:
     Returns: the names, indexes and `*` in their order; none for an empty path.
     Raises: ValueError where the path has an empty step or an open quotation mark.
     """
+    if _NOT_SPLIT.isdisjoint(path) and "" not in (found := path.split(".")):
+        return tuple(found)
     found, end = [], 0
     while end < len(path):
-        match = _STEP.match(path, end)
+        match = re.compile(_STEP).match(path, end)
         if match is None:
             raise ValueError(f"no property path: {path!r} (a name with a dot in it is quoted)")
         found.append(next(step for step in match.groups() if step is not None))
@@ -53,7 +54,9 @@ class Place(msgspec.Struct, frozen=True):
 
 def dotted(parts: Iterable[str]) -> str:
     """Steps as a path: what `steps` reads."""
-    return ".".join(step if _PLAIN.fullmatch(step) else _quoted(step) for step in parts)
+    return ".".join(
+        step if step and _MARKS.isdisjoint(step) else _quoted(step) for step in parts
+    )
 
 
 def _quoted(step: str) -> str:

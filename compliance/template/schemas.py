@@ -346,9 +346,9 @@ def name_property(type_: str) -> str | None:
     name = next((name for name in wanted if name in settable), None)
     # Other properties that identify a resource, or that are required and never change, name what contains it.
     fixed = {_property(pointer) for pointer in found.get("createOnlyProperties", ())}
-    parents = {other for other in fixed & set(found.get("required", ())) if re.search("(Name|Id)$", other)}
+    parents = {other for other in fixed & set(found.get("required", ())) if other.endswith(("Name", "Id"))}
     others = (set(identifier(type_)) | parents) & settable - {name}
-    return None if any(re.search("(Name|Id|Arn|Cluster)$", other) for other in others) else name
+    return None if any(other.endswith(("Name", "Id", "Arn", "Cluster")) for other in others) else name
 
 
 class TextKind(msgspec.Struct, frozen=True):

@@ -43,12 +43,12 @@ NOTHING, USUAL = Supplies(), Limits()
 OLDEST_NODE = 24
 _starting = threading.Lock()
 
-# The warden imports only the named packages, and ignores the environment. msgspec does without
-# typing_extensions, whose imports take as long as msgspec's own.
+# The warden imports only the named packages, and ignores the environment.
 PATHS = [str(Path(__file__).parents[3]), str(Path(msgspec.__file__).parents[1])]
 WARDEN = (
-    "import gc, sys; gc.disable(); sys.modules['typing_extensions'] = None; "
-    f"sys.path[:0] = {PATHS!r}; from compliance.handlers.sandbox.warden import serve; serve()"
+    f"import gc, sys; gc.disable(); sys.path[:0] = {PATHS!r}; "
+    "from compliance.deferred import import_msgspec; import_msgspec(); "
+    "from compliance.handlers.sandbox.warden import serve; serve()"
 )
 
 
