@@ -54,9 +54,7 @@ class Place(msgspec.Struct, frozen=True):
 
 def dotted(parts: Iterable[str]) -> str:
     """Steps as a path: what `steps` reads."""
-    return ".".join(
-        step if step and _MARKS.isdisjoint(step) else _quoted(step) for step in parts
-    )
+    return ".".join(step if step and _MARKS.isdisjoint(step) else _quoted(step) for step in parts)
 
 
 def _quoted(step: str) -> str:
