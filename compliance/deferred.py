@@ -37,13 +37,13 @@ def _real(name: str) -> ModuleType:
 
 
 def defer() -> None:
-    """Has modules imported when they are used: that takes a sixth off a short audit.
+    """Has modules imported when they are used: that takes a tenth off a short audit.
 
     For the command line alone. Where the gate is a library, the modules of the process stay as they are.
     """
     for module in (
-        Deferred("inspect", cleandoc=_cleandoc),
-        Deferred("urllib.parse", quote_from_bytes=_quote_from_bytes),  # pathlib imports it by its name
+        Deferred("inspect", cleandoc=cleandoc),
+        Deferred("urllib.parse", quote_from_bytes=quote_from_bytes),  # pathlib imports it by its name
         Deferred("platform", system=lambda: os.uname().sysname),  # uuid asks for it
         # Click translates its messages. There is no translation of them, as there is none of the gate's.
         Deferred("gettext", gettext=str, ngettext=lambda one, more, number: one if number == 1 else more),
@@ -64,11 +64,11 @@ def import_msgspec() -> None:
             del sys.modules["typing_extensions"]
 
 
-def _cleandoc(text: str) -> str | None:
+def cleandoc(text: str) -> str | None:
     """As of `inspect`: click calls it for the help of each option, which is one line."""
     return text.lstrip() if text.isprintable() else _real("inspect").cleandoc(text)
 
 
-def _quote_from_bytes(*arguments: Any, **others: Any) -> str:
+def quote_from_bytes(*arguments: Any, **others: Any) -> str:
     quoted: str = _real("urllib.parse").quote_from_bytes(*arguments, **others)
     return quoted

@@ -6,11 +6,11 @@ import inspect
 import platform
 import subprocess
 import sys
-from urllib.parse import quote_from_bytes
+import urllib.parse
 
 import pytest
 
-from compliance.deferred import _cleandoc, _quote_from_bytes
+from compliance.deferred import cleandoc, quote_from_bytes
 
 FIRST_USE = {
     "a name": "import inspect; assert inspect.signature(len)",
@@ -75,11 +75,11 @@ TEXTS = ["", "a", " a ", "\ta", "a\tb", "a\n   b\n  c\n", "\n\n a", "\N{NO-BREAK
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_help_is_cleaned_as_ever(text: str) -> None:
-    assert _cleandoc(text) == inspect.cleandoc(text)
+    assert cleandoc(text) == inspect.cleandoc(text)
 
 
 def test_paths_are_quoted_as_ever() -> None:
-    assert _quote_from_bytes(b"/a b", safe="") == quote_from_bytes(b"/a b", safe="")
+    assert quote_from_bytes(b"/a b", safe="") == urllib.parse.quote_from_bytes(b"/a b", safe="")
 
 
 def test_the_system_is_as_ever() -> None:
