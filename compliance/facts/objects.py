@@ -42,7 +42,7 @@ from compliance.template.intrinsics import (
 )
 from compliance.template.json_text import parsed
 from compliance.template.physical_names import name_places
-from compliance.template.schemas import gives, takes_lists_alone
+from compliance.template.schemas import gives, takes_lists_alone, types_at
 
 _OF_ACTION = re.compile(r"(?:^|\.)Statement(?:\.\d+)?\.(?:Not)?Action(?:\.\d+)?$")  # in a policy
 
@@ -108,9 +108,11 @@ class World:
         return value
 
     def stated(self, value: Any, resource: Resource, path: str) -> Any:
-        """A value of the template. A single one where a type takes lists alone is a list of one."""
+        """A value of the template: a list or a boolean where a type takes nothing else, however written."""
         if isinstance(value, (dict, str)) and takes_lists_alone(resource.type, path):
             value = [value]
+        elif type(value) is str and (answer := to_bool(value)) is not None:
+            value = answer if types_at(resource.type, path) == {"boolean"} else value
         return self.wrap(value, resource, path)
 
     def unstated(self, resource: Resource, path: str, *, within: bool = True) -> Any:

@@ -236,3 +236,26 @@ def test_an_alias_of_a_key_is_the_key(tmp_path: Path) -> None:
         check = {"each": "queue", "that": "refers(self.KmsMasterKeyId, key)"}
         subjects = {"queue": queue, "key": key}
         assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == status
+
+
+@pytest.mark.parametrize("written", ["true", "'true'", "'True'", "'TRUE'"])
+@pytest.mark.parametrize(
+    "that",
+    [
+        "self.FifoQueue",
+        "self.FifoQueue == true && self.FifoQueue != false",
+        "self.FifoQueue == 'true' && self.FifoQueue == 'True' && self.FifoQueue != 'false'",
+        "self.FifoQueue in ['true'] && string(self.FifoQueue) == 'true'",
+        "[self.FifoQueue, true].distinct() == [true]",
+    ],
+)
+def test_a_boolean_and_its_texts_are_the_same(tmp_path: Path, written: str, that: str) -> None:
+    check = f'{{each: thing, that: "{that}"}}'
+    assert status(tmp_path, "AWS::SQS::Queue", f"{{FifoQueue: {written}}}", check) == "pass"
+
+
+def test_a_text_of_a_map_is_no_boolean(tmp_path: Path) -> None:
+    """A handler that asks for 'true' does not get it."""
+    check = "{each: thing, that: \"self.Environment.Variables.LOUD == 'true'\"}"
+    properties = "{Environment: {Variables: {LOUD: 'True'}}}"
+    assert status(tmp_path, "AWS::Lambda::Function", properties, check) == "fail"
