@@ -44,6 +44,7 @@ _AT_LEAST = re.compile(
 _AT_MOST = re.compile(
     r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount|TTL|Request\w*Interval|IntervalInSeconds"
 )
+_ORDERED = re.compile(r"\.(Choices|Retry|Catch|Branches)$")  # lists of a state whose order has a meaning
 _ENDLESS = re.compile(r"MaximumRe(try|cord)\w+")
 _VERSION = re.compile(r"\d+(\.\d+)+")
 # The bounds that the service itself keeps: a check of them cannot fail.
@@ -158,6 +159,10 @@ class Pins:
         if len(words) == len(items) and not any(self._environment.search(str(word)) for word in words):
             listed = f"[{', '.join(map(literal, words))}]"
             yield f"size({place}) == {len(items)} && {place}.all(v, v in {listed})"
+            return
+        if self._type == "AWS::StepFunctions::StateMachine" and _ORDERED.search(place):
+            for index, item in enumerate(items):
+                yield from self._holds(f"{place}[{index}]", item, depth)
             return
         item_name = "ijkl"[depth % 4]
         seen = set[str]()

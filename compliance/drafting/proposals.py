@@ -258,11 +258,11 @@ class Proposals:
                 for name in filter(None, map(self.subjects.name, found)):
                     others.setdefault(name, {}).setdefault(alarm, []).append(metric)
             if metrics and not any(alarm in found for found in others.values()):
-                alone[" && ".join(stated.watched(alarm, metrics, "self"))] += 1
+                alone[" && ".join(self._watched(alarm, metrics, "self"))] += 1
         for name, alarms in others.items():
             listed = dict.fromkeys(str(m.name) for metrics in alarms.values() for m in metrics)
             each = (
-                f"alarms_on(self).exists(a, {' && '.join(stated.watched(alarm, metrics, 'a'))})"
+                f"alarms_on(self).exists(a, {' && '.join(self._watched(alarm, metrics, 'a'))})"
                 for alarm, metrics in alarms.items()
             )
             title = f"alarms watch the {spoken(name)}: {', '.join(listed)}"
@@ -276,6 +276,12 @@ class Proposals:
             yield Proposal("monitoring", "every alarm tells somebody", ("alarms",), {"kind": "tells"})
             check = {"each": "alarms", "that": "self.ActionsEnabled && size(self.AlarmActions) > 0"}
             yield Proposal("monitoring", "every alarm has an action", (), check, less_than="tells")
+
+    def _watched(self, alarm: Resource, metrics: Sequence[Metric], name: str) -> Iterator[str]:
+        """Expressions that an alarm (`name`) watches what it watches today, and tells whom it tells."""
+        yield from stated.watched(alarm, metrics, name)
+        links = self.subjects.names_of(self.subjects.links_of(alarm))
+        yield from stated.wires({path: to for path, to in links.items() if "Actions" in path}, name)
 
     def _names(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():

@@ -851,3 +851,41 @@ def test_a_linked_schema_stays_without_force(tmp_path: Path) -> None:
     assert run("--template", EXAMPLE / "template.yaml", "--output", tmp_path / "rules.yaml")[0] == 0
     assert link.is_symlink()
     assert other.read_text() == "{}"
+
+
+def failures(folder: Path, resources: dict[str, Any], requirements: Path) -> list[str]:
+    card = judged(folder, resources, requirements)
+    return [r.title for r in card.results if r.verdict.status is Status.FAIL]
+
+
+def test_a_draft_sees_an_alarm_tell_another_topic(tmp_path: Path) -> None:
+    def stack(told: str) -> dict[str, Any]:
+        worker = resource("AWS::Lambda::Function", Environment={"Variables": {"TOPIC": {"Ref": "Pager"}}})
+        topics = {name: resource("AWS::SNS::Topic", DisplayName=name) for name in ("Pager", "Mail")}
+        late = alarm("Errors")["Properties"] | {
+            "Namespace": "AWS/Lambda",
+            "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Worker"}}],
+            "AlarmActions": [{"Ref": told}],
+        }
+        return {"Worker": worker, **topics, "Late": resource("AWS::CloudWatch::Alarm", **late)}
+
+    drafted(tmp_path, stack("Pager"))
+    assert failures(tmp_path, stack("Pager"), tmp_path / "requirements.yaml") == []
+    assert failures(tmp_path, stack("Mail"), tmp_path / "requirements.yaml") == [
+        "alarms watch the function: Errors"
+    ]
+
+
+@pytest.mark.parametrize("field", ["Choices", "Catch", "Retry"])
+def test_a_draft_sees_the_order_of_a_states_list_change(tmp_path: Path, field: str) -> None:
+    first, second, third = ({"Variable": "$.x", "Next": name} for name in ("B", "C", "D"))
+
+    def stack(*items: Any) -> dict[str, Any]:
+        states = {"A": {"Type": "Task", field: items}, "B": {"Type": "Pass"}, "C": {"Type": "Pass"}}
+        definition = json.dumps({"StartAt": "A", "States": states})
+        return {"Flow": resource("AWS::StepFunctions::StateMachine", DefinitionString=definition)}
+
+    drafted(tmp_path, stack(first, second))
+    for same in (stack(first, second), stack(first, second, third)):
+        assert failures(tmp_path, same, tmp_path / "requirements.yaml") == []
+    assert failures(tmp_path, stack(second, first), tmp_path / "requirements.yaml") != []
