@@ -235,7 +235,7 @@ def _documents(value: Any, path: KeyPath) -> list[tuple[KeyPath, Value]]:
         return [(path, value)]
     found: list[tuple[KeyPath, Value]] = []
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(item, (dict, list)):
+        if not isinstance(item, str) and isinstance(item, (dict, list)):
             found += _documents(item, (*path, key))
         elif isinstance(key, str) and "Polic" in key and item is not NO_VALUE and _holds_policy(key, item):
             found.append(((*path, key), item))
@@ -349,7 +349,9 @@ class _Elements:
         return tuple(known)
 
     def principals(self, element: str) -> tuple[tuple[str, str], ...]:
-        value = self._raw.get(element, NO_VALUE)
+        if element not in self._raw:
+            return ()
+        value = self._raw[element]
         if not isinstance(value, dict):
             return tuple(("AWS", text) for text in self.texts(element))
         return tuple((kind, text) for kind, names in value.items() for text in self.texts(element, names))

@@ -52,6 +52,11 @@ class Readings:
         self._names = {n: frozenset(r for r in self._single[n] if named(n, r)) for n in self._order}
         self._remaining = self._bounds()
         self._links = [self._links_of(name) for name in self._order]
+        # By position, the earlier positions that links connect with it, each with the points of the pairs.
+        self._before = [
+            [(n, pairs[other, name]) for n, other in enumerate(self._order[:place]) if (other, name) in pairs]
+            for place, name in enumerate(self._order)
+        ]
         self._ranked = [self._by_worth(position) for position in range(len(self._order))]
         self._best: _Rank | None = None
         self._found: dict[str, dict[Resource | None, None]] = {}
@@ -122,7 +127,11 @@ class Readings:
 
     def _linked(self, chosen: tuple[Resource | None, ...], position: int) -> int:
         """The points that links from what is chosen to the subjects from a position on add at most."""
-        return sum(links[r][position] for r, links in zip(chosen, self._links, strict=False) if r is not None)
+        points = 0
+        for resource, links in zip(chosen, self._links, strict=False):
+            if resource is not None:
+                points += links[resource][position]
+        return points
 
     def _may_win(self, rank: _Rank, position: int) -> bool:
         """Whether a reading may be one of the best, by its rank before the subjects from a position on."""
@@ -137,12 +146,13 @@ class Readings:
         name = self._order[position]
         single, names = self._single[name], self._names[name]
         gains: dict[Resource, int] = {}
-        for other, before in zip(self._order, chosen, strict=False):
-            if before is not None:
-                for resource, points in self._pairs.get((other, name), {}).get(before, {}).items():
-                    if resource in single and resource not in chosen:
-                        gains[resource] = gains.get(resource, single[resource]) + points
-        yield from sorted(gains.items(), key=lambda entry: (-entry[1], entry[0] not in names))
+        for earlier, weights in self._before[position]:
+            before = chosen[earlier]
+            for resource, points in weights.get(before, {}).items() if before is not None else ():
+                if resource in single and resource not in chosen:
+                    gains[resource] = gains.get(resource, single[resource]) + points
+        if gains:
+            yield from sorted(gains.items(), key=lambda entry: (-entry[1], entry[0] not in names))
         yield None, 0
         so_far = rank[0] + self._linked(chosen, position + 1)
         for resource, worth in self._ranked[position]:

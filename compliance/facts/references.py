@@ -159,7 +159,8 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return None
     if KEY in types and ALIAS not in types and (key := _behind_alias(assembly, value, text)):
         return key, "name"
-    if found := [resource for resource in assembly.cached(_by_text).get(text, ()) if resource.type in types]:
+    known = assembly.cached(_by_text).get(text, ())
+    if found := [resource for resource in known if resource.type in types]:
         same = {form for attribute, form in _texts_of(found[0].type) if text in _texts(found[0], attribute)}
         return found[0], same.pop() if len(same) == 1 else None
     if FUNCTION in types and (function := _function(assembly, text)):
@@ -168,7 +169,8 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
         return _denoted(assembly, text.partition("/stream/")[0], types)
     if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # a reference, written as text
         return _denoted(assembly, Ref(named[1], named[2], named[3]), types)
-    written = _by_written_arn(assembly, text, types) if text.startswith("arn:") else None
+    # The ARN of a resource of another type is no other resource's.
+    written = _by_written_arn(assembly, text, types) if text.startswith("arn:") and not known else None
     return (written, "arn") if written else None
 
 
@@ -382,7 +384,7 @@ def _texts(resource: Resource, attribute: str | None) -> tuple[str, ...]:
     text = resource.stack.assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
     if not text:
         return ()
-    return (text, text.removesuffix(":*")) if text.endswith(":*") else (text,)
+    return (text, text.removesuffix(":*")) if ":*" in text and text.endswith(":*") else (text,)
 
 
 def _by_text(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:

@@ -351,7 +351,7 @@ def _role_values(value: Any, *, named: bool) -> list[Value]:
         if key in ("Variables", "Tags"):  # a variable may name a role without running under it
             continue
         inside = "role" in key.lower() if isinstance(key, str) else named
-        if isinstance(item, (dict, list)):
+        if not isinstance(item, str) and isinstance(item, (dict, list)):
             found += _role_values(item, named=inside)
         elif inside:
             found.append(item)

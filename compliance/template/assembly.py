@@ -472,7 +472,7 @@ class Assembly(Memo):
         """Every resource of these types (all, without any), in the order of the templates."""
         if types not in self._by_types:
             self._by_types[types] = self._of_types(frozenset(types))
-        yield from self._by_types[types]
+        return iter(self._by_types[types])
 
     def _of_types(self, types: frozenset[str]) -> tuple[Resource, ...]:
         if not types:
@@ -554,10 +554,8 @@ class Assembly(Memo):
         """
         if isinstance(value, str):
             return value
-        if not isinstance(value, SCALARS):
-            return None
         if not isinstance(value, Ref):
-            return self._text(value)
+            return self._text(value) if isinstance(value, SCALARS) else None
         if (plain := self._plain(value)) is not None:
             return plain
         if value in self._texts:
@@ -572,15 +570,13 @@ class Assembly(Memo):
 
         Most are of this kind. It is the text of `expand`, without the values in between.
         """
-        resource, key = self.resource(ref), (ref.stack, ref.logical_id)
-        if resource is None or key in self._open:
+        resource = self.resource(ref)
+        if resource is None or (self._open and (ref.stack, ref.logical_id) in self._open):
             return None
         form, stated, pattern = _form_of(resource.type, ref.attribute)
-        self._open.add(key)  # as in `expand`: its properties may refer to itself
-        try:
-            name = resource.get(stated) if stated else NO_VALUE
-        finally:
-            self._open.discard(key)
+        if stated and resource.resolved is None:
+            self._resolve(resource)
+        name = resource.get(stated) if stated else NO_VALUE
         around = resource.stack.around_name(pattern)
         if around is None or (form and form.path and form.path in resource.properties):
             return None
@@ -589,6 +585,15 @@ class Assembly(Memo):
         elif type(name) is not str or "{" in name or not 0 < len(name) < MAX_NAME:
             return None
         return f"{around[0]}{name}{around[1]}"
+
+    def _resolve(self, resource: Resource) -> None:
+        """Reads the properties of a resource, which may refer to itself: it is open, as in `expand`."""
+        key = (resource.stack.name, resource.logical_id)
+        self._open.add(key)
+        try:
+            _ = resource.properties
+        finally:
+            self._open.discard(key)
 
     def _text(self, value: Value) -> str | None:
         written: list[str] = []

@@ -140,10 +140,10 @@ class Resolver:
             [key] = node
             if key == "Ref":
                 return self._ref(node[key])
-            if key.startswith("Fn::"):
+            if "Fn::" in key and key.startswith("Fn::"):
                 return self._call(key, node[key])
-        for key in node:
-            if key.startswith("Fn::"):
+        for key in node:  # `in` first, which takes a fraction of the time of `startswith`
+            if "Fn::" in key and key.startswith("Fn::"):
                 return Unknown("a function beside other keys")
         found = self.resolve_each(node)
         if "Ref" in found and len(found) == 1:  # the other keys were NO_VALUE: it is data, not a function
@@ -499,6 +499,8 @@ def names_in_sub(argument: JSON) -> Sequence[str]:
     if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
         template, variables = argument[0], argument[1]
     if not isinstance(template, str):
+        return ()
+    if "${" not in template:
         return ()
     names = [name.strip() for literal, name in SUB_VARIABLE.findall(template) if not literal]
     return [name for name in names if name not in variables]

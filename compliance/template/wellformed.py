@@ -5,13 +5,13 @@ Rules may then assume that functions are known and well-formed, and that the nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from compliance.json_data import JSON, array, as_mapping, mapping
 from compliance.model import InputError
-from compliance.template.function_forms import FUNCTIONS, SHAPES
+from compliance.template.function_forms import SHAPES
 from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
 
@@ -62,7 +62,7 @@ class _Check:
 
     def refuse_loops(self, keys: Iterable[str], *place: str) -> None:
         for key in keys:
-            if key.startswith("Fn::"):
+            if "Fn::" in key:
                 self.refuse_loop(key, *place)
 
     def macros(self, template: Mapping[str, JSON]) -> None:
@@ -100,7 +100,7 @@ class _Check:
         needs: dict[str, set[str]] = {}
         for key, raw in resources.items():
             needs[key] = self.references_in(raw, ("Resources", key), targets) & resources.keys()
-            needs[key] |= set(self.depends_on(key, mapping(raw), resources))
+            needs[key].update(self.depends_on(key, mapping(raw), resources))
         self.refuse_circle("resources", needs)
         for name in ("Conditions", "Outputs"):
             for key, raw in as_mapping(template.get(name)).items():
@@ -137,24 +137,27 @@ class _Check:
             todo = [{key: value for key, value in root.items() if key != "Metadata"}]
         while todo:
             node = todo.pop()
+            items: Iterable[JSON] = node
             if isinstance(node, dict):
-                for key in node:
-                    if key.startswith("Fn::") or (len(node) == 1 and key in ("Ref", "Condition")):
+                items, alone = node.values(), len(node) == 1
+                for key in node:  # `in` first, which takes a fraction of the time of `startswith`
+                    if ("Fn::" in key and key.startswith("Fn::")) or (alone and key in ("Ref", "Condition")):
                         try:
-                            found |= self.function(key, node[key], targets, in_conditions)
+                            found.update(self.function(key, node[key], targets, in_conditions))
                         except _Fault as fault:
                             raise self.error(str(fault), *place, *_way(root, node)) from None
-                node = list(node.values())
-            todo += [item for item in node if isinstance(item, _HOLDERS)]
+            for item in items:
+                if not isinstance(item, str) and isinstance(item, _HOLDERS):
+                    todo.append(item)
         return found
 
-    def function(self, name: str, argument: JSON, targets: _Targets, in_conditions: bool) -> set[str]:
+    def function(self, name: str, argument: JSON, targets: _Targets, in_conditions: bool) -> Sequence[str]:
         """The names that a function refers to, checked. Raises _Fault."""
         if name == "Condition":  # elsewhere it is data: policies have a Condition of their own
             if in_conditions:
                 self.condition(argument, targets)
-            return set()
-        if name != "Ref" and name not in FUNCTIONS:
+            return ()
+        if name not in SHAPES:
             raise _Fault(f"unknown function {name}")
         if not SHAPES[name](argument):
             raise _Fault(f"malformed {name}")
@@ -169,16 +172,16 @@ class _Check:
             names = names_in_sub(argument)
             attributes = [key.split(".")[0] for key in names if "." in key]
             plain = [key for key in names if "." not in key]
-            found = self.check_names(name, attributes, targets.resources)
-            return found | self.check_names(name, plain, targets.refs)
-        return set()
+            self.check_names(name, attributes, targets.resources)
+            self.check_names(name, plain, targets.refs)
+            return attributes + plain
+        return ()
 
-    def check_names(self, function: str, names: Iterable[str], known: frozenset[str]) -> set[str]:
-        found = set(names)
-        if not found <= known:
-            name = min(found - known)
+    def check_names(self, function: str, names: Sequence[str], known: frozenset[str]) -> Sequence[str]:
+        if not known.issuperset(names):
+            name = min(set(names) - known)
             raise _Fault(f"{function} names {name!r}, which is not in the template")
-        return found
+        return names
 
     def condition(self, name: JSON, targets: _Targets) -> None:
         if not isinstance(name, str) or name not in targets.conditions:
