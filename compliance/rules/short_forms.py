@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from math import lcm
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -15,6 +14,9 @@ from compliance.rules import Check, PredicateData, SubjectName, short_form
 from compliance.template.paths import steps
 from compliance.template.physical_names import name_property
 from compliance.template.schemas import takes_tags
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Present(Check, frozen=True):
@@ -86,17 +88,19 @@ class Ratio(Check, frozen=True):
                 yield field, place.partition(".")[0]
 
     @property
-    def factor(self) -> Fraction:
+    def factor(self) -> "Fraction | int":
         """By what to multiply the right side to have it in the unit of the left."""
-        sizes: dict[str | None, int] = {u: size for known in UNITS.values() for u, size in known.items()}
-        units = self.of_unit, self.left_unit
-        return Fraction(*(sizes.get(unit, 1) for unit in units))
+        sizes = {unit: size for known in UNITS.values() for unit, size in known.items()}
+        if self.of_unit is None or self.left_unit is None:
+            return 1
+        return _fraction(sizes[self.of_unit], sizes[self.left_unit])
 
 
 @short_form("ratio", Ratio, about="none")
 def ratio(check: Ratio, requirement: Requirement) -> Iterator[PredicateData]:
     subject, _, path = check.left.partition(".")
-    times = Fraction(check.at_least).limit_denominator() * check.factor
+    whole = float(check.at_least).is_integer()
+    times = check.factor * (int(check.at_least) if whole else _fraction(check.at_least).limit_denominator())
     scale = lcm(times.denominator, check.factor.denominator)  # both sides times this are whole numbers
     right = _times(times * scale, check.of)
     words = f"at least {check.at_least:g} x {check.of}"
@@ -108,7 +112,13 @@ def ratio(check: Ratio, requirement: Requirement) -> Iterator[PredicateData]:
     yield {"each": subject, "that": f"{_times(scale, f'self.{path}')} >= {right}", "wanted": words}
 
 
-def _times(factor: Fraction | int, place: str) -> str:
+def _fraction(*numbers: float) -> "Fraction":
+    from fractions import Fraction  # takes long to load, and most ratios are of whole numbers
+
+    return Fraction(*numbers)
+
+
+def _times(factor: "Fraction | int", place: str) -> str:
     """An expression for a subject's property times a whole number."""
     subject, _, path = place.partition(".")
     selected = "".join(f"[{s}]" if s.isdecimal() else f"[{literal(s)}]" for s in steps(path))

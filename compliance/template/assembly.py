@@ -39,7 +39,6 @@ from compliance.template.schemas import gives, identifier, is_known, lacks
 from compliance.template.sealed import Sealed
 from compliance.template.source import Lines, read_template
 from compliance.template.substitutions import substituted
-from compliance.template.transforms import expand
 from compliance.template.wellformed import check_template
 
 # The pseudo parameter for each placeholder of a `Form`'s pattern; `name` and `path` are the resource's own.
@@ -224,6 +223,8 @@ class Stack:
         """Expands AWS's own macros in the template. What they make has the source line of its origin."""
         if "Transform" not in self.template:
             return
+        from compliance.template.transforms import expand
+
         try:
             self.template, origins = expand(self.template, Resolver(self), self.region)
         except InputError as error:
