@@ -258,15 +258,16 @@ class Proposals:
                 for name in filter(None, map(self.subjects.name, found)):
                     others.setdefault(name, {}).setdefault(alarm, []).append(metric)
             if metrics and not any(alarm in found for found in others.values()):
-                alone[" && ".join(self._watched(alarm, metrics, "self"))] += 1
+                alone[" && ".join(stated.watched(alarm, metrics, "self"))] += 1
         for name, alarms in others.items():
             listed = dict.fromkeys(str(m.name) for metrics in alarms.values() for m in metrics)
             each = (
-                f"alarms_on(self).exists(a, {' && '.join(self._watched(alarm, metrics, 'a'))})"
+                f"alarms_on(self).exists(a, {' && '.join(stated.watched(alarm, metrics, 'a'))})"
                 for alarm, metrics in alarms.items()
             )
             title = f"alarms watch the {spoken(name)}: {', '.join(listed)}"
             yield Proposal("monitoring", title, (), {"each": name, "that": " && ".join(each)})
+        yield from self._told(others)
         if "alarms" in self.subjects.groups:
             for that, number in alone.items():
                 title = "alarms watch what no other requirement names"
@@ -277,11 +278,19 @@ class Proposals:
             check = {"each": "alarms", "that": "self.ActionsEnabled && size(self.AlarmActions) > 0"}
             yield Proposal("monitoring", "every alarm has an action", (), check, less_than="tells")
 
-    def _watched(self, alarm: Resource, metrics: Sequence[Metric], name: str) -> Iterator[str]:
-        """Expressions that an alarm (`name`) watches what it watches today, and tells whom it tells."""
-        yield from stated.watched(alarm, metrics, name)
-        links = self.subjects.names_of(self.subjects.links_of(alarm))
-        yield from stated.wires({path: to for path, to in links.items() if "Actions" in path}, name)
+    def _told(self, alarms_of: Mapping[str, Mapping[Resource, Sequence[Metric]]]) -> Iterator[Proposal]:
+        """Which alarms tell a topic: apart from what sets them off, for the topic may not be found again."""
+        told: dict[str, dict[str, None]] = {}
+        for name, alarms in alarms_of.items():
+            for alarm, metrics in alarms.items():
+                watched = f"metrics(a).exists(m, m.name == {literal(str(metrics[0].name))})"
+                for path, topics in self.subjects.names_of(self.subjects.links_of(alarm)).items():
+                    for topic in topics if path in ("AlarmActions", "OKActions") else ():
+                        that = f"alarms_on({name}).exists(a, {watched} && refers(a.{path}, self))"
+                        told.setdefault(topic, {})[that] = None
+        for topic, by in told.items():
+            title = f"alarms tell the {spoken(topic)}"
+            yield Proposal("monitoring", title, (), {"each": topic, "that": " && ".join(by)})
 
     def _names(self) -> Iterator[Proposal]:
         for name, resource in self.subjects.by_name.items():

@@ -17,12 +17,11 @@ from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import Unknown, to_list, to_number
 
 
-def wires(links: Mapping[str, Sequence[str]], holder: str = "self") -> Iterator[str]:
-    """Expressions that a resource refers to what it refers to today.
+def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Expressions that a resource (`self`) refers to what it refers to today.
 
     Args:
         links: by property path, the names of the subjects that the property refers to.
-        holder: what expressions call the resource.
     """
     seen = set[tuple[str, str]]()
     for path, names in links.items():
@@ -32,7 +31,7 @@ def wires(links: Mapping[str, Sequence[str]], holder: str = "self") -> Iterator[
         if any(step in OF_POLICIES or step.endswith("PolicyDocument") for step in steps):
             continue
         for name in names:
-            place = f"{holder}.{'.'.join(steps)}"
+            place = f"self.{'.'.join(steps)}"
             if (place, name) not in seen:
                 seen.add((place, name))
                 yield f"refers({place}, {name})"

@@ -871,9 +871,7 @@ def test_a_draft_sees_an_alarm_tell_another_topic(tmp_path: Path) -> None:
 
     drafted(tmp_path, stack("Pager"))
     assert failures(tmp_path, stack("Pager"), tmp_path / "requirements.yaml") == []
-    assert failures(tmp_path, stack("Mail"), tmp_path / "requirements.yaml") == [
-        "alarms watch the function: Errors"
-    ]
+    assert failures(tmp_path, stack("Mail"), tmp_path / "requirements.yaml") == ["alarms tell the pager"]
 
 
 @pytest.mark.parametrize("field", ["Choices", "Catch", "Retry"])
