@@ -19,12 +19,12 @@ class Deferred(ModuleType):
     `importlib.util.LazyLoader` does the same, but in Python 3.11 not for two threads at once.
     """
 
-    def __init__(self, name: str, **given: object) -> None:
+    def __init__(self, name: str, *, is_package: bool = False, **given: object) -> None:
         super().__init__(name)
-        vars(self).update(given)
+        vars(self).update(given, _is_package=is_package)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__path__":  # which only packages have: `from ... import` asks for it
+        if name == "__path__" and not self._is_package:  # `from ... import` asks for it
             raise AttributeError(name)
         return getattr(_real(self.__name__), name)
 

@@ -48,6 +48,19 @@ def left():
 """
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import email.policy; assert email.policy.default",
+        "from email import policy",
+        "import email; email.message_from_string",
+    ],
+)
+def test_a_package_has_its_modules(use: str) -> None:
+    deferred = 'Deferred("email", is_package=True)'
+    python(f"import sys; from compliance.deferred import Deferred; sys.modules['email'] = {deferred}; {use}")
+
+
 def test_the_command_line_starts_without_them() -> None:
     python(f"{DEFERRED}\nimport compliance.__main__; assert len(left()) == 7, left()")
 
