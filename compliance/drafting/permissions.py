@@ -35,7 +35,7 @@ def closed(assembly: Assembly, resource: Resource, names: Names) -> Iterator[str
         yield from _managed(assembly, resource)
     for fact, found in sources.items():
         denying = [s for s in found if s.allow is False]
-        yield from _denied(fact, denying, no_more=resource.type == ROLE)
+        yield from _denied(fact, denying, resource, names)
         yield from _no_more(fact, [s for s in found if s.allow is not False], resource, names)
 
 
@@ -53,17 +53,55 @@ def _managed(assembly: Assembly, role: Resource) -> Iterator[str]:
     yield from (f"self.ManagedPolicyArns.exists(v, {test})" for test in tests)
 
 
-def _denied(fact: str, own: Sequence[PolicyStatement], *, no_more: bool) -> Iterator[str]:
-    """Expressions that what is denied today still is, and with `no_more`, that nothing else is."""
+def _denied(fact: str, own: Sequence[PolicyStatement], resource: Resource, names: Names) -> Iterator[str]:
+    """Expressions that what is denied today still is, and that nothing else is denied to a role."""
     if any(s.unknown or not all(isinstance(a, str) for a in (*s.actions, *s.not_actions)) for s in own):
         return
-    actions = list(dict.fromkeys(literal(str(a)) for s in own for a in s.actions))
-    yield from (f"{fact}(self).exists(s, s.allow == false && {a} in s.actions)" for a in actions)
-    if any(s.not_actions for s in own):
-        yield f"{fact}(self).exists(s, s.allow == false && size(s.not_actions) > 0)"
-    elif no_more:
+    found: dict[str, None] = {}
+    for statement in own:
+        as_today = "".join(f" && {part}" for part in _as_wide(statement, resource, names))
+        for action in statement.actions:
+            found[f"{fact}(self).exists(s, {_covers(str(action), 'denies')}{as_today})"] = None
+        if excepted := [literal(str(action)) for action in statement.not_actions]:
+            but = f"size(s.not_actions) > 0 && s.not_actions.all(a, a in [{', '.join(excepted)}])"
+            found[f"{fact}(self).exists(s, s.allow == false && {but}{as_today})"] = None
+    if len(found) <= MOST_ACTIONS:
+        yield from found
+    if resource.type == ROLE and not any(s.not_actions for s in own):
+        actions = list(dict.fromkeys(literal(str(a)) for s in own for a in s.actions))
         none = f"size(s.not_actions) == 0 && s.actions.all(a, a in [{', '.join(actions)}])"
         yield f"{fact}(self).all(s, s.allow == true{f' || ({none})' if actions else ''})"
+
+
+def _as_wide(statement: PolicyStatement, resource: Resource, names: Names) -> Iterator[str]:
+    """What a denial (`s`) says today: resources and principals, each of them, and the conditions alone."""
+    for field, name in (("resources", "r"), ("principals", "p")):
+        for text in getattr(statement, field):
+            if isinstance(text, str):
+                yield f"s.{field}.exists({name}, {_means(text, name, resource, names)})"
+    conditions = statement.conditions
+    if isinstance(conditions, Unknown):
+        return
+    yield f"size(s.conditions) == {len(conditions)}"
+    for operator, keys in conditions.items():
+        for key, values in keys.items():
+            if not set("$'") & {*operator, *key} and all(isinstance(value, str) for value in values):
+                place = _place(operator, key)
+                yield f"size({place}) == {len(values)}"
+                yield f"{place}.all(v, {_one_of(values, 'v', resource, names)})"
+
+
+def _covers(action: str, fact: str) -> str:
+    """A test that a statement allows, or denies, an action: by any pattern, where IAM knows the action."""
+    if _ACTION.fullmatch(action) and not unknown_action(action):
+        return f"s.{fact}({literal(action)})"
+    return f"s.allow == {'true' if fact == 'allows' else 'false'} && {literal(action)} in s.actions"
+
+
+def _place(operator: str, key: str) -> str:
+    """The values of a condition's key: by whatever operator, where it limits the key."""
+    limited = operator.removeprefix("ForAnyValue:") in LIMITING
+    return f"s.limits('{key}')" if limited else f"s.conditions['{operator}']['{key}']"
 
 
 def _no_more(fact: str, own: Sequence[PolicyStatement], resource: Resource, names: Names) -> Iterator[str]:
@@ -105,9 +143,7 @@ def _needed(fact: str, own: Sequence[PolicyStatement], resource: Resource, names
         named = [names[one] for one in statement.on if isinstance(one, Resource) and one in names]
         on = [f" && {name} in s.on" for name in named] or [""]
         for action in map(str, statement.actions):
-            text = literal(action)
-            known = _ACTION.fullmatch(action) and not unknown_action(action)
-            allows = f"s.allows({text})" if known else f"{text} in s.actions"
+            allows = _covers(action, "allows")
             needed |= dict.fromkeys(f"{fact}(self).exists(s, {allows}{target}{free})" for target in on)
     yield from needed
 
@@ -130,8 +166,7 @@ def _limits(statement: PolicyStatement, resource: Resource, names: Names) -> tup
         for key, values in keys.items():
             if set("$'") & {*operator, *key}:
                 return None
-            limited = operator.removeprefix("ForAnyValue:") in LIMITING
-            place = f"s.limits('{key}')" if limited else f"s.conditions['{operator}']['{key}']"
+            place = _place(operator, key)
             found.append(f"size({place}) > 0")
             if all(isinstance(value, str) for value in values):
                 found.append(f"{place}.all(v, {_one_of(values, 'v', resource, names)})")

@@ -7,7 +7,7 @@ are physical names, descriptions, code, policies (see `permissions`), and texts 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from compliance.drafting.subjects import HASHED
@@ -31,6 +31,8 @@ _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
     "AWS::IAM::Role": re.compile(r"Policies|ManagedPolicyArns"),
     "AWS::IAM::User": re.compile(r"Policies|ManagedPolicyArns"),
     "AWS::IAM::Group": re.compile(r"Policies|ManagedPolicyArns"),
+    "AWS::Organizations::Policy": re.compile(r"Content"),
+    "AWS::SSO::PermissionSet": re.compile(r"InlinePolicy"),
     "AWS::Lambda::Function": re.compile(r"Code|Runtime"),
     "AWS::Lambda::LayerVersion": re.compile(r"Content"),
     "AWS::EC2::SecurityGroup": re.compile(r"SecurityGroup(In|E)gress"),
@@ -39,10 +41,10 @@ _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
     ),
 }
 _AT_LEAST = re.compile(
-    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|Min\w*|\w*Capacity|(?!\w*Threshold)\w*Count|Num\w*|Replicas\w+"
+    r"\w*(Retention|RetentionPeriod|RetentionInDays|PeriodHours)|VisibilityTimeout|Min\w*|\w*Capacity|(?!\w*Threshold|maxReceive)\w*Count|Num\w*|Replicas\w+"
 )
 _AT_MOST = re.compile(
-    r"Max\w*|\w*Timeout\w*|\w*(RateLimit|BurstLimit)|maxReceiveCount|TTL|Request\w*Interval|IntervalInSeconds"
+    r"Max\w*|(?!Visibility)\w*Timeout\w*|\w*(RateLimit|BurstLimit)|TTL|Request\w*Interval|IntervalInSeconds"
 )
 _ORDERED = re.compile(r"\.(Choices|Retry|Catch|Branches)$")  # lists of a state whose order has a meaning
 _ENDLESS = re.compile(r"MaximumRe(try|cord)\w+")
@@ -67,8 +69,9 @@ class Pins:
     property, or the part of the JSON text, that it is about.
     """
 
-    def __init__(self, resource: Resource, environment: str, named: Named) -> None:
+    def __init__(self, resource: Resource, environment: str, named: Named, linked: Collection[str]) -> None:
         self._type, self._named, self._in_json = resource.type, named, False
+        self._linked = linked  # the paths that name other subjects
         own = re.escape(environment)
         self._environment = re.compile(rf"(?<![A-Za-z0-9])({own})(?![A-Za-z0-9])")
         self._names, self._stack = name_places(resource.type), resource.stack
@@ -93,6 +96,8 @@ class Pins:
                 self._walk((*steps, str(key)), item)
         elif isinstance(data, list):
             self.parts += [(dotted(steps), part) for part in self._holds(place, data, 0)]
+        elif isinstance(data, str) and dotted(steps) in self._linked:
+            return  # another requirement says what it refers to
         elif (test := self._test(steps, data)) is not None:
             self.tests.append({"path": dotted(steps), **test})
         elif isinstance(data, str | Text):
@@ -119,10 +124,15 @@ class Pins:
             return {"equals": value, **({} if value else {"where_present": True}), **optional}
         if isinstance(value, int | float):
             return self._number(path, name, value, optional)
-        if isinstance(value, str) and self._is_word(value) and not self._environment.search(value):
+        if isinstance(value, str) and self._is_word(value) and not self._is_decided(value):
             of_version = name.endswith("Version") and _VERSION.match(value)
             return None if of_version else {"equals": value, **optional}
         return None
+
+    def _is_decided(self, text: str) -> bool:
+        """Whether the environment, by its name or its account, decides of a text."""
+        account = self._stack.assembly.text(self._stack.pseudo("AWS::AccountId")) or "$"
+        return account in text or self._environment.search(text) is not None
 
     def _number(
         self, path: str, name: str, value: float, optional: Mapping[str, Value]
@@ -156,7 +166,7 @@ class Pins:
 
     def _of_list(self, place: str, items: Sequence[Value], depth: int) -> Iterator[str]:
         words = [item for item in items if isinstance(item, str | int | float) and self._is_word(str(item))]
-        if len(words) == len(items) and not any(self._environment.search(str(word)) for word in words):
+        if len(words) == len(items) and not any(self._is_decided(str(word)) for word in words):
             listed = f"[{', '.join(map(literal, words))}]"
             yield f"size({place}) == {len(items)} && {place}.all(v, v in {listed})"
             return
@@ -188,6 +198,8 @@ class Pins:
         elif isinstance(value, str) and self._is_word(value):
             if name.endswith("Version") and (found := _VERSION.match(value)):
                 yield f"version({place}) >= version({literal(found[0])})"
+            elif self._is_decided(value) and not self._environment.search(value):
+                yield written(place, value, self._stack) or f"{place} == {literal(value)}"
             else:
                 yield f"{place} == {self._worded(value)}"
 

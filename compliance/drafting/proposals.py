@@ -22,6 +22,7 @@ from compliance.facts.declared import Declared
 from compliance.facts.elements import elements
 from compliance.facts.exposure import openings
 from compliance.facts.network import GROUP
+from compliance.facts.policy import WITHOUT_PRINCIPALS
 from compliance.facts.property_tests import Test, literal
 from compliance.facts.references import denoted
 from compliance.facts.wiring import (
@@ -74,7 +75,7 @@ FIXES: Mapping[str, str] = {
 # What is allowed by resources of these types, in words.
 CLOSED: Mapping[str, str] = {
     ROLE: "is assumed by these alone, and allows this alone",
-    "AWS::IoT::Policy": "allows this alone",
+    **dict.fromkeys(WITHOUT_PRINCIPALS, "allows this alone, and denies this"),
     GROUP: "lets in and out what it does today",
 }
 # What an expression says of a resource by itself: category and title of the requirement, and what makes it.
@@ -426,7 +427,8 @@ class Proposals:
 
     def _pins(self, resource: Resource) -> Pins:
         if resource not in self._known_pins:
-            self._known_pins[resource] = Pins(resource, self.environment, self._denoted)
+            linked = self.subjects.links(resource)
+            self._known_pins[resource] = Pins(resource, self.environment, self._denoted, linked)
         return self._known_pins[resource]
 
     def _denoted(self, value: Value) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compliance.drafting.permissions import MOST_ACTIONS, Names
 from compliance.drafting.pins import written
+from compliance.drafting.subjects import is_of_policy
 from compliance.facts.alarms import Metric
 from compliance.facts.dynamic import dynamic
 from compliance.facts.network import Rule, rules_into, rules_out_of, subnet_kind, subnets_of
@@ -28,17 +29,13 @@ def wires(links: Mapping[str, Sequence[str]]) -> Iterator[str]:
         steps = path.split(".*", maxsplit=1)[0].split(".")
         if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", step) for step in steps):
             continue
-        if any(step in OF_POLICIES or step.endswith("PolicyDocument") for step in steps):
+        if is_of_policy(".".join(steps)):
             continue
         for name in names:
             place = f"self.{'.'.join(steps)}"
             if (place, name) not in seen:
                 seen.add((place, name))
                 yield f"refers({place}, {name})"
-
-
-# Properties that requirements of their own are about.
-OF_POLICIES = ("Policies", "SecurityGroupIngress", "SecurityGroupEgress")
 
 
 def kinds(links: Mapping[str, Sequence[Resource]]) -> Iterator[str]:

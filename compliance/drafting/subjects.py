@@ -44,15 +44,18 @@ CONNECTIONS = (MAPPING, INTEGRATION, STAGE, "AWS::ApiGateway::Stage")
 GROUPS: Mapping[str, str] = {ALARM: "alarm", LOG_GROUP: "log_group"}
 # Types that are no subjects: requirements are about the role or resource that they belong to.
 NO_SUBJECTS = re.compile(
-    r"AWS::IAM::\w*Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
+    r"AWS::IAM::(Role|User|Group)?Policy|AWS::S3::BucketPolicy|AWS::SQS::QueuePolicy|AWS::SNS::TopicPolicy|AWS::CDK::.*|Custom::.*"
     r"|AWS::CloudFormation::.*|AWS::Lambda::Version|AWS::ApiGateway::Deployment|AWS::EC2::SecurityGroup(In|E)gress"
 )
-# Constructs that CDK makes itself; and names with a hash, which CDK generates.
+# Constructs that CDK makes itself; and names with a hash, which CDK generates. (An account's number is none.)
 CDK_MADE = re.compile(
     r"(Custom::.*|LogRetention[0-9a-f]{32}|BucketNotificationsHandler[0-9a-f]{32}|CDKMetadata|framework-\w+"
     r"|AWS[0-9a-f]{32}|waiter-state-machine)"
 )
-HASHED = re.compile(r"[0-9A-F]{8}(?![0-9A-Za-z])|[0-9a-f]{16,}")
+HASHED = re.compile(r"(?<!\d{4})[0-9A-F]{8}(?![0-9A-Za-z])|[0-9a-f]{16,}")
+
+# Properties that requirements of their own are about.
+OF_POLICIES = ("Policies", "SecurityGroupIngress", "SecurityGroupEgress")
 
 
 class Discovery:
@@ -83,6 +86,7 @@ class Discovery:
                 self._alike[holder, path, target.type] += 1
                 self._rivals[target, path, holder.type] += 1
         self._names: dict[Resource, str] = {}
+        self._by_policies = False  # whether a policy within a role may tell it: it may become one of its own
         self._numbers: Counter[str] = Counter()
         self._by_type: dict[str, str] = {}
         self._find()
@@ -101,7 +105,7 @@ class Discovery:
 
     def links(self, resource: Resource) -> Mapping[str, Sequence[str]]:
         """The subjects that a resource refers to, by property path."""
-        return self.names_of(self._links[resource])
+        return self.names_of(self._links.get(resource, {}))
 
     def names_of(self, links: Mapping[str, Sequence[Resource]]) -> Mapping[str, Sequence[str]]:
         found = {
@@ -129,6 +133,10 @@ class Discovery:
                 fresh.append(resource)
             while fresh:
                 fresh.extend(self._extended(fresh.popleft()))
+        self._by_policies = True
+        fresh.extend(self._names)
+        while fresh:
+            fresh.extend(self._extended(fresh.popleft()))
 
     def _extended(self, named: Resource) -> Iterator[Resource]:
         """Names the neighbours of a resource that a link to or from it identifies."""
@@ -147,6 +155,8 @@ class Discovery:
             if resource in targets and self._alike[named, path, resource.type] == 1:
                 yield {"referred_by": {"subject": subject, "property": path}}
         for path, targets in self._links[resource].items():
+            if is_of_policy(path) and not self._by_policies:
+                continue
             if named in targets and self._rivals[named, path, resource.type] == 1:
                 yield {"refers_to": {"subject": subject, "property": path}}
 
@@ -207,6 +217,11 @@ class Discovery:
                 self.groups[name] = resources
                 about = f"every {word.replace('_', ' ')} of the stack"
                 self.specs[name] = {"type": type_, "about": about, "many": True}
+
+
+def is_of_policy(path: str) -> bool:
+    """Whether a path leads into a policy, or into a rule of a security group."""
+    return any(step in OF_POLICIES or step.endswith("PolicyDocument") for step in path.split("."))
 
 
 def cdk_made(resource: Resource) -> bool:

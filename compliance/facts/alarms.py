@@ -514,8 +514,7 @@ def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, r
 def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
     """Whether it is known to be no metric of the resource.
 
-    The namespace has no such metric under these dimensions, or it is not the service's, and has a metric of
-    the service's name.
+    The namespace has no such metric under these dimensions, or it is another service's.
     """
     dimensions = [assembly.text(dimension) or "" for dimension, _ in metric.dimensions]
     namespace, name = assembly.text(metric.namespace), assembly.text(metric.name)
@@ -524,7 +523,8 @@ def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
     own, _ = WATCHED.get(resource.type, (namespace, ""))
     if namespace != own:
         return namespace.startswith("AWS/") or cloudwatch.check(own, name, dimensions) is None
-    return cloudwatch.check(namespace, name, dimensions) is not None
+    elsewhere = cloudwatch.of_another_service(namespace, resource.type)
+    return elsewhere or cloudwatch.check(namespace, name, dimensions) is not None
 
 
 def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:

@@ -5,7 +5,7 @@ The metrics, with their sources, are in cloudwatch_metrics.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,13 @@ def source(namespace: str) -> str | None:
     """AWS's page about the metrics of a namespace; None where they are not judged."""
     entry = _data()["judged"].get(namespace)
     return str(entry["source"]) if entry else None
+
+
+def of_another_service(namespace: str, type_: str) -> bool:
+    """Whether a namespace is known to hold the own metrics of another service than a resource type's."""
+    services: Mapping[str, Sequence[str]] = _data()["services"]
+    own = services.get(type_.split("::")[1] if "::" in type_ else "", [namespace])
+    return namespace not in own and any(namespace in found for found in services.values())
 
 
 def _hint(wrong: str, names: list[str]) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 import msgspec
 
 from compliance import cel
+from compliance.cel.values import show
 from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.attributes import ATTRIBUTES, VALUES
@@ -208,6 +209,9 @@ class Checker:
     def _compared(self, shape: Shape, other: cel.Node, node: cel.Node) -> None:
         """Raises SyntaxProblem where a property is compared with a literal that the schemas do not allow."""
         literals = [other] if other.kind == "const" else other.children if other.kind == "list" else []
+        if shape.many and other.kind == "const" and node.kind in ("==", "!="):
+            why = f"this is a list, never {show(other.value)}: `x in list` asks whether it holds x"
+            raise cel.SyntaxProblem(why, other.at)
         if shape.many or (node.kind == "in" and other.kind != "list"):
             return
         if other.kind == "list" and node.kind != "in" and shape.path is not None:
@@ -256,8 +260,8 @@ def _field(record: type, name: str) -> Shape:
             inner = field.type.__args__[0] if many else field.type
             if inner is Resource:
                 return Shape(types=("*",), many=many)
-            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                return Shape(record=inner, many=many)
+            is_record = isinstance(inner, type) and issubclass(inner, msgspec.Struct)
+            return Shape(record=inner if is_record else None, many=many)
     return Shape()
 
 

@@ -18,8 +18,8 @@ from compliance.facts.attributes import names_in_template
 from compliance.facts.conditions import known
 from compliance.facts.elements import elements
 from compliance.facts.measures import Cidr, cidr, indexes, seconds, version, whole_number
-from compliance.facts.objects import Absent, Node, Scalar, Thing, World, json_of
-from compliance.facts.records import Record
+from compliance.facts.objects import Absent, Node, Scalar, Thing, World
+from compliance.facts.records import Record, json_of
 from compliance.facts.references import (
     LOG_GROUP,
     arn_of,

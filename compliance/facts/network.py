@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from compliance.facts.measures import Cidr, cidr
-from compliance.facts.references import denoted, leaves
+from compliance.facts.references import denoted, leaves, region_of
 from compliance.facts.truth import Truth, every, some
 from compliance.model import Undecided
 from compliance.template.addresses import range_of, within
@@ -32,6 +32,7 @@ from compliance.template.intrinsics import (
 )
 
 GROUP, SUBNET = "AWS::EC2::SecurityGroup", "AWS::EC2::Subnet"
+_SUBNETS = "SubnetGroup"  # how the types of groups of subnets end
 ZONES = ("AvailabilityZone", "AvailabilityZoneId")
 # Types that name groups and subnets for another resource, which refers to them.
 BY_OTHERS = (
@@ -216,11 +217,11 @@ def subnets_of(assembly: Assembly, resource: Resource) -> tuple[Resource, ...]:
 def _attached(
     assembly: Assembly, resource: Resource, type_: str, named: Callable[[str], bool], depth: int = 3
 ) -> Iterator[Resource]:
-    values = list(_named(resource.properties, named))
+    values = list(_named(resource.properties, lambda key: named(key) and not _is_own_name(resource, key)))
     for value in values:
         if found := denoted(assembly, value, type_):
             yield found
-        elif depth and (group := _group(assembly, value)):
+        elif depth and (group := _group(assembly, value, resource)):
             below = list(_attached(assembly, group, type_, named, depth - 1))
             if not below:
                 raise Undecided(why_unknown(value) or f"{show(value)} names none of these stacks")
@@ -233,23 +234,33 @@ def _attached(
                 yield from _attached(assembly, other, type_, named, depth - 1)
 
 
-def _group(assembly: Assembly, value: Value) -> Resource | None:
-    """The subnet group that a value refers to or names."""
+def _is_own_name(resource: Resource, key: str) -> bool:
+    """Whether a property is the name of a subnet group, not of one that the resource is in."""
+    return resource.type.endswith(_SUBNETS) and key.endswith("Name")
+
+
+def _group(assembly: Assembly, value: Value, holder: Resource) -> Resource | None:
+    """The subnet group that a holder's value refers to or names."""
     if isinstance(value, Ref) and not value.opaque:
         return assembly.resource(value)
-    return _by_name(assembly, value) if isinstance(value, str) else None
+    text = assembly.text(value)
+    named = assembly.cached(_groups_by_name).get((_service(holder), text), ()) if text else ()
+    return next((group for group in named if region_of(group) == region_of(holder)), None)
 
 
-def _by_name(assembly: Assembly, name: str) -> Resource | None:
-    """The subnet group with this name."""
-    return next(
-        (r for r in assembly.resources() if r.type.endswith("SubnetGroup") and name in _texts(assembly, r)),
-        None,
-    )
+def _groups_by_name(assembly: Assembly) -> Mapping[tuple[str, str | None], Sequence[Resource]]:
+    """The subnet groups of a service by name."""
+    found: dict[tuple[str, str | None], list[Resource]] = {}
+    for group in assembly.resources():
+        if group.type.endswith(_SUBNETS):
+            for key, value in group.properties.items():
+                if _is_own_name(group, key):
+                    found.setdefault((_service(group), assembly.text(value)), []).append(group)
+    return found
 
 
-def _texts(assembly: Assembly, resource: Resource) -> Iterable[str | None]:
-    return (assembly.text(v) for key, v in resource.properties.items() if key.endswith("Name"))
+def _service(resource: Resource) -> str:
+    return resource.type.split("::")[1]
 
 
 def _named(value: Value, named: Callable[[str], bool], within: bool = False) -> Iterator[Value]:

@@ -16,8 +16,8 @@ import msgspec
 from compliance.cel import Failed, Host
 from compliance.cel.values import equal
 from compliance.facts.attributes import ATTRIBUTES
-from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, passes, without_dot
-from compliance.facts.records import Record
+from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, passes, spelt, without_dot
+from compliance.facts.records import Record, json_of
 from compliance.facts.references import denoted, denoted_at, wanted, without_stack
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
@@ -40,7 +40,6 @@ from compliance.template.intrinsics import (
     to_string,
     why_unknown,
 )
-from compliance.template.json_text import parsed
 from compliance.template.physical_names import name_places
 from compliance.template.schemas import gives, takes_lists_alone, types_at
 
@@ -155,6 +154,11 @@ class World:
         if not text or why_unknown(value):
             return None
         return denoted(self.assembly, value, *self._types)
+
+    def is_same(self, *values: Value) -> bool:
+        """Whether two values denote the same resource, or are the same text."""
+        one, other = (self.identified(value) or self.assembly.text(value) for value in values)
+        return one == other is not None
 
     def named(self, value: Value, holder: Resource, path: str) -> Resource | None:
         """The resource whose name is written out at a property that says of which type it is."""
@@ -340,14 +344,6 @@ class Tags(Node):
         return name in self.value
 
 
-def json_of(value: Value) -> Value:
-    """The data of a JSON text, with its references kept. Raises Failed where it is no JSON."""
-    try:
-        return parsed(value)
-    except ValueError as error:
-        raise Failed(str(error)) from None
-
-
 class Scalar(_Placed):
     """A text, number, truth value, or a text that references are in."""
 
@@ -410,9 +406,9 @@ class Scalar(_Placed):
 
     def _is_beside(self, target: Resource) -> bool:
         """Whether a resource has its name within another one that this value's resource is in too: an API."""
-        kind, text = gives(target.type, "Name"), self.world.assembly.text
-        within = [n for n in target.properties if n.endswith("Id") and n in self.resource.properties]
-        same = (text(self.resource.get(n)) == text(target.get(n)) is not None for n in within)
+        kind, own = gives(target.type, "Name"), self.resource
+        within = [n for n in target.properties if n.endswith("Id") and n in own.properties]
+        same = (self.world.is_same(own.get(n), target.get(n)) for n in within)
         return kind is not None and kind.form == "name" and bool(within) and all(same)
 
     def _is_text(self, other: Value) -> bool:
@@ -476,7 +472,7 @@ class Scalar(_Placed):
             self._noted()
             return self._tested(name, arguments[0])
         if name == "split" and isinstance(self.value, open_):
-            pieces = split(parts_of(self.world.assembly.written_out(self.value)), str(arguments[0]))
+            pieces = split(parts_of(spelt(self.world.assembly, self.value)), str(arguments[0]))
             wrap = self.world.wrap
             return NotImplemented if pieces is None else [wrap(p, self.resource, self.path) for p in pieces]
         return NotImplemented
@@ -496,12 +492,12 @@ class Scalar(_Placed):
 
         An unknown part, such as the region, is the same in the text and in what is looked for.
         """
-        written = self.world.assembly.written_out(self.value)
+        written = spelt(self.world.assembly, self.value)
         if name == "matches" and (why := why_unknown(written)):
             raise Undecided(why)
         if isinstance(argument, Scalar):
             argument._noted()
-            return passes(name, written, self.world.assembly.written_out(argument.value))
+            return passes(name, written, spelt(self.world.assembly, argument.value))
         plain: Any = argument.plain() if isinstance(argument, Host) else argument
         return passes(name, written, plain)
 

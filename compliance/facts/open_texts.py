@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from compliance.cel import Failed, patterns
 from compliance.model import Undecided
 from compliance.template import schemas
+from compliance.template.assembly import Assembly
 from compliance.template.intrinsics import (
     Part,
     Pseudo,
@@ -99,8 +100,10 @@ def may_be_equal(one: Value, other: Value) -> bool:
     if isinstance(one, str) and isinstance(other, str):
         return one == other
     left, right = (list(parts_of(value)) for value in (one, other))
-    if any(isinstance(part, Ref) and not part.opaque for part in (*left, *right)):
-        return False  # a name that CloudFormation generates equals no other text
+    refs = [part for part in (*left, *right) if isinstance(part, Ref)]
+    named = {(ref.stack, ref.logical_id) for ref in refs if not ref.opaque}
+    if named and named.isdisjoint((ref.stack, ref.logical_id) for ref in refs if ref.opaque):
+        return False  # a name that CloudFormation generates equals no text but a part of its own ARN
     if any(isinstance(part, Ref) for part in right):
         left, right = right, left
     if any(isinstance(part, Ref) for part in right):
@@ -154,7 +157,8 @@ def _choices(part: Part, literal: str, pieces: Sequence[str]) -> Sequence[str]:
             known = _SAMPLES.get(name) or (*_GENERATED, *pieces)
             return tuple(dict.fromkeys((*written, *known, *_completed(name, literal))))
         case Ref(opaque=opaque):
-            return (*_GENERATED, *pieces) if opaque else _GENERATED
+            # As in `_form`, an attribute never holds a `*`.
+            return (*_GENERATED, *(p for p in pieces if "*" not in p)) if opaque else _GENERATED
     return (str(part),)
 
 
@@ -168,6 +172,26 @@ def _completed(name: str, literal: str) -> Iterator[str]:
         yield from (text for d in digits[:4] for text in (d.ljust(12, "0"), d.rjust(12, "0")))
 
 
+def spelt(assembly: Assembly, value: Value) -> Value:
+    """A text written out, with what is known of references in it: an ARN begins with `arn:`.
+
+    A reference that returns no name, but an ARN or a URL, becomes one whose text only the deployment knows.
+    """
+    parts = parts_of(assembly.written_out(value))
+    return join(piece for part in parts for piece in _spelt(assembly, part))
+
+
+def _spelt(assembly: Assembly, part: Part) -> tuple[Part, ...]:
+    resource = assembly.resource(part) if isinstance(part, Ref) else None
+    if resource is None or not isinstance(part, Ref):
+        return (part,)
+    kind = schemas.gives(resource.type, part.attribute)
+    if kind.form in ("id", "name") if kind else part.attribute is None:
+        return (part,)
+    opaque = Ref(part.stack, part.logical_id, part.attribute, opaque=True)
+    return ("arn:", Pseudo("AWS::Partition"), ":", opaque) if kind and kind.form == "arn" else (opaque,)
+
+
 def without_dot(name: Value) -> Value:
     """A domain name without a final dot."""
     *parts, last = parts_of(name)
@@ -175,9 +199,15 @@ def without_dot(name: Value) -> Value:
 
 
 def bound(text: str) -> Value:
-    """A fact's text with its placeholders (`${AWS::Region}`) as pseudo parameters."""
-    pieces = re.split(r"\$\{(AWS::\w+)\}", text)
-    return join(Pseudo(piece) if index % 2 else piece for index, piece in enumerate(pieces))
+    """A fact's text with its placeholders (`${AWS::Region}`, `${stack/Queue.Arn}`) as what they stand for."""
+    pieces = re.split(r"(\$\{(?:AWS::\w+|[^{}:]+/[^{}/:]+)\})", text)
+    return join(_meant(piece[2:-1]) if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def _meant(name: str) -> Pseudo | Ref:
+    stack, _, reference = name.rpartition("/")
+    logical_id, _, attribute = reference.partition(".")
+    return Ref(stack, logical_id, attribute or None) if stack else Pseudo(name)
 
 
 def cannot_be(value: Value, text: str) -> bool:

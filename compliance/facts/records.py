@@ -10,10 +10,19 @@ import msgspec
 from compliance.cel import Failed, Host, did_you_mean
 from compliance.model import Undecided
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import Unknown
+from compliance.template.intrinsics import Unknown, Value
+from compliance.template.json_text import parsed
 
 if TYPE_CHECKING:
     from compliance.facts.objects import World
+
+
+def json_of(value: Value) -> Value:
+    """The data of a JSON text, with its references kept. Raises Failed where it is no JSON."""
+    try:
+        return parsed(value)
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 class Record(Host):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 
+from compliance.facts.open_texts import bound
 from compliance.facts.patterns import arn_fields
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
@@ -24,6 +25,7 @@ FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::
 MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
 TOPIC, LOG_GROUP = "AWS::SNS::Topic", "AWS::Logs::LogGroup"
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
+OF_SECRETS = "AWS::SecretsManager::Secret"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
 MAX_ARN = (
     1000  # characters, more than AWS's own limit, because placeholders are longer than what they stand for
@@ -76,7 +78,7 @@ def wanted(type_: str, path: str) -> Forms:
         path: the property's path; steps for list items (`*` or numbers) do not matter.
     """
     plain = ".".join(step for step in path.split(".") if step != "*" and not step.isdigit())
-    known = WANTED.get((type_, plain))
+    known = WANTED.get((type_, plain), URL if plain.endswith("QueueUrl") else None)
     if known is not None:
         return known
     return frozenset(kind.form for kind in schemas.wants(type_, path))
@@ -163,12 +165,17 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
     if found := [resource for resource in known if resource.type in types]:
         same = {form for attribute, form in _texts_of(found[0].type) if text in _texts(found[0], attribute)}
         return found[0], same.pop() if len(same) == 1 else None
+    if KEY in types and (key := _behind_alias(assembly, value, text)):
+        return key, "name"
     if FUNCTION in types and (function := _function(assembly, text)):
         return function, "arn" if ":function:" in text else "qualified"
+    of_secret = _OF_SECRET.fullmatch(text) if OF_SECRETS in types else None
+    if of_secret and (secret := _denoted(assembly, of_secret[1], (OF_SECRETS,))):
+        return secret[0], "parts"
     if "/stream/" in text:
         return _denoted(assembly, text.partition("/stream/")[0], types)
-    if isinstance(value, str) and (named := _PLACEHOLDER.fullmatch(text)):  # a reference, written as text
-        return _denoted(assembly, Ref(named[1], named[2], named[3]), types)
+    if isinstance(value, str) and isinstance(named := bound(text), Ref):  # a reference, written as text
+        return _denoted(assembly, named, types)
     # The ARN of a resource of another type is no other resource's.
     written = _by_written_arn(assembly, text, types) if text.startswith("arn:") and not known else None
     return (written, "arn") if written else None
@@ -180,7 +187,6 @@ def without_stack(value: Value) -> Value:
     return parts[1] if len(parts) == 2 and parts[0] == "dualstack." else value
 
 
-_PLACEHOLDER = re.compile(r"\$\{([^/{}]+)/([^./{}]+)(?:\.([^{}]+))?\}")
 # Words of ARNs for services and kinds of resources, and the words of type names for the same.
 _SERVICES = {
     "cognito-idp": "cognito",
@@ -195,22 +201,46 @@ _KINDS = {"db": "dbinstance", "subgrp": "dbsubnetgroup", "pg": "dbparametergroup
 _IN_ARNS = {"AWS::IAM::OIDCProvider": ("Url",), "AWS::IAM::ManagedPolicy": ("ManagedPolicyName",)}
 
 
-def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str]) -> Resource | None:
-    """The resource whose ARN is written out with its name, of a type that has no form in `FORMS`."""
-    named = assembly.cached(_by_stated_name)
+def _by_written_arn(assembly: Assembly, arn: str, types: Sequence[str] = ()) -> Resource | None:
+    """The resource whose ARN is written out with its name, of a type (any) that has no form in `FORMS`."""
+    named, within = assembly.cached(_by_stated_name), assembly.cached(_by_name_within)
     rest = (arn_fields(arn) + [""] * 5)[5]
     for start in (0, *(match.end() for match in re.finditer("[/:]", rest))):
         name = rest[start:]
-        of_types = [resource for resource in named.get(name, ()) if resource.type in types]
+        of_types = [r for r in (*named.get(name, ()), *within.get(name, ())) if not types or r.type in types]
         if not of_types:
             continue
-        kind = re.sub(r"[^a-z]", "", re.split("[/:]", rest)[0].lower())
-        kind = _KINDS.get(kind, kind)
+        words = re.split("[/:]", rest[:start])  # the last is empty
         fits = [resource for resource in of_types if _is_of(arn, resource, by_ref=name.startswith("${"))]
-        fits = [r for r in fits if not start or kind.removesuffix("s") in r.type.rpartition("::")[2].lower()]
+        fits = [r for r in fits if not start or _is_kind(words, r.type)]
+        fits = [r for r in fits if all((assembly.text(r.get(p)) or "") in words for p in _around(r.type))]
         if fits:
             return fits[0] if len(fits) == 1 else None
     return None
+
+
+def _is_kind(words: Sequence[str], type_: str) -> bool:
+    """Whether the words before the name in an ARN say a kind of resource that is this type."""
+    word = re.sub(r"[^a-z]", "", words[-2 if _around(type_) else 0].lower())
+    return _KINDS.get(word, word).removesuffix("s") in type_.rpartition("::")[2].lower()
+
+
+@cache
+def _around(type_: str) -> tuple[str, ...]:
+    """The properties that name what a resource is in, where they identify it together with its own name."""
+    ids = schemas.identifier(type_)
+    settable = not schemas.read_only(type_).intersection(ids)
+    return ids[:-1] if len(ids) > 1 and settable and not name_places(type_) else ()
+
+
+def _by_name_within(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
+    """Resources whose names are unique within another one, such as a database's tables, by these names."""
+    found: dict[str, list[Resource]] = {}
+    for resource in assembly.resources():
+        if _around(resource.type):
+            name = assembly.text(resource.get(schemas.identifier(resource.type)[-1]))
+            found.setdefault(name or "", []).append(resource)
+    return found
 
 
 def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
@@ -264,6 +294,7 @@ def _arn_attribute(type_: str) -> str | None:
     return next((name for name in ("Arn", *known) if name in known and name.endswith("Arn")), "Arn")
 
 
+_OF_SECRET = re.compile(r"(.+?[^:])(?::[^:]*){3}")  # a key of a secret: `${Secret}:password:AWSCURRENT:`
 _LAST = re.compile(r"[/:](\$\{[^}]+\}|[^/:${}]+)$")
 
 
@@ -284,8 +315,8 @@ def holder_of(assembly: Assembly, arn: str) -> Resource | None:
         for resource in assembly.cached(_by_text).get(arn, ()):
             if arn in _texts(resource, _arn_attribute(resource.type)):
                 return resource
-        if arn in others:
-            return others[arn]
+        if found := others.get(arn) or _by_written_arn(assembly, arn):
+            return found
         cut = max(arn.rfind("/"), arn.rfind(":"))
         if cut <= 0:
             return None

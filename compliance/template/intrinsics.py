@@ -153,7 +153,7 @@ def alphabet(part: Part) -> str | None:
     """The set of characters that a part may consist of once it is deployed; None where any may occur."""
     if isinstance(part, Ref):
         # `Assembly.expand` has written ARNs and URLs out; a `Ref` that is left in them is a name.
-        return _NAME_ALPHABET if part.attribute is None else None
+        return _NAME_ALPHABET if part.attribute is None and not part.opaque else None
     return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
 
 

@@ -77,6 +77,8 @@ FORMS: Mapping[str, Form] = {
 }
 
 PHYSICAL_NAMES: Mapping[str, str] = {type_: form.name for type_, form in FORMS.items() if form.name}
+# A service names its task definition by family, and has the newest revision then.
+_OTHERWISE: Mapping[str, str] = {"AWS::ECS::TaskDefinition": "Family"}
 # Policy names and index names are no physical names (NAM-07), nor are domains.
 _NO_NAMES = (
     *("Policy", "::DomainName"),
@@ -92,7 +94,7 @@ def name_property(type_: str) -> str | None:
     """
     if type_ in PHYSICAL_NAMES:
         return PHYSICAL_NAMES[type_]
-    return None if type_.endswith(_NO_NAMES) else schemas.name_property(type_)
+    return None if type_.endswith(_NO_NAMES) else _OTHERWISE.get(type_) or schemas.name_property(type_)
 
 
 @cache

@@ -335,19 +335,23 @@ def _property(pointer: str) -> str:
 def name_property(type_: str) -> str | None:
     """The property that holds the physical name of a resource; None where a type has none.
 
-    It is named after the type (`QueueName`, `DBInstanceIdentifier`), or just `Name`. A name within
-    something else (an API's stage, a log group's filter) is no physical name of its own.
+    It is named after the type (`QueueName`, `CacheSubnetGroupName`, `DBInstanceIdentifier`), or just `Name`.
+    A name within something else (an API's stage, a log group's filter) is no physical name of its own.
     """
     found = schema(type_) or {}
     settable = set(found.get("properties", ())) - read_only(type_)
     last = type_.rpartition("::")[2]
     ends = [name for name in settable if name.endswith("Name") and last.endswith(name.removesuffix("Name"))]
-    wanted = (f"{last}Name", "Name", *sorted(ends, key=len), f"{last}Identifier", f"{last}Id")
+    ids = identifier(type_)
+    own = [name for name in ids if name.endswith(f"{last}Name")]
+    wanted = (f"{last}Name", "Name", *sorted(ends, key=len), f"{last}Identifier", f"{last}Id", *own)
     name = next((name for name in wanted if name in settable), None)
+    if ids == (name,):
+        return name
     # Other properties that identify a resource, or that are required and never change, name what contains it.
     fixed = {_property(pointer) for pointer in found.get("createOnlyProperties", ())}
     parents = {other for other in fixed & set(found.get("required", ())) if other.endswith(("Name", "Id"))}
-    others = (set(identifier(type_)) | parents) & settable - {name}
+    others = (set(ids) | parents) & settable - {name}
     return None if any(other.endswith(("Name", "Id", "Arn", "Cluster")) for other in others) else name
 
 

@@ -573,6 +573,29 @@ DETAILS: Mapping[str, tuple[str, Any]] = {
     "an alarm the other way round": ("Late.ComparisonOperator", "LessThanThreshold"),
     "an alarm that leaves out its threshold": ("Late.ComparisonOperator", "GreaterThanThreshold"),
     "a denial gone": ("Mailer.Policies.0.PolicyDocument.Statement.3", None),
+    "a denial on some conditions": (
+        "Mailer.Policies.0.PolicyDocument.Statement.3.Condition",
+        {"Bool": {"aws:MultiFactorAuthPresent": "false"}},
+    ),
+    "a denial of some objects": ("Mailer.Policies.0.PolicyDocument.Statement.3.Resource", "arn:aws:s3:::x/*"),
+    "a boundary without a denial": ("Boundary.PolicyDocument.Statement.1", None),
+    "a boundary that lets other regions in": (
+        "Boundary.PolicyDocument.Statement.1.Condition.StringNotEquals",
+        {"aws:RequestedRegion": ["eu-west-1", "us-east-1"]},
+    ),
+    "a boundary that excepts more": ("Boundary.PolicyDocument.Statement.1.NotAction", ["iam:*", "ec2:*"]),
+    "another boundary": ("Tester.PermissionsBoundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
+    "a guardrail on some conditions": (
+        "Guard.Content.Statement.0.Condition",
+        {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/admin"}},
+    ),
+    "a key of another account": ("Trail.KMSKeyId", "arn:aws:kms:eu-west-1:222233334445:alias/logs"),
+    "an alarm that tells nobody who reads it": (
+        "Late.AlarmActions",
+        ["arn:aws:sns:eu-west-1:111122223333:x"],
+    ),
+    "messages that come again too soon": ("Inbox.VisibilityTimeout", 5),
+    "messages tried once": ("Inbox.RedrivePolicy.maxReceiveCount", 1),
     "a denial of everything": ("Mailer.Policies.0.PolicyDocument.Statement.3.Action", "*"),
     "a denial in the trust": (
         "Mailer.AssumeRolePolicyDocument.Statement",
@@ -654,6 +677,7 @@ def _detailed() -> dict[str, Any]:
         "Dead": resource("AWS::SQS::Queue"),
         "Inbox": resource(
             "AWS::SQS::Queue",
+            VisibilityTimeout=60,
             RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5},
         ),
         "Nightly": resource(
@@ -663,6 +687,33 @@ def _detailed() -> dict[str, Any]:
             Target=target,
         ),
         **_watched(),
+        **_guarded(),
+    }
+
+
+def _guarded() -> dict[str, Any]:
+    """A boundary with a role, a policy of the organization, a trail under a key of another account."""
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    regions = {"StringNotEquals": {"aws:RequestedRegion": ["eu-west-1", "eu-central-1"]}}
+    abroad = {"Effect": "Deny", "NotAction": ["iam:*"], "Resource": "*", "Condition": regions}
+    stop = {"Effect": "Deny", "Action": ["cloudtrail:StopLogging"], "Resource": "*"}
+    boundary = {"Statement": [everything, abroad]}
+    return {
+        "Ops": resource("AWS::SNS::Topic"),
+        "Boundary": resource("AWS::IAM::ManagedPolicy", PolicyDocument=boundary),
+        "Tester": resource(
+            "AWS::IAM::Role",
+            AssumeRolePolicyDocument={"Statement": [TRUST]},
+            PermissionsBoundary={"Ref": "Boundary"},
+        ),
+        "Guard": resource(
+            "AWS::Organizations::Policy", Type="SERVICE_CONTROL_POLICY", Content={"Statement": [stop]}
+        ),
+        "Trail": resource(
+            "AWS::CloudTrail::Trail",
+            IsLogging=True,
+            KMSKeyId="arn:aws:kms:eu-west-1:222233334444:alias/logs",
+        ),
     }
 
 
@@ -721,7 +772,7 @@ def _late() -> dict[str, Any]:
     own = dict(alarm("ApproximateAgeOfOldestMessage")["Properties"])
     own["ComparisonOperator"] = "GreaterThanOrEqualToThreshold"
     dimension = {"Name": "QueueName", "Value": {"Fn::GetAtt": ["Inbox", "QueueName"]}}
-    return own | {"Dimensions": [dimension], "AlarmActions": ["arn:aws:sns:us-east-1:111122223333:ops"]}
+    return own | {"Dimensions": [dimension], "AlarmActions": [{"Ref": "Ops"}]}
 
 
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"

@@ -387,3 +387,28 @@ def test_an_alarm_on_a_metric_that_only_the_deployment_knows_is_undecided(
     subjects = {"worker": {"type": "AWS::Lambda::Function", "about": "the worker"}}
     check = {"each": "worker", "that": f"size(alarms_on({args})) == 1"}
     assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "not_assessed"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "dimension", "seen"),
+    [
+        ("AWS/ApplicationELB", "LoadBalancer", 1),
+        ("AWS/ELB", "LoadBalancer", 0),  # of classic balancers
+        ("AWS/Kinesis", "LoadBalancer", 0),
+        ("AWS/DDoSProtection", "ResourceArn", 1),  # of whatever Shield protects
+        ("Shop", "LoadBalancer", 1),
+    ],
+)
+def test_a_metric_of_another_service_is_none_of_a_balancer(
+    tmp_path: Path, namespace: str, dimension: str, seen: int
+) -> None:
+    value = {"Ref": "B"} if dimension.endswith("Arn") else {"Fn::GetAtt": ["B", "LoadBalancerFullName"]}
+    dimensions = [{"Name": dimension, "Value": value}]
+    watches = alarm(Namespace=namespace, MetricName="HTTPCode_Target_5XX_Count", Dimensions=dimensions)
+    resources = {
+        "B": {"Type": "AWS::ElasticLoadBalancingV2::LoadBalancer"},
+        "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": watches},
+    }
+    subjects = {"balancer": {"type": "AWS::ElasticLoadBalancingV2::LoadBalancer", "about": "the balancer"}}
+    check = {"each": "balancer", "that": f"size(alarms_on(self)) == {seen}"}
+    assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "pass"

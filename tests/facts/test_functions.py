@@ -105,6 +105,10 @@ statements(role).exists(s, !s.allow && s.actions == ['s3:DeleteObject'])
 size(statements(role)) == 4
 statements(bucket).exists(s, '*' in s.principals)
 trust(role).all(s, s.principals == ['lambda.amazonaws.com'])
+statements(role).exists(s, !s.allow && 'S3:deleteobject' in s.actions && s.actions[0] != 's3:GetObject')
+statements(role).exists(s, s.actions.exists(a, a.startsWith('DynamoDB:Put') && a.matches('^dynamodb:put')))
+statements(role).exists(s, s.on == [bucket] && s.resources.all(r, r.endsWith('/*') && !r.contains('Bucket')))
+statements(role).exists(s, s.resources.exists(r, r.split('/')[1] == '*'))
 may(role, 'dynamodb:PutItem', table)
 may(worker, 'dynamodb:PutItem', table)
 !may(worker, 'dynamodb:GetItem', table)
@@ -187,3 +191,23 @@ def test_what_makes_no_sense_fails_and_breaks_nothing(tmp_path: Path, expression
     for that in (expression, f"!({expression})"):
         found = verdict(tmp_path, TEMPLATE, {"each": "worker", "that": that}, subjects=SUBJECTS)
         assert found in ("fail", "not_assessed")
+
+
+@pytest.mark.parametrize(
+    ("value", "that", "status"),
+    [
+        ("!Ref Machine", "self.Target.startsWith('arn:')", "pass"),
+        ("!GetAtt Machine.Arn", "self.Target.startsWith('arn:')", "pass"),
+        ("!Ref Machine", "self.Target.contains(':states:')", "not_assessed"),
+        ("!Ref Machine", "self.Target.split(':')[2] == 'states'", "not_assessed"),
+        ("!Ref Machine", "!self.Target.contains('*')", "pass"),
+        ("!Ref Topic", "self.Target.contains(':sns:')", "pass"),
+        ("!Ref Table", "self.Target.startsWith('arn:')", "fail"),
+    ],
+)
+def test_a_reference_that_gives_an_arn_is_a_text_that_begins_like_one(
+    tmp_path: Path, value: str, that: str, status: str
+) -> None:
+    template = f"{TEMPLATE}  Pipe: {{Type: AWS::Pipes::Pipe, Properties: {{Target: {value}}}}}\n"
+    subjects = {**SUBJECTS, "pipe": {"type": "AWS::Pipes::Pipe", "about": "the pipe"}}
+    assert verdict(tmp_path, template, {"each": "pipe", "that": that}, subjects=subjects) == status

@@ -201,3 +201,22 @@ def test_a_group_of_instances_has_the_groups_and_subnets_that_it_names(tmp_path:
     subjects = SUBJECTS | {"pool": {"type": "AWS::AutoScaling::AutoScalingGroup", "about": "the instances"}}
     that = "reaches(pool, self, 5432) && subnets_of(pool).map(s, s.logical_id) == ['Open', 'Shut']"
     assert verdict(tmp_path, template, {"each": "db", "that": that}, subjects=subjects) == "pass"
+
+
+@pytest.mark.parametrize("name", ["data", "!Ref Group", "!Sub '${AWS::StackName}-data'"])
+@pytest.mark.parametrize("by", ["!Ref Subnets", "{name}"])
+def test_a_subnet_groups_own_name_is_no_subnet(tmp_path: Path, name: str, by: str) -> None:
+    """It may be named, be named like a group of another service, and be found by its name."""
+    template = HEAD + INLINE % f"{{{FROM_WEB}}}"
+    template = template.replace(
+        "{DBSubnetGroupDescription", f"{{DBSubnetGroupName: {name}, DBSubnetGroupDescription"
+    )
+    template = template.replace(
+        "DBSubnetGroupName: !Ref Subnets", f"DBSubnetGroupName: {by.format(name=name)}"
+    )
+    template += f"""\
+  Of: {{Type: AWS::ElastiCache::SubnetGroup, Properties: {{CacheSubnetGroupName: {name}, Description: d, SubnetIds: [!Ref Open]}}}}
+"""  # noqa: E501
+    check = {"each": "db", "that": "subnets_of(self).map(s, s.logical_id) == ['Shut', 'Alone']"}
+    known = by == "!Ref Subnets" or name != "!Ref Group"
+    assert verdict(tmp_path, template, check, subjects=SUBJECTS) == ("pass" if known else "not_assessed")

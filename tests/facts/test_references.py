@@ -88,3 +88,90 @@ Resources:
     }
     check = {"each": "resolver", "that": "self.DataSourceName == source"}
     assert verdict(tmp_path, template, check, subjects=subjects) == wanted
+
+
+NAMED = """\
+Resources:
+  Task: {Type: AWS::ECS::TaskDefinition, Properties: {Family: shop-web}}
+  Service: {Type: AWS::ECS::Service, Properties: {TaskDefinition: %(task)s}}
+  Secret: {Type: AWS::SecretsManager::Secret}
+  Fields:
+    Type: AWS::ECS::TaskDefinition
+    Properties: {ContainerDefinitions: [{Name: a, Image: b, Secrets: [{Name: KEY, ValueFrom: %(secret)s}]}]}
+  Flow: {Type: AWS::StepFunctions::StateMachine, Properties: {StateMachineName: flow}}
+  Policy:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      PolicyDocument: {Statement: [{Effect: Allow, Action: "states:StartExecution", Resource: %(flow)s}]}
+  Db: {Type: AWS::Timestream::Database, Properties: {DatabaseName: fleet}}
+  Table: {Type: AWS::Timestream::Table, Properties: {DatabaseName: !Ref Db, TableName: readings}}
+  Writer:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies:
+        - PolicyName: own
+          PolicyDocument: {Statement: [{Effect: Allow, Action: "timestream:*", Resource: %(table)s}]}
+  Api: {Type: AWS::AppSync::GraphQLApi, Properties: {Name: a, AuthenticationType: AWS_IAM}}
+  Source: {Type: AWS::AppSync::DataSource, Properties: {ApiId: !GetAtt Api.ApiId, Name: Orders, Type: NONE}}
+  Resolver:
+    Type: AWS::AppSync::Resolver
+    Properties: {ApiId: %(api)s, TypeName: Query, FieldName: f, DataSourceName: Orders}
+  Bad: {Type: AWS::SQS::Queue}
+  Ingest:
+    Type: AWS::IoT::TopicRule
+    Properties: {TopicRulePayload: {Sql: s, Actions: [], ErrorAction: {Sqs: {QueueUrl: %(bad)s, RoleArn: a}}}}
+"""
+TABLE = "!Sub 'arn:aws:timestream:${AWS::Region}:${AWS::AccountId}:database/%s'"
+FLOW = "!Sub 'arn:aws:states:${AWS::Region}:${AWS::AccountId}:stateMachine:%s'"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "that", "status"),
+    [
+        ("task", "shop-web", "service.TaskDefinition == task", "pass"),
+        ("task", "!Ref Task", "service.TaskDefinition == task", "pass"),
+        ("task", "shop-web:3", "service.TaskDefinition == task", "fail"),  # perhaps an older one
+        ("secret", "!Sub '${Secret}:field::'", "{f}.Secrets[0].ValueFrom == secret", "pass"),
+        (
+            "secret",
+            "!Join [':', [!Ref Secret, field, AWSCURRENT, '']]",
+            "{f}.Secrets[0].ValueFrom == secret",
+            "pass",
+        ),
+        ("secret", "!Sub '${Secret}:field'", "{f}.Secrets[0].ValueFrom == secret", "fail"),
+        ("flow", FLOW % "flow", "statements(policy).all(s, s.on == [flow])", "pass"),
+        ("flow", "!Ref Flow", "statements(policy).all(s, s.on == [flow])", "pass"),
+        ("flow", FLOW % "other", "statements(policy).all(s, s.on == [])", "pass"),
+        ("table", "!GetAtt Table.Arn", "may(writer, 'timestream:DeleteTable', table)", "pass"),
+        ("table", TABLE % "fleet/table/readings", "may(writer, 'timestream:DeleteTable', table)", "pass"),
+        ("table", TABLE % "other/table/readings", "may(writer, 'timestream:DeleteTable', table)", "fail"),
+        ("table", TABLE % "fleet/table/others", "may(writer, 'timestream:DeleteTable', table)", "fail"),
+        ("api", "!Select [1, !Split ['/', !GetAtt Api.Arn]]", "resolver.DataSourceName == source", "pass"),
+        ("api", "!Select [1, !Split ['/', !Ref Api]]", "resolver.ApiId == source.ApiId", "not_assessed"),
+        ("bad", "!Ref Bad", "{e}.Sqs.QueueUrl == bad", "pass"),
+        ("bad", "!GetAtt Bad.Arn", "{e}.Sqs.QueueUrl == bad", "fail"),
+    ],
+)
+def test_names_keys_and_arns_written_out_denote_resources(
+    tmp_path: Path, place: str, value: str, that: str, status: str
+) -> None:
+    places = {"task": "!Ref Task", "secret": "!Ref Secret", "flow": "!Ref Flow", "bad": "!Ref Bad"}
+    places |= {"table": "'*'", "api": "!GetAtt Api.ApiId", place: value}
+    subjects = {
+        "task": {"type": "AWS::ECS::TaskDefinition", "about": "t", "where": "self.Family == 'shop-web'"},
+        "fields": {"type": "AWS::ECS::TaskDefinition", "about": "f", "where": "!has(self.Family)"},
+        "service": {"type": "AWS::ECS::Service", "about": "the service"},
+        "secret": {"type": "AWS::SecretsManager::Secret", "about": "the secret"},
+        "flow": {"type": "AWS::StepFunctions::StateMachine", "about": "the workflow"},
+        "policy": {"type": "AWS::IAM::ManagedPolicy", "about": "the policy"},
+        "writer": {"type": "AWS::IAM::Role", "about": "the writer"},
+        "table": {"type": "AWS::Timestream::Table", "about": "the table"},
+        "source": {"type": "AWS::AppSync::DataSource", "about": "the source"},
+        "resolver": {"type": "AWS::AppSync::Resolver", "about": "the resolver"},
+        "ingest": {"type": "AWS::IoT::TopicRule", "about": "the rule"},
+        "bad": {"type": "AWS::SQS::Queue", "about": "the queue"},
+    }
+    that = that.replace("{f}", "fields.ContainerDefinitions[0]")
+    check = {"each": "service", "that": that.replace("{e}", "ingest.TopicRulePayload.ErrorAction")}
+    assert verdict(tmp_path, NAMED % places, check, subjects=subjects) == status

@@ -27,6 +27,9 @@ requirements:
 """
 EXPRESSIONS = {
     "self.Layers == 'x'": "column 16: Layers is a list, never 'x': `'x' in ...` asks whether it holds it",
+    "trust(role).all(s, s.principals != '*')": "column 36: this is a list, never '*': `x in list` asks",
+    "texts(self) != 'x'": "column 16: this is a list, never 'x'",
+    "alarms_on(self) == null": "column 20: this is a list, never null",
     "self.Timeout == 'three'": "column 17: Timeout is a number, never 'three'",
     "self.Timeout == true": "column 17: Timeout is a number, never true",
     "self.SnapStart == 'On'": "column 19: SnapStart is an object, never 'On'",

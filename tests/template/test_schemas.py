@@ -98,6 +98,10 @@ def test_names_and_identifiers() -> None:
         assert schemas.name_property(type_) == name, type_
     assert schemas.name_property("AWS::RDS::DBInstance") == "DBInstanceIdentifier"
     assert schemas.name_property("AWS::ECS::Cluster") == "ClusterName"
+    # What alone identifies a resource is its name, though more is required and never changes.
+    assert schemas.name_property("AWS::Redshift::Cluster") == "ClusterIdentifier"
+    assert schemas.name_property("AWS::ElastiCache::SubnetGroup") == "CacheSubnetGroupName"
+    assert schemas.name_property("AWS::AutoScaling::WarmPool") is None
     # A name within something else, and a reference to something else, is no physical name.
     for type_ in ("AWS::ApiGateway::Stage", "AWS::Logs::MetricFilter", "AWS::S3::BucketPolicy", "Custom::X"):
         assert schemas.name_property(type_) is None, type_
