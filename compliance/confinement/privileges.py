@@ -102,12 +102,13 @@ def _may_become(user: int) -> bool:
 def closed_to_others(place: Path) -> Path | None:
     """The first folder on the way to a place, or the place, that other users may not enter or read."""
     with suppress(OSError):
-        real = place.resolve()
-        for folder in (*reversed(real.parents), real):
-            mode = folder.stat().st_mode
+        real = os.path.realpath(place)  # texts, since pathlib takes four times as long
+        for end in (*(at for at, character in enumerate(real) if character == "/"), len(real)):
+            folder = real[:end] or "/"
+            mode = os.stat(folder).st_mode
             wanted = 0o5 if folder == real and stat.S_ISDIR(mode) else 0o4 if folder == real else 0o1
             if mode & wanted != wanted:
-                return folder
+                return Path(folder)
     return None
 
 

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -154,7 +155,7 @@ class Record(msgspec.Struct, frozen=True):
 
     def contents(self, source: Source) -> Iterator[str]:
         """The values that its sender wrote and that are no ids: no log may contain them."""
-        keys = set(source.keys)
+        keys = frozenset(source.keys)
         for place, text in self.own.items():
             if len(text) >= 5 and of_senders(place) and not identifies(place, keys):
                 yield text
@@ -249,9 +250,8 @@ class Maker:
         common = self._common_of(kind, at)
         found, texts = _read(raw)
         own = {place: text for place, text in found.items() if place not in common.places}
-        return own, {
-            word for place in own if place not in texts for word in WORD.findall(own[place])
-        } - common.words
+        words = WORD.findall("\n".join(text for place, text in own.items() if place not in texts))
+        return own, {*words} - common.words
 
     def _common_of(self, kind: int, at: datetime) -> Common:
         """What two records of a kind that were sent at the same time share."""
@@ -353,12 +353,14 @@ SENT = (
 )
 
 
+@lru_cache(2**10)  # records of a kind have the same places
 def of_senders(place: str) -> bool:
     """Whether a place is in the part of a record that its sender wrote."""
     return place.startswith(SENT) and place != "Sns.MessageId"
 
 
-def identifies(place: str, keys: set[str]) -> bool:
+@lru_cache(2**10)
+def identifies(place: str, keys: frozenset[str]) -> bool:
     """Whether a place contains an id: a key attribute of the stream's table, or a name like id or key."""
     if place.startswith(("dynamodb.Keys", "s3.object.key")):
         return True
@@ -380,7 +382,14 @@ def _read(value: JSON) -> tuple[dict[str, str], set[str]]:
 
 
 def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str) -> None:
-    if isinstance(value, str):
+    if isinstance(value, (dict, list)):
+        start = f"{place}." if place else ""
+        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(child) is str and child[:1] not in ("{", "[") and name != "data":
+                found[f"{start}{name}"] = child  # a shortcut for the most common leaves
+            else:
+                _add_leaves(found, texts, child, f"{start}{name}")
+    elif isinstance(value, str):
         found[place] = value
         if value[:1] not in ("{", "[") and not place.endswith("kinesis.data"):
             return
@@ -391,13 +400,6 @@ def _add_leaves(found: dict[str, str], texts: set[str], value: JSON, place: str)
             _add_leaves(found, texts, inner, place)
         elif inner is not None:
             found[f"{place}."] = str(inner)
-    elif isinstance(value, (dict, list)):
-        start = f"{place}." if place else ""
-        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(child, str) and child[:1] not in ("{", "[") and name != "data":
-                found[f"{start}{name}"] = child  # a shortcut for the most common leaves
-            else:
-                _add_leaves(found, texts, child, f"{start}{name}")
     elif value is not None and not isinstance(value, bool):
         found[place] = str(value) if isinstance(value, int) else json.dumps(value)
 

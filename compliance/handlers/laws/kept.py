@@ -215,7 +215,7 @@ def _name(leaf: str) -> str:
 
 def _is_judged(bench: Bench, value: str) -> bool:
     """Whether the check is about this value: `only` narrows it to keys or to the others."""
-    return bench.only is None or (bench.only == "keys") is identifies(value, set(bench.source.keys))
+    return bench.only is None or (bench.only == "keys") is identifies(value, frozenset(bench.source.keys))
 
 
 def _changed(

@@ -61,22 +61,23 @@ def _leaks(bench: Bench, played: Sequence[_Played]) -> Iterator[Finding]:
     Encoded contents are searched for in the law's own plays only, which takes longer.
     """
     known: set[tuple[str, ...]] = set()
-    before: tuple[Batch, ...] = ()
+    before: Sequence[str] = ()
     for one in sorted(played, key=lambda one: (one.play.container, one.play.steps[0].now)):
+        records = [record for batch in one.batches for record in batch.records]
+        own = [text for record in records for text in record.contents(bench.source)]
+        contents = dict.fromkeys((*own, *before))
         for outcome in filter(None, one.outcomes):
             errors = [error.message for error in (outcome.error, outcome.late_error) if error]
             logged = (outcome.log, *errors)
             if logged in known or not any(logged):  # values are drawn: a text from before has none of these
                 continue
             known.add(logged)
-            records = [record for batch in (*one.batches, *before) for record in batch.records]
-            contents = dict.fromkeys(text for record in records for text in record.contents(bench.source))
             if not (one.own or any(content in text for text in logged for content in contents)):
                 continue
             if found := leaked(contents, outcome):
                 late = " after it had answered" if found[1] in outcome.late_log else ""
                 yield bad(f"logged {found[0]!r} of the event{late}: {brief(found[1])}", QUIET)
-        before = tuple(one.batches)
+        before = own
 
 
 def _with_broken(batch: Batch) -> Iterator[Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.json_data import JSON, as_array, as_mapping
@@ -38,9 +39,16 @@ ADDRESSES: Mapping[str, tuple[str, str, str, int, str]] = {
 
 def refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
     """Raises Refusal for a text that names no resource: the ARN of a bucket, the name of a queue."""
-    name, form, code, status, message = ADDRESSES.get(service, ("", "", "", 0, ""))
+    if service not in ADDRESSES:
+        return
+    name, form, code, status, message = ADDRESSES[service]
     parts = map(as_mapping, as_array(parameters.get("TransactItems")))
     calls = [parameters, *(as_mapping(call) for part in parts for call in part.values())]
     for value in (call.get(name) for call in calls):
-        if isinstance(value, str) and not re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL):
+        if isinstance(value, str) and not _has_form(value, form):
             raise Refusal(code, message.format(value=value), status)
+
+
+@lru_cache(2**8)  # a handler has few resources
+def _has_form(value: str, form: str) -> bool:
+    return re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL) is not None

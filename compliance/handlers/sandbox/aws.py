@@ -246,12 +246,12 @@ def _batch_without_refused(
 
 def _parameters(sent: dict[str, JSON]) -> dict[str, JSON]:
     """Parameters for people and rules: bytes as text where they are UTF-8, else in base64."""
-    return {name: _readable(value) for name, value in sent.items()}
+    return {name: value if type(value) is str else _readable(value) for name, value in sent.items()}
 
 
 def _readable(value: JSON) -> JSON:
     if isinstance(value, dict):
-        if set(value) == {"$b"}:
+        if len(value) == 1 and "$b" in value:
             return as_text(as_bytes(value))
         return _parameters(value)
     if isinstance(value, list):

@@ -115,6 +115,10 @@ class Shape(msgspec.Struct, frozen=True):
         """The shape of what a list or a map holds."""
         return self.member if self.type == "list" else self.value
 
+    @property
+    def takes_any_text(self) -> bool:
+        return self.type == "string" and self.min is None and self.max is None and self.enum is None
+
 
 ANY_TEXT = Shape("string")  # without limits
 NO_PLACE = Place()
@@ -283,7 +287,7 @@ class _Check:
             for name, child in value.items():
                 if name in shape.members and depth <= DEEPEST:
                     inner, _ = self.model.shape(shape.members[name])
-                    if type(child) is str and inner == ANY_TEXT:  # as most are
+                    if type(child) is str and inner.takes_any_text:  # as most do
                         continue
                     self.limits(inner, child, f"{path}.{_lower(name)}".lstrip("."), depth + 1)
         elif kind in ("list", "map") and isinstance(value, (list, dict)):
@@ -301,6 +305,8 @@ class _Check:
             self._range(shape, value, path, "value")
 
     def _range(self, shape: Shape, size: float, path: str, what: str) -> None:
+        if shape.min is shape.max is None:  # as of most
+            return
         for end, than, worse in (
             (shape.min, "greater", shape.min is not None and size < shape.min),
             (shape.max, "less", shape.max is not None and size > shape.max),
@@ -332,14 +338,15 @@ class _Check:
 
 
 def _fits(kind: str, value: JSON) -> bool:
-    if isinstance(value, dict) and set(value) == {"$invalid"}:
-        return False
+    if isinstance(value, dict):
+        mark = next(iter(value)) if len(value) == 1 else ""
+        return mark != "$invalid" and (kind == "blob" if mark == "$b" else kind in ("structure", "map"))
     if kind in ("structure", "map"):
-        return isinstance(value, dict) and set(value) != {"$b"}
+        return False
     if kind == "list":
         return isinstance(value, list)
     if kind == "blob":
-        return isinstance(value, str) or (isinstance(value, dict) and set(value) == {"$b"})
+        return isinstance(value, str)
     if kind == "string":
         return isinstance(value, str)
     if kind == "boolean":

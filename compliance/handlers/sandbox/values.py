@@ -73,4 +73,4 @@ def _number(text: str) -> int | float:
 
 
 def _is_attribute(value: object) -> bool:
-    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in TYPES
+    return isinstance(value, (dict, Mapping)) and len(value) == 1 and next(iter(value)) in TYPES
