@@ -473,14 +473,15 @@ def _watches(assembly: Assembly, metric: Metric, resource: Resource, name: str |
             return Unknown(why)
         if assembly.text(metric.name) != name:
             return False
-    if _is_none(assembly, metric, resource) or (elsewhere := _of_another_account(assembly, metric)) is True:
+    others = (_is_none(assembly, metric, resource), _of_another_account(assembly, metric))
+    if True in others:
         return False
     doubt: Truth = False
     for dimension, value in metric.dimensions:
         if _misfits(assembly, metric, show(dimension), value, resource):
             continue  # a queue's URL, where CloudWatch has its name
         if denotes(assembly, value, resource) or _is_name(assembly, value, resource):
-            return every((negated(elsewhere), hears(metric), _is_known(metric)))
+            return every((*map(negated, others), hears(metric), _is_known(metric)))
         if why := why_unknown(value):
             doubt = Unknown(why)
     return doubt
@@ -493,11 +494,13 @@ def _is_known(metric: Metric) -> Truth:
 
 
 def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, resource: Resource) -> bool:
-    """Whether a dimension has another kind of text than CloudWatch uses for the resource (a URL, not a name).
+    """Whether a dimension has another name or kind of text (a URL, not a name) than CloudWatch uses.
 
     A dimension that holds an ARN has that in its name, except in MediaConvert's metrics.
     """
     forms = forms_of(dimension)
+    if cloudwatch.names_another(show(metric.namespace), dimension, resource.type):
+        return True
     if resource.type in WATCHED:
         return misfit(assembly, value, forms, resource.type) is not None
     if not isinstance(value, Ref):
@@ -511,11 +514,8 @@ def _misfits(assembly: Assembly, metric: Metric, dimension: str, value: Value, r
     return kind.form == "parts" or (kind.form == "arn") is not ("arn" in forms)
 
 
-def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
-    """Whether it is known to be no metric of the resource.
-
-    The namespace has no such metric under these dimensions, or it is another service's.
-    """
+def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> Truth:
+    """Whether it is no metric of the resource: one of another service or kind, or one that does not exist."""
     dimensions = [assembly.text(dimension) or "" for dimension, _ in metric.dimensions]
     namespace, name = assembly.text(metric.namespace), assembly.text(metric.name)
     if not namespace or not name or not all(dimensions) or _is_known(metric) is not True:
@@ -523,8 +523,8 @@ def _is_none(assembly: Assembly, metric: Metric, resource: Resource) -> bool:
     own, _ = WATCHED.get(resource.type, (namespace, ""))
     if namespace != own:
         return namespace.startswith("AWS/") or cloudwatch.check(own, name, dimensions) is None
-    elsewhere = cloudwatch.of_another_service(namespace, resource.type)
-    return elsewhere or cloudwatch.check(namespace, name, dimensions) is not None
+    missing = cloudwatch.check(namespace, name, dimensions) is not None
+    return missing or cloudwatch.of_another(namespace, resource)
 
 
 def _is_name(assembly: Assembly, value: Value, resource: Resource) -> bool:

@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from compliance.template.intrinsics import Value
+from compliance.facts.truth import Truth
+from compliance.template.assembly import Resource
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, show, why_unknown
 from compliance.template.source import read_yaml
 from compliance.text import nearest
 
@@ -104,11 +106,32 @@ def source(namespace: str) -> str | None:
     return str(entry["source"]) if entry else None
 
 
-def of_another_service(namespace: str, type_: str) -> bool:
-    """Whether a namespace is known to hold the own metrics of another service than a resource type's."""
+def of_another(namespace: str, resource: Resource) -> Truth:
+    """Whether a namespace is known to hold metrics of another service, or of another kind of resource.
+
+    The kind is told by a property of the resource, such as a load balancer's `Type`.
+    """
+    own = _own(namespace, resource.type)
+    if not own:
+        return any(namespace in found for found in _data()["services"].values())
+    kinds: Mapping[str, Any] = _data()["types"].get(resource.type, {})
+    value = resource.get(kinds["property"]) if "property" in kinds else NO_VALUE
+    if why := why_unknown(value):
+        return Unknown(why)
+    by_value: Mapping[str, str] = kinds.get("namespaces", {})
+    return by_value.get("absent" if value is NO_VALUE else show(value), namespace) != namespace
+
+
+def names_another(namespace: str, dimension: str, type_: str) -> bool:
+    """Whether a dimension, in a namespace of the type's service, names resources of other types alone."""
+    own = _data()["types"].get(type_, {}).get("dimension", dimension)
+    return dimension != own and _own(namespace, type_)
+
+
+def _own(namespace: str, type_: str) -> bool:
+    """Whether a namespace is one of the service of a resource type, or all that is known of the service."""
     services: Mapping[str, Sequence[str]] = _data()["services"]
-    own = services.get(type_.split("::")[1] if "::" in type_ else "", [namespace])
-    return namespace not in own and any(namespace in found for found in services.values())
+    return namespace in services.get(type_.split("::")[1] if "::" in type_ else "", [namespace])
 
 
 def _hint(wrong: str, names: list[str]) -> str:

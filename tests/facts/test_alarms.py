@@ -412,3 +412,60 @@ def test_a_metric_of_another_service_is_none_of_a_balancer(
     subjects = {"balancer": {"type": "AWS::ElasticLoadBalancingV2::LoadBalancer", "about": "the balancer"}}
     check = {"each": "balancer", "that": f"size(alarms_on(self)) == {seen}"}
     assert verdict(tmp_path, {"Resources": resources}, check, subjects=subjects) == "pass"
+
+
+BALANCER, GROUP = "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup"
+OPEN = {"Ref": "Open"}  # a parameter without a value
+
+
+@pytest.mark.parametrize(
+    ("type_", "properties", "namespace", "dimension", "attribute", "seen"),
+    [
+        (BALANCER, {}, "AWS/NetworkELB", "LoadBalancer", "LoadBalancerFullName", 0),
+        (BALANCER, {"Type": "application"}, "AWS/GatewayELB", "LoadBalancer", "LoadBalancerFullName", 0),
+        (BALANCER, {"Type": "application"}, "AWS/ApplicationELB", "LoadBalancer", "LoadBalancerFullName", 1),
+        (BALANCER, {"Type": "network"}, "AWS/NetworkELB", "LoadBalancer", "LoadBalancerFullName", 1),
+        (BALANCER, {"Type": "network"}, "AWS/ApplicationELB", "LoadBalancer", "LoadBalancerFullName", 0),
+        (BALANCER, {"Type": "gateway"}, "AWS/GatewayELB", "LoadBalancer", "LoadBalancerFullName", 1),
+        (BALANCER, {"Type": OPEN}, "AWS/ApplicationELB", "LoadBalancer", "LoadBalancerFullName", None),
+        (BALANCER, {"Type": OPEN}, "AWS/ELB", "LoadBalancer", "LoadBalancerFullName", 0),
+        (GROUP, {"TargetType": "lambda"}, "AWS/ApplicationELB", "TargetGroup", "TargetGroupFullName", 1),
+        (GROUP, {"Protocol": "HTTP"}, "AWS/NetworkELB", "TargetGroup", "TargetGroupFullName", 0),
+        (GROUP, {"Protocol": "TLS"}, "AWS/NetworkELB", "TargetGroup", "TargetGroupFullName", 1),
+        (GROUP, {"Protocol": OPEN}, "AWS/NetworkELB", "TargetGroup", "TargetGroupFullName", None),
+        ("AWS::RDS::DBInstance", {}, "AWS/RDS", "DBInstanceIdentifier", None, 1),
+        ("AWS::RDS::DBInstance", {}, "AWS/RDS", "DBClusterIdentifier", None, 0),
+        ("AWS::RDS::DBCluster", {}, "AWS/RDS", "DBInstanceIdentifier", None, 0),
+        ("AWS::ECS::Service", {}, "AWS/ECS", "ClusterName", "Name", 0),
+        ("AWS::ApiGateway::RestApi", {"Name": "shop"}, "AWS/ApiGateway", "ApiName", "shop", 1),
+        ("AWS::ApiGateway::RestApi", {"Name": "shop"}, "AWS/ApiGateway", "ApiId", None, 0),
+        ("AWS::ApiGatewayV2::Api", {"Name": "shop"}, "AWS/ApiGateway", "ApiName", "shop", 0),
+        ("AWS::ApiGatewayV2::Api", {"Name": "shop"}, "AWS/ApiGateway", "ApiId", None, 1),
+    ],
+)
+def test_an_alarm_counts_in_the_namespace_and_under_the_dimension_of_the_resource(
+    tmp_path: Path,
+    type_: str,
+    properties: dict[str, Any],
+    namespace: str,
+    dimension: str,
+    attribute: str | None,
+    seen: int | None,
+) -> None:
+    value: Any = {"Fn::GetAtt": ["B", attribute]} if attribute else {"Ref": "B"}
+    value = attribute if attribute == properties.get("Name", "") else value
+    dimensions = [{"Name": dimension, "Value": value}]
+    watches = alarm(Namespace=namespace, MetricName="Count", Dimensions=dimensions)
+    if namespace == "AWS/ECS":
+        watches["MetricName"] = "CPUUtilization"
+    template = {
+        "Parameters": {"Open": {"Type": "String"}},
+        "Resources": {
+            "B": {"Type": type_, "Properties": properties},
+            "A": {"Type": "AWS::CloudWatch::Alarm", "Properties": watches},
+        },
+    }
+    check = {"each": "it", "that": f"size(alarms_on(self)) == {seen or 0}"}
+    subjects = {"it": {"type": type_, "about": "what is watched"}}
+    wanted = "not_assessed" if seen is None else "pass"
+    assert verdict(tmp_path, template, check, subjects=subjects) == wanted
