@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from compliance.facts.authorization import policies_on
 from compliance.facts.declared import find, stated_names
-from compliance.facts.iam import covers_action, covers_resource, role_statements
-from compliance.facts.references import arn_of
+from compliance.facts.iam import Statement, covers_action, covers_resource, doubt, role_statements
+from compliance.facts.references import arn_of, denoted
 from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
 from compliance.json_data import as_mapping
 from compliance.model import Evidence, Verdict
@@ -24,6 +25,7 @@ from compliance.template.intrinsics import (
     Unknown,
     Value,
     is_unknown,
+    optional,
     scalars_in,
     show,
     to_bool,
@@ -314,12 +316,15 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
         except Unfilled as error:
             raise Undecided(str(error)) from None
         for resource in resources:
-            for holds, item in _kept(resource, wiring):
-                tally.add(holds, item)
+            with tally.doubting():
+                for holds, item in _kept(resource):
+                    tally.add(holds, item)
+            if resource.type == BUCKET:
+                _judge_emptied(resource, wiring, case, tally)
     return tally.verdict()
 
 
-def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]:
+def _kept(resource: Resource) -> Iterator[tuple[bool, Evidence]]:
     policy = decided(resource.attribute("DeletionPolicy"))
     yield policy in RETAIN, evidence(resource, policy, "Retain", "DeletionPolicy")
     replaced = decided(resource.attribute("UpdateReplacePolicy"))
@@ -327,54 +332,100 @@ def _kept(resource: Resource, wiring: Wiring) -> Iterator[tuple[bool, Evidence]]
     expires = decided(resource.get("TimeToLiveSpecification.Enabled")) if resource.type in TABLES else False
     if to_bool(expires) is True:
         yield False, evidence(resource, expires, "no time to live", "TimeToLiveSpecification.Enabled")
-    if resource.type == BUCKET:
-        for emptied, what in _emptied(resource, wiring):
-            yield False, evidence(emptied, what, "nothing that empties the bucket")
 
 
-def _emptied(bucket: Resource, wiring: Wiring) -> Iterator[tuple[Resource, str]]:
+def _judge_emptied(bucket: Resource, wiring: Wiring, case: Case, tally: Tally) -> None:
     """What deletes a bucket's objects: CDK's custom resource, its tag on the bucket, a lifecycle rule."""
+    wanted = "nothing that empties the bucket"
     for custom in wiring.assembly.resources():
         if custom.type.startswith(CUSTOM) and any(
             wiring.identify(value, BUCKET) is bucket for value in scalars_in(custom.properties)
         ):
-            yield custom, f"the custom resource {custom.type}"
+            with tally.doubting():
+                found = f"the custom resource {custom.type}"
+                tally.add(False, evidence(case.certain(custom), found, wanted))
     for tag in values(bucket.properties, "Tags.*"):
         if isinstance(tag, dict) and tag.get("Key") == "aws-cdk:auto-delete-objects":
-            yield bucket, "the tag aws-cdk:auto-delete-objects"
+            tally.add(False, evidence(bucket, "the tag aws-cdk:auto-delete-objects", wanted))
     for rule in to_list(bucket.get("LifecycleConfiguration.Rules")):
-        if isinstance(rule, Unknown):
-            raise Undecided(rule.why)
-        if isinstance(rule, dict) and rule.get("Status") != "Disabled":
-            yield from ((bucket, what) for what in _expired(rule, bucket, wiring))
+        with tally.doubting():
+            rule = decided(rule) if isinstance(rule, Unknown) else rule
+            if isinstance(rule, dict) and rule.get("Status") != "Disabled":
+                tally.add(False, *(evidence(bucket, w, wanted) for w in _expired(rule, bucket, wiring)))
 
 
 def _expired(rule: dict[str, Value], bucket: Resource, wiring: Wiring) -> Iterator[str]:
     """What a lifecycle rule deletes of a bucket's data. Noncurrent versions do not count as data."""
-    if not any(key in rule for key in ("ExpirationInDays", "ExpirationDate")):
+    stated = [rule[key] for key in ("ExpirationInDays", "ExpirationDate") if key in rule]
+    if not stated:
         return
     prefix, size = rule.get("Prefix", ""), rule.get("ObjectSizeLessThan", math.inf)
+    if all(optional([value]) for value in stated):
+        decided(stated)  # whether any is there at all; which day it is does not matter
     for value in (prefix, size, rule.get("Status"), rule.get("TagFilters")):
         decided(value)
     least = to_number(size)
     if rule.get("TagFilters") or (least is not None and least <= 1):  # of some objects, or only empty ones
         return
-    places = list(written_below(bucket, wiring.assembly))
-    if any(place.startswith(str(prefix)) or str(prefix).startswith(place) for place in places or [""]):
+    places = list(written_below(bucket, wiring.assembly)) or [""]
+    known = [place for place in places if isinstance(place, str)]
+    if any(place.startswith(str(prefix)) or str(prefix).startswith(place) for place in known):
         below = f" below {prefix}" if prefix else ""
         yield f"a lifecycle rule that expires objects{below}"
+    elif unknown := next((place for place in places if isinstance(place, Unknown)), None):
+        raise Undecided(f"whether objects are written below {prefix}: {unknown.why}")
 
 
-def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str]:
-    """The prefixes under which roles may write objects to a bucket."""
+# What writes logs to a bucket without a statement in the template: the properties with bucket and prefix.
+LOGS: Mapping[str, tuple[str, str]] = {
+    BUCKET: ("LoggingConfiguration.DestinationBucketName", "LoggingConfiguration.LogFilePrefix"),
+    "AWS::CloudFront::Distribution": (
+        "DistributionConfig.Logging.Bucket",
+        "DistributionConfig.Logging.Prefix",
+    ),
+    "AWS::EC2::FlowLog": ("LogDestination", ""),
+}
+
+
+def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str | Unknown]:
+    """The prefixes under which roles and services may write objects to a bucket; Unknown for an open one."""
     objects = f"{assembly.text(arn_of(bucket))}/"
+    for statement in policies_on(assembly, bucket):
+        yield from _written_by(statement, objects)
     for role in assembly.resources("AWS::IAM::Role"):
         for statement in role_statements(assembly, role):
-            if statement.allow and any(
-                covers_action(pattern, "s3:PutObject") for pattern in statement.actions
-            ):
-                for pattern in statement.resources:
-                    if pattern.startswith(objects):
-                        yield re.split(r"[*?]", pattern.removeprefix(objects), maxsplit=1)[0]
-                    elif covers_resource(pattern, f"{objects}*"):
-                        yield ""
+            yield from _written_by(statement, objects)
+    for source in assembly.resources(*LOGS):
+        path, prefix = LOGS[source.type]
+        target = assembly.text(source.get(path)) or ""
+        if target.startswith(objects):
+            yield target.removeprefix(objects)
+        elif denoted(assembly, source.get(path), BUCKET) is bucket:
+            below = source.get(prefix) if prefix else "AWSLogs/"
+            text = "" if below is NO_VALUE else assembly.text(below)
+            yield Unknown(f"the prefix of {source.logical_id}") if text is None else text
+
+
+def _written_by(statement: Statement, objects: str) -> Iterator[str | Unknown]:
+    """The prefixes under which a statement lets objects be written to a bucket.
+
+    Args:
+        statement: of a role's policies or of the bucket's.
+        objects: the bucket's ARN and a slash.
+    """
+    open_ = statement.open & {"Effect", "Action", "NotAction"}
+    listed = statement.actions or statement.not_actions
+    covered = any(covers_action(pattern, "s3:PutObject") for pattern in listed)
+    if not open_ and (not statement.allow or covered is bool(statement.not_actions)):
+        return
+    unknown = Unknown(doubt(statement) or "a part of a statement is not known")
+    if statement.open & {"Resource", "NotResource"}:
+        yield unknown
+    if statement.not_resources:
+        yield unknown if open_ else ""
+    for pattern in statement.resources:
+        if pattern.startswith(objects):
+            below = re.split(r"[*?]|\$\{aws:", pattern.removeprefix(objects), maxsplit=1)[0]
+            yield unknown if open_ else below
+        elif covers_resource(pattern, f"{objects}*"):
+            yield unknown if open_ else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ WRITES = {
 EXPIRES = {"Status": "Enabled", "ExpirationInDays": 30}
 
 
-def status(folder: Path, rule: Any, role: Any = WRITES) -> str:
-    """The verdict on a bucket with one lifecycle rule, into which a role writes below `orders/`."""
+def status(folder: Path, rule: Any, role: Any = WRITES, more: Mapping[str, Any] | None = None) -> str:
+    """The verdict on a bucket with one lifecycle rule, into which a role writes below `orders/`.
+
+    `more` are further resources. The condition `Later` is decided by the deployment.
+    """
     resources: dict[str, Any] = {
         "Bucket": {
             "Type": "AWS::S3::Bucket",
@@ -42,12 +46,22 @@ def status(folder: Path, rule: Any, role: Any = WRITES) -> str:
                 "Policies": [{"PolicyName": "writes", "PolicyDocument": {"Statement": [role]}}],
             },
         },
+        **(more or {}),
     }
-    subjects = {"bucket": {"type": "AWS::S3::Bucket", "about": "the data"}}
+    template = {
+        "Parameters": {"Stage": {"Type": "String"}},
+        "Conditions": {"Later": {"Fn::Equals": [{"Ref": "Stage"}, "prod"]}},
+        "Resources": resources,
+    }
+    subjects = {
+        "bucket": {
+            "type": "AWS::S3::Bucket",
+            "where": "has(self.LifecycleConfiguration)",
+            "about": "the data",
+        }
+    }
     check = {"kind": "retained", "of": ["bucket"]}
-    (result,) = judged(
-        folder, {"Resources": resources}, check, at="prod", environment=KEEPS, subjects=subjects
-    )
+    (result,) = judged(folder, template, check, at="prod", environment=KEEPS, subjects=subjects)
     return result.verdict.status.value
 
 
@@ -85,3 +99,79 @@ def test_a_date_of_expiry_counts_and_versions_that_nobody_reads_do_not(tmp_path:
 def test_where_no_role_is_known_to_write_any_object_counts(tmp_path: Path) -> None:
     reads = {**WRITES, "Action": "s3:GetObject"}
     assert status(tmp_path, EXPIRES | {"Prefix": "tmp/"}, reads) == "fail"
+
+
+PERHAPS = {"Fn::If": ["Later", 30, {"Ref": "AWS::NoValue"}]}
+LOGS = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "s3:PutObject"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "more", "wanted"),
+    [
+        ({"ExpirationInDays": PERHAPS}, {}, "not_assessed"),
+        ({"ExpirationInDays": {"Fn::If": ["Later", 30, 40]}}, {}, "fail"),
+        ({"ExpirationInDays": PERHAPS, "Prefix": "tmp/"}, {}, "not_assessed"),
+        ({"Prefix": "logs/"}, {}, "pass"),
+        ({"Prefix": "logs/"}, {"Resource": {"Fn::Sub": "${Bucket.Arn}/logs/AWSLogs/*"}}, "fail"),
+        ({"Prefix": "tmp/"}, {"Resource": {"Fn::Sub": "${Bucket.Arn}/logs/AWSLogs/*"}}, "pass"),
+        ({"Prefix": "tmp/"}, {"Resource": UNKNOWN}, "not_assessed"),
+        ({"Prefix": "orders/"}, {"Resource": UNKNOWN}, "fail"),
+        ({"Prefix": "tmp/"}, {"Resource": UNKNOWN, "Action": "s3:GetObject"}, "pass"),
+        ({"Prefix": "tmp/"}, {"Resource": UNKNOWN, "Effect": "Deny"}, "pass"),
+        (
+            {"Prefix": "tmp/"},
+            {"Resource": {"Fn::Sub": "${Bucket.Arn}/*"}, "Action": None, "NotAction": "s3:DeleteObject"},
+            "fail",
+        ),
+    ],
+    ids=str,
+)
+def test_what_services_write_by_the_buckets_policy_is_data_too(
+    tmp_path: Path, changed: Any, more: Any, wanted: str
+) -> None:
+    statement = {key: value for key, value in (LOGS | more).items() if value is not None}
+    policy = {"Bucket": {"Ref": "Bucket"}, "PolicyDocument": {"Statement": [statement]}}
+    resources = {"Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": policy}} if more else {}
+    assert status(tmp_path, EXPIRES | changed, more=resources) == wanted
+
+
+@pytest.mark.parametrize(
+    ("type_", "properties"),
+    [
+        (
+            "AWS::S3::Bucket",
+            {
+                "LoggingConfiguration": {
+                    "DestinationBucketName": {"Ref": "Bucket"},
+                    "LogFilePrefix": "AWSLogs/",
+                }
+            },
+        ),
+        ("AWS::EC2::FlowLog", {"LogDestination": {"Fn::GetAtt": ["Bucket", "Arn"]}}),
+        ("AWS::EC2::FlowLog", {"LogDestination": {"Fn::Sub": "${Bucket.Arn}/AWSLogs/"}}),
+        (
+            "AWS::CloudFront::Distribution",
+            {
+                "DistributionConfig": {
+                    "Logging": {"Bucket": {"Fn::GetAtt": ["Bucket", "DomainName"]}, "Prefix": "AWSLogs/"}
+                }
+            },
+        ),
+    ],
+)
+def test_logs_that_come_without_a_statement_are_data_too(tmp_path: Path, type_: str, properties: Any) -> None:
+    more = {"Source": {"Type": type_, "Properties": properties, **LASTS}}
+    assert status(tmp_path, EXPIRES | {"Prefix": "AWSLogs/"}, more=more) == "fail"
+    assert status(tmp_path, EXPIRES | {"Prefix": "tmp/"}, more=more) == "pass"
+
+
+@pytest.mark.parametrize(("condition", "wanted"), [("Later", "not_assessed"), (None, "fail")])
+def test_what_empties_a_bucket_on_a_condition_is_in_doubt(
+    tmp_path: Path, condition: str | None, wanted: str
+) -> None:
+    custom: dict[str, Any] = {
+        "Type": "Custom::S3AutoDeleteObjects",
+        "Properties": {"ServiceToken": "arn", "BucketName": {"Ref": "Bucket"}},
+    }
+    more = {"Custom": custom | ({"Condition": condition} if condition else {})}
+    assert status(tmp_path, EXPIRES | {"Status": "Disabled"}, more=more) == wanted
