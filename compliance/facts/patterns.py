@@ -77,6 +77,8 @@ def matches(pattern: str, text: str) -> Truth:
         return True
     if not is_pattern(text) and "${" not in text and "${" not in pattern:
         return False
+    if is_pattern(text) and _covers(text, pattern):
+        return Unknown(f"it is about {pattern} alone, a part of {text}")
     if _meet(_tokens(pattern), _tokens(text)):
         return Unknown(f"whether {text} is {pattern} is known when it is deployed")
     return False

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from predicate import verdict
+from predicate import judged, verdict
 
 TEMPLATE = """\
 Parameters:
@@ -211,3 +211,37 @@ def test_a_reference_that_gives_an_arn_is_a_text_that_begins_like_one(
     template = f"{TEMPLATE}  Pipe: {{Type: AWS::Pipes::Pipe, Properties: {{Target: {value}}}}}\n"
     subjects = {**SUBJECTS, "pipe": {"type": "AWS::Pipes::Pipe", "about": "the pipe"}}
     assert verdict(tmp_path, template, {"each": "pipe", "that": that}, subjects=subjects) == status
+
+
+PART = (
+    f"{TEMPLATE}  Store: {{Type: AWS::S3::Bucket}}\n"
+    + """\
+  Reader:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies:
+        - PolicyName: reads
+          PolicyDocument:
+            Statement:
+              - {Effect: Allow, Action: "s3:*Object", Resource: !Sub "${Store.Arn}/raw/*"}
+              - {Effect: %s, Action: "s3:PutObject", Resource: !Sub "${Store.Arn}/*"}
+"""
+)
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_what_is_allowed_for_a_part_of_a_bucket_says_so(tmp_path: Path, effect: str) -> None:
+    subjects = {
+        "reader": {"type": "AWS::IAM::Role", "where": "self.logical_id == 'Reader'", "about": "the reader"},
+        "store": {"type": "AWS::S3::Bucket", "where": "self.logical_id == 'Store'", "about": "the store"},
+    }
+    template, action = PART % effect, "s3:GetObject"
+    for that in (f"may(reader, '{action}', self)", f"!may(reader, '{action}', self)"):
+        (result,) = judged(tmp_path, template, {"each": "store", "that": that}, subjects=subjects)
+        assert result.verdict.status.value == "not_assessed"
+        assert "/raw/* alone, a part of arn:aws:s3:::" in str(result.verdict.evidence)
+    part = "s.allows('%s') && s.on == [store] && s.resources.all(r, r.endsWith('/%s/*'))"
+    for folder, wanted in (("raw", "pass"), ("other", "fail")):
+        check = {"each": "store", "that": f"statements(reader).exists(s, {part % (action, folder)})"}
+        assert verdict(tmp_path, template, check, subjects=subjects) == wanted
