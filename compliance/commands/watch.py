@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from compliance.auditing import Options, audit, start_scanners
 from compliance.commands.common import rendered, say_aside
+from compliance.fleet.workers import leave_safe_path, safe_path
 from compliance.model import CheckerError, InputError, Scorecard
 
 # What tools write and no audit reads: folders by name, and temporary files of editors.
@@ -84,7 +85,8 @@ class _AuditProcess:
         context = get_context("spawn")
         self._line, other_end = context.Pipe()
         self._process = context.Process(target=_audit_once, args=(other_end, options, today))
-        self._process.start()
+        with safe_path():
+            self._process.start()
         other_end.close()
 
     def audit(self) -> Found:
@@ -106,6 +108,7 @@ class _AuditProcess:
 
 
 def _audit_once(line: Connection, options: Options, today: bool) -> None:
+    leave_safe_path()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the process that watches
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

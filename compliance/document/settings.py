@@ -82,10 +82,15 @@ def find(folder: Path) -> Path | None:
     """The nearest pyproject.toml with the table, in a folder or above it."""
     for place in (folder, *folder.resolve().parents):
         path = place / "pyproject.toml"
-        if path.is_file() and f"[{TABLE}" in read_text(path):
+        if path.is_file() and has_table(path):
             near = Path(os.path.relpath(path))
             return near if len(near.parts) < len(path.parts) else path
     return None
+
+
+def has_table(pyproject: Path) -> bool:
+    """Whether a file has the table, in whatever spelling. Raises InputError where it is not TOML."""
+    return TABLE.rpartition(".")[2] in read_text(pyproject) and _stated(pyproject) is not None
 
 
 def read(pyproject: Path, inputs: Path | None = None) -> Table:
@@ -137,7 +142,8 @@ def is_ours(folder: Path) -> bool:
     return path.is_file() and 'name = "cdk-compliance-gate"' in path.read_text(encoding="utf-8")
 
 
-def _table(pyproject: Path) -> Table:
+def _stated(pyproject: Path) -> JSON:
+    """What stands in the table; None where there is no table."""
     import tomllib
 
     try:
@@ -146,6 +152,11 @@ def _table(pyproject: Path) -> Table:
         raise InputError(f"{pyproject}: not valid TOML: {error}") from None
     for name in TABLE.split("."):
         data = data.get(name) if isinstance(data, dict) else None
+    return data
+
+
+def _table(pyproject: Path) -> Table:
+    data = _stated(pyproject)
     if data is None:
         raise InputError(f"{pyproject}: no table [{TABLE}]; it says what to audit, and by which requirements")
     try:

@@ -27,6 +27,8 @@ from compliance.template import limits
 PER_WORKER = 500
 AHEAD = 1000  # inputs that are submitted at once to an executor of unknown size
 GRACE = 2.0  # seconds in which an interrupted worker can clean up
+SAFE_PATH = "PYTHONSAFEPATH"
+OURS = "spawned"  # its value where the user has set none
 
 Judge = Callable[[Job], Row | None]  # None: the bytes are known
 Batches = Generator[list[tuple[Job, Row | None]], None, None]
@@ -116,13 +118,15 @@ def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row
     """A pool of processes that watch a pipe, so that they end with this process, also if it is killed."""
     context = get_context("spawn")
     watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _begin, (watched,))
+    with safe_path():
+        pool = ProcessPoolExecutor(workers, context, _begin, (watched,))
 
     def submit(job: Job) -> Future[Row | None]:
         # A terminal sends Ctrl-C to all processes. Those that start with SIGINT blocked leave it to this one.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return pool.submit(_work, judge, job)
+            with safe_path():
+                return pool.submit(_work, judge, job)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -137,6 +141,29 @@ def processes(workers: int, judge: Judge) -> Iterator[Callable[[Job], Future[Row
         watched.close()
 
 
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """While processes are spawned, keeps them from importing modules of the working directory.
+
+    `multiprocessing` starts them with `python -c`, which finds modules there first: a `multiprocessing.py` of
+    a project that is audited would be run. A process that was spawned calls `leave_safe_path`.
+    """
+    if os.environ.get(SAFE_PATH):
+        yield
+        return
+    os.environ[SAFE_PATH] = OURS
+    try:
+        yield
+    finally:
+        del os.environ[SAFE_PATH]
+
+
+def leave_safe_path() -> None:
+    """Takes away what `safe_path` set, in a spawned process: an app may import what is beside it."""
+    if os.environ.get(SAFE_PATH) == OURS:
+        del os.environ[SAFE_PATH]
+
+
 # In a worker process
 
 
@@ -145,6 +172,7 @@ class _Ending:
 
 
 def _begin(line: Connection) -> None:
+    leave_safe_path()
     gc.set_threshold(50_000)  # a process judges many inputs, each of them a circle of resources and stacks
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(line,), daemon=True).start()

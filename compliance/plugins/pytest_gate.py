@@ -50,6 +50,7 @@ class Gate:
     def __init__(self, config: pytest.Config) -> None:
         self._made: Scratch | None = None
         self.seen: Scorecard | str | None = None
+        self._left_out = False
         shared = getattr(config, "workerinput", {}).get("compliance")
         self._shared = Path(shared["folder"]) if shared else None
         self.pyproject = Path(shared["pyproject"]) if shared else _pyproject(config)
@@ -75,8 +76,21 @@ class Gate:
             return None
         return Requirements.from_parent(parent, path=file_path, gate=self)
 
+    def _outcome(self) -> Scorecard | str | None:
+        return _read(Path(self._made.name)) if self._made else self.seen
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Fails a session that would pass though nothing was judged, because the file was left out."""
+        here = self._shared is None and not session.config.option.collectonly
+        if here and exitstatus == pytest.ExitCode.OK and self._outcome() is None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._left_out = True
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        card = _read(Path(self._made.name)) if self._made else self.seen
+        if self._left_out:
+            text = f"--compliance: nothing was judged, for {self.pyproject} was not collected (see --ignore)"
+            terminalreporter.line(one_line(printable(text)), red=True)
+        card = self._outcome()
         if isinstance(card, Scorecard):
             line = f"compliance: {'green' if card.green else 'red'}, {totals(card)}"
             terminalreporter.section(line, "-", green=card.green, red=not card.green)
@@ -95,7 +109,7 @@ def _pyproject(config: pytest.Config) -> Path:
     """
     folders = (config.invocation_params.dir, config.rootpath)
     found = [path for folder in folders if (path := folder / "pyproject.toml").is_file()]
-    ours = [path for path in found if f"[{settings.TABLE}]".encode() in path.read_bytes()]
+    ours = [path for path in found if _has_table(path)]
     documents = [path for folder in folders if (path := folder / settings.NAME).is_file()]
     if not (chosen := [*ours, *documents, *reversed(found)]):
         raise pytest.UsageError(
@@ -103,6 +117,13 @@ def _pyproject(config: pytest.Config) -> Path:
             f" with [{settings.TABLE}]; `compliance init` drafts a document"
         )
     return chosen[0]
+
+
+def _has_table(pyproject: Path) -> bool:
+    try:
+        return settings.has_table(pyproject)
+    except InputError as error:
+        raise pytest.UsageError(f"--compliance: {error}") from None
 
 
 def _names(argument: str, pyproject: Path, config: pytest.Config) -> bool:

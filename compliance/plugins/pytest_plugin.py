@@ -21,4 +21,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("compliance") or config.getini("compliance"):
         from compliance.plugins.pytest_gate import Gate
 
-        config.pluginmanager.register(Gate(config), NAME)
+        if config.pluginmanager.register(Gate(config), NAME) is None:
+            raise pytest.UsageError(f"--compliance: -p no:{NAME} leaves it out; leave out one of the two")

@@ -106,6 +106,27 @@ def test_an_environment_that_the_context_contradicts_is_refused(env: str, contex
     assert f"env {env} and context.env {context} disagree" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[ tool . compliance ]\nrequirements = 'mine.yaml'",
+        "[tool]\ncompliance = {requirements = 'mine.yaml'}",
+        "['tool'.\"compliance\"]\nrequirements = 'mine.yaml'",
+        "tool.compliance.requirements = 'mine.yaml'",
+    ],
+)
+def test_the_table_counts_in_every_spelling(folder: Path, table: str) -> None:
+    write(folder, {"requirements.yaml": DOCUMENT, "mine.yaml": DOCUMENT.replace("functions end", "mine")})
+    write(folder, {"pyproject.toml": table})
+    assert "mine" in run("requirements").stdout
+
+
+@pytest.mark.parametrize("text", ["# [tool.compliance]\n", "[project]\nname = 'compliance'\n"])
+def test_a_pyproject_that_only_speaks_of_the_table_has_none(folder: Path, text: str) -> None:
+    write(folder, {"requirements.yaml": DOCUMENT, "pyproject.toml": text})
+    assert "functions end" in run("requirements").stdout
+
+
 def test_a_pyproject_without_the_table_is_not_asked(folder: Path) -> None:
     write(folder, {"pyproject.toml": "[project]\nname='x'\n", "requirements.yaml": DOCUMENT})
     assert run("audit", "--template", "green.json", *QUIET).exit_code == 0

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -43,11 +44,11 @@ def template(**properties: object) -> dict[str, Any]:
 class Watched:
     """A watch in a process of its own; `shown` is what it says of a change."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "compliance", "audit", "--watch", "--skip-scanners", *arguments]
+    def __init__(self, folder: Path, *arguments: str, command: Sequence[str | Path] = ()) -> None:
+        usual = [sys.executable, "-m", "compliance", "audit", "--watch", "--skip-scanners", *arguments]
         environment = {**os.environ, "COMPLIANCE_CACHE": ""}
         self.process = subprocess.Popen(
-            command,
+            command or usual,
             cwd=folder,
             env=environment,
             text=True,
@@ -114,6 +115,18 @@ def test_a_change_is_audited_and_only_what_it_changed_is_shown(folder: Path, wat
     assert watched.shown() == "FUN-01 met now\nGREEN  1/1 requirements, 1/1 hardening\n"
     assert watched.interrupted() == 130
     until(watched.alone, what="the end of what it started")
+
+
+def test_no_module_of_the_folder_is_imported(folder: Path) -> None:
+    names = ("multiprocessing", "threading", "pickle", "runpy", "sitecustomize", "inspect", "msgspec")
+    write(folder, {f"{name}.py": "open('imported', 'a').write(__name__)" for name in names})
+    script = Path(sysconfig.get_path("scripts"), "compliance")
+    for arguments in (["audit", "--watch", "--template"], ["fleet"]):
+        command = [script, *arguments, "t.json", "--skip-scanners"]
+        watched = Watched(folder, command=command)
+        assert "1/1" in watched.shown()
+        watched.interrupted()
+    assert not (folder / "imported").exists()
 
 
 def test_what_is_broken_is_said_and_ends_nothing(folder: Path, watched: Watched) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,25 @@ def test_items_are_chosen_as_others_are(
     arguments: list[str], outcomes: dict[str, int], project: pytest.Pytester
 ) -> None:
     project.runpytest("--compliance", *arguments).assert_outcomes(**outcomes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--ignore=pyproject.toml"], "*nothing was judged, for *pyproject.toml was not collected*"),
+        (
+            ["--ignore=pyproject.toml", "-n", "1"],
+            "*nothing was judged, for *pyproject.toml was not collected*",
+        ),
+        (["-p", "no:compliance-gate"], "*-p no:compliance-gate leaves it out*"),
+    ],
+)
+def test_a_session_that_judged_nothing_does_not_pass(
+    arguments: list[str], why: str, project: pytest.Pytester
+) -> None:
+    ran = project.runpytest_subprocess("--compliance", *arguments)
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    assert any(fnmatch(line, why) for line in (*ran.outlines, *ran.errlines))
 
 
 def test_workers_share_one_audit(project: pytest.Pytester) -> None:
