@@ -18,7 +18,7 @@ from compliance.cel.values import equal
 from compliance.facts.attributes import ATTRIBUTES
 from compliance.facts.open_texts import TESTS, bound, cannot_be, may_be_equal, passes, spelt, without_dot
 from compliance.facts.records import Record, json_of
-from compliance.facts.references import denoted, denoted_at, wanted, without_stack
+from compliance.facts.references import denoted, denoted_at, is_named_within, wanted, without_stack
 from compliance.facts.wiring import Wiring
 from compliance.model import Undecided
 from compliance.template.assembly import Assembly, Resource
@@ -402,7 +402,9 @@ class Scalar(_Placed):
         if not own:
             return False
         named = [text(target.get(path)) for path in name_places(target.type)]
-        return own in named or (own == text(target.get("Name")) and self._is_beside(target))
+        if own in named or (own == text(target.get("Name")) and self._is_beside(target)):
+            return True
+        return bool(self.world.fact(is_named_within(self.world.assembly, own, target), target))
 
     def _is_beside(self, target: Resource) -> bool:
         """Whether a resource has its name within another one that this value's resource is in too: an API."""

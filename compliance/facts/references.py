@@ -14,9 +14,10 @@ from operator import itemgetter
 
 from compliance.facts.open_texts import bound
 from compliance.facts.patterns import arn_fields
+from compliance.facts.truth import Truth
 from compliance.template import schemas
 from compliance.template.assembly import Assembly, Resource
-from compliance.template.intrinsics import NO_VALUE, Ref, Text, Value, refs_in, scalars_in
+from compliance.template.intrinsics import NO_VALUE, Ref, Text, Unknown, Value, refs_in, scalars_in
 from compliance.template.paths import values
 from compliance.template.physical_names import FORMS, name_of, name_places
 
@@ -230,7 +231,29 @@ def _around(type_: str) -> tuple[str, ...]:
     """The properties that name what a resource is in, where they identify it together with its own name."""
     ids = schemas.identifier(type_)
     settable = not schemas.read_only(type_).intersection(ids)
-    return ids[:-1] if len(ids) > 1 and settable and not name_places(type_) else ()
+    return (
+        tuple(name for name in ids if name != _own(ids, type_)) if settable and not name_places(type_) else ()
+    )
+
+
+def _own(ids: Sequence[str], type_: str) -> str | None:
+    """Which of the properties that identify a resource is its own name: the one called after its type."""
+    after = (n for n in ids if n.endswith("Name") and type_.endswith(n.removesuffix("Name")))
+    return next(after, ids[-1] if ids else None)
+
+
+def is_named_within(assembly: Assembly, text: str, target: Resource) -> Truth:
+    """Whether a text is the name of a resource that is unique within another one, as of a database's tables.
+
+    Unknown where a resource of the same type has that name in another place.
+    """
+    path = _own(schemas.identifier(target.type), target.type) if _around(target.type) else None
+    if not path or not path.endswith("Name") or not target.type.endswith(path.removesuffix("Name")):
+        return False
+    of_type = assembly.resources(target.type)
+    named = [resource for resource in of_type if assembly.text(resource.get(path)) == text]
+    several = Unknown(f"several are called {text}, of which {target.logical_id} is one")
+    return target in named and (len(named) == 1 or several)
 
 
 def _by_name_within(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
@@ -238,7 +261,7 @@ def _by_name_within(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     found: dict[str, list[Resource]] = {}
     for resource in assembly.resources():
         if _around(resource.type):
-            name = assembly.text(resource.get(schemas.identifier(resource.type)[-1]))
+            name = assembly.text(resource.get(_own(schemas.identifier(resource.type), resource.type) or ""))
             found.setdefault(name or "", []).append(resource)
     return found
 

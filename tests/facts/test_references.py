@@ -175,3 +175,44 @@ def test_names_keys_and_arns_written_out_denote_resources(
     that = that.replace("{f}", "fields.ContainerDefinitions[0]")
     check = {"each": "service", "that": that.replace("{e}", "ingest.TopicRulePayload.ErrorAction")}
     assert verdict(tmp_path, NAMED % places, check, subjects=subjects) == status
+
+
+WITHIN = """\
+Resources:
+  Fleet: {Type: AWS::Timestream::Database, Properties: {DatabaseName: fleet}}
+  Table: {Type: AWS::Timestream::Table, Properties: {DatabaseName: !Ref Fleet, TableName: readings}}
+  Space: {Type: AWS::Cassandra::Keyspace, Properties: {KeyspaceName: shop}}
+  Orders: {Type: AWS::Cassandra::Table, Properties: {KeyspaceName: shop, TableName: orders}}
+  Reader:
+    Type: AWS::Lambda::Function
+    Properties: {Environment: {Variables: {TABLE: readings, OTHER: others, ORDERS: orders, DATABASE: fleet}}}
+"""
+AGAIN = "  Again: {Type: AWS::Timestream::Table, Properties: {DatabaseName: spare, TableName: %s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("that", "more", "status"),
+    [
+        ("{v}.TABLE == table", "", "pass"),
+        ("{v}.TABLE == orders", "", "fail"),
+        ("{v}.OTHER == table", "", "fail"),
+        ("{v}.DATABASE == table", "", "fail"),
+        ("{v}.ORDERS == orders", "", "pass"),
+        ("{v}.ORDERS != orders", "", "fail"),
+        ("{v}.TABLE == table", AGAIN % "archive", "pass"),
+        ("{v}.TABLE == table", AGAIN % "readings", "not_assessed"),
+        ("{v}.TABLE != table", AGAIN % "readings", "not_assessed"),
+        ("{v}.OTHER == table", AGAIN % "readings", "fail"),
+    ],
+)
+def test_a_name_within_another_resource_denotes_what_has_it(
+    tmp_path: Path, that: str, more: str, status: str
+) -> None:
+    of_fleet = "self.DatabaseName != 'spare'"
+    subjects = {
+        "table": {"type": "AWS::Timestream::Table", "about": "the table", "where": of_fleet},
+        "orders": {"type": "AWS::Cassandra::Table", "about": "the orders"},
+        "reader": {"type": "AWS::Lambda::Function", "about": "the reader"},
+    }
+    check = {"each": "reader", "that": that.replace("{v}", "self.Environment.Variables")}
+    assert verdict(tmp_path, WITHIN + more, check, subjects=subjects) == status
