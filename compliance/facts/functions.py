@@ -22,6 +22,7 @@ from compliance.facts.objects import Absent, Node, Scalar, Thing, World
 from compliance.facts.records import Record, json_of
 from compliance.facts.references import (
     LOG_GROUP,
+    LOG_RETENTION,
     arn_of,
     denoted,
     denotes,
@@ -341,7 +342,10 @@ def _text_of(world: World, value: object) -> str:
 
 
 def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undecided]:
-    """The log groups that a resource writes to: those that it names, and those that are named after it."""
+    """The log groups that a resource writes to: those that it names, and those that are named after it.
+
+    CDK's `Custom::LogRetention` stands for the group whose name and retention it states.
+    """
     named = [
         denoted(assembly, part, LOG_GROUP)
         for leaf in leaves(resource.properties)
@@ -350,8 +354,9 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undec
     text = assembly.text(resource.ref)
     name = _as_written(assembly, resource.get(name_of(resource.type)))
     doubts: list[Undecided] = []
-    for group in assembly.resources(LOG_GROUP):
-        if region_of(group) != region_of(resource):
+    for group in assembly.resources(LOG_GROUP, LOG_RETENTION):
+        stated = group.get("LogGroupRegion")
+        if (region_of(group) if stated is NO_VALUE else stated) != region_of(resource):
             continue
         if why := why_unknown(group.get("LogGroupName")):
             doubts.append(Undecided(f"the name of {group.logical_id}: {why}"))
@@ -526,7 +531,10 @@ FACTS: Mapping[str, Fact] = {
         many=True,
     ),
     "log_groups_of": Fact(
-        of_resource(_log_groups), "the log groups that a resource writes to", gives=LOG_GROUP, many=True
+        of_resource(_log_groups),
+        "the log groups that a resource writes to, or CDK's `Custom::LogRetention` of them",
+        gives=LOG_GROUP,
+        many=True,
     ),
     "key_of": Fact(
         of_resource(_key),

@@ -15,7 +15,7 @@ from compliance.facts.conditions import Key
 from compliance.facts.patterns import covers_action
 from compliance.facts.references import BUCKET, FUNCTION, LOG_GROUP, ROLE, TABLES, arn_of, denoted, holder_of
 from compliance.facts.truth import Truth, negated, some
-from compliance.template.assembly import Assembly, Resource
+from compliance.template.assembly import CUSTOM, Assembly, Resource
 from compliance.template.intrinsics import Ref, Unknown, to_list
 from compliance.template.physical_names import name_of
 
@@ -224,7 +224,8 @@ def allowed(
         return denied
     best = [answer for answer in answers if answer.allowed is True]
     best += [answer for answer in answers if isinstance(answer.allowed, Unknown)]
-    return (best or answers or [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")])[0]
+    unknown = [Answer(Unknown(f"the ARN of {on.logical_id} is not known"), "")]
+    return (best or (() if on.type.startswith(CUSTOM) else answers) or unknown)[0]
 
 
 STREAM_ACTIONS = ("dynamodb:describestream", "dynamodb:getrecords", "dynamodb:getsharditerator")

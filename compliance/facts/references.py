@@ -25,6 +25,8 @@ TABLES = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
 FUNCTION, QUEUE, BUCKET = "AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::S3::Bucket"
 MAPPING, ROLE, ALARM = "AWS::Lambda::EventSourceMapping", "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
 TOPIC, LOG_GROUP = "AWS::SNS::Topic", "AWS::Logs::LogGroup"
+# With which CDK makes the log group of a function, and says how long that keeps what is in it.
+LOG_RETENTION = "Custom::LogRetention"
 KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 OF_SECRETS = "AWS::SecretsManager::Secret"
 QUALIFIED = ("AWS::Lambda::Alias", "AWS::Lambda::Version")

@@ -245,3 +245,60 @@ def test_what_is_allowed_for_a_part_of_a_bucket_says_so(tmp_path: Path, effect: 
     for folder, wanted in (("raw", "pass"), ("other", "fail")):
         check = {"each": "store", "that": f"statements(reader).exists(s, {part % (action, folder)})"}
         assert verdict(tmp_path, template, check, subjects=subjects) == wanted
+
+
+KEPT = """\
+Parameters: {Days: {Type: Number}}
+Conditions: {Later: !Equals [!Ref Days, 5]}
+Resources:
+  Worker: {Type: AWS::Lambda::Function, Properties: {FunctionName: worker, Role: !GetAtt Role.Arn}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Statement: []}
+      Policies:
+        - PolicyName: logs
+          PolicyDocument:
+            Statement:
+              - Effect: Allow
+                Action: "logs:PutLogEvents"
+                Resource: !Sub "arn:aws:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/worker:*"
+  Other: {Type: AWS::Lambda::Function, Properties: {FunctionName: other}}
+  Logs:
+    Type: Custom::LogRetention
+    %(condition)s
+    Properties:
+      ServiceToken: arn:aws:lambda:eu-west-1:111122223333:function:retention
+      LogGroupName: !Join ["", ["/aws/lambda/", !Ref Worker]]
+      %(days)s
+"""
+
+
+@pytest.mark.parametrize(
+    ("days", "condition", "that", "status"),
+    [
+        ("RetentionInDays: 30", "", "log_groups_of(worker).exists(g, g.RetentionInDays >= 30)", "pass"),
+        ("RetentionInDays: 7", "", "log_groups_of(worker).exists(g, g.RetentionInDays >= 30)", "fail"),
+        (
+            "RetentionInDays: !Ref Days",
+            "",
+            "log_groups_of(worker).all(g, g.RetentionInDays > 6)",
+            "not_assessed",
+        ),
+        ("", "", "log_groups_of(worker).exists(g, has(g.RetentionInDays))", "fail"),
+        ("RetentionInDays: 30", "", "size(log_groups_of(other)) == 0", "pass"),
+        ("LogGroupRegion: us-west-1", "", "size(log_groups_of(worker)) == 0", "pass"),
+        ("RetentionInDays: 30", "Condition: Later", "size(log_groups_of(worker)) == 1", "not_assessed"),
+        # The ARN of what a custom resource makes is not known.
+        ("", "", "log_groups_of(worker).all(g, may(worker, 'logs:PutLogEvents', g))", "not_assessed"),
+    ],
+)
+def test_cdks_retention_of_logs_stands_for_the_group(
+    tmp_path: Path, days: str, condition: str, that: str, status: str
+) -> None:
+    subjects = {
+        "worker": {"type": "AWS::Lambda::Function", "about": "w", "where": "self.FunctionName == 'worker'"},
+        "other": {"type": "AWS::Lambda::Function", "about": "o", "where": "self.FunctionName == 'other'"},
+    }
+    template = KEPT % {"days": days, "condition": condition}
+    assert verdict(tmp_path, template, {"each": "worker", "that": that}, subjects=subjects) == status
