@@ -12,6 +12,7 @@ from pathlib import Path
 from compliance.json_data import JSON
 from compliance.template import cache
 from compliance.template.digest import digest_of
+from compliance.template.source import lint_data
 
 HERE = Path(__file__).parent
 # The fields of the request that a scanner's result depends on. cfn-lint judges runtimes by the audit's day.
@@ -32,7 +33,7 @@ def key_of(name: str, argv: Sequence[str], template: str, request: Mapping[str, 
         "template": template,
         "asked": {key: request[key] for key in REQUEST_FIELDS.get(name, ())},
         "gate": digest_of_gate(),
-        "installed": installed(tuple(sys.path)),
+        "installed": [installed(tuple(sys.path)), lint_data()],
         "python": [sys.version, os.environ.get("PYTHONPATH")],
     }
     return cache.key_of(ingredients)

@@ -16,7 +16,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -231,13 +231,29 @@ def remembered(text: str, parse: Callable[[], JSON], *terms: str) -> JSON:
     return data
 
 
+# What cfn-lint changes in place when it updates its data (`--update-specs`, `--update-iam-policies`).
+_UPDATED = ("schemas/version.json", "schemas/providers", "schemas/resources", "AdditionalSpecs/Policies.json")
+
+
+def lint_data() -> list[tuple[int, int]]:
+    """The sizes and times of cfn-lint's data; none where it is not installed."""
+    spec, found = find_spec("cfnlint"), list[tuple[int, int]]()
+    data = Path(spec.origin).with_name("data") if spec and spec.origin else None
+    for name in _UPDATED if data else ():
+        with suppress(OSError):
+            place = os.stat(f"{data}/{name}")
+            found.append((place.st_size, place.st_mtime_ns))
+    return found
+
+
 @cache
 def versions() -> str:
-    """A digest that differs with Python, PyYAML, cfn-lint, and each file of this product."""
+    """A digest that differs with Python, PyYAML, cfn-lint and its data, and each file of this product."""
     others = [sys.version.encode()]
     for package, file in (("yaml", "__init__.py"), ("cfnlint", "version.py")):
         if (spec := find_spec(package)) and spec.origin:
             others.append(Path(spec.origin).with_name(file).read_bytes())
+    others.append(repr(lint_data()).encode())
     files, folders = list[tuple[str, int, int]](), [str(Path(__file__).parents[1])]
     while folders:
         with os.scandir(folders.pop()) as entries:

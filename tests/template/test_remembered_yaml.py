@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +188,28 @@ def test_versions_tell_a_changed_product(monkeypatch: pytest.MonkeyPatch, tmp_pa
         found.append(source.versions())
     source.versions.cache_clear()
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    "changed", ["schemas/version.json", "schemas/providers/us-east-1.json", "AdditionalSpecs/Policies.json"]
+)
+def test_versions_tell_data_of_cfn_lint_that_are_updated_in_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
+) -> None:
+    package = tmp_path / "cfnlint"
+    for name in ("schemas/providers", "schemas/resources", "AdditionalSpecs"):
+        (package / "data" / name).mkdir(parents=True)
+    written = ("data/schemas/version.json", "data/AdditionalSpecs/Policies.json")
+    for name in ("__init__.py", "version.py", *written):
+        (package / name).write_text("old")
+    os.utime(package / "data/schemas/providers", (1, 1))  # clocks of files are coarse
+    spec = importlib.util.spec_from_file_location("cfnlint", package / "__init__.py")
+    real = importlib.util.find_spec
+    monkeypatch.setattr(source, "find_spec", lambda name: spec if name == "cfnlint" else real(name))
+    source.versions.cache_clear()
+    before = source.versions()
+    (package / "data" / changed).write_text("updated")
+    source.versions.cache_clear()
+    after = source.versions()
+    source.versions.cache_clear()
+    assert before != after
