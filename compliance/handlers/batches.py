@@ -33,6 +33,10 @@ from compliance.template.properties import Undecided, decided
 
 Trigger = Literal["dynamodb", "kinesis", "sqs", "sns", "s3"]
 STREAMS = ("dynamodb", "kinesis")
+# The seconds until a batch comes again: of a stream soon, of an asynchronous invocation after a minute.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+PAUSES: Mapping[str, int] = {"dynamodb": 10, "kinesis": 10, "sns": 60, "s3": 60}
+VISIBILITY = 30  # the default of a queue
 # The default batch size of a mapping.
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH_SIZES: Mapping[str, int] = {"dynamodb": 100, "kinesis": 100, "sqs": 10, "sns": 1, "s3": 1}
@@ -44,6 +48,7 @@ class Source(msgspec.Struct, frozen=True):
     `reports`: partial batch responses count. `bisects`: a batch that fails is halved and retried.
     `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets failure
     records, which Lambda writes for batches of a stream that it gave up. `bucket` is that of S3's events.
+    `pause`: the seconds until a batch that failed comes again; None where they are not known.
     """
 
     trigger: Trigger
@@ -53,6 +58,7 @@ class Source(msgspec.Struct, frozen=True):
     keys: Mapping[str, str] = msgspec.field(default_factory=dict)
     failures: bool = False
     bucket: str | None = None
+    pause: int | None = None
 
     @property
     def stream(self) -> bool:
@@ -65,14 +71,14 @@ def sources(wiring: Wiring, function: Resource) -> tuple[Source, ...]:
         _of_mapping(wiring, m) for m in wiring.assembly.resources(MAPPING) if _feeds(wiring, m, function)
     ]
     found += [
-        Source("sns")
+        Source("sns", pause=PAUSES["sns"])
         for s in wiring.assembly.resources("AWS::SNS::Subscription")
         if s.get("Protocol") == "lambda" and wiring.identify(s.get("Endpoint"), FUNCTION) is function
     ]
     for bucket, value in _notified(wiring):
         if wiring.identify(value, FUNCTION) is function:
             name = wiring.assembly.text(bucket)
-            found.append(Source("s3", bucket=physical(name) if name else None))
+            found.append(Source("s3", bucket=physical(name) if name else None, pause=PAUSES["s3"]))
     return tuple(source for source in found if source)
 
 
@@ -96,7 +102,18 @@ def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
         trigger in STREAMS and decided(mapping.get("BisectBatchOnFunctionError")) in (True, "true"),
         {name: types_of_keys.get(name, "S") for name in names},
         trigger == "sqs" and source is not None and _takes_failures(wiring, source),
+        pause=_hidden(source) if trigger == "sqs" else PAUSES[trigger],
     )
+
+
+def _hidden(queue: Resource | None) -> int | None:
+    """How long a queue hides a message that somebody has received; None where it is not known."""
+    try:
+        stated = decided(queue.get("VisibilityTimeout")) if queue else None
+    except Undecided:
+        return None
+    known = isinstance(stated, (int, str)) and str(stated).isdigit()
+    return int(str(stated)) if known else VISIBILITY if stated is NO_VALUE else None
 
 
 def _trigger(wiring: Wiring, mapping: Resource, source: Resource | None) -> Trigger | None:
@@ -448,7 +465,7 @@ def acknowledged(source: Source, batch: Batch, outcome: Outcome | None) -> list[
     return [
         record
         for record, comes_again in zip(batch.records, retried, strict=True)
-        if not comes_again or record.raw.get("receiptHandle") in receipts
+        if not comes_again or _is_deleted(record, receipts)
     ]
 
 
@@ -466,6 +483,11 @@ def _retried(source: Source, batch: Batch, outcome: Outcome | None) -> list[bool
         first = min(ids.index(str(name)) for name in names)
         return [index >= first for index in range(len(ids))]
     return [id_ in names for id_ in ids]
+
+
+def _is_deleted(record: Record, receipts: set[str]) -> bool:
+    own = record.raw.get("receiptHandle")
+    return isinstance(own, str) and any(receipt.startswith(own) for receipt in receipts)
 
 
 def deleted(outcome: Outcome | None) -> set[str]:

@@ -3,7 +3,6 @@
 A scenario without a time is played twice, soon after midnight and before it: mistakes with dates show there.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from compliance.handlers.effects import is_no_effect
 from compliance.handlers.errors import misspelt
 from compliance.handlers.events import Draw
 from compliance.handlers.events.moments import Moments
+from compliance.handlers.events.records import delivered_again
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Values
 from compliance.handlers.functions import FUNCTIONS, plain
@@ -26,7 +26,7 @@ from compliance.handlers.runs import Finding, Outcomes, Play, Stage, Step, Task
 from compliance.handlers.sandbox import Again, Call, Fault, Given, Outcome
 from compliance.handlers.sandbox.models import FOLDER as MODELS
 from compliance.handlers.sandbox.models import is_about, model_of, prefix_of
-from compliance.json_data import JSON, as_array, as_mapping, mapping
+from compliance.json_data import JSON, mapping
 from compliance.model import Undecided
 from compliance.template.source import converted
 
@@ -161,8 +161,10 @@ def _task(scenario: Scenario, stage: Stage) -> Task:
     assessed = [each for each in judged if each[2][0].found[:1] != ASSUMED]
     if not assessed:
         return [replace(finding, found=finding.found[1:]) for *_, findings in judged for finding in findings]
-    untried = _untried(scenario, [(one.play, outcomes) for one, outcomes, _ in assessed])
-    return [*(finding for *_, findings in assessed for finding in findings), *untried]
+    untried = [*_untried(scenario, [(one.play, outcomes) for one, outcomes, _ in assessed])]
+    beside = "".join(f"; {finding.found}" for finding in untried[:1])  # what fails may fail for want of it
+    found = [finding for *_, findings in assessed for finding in findings]
+    return [*(f if f.holds else replace(f, found=f.found + beside) for f in found), *untried]
 
 
 def _moments(scenario: Scenario, moments: Moments) -> Sequence[datetime]:
@@ -200,7 +202,7 @@ def _named(node: JSON, names: Mapping[str, str]) -> JSON:
 
     if isinstance(node, dict):
         return {text(name): _named(child, names) for name, child in node.items()}
-    if isinstance(node, list):
+    if isinstance(node, list | tuple):  # msgspec keeps the tuples of faults and further invocations
         return [_named(child, names) for child in node]
     return text(node) if isinstance(node, str) else node
 
@@ -220,23 +222,6 @@ def _by_name(given: dict[str, JSON], names: Mapping[str, str]) -> JSON:
         else value
         for field, value in given.items()
     }
-
-
-def delivered_again(event: JSON) -> JSON:
-    """The same event delivered again: SQS gives each message another receipt and a higher count."""
-    records = [as_mapping(record) for record in as_array(as_mapping(event).get("Records"))]
-    counts = [as_mapping(record.get("attributes")).get("ApproximateReceiveCount") for record in records]
-    if not records or not all("receiptHandle" in record for record in records) or None in counts:
-        return event
-    return {**as_mapping(event), "Records": [_again(record) for record in records]}
-
-
-def _again(message: dict[str, JSON]) -> JSON:
-    attributes = mapping(message["attributes"])
-    count = int(str(attributes["ApproximateReceiveCount"])) + 1
-    receipt = hashlib.sha256(f"{message['receiptHandle']}{count}".encode()).hexdigest()
-    counted = {**attributes, "ApproximateReceiveCount": str(count)}
-    return {**message, "receiptHandle": f"AQEB{receipt}", "attributes": counted}
 
 
 # Judging

@@ -79,6 +79,14 @@ def test_a_fault_that_took_effect_or_for_which_another_stands(faults: list[Fault
     assert untried(*faults) == []
 
 
+def test_a_fault_names_what_a_subject_is_called() -> None:
+    names = {"bucket": "b"}
+    where = {"Bucket": "{{names.bucket}}"}
+    assert untried(Fault("s3", "PutObject", "SlowDown", where=where), names=names) == []
+    again = Again(faults=[Fault("s3", "PutObject", "SlowDown", containing="{{names.bucket}}")])
+    assert untried(again=(again,), names=names) == []
+
+
 def test_entries_that_a_batch_has_not() -> None:
     events = ({"json": {"ids": ["a", "b"]}},)
     assert untried(Fault("sqs", "SendMessageBatch", "InternalError", entries=(1, 7)), events=events) == []
@@ -105,3 +113,4 @@ def test_what_fails_without_the_fault_still_fails() -> None:
     scenario = Scenario((EVENT,), {"error != null": "it fails"}, faults=(absent,))
     found = run(TARGET, {"scenario": begin(scenario)}, "seed").findings["scenario"]
     assert {finding.holds for finding in found} == {False, None}
+    assert all("sns:Publish InternalError did not take effect" in finding.found for finding in found)

@@ -29,7 +29,7 @@ from compliance.handlers.events import (
 )
 from compliance.handlers.sandbox.messages import written
 from compliance.handlers.sandbox.values import attributes
-from compliance.json_data import JSON, mapping, whole
+from compliance.json_data import JSON, as_array, as_mapping, mapping, whole
 
 
 def sqs(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
@@ -74,6 +74,25 @@ def _message(one: Data, queue: str, draw: Draw, at: datetime) -> dict[str, JSON]
 
 
 EMPTY_LISTS: dict[str, JSON] = {"stringListValues": [], "binaryListValues": []}
+
+
+def delivered_again(event: JSON) -> JSON:
+    """The same event delivered again: SQS gives each message another receipt and a higher count.
+
+    The receipt begins with the one before: whose message it is can be told from it.
+    """
+    records = [as_mapping(record) for record in as_array(as_mapping(event).get("Records"))]
+    counts = [as_mapping(record.get("attributes")).get("ApproximateReceiveCount") for record in records]
+    if not records or not all("receiptHandle" in record for record in records) or None in counts:
+        return event
+    return {**as_mapping(event), "Records": [_again(record) for record in records]}
+
+
+def _again(message: dict[str, JSON]) -> JSON:
+    attributes = mapping(message["attributes"])
+    count = int(str(attributes["ApproximateReceiveCount"])) + 1
+    counted = {**attributes, "ApproximateReceiveCount": str(count)}
+    return {**message, "receiptHandle": f"{message['receiptHandle']}{count:02x}", "attributes": counted}
 
 
 def _attribute(value: object, text: str, binary: str, kind: str) -> dict[str, JSON]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from compliance.handlers.batches import Batch, Common, Maker, Record, Source, acknowledged, named
 from compliance.handlers.effects import Profile, Unit, is_put_aside, lacking, units
 from compliance.handlers.events import Data, Draw
+from compliance.handlers.events.records import delivered_again
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import LONG, Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
@@ -115,7 +116,8 @@ class Bench:
         return self.maker.batch(len(kinds), self.moment(), kinds=kinds, values=values)
 
     def step(self, batch: Batch, *faults: Fault, later: timedelta = timedelta(), fresh: bool = False) -> Step:
-        return Step(batch.event, batch.at + AGE + later, faults, fresh)
+        event = delivered_again(batch.event) if later else batch.event
+        return Step(event, batch.at + AGE + later, faults, fresh)
 
     def play(
         self,

@@ -13,12 +13,13 @@ from compliance.handlers.batches import Batch, Record, entries, named
 from compliance.handlers.effects import Profile, Unit, is_no_effect, is_put_aside, lacking, profile
 from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.events import Data
+from compliance.handlers.events.records import delivered_again
 from compliance.handlers.laws.bench import FAILS, Bench, bad, brief, ended, good, lost, record_text, unknown
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
 from compliance.handlers.sandbox import FAILS_BY_ENTRY, Call, Fault, Outcome
 from compliance.json_data import as_mapping
 
-SOON = timedelta(minutes=6)  # the time until a failed batch comes again
+LATER = 360  # the seconds until a failed batch comes again, if others wait before it
 TOGETHER = 3  # records in a batch with one that fails
 WIDE = 30  # records in a larger batch
 FIRST = (1, 2, 3, 3, 3, 3)  # records in the first batches of a process, whose calls all fail
@@ -189,11 +190,11 @@ class _Trying(msgspec.Struct):
         positions: Sequence[int],
         size: int,
         *,
-        again: bool = False,
+        again: timedelta | None = None,
         slow: bool = False,
         hits: Hits = EVERY,
     ) -> _Try:
-        """A try with a batch of this size. With `again` it comes twice more, and fails once more."""
+        """A try with a batch of this size. With `again` it comes twice more, at that pace, and fails once."""
         bench, failing = self.bench, self.failing
         self.turn += 1
         others = [self.kinds[(failing.kind + self.turn + i) % len(self.kinds)] for i in range(size)]
@@ -205,8 +206,12 @@ class _Trying(msgspec.Struct):
         first = bench.step(batch, *faults)
         if slow:
             first = replace(first, pause=bench.pause(size * failing.count))
-        later = [replace(first, now=first.now + SOON), bench.step(batch, later=2 * SOON)] if again else []
-        play = bench.steps([first, *later], [batch])
+        steps = [first]
+        if again:
+            second = replace(first, event=delivered_again(first.event), now=first.now + again)
+            event = delivered_again(second.event)
+            steps += [second, replace(second, event=event, now=second.now + again, faults=())]
+        play = bench.steps(steps, [batch])
         return _Try(failing, error, batch, tuple(positions), play, bool(hits.entries))
 
 
@@ -217,7 +222,9 @@ def _tries(trying: _Trying) -> Iterator[_Try]:
     for error in errors:
         yield from (one(error, [position], size) for position in range(size))
         yield from (one(error, [0], 1, hits=Hits(call=nth)) for nth in range(1, failing.count))
-    yield one(errors[0], range(size), size, again=True)
+    for again in {trying.bench.source.pause: None, LATER: None}:
+        if again is not None:
+            yield one(errors[0], range(size), size, again=timedelta(seconds=again))
     yield one(errors[0], [size - 1], size, slow=True)
     if most > size:  # records that wait while the first one fails must not be lost
         yield one(errors[0], [0], min(WIDE, most), slow=True)

@@ -67,7 +67,7 @@ def _leaks(bench: Bench, played: Sequence[_Played]) -> Iterator[Finding]:
         own = [text for record in records for text in record.contents(bench.source)]
         contents = dict.fromkeys((*own, *before))
         for outcome in filter(None, one.outcomes):
-            errors = [error.message for error in (outcome.error, outcome.late_error) if error]
+            errors = [error.logged for error in (outcome.error, outcome.late_error) if error]
             logged = (outcome.log, *errors)
             if logged in known or not any(logged):  # values are drawn: a text from before has none of these
                 continue
@@ -109,9 +109,9 @@ def _broken(record: Record) -> Record | None:
 def leaked(contents: Iterable[str], outcome: Outcome) -> tuple[str, str] | None:
     """A content of an event, and the line of the log that contains it; None where none does.
 
-    The messages of errors count as logged, since Lambda logs them.
+    Errors count as logged, since Lambda logs them.
     """
-    thrown = [error.message for error in (outcome.error, outcome.late_error) if error]
+    thrown = [error.logged for error in (outcome.error, outcome.late_error) if error]
     log = "\n".join([outcome.log, *thrown])
     forms = {form: text for text in contents for form in (text.lower(), text)}
     for reading, lines in _readings(log):
@@ -122,7 +122,7 @@ def leaked(contents: Iterable[str], outcome: Outcome) -> tuple[str, str] | None:
 
 
 def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """A log as it is, and with escapes, percent-encoding, base64 or hex decoded.
+    """A log as it is, and with escapes, percent-encoding, base64, hex or bytes as numbers decoded.
 
     Each comes with the log's lines that its own lines come from. At the end, encoded texts that were wrapped
     are joined and decoded too; they have no line.
@@ -139,7 +139,7 @@ def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
         yield "\n".join(unquote(line) for line in lines), lines
     unwrapped = "".join(line.strip() for line in lines)
     for text, source in ((plain, lines), (unwrapped, ())):
-        for decode, pattern in ((_from_base64, BASE64), (_from_hex, HEX)):
+        for decode, pattern in ((_from_base64, BASE64), (_from_hex, HEX), (_from_numbers, NUMBERS)):
             # Each encoded run with the number of its line.
             runs = [(i, run) for i, line in enumerate(text.split("\n")) for run in pattern.findall(line)]
             for cut in range(
@@ -151,7 +151,8 @@ def _readings(log: str) -> Iterator[tuple[str, Sequence[str]]]:
 
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/])")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
+HEX = re.compile(r"(?:[0-9a-fA-F]{2} ?){8,}")  # with spaces as Node.js shows a Buffer
+NUMBERS = re.compile(r"(?:\b\d{1,3}\b,? *){8,}")  # bytes as JSON or a list has them
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -166,7 +167,11 @@ def _from_base64(run: str) -> str:
 
 
 def _from_hex(run: str) -> str:
-    return _decoded(binascii.unhexlify, run)
+    return _decoded(bytes.fromhex, run)
+
+
+def _from_numbers(run: str) -> str:
+    return _decoded(lambda text: bytes(map(int, re.findall(r"\d+", text))), run)
 
 
 def _decoded(decode: Callable[[str], bytes], text: str) -> str:

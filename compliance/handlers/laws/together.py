@@ -73,7 +73,11 @@ def _compared(
     for index, one in ones:
         record, alone = batch.records[index], bench.units(one)
         usual.setdefault(record.kind, profile(alone, record))
-        found += _missing(comparison, record_text(record, index, size), alone, together, record)
+        name = record_text(record, index, size)
+        found += _missing(comparison, name, alone, together, record)
+        for kind, target in profile(together, record) if size > len(ones) and not alone else ():
+            beyond = f"{name}: {kind} on {brief(target, 40)} together, and nothing alone"
+            found.append(bad(beyond, AS_ALONE, together[0].call.at))
     if len(ones) == size:
         found += _beyond(comparison, together, [unit for _, one in ones for unit in bench.units(one)], size)
     else:

@@ -185,11 +185,20 @@ class State(msgspec.Struct, frozen=True):
 
 
 class HandlerError(msgspec.Struct, frozen=True):
-    """What was thrown. `kind` is the type's name; `at` is `file:line` in the handler's code."""
+    """What was thrown. `kind` is the type's name; `at` is `file:line` in the handler's code.
+
+    `fields` are its enumerable fields in JavaScript, as JSON: the runtime logs them.
+    """
 
     kind: str
     message: str
     at: str | None = None
+    fields: str = ""
+
+    @property
+    def logged(self) -> str:
+        """What Lambda's runtime writes about it to the log."""
+        return f"{self.kind}: {self.message} {self.fields}"
 
 
 class Outcome(msgspec.Struct, frozen=True):

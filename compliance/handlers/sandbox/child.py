@@ -420,4 +420,4 @@ def _exit(status: int) -> HandlerError:
 
 
 def _error(thrown: messages.Thrown | messages.LoadError | None) -> HandlerError | None:
-    return HandlerError(thrown.kind, thrown.message, thrown.at) if thrown else None
+    return HandlerError(thrown.kind, thrown.message, thrown.at, thrown.fields) if thrown else None

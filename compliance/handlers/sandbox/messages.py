@@ -24,6 +24,7 @@ class Thrown(msgspec.Struct):
     kind: str
     message: str
     at: str | None = None
+    fields: str = ""
 
 
 class Ready(msgspec.Struct, tag_field="t", tag="ready"):
@@ -45,6 +46,7 @@ class LoadError(msgspec.Struct, tag_field="t", tag="load_error"):
     kind: str
     message: str
     at: str | None = None
+    fields: str = ""
 
 
 class Missing(msgspec.Struct, tag_field="t", tag="missing"):

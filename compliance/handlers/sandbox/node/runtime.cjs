@@ -273,6 +273,16 @@ function loadError(error) {
 const slice = ((f) => (text, ...rest) => apply(f, text, rest))(String.prototype.slice);
 const replaceAll = ((f) => (text, ...rest) => apply(f, text, rest))(String.prototype.replaceAll);
 
+// The enumerable fields of what was thrown, which the runtime logs as JSON beside name and message.
+function fieldsOf(error) {
+  const open = (_, value) => (value instanceof Error ? { errorMessage: value.message, ...value } : value);
+  try {
+    return error !== null && typeof error === 'object' ? stringify({ ...error }, open) : '';
+  } catch {
+    return '';
+  }
+}
+
 function describe(error, root) {
   const text = (value) => slice(replaceAll(`${value}`, root, '/var/task'), 0, 8192);
   try {
@@ -281,6 +291,7 @@ function describe(error, root) {
       kind: text(isError ? error.name ?? 'Error' : typeof error),
       message: text(isError ? error.message : error),
       at: where.ofError(error),
+      fields: text(fieldsOf(error)),
     };
   } catch {
     return { kind: 'unknown', message: 'something was thrown that cannot be described', at: null };
