@@ -473,3 +473,43 @@ def test_what_boto3_has_imported_on_lambda(imports: str, expression: str, found:
     """Many handlers that decode the keys of S3's events import `urllib` alone."""
     code = f"import {imports}\ndef handler(event, context): return {expression}\n"
     assert only(run(code, "python3.13")).result == found
+
+
+CAUGHT = {
+    "python": "import tempfile\ndef handler(event, context):\n  try:\n    {}\n  except OSError:\n    pass",
+    "node": "exports.handler = async () => {{\n  try {{ {}; }} catch {{}}\n}};",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "what"),
+    [
+        ("python", "open('/tmp/a', 'w')", "tmp:write at index.py:4"),
+        ("python", "tempfile.NamedTemporaryFile()", "tmp:write at index.py:4"),
+        ("python", "tempfile.mkdtemp()", "tmp:write at index.py:4"),
+        ("node", "require('fs').writeFileSync('/tmp/a', '')", "tmp:write at index.js:2"),
+        ("node", "await require('fs/promises').mkdtemp('/tmp/a')", "tmp:write at index.js:2"),
+        (
+            "node",
+            "await (await import('node:fs')).promises.copyFile(__filename, '/tmp/a')",
+            "tmp:write at index.js:2",
+        ),
+        (
+            "node",
+            "new (require('worker_threads').Worker)('', { eval: true })",
+            "worker_threads:Worker at index.js:2",
+        ),
+    ],
+)
+def test_what_lambda_has_and_the_sandbox_has_not(language: str, code: str, what: str) -> None:
+    outcome = only(run(CAUGHT[language].format(code), RUNTIME[language]))
+    assert outcome.error is None
+    assert {*outcome.not_stood_in} == {what}
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [("python", "open('/var/a', 'w')"), ("node", "require('fs').writeFileSync('/var/task/a', '')")],
+)
+def test_a_file_that_lambda_refuses_too(language: str, code: str) -> None:
+    assert only(run(CAUGHT[language].format(code), RUNTIME[language])).not_stood_in == ()

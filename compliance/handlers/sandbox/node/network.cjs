@@ -7,7 +7,7 @@ const { skipping } = require('./virtual.cjs');
 const { nextTick } = process;
 
 const PATCHES = { http, https: http, net, tls: connecting, http2: connecting, dgram, dns, 'dns/promises': dns,
-  perf_hooks: skipping };
+  perf_hooks: skipping, fs: files, 'fs/promises': writing, worker_threads: threads };
 const USE_NET = ['http', 'https', 'http2', 'tls'];
 const patched = new Set();
 
@@ -59,6 +59,30 @@ function dns(module) {
     }
   };
   [module, module.promises ?? {}, module.Resolver?.prototype ?? {}].forEach(close);
+}
+
+// Files under /tmp and threads, which there are on Lambda: asking for one is a call that has no answer.
+const WRITES = /^(open|writeFile|appendFile|createWriteStream|mkdir|mkdtemp|copyFile|cp|rename)(Sync)?$/;
+const TEMPORARY = /^(file:\/\/)?\/tmp(\/|$)/;
+
+function files(module) {
+  writing(module);
+  builtin('fs/promises');
+}
+
+function writing(module) {
+  for (const name of Object.keys(module).filter((each) => WRITES.test(each))) {
+    const real = module[name];
+    const paths = /^(copy|cp|rename)/.test(name) ? 2 : 1;
+    module[name] = function asked(...args) {
+      if (args.slice(0, paths).some((path) => TEMPORARY.test(path))) call('tmp', 'write', {});
+      return Reflect.apply(real, this, args);
+    };
+  }
+}
+
+function threads(module) {
+  module.Worker = class Worker { constructor() { call('worker_threads', 'Worker', {}); } };
 }
 
 function http(module) {

@@ -24,8 +24,12 @@ MODULES = """
 """
 
 
-def close(root, real) -> None:
-    """`root` is the code's folder; `real` are files and folders of modules that Lambda's runtime ships."""
+def close(root, real, note) -> None:
+    """Closes the interpreter.
+
+    `root` is the code's folder; `real` are files and folders of modules that Lambda's runtime ships. `note`
+    is told of a file or folder under /tmp that was to be made, which Lambda would allow.
+    """
     here = os.path.dirname(os.path.abspath(__file__))
     library = os.path.dirname(os.path.realpath(os.__file__))
     readable = tuple(
@@ -46,12 +50,18 @@ def close(root, real) -> None:
         found = real(decode(path if path is not None else "."))
         return within(found, shipped) or (within(found, readable) and not within(found, third_party))
 
+    def tell(path) -> None:
+        if not isinstance(path, int) and within(os.path.abspath(decode(path)), ("/tmp",)):  # noqa: S108  of Lambda
+            note()
+
     def refuse(*_) -> None:
         raise PermissionError("the sandbox starts no program")
 
     def hook(event, arguments) -> None:
         if event == "open":
             path, _, flags = arguments
+            if flags & WRITING:
+                tell(path)
             if not isinstance(path, int) and (flags & WRITING or not may_read(path)):
                 raise PermissionError(
                     f"the sandbox lets no handler {'write' if flags & WRITING else 'read'} {path!r}"
@@ -65,6 +75,8 @@ def close(root, real) -> None:
         elif event == "socket.__new__" and arguments[1] == UNIX:
             pass  # asyncio uses a pair of sockets for itself; connecting one is refused
         elif event.startswith(prefixes):
+            if event in ("os.mkdir", "tempfile.mkstemp", "tempfile.mkdtemp"):
+                tell(arguments[0])
             raise PermissionError(f"the sandbox refuses {event}")
 
     # asyncio imports subprocess, which needs this module. Its functions raise no audit event.

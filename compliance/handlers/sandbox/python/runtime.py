@@ -28,7 +28,8 @@ def run(job, send, ask) -> None:
     modules.install(job, send, ask)
     sys.path[:0] = [job["root"], *_layers(job)]
     send("ready")
-    jail.close(job["root"], [*job["real"].values(), *([job["opt"]] if job["opt"] else [])])
+    shipped = [*job["real"].values(), *([job["opt"]] if job["opt"] else [])]
+    jail.close(job["root"], shipped, lambda: calls.note("tmp", "write"))
     try:
         handler = _load(job, send)
     except BaseException as error:
