@@ -47,6 +47,8 @@ _AT_MOST = re.compile(
     r"Max\w*|(?!Visibility)\w*Timeout\w*|\w*(RateLimit|BurstLimit)|TTL|Request\w*Interval|IntervalInSeconds"
 )
 _ORDERED = re.compile(r"\.(Choices|Retry|Catch|Branches)$")  # lists of a state whose order has a meaning
+# Lists of a task definition to which nothing may be added unseen.
+_CLOSED = re.compile(r"\.(ContainerDefinitions|Environment|Secrets)$")
 _ENDLESS = re.compile(r"MaximumRe(try|cord)\w+")
 _VERSION = re.compile(r"\d+(\.\d+)+")
 # The bounds that the service itself keeps: a check of them cannot fail.
@@ -94,6 +96,9 @@ class Pins:
         elif isinstance(data, dict) and data:
             for key, item in data.items():
                 self._walk((*steps, str(key)), item)
+            if dotted(steps) == "Environment.Variables":
+                known = f"[{', '.join(map(literal, data))}]"
+                self.parts.append((dotted(steps), f"{place}.all(v, v in {known})"))
         elif isinstance(data, list):
             self.parts += [(dotted(steps), part) for part in self._holds(place, data, 0)]
         elif isinstance(data, str) and dotted(steps) in self._linked:
@@ -175,12 +180,25 @@ class Pins:
                 yield from self._holds(f"{place}[{index}]", item, depth)
             return
         item_name = "ijkl"[depth % 4]
-        seen = set[str]()
-        for item in items:
-            that = " && ".join(self._holds(item_name, item, depth + 1))
-            if that and that not in seen:
-                seen.add(that)
-                yield f"{place}.exists({item_name}, {that})"
+        found = [" && ".join(self._holds(item_name, item, depth + 1)) for item in items]
+        yield from (f"{place}.exists({item_name}, {that})" for that in dict.fromkeys(found) if that)
+        if len(set(found) - {""}) < len(items):  # not all are told apart
+            yield f"size({place}) >= {len(items)}"
+        yield from self._no_more(place, item_name, items)
+
+    def _no_more(self, place: str, name: str, items: Sequence[Value]) -> Iterator[str]:
+        """Expressions that nothing is beside what a container, or its variables, are today."""
+        if not (found := _CLOSED.search(place)):
+            return
+        objects = [item for item in items if isinstance(item, dict)]
+        names = [item.get("Name") for item in objects]
+        words = [word for word in names if isinstance(word, str) and not self._is_decided(word)]
+        if len(words) == len(items):
+            yield f"{place}.all({name}, {name}.Name in [{', '.join(map(literal, words))}])"
+        if found[1] == "ContainerDefinitions" and all(
+            item.get("Privileged") in (None, False) for item in objects
+        ):
+            yield f"{place}.all({name}, {name}.Privileged != true)"
 
     def _of_scalar(self, place: str, name: str, value: Value) -> Iterator[str]:
         if isinstance(value, bool):

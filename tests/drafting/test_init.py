@@ -572,6 +572,18 @@ DETAILS: Mapping[str, tuple[str, Any]] = {
     "an alarm of another statistic": ("Late.Statistic", "Minimum"),
     "an alarm the other way round": ("Late.ComparisonOperator", "LessThanThreshold"),
     "an alarm that leaves out its threshold": ("Late.ComparisonOperator", "GreaterThanThreshold"),
+    "an alarm that stops no deployment": ("Rollout.AlarmConfiguration.Alarms.0", None),
+    "a container that may do anything": ("Task.ContainerDefinitions.0.Privileged", True),
+    "one more container": ("Task.ContainerDefinitions.2", {"Name": "miner", "Image": "miner"}),
+    "one more variable of a container": (
+        "Task.ContainerDefinitions.0.Environment.1",
+        {"Name": "DEBUG", "Value": "1"},
+    ),
+    "one more secret of a container": (
+        "Task.ContainerDefinitions.0.Secrets.1",
+        {"Name": "KEY", "ValueFrom": "arn:aws:ssm:eu-west-1:111122223333:parameter/key"},
+    ),
+    "one more variable": ("Worker.Environment.Variables.DEBUG", "1"),
     "a denial gone": ("Mailer.Policies.0.PolicyDocument.Statement.3", None),
     "a denial on some conditions": (
         "Mailer.Policies.0.PolicyDocument.Statement.3.Condition",
@@ -688,6 +700,31 @@ def _detailed() -> dict[str, Any]:
         ),
         **_watched(),
         **_guarded(),
+        **_deployed(),
+    }
+
+
+def _deployed() -> dict[str, Any]:
+    """A deployment that two alarms stop, and a task of two containers."""
+    alarms = {"Alarms": [{"Name": {"Ref": "Late"}}, {"Name": {"Ref": "Busy"}}], "Enabled": True}
+    web = {
+        "Name": "web",
+        "Image": "web",
+        "Environment": [{"Name": "MODE", "Value": "live"}],
+        "Secrets": [{"Name": "TOKEN", "ValueFrom": "arn:aws:ssm:eu-west-1:111122223333:parameter/token"}],
+    }
+    return {
+        "App": resource("AWS::CodeDeploy::Application", ComputePlatform="Lambda"),
+        "Rollout": resource(
+            "AWS::CodeDeploy::DeploymentGroup",
+            ApplicationName={"Ref": "App"},
+            ServiceRoleArn="arn:aws:iam::111122223333:role/deploys",
+            AlarmConfiguration=alarms,
+        ),
+        "Busy": resource("AWS::CloudWatch::Alarm", **_late() | {"MetricName": "NumberOfMessagesSent"}),
+        "Task": resource(
+            "AWS::ECS::TaskDefinition", ContainerDefinitions=[web, {"Name": "side", "Image": "side"}]
+        ),
     }
 
 
@@ -798,6 +835,8 @@ def test_a_draft_sees_details_of_lists_policies_and_secrets_go(
     last = int(steps[-1]) if steps[-1].isdecimal() else steps[-1]
     if value is None:
         del holder[last]
+    elif isinstance(holder, list) and last == len(holder):
+        holder.append(value)
     else:
         holder[last] = value
     card = judged(tmp_path, resources, of_details)
