@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -202,8 +202,9 @@ def _every_statement(assembly: Assembly) -> Sequence[Statement]:
 
 
 def _resource_statements(assembly: Assembly, holders: Iterable[Resource]) -> Iterator[Statement]:
+    without: set[int] = set()
     for resource in holders:
-        for path, document in _documents(_with_statement(resource), ()):
+        for path, document in _documents(_with_statement(resource), (), resource.stack.literal, without):
             for statement in statements(assembly, resource, document, ".".join(map(str, path))):
                 if statement.principals or statement.not_principals or statement.unknown:
                     yield statement
@@ -229,14 +230,23 @@ def _with_statement(resource: Resource) -> Mapping[str, Value]:
     return {"Statement": {"Effect": "Allow", "Resource": "*", "Condition": test, **own}}
 
 
-def _documents(value: Any, path: KeyPath) -> list[tuple[KeyPath, Value]]:
-    """Every policy document within a resource's properties, with its path."""
+def _documents(
+    value: Any, path: KeyPath, literal: Set[int], without: set[int]
+) -> list[tuple[KeyPath, Value]]:
+    """Every policy document within a resource's properties, with its path.
+
+    `without` has the ids of values that stand in many places (`literal`, such as tags) and hold none.
+    """
     if isinstance(value, dict) and "Statement" in value:
         return [(path, value)]
     found: list[tuple[KeyPath, Value]] = []
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if not isinstance(item, str) and isinstance(item, (dict, list)):
-            found += _documents(item, (*path, key))
+            if id(item) not in without:
+                inside = _documents(item, (*path, key), literal, without)
+                found += inside
+                if not inside and id(item) in literal:
+                    without.add(id(item))
         elif isinstance(key, str) and "Polic" in key and item is not NO_VALUE and _holds_policy(key, item):
             found.append(((*path, key), item))
     return found

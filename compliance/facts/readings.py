@@ -17,7 +17,8 @@ from compliance.facts.wiring import TABLES, Wiring, stream
 from compliance.template.assembly import Resource
 from compliance.template.intrinsics import refs_in
 
-MAX_STEPS = 50_000  # resources that are tried, before a stack has too many readings
+# Resources that are tried, for each thousand that may fill a subject, before there are too many readings.
+MAX_STEPS = 50_000
 
 Pair = tuple[Resource, Resource]
 # The points that links of two subjects give to each pair of resources.
@@ -60,7 +61,7 @@ class Readings:
         self._ranked = [self._by_worth(position) for position in range(len(self._order))]
         self._best: _Rank | None = None
         self._found: dict[str, dict[Resource | None, None]] = {}
-        self._steps = 0
+        self._steps_left = MAX_STEPS * (1 + sum(map(len, self._single.values())) // 1000)
 
     def best(self) -> Mapping[str, Sequence[Resource | None]]:
         """By subject, what fills it in the best readings: one entry where they agree. Raises TooMany."""
@@ -117,8 +118,8 @@ class Readings:
             self._keep(chosen, rank)
             return
         for resource, gain in self._choices(chosen, rank):
-            self._steps += 1
-            if self._steps > MAX_STEPS:
+            self._steps_left -= 1
+            if self._steps_left < 0:
                 raise TooMany
             named = resource in self._names[self._order[len(chosen)]]
             more, longer = (rank[0] + gain, rank[1] + named), (*chosen, resource)

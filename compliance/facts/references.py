@@ -275,10 +275,7 @@ def _by_stated_name(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
         if resource.type in FORMS:
             continue
         names = {assembly.text(resource.get(path)) for path in _names_in_arns(resource.type)}
-        names |= {
-            assembly.text(Ref(resource.stack.name, resource.logical_id, a))
-            for a in (None, *_ids(resource.type))
-        }
+        names |= {assembly.text_of(resource, attribute) for attribute in (None, *_ids(resource.type))}
         for name in names:
             if name:  # the ARN of an OIDC provider has its address without the scheme
                 found.setdefault(name.removeprefix("https://"), []).append(resource)
@@ -371,7 +368,7 @@ def _by_arn(assembly: Assembly) -> Mapping[str, Resource]:
         if resource.type in FORMS:
             continue
         for attribute in _arn_attributes(resource.type):
-            text = assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+            text = assembly.text_of(resource, attribute)
             if text:
                 found.setdefault(text.removesuffix(":*"), resource)
     return found
@@ -437,7 +434,7 @@ def _texts_of(type_: str) -> Sequence[tuple[str | None, str | None]]:
 
 def _texts(resource: Resource, attribute: str | None) -> tuple[str, ...]:
     """The texts of `Ref` (None) or an attribute; a log group's ARN is written with and without `:*`."""
-    text = resource.stack.assembly.text(Ref(resource.stack.name, resource.logical_id, attribute))
+    text = resource.stack.assembly.text_of(resource, attribute)
     if not text:
         return ()
     return (text, text.removesuffix(":*")) if ":*" in text and text.endswith(":*") else (text,)
@@ -512,6 +509,6 @@ def _unique_texts(assembly: Assembly, target: Resource) -> Iterator[str]:
     form = FORMS.get(target.type)
     if form and target.get(form.name) is not NO_VALUE:
         for attribute in (None, *form.attributes):
-            text = assembly.text(Ref(target.stack.name, target.logical_id, attribute))
+            text = assembly.text_of(target, attribute)
             if text and ":" in text.partition("${")[0]:
                 yield text.removesuffix(":*")

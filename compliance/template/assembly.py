@@ -7,7 +7,7 @@ looked up in its stack, an import in the other stacks of the assembly. `loading`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache, cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -60,6 +60,7 @@ OF_SECRETS = frozenset(f"AWS::SecretsManager::{part}" for part in _PARTS_OF_SECR
 MAX_STACKS, MAX_NESTING = 500, 10
 MAX_NAME = 1000  # characters, more than any service allows
 
+Around = tuple[str, str]
 Environment = tuple[str | None, str | None]  # account and region, None where the app leaves it open
 
 T = TypeVar("T")
@@ -211,11 +212,12 @@ class Stack:
         self._outputs: dict[str, Value] = {}
         self._open_outputs: set[str] = set()
         self._pseudo: dict[str, Value] = {}
-        self._around: dict[str, tuple[str, str] | None] = {}
+        self._forms: dict[tuple[str, str | None], tuple[Form | None, str | None, Around | None]] = {}
         self._all: dict[str, Resource] = {}
+        self.literal: Set[int] = frozenset()  # see `check_template`
         self._expand()
         self.resolver = Resolver(self)
-        check_template(self.template, path, lines)
+        self.literal = check_template(self.template, path, lines)
         resources = mapping(self.template["Resources"])
         self._all = {key: Resource(self, key, mapping(raw)) for key, raw in resources.items()}
 
@@ -323,14 +325,20 @@ class Stack:
         }
         return known.get(name) or Pseudo(name)
 
-    def around_name(self, pattern: str) -> tuple[str, str] | None:
-        """The texts around the name in a pattern of a `Form`, with `/` as path; None where one is unknown."""
-        if pattern not in self._around:
-            known = {place: self.assembly.text(self.pseudo(name)) for place, name in PLACEHOLDERS.items()}
-            before, after = (part.format(path="/", **known) for part in pattern.split("{name}"))
-            is_known = all(text and "{{" not in text for text in known.values())
-            self._around[pattern] = (before, after) if is_known else None
-        return self._around[pattern]
+    def form(self, type_: str, attribute: str | None) -> tuple[Form | None, str | None, Around | None]:
+        """How `Ref` (None) or an attribute of a type is written here: form, property, texts around the name.
+
+        These texts have `/` as path; None where one is unknown.
+        """
+        if (found := self._forms.get((type_, attribute))) is None:
+            form, stated, pattern = _form_of(type_, attribute)
+            found = self._forms[type_, attribute] = form, stated, self._around(pattern)
+        return found
+
+    def _around(self, pattern: str) -> Around | None:
+        known = {place: self.assembly.text(self.pseudo(name)) for place, name in PLACEHOLDERS.items()}
+        before, after = (part.format(path="/", **known) for part in pattern.split("{name}"))
+        return (before, after) if all(text and "{{" not in text for text in known.values()) else None
 
     def argument(self, parameter: str) -> Value:
         if self.parent is None:
@@ -557,7 +565,8 @@ class Assembly(Memo):
             return value
         if not isinstance(value, Ref):
             return self._text(value) if isinstance(value, SCALARS) else None
-        if (plain := self._plain(value)) is not None:
+        resource = self.resource(value)
+        if resource and (plain := self._plain(resource, value.attribute)) is not None:
             return plain
         if value in self._texts:
             return self._texts[value]
@@ -566,23 +575,27 @@ class Assembly(Memo):
             self._texts[value] = text
         return text
 
-    def _plain(self, ref: Ref) -> str | None:
+    def text_of(self, resource: Resource, attribute: str | None = None) -> str | None:
+        """The text of a resource's `Ref` (None) or attribute: what `text` gives for the reference."""
+        plain = self._plain(resource, attribute)
+        return self.text(Ref(resource.stack.name, resource.logical_id, attribute)) if plain is None else plain
+
+    def _plain(self, resource: Resource, attribute: str | None) -> str | None:
         """The text of a reference where the name in it is a literal, or not stated; None for any other.
 
         Most are of this kind. It is the text of `expand`, without the values in between.
         """
-        resource = self.resource(ref)
-        if resource is None or (self._open and (ref.stack, ref.logical_id) in self._open):
+        stack, id_ = resource.stack, resource.logical_id
+        if self._open and (stack.name, id_) in self._open:
             return None
-        form, stated, pattern = _form_of(resource.type, ref.attribute)
+        form, stated, around = stack.form(resource.type, attribute)
         if stated and resource.resolved is None:
             self._resolve(resource)
         name = resource.get(stated) if stated else NO_VALUE
-        around = resource.stack.around_name(pattern)
         if around is None or (form and form.path and form.path in resource.properties):
             return None
         if name is NO_VALUE:
-            name = _placeholder(resource.ref if form else ref)
+            name = _placeholder(stack.name, id_, None if form else attribute)
         elif type(name) is not str or "{" in name or not 0 < len(name) < MAX_NAME:
             return None
         return f"{around[0]}{name}{around[1]}"
@@ -604,7 +617,7 @@ class Assembly(Memo):
             elif isinstance(part, Pseudo):
                 written.append(f"${{{part.name}}}")
             elif isinstance(part, Ref):
-                written.append(_placeholder(part))
+                written.append(_placeholder(part.stack, part.logical_id, part.attribute))
             else:
                 return None
         return "".join(written)
@@ -721,10 +734,9 @@ def _by_type(assembly: Assembly) -> Mapping[str, Sequence[tuple[int, Resource]]]
     return found
 
 
-def _placeholder(ref: Ref) -> str:
+def _placeholder(stack: str, logical_id: str, attribute: str | None) -> str:
     """What stands in a text for a reference that only the deployment decides."""
-    attribute = f".{ref.attribute}" if ref.attribute else ""
-    return f"${{{ref.stack}/{ref.logical_id}{attribute}}}"
+    return f"${{{stack}/{logical_id}.{attribute}}}" if attribute else f"${{{stack}/{logical_id}}}"
 
 
 @cache

@@ -80,6 +80,8 @@ def places(value: Value, path: str, is_list: Callable[[tuple[str, ...]], bool] |
 
 def values(value: Value, path: str) -> list[Value]:
     """The values of `places`, without missing ones."""
+    if isinstance(value, dict) and path.isidentifier():
+        return [value[path]] if path in value else []
     return [place.value for place in places(value, path) if place.value is not NO_VALUE]
 
 

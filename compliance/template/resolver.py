@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from itertools import islice
 from operator import is_
@@ -61,6 +61,7 @@ class Scope(Protocol):
 
     name: str
     template: dict[str, JSON]
+    literal: Set[int]  # ids of values in it that stand for themselves: see `wellformed.check_template`
 
     def pseudo(self, name: str) -> Value:
         """A pseudo parameter's value, or a `Pseudo`."""
@@ -120,6 +121,8 @@ class Resolver:
     def resolve(self, node: JSON) -> Value:
         """The value that a node of the template stands for. Raises nothing: a malformed node is `Unknown`."""
         if isinstance(node, (dict, list)):
+            if id(node) in self._scope.literal:
+                return node
             _STEPS.taken += 1  # as `step` does, which would take as long as the rest
             try:
                 return self._container(node) if _STEPS.taken <= MAX_STEPS else TOO_FAR

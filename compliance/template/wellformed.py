@@ -5,7 +5,7 @@ Rules may then assume that functions are known and well-formed, and that the nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -16,21 +16,27 @@ from compliance.template.resolver import PSEUDO_PARAMETERS, names_in_sub
 from compliance.template.source import KeyPath, Lines
 
 _HOLDERS = (dict, list)
+_Holder = dict[str, JSON] | list[JSON]
 
 
-def check_template(template: JSON, path: Path, lines: Lines | None = None) -> None:
+def check_template(template: JSON, path: Path, lines: Lines | None = None) -> Set[int]:
     """Refuses a file that is not a template, or that CloudFormation could not deploy.
 
+    Returns: the ids (`id`) of the values of properties that stand for themselves, in whatever resource: lists
+        and objects without any function, null or dynamic reference. Tags are often one value in many places.
     Raises: InputError, with the line where one is known, on: no Resources, a resource without Type, an
         unknown or malformed function, a name that the template does not have, resources or conditions that
         depend on each other in a circle, a macro that is not expanded.
     """
-    _Check(path, lines or Lines()).template(template)
+    check = _Check(path, lines or Lines())
+    check.template(template)
+    return check.literal
 
 
 class _Check:
     def __init__(self, path: Path, lines: Lines) -> None:
         self.path, self.lines = path, lines
+        self.literal: set[int] = set()
 
     def error(self, message: str, *place: str | int) -> InputError:
         line = self.lines.near(place)
@@ -132,9 +138,17 @@ class _Check:
                 self.condition(root["Condition"], targets)
             except _Fault as fault:
                 raise self.error(str(fault), *place, "Condition") from None
-        todo = [root] if isinstance(root, _HOLDERS) else []
-        if isinstance(root, dict) and of_resource:
-            todo = [{key: value for key, value in root.items() if key != "Metadata"}]
+        try:
+            for part in _parts(mapping(root)) if of_resource else (root,):
+                if isinstance(part, _HOLDERS) and id(part) not in self.literal:
+                    self.walk(part, targets, in_conditions, found)
+        except _Fault as fault:
+            raise self.error(str(fault), *place, *_way(root, fault.node)) from None
+        return found
+
+    def walk(self, root: _Holder, targets: _Targets, in_conditions: bool, found: set[str]) -> None:
+        """Adds the names that a list or object refers to, and itself to `literal` if it stands for itself."""
+        todo, literal = [root], True
         while todo:
             node = todo.pop()
             items: Iterable[JSON] = node
@@ -142,14 +156,21 @@ class _Check:
                 items, alone = node.values(), len(node) == 1
                 for key in node:  # `in` first, which takes a fraction of the time of `startswith`
                     if ("Fn::" in key and key.startswith("Fn::")) or (alone and key in ("Ref", "Condition")):
+                        literal = False
                         try:
                             found.update(self.function(key, node[key], targets, in_conditions))
                         except _Fault as fault:
-                            raise self.error(str(fault), *place, *_way(root, node)) from None
+                            fault.node = node
+                            raise
             for item in items:
-                if not isinstance(item, str) and isinstance(item, _HOLDERS):
+                if isinstance(item, str):
+                    literal = literal and "{{" not in item
+                elif isinstance(item, _HOLDERS):
                     todo.append(item)
-        return found
+                elif item is None:
+                    literal = False
+        if literal:
+            self.literal.add(id(root))
 
     def function(self, name: str, argument: JSON, targets: _Targets, in_conditions: bool) -> Sequence[str]:
         """The names that a function refers to, checked. Raises _Fault."""
@@ -189,7 +210,18 @@ class _Check:
 
 
 class _Fault(Exception):
-    """What is wrong with a function. Whoever walks the template knows the place."""
+    """What is wrong with a function. Whoever walks the template knows the place, and adds the node."""
+
+    node: JSON = None
+
+
+def _parts(resource: dict[str, JSON]) -> Iterator[JSON]:
+    """What a resource states, the last first: the value of each property, and what is beside Properties."""
+    for key in reversed(resource):
+        if key == "Properties":
+            yield from reversed(mapping(resource[key]).values())
+        elif key != "Metadata":
+            yield resource[key]
 
 
 def _way(root: JSON, wanted: JSON) -> KeyPath:

@@ -174,6 +174,27 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "literal"),
+    [
+        ([{"Key": "team", "Value": "shop"}], True),
+        ({"Ref": "Q", "other": ["a", 1, True]}, True),
+        ([{"Key": "team", "Value": {"Ref": "AWS::Region"}}], False),
+        ({"team": {"Fn::Sub": "shop"}}, False),
+        ([{"Key": "team", "Value": None}], False),
+        ([{"Key": "team", "Value": "{{resolve:ssm:/team}}"}], False),
+    ],
+)
+def test_what_stands_for_itself_is_read_once_in_many_places(value: Any, literal: bool) -> None:
+    resources = {name: {**QUEUE, "Properties": {"Tags": value}} for name in ("One", "Other", "Q")}
+    assert check_template({"Resources": resources}, HERE) == ({id(value)} if literal else set())
+    assembly = Assembly("template", HERE)
+    stack = Stack(assembly, "S", HERE, {"Resources": resources})
+    assembly.add(stack)
+    for resource in stack.resources.values():
+        assert (resource.get("Tags") is value) is literal
+
+
 @pytest.mark.parametrize(("template", "error"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses(template: Any, error: str) -> None:
     message = refusal(template)
