@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from compliance.commands.common import check_output, document_of, say, say_aside
 from compliance.commands.configured import Configured
 from compliance.commands.options import AS_OF, REQUIREMENTS, WAIVERS
 from compliance.document import waivers as known
+from compliance.document.classes import scanner_of
 from compliance.model import SCANNERS, InputError
 
-# The scanner by the form of a rule's id.
-RULES = {r"CKV\d*_": "checkov", r"[EWI]\d{4}$": "cfn-lint", r"\w[\w.]*-": "cdk-nag"}
 SOON = 30  # days
 
 
@@ -64,7 +62,7 @@ def waive(
     for name, value in (("RULE", rule), ("RESOURCE", resource), ("--reason", reason), ("--expires", expires)):
         if not value:
             raise click.UsageError(f"{name} is missing: a waiver has a rule, a resource, a reason and an end")
-    found = scanner or next((who for form, who in RULES.items() if re.match(form, str(rule))), None)
+    found = scanner or scanner_of(str(rule))
     if found is None:
         raise click.UsageError(f"{rule}: whose rule it is does not show; add --scanner")
     values = {"scanner": found, "rule": rule, "resource": resource, "reason": reason, "expires": expires}

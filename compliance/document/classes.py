@@ -6,6 +6,7 @@ Constructs that CDK itself makes are such a class, since apps cannot edit them:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,8 +14,11 @@ import msgspec
 from msgspec.structs import replace
 
 from compliance.document.waivers import LEAST_LENGTH, LEAST_WORDS
-from compliance.model import Finding, FindingStatus, InputError
+from compliance.model import SCANNERS, Finding, FindingStatus, InputError
 from compliance.template.cdk_made import made_by_cdk
+
+# The scanner by the form of a rule's id.
+RULES = {r"CKV\d*_": "checkov", r"[EWI]\d{4}$": "cfn-lint", r"\w[\w.]*-": "cdk-nag"}
 
 
 class Classes(msgspec.Struct, frozen=True):
@@ -30,11 +34,16 @@ class Classes(msgspec.Struct, frozen=True):
     select: Mapping[str, str] = {}
 
     def check(self) -> None:
-        """Raises InputError where a reason is too short."""
+        """Raises InputError where a reason is too short, or a name is of no scanner and no rule."""
         reasons = {f"ignore {name}": why for name, why in self.ignore.items()}
         reasons |= {f"select {name}": why for name, why in self.select.items()}
         if self.cdk_made is not None:
             reasons["waive-cdk-made"] = self.cdk_made
+        from compliance.document.suggestions import hint  # for what few audits do
+
+        for name in (*self.ignore, *self.select):
+            if name not in SCANNERS and not name.endswith("*") and scanner_of(name) is None:
+                raise InputError(f"{name}: no rule has such a name, and no scanner; {hint(name, SCANNERS)}")
         for name, why in reasons.items():
             if len(why) < LEAST_LENGTH or len(why.split()) < LEAST_WORDS:
                 raise InputError(
@@ -62,6 +71,11 @@ class Classes(msgspec.Struct, frozen=True):
         if self.select and not any(_is(name, finding) for name in self.select):
             return f"not selected: {next(iter(self.select.values()))}"
         return None
+
+
+def scanner_of(rule: str) -> str | None:
+    """The scanner that a rule is of, by the form of its id; None where the form is of none."""
+    return next((scanner for form, scanner in RULES.items() if re.match(form, rule)), None)
 
 
 def notes(findings: Sequence[Finding]) -> Iterator[str]:

@@ -128,7 +128,9 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     source: str | None = None
     subject: Names | None = None
     confirmed_by: list[str] = []
-    environments: NonEmpty | list[NonEmpty] | None = msgspec.field(name="in", default=None)
+    environments: NonEmpty | Annotated[list[NonEmpty], msgspec.Meta(min_length=1)] | None = msgspec.field(
+        name="in", default=None
+    )
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compliance.fleet.rows import Input
 from compliance.model import InputError
-from compliance.template.source import MAX_BYTES, read_json
+from compliance.template.source import MAX_BYTES, read_json, read_template
 
 # What makes a file a template, also a broken one: the version that only templates state, or resources with a
 # type.
@@ -55,7 +55,7 @@ def _search(root: str) -> Iterator[Input]:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "node_modules")
         for file in sorted(files):
             path = os.path.join(folder, file)
-            if file.endswith(SUFFIXES) and _is_template(path):
+            if file.lower().endswith(SUFFIXES) and _is_template(path):
                 yield Input(path, os.path.abspath(path), "template")
     for error in unreadable:
         path = os.fspath(error.filename)
@@ -81,4 +81,17 @@ def _is_template(path: str) -> bool:
             text = file.read(MAX_BYTES)
     except OSError:
         return True  # the audit reports the error
-    return bool(STATED.search(text) or (RESOURCES.search(text) and TYPE.search(text)))
+    if STATED.search(text) or (RESOURCES.search(text) and TYPE.search(text)):
+        return True
+    return b"Resources" in text and b"::" in text and _has_resources(Path(path))
+
+
+def _has_resources(path: Path) -> bool:
+    """Whether a file that is written in an unusual way states resources: indented, say, or of other types."""
+    try:
+        data, _ = read_template(path)
+    except InputError:
+        return False
+    resources = data.get("Resources") if isinstance(data, dict) else None
+    entries = resources.values() if isinstance(resources, dict) else ()
+    return any(isinstance(entry, dict) and "::" in str(entry.get("Type")) for entry in entries)

@@ -10,6 +10,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -50,6 +51,13 @@ Expression = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+LOGIC: Mapping[str, Callable[..., bool]] = {
+    "&&": lambda left, right: left and right,
+    "||": lambda left, right: left or right,
+    "!": lambda value: not value,
+    "?": lambda test, yes, no: yes if test else no,
+}
+MOST_PARTS = 8
 MOST_SHOWN = 4  # values in a piece of evidence
 
 
@@ -159,7 +167,8 @@ def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
         if text is None:
             return None
         found = compiled(document, text, {**names, "self": self_shape}, (*place, field))
-        if not document.checked and (why := _why_always_true(found)):
+        may_be_false = field == "that" and check.each is not None
+        if not document.checked and (why := _why_constant(found, may_be_false=may_be_false)):
             raise document.error(f"{document.words(*place, field)}: {why}", *place, field)
         return found
 
@@ -177,13 +186,49 @@ def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
     )
 
 
-def _why_always_true(expression: cel.Expression) -> str | None:
-    """Why an expression holds for every input, so that its requirement could not fail; None if it may not."""
+def _why_constant(expression: cel.Expression, *, may_be_false: bool) -> str | None:
+    """Why an expression is the same for every input, so that it tests nothing; None where it may differ.
+
+    Args:
+        expression: `that` or `when`.
+        may_be_false: whether one that never holds is meant: `each` with it fails for all that `when` leaves.
+    """
     nodes = list(expression.root.walk())
-    if not any(node.kind in ("name", "call", "method") for node in nodes) and expression.holds({}):
-        return "it reads nothing, so it cannot fail"
+    reads = any(node.kind in ("name", "call", "method") for node in nodes)
+    try:
+        always = _always(expression.root) if reads else expression.holds({})
+    except cel.Failed as error:
+        return str(error)
+    if always is not None and (always or not may_be_false):
+        which = "true" if always else "false"
+        return f"it is always {which}, whatever it reads" if reads else "it reads nothing, so it cannot fail"
     compares_itself = any(n.kind in COMPARISONS and n.children[0].alike(n.children[1]) for n in nodes)
     return "it compares a value with itself" if compares_itself else None
+
+
+def _always(root: cel.Node) -> bool | None:
+    """What an expression is, whether its comparisons, calls and values are true or false; None if it differs.
+
+    It tries all combinations, with equal parts alike. More than `MOST_PARTS` of them are not tried.
+    """
+    parts: list[cel.Node] = []
+
+    def formula(node: cel.Node) -> Callable[[Sequence[bool]], bool]:
+        if node.kind in LOGIC:
+            combine, children = LOGIC[node.kind], [formula(child) for child in node.children]
+            return lambda given: combine(*(child(given) for child in children))
+        if node.kind == "const":
+            return lambda _: node.value is True
+        index = next((i for i, part in enumerate(parts) if node.alike(part)), len(parts))
+        parts[index:] = parts[index:] or [node]
+        return lambda given: given[index]
+
+    holds = formula(root)
+    if len(parts) > MOST_PARTS:
+        return None
+    first = holds([False] * len(parts))
+    differs = any(holds(given) is not first for given in product((True, False), repeat=len(parts)))
+    return None if differs else first
 
 
 def _reported(document: Document) -> Mapping[str, frozenset[str]]:

@@ -61,8 +61,9 @@ def resolve_statuses(
     named = [replace(finding, fact=known.of(finding.rule)) for finding in findings]
     marked, problems, warnings = waivers.apply(named, granted, as_of, ran=ran, environment=environment)
     gating_results = [result for result in results if result.category in gating]
-    marked = (classes or Classes()).resolve_statuses(marked)
-    resolved = tuple(_covered(finding, gating_results, known) for finding in _spread_waivers(marked))
+    # A class is of the rules that it names: it spreads to no rule of another scanner, as a waiver does.
+    marked = (classes or Classes()).resolve_statuses(_spread_waivers(marked))
+    resolved = tuple(_covered(finding, gating_results, known) for finding in marked)
     if adopt:
         resolved = adopt(resolved, gating_results)
     return resolved, (*problems, *_contradictions(resolved, gating_results)), (*warnings, *notes(resolved))

@@ -127,6 +127,16 @@ def test_a_pyproject_that_only_speaks_of_the_table_has_none(folder: Path, text: 
     assert "functions end" in run("requirements").stdout
 
 
+def test_a_document_of_which_nothing_is_judged_is_not_green(folder: Path) -> None:
+    document = DOCUMENT.replace("title: functions end", "title: functions end\n    in: prod")
+    write(folder, {"requirements.yaml": document})
+    arguments = ("audit", "--template", "green.json", *QUIET)
+    judged = run(*arguments)
+    assert judged.exit_code == 1
+    assert "no requirement that affects the gate was judged" in judged.stdout
+    assert run(*arguments, "--env", "prod").exit_code == 0
+
+
 def test_a_pyproject_without_the_table_is_not_asked(folder: Path) -> None:
     write(folder, {"pyproject.toml": "[project]\nname='x'\n", "requirements.yaml": DOCUMENT})
     assert run("audit", "--template", "green.json", *QUIET).exit_code == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +15,7 @@ from compliance.cli import main
 from compliance.document import classes, waivers
 from compliance.document.classes import Classes
 from compliance.model import Finding, FindingStatus, InputError, Severity
+from compliance.scanners.finding_status import resolve_statuses
 from compliance.template.cdk_made import made_by_cdk
 
 WHY = "CDK makes these constructs, and we cannot edit them."
@@ -69,6 +72,25 @@ def test_ignore_and_select_by_scanner_rule_and_prefix() -> None:
     assert open_(ignore={"AwsSolutions-*": WHY}) == [THEIRS.rule]
     assert open_(select={"CKV_AWS_116": WHY}) == [THEIRS.rule]
     assert open_(ignore={"CKV_AWS_11": WHY}) == [OURS.rule, THEIRS.rule]
+
+
+@pytest.mark.parametrize("name", ["chekov", "NO_SUCH", "CKV", "E12"])
+def test_a_class_names_a_scanner_or_a_rule(name: str) -> None:
+    for given in ({"select": {name: WHY}}, {"ignore": {name: WHY}}):
+        with pytest.raises(InputError, match=rf"^{name}: no rule has such a name, and no scanner; "):
+            Classes(**given).check()
+    names = ("checkov", "CKV_AWS_*", "CKV2_AWS_1", "E2533", "E*", "NIST.800.53.R5-IAMNoInlinePolicy")
+    Classes(select=dict.fromkeys(names, WHY)).check()
+
+
+@pytest.mark.parametrize("given", [{"select": {"checkov": WHY}}, {"ignore": {"cdk-nag": WHY}}])
+def test_a_class_is_of_no_other_scanners_rule_that_states_the_same_fact(given: dict[str, Any]) -> None:
+    logs = [
+        Finding(scanner, rule, "no logs", stack="S", logical_id="Bucket")
+        for scanner, rule in (("cdk-nag", "AwsSolutions-S1"), ("checkov", "CKV_AWS_18"))
+    ]
+    settled, _, _ = resolve_statuses(logs, (), (), date(2026, 7, 1), gating=(), classes=Classes(**given))
+    assert [finding.status for finding in settled] == [FindingStatus.WAIVED, FindingStatus.OPEN]
 
 
 def test_a_class_needs_a_reason_that_is_a_sentence() -> None:

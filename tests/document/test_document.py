@@ -135,6 +135,10 @@ REFUSED: dict[str, tuple[tuple[str, str], str]] = {
         ("title: functions end", "title: ''"),
         ":19: FUN-01: title: Expected `str` of length >= 1",
     ),
+    "about no environment": (
+        ("title: functions end", "title: functions end\n    in: []"),
+        ":20: FUN-01: in: Expected `array` of length >= 1",
+    ),
     "bad severity": (
         ("severity: high", "severity: severe"),
         ":18: FUN-01: severity: Invalid enum value 'severe'; write one of high, medium, low",

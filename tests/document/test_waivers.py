@@ -137,6 +137,11 @@ def test_a_waiver_holds_through_its_last_day_and_for_a_whole_year():
         assert not problems
 
 
+def test_the_last_year_of_all_has_none_after_it():
+    (finding,), problems, _ = apply([FINDING], [changed(expires="9999-12-31")], date(9999, 12, 31))
+    assert (finding.status, problems) == (FindingStatus.WAIVED, ())
+
+
 def test_a_year_after_the_leap_day():
     (finding,), problems, _ = apply([FINDING], [changed(expires="2029-02-28")], date(2028, 2, 29))
     assert not problems

@@ -100,6 +100,22 @@ def test_what_is_an_input(tmp_path: Path) -> None:
     ]
 
 
+def test_a_template_is_found_however_it_is_written(tmp_path: Path) -> None:
+    stacks = {
+        "UPPER.YAML": "Resources:\n  Q: {Type: AWS::SQS::Queue}\n",
+        "flow.yaml": "{Resources: {Q: {Type: AWS::SQS::Queue}}}",
+        "indented.yaml": "  Resources:\n    Q: {Type: AWS::SQS::Queue}\n",
+        "mark.yaml": "\ufeffResources:\n  Q: {Type: AWS::SQS::Queue}\n",
+        "others.json": '{"Resources": {"C": {"Type": "MongoDB::Atlas::Cluster"}}}',
+    }
+    left_out = {
+        "serverless.yml": "resources:\n  Resources:\n    Q: {Type: AWS::SQS::Queue}\n",
+        "spec.yaml": "Resources: {q: {about: 'AWS::SQS::Queue'}}\n",
+    }
+    write(tmp_path, {**stacks, **left_out})
+    assert [os.path.relpath(input_.path, tmp_path) for input_ in find([tmp_path])] == sorted(stacks)
+
+
 def test_a_folder_that_cannot_be_read_is_an_input_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

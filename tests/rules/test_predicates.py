@@ -291,6 +291,25 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"each": "role", "when": "true", "that": "has(self.Path)"},
         "check.when: it reads nothing",
     ),
+    "false": ({"none": "role", "that": "false"}, "check.that: it reads nothing"),
+    "a number": ({"each": "role", "that": "5"}, "check.that: 5 is neither true nor false"),
+    "when, false": (
+        {"each": "role", "when": "false", "that": "has(self.Path)"},
+        "check.when: it reads nothing",
+    ),
+    "or true": ({"each": "role", "that": "has(self.Path) || true"}, "it is always true"),
+    "either": (
+        {"each": "role", "that": "!has(self.Path) || self.Path != '/' || has(self.Path)"},
+        "check.that: it is always true, whatever it reads",
+    ),
+    "both": (
+        {"none": "role", "that": "has(self.Path) && !(has(self.Path) || has(self.RoleName))"},
+        "check.that: it is always false, whatever it reads",
+    ),
+    "chosen": (
+        {"each": "role", "that": "has(self.Path) ? true : !has(self.Path)"},
+        "check.that: it is always true, whatever it reads",
+    ),
     "itself": (
         {"each": "role", "that": "!has(self.Path) || self.Path == self.Path"},
         "check.that: it compares a value with itself",
