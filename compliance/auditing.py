@@ -38,7 +38,7 @@ from compliance.model import (
     Subject,
 )
 from compliance.rules import Case, Rule, bind_remembering
-from compliance.rules.judging import judge, names
+from compliance.rules.judging import judge, names, nothing_judged
 from compliance.template import unseen as inventory
 from compliance.template.assembly import Assembly
 from compliance.template.cache import Parsed
@@ -444,7 +444,7 @@ def _score(
         scanners=runs,
         notes=(*changes, *_notes(terms, input_, judgement, runs), *input_.notes, *unseen_notes, *warnings),
         problems=(
-            *_nothing_judged(document, results),
+            *nothing_judged(document, results),
             *_changes_meanwhile(input_.assembly),
             *unseen_problems,
             *input_.problems,
@@ -457,13 +457,6 @@ def _score(
         stacks=tuple(dict.fromkeys(stack.stack_name or stack.name for stack in input_.assembly.stacks)),
         commit=checked_out(options.folder),
     )
-
-
-def _nothing_judged(document: Document, results: Sequence[Result]) -> Iterator[str]:
-    """A problem where each requirement that affects the gate is excused: then green would say nothing."""
-    gating = {category.id for category in document.categories if category.gate}
-    if all(result.verdict.excused for result in results if result.category in gating):
-        yield "no requirement that affects the gate was judged: each is excused, for the reason that it gives"
 
 
 def _diagram(wiring: Wiring) -> Diagram:

@@ -37,11 +37,16 @@ class Base(msgspec.Struct, frozen=True):
     top: Path
 
     def of(self, path: Path) -> Path:
-        """The base's version of a file of the change; a file outside of the change is returned as it is."""
-        path = Path(os.path.abspath(path))
-        if path.is_relative_to(self.folder) or not path.is_relative_to(self.top):
-            return path
-        return self.folder / path.relative_to(self.top)
+        """The base's version of a file of the change; a file outside of the change is returned as it is.
+
+        A file of the change may be named by a path outside of it, through a link.
+        """
+        for place in (Path(os.path.abspath(path)), Path(os.path.realpath(path))):
+            if place.is_relative_to(self.folder):
+                return place
+            if place.is_relative_to(self.top):
+                return self.folder / place.relative_to(self.top)
+        return Path(os.path.abspath(path))
 
     def changed(self, path: Path) -> Path:
         """The change's version of a file of the base."""
@@ -97,9 +102,17 @@ def opened(name: str, scratch: Path) -> Base:
 
 
 def _top() -> Path:
-    """The top folder of the git repository, or the working directory outside of one."""
-    found = git_bytes(Path.cwd(), "rev-parse", "--show-toplevel")
-    return Path(os.fsdecode(found.rstrip(b"\n"))) if found else Path.cwd()
+    """The top folder of the git repository, or the working directory outside of one.
+
+    Raises: InputError where git refuses the repository, such as one of another user.
+    """
+    here = Path.cwd()
+    if found := git_bytes(here, "rev-parse", "--show-toplevel"):
+        return Path(os.fsdecode(found.rstrip(b"\n")))
+    for folder in (here, *here.parents):
+        if (folder / ".git").exists():
+            raise InputError(f"--base: git cannot read the repository {folder}; `git status` there says why")
+    return here
 
 
 def _unpack(commit: str, top: Path, scratch: Path) -> None:
@@ -131,7 +144,11 @@ def notes(base: Base, document: Document, path: Path) -> Iterator[str]:
         document: the base's document.
         path: the base's file of waivers.
     """
-    yield f"judged by {base.shown(document.path)} and {base.shown(path)} of the base {base.name}"
+    ours = [file for file in (document.path, path) if base.folder in Path(os.path.abspath(file)).parents]
+    if ours:
+        yield f"judged by {' and '.join(map(base.shown, ours))} of the base {base.name}"
+    if document.path not in ours:
+        yield f"judged by {document.path}, which is neither of the change nor of the base {base.name}"
     yield from (f"the change {what}" for what in _document_changes(base, document))
     before, after = (list(map(_content, _waivers(file))) for file in (path, base.changed(path)))
     yield from (f"the change adds a waiver: {_shown(waiver)}" for waiver in after if waiver not in before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -64,3 +64,10 @@ def _result(rule: Rule, case: Case) -> Result:
         text=requirement.text,
         source=requirement.source,
     )
+
+
+def nothing_judged(document: Document, results: Sequence[Result]) -> Iterator[str]:
+    """A problem where each requirement that affects the gate is excused: then green would say nothing."""
+    gating = {category.id for category in document.categories if category.gate}
+    if all(result.verdict.excused for result in results if result.category in gating):
+        yield "no requirement that affects the gate was judged: each is excused, for the reason that it gives"

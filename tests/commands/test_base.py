@@ -138,6 +138,40 @@ def test_a_named_document_is_the_bases(here: Path, base: Any, path: str) -> None
     assert "the change removes the requirement FUN-01 (functions end)" in card["notes"]
 
 
+def test_a_link_to_the_change_is_the_change(
+    here: Path, base: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write(here, {"requirements.yaml": without("FUN-01"), "stack.json": {"Resources": {"F": SLOW}}})
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "change").symlink_to(here)
+    (elsewhere / "mine.yaml").symlink_to(here / "requirements.yaml")
+    named = base()
+    for arguments in (
+        ("--requirements", str(elsewhere / "change" / "requirements.yaml")),
+        ("--requirements", str(elsewhere / "mine.yaml")),
+        ("--template", str(elsewhere / "change" / "stack.json")),
+    ):
+        card = judged(*arguments, "--base", named)
+        assert card["gate"] == "red"
+        assert "the change removes the requirement FUN-01 (functions end)" in card["notes"]
+
+
+def test_a_document_outside_is_not_said_to_be_of_the_base(
+    base: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("elsewhere") / "all.yaml"
+    write(path.parent, {path.name: DOCUMENT})
+    card = judged("--requirements", str(path), "--base", base())
+    assert f"judged by {path}, which is neither of the change nor of the base" in notes(card)
+
+
+def test_a_repository_that_git_refuses_has_no_base(here: Path, tmp_path_factory: Any) -> None:
+    (here / ".git" / "config").write_text("[broken", encoding="utf-8")
+    refused = run("--skip-scanners", "--base", str(tmp_path_factory.mktemp("base")))
+    assert refused.exit_code == 2
+    assert f"git cannot read the repository {here}" in refused.stderr
+
+
 def test_an_added_waiver_waives_nothing(here: Path, base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanners, "Scanners", Finds)
     write(here, {"waivers.yaml": yaml.safe_dump([WAIVER])})
