@@ -328,9 +328,9 @@ def command(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", f"{__name__}.{MODULES[name]}"]
 
 
-# Variables that make a scanner slow, or change what it does.
+# Variables that make a scanner slow, or change what it does. cfn-lint finds schemas by XDG_CACHE_HOME.
 DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONOPTIMIZE", "NODE_OPTIONS")
-DROPPED_PREFIXES = ("CDK_", "BC_", "CKV_", "CHECKOV_", "PRISMA_")
+DROPPED_PREFIXES = ("CDK_", "BC_", "CKV_", "CHECKOV_", "PRISMA_", "XDG_")
 
 
 def _environment(folder: Path) -> dict[str, str]:

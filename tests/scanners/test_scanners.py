@@ -119,10 +119,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ScannerRun]:
     home = tmp_path_factory.mktemp("home")
     (home / ".checkov.yaml").write_text("skip-check: [CKV_AWS_27]")
     (home / ".cfnlintrc").write_text("ignore_checks: [W2001]")
+    newer = home / "cache" / "aws" / "cfn-lint" / "schemas"  # where `cfn-lint --update-specs` puts them
+    (newer / "providers").mkdir(parents=True)
+    (newer / "providers" / "us-east-1.json").write_text("{}")
+    (newer / "version.json").write_text('{"schema_date": "2999-01-01T00:00:00Z"}')
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(home)
         patched.setenv("HOME", str(home))
         patched.setenv("CKV_SKIP_CHECK", "CKV_AWS_27")
+        patched.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patched.setenv("PYTHONDONTWRITEBYTECODE", "1")
         return scan(*SCANNED)
 
