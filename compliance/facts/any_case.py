@@ -38,6 +38,7 @@ class Action(Scalar):
 
     def call(self, name: str, arguments: Sequence[Any]) -> Any:
         if name in TESTS:
+            self._noted()  # as it is written
             looked_for = arguments[0].plain() if isinstance(arguments[0], Host) else arguments[0]
             if isinstance(looked_for, str):
                 small = _any_case(looked_for) if name == "matches" else looked_for.lower()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from predicate import verdict
+from predicate import judged, verdict
 
 from compliance.auditing import Options, audit
 
@@ -169,6 +169,17 @@ def test_two_numbers_compare_as_numbers_however_they_are_written(
 
     assert status(100, 90) == "pass"
     assert status(90, 100) == "fail"
+
+
+def test_an_action_that_is_amiss_is_shown_as_the_policy_writes_it(tmp_path: Path) -> None:
+    statement = {"Effect": "Allow", "Action": "KMS:*", "Resource": "*"}
+    policies = [{"PolicyName": "p", "PolicyDocument": {"Statement": [statement]}}]
+    role = {"Type": "AWS::IAM::Role", "Properties": {"Policies": policies}}
+    check = {"each": "role", "that": "statements(self).all(s, s.actions.all(a, !a.endsWith(':*')))"}
+    subjects = {"role": {"type": "AWS::IAM::Role", "about": "the role"}}
+    result, *_ = judged(tmp_path, {"Resources": {"R": role}}, check, subjects=subjects)
+    [item] = result.verdict.evidence
+    assert (item.property, item.found) == ("Policies.0.PolicyDocument.Statement.0", "KMS:*")
 
 
 @pytest.mark.parametrize(
