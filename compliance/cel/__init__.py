@@ -73,14 +73,20 @@ class Expression:
                 removed from it.
         Raises: Undecided or Failed.
         """
-        return plain(self._run(self._frame(bindings, trace)))
+        return plain(self._value(bindings, trace))
 
     def holds(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> bool:
         """Whether the expression is true; arguments as of `evaluate`.
 
         Raises: Undecided, or Failed; the latter also where the value is neither true nor false.
         """
-        return truth(self._run(self._frame(bindings, trace)))
+        return truth(self._value(bindings, trace))
+
+    def _value(self, bindings: Mapping[str, object], trace: list[Any] | None) -> object:
+        try:
+            return self._run(self._frame(bindings, trace))
+        except _TooManySteps:
+            raise Failed(f"takes more than {MAX_STEPS:,} steps") from None
 
     def parts(self, bindings: Mapping[str, object]) -> Iterator[tuple[Expression, Mapping[str, object]]]:
         """What must hold by itself for the expression to hold: sides of `&&`, and `all` of each item.
@@ -162,6 +168,10 @@ def _check_call(node: Node, functions: Mapping[str, Function]) -> None:
 # Evaluating
 
 
+class _TooManySteps(Exception):
+    """Ends an evaluation. It is no `Failed`, for `all`, `exists` and `||` would go on after that."""
+
+
 class Frame:
     """One evaluation: the values of names, the trace of what was read, the number of steps of loops."""
 
@@ -173,7 +183,7 @@ class Frame:
     def step(self) -> None:
         self.steps += 1
         if self.steps > MAX_STEPS:
-            raise Failed(f"takes more than {MAX_STEPS:,} steps")
+            raise _TooManySteps
 
 
 Run = Callable[[Frame], object]

@@ -280,3 +280,12 @@ def test_a_hostile_expression_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         cel.compile("9223372036854775807 * 2", []).evaluate({})
     with pytest.raises(cel.SyntaxProblem, match="longer"):
         cel.compile("1 + " * 10_000 + "1", [])
+
+
+def test_no_loop_goes_on_after_the_limit_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cel, "MAX_STEPS", 100)
+    ten = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"
+    nested = f"{ten}.all(a, {ten}.all(b, {ten}.all(c, a + b + c > 0)))"
+    for expression in (f"{nested} || true", f"{ten}.exists(d, {nested} || d == 1)"):
+        with pytest.raises(cel.Failed, match="takes more than 100 steps"):
+            cel.compile(expression, []).holds({})
