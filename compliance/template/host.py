@@ -49,7 +49,7 @@ def named_node() -> str | None:
     Raises: InputError where it is not a program. CDK's own error would not mention JSII_NODE.
     """
     named = os.environ.get("JSII_NODE")
-    if named and not os.access(named, os.X_OK):
+    if named and not (os.path.isfile(named) and os.access(named, os.X_OK)):
         raise InputError(f"JSII_NODE={named}: is not a program; unset it, or name a Node.js")
     return named or None
 

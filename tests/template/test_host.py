@@ -12,16 +12,19 @@ from compliance.scanners.nag import find_node
 from compliance.template import host
 
 
-def test_a_node_that_is_not_there_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JSII_NODE", "/nonexistent")
-    with pytest.raises(InputError, match="JSII_NODE=/nonexistent: is not a program"):
+@pytest.mark.parametrize("name", ["not-there", "."])  # a folder is no program, though it is executable
+def test_a_node_that_is_no_program_is_bad_input(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JSII_NODE", str(tmp_path / name))
+    with pytest.raises(InputError, match=f"JSII_NODE={tmp_path / name}: is not a program"):
         host.node()
-    with pytest.raises(SystemExit, match="JSII_NODE=/nonexistent"):
+    with pytest.raises(SystemExit, match=f"JSII_NODE={tmp_path / name}"):
         find_node()
 
 
 def test_an_audit_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("JSII_NODE", "/nonexistent")
+    monkeypatch.setenv("JSII_NODE", str(tmp_path / "not-there"))
     (tmp_path / "cdk.json").write_text('{"app": "true"}', encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "compliance", "audit", "--skip-scanners", "--requirements", OWN],
@@ -30,7 +33,7 @@ def test_an_audit_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch, tmp_
         text=True,
     )
     assert done.returncode == 2, done.stderr
-    assert "JSII_NODE=/nonexistent" in done.stderr
+    assert f"JSII_NODE={tmp_path / 'not-there'}" in done.stderr
 
 
 def test_a_node_that_is_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
