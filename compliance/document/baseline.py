@@ -2,8 +2,8 @@
 
 An entry is a requirement's failures on one property of one resource, or a scanner's rule on one resource,
 with their number. So a known failure hides none on another resource, and a second failure in the same place
-is new. A requirement that could not be assessed has an entry with the reason, which covers no other reason. A
-baseline is made for one environment.
+is new. A requirement that could not be assessed has an entry for each resource that is not decided, with the
+reason, which covers no other resource and no other reason. A baseline is made for one environment.
 
 A baseline only shrinks. An entry whose failure is gone is a problem, which makes the gate red, until the
 entry is removed (`compliance audit --baseline FILE --prune-baseline`). So a failure cannot come back
@@ -59,13 +59,15 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NotAssessed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A requirement that could not be assessed, with the reason."""
+    """A requirement that could not be assessed on a resource, with the reason."""
 
     requirement: str
     not_assessed: str
+    resource: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.requirement} not assessed: {self.not_assessed}"
+        where = f" on {self.resource}" if self.resource else ""
+        return f"{self.requirement}{where} not assessed: {self.not_assessed}"
 
 
 class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +103,8 @@ class Baseline:
         """A result whose known failures are marked; new ones come first."""
         verdict = result.verdict
         if verdict.status is Status.NOT_ASSESSED:
-            return replace(result, known=not verdict.excused and self.known[_not_assessed(result)] > 0)
+            known = all(self.known[key] for key in _not_assessed(result))
+            return replace(result, known=known and not verdict.excused)
         if verdict.status is Status.PASS:
             return result
         left, evidence = Counter(self.known), []
@@ -223,7 +226,7 @@ def _keys(card: Scorecard) -> Iterator[Key]:
         if result.verdict.status is Status.FAIL:
             yield from (_failure(result, item) for item in result.verdict.evidence)
         elif result.verdict.status is Status.NOT_ASSESSED and not result.verdict.excused:
-            yield _not_assessed(result)
+            yield from _not_assessed(result)
     yield from (_found(finding) for finding in card.findings if finding.status is not FindingStatus.WAIVED)
 
 
@@ -243,8 +246,10 @@ def _failure(result: Result, item: Evidence) -> Failure:
     return Failure(result.id, resource_name(item), property, item.item)
 
 
-def _not_assessed(result: Result) -> NotAssessed:
-    return NotAssessed(result.id, result.verdict.why or "no reason given")
+def _not_assessed(result: Result) -> Iterator[NotAssessed]:
+    why = result.verdict.why or "no reason given"
+    resources = dict.fromkeys(resource_name(item) for item in result.verdict.evidence)
+    yield from (NotAssessed(result.id, why, resource) for resource in resources or (None,))
 
 
 def _found(finding: Finding) -> Found:

@@ -391,10 +391,9 @@ def _each(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict
     failures = [judged for judged in cases if judged.that.failed and not judged.doubt]
     if failures:
         return Verdict.of([item for judged in failures for item in judged.failures(wanted)])
-    for judged in cases:
-        if judged.that.value is not True:
-            why = judged.that.why if judged.that.undecided else judged.doubt
-            raise Undecided(why or "", judged.evidence(wanted))
+    if open_ := [judged for judged in cases if judged.that.value is not True]:
+        why = open_[0].that.why if open_[0].that.undecided else open_[0].doubt
+        raise Undecided(why or "", *(judged.evidence(wanted) for judged in open_))
     return Verdict.of([], [judged.evidence(wanted) for judged in cases])
 
 
@@ -428,8 +427,8 @@ def _counted(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verd
         found = f"{len(sure)} of {len(cases)} {_named(predicate.check)}"
         return Verdict.of(items or [Evidence(found, wanted)])
     if perhaps and (len(sure) < least or (most is not None and len(sure) + len(perhaps) > most)):
-        doubtful = perhaps[0]
-        raise Undecided(doubtful.that.why or doubtful.doubt or "", doubtful.evidence(wanted))
+        why = perhaps[0].that.why or perhaps[0].doubt
+        raise Undecided(why or "", *(judged.evidence(wanted) for judged in perhaps))
     shown: Iterable[_Judged] = sure if least else others
     passes = [judged.evidence(wanted) for judged in shown]
     return Verdict.of(

@@ -135,6 +135,22 @@ def test_an_unknown_is_known_only_as_one_and_for_its_reason(tmp_path: Path) -> N
     assert judged(known, card(unknown("DAT-01", "no code in a template", excused=True))).green
 
 
+def test_an_unknown_is_known_for_the_resources_that_it_was_about(tmp_path: Path) -> None:
+    def undecided(*names: str) -> Scorecard:
+        result = unknown("SEC-01", "the parameter Key has no default")
+        evidence = tuple(at(name) for name in names)
+        return card(replace(result, verdict=replace(result.verdict, evidence=evidence)))
+
+    known = known_of(undecided("Bucket", "Table", "Table"), tmp_path)
+    assert judged(known, undecided("Bucket", "Table")).green
+    assert not judged(known, undecided("Bucket", "Table", "Queue")).green
+    now = judged(known, undecided("Bucket"))
+    assert [text.split(": ", 1)[1] for text in now.problems] == [
+        "SEC-01 on Stack/Table/Resource not assessed: the parameter Key has no default: "
+        "mended; take it out (--prune-baseline does)"
+    ]
+
+
 def finding(resource: str, rule: str = "CKV_1", **others: Any) -> Finding:
     return Finding("checkov", rule, "says so", logical_id=resource, stack="Stack", **others)
 

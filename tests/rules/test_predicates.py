@@ -524,3 +524,17 @@ def test_a_short_form_about_an_empty_group_judges_nothing(tmp_path: Path) -> Non
     checks.append({"each": "tables", "that": "self.BillingMode == 'PAY_PER_REQUEST'"})
     found = [r.verdict.status.value for r in judged(tmp_path, TEMPLATE, *checks, subjects=subjects)]
     assert found == ["not_assessed", "not_assessed", "pass"]
+
+
+@pytest.mark.parametrize("quantifier", ["each", "none"])
+def test_all_that_is_not_decided_is_shown(tmp_path: Path, quantifier: str) -> None:
+    group = "{Type: AWS::Logs::LogGroup, Properties: {RetentionInDays: !Ref Days}}"
+    decided = "{Type: AWS::Logs::LogGroup, Properties: {RetentionInDays: 7}}"
+    template = (
+        f"Parameters: {{Days: {{Type: Number}}}}\nResources:\n  A: {group}\n  B: {group}\n  C: {decided}\n"
+    )
+    that = f"self.RetentionInDays {'<' if quantifier == 'each' else '>'} 30"
+    subjects = {"groups": {"type": "AWS::Logs::LogGroup", "about": "the groups", "many": True}}
+    [result] = judged(tmp_path, template, {quantifier: "groups", "that": that}, subjects=subjects)
+    assert result.verdict.status is Status.NOT_ASSESSED
+    assert [item.logical_id for item in result.verdict.evidence] == ["A", "B"]
