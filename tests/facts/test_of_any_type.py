@@ -136,7 +136,7 @@ HOLDS = [
     ("pipeline", "range(size(self.Stages)).exists(i, self.Stages[i].Name == 'Deploy' && i == 1)"),
     ("pipeline", "size(range(0)) == 0"),
     ("build", "self.name.contains(self.region)"),
-    ("build", "self.name.endsWith('-' + self.region) || true"),
+    ("build", "self.name.endsWith('-' + self.region) || has(self.Source)"),
     ("emptied", "self.Limit == '/app/limit'"),
     ("policy", "!has(self.name)"),
     ("net", "self.CidrBlock == '10.0.1.0/24'"),
