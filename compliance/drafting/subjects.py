@@ -122,19 +122,22 @@ class Discovery:
             if alone[resource.type] == 1:
                 self._add(resource, {}, self.words[resource.type])
                 fresh.append(resource)
-        while fresh:
-            fresh.extend(self._extended(fresh.popleft()))
-        for resource in self._pool:
-            if resource not in self._names:
-                name = own_name(self.assembly, resource)
-                if not name or HASHED.search(name):
-                    continue
-                self._add(resource, {}, about="of this name")  # a requirement on the name will decide
-                fresh.append(resource)
-            while fresh:
-                fresh.extend(self._extended(fresh.popleft()))
+        self._spread(fresh)
+        called = {resource: own_name(self.assembly, resource) for resource in self._pool}
+        alike = Counter((resource.type, name) for resource, name in called.items())
+        self._by_own_name({r: name for r, name in called.items() if alike[r.type, name] == 1})
         self._by_policies = True
-        fresh.extend(self._names)
+        self._spread(deque(self._names))
+        self._by_own_name(called)  # in stacks of several regions, a name may stand more than once
+
+    def _by_own_name(self, called: Mapping[Resource, str | None]) -> None:
+        for resource, name in called.items():
+            if resource not in self._names and name and not HASHED.search(name):
+                self._add(resource, {}, about="of this name")  # a requirement on the name will decide
+                self._spread(deque((resource,)))
+
+    def _spread(self, fresh: deque[Resource]) -> None:
+        """Names what links identify, from fresh subjects on."""
         while fresh:
             fresh.extend(self._extended(fresh.popleft()))
 

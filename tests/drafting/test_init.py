@@ -172,6 +172,17 @@ def test_twins_are_told_apart_by_what_refers_to_them(tmp_path: Path) -> None:
     assert "refers(self.Environment.Variables.A, first)" in that
 
 
+def test_a_policy_tells_what_a_name_that_stands_twice_does_not() -> None:
+    """Two regions hold resources of the same names: what their roles may reach tells them apart."""
+    both = ROOT / "examples" / "documents" / "dr_payments" / "corrected"
+    text = read(Options(as_of=DAY, assembly=both))
+    assert (
+        "refers_to: {subject: global_table, property: 'Policies.*.PolicyDocument.Statement.*.Resource'}"
+        in text
+    )
+    assert "about: the queue that the role refers to" in text
+
+
 def shop() -> dict[str, Any]:
     """An API behind an authorizer, its function, and a queue that a topic fills."""
     arn, endpoint = {"Fn::GetAtt": ["Jobs", "Arn"]}, {"Fn::GetAtt": ["Work", "Arn"]}
