@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from compliance.document.suggestions import hint
 from compliance.document.waivers import LEAST_LENGTH, LEAST_WORDS
 from compliance.model import SCANNERS, Finding, FindingStatus, InputError
 from compliance.template.cdk_made import made_by_cdk
@@ -39,8 +40,6 @@ class Classes(msgspec.Struct, frozen=True):
         reasons |= {f"select {name}": why for name, why in self.select.items()}
         if self.cdk_made is not None:
             reasons["waive-cdk-made"] = self.cdk_made
-        from compliance.document.suggestions import hint  # for what few audits do
-
         for name in (*self.ignore, *self.select):
             if name not in SCANNERS and not name.endswith("*") and scanner_of(name) is None:
                 raise InputError(f"{name}: no rule has such a name, and no scanner; {hint(name, SCANNERS)}")

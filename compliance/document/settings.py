@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,7 +91,8 @@ def find(folder: Path) -> Path | None:
 
 def has_table(pyproject: Path) -> bool:
     """Whether a file has the table, in whatever spelling. Raises InputError where it is not TOML."""
-    return TABLE.rpartition(".")[2] in read_text(pyproject) and _stated(pyproject) is not None
+    text = read_text(pyproject)
+    return TABLE.rpartition(".")[2] in text and _stated(pyproject, text) is not None
 
 
 def read(pyproject: Path, inputs: Path | None = None) -> Table:
@@ -142,21 +144,26 @@ def is_ours(folder: Path) -> bool:
     return path.is_file() and 'name = "cdk-compliance-gate"' in path.read_text(encoding="utf-8")
 
 
-def _stated(pyproject: Path) -> JSON:
-    """What stands in the table; None where there is no table."""
-    import tomllib
-
+def _stated(pyproject: Path, text: str) -> JSON:
+    """What stands in the table of a file with this text; None where there is no table."""
     try:
-        data: JSON = tomllib.loads(read_text(pyproject))
-    except tomllib.TOMLDecodeError as error:
+        data = _parsed(text)
+    except ValueError as error:
         raise InputError(f"{pyproject}: not valid TOML: {error}") from None
     for name in TABLE.split("."):
         data = data.get(name) if isinstance(data, dict) else None
     return data
 
 
+@lru_cache(4)  # a command asks for the table more than once
+def _parsed(text: str) -> JSON:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
 def _table(pyproject: Path) -> Table:
-    data = _stated(pyproject)
+    data = _stated(pyproject, read_text(pyproject))
     if data is None:
         raise InputError(f"{pyproject}: no table [{TABLE}]; it says what to audit, and by which requirements")
     try:

@@ -68,9 +68,9 @@ def passes(name: str, value: Value, looked_for: Value) -> bool:
     try:
         answers = {TESTS[name](*texts) for texts in samples([value, looked_for])}
     except Undecided:
-        answers = {answer for answer in (_by_literals(name, value, looked_for),) if answer is not None}
-        if not answers:
+        if (answer := _by_literals(name, value, looked_for)) is None:
             raise
+        return answer
     if len(answers) != 1:
         open_ = looked_for if isinstance(value, str) else value
         raise Undecided(f"{show(open_)} is not known before the deployment")
@@ -81,14 +81,12 @@ def _by_literals(name: str, value: Value, looked_for: Value) -> bool | None:
     """What the literal parts of a text decide, whatever its other parts are; None where they do not."""
     if not isinstance(looked_for, str):
         return None
-    parts = parts_of(value)
-    literals = [part for part in parts if isinstance(part, str)]
+    parts, test = parts_of(value), TESTS[name]
     if name == "contains":
-        return True if any(looked_for in part for part in literals) else None
-    end = parts[0 if name == "startsWith" else -1] if name in ("startsWith", "endsWith") else None
+        return any(isinstance(part, str) and looked_for in part for part in parts) or None
+    end = {"startsWith": parts[0], "endsWith": parts[-1]}.get(name)
     if not isinstance(end, str):
         return None
-    test = TESTS[name]
     return test(end, looked_for) or (None if test(looked_for, end) else False)
 
 

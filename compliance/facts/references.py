@@ -168,7 +168,7 @@ def _denoted(assembly: Assembly, value: Value, types: Sequence[str]) -> tuple[Re
     if found := [resource for resource in known if resource.type in types]:
         same = {form for attribute, form in _texts_of(found[0].type) if text in _texts(found[0], attribute)}
         return found[0], same.pop() if len(same) == 1 else None
-    if KEY in types and (key := _behind_alias(assembly, value, text)):
+    if KEY in types and ALIAS in types and (key := _behind_alias(assembly, value, text)):
         return key, "name"
     if FUNCTION in types and (function := _function(assembly, text)):
         return function, "arn" if ":function:" in text else "qualified"
@@ -232,14 +232,15 @@ def _is_kind(words: Sequence[str], type_: str) -> bool:
 def _around(type_: str) -> tuple[str, ...]:
     """The properties that name what a resource is in, where they identify it together with its own name."""
     ids = schemas.identifier(type_)
-    settable = not schemas.read_only(type_).intersection(ids)
-    return (
-        tuple(name for name in ids if name != _own(ids, type_)) if settable and not name_places(type_) else ()
-    )
+    if name_places(type_) or schemas.read_only(type_).intersection(ids):
+        return ()
+    return tuple(name for name in ids if name != _own(type_))
 
 
-def _own(ids: Sequence[str], type_: str) -> str | None:
+@cache
+def _own(type_: str) -> str | None:
     """Which of the properties that identify a resource is its own name: the one called after its type."""
+    ids = schemas.identifier(type_)
     after = (n for n in ids if n.endswith("Name") and type_.endswith(n.removesuffix("Name")))
     return next(after, ids[-1] if ids else None)
 
@@ -249,7 +250,7 @@ def is_named_within(assembly: Assembly, text: str, target: Resource) -> Truth:
 
     Unknown where a resource of the same type has that name in another place.
     """
-    path = _own(schemas.identifier(target.type), target.type) if _around(target.type) else None
+    path = _own(target.type) if _around(target.type) else None
     if not path or not path.endswith("Name") or not target.type.endswith(path.removesuffix("Name")):
         return False
     of_type = assembly.resources(target.type)
@@ -263,7 +264,7 @@ def _by_name_within(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
     found: dict[str, list[Resource]] = {}
     for resource in assembly.resources():
         if _around(resource.type):
-            name = assembly.text(resource.get(_own(schemas.identifier(resource.type), resource.type) or ""))
+            name = assembly.text(resource.get(_own(resource.type) or ""))
             found.setdefault(name or "", []).append(resource)
     return found
 
