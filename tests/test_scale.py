@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import cProfile
-import pstats
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -13,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from counting import assert_linear, calls
 from witness import ROLES, Unit, assemble, copy_of, handwritten, judge_assemblies, statuses, wiring
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -61,20 +60,6 @@ def many_pipelines(resources: int) -> list[Unit]:
         template["Parameters"]["Env"]["Default"] = f"dev{number}"
         units.append(Unit(f"Other{number}", template))
     return units
-
-
-def calls(work: Callable[[], object]) -> int:
-    """Function calls that some work takes."""
-    profile = cProfile.Profile()
-    with profile:
-        work()
-    return int(pstats.Stats(profile).total_calls)
-
-
-def assert_linear(work: Callable[[int], Callable[[], object]], few: int = 120) -> None:
-    """`work` gives what is to be done for so many. What is made once a process does not count."""
-    work(few)()
-    assert calls(work(4 * few)) < 4.4 * calls(work(few))
 
 
 @pytest.mark.parametrize("units", [one_stack, many_stacks, many_pipelines])

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from judged import NODE, PYTHON, judged
+from patience import limit
 
 from compliance.handlers import runs
 from compliance.handlers.laws.quiet import leaked
@@ -43,14 +44,20 @@ def test_the_contents_of_an_event_are_not_logged_late_either(runtime: str, how: 
 CONTENTS = [f"content {number} of an order" for number in range(100)]
 
 
-@pytest.mark.parametrize(
-    "log",
-    ["a\n" * 524_288, "QUJDREVGR0hJSktM\n" * 60_000, "%41" * 340_000, "\\u0041" * 170_000, "\n" * (1 << 20)],
-)
+LONG_LOGS = {
+    "lines": "a\n" * 524_288,
+    "base64": "QUJDREVGR0hJSktM\n" * 60_000,
+    "quoted": "%41" * 340_000,
+    "escaped": "\\u0041" * 170_000,
+    "empty lines": "\n" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("log", LONG_LOGS.values(), ids=LONG_LOGS)
 def test_a_log_as_long_as_may_be_is_read_in_time(log: str) -> None:
     began = time.process_time()
     assert leaked(CONTENTS, Outcome("a", True, log=log)) is None
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < limit(5), "it takes a fifth of that on a quiet machine"
 
 
 @pytest.mark.parametrize("seconds", [10, 20])

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import json
-import time
+from functools import partial
 from typing import Any
 
 import pytest
+from counting import assert_linear
 
 from compliance.handlers.sandbox import NOT_STOOD_IN, Fault, Given, Invocation, Program, Table
 from compliance.handlers.sandbox.aws import Aws
@@ -226,16 +227,12 @@ def test_a_token_makes_a_transaction_happen_once() -> None:
 
 
 def test_many_items_take_no_longer_each() -> None:
-    """Twice the items take about twice the time, not four times."""
-
-    def cost(count: int) -> float:
-        aws, began = account(), time.process_time()
+    def put(count: int) -> None:
+        aws = account()
         for n in range(count):
             ask(aws, "dynamodb:PutItem", TableName="o", Item={"id": {"S": str(n)}, "at": {"N": "1"}})
-        return time.process_time() - began
 
-    cost(200)
-    assert cost(4_000) < 8 * cost(1_000)
+    assert_linear(lambda count: partial(put, count))
 
 
 # -- the other services
