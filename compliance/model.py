@@ -52,6 +52,7 @@ class Evidence(msgspec.Struct, frozen=True):
     code; `property` is a path below the resource's Properties; `found` and `wanted` are for people.
     `known` marks a failure that the baseline lists. With `stack` the logical id is of one resource alone;
     `item` tells the item of a list that `property` leads into from the others, wherever it stands.
+    `why` is the reason where it is not decided.
     """
 
     found: str
@@ -63,25 +64,40 @@ class Evidence(msgspec.Struct, frozen=True):
     known: bool = False
     stack: str | None = None
     item: str | None = None
+    why: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What a rule says of one requirement.
 
-    `why` is the reason of a `not_assessed`; `excused` marks one that the kind of input cannot show
-    (another synth, code that is not there), which does not affect the gate.
+    `why` is the reason of a `not_assessed`, or says what is not decided beside failures. `excused` marks
+    one that the kind of input cannot show (another synth, code that is not there), which does not affect
+    the gate. `undecided` is what is not decided beside failures: a baseline that lists the failures alone
+    does not cover it.
     """
 
     status: Status
     evidence: tuple[Evidence, ...] = ()
     why: str | None = None
     excused: bool = False
+    undecided: tuple[Evidence, ...] = ()
 
     @staticmethod
-    def of(failures: Sequence[Evidence], passes: Sequence[Evidence] = ()) -> Verdict:
-        """Fail on any failure, else pass. Without any evidence the verdict is `not_assessed`."""
+    def of(
+        failures: Sequence[Evidence], passes: Sequence[Evidence] = (), doubts: Sequence[Undecided] = ()
+    ) -> Verdict:
+        """Fail on any failure, else pass. Without any evidence the verdict is `not_assessed`.
+
+        Raises: Undecided, where there are doubts and no failures.
+        """
         if failures:
-            return Verdict(Status.FAIL, tuple(failures))
+            items = [item for doubt in doubts if not doubt.excused for item in doubt.items]
+            names = ", ".join(dict.fromkeys(filter(None, map(resource_name, items))))
+            why = "; ".join(dict.fromkeys(item.why or "" for item in items))
+            also = f"{names or 'more'} not decided: {why}" if items else None
+            return Verdict(Status.FAIL, tuple(failures), also, undecided=tuple(dict.fromkeys(items)))
+        if doubts:
+            raise Undecided.of(doubts)
         if not passes:
             return Verdict.unknown("nothing was found to judge")
         return Verdict(Status.PASS, tuple(passes))
@@ -97,6 +113,22 @@ class Undecided(Exception):
     def __init__(self, why: str, *evidence: Evidence, excused: bool = False) -> None:
         super().__init__(why)
         self.why, self.evidence, self.excused = why, evidence, excused
+
+    @property
+    def items(self) -> tuple[Evidence, ...]:
+        """All that is not decided, each with its reason."""
+        told = self.evidence or (Evidence(self.why, "an answer before the deployment"),)
+        return tuple(msgspec.structs.replace(item, why=item.why or self.why) for item in told)
+
+    @staticmethod
+    def of(doubts: Sequence[Undecided]) -> Undecided:
+        """Several as one. What is excused is left out, unless all of it is."""
+        counted = [doubt for doubt in doubts if not doubt.excused] or doubts
+        if len(counted) == 1:
+            return counted[0]
+        why = "; ".join(dict.fromkeys(doubt.why for doubt in counted))
+        items = dict.fromkeys(item for doubt in counted for item in doubt.items)
+        return Undecided(why, *items, excused=counted[0].excused)
 
 
 class FindingStatus(StrEnum):

@@ -32,6 +32,7 @@ from compliance.model import (
     Result,
     Scorecard,
     Status,
+    Undecided,
     resource_name,
 )
 from compliance.template.source import converted, read_json, read_source, write_atomically
@@ -103,8 +104,7 @@ class Baseline:
         """A result whose known failures are marked; new ones come first."""
         verdict = result.verdict
         if verdict.status is Status.NOT_ASSESSED:
-            known = all(self.known[key] for key in _not_assessed(result))
-            return replace(result, known=known and not verdict.excused)
+            return replace(result, known=self._lists_undecided(result) and not verdict.excused)
         if verdict.status is Status.PASS:
             return result
         left, evidence = Counter(self.known), []
@@ -113,8 +113,11 @@ class Baseline:
             evidence.append(replace(item, known=left[key] > 0))
             left[key] -= 1
         evidence.sort(key=lambda item: item.known)
-        known = bool(evidence) and all(item.known for item in evidence)
+        known = bool(evidence) and all(item.known for item in evidence) and self._lists_undecided(result)
         return replace(result, verdict=replace(verdict, evidence=tuple(evidence)), known=known)
+
+    def _lists_undecided(self, result: Result) -> bool:
+        return all(self.known[key] for key in _not_assessed(result))
 
     def findings(self, findings: Sequence[Finding], results: Sequence[Result]) -> tuple[Finding, ...]:
         """The findings, with known ones marked.
@@ -225,7 +228,7 @@ def _keys(card: Scorecard) -> Iterator[Key]:
     for result in card.results:
         if result.verdict.status is Status.FAIL:
             yield from (_failure(result, item) for item in result.verdict.evidence)
-        elif result.verdict.status is Status.NOT_ASSESSED and not result.verdict.excused:
+        if not result.verdict.excused:
             yield from _not_assessed(result)
     yield from (_found(finding) for finding in card.findings if finding.status is not FindingStatus.WAIVED)
 
@@ -247,9 +250,11 @@ def _failure(result: Result, item: Evidence) -> Failure:
 
 
 def _not_assessed(result: Result) -> Iterator[NotAssessed]:
-    why = result.verdict.why or "no reason given"
-    resources = dict.fromkeys(resource_name(item) for item in result.verdict.evidence)
-    yield from (NotAssessed(result.id, why, resource) for resource in resources or (None,))
+    """An entry for each resource and reason that is not decided, also beside failures."""
+    verdict, items = result.verdict, result.verdict.undecided
+    if verdict.status is Status.NOT_ASSESSED:
+        items = Undecided(verdict.why or "no reason given", *verdict.evidence).items
+    yield from dict.fromkeys(NotAssessed(result.id, item.why or "", resource_name(item)) for item in items)
 
 
 def _found(finding: Finding) -> Found:

@@ -355,8 +355,7 @@ def _log_groups(assembly: Assembly, resource: Resource) -> list[Resource | Undec
     name = _as_written(assembly, resource.get(name_of(resource.type)))
     doubts: list[Undecided] = []
     for group in assembly.resources(LOG_GROUP, LOG_RETENTION):
-        stated = group.get("LogGroupRegion")
-        if (region_of(group) if stated is NO_VALUE else stated) != region_of(resource):
+        if region_of(group) != region_of(resource):
             continue
         if why := why_unknown(group.get("LogGroupName")):
             doubts.append(Undecided(f"the name of {group.logical_id}: {why}"))

@@ -131,11 +131,16 @@ def _limits(operator: str, *, lax: bool) -> bool:
 def statements(assembly: Assembly, resource: Resource) -> list[PolicyStatement]:
     """The statements of the policies of a role, user or group, or of a policy; else of the policies on it."""
     if resource.type in HOLDERS:
-        found = (*iam.role_statements(assembly, resource), *_without_bounds(assembly, resource))
-        return [_read(statement) for statement in found]
+        return [_read(statement) for statement in held_by(assembly, resource)]
     if path := WITHOUT_PRINCIPALS.get(resource.type):
         return [_read(s) for s in iam.statements(assembly, resource, resource.get(path), path)]
     return [_read(statement) for statement in policies_on(assembly, resource)]
+
+
+def held_by(assembly: Assembly, holder: Resource) -> Iterator[iam.Statement]:
+    """The statements of the policies of a role, user or group, and of managed policies without bounds."""
+    yield from iam.role_statements(assembly, holder)
+    yield from _without_bounds(assembly, holder)
 
 
 def _without_bounds(assembly: Assembly, role: Resource) -> Iterator[iam.Statement]:

@@ -457,7 +457,8 @@ def _by_text(assembly: Assembly) -> Mapping[str, Sequence[Resource]]:
 
 def region_of(resource: Resource) -> Value:
     """The region of a resource: a name denotes only resources of the same region."""
-    return resource.stack.pseudo("AWS::Region")
+    stated = resource.get("LogGroupRegion") if resource.type == LOG_RETENTION else NO_VALUE
+    return resource.stack.pseudo("AWS::Region") if stated is NO_VALUE else stated
 
 
 def leaves(value: Value, path: str = "") -> Iterator[Value]:

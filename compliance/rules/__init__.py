@@ -146,23 +146,40 @@ class Tally:
     def __init__(self) -> None:
         self.failures: list[Evidence] = []
         self.passes: list[Evidence] = []
-        self._doubt: Undecided | None = None
+        self._doubts: list[Undecided] = []
 
     def add(self, holds: bool, *items: Evidence) -> None:
         (self.passes if holds else self.failures).extend(items)
 
+    def doubt(self, doubt: Undecided) -> None:
+        self._doubts.append(doubt)
+
+    def take(self, verdict: Verdict) -> None:
+        """Adds what a judge said of a part."""
+        if verdict.status is Status.NOT_ASSESSED:
+            self.doubt(Undecided(verdict.why or "", *verdict.evidence, excused=verdict.excused))
+        else:
+            self.add(verdict.status is Status.PASS, *verdict.evidence)
+        for item in verdict.undecided:
+            self.doubt(Undecided(item.why or "", item))
+
     @contextmanager
-    def doubting(self) -> Iterator[None]:
-        """Records an Undecided that the block raises, so that the rule goes on to the other evidence."""
+    def doubting(self, resource: Resource | None = None) -> Iterator[None]:
+        """Records an Undecided that the block raises, so that the rule goes on to the other evidence.
+
+        Args:
+            resource: what the block is about, for a doubt that names no resource.
+        """
         try:
             yield
         except Undecided as error:
-            self._doubt = self._doubt or error
+            if resource and not error.evidence:
+                item = evidence(resource, error.why, "an answer before the deployment")
+                error = Undecided(error.why, item, excused=error.excused)
+            self.doubt(error)
 
     def verdict(self) -> Verdict:
-        if self._doubt and not self.failures:
-            raise self._doubt
-        return Verdict.of(self.failures, self.passes)
+        return Verdict.of(self.failures, self.passes, self._doubts)
 
 
 Judge = Callable[[Any, Case], Verdict]
@@ -255,9 +272,8 @@ def for_each(judge: Callable[[Any, Case, Resource], Verdict]) -> Judge:
     def judge_all(check: Any, case: Case) -> Verdict:
         tally = Tally()
         for resource in case.subjects():
-            with tally.doubting():
-                verdict = judge(check, case, resource)
-                tally.add(verdict.status is Status.PASS, *verdict.evidence)
+            with tally.doubting(resource):
+                tally.take(judge(check, case, resource))
         return tally.verdict()
 
     return judge_all
@@ -459,11 +475,7 @@ def _plans(parts: Parts, case: Case) -> Iterator[tuple[Resource, Mapping[str, Be
 @kind("checks", Several, about="none", plan=_plans)
 def several(parts: Parts, case: Case) -> Verdict:
     """Fails where one fails; otherwise a doubt about one is a doubt about all."""
-    verdicts = [part.judge(case) for part in parts.rules]
-    failures = [e for v in verdicts if v.status is Status.FAIL for e in v.evidence]
-    if failures:
-        return Verdict.of(failures)
-    if doubts := [v for v in verdicts if v.status is not Status.PASS]:
-        why = "; ".join(dict.fromkeys(v.why or "" for v in doubts))
-        raise Undecided(why, *(e for v in doubts for e in v.evidence), excused=all(v.excused for v in doubts))
-    return Verdict.of((), [e for v in verdicts for e in v.evidence])
+    tally = Tally()
+    for part in parts.rules:
+        tally.take(part.judge(case))
+    return tally.verdict()

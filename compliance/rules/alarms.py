@@ -161,7 +161,7 @@ def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
     tally = Tally()
     for alarm in case.subjects():
         for metric in metrics_of(alarm):
-            with tally.doubting():
+            with tally.doubting(alarm):
                 namespace, name = case.text(metric.namespace), case.text(metric.name)
                 problem = check_metric(namespace, name, {case.text(key) for key, _ in metric.dimensions})
                 problem = problem or wrong_unit(namespace, name, decided(metric.unit))
@@ -170,8 +170,9 @@ def judge_metrics(check: MetricsExist, case: Case) -> Verdict:
                     raise Undecided(f"which metrics {namespace} has is not in the gate's table", item)
                 tally.add(not problem, item)
         if not list(metrics_of(alarm)):
-            decided(alarm.properties)
-            tally.add(False, evidence(alarm, "no metric", "a metric that exists"))
+            with tally.doubting(alarm):
+                decided(alarm.properties)
+                tally.add(False, evidence(alarm, "no metric", "a metric that exists"))
     if not case.subjects():
         tally.add(True, Evidence("no alarm", "alarms watch metrics that exist"))
     return tally.verdict()
@@ -227,7 +228,8 @@ def judge_coverage(check: Coverage, case: Case) -> Verdict:
     if tally.failures:
         undecided_alarms(case)
     for alarm in case.subjects():
-        value = decided(alarm.get("TreatMissingData"))
-        item = evidence(alarm, value, "notBreaching, missing or ignore", "TreatMissingData")
-        tally.add(value is NO_VALUE or value in NO_BREACH, item)
+        with tally.doubting(alarm):
+            value = decided(alarm.get("TreatMissingData"))
+            item = evidence(alarm, value, "notBreaching, missing or ignore", "TreatMissingData")
+            tally.add(value is NO_VALUE or value in NO_BREACH, item)
     return tally.verdict()

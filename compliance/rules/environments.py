@@ -9,7 +9,8 @@ from typing import Any
 
 from compliance.facts.authorization import policies_on
 from compliance.facts.declared import find, stated_names
-from compliance.facts.iam import Statement, covers_action, covers_resource, doubt, role_statements
+from compliance.facts.iam import Statement, covers_action, covers_resource, doubt
+from compliance.facts.policy import HOLDERS, held_by
 from compliance.facts.references import arn_of, denoted
 from compliance.facts.wiring import BUCKET, TABLES, Unfilled, Wiring
 from compliance.json_data import as_mapping
@@ -316,7 +317,7 @@ def judge_retained(check: Retained, case: Case) -> Verdict:
         except Unfilled as error:
             raise Undecided(str(error)) from None
         for resource in resources:
-            with tally.doubting():
+            with tally.doubting(resource):
                 for holds, item in _kept(resource):
                     tally.add(holds, item)
             if resource.type == BUCKET:
@@ -341,14 +342,14 @@ def _judge_emptied(bucket: Resource, wiring: Wiring, case: Case, tally: Tally) -
         if custom.type.startswith(CUSTOM) and any(
             wiring.identify(value, BUCKET) is bucket for value in scalars_in(custom.properties)
         ):
-            with tally.doubting():
+            with tally.doubting(custom):
                 found = f"the custom resource {custom.type}"
                 tally.add(False, evidence(case.certain(custom), found, wanted))
     for tag in values(bucket.properties, "Tags.*"):
         if isinstance(tag, dict) and tag.get("Key") == "aws-cdk:auto-delete-objects":
             tally.add(False, evidence(bucket, "the tag aws-cdk:auto-delete-objects", wanted))
     for rule in to_list(bucket.get("LifecycleConfiguration.Rules")):
-        with tally.doubting():
+        with tally.doubting(bucket):
             rule = decided(rule) if isinstance(rule, Unknown) else rule
             if isinstance(rule, dict) and rule.get("Status") != "Disabled":
                 tally.add(False, *(evidence(bucket, w, wanted) for w in _expired(rule, bucket, wiring)))
@@ -388,12 +389,12 @@ LOGS: Mapping[str, tuple[str, str]] = {
 
 
 def written_below(bucket: Resource, assembly: Assembly) -> Iterator[str | Unknown]:
-    """The prefixes under which roles and services may write objects to a bucket; Unknown for an open one."""
+    """The prefixes under which objects may be written to a bucket; Unknown for an open one."""
     objects = f"{assembly.text(arn_of(bucket))}/"
     for statement in policies_on(assembly, bucket):
         yield from _written_by(statement, objects)
-    for role in assembly.resources("AWS::IAM::Role"):
-        for statement in role_statements(assembly, role):
+    for holder in assembly.resources(*HOLDERS):
+        for statement in held_by(assembly, holder):
             yield from _written_by(statement, objects)
     for source in assembly.resources(*LOGS):
         path, prefix = LOGS[source.type]

@@ -88,7 +88,7 @@ def judge(check: LeastPrivilege, case: Case) -> Verdict:
         _warm_up()
     tally = Tally()
     for function in functions_of(case):
-        with tally.doubting():
+        with tally.doubting(function):
             ran = case.observations.of(function)
             if isinstance(ran, NotRun):
                 raise Undecided(ran.why, excused=ran.excused)

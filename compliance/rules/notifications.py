@@ -67,7 +67,7 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
     tally = Tally()
     alarms: dict[Resource, list[Resource]] = {}  # by the topic that they notify
     for alarm in case.subjects():
-        with tally.doubting():
+        with tally.doubting(alarm):
             topics = _topics(alarm, case)
             for topic in topics:
                 alarms.setdefault(topic, []).append(alarm)
@@ -79,7 +79,7 @@ def judge_tells(check: Tells, case: Case) -> Verdict:
             else:
                 tally.add(False, _silent(alarm, case))
     for topic, alarms_of_topic in alarms.items():
-        with tally.doubting():
+        with tally.doubting(topic):
             for holds, item in _topic_evidence(check, topic, alarms_of_topic, case):
                 tally.add(holds, item)
     if not alarms and not tally.failures:

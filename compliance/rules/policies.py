@@ -13,13 +13,14 @@ from compliance.facts.iam import (
     managed_policies,
     role_statements,
 )
+from compliance.facts.references import LOG_RETENTION, region_of
 from compliance.facts.references import arn_of as arn
 from compliance.facts.truth import Truth
 from compliance.facts.wiring import BUCKET, FUNCTION, LOG_GROUP, QUEUE, TOPIC
 from compliance.model import Verdict
 from compliance.rules import Case, Check, SubjectName, Tally, Undecided, decided, evidence, kind
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, Unknown, to_number
+from compliance.template.intrinsics import NO_VALUE, Unknown, Value, to_number
 
 # By type, the actions that must be denied without TLS. Of a topic's actions, only publishing accepts HTTP.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
@@ -40,9 +41,10 @@ def judge_tls(check: TlsOnly, case: Case) -> Verdict:
     for resource in case.subjects():
         if resource.type not in REFUSED:
             continue
-        holds, found = refuses_plain_http(case, resource)
-        item = evidence(resource, found, "a policy that denies everybody what does not come by TLS")
-        tally.add(holds, item)
+        with tally.doubting(resource):
+            holds, found = refuses_plain_http(case, resource)
+            item = evidence(resource, found, "a policy that denies everybody what does not come by TLS")
+            tally.add(holds, item)
     return tally.verdict()
 
 
@@ -98,18 +100,31 @@ def judge_log_groups(check: LogGroups, case: Case) -> Verdict:
             f"functions: {len(functions)}, roles: {len(roles)}; one function fills several subjects"
         )
     for function, role in zip(functions, roles, strict=True):
-        name = log_group_name(function, case)
-        if name is None:
-            raise Undecided(f"the log group of {function.logical_id} is not known")
-        groups = [g for g in case.assembly.resources(LOG_GROUP) if case.assembly.text(g.ref) == name]
-        if not groups:
-            tally.add(False, evidence(function, f"{name} is no resource", "a log group of the stack's own"))
-        for group in groups:
-            days = decided(case.certain(group).get("RetentionInDays"))
-            item = evidence(group, days, "a number of days", "RetentionInDays")
-            tally.add((to_number(days) or 0) > 0, item)
-        _judge_writes(role, name, case, tally)
+        with tally.doubting(function):
+            _judge_group(function, role, case, tally)
     return tally.verdict()
+
+
+def _judge_group(function: Resource, role: Resource, case: Case, tally: Tally) -> None:
+    name = log_group_name(function, case)
+    if name is None:
+        raise Undecided(f"the log group of {function.logical_id} is not known")
+    groups = [
+        group
+        for group in case.assembly.resources(LOG_GROUP, LOG_RETENTION)
+        if case.assembly.text(_name_of(group)) == name and region_of(group) == region_of(function)
+    ]
+    if not groups:
+        tally.add(False, evidence(function, f"{name} is no resource", "a log group of the stack's own"))
+    for group in groups:
+        days = decided(case.certain(group).get("RetentionInDays"))
+        item = evidence(group, days, "a number of days", "RetentionInDays")
+        tally.add((to_number(days) or 0) > 0, item)
+    _judge_writes(role, name, case, tally)
+
+
+def _name_of(group: Resource) -> Value:
+    return group.ref if group.type == LOG_GROUP else group.get("LogGroupName")
 
 
 def _role_of(function: Resource, case: Case) -> Resource:
@@ -122,7 +137,7 @@ def _role_of(function: Resource, case: Case) -> Resource:
 def _judge_writes(role: Resource, name: str, case: Case, tally: Tally) -> None:
     wanted = f"writes logs to {name} alone"
     before = len(tally.failures)
-    with tally.doubting():
+    with tally.doubting(role):
         for statement in role_statements(case.assembly, role):
             for target in _other_logs(statement, log_patterns(role, name, case)):
                 place = f"{statement.property}.Resource"

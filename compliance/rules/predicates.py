@@ -31,7 +31,7 @@ from compliance.facts.objects import Read
 from compliance.facts.subjects import read, scope
 from compliance.facts.wiring import Unfilled
 from compliance.model import Evidence, Verdict
-from compliance.rules import PREDICATE, Case, Check, Undecided, evidence, kind
+from compliance.rules import PREDICATE, Case, Check, Tally, Undecided, evidence, kind
 from compliance.rules.environments import elsewhere
 from compliance.template.assembly import Resource, Stack
 from compliance.template.intrinsics import NO_VALUE, show
@@ -275,10 +275,11 @@ def _compares(predicate: Compiled) -> bool:
 
 @kind("predicate", Predicate, about="none", prepare=prepare, compares=_compares)
 def judge_predicate(predicate: Compiled, case: Case) -> Verdict:
-    verdicts = [
-        _judge(predicate, bound, within, label) for bound, within, label in _parts(predicate.check.per, case)
-    ]
-    return _all_of(verdicts)
+    tally = Tally()
+    for bound, within, label in _parts(predicate.check.per, case):
+        with tally.doubting():
+            tally.take(_judge(predicate, bound, within, label))
+    return tally.verdict()
 
 
 def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resource], bool], str]]:
@@ -299,15 +300,6 @@ def _parts(per: str | None, case: Case) -> Iterator[tuple[Bound, Callable[[Resou
 
 def _place(per: str, stack: Stack) -> str:
     return stack.name if per == "stack" else show(stack.pseudo("AWS::Region"))
-
-
-def _all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of several parts: a failure comes before an undecided part, which comes before passes."""
-    failures = [item for verdict in verdicts if verdict.status == "fail" for item in verdict.evidence]
-    unknown = next((verdict for verdict in verdicts if verdict.status == "not_assessed"), None)
-    if not failures and unknown:
-        return unknown
-    return Verdict.of(failures, [item for verdict in verdicts for item in verdict.evidence])
 
 
 def _judge(predicate: Compiled, bound: Bound, within: Callable[[Resource], bool], label: str) -> Verdict:
@@ -358,6 +350,10 @@ class _Judged:
         parts = self._bound.failures(self._expression, self.resource) if self._expression else []
         return list(dict.fromkeys(self.evidence(wanted, part) for part in parts or [self.that]))
 
+    def undecided(self, wanted: str) -> Undecided:
+        why = self.that.why if self.that.undecided else self.doubt
+        return Undecided(why or "", self.evidence(wanted))
+
     def evidence(self, wanted: str, that: Outcome | None = None) -> Evidence:
         """What was read, the resource's own values first, and pseudo parameters last."""
         that = that or self.that
@@ -388,13 +384,15 @@ def _shown(read: Read, about: Resource, *, alone: bool) -> str:
 def _each(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verdict:
     if not cases:
         return _nothing(predicate, wanted)
-    failures = [judged for judged in cases if judged.that.failed and not judged.doubt]
-    if failures:
-        return Verdict.of([item for judged in failures for item in judged.failures(wanted)])
-    if open_ := [judged for judged in cases if judged.that.value is not True]:
-        why = open_[0].that.why if open_[0].that.undecided else open_[0].doubt
-        raise Undecided(why or "", *(judged.evidence(wanted) for judged in open_))
-    return Verdict.of([], [judged.evidence(wanted) for judged in cases])
+    tally = Tally()
+    for judged in cases:
+        if judged.that.failed and not judged.doubt:
+            tally.add(False, *judged.failures(wanted))
+        elif judged.that.value is not True:
+            tally.doubt(judged.undecided(wanted))
+        else:
+            tally.add(True, judged.evidence(wanted))
+    return tally.verdict()
 
 
 def _nothing(predicate: Compiled, wanted: str) -> Verdict:
@@ -419,7 +417,8 @@ def _counted(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verd
     perhaps = [judged for judged in perhaps if not judged.that.failed]
     others = [judged for judged in cases if judged not in sure and judged not in perhaps]
     if most is not None and len(sure) > most:
-        return Verdict.of([judged.evidence(wanted) for judged in sure])
+        doubts = [judged.undecided(wanted) for judged in perhaps]
+        return Verdict.of([judged.evidence(wanted) for judged in sure], doubts=doubts)
     if len(sure) + len(perhaps) < least:
         near = [judged for judged in others if judged.that.reads or judged.when.reads]
         near.sort(key=lambda judged: -len(judged.that.reads))  # what was looked at the furthest, first
@@ -427,8 +426,7 @@ def _counted(predicate: Compiled, cases: Sequence[_Judged], wanted: str) -> Verd
         found = f"{len(sure)} of {len(cases)} {_named(predicate.check)}"
         return Verdict.of(items or [Evidence(found, wanted)])
     if perhaps and (len(sure) < least or (most is not None and len(sure) + len(perhaps) > most)):
-        why = perhaps[0].that.why or perhaps[0].doubt
-        raise Undecided(why or "", *(judged.evidence(wanted) for judged in perhaps))
+        raise Undecided.of([judged.undecided(wanted) for judged in perhaps])
     shown: Iterable[_Judged] = sure if least else others
     passes = [judged.evidence(wanted) for judged in shown]
     return Verdict.of(

@@ -72,7 +72,7 @@ def judge_runnable(check: Runnable, case: Case) -> Verdict:
     for function in case.subjects():
         before = len(tally.failures)
         for judge in (_role_cannot_be_assumed, _concurrency, _variables, _layers, _network, _keys):
-            with tally.doubting():
+            with tally.doubting(function):
                 tally.add(False, *judge(function, case))
         if len(tally.failures) == before:
             tally.add(True, evidence(function, "runs, and runs what was judged", "a function that runs"))

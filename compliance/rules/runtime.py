@@ -42,7 +42,7 @@ class Runtime(Check, frozen=True):
 def judge_runtime(check: Runtime, case: Case) -> Verdict:
     tally = Tally()
     for function in case.subjects():
-        with tally.doubting():
+        with tally.doubting(function):
             found, problem = _judge(check, function, case)
             item = evidence(function, problem or found, f"{check.wanted}, in support", "Runtime")
             tally.add(not problem, item)

@@ -315,19 +315,18 @@ class OwnRole(Check, frozen=True):
 
 
 @kind("own_role", OwnRole, types=(FUNCTION,))
-def judge_own_role(check: OwnRole, case: Case) -> Verdict:
+@for_each
+def judge_own_role(check: OwnRole, case: Case, function: Resource) -> Verdict:
+    value = decided(function.get("Role"))
+    role = denoted_at(case.assembly, function, "Role", value, ROLE)
+    if role is None:
+        found, wanted = as_found(function, "Role", value, "a role of this stack", case, ROLE)
+        return Verdict.of([evidence(function, found, wanted, "Role")])
+    users = [r.logical_id for r in case.wiring.cached(_users).get(role, ()) if r is not function]
+    found = f"used by {', '.join([function.logical_id, *users])}"
     tally = Tally()
-    for function in case.subjects():
-        value = decided(function.get("Role"))
-        role = denoted_at(case.assembly, function, "Role", value, ROLE)
-        if role is None:
-            found, wanted = as_found(function, "Role", value, "a role of this stack", case, ROLE)
-            tally.add(False, evidence(function, found, wanted, "Role"))
-            continue
-        users = [r.logical_id for r in case.wiring.cached(_users).get(role, ()) if r is not function]
-        found = f"used by {', '.join([function.logical_id, *users])}"
-        item = evidence(role, found, "one function's own role")
-        tally.add(not users, item)
+    tally.add(not users, evidence(role, found, "one function's own role"))
+    with tally.doubting(role):
         for holds, item in _trust(role, case):
             tally.add(holds, item)
     return tally.verdict()

@@ -25,6 +25,7 @@ from compliance.model import (
     Severity,
     Status,
     Subject,
+    Undecided,
     Verdict,
 )
 from compliance.reports import json as json_report
@@ -149,6 +150,23 @@ def test_an_unknown_is_known_for_the_resources_that_it_was_about(tmp_path: Path)
         "SEC-01 on Stack/Table/Resource not assessed: the parameter Key has no default: "
         "mended; take it out (--prune-baseline does)"
     ]
+
+
+def test_known_failures_cover_no_resource_that_is_not_decided(tmp_path: Path) -> None:
+    """A failure on one resource says nothing of others: what is open there is an entry of its own."""
+
+    def beside(*undecided: tuple[str, str]) -> Scorecard:
+        doubts = [Undecided(why, at(name)) for name, why in undecided]
+        result = failed("SEC-01", at("Bucket"))
+        return card(replace(result, verdict=Verdict.of(result.verdict.evidence, doubts=doubts)))
+
+    known = known_of(beside(("Table", "the parameter A has no default")), tmp_path)
+    assert judged(known, beside(("Table", "the parameter A has no default"))).green
+    for more in (("Queue", "the parameter A has no default"), ("Table", "the parameter B has no default")):
+        now = judged(known, beside(("Table", "the parameter A has no default"), more))
+        assert not now.green
+        assert f"Stack/{more[0]}/Resource not decided: the parameter A" in (now.results[0].verdict.why or "")
+    assert not judged(known, beside()).green  # decided now, and still listed
 
 
 def finding(resource: str, rule: str = "CKV_1", **others: Any) -> Finding:

@@ -36,6 +36,39 @@ def test_one_function_that_fills_two_subjects_is_no_crash(tmp_path: Path) -> Non
     assert result.verdict.why == "functions: 1, roles: 2; one function fills several subjects"
 
 
+def test_a_group_that_cdk_retains_is_a_group_of_the_stack(tmp_path: Path) -> None:
+    """`log_retention=` of a CDK function makes no log group, but a custom resource that makes one."""
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}}
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}}
+    subjects = {"fn": {"type": "AWS::Lambda::Function", "about": "the function"}}
+
+    def status(**stated: Any) -> str:
+        name = {"Fn::Sub": "/aws/lambda/${Function}"}
+        own = {"ServiceToken": "x", "LogGroupName": name, "RetentionInDays": 7, **stated}
+        own = {key: value for key, value in own.items() if value is not None}
+        logs = {"Type": "Custom::LogRetention", "Properties": own}
+        resources = {"Resources": {"Role": role, "Function": function, "Logs": logs}}
+        check = {"kind": "log_groups", "subject": "fn"}
+        [result] = judged(tmp_path, resources, check, subjects=subjects)
+        return result.verdict.status.value
+
+    assert status() == "pass"
+    assert status(RetentionInDays=None) == "fail"
+    assert status(LogGroupName="/aws/lambda/another") == "fail"
+    assert status(LogGroupRegion="eu-central-1") == "fail"
+
+
+def test_each_function_whose_group_is_not_known_is_named(tmp_path: Path) -> None:
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}}
+    own = {"Role": {"Fn::GetAtt": ["Role", "Arn"]}, "LoggingConfig": {"LogGroup": {"Ref": "Later"}}}
+    functions = {name: {"Type": "AWS::Lambda::Function", "Properties": own} for name in ("A", "B")}
+    subjects = {"fns": {"type": "AWS::Lambda::Function", "about": "the functions", "many": True}}
+    template = {"Parameters": {"Later": {"Type": "String"}}, "Resources": {"Role": role, **functions}}
+    [result] = judged(tmp_path, template, {"kind": "log_groups", "subject": "fns"}, subjects=subjects)
+    assert result.verdict.status is Status.NOT_ASSESSED
+    assert [item.logical_id for item in result.verdict.evidence] == ["A", "B"]
+
+
 SHARED = {
     "things": {
         "type": ["AWS::Events::EventBus", "AWS::Lambda::LayerVersion"],

@@ -538,3 +538,8 @@ def test_all_that_is_not_decided_is_shown(tmp_path: Path, quantifier: str) -> No
     [result] = judged(tmp_path, template, {quantifier: "groups", "that": that}, subjects=subjects)
     assert result.verdict.status is Status.NOT_ASSESSED
     assert [item.logical_id for item in result.verdict.evidence] == ["A", "B"]
+    failing = template + f"  D: {group.replace('!Ref Days', '90')}\n"
+    [result] = judged(tmp_path, failing, {quantifier: "groups", "that": that}, subjects=subjects)
+    assert [item.logical_id for item in result.verdict.evidence] == ["D"]
+    assert [item.logical_id for item in result.verdict.undecided] == ["A", "B"]
+    assert (result.verdict.why or "").startswith("template/A, template/B not decided: ")

@@ -101,6 +101,25 @@ def test_where_no_role_is_known_to_write_any_object_counts(tmp_path: Path) -> No
     assert status(tmp_path, EXPIRES | {"Prefix": "tmp/"}, reads) == "fail"
 
 
+@pytest.mark.parametrize(
+    ("type_", "managed", "wanted"),
+    [
+        ("Role", "arn:aws:iam::aws:policy/AmazonS3FullAccess", "fail"),
+        ("User", {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"}, "fail"),
+        ("Group", {"Fn::ImportValue": "policy"}, "not_assessed"),
+        ("Role", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "pass"),
+        ("Role", "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore", "pass"),
+    ],
+)
+def test_who_has_a_policy_of_aws_may_write_anywhere(
+    tmp_path: Path, type_: str, managed: Any, wanted: str
+) -> None:
+    trust = {"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}}
+    own = {"ManagedPolicyArns": [managed], **({"AssumeRolePolicyDocument": trust} if type_ == "Role" else {})}
+    other = {"Other": {"Type": f"AWS::IAM::{type_}", "Properties": own}}
+    assert status(tmp_path, EXPIRES | {"Prefix": "tmp/"}, more=other) == wanted
+
+
 PERHAPS = {"Fn::If": ["Later", 30, {"Ref": "AWS::NoValue"}]}
 LOGS = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "s3:PutObject"}
 

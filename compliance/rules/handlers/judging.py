@@ -102,14 +102,9 @@ def verdict(seen: Sequence[Judged], not_run: Sequence[NotRun]) -> Verdict:
 
     Raises Undecided where a function was not run, or a finding is neither.
     """
-    if failures := _evidence(seen, False):
-        return Verdict.of(failures)
-    unknown = _evidence(seen, None)
-    if not_run or unknown:
-        why = [n.why for n in not_run] + [e.found for e in unknown]
-        excused = not unknown and all(n.excused for n in not_run)
-        raise Undecided("; ".join(dict.fromkeys(why)), *unknown, excused=excused)
-    return Verdict.of((), _evidence(seen, True))
+    doubts = [Undecided(n.why, excused=n.excused) for n in not_run]
+    doubts += [Undecided(item.found, item) for item in _evidence(seen, None)]
+    return Verdict.of(_evidence(seen, False), _evidence(seen, True), doubts)
 
 
 def _evidence(seen: Sequence[Judged], holds: bool | None) -> list[Evidence]:
