@@ -20,7 +20,7 @@ from typing import Literal
 import msgspec
 
 from compliance.facts.wiring import FUNCTION, MAPPING, QUEUE, TABLES, Wiring
-from compliance.handlers.events import Data, Draw
+from compliance.handlers.events import ACCOUNT, Data, Draw
 from compliance.handlers.events.failures import FailureRecords
 from compliance.handlers.events.template import event as event_of
 from compliance.handlers.events.values import Form, Values
@@ -28,7 +28,7 @@ from compliance.handlers.sandbox import Outcome
 from compliance.handlers.targets import attribute_types, key_schema, physical
 from compliance.json_data import JSON, as_array, as_mapping, mapping, mappings
 from compliance.template.assembly import Resource
-from compliance.template.intrinsics import NO_VALUE, Value, to_list
+from compliance.template.intrinsics import NO_VALUE, Value, to_bool, to_list
 from compliance.template.properties import Undecided, decided
 
 Trigger = Literal["dynamodb", "kinesis", "sqs", "sns", "s3"]
@@ -48,7 +48,8 @@ class Source(msgspec.Struct, frozen=True):
     `reports`: partial batch responses count. `bisects`: a batch that fails is halved and retried.
     `keys` are the key attributes of a stream's table with their types. `failures`: the queue gets failure
     records, which Lambda writes for batches of a stream that it gave up. `bucket` is that of S3's events.
-    `pause`: the seconds until a batch that failed comes again; None where they are not known.
+    `pause`: the seconds until a batch that failed comes again; None where they are not known. `fifo`: it is a
+    FIFO queue, whose messages of a group have an order.
     """
 
     trigger: Trigger
@@ -59,6 +60,7 @@ class Source(msgspec.Struct, frozen=True):
     failures: bool = False
     bucket: str | None = None
     pause: int | None = None
+    fifo: bool = False
 
     @property
     def stream(self) -> bool:
@@ -103,7 +105,14 @@ def _of_mapping(wiring: Wiring, mapping: Resource) -> Source | None:
         {name: types_of_keys.get(name, "S") for name in names},
         trigger == "sqs" and source is not None and _takes_failures(wiring, source),
         pause=_hidden(source) if trigger == "sqs" else PAUSES[trigger],
+        fifo=trigger == "sqs" and _is_fifo(wiring, mapping, source),
     )
+
+
+def _is_fifo(wiring: Wiring, mapping: Resource, queue: Resource | None) -> bool:
+    if queue:
+        return to_bool(decided(queue.get("FifoQueue"))) is True
+    return (wiring.assembly.text(mapping.get("EventSourceArn")) or "").endswith(".fifo")
 
 
 def _hidden(queue: Resource | None) -> int | None:
@@ -247,7 +256,10 @@ class Maker:
         turns = [(kinds or range(self.kinds))[i % (len(kinds) or self.kinds)] for i in range(size)]
         # A second record is drawn for comparison where there is one: words in both are no marks.
         drawn = turns if size > 1 else turns * 2
-        event = self._event([{**self._data(kind, at, values), **(more or {})} for kind in drawn], at)
+        data = [
+            self._group(i) | {**self._data(kind, at, values), **(more or {})} for i, kind in enumerate(drawn)
+        ]
+        event = self._event(data, at)
         sent = mappings(event["Records"])
         found = [self._own(raw, kind, at) for raw, kind in zip(sent, drawn, strict=True)]
         seen = Counter(word for _, words in found for word in words)
@@ -288,13 +300,19 @@ class Maker:
         """The members that every record of the source has."""
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
-    def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> Data:
+    def _group(self, index: int) -> dict[str, JSON]:
+        """The queue and the message group of a record of a FIFO queue, unless its template has others."""
+        return {"queue": FIFO, "group": f"group{index // OF_A_GROUP}"} if self.source.fifo else {}
+
+    def _data(self, kind: int, at: datetime, values: Callable[[], Values] | None = None) -> dict[str, JSON]:
         if not self._forms and kind < len(ABSENT):
             return {"body": self._failures.record(at, without=ABSENT[kind])}
         form = self._forms[kind] if self._forms else CUT_OFF
         return {**mapping(form.filled(values() if values else Values(self._draw))), **self._of_source}
 
 
+FIFO = f"arn:aws:sqs:us-east-1:{ACCOUNT}:drawn.fifo"
+OF_A_GROUP = 3  # records of a batch that follow each other in a message group
 # The kinds of failure records: by the parts that they lack. The last kind is a truncated text instead.
 ABSENT = ((), ("responseContext",), ("requestContext",), ("DDBStreamBatchInfo",))
 CUT_OFF = Form({"body": '{"{{mark}}": "{{name}}'})

@@ -50,12 +50,17 @@ SOURCES: dict[str, Any] = {
         source: {
             "Type": "AWS::Lambda::EventSourceMapping",
             "Properties": {
-                "EventSourceArn": {"Fn::GetAtt": [name, "Arn"]},
+                "EventSourceArn": arn,
                 "FunctionName": {"Ref": "Worker"},
                 "FunctionResponseTypes": ["ReportBatchItemFailures"],
             },
         }
-        for source, name in (("sqs", "Queue"), ("kinesis", "Stream"))
+        for source, arn in (
+            ("sqs", {"Fn::GetAtt": ["Queue", "Arn"]}),
+            ("fifo", {"Fn::GetAtt": ["Ordered", "Arn"]}),
+            ("fifo elsewhere", "arn:aws:sqs:us-east-1:123456789012:orders.fifo"),
+            ("kinesis", {"Fn::GetAtt": ["Stream", "Arn"]}),
+        )
     },
 }
 
@@ -68,6 +73,7 @@ def template(row: dict[str, Any], code: Any) -> Any:
     return {
         "Resources": {
             "Queue": {"Type": "AWS::SQS::Queue"},
+            "Ordered": {"Type": "AWS::SQS::Queue", "Properties": {"FifoQueue": True}},
             "Stream": {"Type": "AWS::Kinesis::Stream"},
             "Next": {"Type": "AWS::SQS::Queue"},
             "Topic": {"Type": "AWS::SNS::Topic"},
@@ -201,3 +207,33 @@ def test_what_was_not_reached_is_no_failure() -> None:
     row = {"source": "sqs", "language": "nodejs", "code": LOUD}
     found = verdicts(row, ["replay", "no_failure_swallowed"])
     assert found["replay"].status is Status.NOT_ASSESSED, told(found)
+
+
+IN_ORDER = rows("in_order.yaml")
+
+
+@pytest.mark.parametrize(
+    "row", IN_ORDER, ids=[f"{row['source']}, {row['language']}: {row['style']}" for row in IN_ORDER]
+)
+def test_the_order_of_a_fifo_queue_is_kept_where_a_record_fails(row: dict[str, Any]) -> None:
+    found = verdicts(row, ["isolated"] if "fails" in row else [*USUAL, "isolated"])
+    if "fails" in row:
+        assert found["isolated"].status is Status.FAIL, found
+        assert row["fails"] in found["isolated"].evidence[0].found
+    else:
+        assert all(verdict.status is Status.PASS for verdict in found.values()), told(found)
+
+
+def test_a_whole_batch_that_comes_again_is_not_said_to_break_the_order() -> None:
+    """A record that is thrown for stops and repeats the others, of any queue, but none overtakes it."""
+    code = """
+import boto3, os
+s3 = boto3.client("s3")
+def handler(event, context):
+    for m in event["Records"]:
+        s3.put_object(Bucket=os.environ["BUCKET"], Key=m["messageId"], Body=m["body"])
+"""
+    row = {"source": "fifo", "language": "python", "code": code}
+    found = verdicts(row, ["no_failure_swallowed", "isolated"])
+    assert found["no_failure_swallowed"].status is Status.PASS, told(found)
+    assert "its whole batch comes again" in found["isolated"].evidence[0].found

@@ -34,10 +34,11 @@ from compliance.json_data import JSON, as_array, as_mapping, mapping, whole
 
 def sqs(data: Sequence[Data], draw: Draw, at: datetime) -> Event:
     queue = f"arn:aws:sqs:{draw.one(REGIONS)}:{ACCOUNT}:{draw.word(6)}-queue"
-    return {"Records": [_message(one, queue, draw, at) for one in data]}
+    first = milliseconds(at) * 10**7  # of a FIFO queue, whose messages have rising numbers
+    return {"Records": [_message(one, queue, first + i * 256, draw, at) for i, one in enumerate(data)]}
 
 
-def _message(one: Data, queue: str, draw: Draw, at: datetime) -> dict[str, JSON]:
+def _message(one: Data, queue: str, number: int, draw: Draw, at: datetime) -> dict[str, JSON]:
     check_members(
         one, "body payload attributes message_attributes group deduplication receive_count queue id"
     )
@@ -50,7 +51,7 @@ def _message(one: Data, queue: str, draw: Draw, at: datetime) -> dict[str, JSON]
     }
     if "group" in one or arn.endswith(".fifo"):
         attributes_of_sqs |= {
-            "SequenceNumber": draw.digits(20),
+            "SequenceNumber": str(number),
             "MessageGroupId": str(one.get("group", "group")),
             "MessageDeduplicationId": str(one.get("deduplication") or draw.hex(64)),
         }

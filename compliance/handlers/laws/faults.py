@@ -9,8 +9,16 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Record, entries, named
-from compliance.handlers.effects import Profile, Unit, is_no_effect, is_put_aside, lacking, profile
+from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
+from compliance.handlers.effects import (
+    Profile,
+    Unit,
+    is_no_effect,
+    is_put_aside,
+    lacking,
+    of_record,
+    profile,
+)
 from compliance.handlers.errors import CONDITION, errors_of
 from compliance.handlers.events import Data
 from compliance.handlers.events.records import delivered_again
@@ -320,6 +328,7 @@ def _few(findings: Sequence[Finding]) -> list[Finding]:
 
 
 ALONE = "the bad record is reported, it alone; or the mapping halves the batch until it is alone"
+IN_ORDER = "the bad record is reported, and with it, undone, those after it in its message group"
 
 
 def isolated(bench: Bench) -> Task:
@@ -352,8 +361,9 @@ def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
     # DynamoDB refuses the whole call for one invalid item.
     if (failing.service, failing.operation) in FAILS_BY_ENTRY and failing.service != "dynamodb":
         kinds.append(Hits(entries=(1,)))
+    in_a_row: Data | None = {"group": "group"} if bench.source.fifo else None
     for hits in kinds:
-        batch = bench.batch(size, kinds=[failing.kind])
+        batch = bench.batch(size, kinds=[failing.kind], more=in_a_row)
         play = bench.play(batch, failing.fault(error, batch.records[1], hits))
         yield _Try(failing, error, batch, (1,), play, bool(hits.entries))
 
@@ -385,13 +395,34 @@ def _judge_isolated(
             f"{what}, which counts for nothing without ReportBatchItemFailures on the mapping", ALONE, at
         )
     else:
-        yield from _others(bench, one, outcome, what)
+        wanted, found = IN_ORDER if bench.source.fifo else ALONE, _of_others(bench, one, outcome, usual)
+        yield Finding(not found, f"{what}: {found or 'it is reported, and no good one fails'}", wanted, at)
 
 
-def _others(bench: Bench, one: _Try, outcome: Outcome, what: str) -> Iterator[Finding]:
-    ids = [record.id for record in one.batch.records]
-    good_ones = [name for name in named(outcome) if name in ids and ids.index(name) not in one.positions]
-    if good_ones and (not bench.source.stream or ids.index(good_ones[0]) < one.positions[0]):
-        yield bad(f"{what}: good records come again too", ALONE, one.failing.call.at)
-    else:
-        yield good(f"{what}: it is reported, and it alone", ALONE, one.failing.call.at)
+def _of_others(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profile]) -> str | None:
+    """What is wrong with the records beside one that is reported; None where nothing is."""
+    source, records, [position] = bench.source, one.batch.records, one.positions
+    over = {record.id for record in acknowledged(source, one.batch, outcome)}
+    again = [i for i, record in enumerate(records) if record.id not in over and i != position]
+    if again and (again[0] < position or not (source.stream or source.fifo)):
+        return "good records come again too"
+    texts = [record_text(record, index, len(records)) for index, record in enumerate(records)]
+    for record in lost(bench, one.batch, outcome, usual):
+        return f"{texts[records.index(record)]} is neither done nor reported"
+    if source.fifo:
+        made = bench.units(replace(outcome, calls=_overtaking(one.failing, outcome.calls)))
+        for index in range(position + 1, len(records)):
+            if of_record(made, records[index]):
+                return f"{texts[index]} is done before it, and is of the same message group"
+    return None
+
+
+def _overtaking(failing: Failing, calls: Sequence[Call]) -> tuple[Call, ...]:
+    """The calls that are not for later records of a group where one fails: the same, and any after it."""
+    failed = next((i for i, call in enumerate(calls) if call.faults), len(calls))
+    same = (failing.service, failing.operation)
+    return tuple(
+        call
+        for i, call in enumerate(calls)
+        if not call.faults and (i > failed or (call.service, call.operation) == same)
+    )

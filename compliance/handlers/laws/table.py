@@ -30,7 +30,11 @@ LAWS: Mapping[str, Law] = {
         "a call that fails, with any error, for any record, is raised or reported as the mapping understands",
         faults.no_failure_swallowed,
     ),
-    "isolated": Law("one record that fails neither stops nor repeats the others for good", faults.isolated),
+    "isolated": Law(
+        "one record that fails neither stops nor repeats the others for good; in a FIFO queue's message group, "
+        "those after it wait for it",
+        faults.isolated,
+    ),
     "replay": Law(
         "the same batch again, later and elsewhere, has the same effects under the same keys", together.replay
     ),
