@@ -237,3 +237,28 @@ def handler(event, context):
     found = verdicts(row, ["no_failure_swallowed", "isolated"])
     assert found["no_failure_swallowed"].status is Status.PASS, told(found)
     assert "its whole batch comes again" in found["isolated"].evidence[0].found
+
+
+BOTO = "import boto3, json, os\nsqs, s3, cloudwatch = map(boto3.client, ('sqs', 's3', 'cloudwatch'))\n"
+DATUM = "MetricData=[{'MetricName': 'm', 'Value': 1}]"
+WITHOUT_EFFECT = {
+    "does nothing": "return None",
+    "logs": "print(len(event['Records']))",
+    "answers that nothing failed": "return {'batchItemFailures': []}",
+    "reads": "s3.list_objects_v2(Bucket=os.environ['BUCKET'])",
+    "counts": f"cloudwatch.put_metric_data(Namespace='n', {DATUM})",
+    "takes other records": """for text in [m['body'] for m in event['Records']]:
+    if 'order' in json.loads(text): sqs.send_message(QueueUrl=os.environ['NEXT'], MessageBody=text)""",
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_EFFECT)
+def test_where_no_batch_has_an_effect_nothing_is_shown(what: str) -> None:
+    body = WITHOUT_EFFECT[what].replace("\n", "\n  ")
+    row = {"source": "sqs", "language": "python", "code": f"{BOTO}def handler(event, context):\n  {body}\n"}
+    found = verdicts(row, ["as_alone", "replay"])
+    assert {verdict.status for verdict in found.values()} == {Status.NOT_ASSESSED}, found
+    assert "nothing was written" in (found["as_alone"].why or ""), found
+    if what == "takes other records":
+        found = verdicts({**row, "records": [{"body": {"order": {"draw": "order"}}}]}, ["as_alone", "replay"])
+        assert {verdict.status for verdict in found.values()} == {Status.PASS}, told(found)

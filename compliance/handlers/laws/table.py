@@ -31,8 +31,7 @@ LAWS: Mapping[str, Law] = {
         faults.no_failure_swallowed,
     ),
     "isolated": Law(
-        "one record that fails neither stops nor repeats the others for good; in a FIFO queue's message group, "
-        "those after it wait for it",
+        "one record that fails neither stops nor repeats the others for good; a FIFO group waits for it",
         faults.isolated,
     ),
     "replay": Law(

@@ -18,6 +18,7 @@ from compliance.handlers.sandbox import Fault, Outcome
 MOST = 250
 SAMPLE = 3  # records of the largest batch that are run alone besides
 AS_ALONE = "exactly what its records do alone"
+EFFECT = "a batch with an effect (`records` says which records the handler takes)"
 
 
 def as_alone(bench: Bench) -> Task:
@@ -41,9 +42,12 @@ def as_alone(bench: Bench) -> Task:
     for batch, outcome, each in zip(sizes, together, singles, strict=True):
         ones = [(i, next(each_alone)) for i, _ in each]
         findings += _compared(bench, batch, outcome, ones, usual)
-    if all(finding.holds for finding in findings):
-        findings += after.findings(bench, usual, again[1])
-    return findings
+    if not all(finding.holds for finding in findings):
+        return findings
+    if not any(bench.units(outcome) for outcome in together):
+        sizes_tried = " and ".join(str(len(batch.records)) for batch in sizes)
+        return [unknown(f"batches of {sizes_tried} records: nothing was written, nor alone", EFFECT)]
+    return [*findings, *after.findings(bench, usual, again[1])]
 
 
 def _sample(batch: Batch, few: Batch) -> Sequence[int]:
@@ -225,7 +229,7 @@ def replay(bench: Bench) -> Task:
     [cold, after] = outcomes[-1]
     why = bench.failure_reason(first)
     if not bench.units(first):
-        return [unknown(f"the first time: {why or 'nothing was written'}", "a batch that the handler takes")]
+        return [unknown(f"the first time: {why or 'nothing was written'}", EFFECT)]
     findings = list(_same_places(bench, batch, first, cold, days))
     if not why:
         findings += _once_more(bench, first, warm, "again soon")
