@@ -30,6 +30,8 @@ from compliance.json_data import JSON, mapping
 from compliance.model import Undecided
 from compliance.template.source import converted
 
+NOT_MADE = "no call of it was made"
+IN_ANOTHER = "state it in `again: [{fresh: true, faults: [...]}]`"
 ASSUMED = "\0"  # the first character of a finding about an assumption that does not hold
 # The names that predicates may use.
 NAMES: Mapping[str, str] = {
@@ -269,9 +271,24 @@ def _untried(scenario: Scenario, played: Sequence[tuple[Play, Outcomes]]) -> Ite
             about = [call for call in made if is_about(stated, call.service, call.operation)]
             if any(position in call.faults for call in about) or (others and all(c.faults for c in about)):
                 continue
-            why = "no call of it was as stated" if about else "no call of it was made"
+            why = _unmet(stated, about, step.fresh)
             found = f"the fault {_told(stated)} did not take effect, so that it was not tried: {why}"
             yield Finding(None, found, "; ".join(scenario.expect.values()))
+
+
+def _unmet(fault: Fault, about: Sequence[Call], fresh: bool) -> str:
+    """Why no call met a fault, and what mends it. `about` are the calls of the operation that it names."""
+    if about:
+        sent = {name: about[0].parameters.get(name) for name in fault.where} or about[0].parameters
+        times = f"{len(about)} call{'s'[: len(about) > 1]}"
+        return f"no call of it was as stated ({times}, the first with {brief(sent)})"
+    if fresh:
+        return (
+            f"{NOT_MADE} in a fresh container: leave it out (a call while the code is loaded meets no fault)"
+        )
+    return (
+        f"{NOT_MADE}: leave it out, or {IN_ANOTHER} for a handler that keeps an answer or has stopped calling"
+    )
 
 
 def _told(fault: Fault) -> str:

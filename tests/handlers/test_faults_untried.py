@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from compliance.handlers.runs import Finding, run
-from compliance.handlers.sandbox import Again, Fault, Program
+from compliance.handlers.sandbox import Again, Fault, Given, Program
 from compliance.handlers.scenarios import Scenario, begin
 from compliance.handlers.targets import Target
 from compliance.template.assembly import Resource
@@ -114,3 +115,35 @@ def test_what_fails_without_the_fault_still_fails() -> None:
     found = run(TARGET, {"scenario": begin(scenario)}, "seed").findings["scenario"]
     assert {finding.holds for finding in found} == {False, None}
     assert all("sns:Publish InternalError did not take effect" in finding.found for finding in found)
+
+
+KEEPS = """
+import boto3
+ssm, sqs, kept = boto3.client('ssm'), boto3.client('sqs'), {}
+def handler(event, context):
+    if 'url' not in kept: kept['url'] = ssm.get_parameter(Name='url')['Parameter']['Value']
+    sqs.send_message(QueueUrl=kept['url'], MessageBody=event['id'])
+"""
+
+
+def test_a_fault_of_a_call_whose_answer_the_handler_keeps_is_tried_in_a_fresh_container() -> None:
+    target = replace(TARGET, program=Program("python3.14", "index.handler", KEEPS))
+    given = Given(parameters={"url": "https://sqs.us-east-1.amazonaws.com/123456789012/q"})
+    faults = [Fault("ssm", "GetParameter", "InternalServerError")]
+
+    def judged(fresh: bool) -> Sequence[Finding]:
+        again = (Again(fresh=fresh, faults=faults),)
+        scenario = Scenario((EVENT,), {"error != null": "it fails"}, given=given, again=again)
+        return run(target, {"scenario": begin(scenario)}, "seed").findings["scenario"]
+
+    kept, fresh = judged(False), judged(True)
+    assert any("again: [{fresh: true, faults: [...]}]" in finding.found for finding in kept)
+    assert {finding.holds for finding in fresh} == {True}
+
+
+def test_a_fault_that_no_call_meets_as_stated_says_what_was_sent() -> None:
+    (found,) = untried(Fault("s3", "PutObject", "SlowDown", where={"Bucket": "other"}))
+    assert 'the first with {"Bucket": "b"}' in found
+    again = (Again(fresh=True, faults=[Fault("sns", "Publish", "InternalError")]),)
+    (found,) = untried(again=again)
+    assert "in a fresh container: leave it out" in found

@@ -65,7 +65,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     TimeoutError, ECONNRESET; NoAnswer: AWS never answers). It hits each matching call, or with `call` only
     the nth of them (from 0).
     A call matches by service and operation (`*` is any); with `containing`, if its parameters contain
-    that text anywhere; with `where`, if each parameter named has that value.
+    that text anywhere; with `where`, if each parameter named has that value, or names the same resource in
+    another way (a table by its ARN).
 
     `entries` are the positions in a batch (SendMessageBatch, PutRecords, BatchWriteItem, PutEvents) of the
     entries that are refused: the call itself succeeds and reports them as its operation does.

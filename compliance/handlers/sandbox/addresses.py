@@ -1,9 +1,9 @@
-"""Checks the text by which a call names its resource: a bucket's name, a queue's URL, a topic's ARN."""
+"""The text by which a call names its resource: a bucket's name, a queue's URL, a topic's ARN."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from compliance.handlers.sandbox.refusal import Refusal
@@ -52,3 +52,33 @@ def refuse_address(service: str, parameters: Mapping[str, JSON]) -> None:
 @lru_cache(2**8)  # a handler has few resources
 def _has_form(value: str, form: str) -> bool:
     return re.fullmatch(form, _OPEN.sub("x", value), re.DOTALL) is not None
+
+
+# Parameters of which a call states one or the other.
+OTHERS: Mapping[str, str] = {
+    "StreamName": "StreamARN",
+    "StreamARN": "StreamName",
+    "TopicArn": "TargetArn",
+    "TargetArn": "TopicArn",
+}
+QUEUE_URL = re.compile(r"https?://(?:sqs\.)?([a-z0-9-]+)\.[^/]+/(\d+)/([\w.-]+)")
+ARN = re.compile(r"arn:[\w-]+:([\w-]+):[^:]*:[^:]*:([A-Za-z-]+[:/])?(.+)")
+SUFFIX = 7  # characters that Secrets Manager adds to a secret's name in its ARN
+
+
+def states(parameters: Mapping[str, JSON], name: str, value: JSON) -> bool:
+    """Whether a call's parameter has a value, or names the same resource by its name, its ARN or its URL."""
+    sent = parameters.get(name, parameters.get(OTHERS.get(name, name)))
+    if not (isinstance(sent, str) and isinstance(value, str)):
+        return sent == value
+    return sent == value or sent in _names(value) or value in _names(sent)
+
+
+def _names(address: str) -> Sequence[str]:
+    """The names of the resource at an ARN or a queue's URL, with the URL's ARN; none of another text."""
+    arn = QUEUE_URL.sub(r"arn:aws:sqs:\1:\2:\3", address)
+    if not (match := ARN.fullmatch(arn)):
+        return ()
+    service, kind, name = match.groups()
+    names = (arn, name, f"{kind or ''}{name}")
+    return (*names, *(each[:-SUFFIX] for each in names)) if service == "secretsmanager" else names

@@ -24,7 +24,7 @@ from compliance.handlers.sandbox import (
     State,
     Table,
 )
-from compliance.handlers.sandbox.addresses import refuse_address
+from compliance.handlers.sandbox.addresses import refuse_address, states
 from compliance.handlers.sandbox.dynamodb import Tables, cancelled
 from compliance.handlers.sandbox.messaging import Messages, partly, refused_entries
 from compliance.handlers.sandbox.models import Model, accepted, is_about, model_of, prefix_of
@@ -185,7 +185,7 @@ class Aws:
         for i, fault in enumerate(self.faults):
             if not is_about(fault, service, operation):
                 continue
-            if any(sent.get(name) != value for name, value in fault.where.items()):
+            if not all(states(sent, name, value) for name, value in fault.where.items()):
                 continue
             if fault.containing is not None:
                 text = text or json.dumps(_parameters(sent), ensure_ascii=False)
