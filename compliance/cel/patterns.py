@@ -66,6 +66,59 @@ def check(pattern: str) -> None:
         raise ValueError("no regular expression: RE2 does not know this [[:class:]], or is not installed")
 
 
+def matches_all(pattern: str) -> bool:
+    """Whether every text without line breaks has a match of a pattern for certain, as of `^.*$`."""
+    from re import _parser  # few patterns need it
+
+    try:
+        items = list(_parser.parse(pattern))
+    except (re.error, RecursionError, OverflowError):
+        return False
+    while len(items) == 1 and items[0][0] is _parser.SUBPATTERN and not any(items[0][1][1:3]):
+        items = list(items[0][1][3])
+    if len(items) == 1 and items[0][0] is _parser.BRANCH:
+        return any(_passes_all(list(branch), _parser) for branch in items[0][1][1])
+    return _passes_all(items, _parser)
+
+
+def _passes_all(items: list[Any], parser: Any) -> bool:
+    """`matches_all` of the items of a parsed pattern: each may be empty; between anchors, one is any text."""
+    starts = (parser.AT_BEGINNING, parser.AT_BEGINNING_STRING)
+    ends = (parser.AT_END, parser.AT_END_STRING)
+    anchored = [
+        bool(items) and items[at][0] is parser.AT and items[at][1] in of
+        for at, of in ((0, starts), (-1, ends))
+    ]
+    within = items[anchored[0] : len(items) - (anchored[1] and len(items) > anchored[0])]
+    if not all(_may_be_empty(item, parser) for item in within):
+        return False
+    return not all(anchored) or any(_is_any_text(item, parser) for item in within)
+
+
+def _may_be_empty(item: Any, parser: Any) -> bool:
+    kind, value = item
+    if kind in (parser.MAX_REPEAT, parser.MIN_REPEAT):
+        return value[0] == 0 or all(_may_be_empty(part, parser) for part in value[2])
+    if kind is parser.SUBPATTERN:
+        return all(_may_be_empty(part, parser) for part in value[3])
+    return kind is parser.BRANCH and any(all(_may_be_empty(p, parser) for p in branch) for branch in value[1])
+
+
+def _is_any_text(item: Any, parser: Any) -> bool:
+    """Whether an item matches any text: `.*`, `(.*)`, `[\\s\\S]*`."""
+    kind, value = item
+    if kind is parser.SUBPATTERN and len(value[3]) == 1:
+        return _is_any_text(value[3][0], parser)
+    if kind not in (parser.MAX_REPEAT, parser.MIN_REPEAT) or value[:2] != (0, parser.MAXREPEAT):
+        return False
+    [part, *more] = value[2]
+    classes = {str(of) for is_, of in part[1] if is_ is parser.CATEGORY} if part[0] is parser.IN else set()
+    both = any(
+        {name, name.replace("CATEGORY_", "CATEGORY_NOT_")} <= classes for name in classes if "NOT" not in name
+    )
+    return not more and (part[0] is parser.ANY or both)
+
+
 @lru_cache(4096)  # a document may have more patterns than `re` keeps
 def _compiled(pattern: str, dotall: bool) -> re.Pattern[str]:
     try:

@@ -150,8 +150,14 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 # A place of S3 (bucket/key), an image, a layer's ARN, or a type. `*` stands for any text, but three
-# characters must come before it, so that nobody allows everything.
-Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^[^*]{3}")]
+# characters must come before it, so that nobody allows everything. No place has a `?`.
+Elsewhere = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^*?]{3}[^?]*$",
+        description="a place, with `*` for a part after its first three characters: bucket/releases/*",
+    ),
+]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

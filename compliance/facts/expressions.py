@@ -10,12 +10,13 @@ from functools import cache
 import msgspec
 
 from compliance import cel
-from compliance.cel.values import show
+from compliance.cel.fixed import COMPARISONS, Range, fixed, fixed_part, reads, why
+from compliance.cel.values import STANDARD, show
 from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.attributes import ATTRIBUTES, VALUES
 from compliance.facts.functions import FACTS, FUNCTIONS, Fact
-from compliance.facts.literals import never, none_of, unknown_action
+from compliance.facts.literals import in_words, never, none_of, range_of, unknown_action
 from compliance.facts.objects import Read, World
 from compliance.facts.records import fields_of
 from compliance.facts.wiring import Loose, Unfilled, Wiring
@@ -26,7 +27,6 @@ from compliance.template.paths import dotted, steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
-COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 # Groups that every document may name. A subject of the document with the same name replaces one.
 BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
 
@@ -71,7 +71,7 @@ def spread(types: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         found
         for type_ in types
-        for found in (schemas.types(type_) if "*" in type_ and type_ != "*" else (type_,))
+        for found in (("*" in type_ and type_ != "*" and schemas.types(type_)) or (type_,))
     )
 
 
@@ -87,9 +87,26 @@ class Checker:
 
     def __init__(self, scope: Mapping[str, Shape]) -> None:
         self.scope = ChainMap[str, Shape]({}, scope if isinstance(scope, MutableMapping) else dict(scope))
+        self._shapes: dict[int, Shape] = {}  # by the id of a node
 
     def check(self, node: cel.Node) -> Shape:
         """The shape of a node's value. Raises SyntaxProblem."""
+        found = self._shapes[id(node)] = self._checked(node)
+        return found
+
+    def range_of(self, node: cel.Node) -> Range | None:
+        """The numbers that a node which was checked may be; None where the schemas do not say."""
+        is_size = node.kind in ("call", "method") and node.value == "size"
+        shape = self._shapes.get(id(node.children[0] if is_size else node), Shape())
+        if shape.path == "type" and shape.values and not is_size:
+            return Range(values=shape.values)
+        if shape.many or shape.path is None or not shape.types or not all(map(schemas.is_known, shape.types)):
+            return None
+        if is_size:
+            return Range(most=1 + max(schemas.most_at(type_, shape.path) for type_ in shape.types))
+        return range_of(shape.types, shape.path)
+
+    def _checked(self, node: cel.Node) -> Shape:
         match node.kind:
             case "name":
                 return self.scope.get(node.value, Shape())
@@ -168,7 +185,9 @@ class Checker:
         if shape.path is None and shape.types and name in ATTRIBUTES:
             if name == "depends_on":
                 return Shape(many=True, types=("*",))
-            return Shape(path=name, values=VALUES.get(name, ()))
+            is_there = node.children[0].kind == "name"  # what a fact gives may be null
+            own = shape.types if name == "type" and is_there and "*" not in "".join(shape.types) else ()
+            return Shape(path=name, values=VALUES.get(name, own))
         return self._stepped(shape, name, node)
 
     def _stepped(self, shape: Shape, step: str, node: cel.Node) -> Shape:
@@ -265,24 +284,56 @@ def _field(record: type, name: str) -> Shape:
     return Shape()
 
 
-def compiled(document: Document, text: str, scope: Mapping[str, Shape], place: Place) -> cel.Expression:
-    """Compiles and checks an expression of a document.
+def check_varies(root: cel.Node, checker: Checker, *, may_be_false: bool = False) -> None:
+    """Raises SyntaxProblem where a condition or a part of it tests nothing: it is the same for all inputs.
+
+    Args:
+        root: the condition, which `checker` has checked.
+        checker: it knows which numbers a property may be.
+        may_be_false: whether `false` is meant: it fails for all that is left.
+    """
+    if not reads(root):
+        try:
+            holds = cel.Expression("", root, STANDARD).holds({})
+        except cel.Failed as error:
+            raise cel.SyntaxProblem(str(error), root.at) from None
+        if holds or not may_be_false:
+            raise cel.SyntaxProblem("it reads nothing, so it cannot fail", root.at)
+    elif part := fixed_part(root):
+        raise cel.SyntaxProblem(why(*part), part[0].at)
+    elif (result := fixed(root, checker.range_of)) is not None:
+        ranges = (checker.range_of(node) for node in root.walk())
+        known = next(filter(None, map(in_words, ranges)), "")
+        which = "true" if result else "false"
+        hint = "; has(...) asks whether a property is set" if known and result else ""
+        raise cel.SyntaxProblem(f"it is always {which}, whatever it reads{known}{hint}", root.at)
+
+
+def compiled(
+    document: Document, text: str, scope: Mapping[str, Shape], place: Place, *, may_be_false: bool = False
+) -> cel.Expression:
+    """Compiles and checks a condition of a document.
 
     Args:
         document: the document, for messages.
         text: the expression.
         scope: the shape of each name that it may read.
         place: where it is in the document.
+        may_be_false: whether it may be `false`.
     Raises: InputError with file, line, field and column.
     """
     try:
         expression = cel.compile(text, scope, FUNCTIONS)
         if not document.checked:
-            Checker(scope).check(expression.root)
+            checker = Checker(scope)
+            checker.check(expression.root)
+            check_varies(expression.root, checker, may_be_false=may_be_false)
     except cel.SyntaxProblem as error:
         where, before = document.words(*place), text[: error.column - 1]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         at = f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
+        if document.line(*place) is None:  # the document writes a short form
+            where, at = document.words(*place[:-1]), f"`{text}`"
         raise document.error(f"{where}: {at}: {error.message}", *place) from None
     return expression
 

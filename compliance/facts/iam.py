@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -424,6 +424,11 @@ def service_actions(service: str) -> frozenset[str]:
     found = _services().get(service.lower())
     actions = decoded(found, _Service).actions if found is not None else ()
     return frozenset(f"{service}:{action}".lower() for action in actions)
+
+
+def services() -> Collection[str]:
+    """The services whose actions cfn-lint's data has, in lower case."""
+    return _services().keys()
 
 
 def resource_types(action: str) -> frozenset[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import inf
 
 from compliance import cel
+from compliance.cel.fixed import Range
 from compliance.cel.values import show
-from compliance.facts.iam import covers_action, service_actions
+from compliance.facts.iam import covers_action, service_actions, services
 from compliance.template import schemas
 from compliance.template.intrinsics import to_bool, to_number
+from compliance.text import nearest
 
 _NUMBERS = frozenset(("integer", "number"))
 _WORDS = {
@@ -41,6 +44,34 @@ def never(types: Sequence[str], path: str, literal: object, *, equal: bool) -> s
     return (
         none_of([value for enum in enums for value in enum], path, literal) if all(enums) and equal else None
     )
+
+
+def range_of(types: Sequence[str], path: str) -> Range | None:
+    """The numbers that a property of one of these types may be; None where the schemas do not say.
+
+    The numbers next to these count, too: a bound that restates a limit of the service is no mistake.
+    """
+    ranges = [schemas.range_at(type_, path) for type_ in types]
+    found = [one for one in ranges if one is not None]
+    if not found or len(found) < len(ranges):
+        return None
+    least, most = min(one.least for one in found), max(one.most for one in found)
+    return Range(least - 1, most + 1, all(one.whole for one in found))
+
+
+def in_words(numbers: Range | None) -> str:
+    """What a range has, as the end of a message: ` (AWS takes 1 to 900)`; empty where it is not bounded."""
+    least, most = (numbers.least + 1, numbers.most - 1) if numbers else (-inf, inf)
+    if least == -inf and most == inf:
+        return ""
+    bounds = (
+        f"{least:g} to {most:g}"
+        if -inf < least and most < inf
+        else f"at least {least:g}"
+        if most == inf
+        else f"at most {most:g}"
+    )
+    return f" (AWS takes {bounds})"
 
 
 def _fits(kinds: Collection[str], literal: object) -> bool:
@@ -77,7 +108,18 @@ def unknown_action(action: str) -> str | None:
     if not colon:
         return f"{action!r} is no action: one is service:Name, such as s3:GetObject"
     known = sorted(service_actions(service))
-    if not known or any(covers_action(action, each) for each in known):
+    if not known:
+        return _misspelt_service(service, name)
+    if any(covers_action(action, each) for each in known):
         return None
     near = cel.did_you_mean(f"{service.lower()}:{name.lower()}", known)
     return f"there is no action {action!r}{near or '; if AWS added it since, upgrade cfn-lint'}"
+
+
+def _misspelt_service(service: str, name: str) -> str | None:
+    """Why an unknown service is misspelt; None where it may be new: none like it has the action."""
+    near = nearest(service, services(), 0.8)
+    if near is None or not any(covers_action(f"{near}:{name}", each) for each in service_actions(near)):
+        return None
+    newer = "if AWS added it since, upgrade cfn-lint"
+    return f"there is no service {service!r} in '{service}:{name}'; did you mean '{near}:{name}'? {newer}"

@@ -61,9 +61,19 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.absent:
             holds = missing
         else:
-            holds = " && ".join(self._conditions()) or f"!{missing}"
+            holds = self.condition or f"!{missing}"
             holds = f"{missing} || ({holds})" if self.where_present else holds
         return f"values(self, {literal(self.path)}).all(v, {holds})"
+
+    @property
+    def condition(self) -> str:
+        """What must hold of a value `v` that is stated; empty where any will do."""
+        return " && ".join(self._conditions())
+
+    @property
+    def literals(self) -> tuple[Scalar, ...]:
+        """The values of which the property must have one."""
+        return (*(() if self.equals is None else (self.equals,)), *(self.one_of or ()))
 
     def _conditions(self) -> Iterator[str]:
         if self.equals is not None:

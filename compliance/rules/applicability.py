@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from compliance.cel import parse
+from compliance.cel.fixed import fixed
 from compliance.document.requirements import Document, Requirement
 from compliance.facts.expressions import spread
+from compliance.facts.literals import in_words, never, range_of
 from compliance.facts.property_tests import Test
 from compliance.facts.subjects import read
 from compliance.rules import Check, Kind
@@ -26,7 +29,7 @@ def check_subjects(document: Document) -> None:
     for name, subject in subjects.items():
         place: Field = ("subjects", name)
         for index, test in enumerate(subject.where if isinstance(subject.where, list) else ()):
-            _check_path(document, subject.types, test.path, (*place, "where", index, "path"))
+            _check_test(document, subject.types, test, (*place, "where", index))
         for where, link in subject.selectors():
             holder = subject if where[0] == "refers_to" else subjects[link.subject]
             if link.property:
@@ -68,7 +71,7 @@ def check_requirement(
         _check_types(document, requirement, place, kind, subject, types.get(subject, ()))
     about = [type_ for subject in requirement.subjects for type_ in types.get(subject, ("*",))]
     for below, test in _tests(check):
-        _check_path(document, about, test.path, (*place, *below, "path"))
+        _check_test(document, about, test, (*place, *below))
     for field, named in check.subjects_named():
         text = getattr(check, field, None)
         if isinstance(text, str) and text.startswith(f"{named}."):
@@ -103,6 +106,28 @@ def _tests(check: Check) -> Iterator[tuple[Field, Test]]:
         for number, test in enumerate(getattr(check, field, ())):
             if isinstance(test, Test):
                 yield (field, number), test
+
+
+def _check_test(document: Document, types: Sequence[str], test: Test, place: Field) -> None:
+    """The test's property must exist, and have values that pass as well as values that do not."""
+    _check_path(document, types, test.path, (*place, "path"))
+    known_types = spread(types)
+    paths = {elsewhere(type_, test.path) for type_ in known_types}
+    numbers, [path, *others] = None, paths or {test.path}
+    if not others and "*" not in known_types:
+        for value in test.literals:
+            if value != "" and (why := never(known_types, path, value, equal=True)):
+                raise document.error(f"{document.words(*place)}: {why}", *place)
+        numbers = range_of(known_types, path)
+    result = (
+        fixed(parse(test.condition), lambda node: numbers if node.kind == "name" else None)
+        if test.condition
+        else None
+    )
+    if result is not None:
+        which = "every value passes, so that it cannot fail" if result else "no value passes"
+        message = f"{test.wanted()}: {which}{in_words(numbers)}"
+        raise document.error(f"{document.words(*place)}: {message}", *place)
 
 
 def _check_path(document: Document, types: Sequence[str], path: str, place: Field) -> None:

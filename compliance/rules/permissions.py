@@ -1,12 +1,14 @@
 """The kind that compares a role's permissions with a ceiling."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from compliance.cel import did_you_mean
 from compliance.document.requirements import Document
 from compliance.facts.authorization import concerns
 from compliance.facts.callers import of_role
+from compliance.facts.expressions import spread
 from compliance.facts.iam import (
     BASIC_EXECUTION,
     Statement,
@@ -24,7 +26,8 @@ from compliance.facts.keys import key_values
 from compliance.facts.literals import unknown_action
 from compliance.facts.references import arn_of as arn
 from compliance.facts.references import key_of
-from compliance.facts.wiring import BUCKET, KEY, ROLE, TABLES
+from compliance.facts.subjects import read
+from compliance.facts.wiring import BUCKET, FUNCTION, KEY, ROLE, TABLES
 from compliance.model import Evidence, Verdict
 from compliance.rules import Case, Check, Tally, Undecided, evidence, for_each, kind
 from compliance.rules.policies import log_group_name, log_patterns
@@ -32,6 +35,8 @@ from compliance.template.assembly import Resource
 from compliance.template.intrinsics import Unknown
 
 Ceiling = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]  # actions, and the resources they may name
+# The parts of a subject that a grant may be on, with the types that have them.
+PARTS: Mapping[str, tuple[str, ...]] = {"stream": TABLES, "objects": (BUCKET,), "logs": (FUNCTION,)}
 WITHIN = "within the ceiling"
 
 
@@ -62,11 +67,27 @@ class Permissions(Check, frozen=True):
             for action in grant.actions:
                 if why := unknown_action(action):
                     raise ValueError(f"allow.{index}.actions: {why}")
+            if why := _unknown_part(grant, document):
+                raise ValueError(f"allow.{index}.on: {why}")
 
     def subjects_named(self) -> Iterator[tuple[str, str]]:
         for grant in self.allow:
             if subject := grant.subject():
                 yield "allow", subject
+
+
+def _unknown_part(grant: Grant, document: Document) -> str | None:
+    """Why nothing is what a grant is on, by the types of its subject; None where there may be something."""
+    name, dot, part = grant.on.partition(".")
+    if not dot:
+        return None
+    if part not in PARTS:
+        known = ", ".join(f"{name}.{each}" for each in PARTS)
+        return f"{grant.on!r} is nothing to allow; known are {name}, {known}{did_you_mean(part, PARTS)}"
+    subject = read(document).get(name)
+    if subject is None or "*" in subject.types or set(PARTS[part]) & set(spread(subject.types)):
+        return None
+    return f"{part} are of {' or '.join(PARTS[part])}, and {name} is {' or '.join(subject.types)}"
 
 
 @kind("permissions", Permissions, types=(ROLE,))
@@ -161,6 +182,8 @@ def _targets(grant: Grant, keys: tuple[str, ...], case: Case) -> Iterator[str]:
         return
     subject, _, part = grant.on.partition(".")
     resource = case.subject(subject)
+    if part and resource.type not in PARTS[part]:
+        raise Undecided(f"{subject} is {resource.logical_id}, a {resource.type}, which has no {part}")
     if part == "logs":
         name = log_group_name(resource, case)
         yield from log_patterns(resource, name, case) if name else ()
@@ -168,14 +191,12 @@ def _targets(grant: Grant, keys: tuple[str, ...], case: Case) -> Iterator[str]:
     resource_arn = case.text(arn(resource))
     if part == "stream":
         yield f"{resource_arn}/stream/*"
-    elif part == "objects" and resource.type == BUCKET:
+    elif part == "objects":
         yield f"{resource_arn}/*"
-    elif not part:
+    else:
         yield resource_arn
         if resource.type in TABLES:
             yield f"{resource_arn}/index/*"
-    else:
-        raise case.document.error(f"{case.requirement.id}: {grant.on!r} is nothing to allow", "requirements")
 
 
 def _keys(check: Permissions, case: Case) -> Iterator[str]:

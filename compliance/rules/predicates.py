@@ -10,7 +10,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import product
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +18,6 @@ from compliance import cel
 from compliance.document.requirements import Document, Names
 from compliance.facts.expressions import (
     BUILT_IN,
-    COMPARISONS,
     Bound,
     Outcome,
     Place,
@@ -51,13 +49,9 @@ Expression = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-LOGIC: Mapping[str, Callable[..., bool]] = {
-    "&&": lambda left, right: left and right,
-    "||": lambda left, right: left or right,
-    "!": lambda value: not value,
-    "?": lambda test, yes, no: yes if test else no,
-}
-MOST_PARTS = 8
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+MOST_IN_STACK = 500  # resources
+MOST_IN_APP = 100 * MOST_IN_STACK  # as many as the largest apps have
 MOST_SHOWN = 4  # values in a piece of evidence
 
 
@@ -160,17 +154,17 @@ def _named(check: Predicate) -> str:
 def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
     """Compiles a requirement's expressions. Raises InputError with file, line, field and column."""
     names, requirement = scope(document), document.requirements[int(place[1])]
+    if not document.checked and (why := _why_no_count(check, document)):
+        raise document.error(f"{document.words(*place)}: {why}", *place)
     shapes = [names[subject] for subject in check.subjects]
     self_shape = Shape(types=tuple(dict.fromkeys(type_ for shape in shapes for type_ in shape.types)))
 
     def expression(field: str, text: str | None) -> cel.Expression | None:
         if text is None:
             return None
-        found = compiled(document, text, {**names, "self": self_shape}, (*place, field))
         may_be_false = field == "that" and check.each is not None
-        if not document.checked and (why := _why_constant(found, may_be_false=may_be_false)):
-            raise document.error(f"{document.words(*place, field)}: {why}", *place, field)
-        return found
+        shapes = {**names, "self": self_shape}
+        return compiled(document, text, shapes, (*place, field), may_be_false=may_be_false)
 
     that, when = expression("that", check.that), expression("when", check.when)
     subjects = read(document)
@@ -186,49 +180,20 @@ def prepare(check: Predicate, document: Document, place: Place) -> Compiled:
     )
 
 
-def _why_constant(expression: cel.Expression, *, may_be_false: bool) -> str | None:
-    """Why an expression is the same for every input, so that it tests nothing; None where it may differ.
-
-    Args:
-        expression: `that` or `when`.
-        may_be_false: whether one that never holds is meant: `each` with it fails for all that `when` leaves.
-    """
-    nodes = list(expression.root.walk())
-    reads = any(node.kind in ("name", "call", "method") for node in nodes)
-    try:
-        always = _always(expression.root) if reads else expression.holds({})
-    except cel.Failed as error:
-        return str(error)
-    if always is not None and (always or not may_be_false):
-        which = "true" if always else "false"
-        return f"it is always {which}, whatever it reads" if reads else "it reads nothing, so it cannot fail"
-    compares_itself = any(n.kind in COMPARISONS and n.children[0].alike(n.children[1]) for n in nodes)
-    return "it compares a value with itself" if compares_itself else None
-
-
-def _always(root: cel.Node) -> bool | None:
-    """What an expression is, whether its comparisons, calls and values are true or false; None if it differs.
-
-    It tries all combinations, with equal parts alike. More than `MOST_PARTS` of them are not tried.
-    """
-    parts: list[cel.Node] = []
-
-    def formula(node: cel.Node) -> Callable[[Sequence[bool]], bool]:
-        if node.kind in LOGIC:
-            combine, children = LOGIC[node.kind], [formula(child) for child in node.children]
-            return lambda given: combine(*(child(given) for child in children))
-        if node.kind == "const":
-            return lambda _: node.value is True
-        index = next((i for i, part in enumerate(parts) if node.alike(part)), len(parts))
-        parts[index:] = parts[index:] or [node]
-        return lambda given: given[index]
-
-    holds = formula(root)
-    if len(parts) > MOST_PARTS:
+def _why_no_count(check: Predicate, document: Document) -> str | None:
+    """Why no number of resources breaks a check's bounds, or none keeps them; None where there is one."""
+    subjects = read(document)
+    groups = [name for name in check.subjects if name not in subjects or subjects[name].many]
+    possible = len(check.subjects) if not groups else MOST_IN_STACK if check.per == "stack" else MOST_IN_APP
+    least, most = check.bounds
+    several = "" if groups else "; a subject with `many: true` is all that fit"
+    if check.each is not None or (least == 0 and most is None):
         return None
-    first = holds([False] * len(parts))
-    differs = any(holds(given) is not first for given in product((True, False), repeat=len(parts)))
-    return None if differs else first
+    if least > possible:
+        return f"at least {least} of {_named(check)} are never there, but {possible} at most{several}"
+    if least == 0 and most is not None and most >= possible:
+        return f"at_most: {most} cannot fail: of {_named(check)} there are {possible} at most{several}"
+    return None
 
 
 def _reported(document: Document) -> Mapping[str, frozenset[str]]:

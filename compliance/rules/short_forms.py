@@ -69,7 +69,7 @@ class Ratio(Check, frozen=True):
     """
 
     left: str
-    at_least: float
+    at_least: Annotated[float, msgspec.Meta(gt=0)]
     of: str
     plus: str | None = None
     left_unit: str | None = None
@@ -160,6 +160,13 @@ class Names(Check, frozen=True):
     """
 
     pattern: str
+
+    def __post_init__(self) -> None:
+        """Refuses a pattern that every name has."""
+        if not self.pattern.replace("{resource}", "").strip("*-/"):
+            raise ValueError(
+                f"pattern: every name is of the form {self.pattern!r}; write what all begin with"
+            )
 
 
 @short_form("names", Names, selects=_is_named)

@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from compliance.cel import patterns
+from compliance.cel.fixed import Range
 from compliance.model import InputError
 from compliance.template.paths import steps
 from compliance.text import nearest
@@ -298,6 +300,25 @@ def enum_at(type_: str, path: str) -> tuple[Any, ...]:
     if not lists or None in lists:
         return ()
     return tuple({repr(value): value for values in lists for value in values or ()}.values())
+
+
+def range_at(type_: str, path: str) -> Range | None:
+    """The numbers that a property may be, as far as the schemas say; None where it need not be a number."""
+    nodes = find(type_, path, attributes=True).nodes
+    if not nodes or not all(node.kinds and node.kinds <= {"integer", "number"} for node in nodes):
+        return None
+    parts = [part.schema for node in nodes for part in node.spread() if "type" in part.schema]
+    least = min((part.get("minimum", -inf) for part in parts), default=-inf)
+    most = max((part.get("maximum", inf) for part in parts), default=inf)
+    return Range(least, most, whole=all(node.kinds == {"integer"} for node in nodes))
+
+
+def most_at(type_: str, path: str) -> float:
+    """The greatest number of characters or items of a property, as far as the schemas say; else infinity."""
+    nodes = find(type_, path, attributes=True).nodes
+    parts = [part.schema for node in nodes for part in node.spread() if "type" in part.schema]
+    most = (part.get("maxLength" if part["type"] == "string" else "maxItems", inf) for part in parts)
+    return max(most, default=inf)
 
 
 def tag_property(type_: str) -> str | None:

@@ -66,6 +66,14 @@ def test_a_short_document_needs_neither_categories_nor_environment(tmp_path: Pat
     assert document.environment.default == "dev"
 
 
+@pytest.mark.parametrize("place", ["*", "???*", "ab*", "bucket/?"])
+def test_a_place_elsewhere_that_says_too_little(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "requirements.yaml"
+    path.write_text(SHORT + f'allowed_elsewhere: ["arn:aws:lambda:*:layer:x", "{place}"]\n')
+    with pytest.raises(InputError, match=r":11: allowed_elsewhere\.1: .*after its first three char"):
+        load(path)
+
+
 def test_our_own_has_46_and_those_of_hardening() -> None:
     document = load()
     assert document.path == OWN

@@ -574,7 +574,7 @@ Resources:
         ("self.TopicName.contains('live')", "not_assessed"),
         ("!self.TopicName.contains('live')", "not_assessed"),
         ("self.TopicName.startsWith(self.DisplayName)", "not_assessed"),
-        ("self.DisplayName.startsWith('')", "not_assessed"),
+        ("self.DisplayName.startsWith('team')", "not_assessed"),
         ("'team-x-alarms'.startsWith(self.DisplayName)", "not_assessed"),
     ],
 )

@@ -99,6 +99,52 @@ def read(folder: Path, type_: str, check: str, where: str = "[]") -> tuple[Rule,
         ("AWS::S3::Bucket", "{kind: outputs}", "`of` or `url_of` is wanted"),
         ("AWS::S3::Bucket", "{kind: retained, of: []}", "`of` names nothing"),
         ("AWS::S3::Bucket", "{each: [], that: self.BucketName == 'a'}", r"check\.each: .* of length >= 1"),
+        (
+            "AWS::Lambda::Function",
+            "{kind: property, all: [{path: Timeout, at_most: 99999}]}",
+            r"check\.all\.0: at most 99999: every value passes, so that it cannot fail \(AWS takes 1",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{kind: property, any: [{path: Timeout, at_least: 30000}]}",
+            r"check\.any\.0: at least 30000: no value passes \(AWS takes 1 to 5400\)",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{kind: property, all: [{path: TracingConfig.Mode, equals: Activ}]}",
+            r"check\.all\.0: TracingConfig\.Mode is never 'Activ'; did you mean 'Active'",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{kind: property, all: [{path: MemorySize, equals: 128 MB}]}",
+            "MemorySize is a number, never '128 MB'",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{kind: property, all: [{path: MemorySize, at_least: 512, at_most: 256}]}",
+            "at least 512 and at most 256: no value passes",
+        ),
+        ("AWS::S3::Bucket", "{kind: names, pattern: '{resource}'}", "every name is of the form '{resource}'"),
+        (
+            "AWS::SQS::Queue",
+            "{kind: ratio, left: thing.VisibilityTimeout, at_least: 0, of: thing.DelaySeconds}",
+            r"check\.at_least: .* > 0",
+        ),
+        (
+            "AWS::IAM::Role",
+            "{kind: permissions, allow: [{actions: ['s3:GetObject'], on: thing.object}]}",
+            r"allow\.0\.on: 'thing\.object' is nothing to allow; .* did you mean 'objects'",
+        ),
+        (
+            "AWS::IAM::Role",
+            "{kind: permissions, allow: [{actions: ['s3:GetObject'], on: thing.objects}]}",
+            "objects are of AWS::S3::Bucket, and thing is AWS::IAM::Role",
+        ),
+        (
+            "AWS::IAM::Role",
+            "{kind: permissions, allow: [{actions: ['dynamdb:PutItem'], on: '*'}]}",
+            "there is no service 'dynamdb' in 'dynamdb:PutItem'; did you mean 'dynamodb:PutItem'",
+        ),
         ("AWS::S3::Bucket", "{at_least: 0, of: thing}", "at_least: 0 cannot fail"),
         (
             "AWS::S3::Bucket",

@@ -181,7 +181,7 @@ def test_the_place_within_several_checks_and_lines(tmp_path: Path) -> None:
     [
         "self.Timeout == '30' && self.Timeout <= 30 && self.MemorySize != '128'",
         "self.ReservedConcurrentExecutions == null && self.deletion_policy != null",
-        "logs.RetentionInDays == 30.0 && logs.RetentionInDays in [14, 90.0] && cluster.DataTiering != true",
+        "logs.RetentionInDays in [14, 30.0] && logs.RetentionInDays == 30.0 && cluster.DataTiering != true",
         "self.Environment.Variables[\\\"it's\\\"] == 'x'",
         "self.Architectures == ['arm64'] && self.Layers != []",
         "may(role, 's3:Get*', self) && may(role, '*', self) && may(role, 'unknownservice:Do', self)",

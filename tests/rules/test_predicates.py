@@ -285,35 +285,84 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "there is no dais in `environment.values` of the document; did you mean 'days'?",
     ),
     "when": ({"each": "role", "when": "self.X", "that": "has(self.Path)"}, "check.when: column 6"),
-    "reads nothing": ({"each": "role", "that": "1 < 2"}, "check.that: it reads nothing, so it cannot fail"),
-    "true": ({"some": "role", "that": "true"}, "check.that: it reads nothing, so it cannot fail"),
+    "reads nothing": (
+        {"each": "role", "that": "1 < 2"},
+        "check.that: column 3: it reads nothing, so it cannot fail",
+    ),
+    "true": ({"some": "role", "that": "true"}, "check.that: column 1: it reads nothing, so it cannot fail"),
     "when, true": (
         {"each": "role", "when": "true", "that": "has(self.Path)"},
-        "check.when: it reads nothing",
+        "check.when: column 1: it reads nothing",
     ),
-    "false": ({"none": "role", "that": "false"}, "check.that: it reads nothing"),
-    "a number": ({"each": "role", "that": "5"}, "check.that: 5 is neither true nor false"),
+    "false": ({"none": "role", "that": "false"}, "check.that: column 1: it reads nothing"),
+    "a number": ({"each": "role", "that": "5"}, "check.that: column 1: 5 is neither true nor false"),
     "when, false": (
         {"each": "role", "when": "false", "that": "has(self.Path)"},
-        "check.when: it reads nothing",
+        "check.when: column 1: it reads nothing",
     ),
     "or true": ({"each": "role", "that": "has(self.Path) || true"}, "it is always true"),
     "either": (
         {"each": "role", "that": "!has(self.Path) || self.Path != '/' || has(self.Path)"},
-        "check.that: it is always true, whatever it reads",
+        "check.that: column 37: it is always true, whatever it reads",
     ),
     "both": (
         {"none": "role", "that": "has(self.Path) && !(has(self.Path) || has(self.RoleName))"},
-        "check.that: it is always false, whatever it reads",
+        "check.that: column 16: it is always false, whatever it reads",
     ),
     "chosen": (
         {"each": "role", "that": "has(self.Path) ? true : !has(self.Path)"},
-        "check.that: it is always true, whatever it reads",
+        "check.that: column 16: it is always true, whatever it reads",
     ),
     "itself": (
         {"each": "role", "that": "!has(self.Path) || self.Path == self.Path"},
-        "check.that: it compares a value with itself",
+        "check.that: column 30: it compares a value with itself",
     ),
+    "a size": (
+        {"each": "role", "that": "size(self.ManagedPolicyArns) >= 0"},
+        "check.that: column 30: it is always true, for a size is 0 or more; size(...) > 0 asks",
+    ),
+    "a part": (
+        {"each": "role", "that": "self.Path == '/' && self.Description.startsWith('')"},
+        "check.that: column 38: every text begins with ''; has(...) asks whether a property is set",
+    ),
+    "and, or": (
+        {"none": "role", "that": "self.Path == '/a/' && self.Path == '/b/'"},
+        "check.that: column 20: it is always false, whatever it reads; did you mean '||'?",
+    ),
+    "in an item": (
+        {"each": "role", "that": "self.Tags.exists(t, t.Key == 'a' || t.Key != 'a')"},
+        "check.that: column 34: it is always true",
+    ),
+    "when that always holds": (
+        {"each": "functions", "when": "self.Handler.matches('.*')", "that": "self.Timeout == 3"},
+        "check.when: column 14: every text matches '.*'",
+    ),
+    "beyond the schema's numbers": (
+        {"each": "functions", "that": "self.Timeout <= 99999"},
+        "it is always true, whatever it reads (AWS takes 1 to 5400); has(...) asks whether",
+    ),
+    "milliseconds": (
+        {"each": "functions", "that": "self.Timeout == 30000"},
+        "it is always false, whatever it reads (AWS takes 1 to 5400)",
+    ),
+    "another type": (
+        {"each": "functions", "that": "self.type != 'AWS::SQS::Queue'"},
+        "type is never 'AWS::SQS::Queue'",
+    ),
+    "the subject's type": (
+        {"each": "role", "that": "self.type == 'AWS::IAM::Role'"},
+        "check.that: column 11: it is always true",
+    ),
+    "more than there can be": (
+        {"exactly": 2, "of": "role"},
+        "at least 2 of role are never there, but 1 at most",
+    ),
+    "one of one": ({"at_most": 1, "of": "role"}, "at_most: 1 cannot fail: of role there are 1 at most"),
+    "any number": (
+        {"at_most": 99999, "of": "functions"},
+        "at_most: 99999 cannot fail: of functions there are 50000",
+    ),
+    "in a stack": ({"at_most": 500, "of": "functions", "per": "stack"}, "at_most: 500 cannot fail"),
     "per": ({"each": "role", "that": "true", "per": "account"}, "check.per: Invalid enum value"),
 }
 
@@ -335,6 +384,21 @@ def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, A
             {"where": "self.Timout > 3"},
             "subjects.bad.where: column 6: AWS::Lambda::Function has no property Timout",
         ),
+        (
+            {"where": "self.Handler == 'a' && self.Handler == 'b'"},
+            "subjects.bad.where: column 21: it is always",
+        ),
+        ({"where": "true"}, "subjects.bad.where: column 1: it reads nothing"),
+        (
+            {"where": [{"path": "Timeout", "at_least": 9, "at_most": 3}]},
+            "bad.where.0: at least 9 and at most 3: no",
+        ),
+        (
+            {"where": [{"path": "Timeout", "at_most": 9000}]},
+            "every value passes, so that it cannot fail (AWS takes",
+        ),
+        ({"links": [{"refers_to": "role"}, {"that": "self.X == 1"}]}, "has no property X"),
+        ({"links": [{"refers_to": "role"}, {"that": "size(self.Layers) >= 0"}]}, "it is always true"),
         ({"where": "self.Role == bad"}, "go in a circle: bad -> bad"),
         ({"where": "self in members"}, "go in a circle: bad -> bad"),
         (
