@@ -87,27 +87,40 @@ def opened(name: str, scratch: Path) -> Base:
     """The base that a folder or a git ref names.
 
     Args:
-        name: the folder or the ref.
+        name: the folder or the ref. A folder that git tracks in the change is no base, and a ref
+            goes before a folder there that git does not track.
         scratch: an empty folder, into which the files of a ref are unpacked.
     Raises: InputError where it is neither, or git cannot read it.
     """
     top = _top()
-    if name and Path(name).is_dir():
-        return Base(name, Path(name).resolve(), top)
+    folder = Path(name) if name and Path(name).is_dir() else None
+    places = {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))} if folder else set()
+    if folder and not any(place.is_relative_to(top) for place in places):
+        return Base(name, folder.resolve(), top)
     commit = git(Path.cwd(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if commit is None:
+    if commit is not None:
+        _unpack(commit, top, scratch)
+        return Base(name, scratch.resolve(), top)
+    if folder is None:
         raise InputError(f"--base {name}: neither a folder nor a git ref here")
-    _unpack(commit, top, scratch)
-    return Base(name, scratch.resolve(), top)
+    if any(git(top, "--literal-pathspecs", "ls-files", "--", str(place)) != "" for place in places):
+        raise InputError(f"--base {name}: no git ref here, and the folder is of the change itself")
+    return Base(name, folder.resolve(), top)
 
 
 def _top() -> Path:
     """The top folder of the git repository, or the working directory outside of one.
 
-    Raises: InputError where git refuses the repository, such as one of another user.
+    Raises: InputError where git refuses the repository, such as one of another user; and in a submodule,
+        whose refs are not those of the change that names its commit.
     """
     here = Path.cwd()
     if found := git_bytes(here, "rev-parse", "--show-toplevel"):
+        if above := git(here, "rev-parse", "--show-superproject-working-tree"):
+            raise InputError(
+                f"--base: {here} is in a submodule of {above}, which has refs of its own; "
+                "name a folder with a checkout of the base"
+            )
         return Path(os.fsdecode(found.rstrip(b"\n")))
     for folder in (here, *here.parents):
         if (folder / ".git").exists():

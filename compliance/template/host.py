@@ -84,10 +84,12 @@ GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 def git_bytes(folder: Path, *arguments: str) -> bytes | None:
     """The output of a git command in a folder; None where git fails or is missing.
 
-    Raises InputError where it exceeds the limit of time: that it failed would be another answer.
+    Raises InputError where it exceeds the limit of time: that it failed would be another answer. Raises it
+    also where git would take a folder without `.git`, which a change can bring, for the repository.
     """
     import subprocess
 
+    _check_repository(folder)
     most = limits.seconds(limits.GIT)
     try:
         done = subprocess.run(
@@ -98,6 +100,21 @@ def git_bytes(folder: Path, *arguments: str) -> bytes | None:
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _check_repository(folder: Path) -> None:
+    """Raises InputError for a folder with the files of a repository beside others: a bare one to git.
+
+    It could be a part of a change, with commits and settings of its own, and git runs commands that settings
+    name. https://git-scm.com/docs/git-config#Documentation/git-config.txt-safebareRepository
+    """
+    if "GIT_DIR" in os.environ:
+        return
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if (place / ".git").exists():
+            return
+        if (place / "HEAD").exists() and ((place / "objects").exists() or (place / "commondir").exists()):
+            raise InputError(f"{place}: its HEAD makes it a git repository of its own; take it out")
 
 
 def git(folder: Path, *arguments: str) -> str | None:

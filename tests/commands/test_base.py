@@ -287,3 +287,45 @@ def test_deleted_requirements_of_the_order_pipeline_are_said(here: Path) -> None
         write(here, {"other.yaml": re.sub(r"^title: .*$", f"title: {title}", shorter, count=1, flags=re.M)})
         assert "are missing" not in notes(judged("--requirements", "other.yaml", "--skip-handlers"))
     assert "are missing" not in notes(judged("--requirements", "whole.yaml", "--skip-handlers"))
+
+
+def test_a_folder_of_the_change_that_is_named_like_the_base_does_not_judge(here: Path) -> None:
+    write(here, {"base/requirements.yaml": without("FUN-01"), "stack.json": {"Resources": {"F": SLOW}}})
+    git("add", "-A")
+    git("commit", "-q", "-m", "change")
+    assert judged("--base", "base")["gate"] == "red"
+    for name in ("base/.", "."):
+        result = run("--skip-scanners", "--base", name)
+        assert (result.exit_code, "of the change itself" in result.output) == (2, True), result.output
+
+
+def test_a_checkout_of_the_base_that_git_does_not_track_in_the_change_judges(here: Path) -> None:
+    write(here, {"stack.json": {"Resources": {"F": SLOW}}})
+    git("worktree", "add", "-q", "--detach", "checkout", "base")
+    write(here, {"requirements.yaml": without("FUN-01")})
+    assert judged("--base", "checkout")["gate"] == "red"
+
+
+@pytest.mark.parametrize("marker", ["objects", "commondir"])
+def test_a_folder_of_the_change_that_git_takes_for_a_repository_has_no_base(
+    here: Path, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
+    (here / "app" / marker).mkdir(parents=True)
+    write(here, {"app/HEAD": "ref: refs/heads/main\n", "app/stack.json": {"Resources": {"F": SLOW}}})
+    monkeypatch.chdir(here / "app")
+    result = run("--skip-scanners", "--base", "base")
+    assert (result.exit_code, "a git repository of its own" in result.output) == (2, True), result.output
+
+
+def test_a_submodule_has_no_base(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    write(other, {"requirements.yaml": without("FUN-01"), "stack.json": {"Resources": {"F": SLOW}}})
+    git("-C", str(other), "init", "-q", "-b", "base")
+    git("-C", str(other), "add", "-A")
+    git("-C", str(other), "commit", "-q", "-m", "x")
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "app")
+    monkeypatch.chdir(here / "app")
+    result = run("--skip-scanners", "--base", "base")
+    assert (result.exit_code, "a submodule of" in result.output) == (2, True), result.output
