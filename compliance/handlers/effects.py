@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from os.path import commonprefix
 from typing import TypeVar
@@ -120,6 +121,43 @@ def _items(call: Call, tables: Mapping[str, Table]) -> Iterator[Unit]:
         keys = tables[table].keys if table in tables else tuple(as_mapping(fields.get("Key"))) or tuple(item)
         place = json.dumps({name: item[name] for name in sorted(keys) if name in item}, sort_keys=True)
         yield Unit(f"dynamodb:{operation}", table, place, fields, call)
+
+
+def at_place(
+    tables: Mapping[str, Sequence[Mapping[str, JSON]]], objects: Mapping[str, Mapping[str, str]], unit: Unit
+) -> JSON:
+    """The item or the object's text that is stored at a unit's place; None where there is none."""
+    if not unit.kind.startswith("dynamodb:"):
+        return objects.get(unit.target, {}).get(unit.place or "")
+    keys = json.loads(unit.place or "{}").items()
+    items = tables.get(unit.target, ()) if keys else ()
+    return next(({**item} for item in items if all(item.get(name) == key for name, key in keys)), None)
+
+
+def grown(given: JSON, once: JSON, twice: JSON) -> str | None:
+    """The first sum, list or text to which two equal deliveries both add, such as `total.N was 4, and is 8`.
+
+    `given` is what was stored before them. Counts of versions and deliveries may grow.
+    """
+    before, one, two = leaves(given), leaves(once), leaves(twice)
+    for place, text in two.items():
+        was = one.get(place)
+        if was is None:
+            lists = [place[: index.start()] for index in ELEMENT.finditer(place)]
+            is_grown = any(other.startswith(f"{each}0") for each in lists for other in one)
+        elif NUMBER.fullmatch(was) and NUMBER.fullmatch(text):
+            added = Decimal(was) - Decimal(before.get(place) or 0)
+            is_grown = added != 0 and added == Decimal(text) - Decimal(was)
+        else:
+            is_grown = len(text) >= 2 * len(was) > 0 and text.startswith(was)
+        if is_grown and not COUNTED.search(place):
+            return f"{place or 'its text'} was {(was or 'none')[:40]}, and is {text[:80]}"
+    return None
+
+
+ELEMENT = re.compile(r"(?<![^.])[1-9]\d*(?=\.|$)")  # the place of an element, but the first, in its list
+NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")  # longer ones are times or ids
+COUNTED = re.compile(r"version|revision|attempt|retr|deliver|receive", re.IGNORECASE)
 
 
 def _kept(call: Call, entries: Sequence[T]) -> list[T]:

@@ -12,6 +12,7 @@ from inputs import from_yaml
 from judged import NODE, PYTHON, as_module, cases, folder, told
 
 from compliance.document import requirements as document
+from compliance.handlers.effects import grown
 from compliance.handlers.laws.table import LAWS
 from compliance.model import InputError, Status, Verdict
 from compliance.rules import bind
@@ -262,3 +263,41 @@ def test_where_no_batch_has_an_effect_nothing_is_shown(what: str) -> None:
     if what == "takes other records":
         found = verdicts({**row, "records": [{"body": {"order": {"draw": "order"}}}]}, ["as_alone", "replay"])
         assert {verdict.status for verdict in found.values()} == {Status.PASS}, told(found)
+
+
+def test_a_record_of_which_only_the_id_is_written_is_made_to_fail_alone() -> None:
+    code = f"""{BOTO}
+import gzip
+def handler(event, context):
+    failed = []
+    for m in event["Records"]:
+        try:
+            packed = gzip.compress(m["body"].encode())
+            s3.put_object(Bucket=os.environ["BUCKET"], Key=m["messageId"], Body=packed)
+        except Exception:
+            failed.append({{"itemIdentifier": m["messageId"]}})
+    return {{"batchItemFailures": failed}}
+"""
+    found = verdicts({"source": "sqs", "language": "python", "code": code}, ["isolated"])
+    assert found["isolated"].status is Status.PASS, told(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "once", "twice", "wanted"),
+    [
+        ({"n": {"N": "100"}}, {"n": {"N": "97"}}, {"n": {"N": "94"}}, "n.N was 97, and is 94"),
+        ({"n": {"N": "100"}}, {"n": {"N": "97"}}, {"n": {"N": "97"}}, None),
+        (None, {"n": {"N": "4"}}, {"n": {"N": "9"}}, None),  # a duration
+        (None, {"version": {"N": "1"}}, {"version": {"N": "2"}}, None),
+        (None, '{"sum": 4}', '{"sum": 8}', "sum was 4, and is 8"),
+        (None, '["a"]', '["a", "b"]', "1 was none, and is b"),
+        (None, {"l": {"L": []}}, {"l": {"L": [{"S": "a"}]}}, None),  # the first time
+        (None, "a,b\n", "a,b\na,b\n", "its text was a,b\n, and is a,b\na,b\n"),
+        (None, "a", "ab", "its text was a, and is ab"),
+        (None, "AQEBxyz", "AQEBxyz02", None),  # a receipt of SQS
+        (None, "2", "22", None),
+        (None, "20311231", "20320101", None),
+    ],
+)
+def test_what_grows_with_each_delivery(given: Any, once: Any, twice: Any, wanted: str | None) -> None:
+    assert grown(given, once, twice) == wanted

@@ -11,13 +11,14 @@ from urllib.parse import unquote_plus
 from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Common, Maker, Record, Source, acknowledged, named
-from compliance.handlers.effects import Profile, Unit, is_put_aside, lacking, units
+from compliance.handlers.effects import Profile, Unit, at_place, is_put_aside, lacking, units
 from compliance.handlers.events import Data, Draw
 from compliance.handlers.events.records import delivered_again
 from compliance.handlers.events.values import Values
 from compliance.handlers.runs import LONG, Finding, Outcomes, Play, Stage, Step
 from compliance.handlers.sandbox import Fault, Given, HandlerError, Outcome
-from compliance.json_data import mapping
+from compliance.handlers.sandbox.values import attributes
+from compliance.json_data import JSON, mapping
 from compliance.text import clean
 
 T = TypeVar("T")
@@ -160,6 +161,11 @@ class Bench:
     def units(self, outcome: Outcome | None) -> list[Unit]:
         return units(outcome.calls, self._tables) if outcome else []
 
+    def given(self, unit: Unit) -> JSON:
+        """What was at a unit's place before all invocations."""
+        items = {name: [attributes(item) for item in items] for name, items in self._given.items.items()}
+        return at_place(items, self._given.objects, unit)
+
     def failure_reason(self, outcome: Outcome | None) -> str | None:
         """Why an invocation did not succeed: an error, a limit, or a record that it reports as failed."""
         if outcome is None:
@@ -203,7 +209,8 @@ def _with_objects(
             bucket, key = (
                 str(mapping(about[part])[name]) for part, name in (("bucket", "name"), ("object", "key"))
             )
-            found.setdefault(bucket, {}).setdefault(unquote_plus(key), json.dumps({"of": key}))
+            name = unquote_plus(key)
+            found.setdefault(bucket, {}).setdefault(name, json.dumps({"of": name}))
     return found
 
 

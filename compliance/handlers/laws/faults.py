@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
 from compliance.handlers.effects import (
+    UUID,
     Profile,
     Unit,
     is_no_effect,
@@ -135,10 +136,9 @@ def _calls(outcome: Outcome | None, record: Record, kind: int) -> Iterator[Faili
     for call in calls:
         count = sum((c.service, c.operation) == (call.service, call.operation) for c in calls)
         parameters = repr(dict(call.parameters))
-        place = next(
-            (p for p, text in record.own.items() if len(text) >= 6 and text.isalnum() and text in parameters),
-            None,
-        )
+        own = [(p, text) for p, text in record.own.items() if len(text) >= 6 and text in parameters]
+        found = [p for p, text in own if text.isalnum()] or [p for p, text in own if UUID.fullmatch(text)]
+        place = found[0] if found else None
         yield Failing(call.service, call.operation, kind, place, count, call)
 
 

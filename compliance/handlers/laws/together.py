@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from datetime import timedelta
 
 import msgspec
 
 from compliance.handlers.batches import Batch, Record
-from compliance.handlers.effects import Profile, Unit, ValueComparison, lacking, mentions, of_record, profile
+from compliance.handlers.effects import (
+    Profile,
+    Unit,
+    ValueComparison,
+    at_place,
+    grown,
+    lacking,
+    mentions,
+    of_record,
+    profile,
+)
 from compliance.handlers.errors import errors_of
 from compliance.handlers.laws.bench import AGE, Bench, bad, brief, ended, good, record_text, unknown, unmet
 from compliance.handlers.runs import Finding, Outcomes, Play, Task
@@ -233,7 +243,7 @@ def replay(bench: Bench) -> Task:
     findings = list(_same_places(bench, batch, first, cold, days))
     if not why:
         findings += _once_more(bench, first, warm, "again soon")
-        findings += _once_more(bench, before, after, f"again after {days.days} days")
+        findings += _once_more(bench, before, after, f"again after {days.days} days", bench.units(cold))
         findings += yield from _failed_once(bench, batch, first, cold)
     return findings or [
         good(f"{len(batch.records)} records, replayed: {len(bench.units(first))} effects, the same", SAME)
@@ -282,8 +292,13 @@ def _same_places(
             yield bad(f"{record_text(record, index, size)}: {len(own)} effects, replayed {len(later)}", SAME)
 
 
-def _once_more(bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str) -> Iterator[Finding]:
-    """Findings about a replay where everything is stored: it must succeed, and add nothing."""
+def _once_more(
+    bench: Bench, first: Outcome | None, outcome: Outcome | None, when: str, between: Sequence[Unit] = ()
+) -> Iterator[Finding]:
+    """Findings about a replay where everything is stored: it must succeed, and add nothing.
+
+    What was done `between` the two deliveries may have changed other items.
+    """
     if why := bench.failure_reason(outcome):
         found = f"the same batch {when}, where it is stored already: {why}"
         yield unmet(outcome, found, "a duplicate is a success")
@@ -296,4 +311,23 @@ def _once_more(bench: Bench, first: Outcome | None, outcome: Outcome | None, whe
                 SAME,
                 unit.call.at,
             )
+            return
+    yield from _added(bench, first, outcome, when, {(u.target, u.place) for u in between})
+
+
+def _added(
+    bench: Bench,
+    first: Outcome | None,
+    again: Outcome | None,
+    when: str,
+    changed: Set[tuple[str, str | None]],
+) -> Iterator[Finding]:
+    """A finding about an item or an object to which a replay adds what the first delivery added."""
+    for unit in bench.units(again):
+        if not (first and again and unit.place) or (unit.target, unit.place) in changed:
+            continue
+        once, twice = (at_place(each.state.tables, each.state.objects, unit) for each in (first, again))
+        if once is not None and (found := grown(bench.given(unit), once, twice)):
+            what = f"{unit.kind} of {brief(unit.place, 60)} adds to what is stored"
+            yield bad(f"the same batch {when}: {what}: {found}", SAME, unit.call.at)
             return
