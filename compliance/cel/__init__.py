@@ -34,18 +34,42 @@ from compliance.cel.values import (
 from compliance.model import Undecided
 
 __all__ = [
+    "Budget",
     "Expression",
     "Failed",
     "Function",
     "Host",
     "Node",
     "SyntaxProblem",
+    "TooMuchWork",
     "compile",
     "did_you_mean",
     "parse",
 ]
 
-MAX_STEPS = 1_000_000  # of loops, in one evaluation
+MAX_STEPS = 1_000_000  # of loops, for one budget
+
+
+class TooMuchWork(Undecided):
+    """An evaluation takes more steps than its budget has."""
+
+    def __init__(self) -> None:
+        super().__init__(f"takes more than {MAX_STEPS:,} steps: nest fewer loops, or go through fewer items")
+
+
+class Budget:
+    """The steps of loops that evaluations may still take together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_STEPS
+
+    def spend(self, steps: int) -> None:
+        """Takes some steps. Raises TooMuchWork where fewer are left."""
+        self.left -= steps
+        if self.left < 0:
+            raise TooMuchWork
 
 
 class Expression:
@@ -63,7 +87,9 @@ class Expression:
     def _names(self) -> tuple[str, ...]:
         return tuple({node.value for node in self.root.walk() if node.kind == "name"})
 
-    def evaluate(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> object:
+    def evaluate(
+        self, bindings: Mapping[str, object], trace: list[Any] | None = None, budget: Budget | None = None
+    ) -> object:
         """The value of the expression.
 
         Args:
@@ -71,47 +97,53 @@ class Expression:
                 read.
             trace: host values append what is read of them to this list. What did not decide the value is
                 removed from it.
+            budget: the steps of loops that it may take; without it, those of a new budget.
         Raises: Undecided or Failed.
         """
-        return plain(self._value(bindings, trace))
+        return plain(self._value(bindings, trace, budget or Budget()))
 
-    def holds(self, bindings: Mapping[str, object], trace: list[Any] | None = None) -> bool:
+    def holds(
+        self, bindings: Mapping[str, object], trace: list[Any] | None = None, budget: Budget | None = None
+    ) -> bool:
         """Whether the expression is true; arguments as of `evaluate`.
 
         Raises: Undecided, or Failed; the latter also where the value is neither true nor false.
         """
-        return truth(self._value(bindings, trace))
+        return truth(self._value(bindings, trace, budget or Budget()))
 
-    def _value(self, bindings: Mapping[str, object], trace: list[Any] | None) -> object:
+    def _value(self, bindings: Mapping[str, object], trace: list[Any] | None, budget: Budget) -> object:
+        names = {name: bindings[name] for name in self._names if name in bindings}
         try:
-            return self._run(self._frame(bindings, trace))
+            return self._run(Frame(names, [] if trace is None else trace, budget))
         except _TooManySteps:
-            raise Failed(f"takes more than {MAX_STEPS:,} steps") from None
+            raise TooMuchWork from None
 
-    def parts(self, bindings: Mapping[str, object]) -> Iterator[tuple[Expression, Mapping[str, object]]]:
+    def parts(
+        self, bindings: Mapping[str, object], budget: Budget
+    ) -> Iterator[tuple[Expression, Mapping[str, object]]]:
         """What must hold by itself for the expression to hold: sides of `&&`, and `all` of each item.
 
+        Args:
+            bindings: what the names stand for.
+            budget: the steps that it may take; an item is one.
         Returns: each as an expression, with its bindings.
         Raises: Undecided or Failed, where a list is not known.
         """
         if self.root.kind == "&&":
             for side in self._children:
-                yield from side.parts(bindings)
+                yield from side.parts(bindings, budget)
         elif self.root.kind == "loop" and self.root.value[0] == "all":
             source, body = self._children
-            for item in items_of(source._run(source._frame(bindings, None))):
+            for item in items_of(source._value(bindings, None, budget)):
+                budget.spend(1)
                 if isinstance(item, Undecided) or not (isinstance(item, Host) and item.doubt):
-                    yield from body.parts({**bindings, self.root.value[1]: item})
+                    yield from body.parts({**bindings, self.root.value[1]: item}, budget)
         else:
             yield self, bindings
 
     @cached_property
     def _children(self) -> tuple[Expression, ...]:
         return tuple(Expression(self.text, node, self._functions) for node in self.root.children)
-
-    def _frame(self, bindings: Mapping[str, object], trace: list[Any] | None) -> Frame:
-        names = {name: bindings[name] for name in self._names if name in bindings}
-        return Frame(names, [] if trace is None else trace)
 
 
 def compile(text: str, names: Collection[str], functions: Mapping[str, Function] = {}) -> Expression:
@@ -169,20 +201,20 @@ def _check_call(node: Node, functions: Mapping[str, Function]) -> None:
 
 
 class _TooManySteps(Exception):
-    """Ends an evaluation. It is no `Failed`, for `all`, `exists` and `||` would go on after that."""
+    """Ends an evaluation. It is not `Undecided`, for `all`, `exists` and `||` would go on after that."""
 
 
 class Frame:
-    """One evaluation: the values of names, the trace of what was read, the number of steps of loops."""
+    """One evaluation: the values of names, the trace of what was read, the budget of steps."""
 
-    __slots__ = ("names", "steps", "trace")
+    __slots__ = ("budget", "names", "trace")
 
-    def __init__(self, names: dict[str, object], trace: list[Any]) -> None:
-        self.names, self.trace, self.steps = names, trace, 0
+    def __init__(self, names: dict[str, object], trace: list[Any], budget: Budget) -> None:
+        self.names, self.trace, self.budget = names, trace, budget
 
     def step(self) -> None:
-        self.steps += 1
-        if self.steps > MAX_STEPS:
+        self.budget.left -= 1
+        if self.budget.left < 0:
             raise _TooManySteps
 
 

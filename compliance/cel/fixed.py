@@ -29,6 +29,7 @@ _LOGIC: Final = frozenset({"&&", "||", "!", "?"})
 _QUANTIFIERS: Final = frozenset({"all", "exists", "exists_one"})
 _MIRRORED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _MOST_WORK: Final = 50_000  # tests that are evaluated for one condition
+_MOST_SAMPLES: Final = 200  # of one value
 _ADDRESSES: Final = re.compile(r"[0-9a-f.:]+/\d+")  # a range of them, which has several spellings
 _OTHER: Final = object()  # a value that equals nothing that it is compared with, and is no number
 
@@ -219,7 +220,10 @@ class _Formula:
         def run(samples: Samples) -> Results:
             if key in samples:
                 return results(samples[key])
-            return frozenset(result for sample in self._free[key] for result in results(sample))
+            free = self._free[key]
+            if len(free) > _MOST_SAMPLES:
+                return _EITHER | _NONE
+            return frozenset(result for sample in free for result in results(sample))
 
         return run
 

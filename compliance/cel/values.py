@@ -300,6 +300,8 @@ def _of_texts(work: Callable[..., object], least: int = 2, most: int | None = No
 def _matches(value: object, pattern: object) -> bool:
     try:
         return patterns.search(_text(pattern), _text(value))
+    except patterns.TooHardError as error:
+        raise Undecided(str(error)) from None
     except ValueError as error:
         raise Failed(str(error)) from None
 

@@ -27,6 +27,7 @@ from compliance.template.paths import dotted, steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
+STEPS_OF_PART = 100  # what it takes to evaluate a part of an expression by itself, beside its loops
 # Groups that every document may name. A subject of the document with the same name replaces one.
 BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
 
@@ -295,7 +296,7 @@ def check_varies(root: cel.Node, checker: Checker, *, may_be_false: bool = False
     if not reads(root):
         try:
             holds = cel.Expression("", root, STANDARD).holds({})
-        except cel.Failed as error:
+        except (cel.Failed, Undecided) as error:
             raise cel.SyntaxProblem(str(error), root.at) from None
         if holds or not may_be_false:
             raise cel.SyntaxProblem("it reads nothing, so it cannot fail", root.at)
@@ -413,6 +414,7 @@ class Bound:
         self, wiring: Wiring, scope: Mapping[str, Shape], own: frozenset[str], env: Environment
     ) -> None:
         self.world, self._own = World(wiring, env.name), own
+        self._too_much: set[cel.Expression] = set()  # they took too many steps once, and are not tried again
         self._bindings: dict[str, object] = {
             name: self._lazy(name, shape.many) for name, shape in scope.items() if name != "env"
         }
@@ -445,26 +447,43 @@ class Bound:
     def _bound(self, resource: Resource | None) -> Mapping[str, object]:
         return self._bindings if resource is None else {**self._bindings, "self": self.world.thing(resource)}
 
-    def outcome(self, expression: cel.Expression, resource: Resource | None = None) -> Outcome:
+    def outcome(
+        self, expression: cel.Expression, resource: Resource | None = None, budget: cel.Budget | None = None
+    ) -> Outcome:
         """Whether an expression holds, and what was read; `self` is the resource."""
-        return self._outcome(expression, resource, self._bound(resource))
+        return self._outcome(expression, resource, self._bound(resource), budget or cel.Budget())
 
-    def failures(self, expression: cel.Expression, resource: Resource) -> list[Outcome]:
-        """The outcome of each part of an expression that fails by itself, such as an item of `all`."""
+    def failures(self, expression: cel.Expression, resource: Resource, budget: cel.Budget) -> list[Outcome]:
+        """The outcome of each part of an expression that fails by itself, such as an item of `all`.
+
+        There are none where a list is not known, or where the budget does not suffice to find them all.
+        """
+        found: list[Outcome] = []
         try:
-            parts = list(expression.parts(self._bound(resource)))
+            for part, names in expression.parts(self._bound(resource), budget):
+                budget.spend(STEPS_OF_PART)
+                found.append(self._outcome(part, resource, names, budget))
         except (Undecided, cel.Failed):
             return []
-        return [found for part, names in parts if (found := self._outcome(part, resource, names)).failed]
+        return [outcome for outcome in found if outcome.failed]
 
     def _outcome(
-        self, expression: cel.Expression, resource: Resource | None, names: Mapping[str, object]
+        self,
+        expression: cel.Expression,
+        resource: Resource | None,
+        names: Mapping[str, object],
+        budget: cel.Budget,
     ) -> Outcome:
+        if expression in self._too_much:
+            return Outcome(None, (), str(cel.TooMuchWork()), True)
         outer, self.world.trace = (self.world.trace, self.world.about), []
         self.world.about = resource
         try:
-            value = expression.holds(names, self.world.trace)
+            value = expression.holds(names, self.world.trace, budget)
             return Outcome(value, _distinct(self.world.trace))
+        except cel.TooMuchWork as error:
+            self._too_much.add(expression)
+            return Outcome(None, (), error.why, True)
         except Undecided as error:
             lacks = error.name if isinstance(error, Lacking) else None
             loose = isinstance(error, Loose)

@@ -296,12 +296,15 @@ class _Judged:
     def __init__(self, predicate: Compiled, bound: Bound, resource: Resource, doubtful: str | None) -> None:
         self.resource, self.doubtful, self._bound = resource, doubtful, bound
         self._expression = predicate.that
-        self.when = bound.outcome(predicate.when, resource) if predicate.when else Outcome(True, ())
+        self._budget = cel.Budget()
+        self.when = Outcome(True, ())
+        if predicate.when:
+            self.when = bound.outcome(predicate.when, resource, self._budget)
         # A condition that fails because it reads something that is not there does not hold.
         self.concerned = None if self.when.undecided else self.when.value is True
         self.that = Outcome(True, ())
         if predicate.that and self.concerned is not False:
-            self.that = bound.outcome(predicate.that, resource)
+            self.that = bound.outcome(predicate.that, resource, self._budget)
         if self.that.lacks in predicate.reported:
             self.that = msgspec.structs.replace(self.that, undecided=False)
 
@@ -312,7 +315,8 @@ class _Judged:
 
     def failures(self, wanted: str) -> list[Evidence]:
         """Evidence of each part of the predicate that fails, such as an item of a list."""
-        parts = self._bound.failures(self._expression, self.resource) if self._expression else []
+        of = self._expression
+        parts = self._bound.failures(of, self.resource, self._budget) if of else []
         return list(dict.fromkeys(self.evidence(wanted, part) for part in parts or [self.that]))
 
     def undecided(self, wanted: str) -> Undecided:

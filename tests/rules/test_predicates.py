@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from predicate import judged, verdict, written
 
+from compliance import cel
 from compliance.auditing import Options, audit
 from compliance.document.requirements import load
 from compliance.model import InputError, Status
@@ -607,3 +608,60 @@ def test_all_that_is_not_decided_is_shown(tmp_path: Path, quantifier: str) -> No
     assert [item.logical_id for item in result.verdict.evidence] == ["D"]
     assert [item.logical_id for item in result.verdict.undecided] == ["A", "B"]
     assert (result.verdict.why or "").startswith("template/A, template/B not decided: ")
+
+
+# Work
+
+
+TAGGED = {
+    "Role": {
+        "Type": "AWS::IAM::Role",
+        "Properties": {"Tags": [{"Key": f"k{i}", "Value": "v"} for i in range(9)]},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"each": "roles", "that": "{seven}"},
+        {"each": "roles", "that": "{seven} || has(self.Path)"},
+        {"none": "roles", "that": "!{seven}"},
+        {"exactly": 0, "of": "roles", "that": "has(self.Path) || {seven}"},
+        {"each": "roles", "when": "{seven}", "that": "has(self.Path)"},
+        {"each": "slow", "that": "has(self.Path)"},
+    ],
+)
+def test_too_much_work_is_not_assessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(cel, "MAX_STEPS", 2000)
+    names = "abcdefg"
+    loops = "".join(f"self.Tags.all({name}, " for name in names)
+    seven = f"{loops}{' + '.join(f'{name}.Value' for name in names)} == 'vvvvvvv'{')' * 7}"
+    slow = {"type": "AWS::IAM::Role", "about": "slow", "many": True, "optional": True, "where": f"!{seven}"}
+    roles = {"type": "AWS::IAM::Role", "about": "roles", "many": True}
+    written = {key: value.replace("{seven}", seven) for key, value in check.items() if isinstance(value, str)}
+    template = {"Resources": {f"Role{i}": TAGGED["Role"] for i in range(20)}}
+    [result] = judged(tmp_path, template, {**check, **written}, subjects={"roles": roles, "slow": slow})
+    assert result.verdict.status is Status.NOT_ASSESSED
+    assert "takes more than 2,000 steps: nest fewer loops, or go through fewer items" in (
+        result.verdict.why or ""
+    )
+
+
+def test_an_explanation_takes_no_more_steps_than_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict that is known stays, and is shown as a whole where its parts take too long to find."""
+    that = "self.Tags.all(a, self.Tags.all(b, a.Value == b.Key))"
+    roles = {"type": "AWS::IAM::Role", "about": "roles", "many": True}
+    shown = []
+    for steps in (20_000, 5000):
+        monkeypatch.setattr(cel, "MAX_STEPS", steps)
+        [result] = judged(
+            tmp_path, {"Resources": TAGGED}, {"each": "roles", "that": that}, subjects={"roles": roles}
+        )
+        assert result.verdict.status is Status.FAIL
+        shown.append(len(result.verdict.evidence))
+    assert shown[0] > shown[1] == 1
