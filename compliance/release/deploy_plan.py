@@ -7,6 +7,7 @@ template and have another one deployed. An assembly that leads to anything but t
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from compliance.template import unseen
 from compliance.template.images import refusal
 from compliance.template.loading import load_assembly, missing_context
 from compliance.template.source import MAX_DEPTH, read_json, read_source
+
+# What the CLI fills in where it uploads an asset.
+PLACEHOLDER = re.compile(r"\$\{AWS::(?:AccountId|Region|Partition)\}")
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -62,15 +66,13 @@ class _Reader:
         self.folder, self.files = folder, seal.digests
         self.folders = {parent for path in seal.digests for parent in _parents(path)}
         self.uploads: dict[str, str] = {}  # the digest of an upload, by its key
+        self.open_keys: set[str] = set()  # of the uploads, the keys with placeholders
+        self.sources: dict[str, str] = {}  # what an asset is made of, by the CLI's own name for what it makes
         self.images: list[str] = []
         self.places: dict[str, str] = {}  # the same by bucket/key, to check the URL of a stack's template
 
     def read(self, below: str) -> Iterator[Planned]:
-        if any(path.startswith(posixpath.join(below, CACHE) + "/") for path in self.files):
-            raise InputError(
-                f"{self.folder / below / CACHE}: packed assets, which nobody judged, "
-                "and which the CLI would upload; take them out"
-            )
+        self._check_unpacked(below)
         name = posixpath.join(below, "manifest.json")
         manifest = self._object(name)
         if manifest.get("missing"):
@@ -81,7 +83,7 @@ class _Reader:
             where = f"{name}: artifacts.{id_}"
             self._check_metadata(artifact, below, where)
             if artifact.get("type") == "cdk:asset-manifest":
-                self._add_assets(self._named(artifact, "file", below, where), below)
+                self._add_assets(self._named(artifact, "file", below, where))
         for id_, artifact in artifacts.items():
             where = f"{name}: artifacts.{id_}"
             if artifact.get("type") == "aws:cloudformation:stack":
@@ -117,32 +119,64 @@ class _Reader:
 
     def _check_metadata(self, artifact: Mapping[str, JSON], below: str, where: str) -> None:
         """Refuses assets of the legacy synthesizer, which are in the metadata, not in an asset manifest."""
-        entries = artifact.get("metadata") or {}
+        stated = [artifact.get("metadata") or {}]
         if "additionalMetadataFile" in artifact:
-            path = self._inside(artifact["additionalMetadataFile"], below, f"{where}.additionalMetadataFile")
-            entries = {**_mapping(entries, where), **self._object(path)}
-        for items in _mapping(entries, f"{where}.metadata").values():
+            named = artifact["additionalMetadataFile"]
+            stated.append(self._object(self._inside(named, below, f"{where}.additionalMetadataFile")))
+        for items in (
+            items for entries in stated for items in _mapping(entries, f"{where}.metadata").values()
+        ):
             for item in items if isinstance(items, list) else ():
                 if isinstance(item, dict) and item.get("type") == "aws:cdk:asset":
                     raise InputError(f"{where}: an asset of the legacy synthesizer; use the default one")
 
-    def _add_assets(self, file: str, below: str) -> None:
-        data = self._object(file)
+    def _add_assets(self, file: str) -> None:
+        data, below = self._object(file), posixpath.dirname(file)
+        self._check_unpacked(below)
         for id_, asset in _mapping(data.get("dockerImages", {}), f"{file}: dockerImages").items():
             where = f"{file}: dockerImages.{id_}"
-            self._add_image(_mapping(asset, where), below, where)
+            self._add_image(id_, _mapping(asset, where), below, where)
         for id_, asset in _mapping(data.get("files", {}), f"{file}: files").items():
             where = f"{file}: files.{id_}"
             path = self._source(_mapping(asset, where), "path", below, where)
             content = self.files.get(path, path)  # a folder has no digest: its path stands for it
+            self._check_own(posixpath.join(below, CACHE, id_), content, id_, where)
             for place in _destinations(_mapping(asset, where), where):
-                key = str(place.get("objectKey"))
-                # The audit identifies an asset by its key alone, too.
-                if self.uploads.setdefault(key, content) != content:
-                    raise InputError(f"{where}: another asset is uploaded as {key}")
-                self.places[f"{place.get('bucketName')}/{key}"] = content
+                self._add_upload(str(place.get("objectKey")), content, where)
+                self.places[f"{place.get('bucketName')}/{place.get('objectKey')}"] = content
 
-    def _add_image(self, asset: Mapping[str, JSON], below: str, where: str) -> None:
+    def _check_unpacked(self, folder: str) -> None:
+        cache = posixpath.join(folder, CACHE)
+        if any(path.startswith(f"{cache}/") for path in self.files):
+            raise InputError(
+                f"{self.folder / cache}: packed assets, which nobody judged, "
+                "and which the CLI would upload; take them out"
+            )
+
+    def _add_upload(self, key: str, content: str, where: str) -> None:
+        """Adds an upload. Refuses another one under the same key, also under one that may become the same.
+
+        The audit identifies an asset by its key alone, too.
+        """
+        is_open = PLACEHOLDER.search(key) is not None
+        for other in {key, *self.open_keys, *(self.uploads if is_open else ())}:
+            if self.uploads.get(other, content) != content and _may_be(key, other):
+                raise InputError(f"{where}: another asset is uploaded as {other}")
+        self.uploads[key] = content
+        self.open_keys |= {key} if is_open else set()
+
+    def _check_own(self, made: str, source: str, id_: str, where: str) -> None:
+        """Refuses an asset that the CLI would take for made already, from the file or image of another one.
+
+        `made` is the CLI's own name for what it makes of an asset of this id, and `source` is what it makes
+        that of.
+        """
+        if "/" in id_ or "\\" in id_:
+            raise InputError(f"{where}: the id leads to another file")
+        if self.sources.setdefault(made.lower(), source) != source:
+            raise InputError(f"{where}: another asset has the same id, and the CLI makes one of them")
+
+    def _add_image(self, id_: str, asset: Mapping[str, JSON], below: str, where: str) -> None:
         """Adds an image that the CLI builds. Refuses one that is built from anything but the assembly."""
         source = _mapping(asset.get("source", {}), f"{where}.source")
         if why := refusal(source):
@@ -151,8 +185,12 @@ class _Reader:
         file = posixpath.normpath(posixpath.join(folder, str(source.get("dockerFile", "Dockerfile"))))
         if file not in self.files:
             raise InputError(f"{where}: {file!r} is not in the assembly")
+        content = repr(sorted({**source, "directory": folder}.items()))
+        self._check_own(f"cdkasset-{id_}", content, id_, where)
         for place in _destinations(asset, where):
-            self.images.append(f"{place.get('repositoryName')}:{place.get('imageTag')}, built of {file}")
+            image = f"{place.get('repositoryName')}:{place.get('imageTag')}"
+            self._add_upload(image, content, where)
+            self.images.append(f"{image}, built of {file}")
 
     def _source(self, asset: Mapping[str, JSON], key: str, below: str, where: str) -> str:
         source = _mapping(asset.get("source", {}), f"{where}.source")
@@ -160,7 +198,13 @@ class _Reader:
             raise InputError(
                 f"{where}: a command would make it ({source['executable']}): its bytes are not here"
             )
-        return self._inside(source.get(key), below, f"{where}.source.{key}")
+        path = self._inside(source.get(key), below, f"{where}.source.{key}")
+        if source.get("packaging") == "zip":
+            if path not in self.folders:
+                raise InputError(f"{where}: {path!r} is packed as a folder, and is a file")
+            if odd := [name for name in self.files if name.startswith(f"{path}/") and "\\" in name]:
+                raise InputError(f"{where}: {odd[0]!r}: the archive would have a folder for each backslash")
+        return path
 
     def _stack(self, id_: str, artifact: Mapping[str, JSON], below: str, where: str) -> Planned:
         path = self._named(artifact, "templateFile", below, where)
@@ -184,6 +228,17 @@ class _Reader:
             parameters=parameters,
             hidden=frozenset(name for name in declared if declared[name].get("NoEcho") in (True, "true")),
         )
+
+
+def _may_be(one: str, other: str) -> bool:
+    """Whether two keys of uploads can be the same once the CLI has filled in the account and the like."""
+    if one == other:
+        return True
+    for key, text in ((one, other), (other, one)):
+        literals = PLACEHOLDER.split(key)
+        if len(literals) > 1 and re.fullmatch(".+".join(map(re.escape, literals)), text, re.DOTALL):
+            return True
+    return False
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -167,7 +167,7 @@ class _Folder:
 
     def _inside(self, name: str, file: Path, place: str) -> Path:
         """A path that `file` names, which must not lead out of the assembly, by dots or by links."""
-        path = self.folder / name
+        path = file.parent / name
         try:
             inside = path.resolve().is_relative_to(self.assembly.path.resolve())
         except (OSError, ValueError, RuntimeError):  # too long; a NUL; links in a circle
@@ -184,7 +184,7 @@ class _Folder:
         files = data.get("files", {}) if isinstance(data, dict) else None
         if not isinstance(files, dict):
             raise InputError(f"{path}: no asset manifest")
-        self._load_images(as_mapping(data).get("dockerImages"))
+        self._load_images(as_mapping(data).get("dockerImages"), path.parent)
         for key, entry in files.items():
             try:
                 source_of = mapping(mapping(entry)["source"])
@@ -203,12 +203,12 @@ class _Folder:
                 if source.exists():
                     self.assembly.uploads.objects.update(f"{bucket}/{key}" for bucket, key in places)
 
-    def _load_images(self, images: JSON) -> None:
-        """The images that the CLI builds of folders of the assembly. A malformed entry is none of them."""
+    def _load_images(self, images: JSON, folder: Path) -> None:
+        """The images that the CLI builds of folders in `folder`. A malformed entry is none of them."""
         for entry in map(as_mapping, as_mapping(images).values()):
             source = as_mapping(entry.get("source"))
             directory = source.get("directory")
-            if not isinstance(directory, str) or refusal(source) or not (self.folder / directory).is_dir():
+            if not isinstance(directory, str) or refusal(source) or not (folder / directory).is_dir():
                 continue
             for place in map(as_mapping, as_mapping(entry.get("destinations")).values()):
                 self.assembly.uploads.images.add(f"{place.get('repositoryName')}:{place.get('imageTag')}")

@@ -604,6 +604,11 @@ LEGACY = {"/S": [{"type": "aws:cdk:asset", "data": {"path": "asset.abc", "packag
 MISSING = [{"key": "vpc", "provider": "vpc-provider", "props": {}}]
 JOINED = {"Fn::Join": ["", ["abc", ".zip"]]}
 GONE = object()
+DEF = asset("asset.def", "def.zip", "zip")
+MORE_ASSETS: Changes = {
+    ("asset.def/index.js",): "other()",
+    (*ARTIFACTS, "T.assets"): {"type": "cdk:asset-manifest", "properties": {"file": "T.assets.json"}},
+}
 
 MADE = "a command would make it"
 OUT = "leads out of the assembly"
@@ -666,6 +671,80 @@ ASKED: dict[str, tuple[Changes, str]] = {
         {("asset.def/index.js",): "evil()", (*FILES, "def"): asset("asset.def", "abc.zip", "zip")},
         "another asset is uploaded as abc.zip",
     ),
+    "an asset for which the CLI would take a file beside it": (
+        {("evil.zip",): "evil", (*FILES, "../evil"): asset("asset.abc", "other.zip", "zip")},
+        "the id leads to another file",
+    ),
+    "two assets of an id, of which the CLI packs one": (
+        {
+            **MORE_ASSETS,
+            ("T.assets.json",): {"files": {"ABC": asset("asset.def", "def.zip", "zip")}},
+        },
+        "another asset has the same id",
+    ),
+    "a manifest of assets in a folder with packed ones": (
+        {
+            **MORE_ASSETS,
+            (*ARTIFACTS, "T.assets", "properties", "file"): "sub/T.assets.json",
+            ("sub/T.assets.json",): {"files": {"def": asset("../asset.def", "def.zip", "zip")}},
+            ("sub/.cache/def.zip",): "evil",
+        },
+        "sub/.cache: packed assets",
+    ),
+    "an asset beside a manifest in a folder": (
+        {
+            (*ARTIFACTS, "S.assets", "properties", "file"): "sub/S.assets.json",
+            ("sub/S.assets.json",): {"files": {"abc": asset("asset.abc", "abc.zip", "zip")}},
+        },
+        "'asset.abc' is not in the assembly",
+    ),
+    "an asset that is uploaded as another one in one account": (
+        {
+            ("asset.def/index.js",): "evil()",
+            (*FILES, "def"): asset("asset.def", "${AWS::AccountId}.zip", "zip"),
+            (*FILES, "abc", "destinations", "d", "objectKey"): "111122223333.zip",
+        },
+        "another asset is uploaded as ",
+    ),
+    "two assets that are uploaded alike in one account": (
+        {
+            ("asset.def/index.js",): "evil()",
+            (*FILES, "def"): asset("asset.def", "${AWS::AccountId}${AWS::AccountId}.zip", "zip"),
+            (*FILES, "abc", "destinations", "d", "objectKey"): "111122223333${AWS::AccountId}.zip",
+        },
+        "another asset is uploaded as ",
+    ),
+    "two images of a tag": (
+        {
+            DOCKERFILE: "FROM scratch",
+            (*IMAGE[:-1], "i"): an_image(directory="asset.abc"),
+            (*IMAGE[:-1], "j"): an_image(directory="asset.abc", dockerFile="index.js"),
+        },
+        "another asset is uploaded as r:t",
+    ),
+    "two images of an id": (
+        {
+            DOCKERFILE: "FROM scratch",
+            (*IMAGE[:-1], "i"): an_image(directory="asset.abc"),
+            (*IMAGE[:-1], "I"): {
+                **an_image(directory="asset.abc", dockerFile="index.js"),
+                "destinations": {"d": {"repositoryName": "r", "imageTag": "u"}},
+            },
+        },
+        "another asset has the same id",
+    ),
+    "a file that is packed as a folder": (
+        {("abc.bin",): "evil", (*SOURCE, "path"): "abc.bin"},
+        "'abc.bin' is packed as a folder, and is a file",
+    ),
+    "a name that becomes a folder when it is packed": (
+        {("asset.abc/lib/a.js",): "good()", ("asset.abc/lib\\a.js",): "evil()"},
+        "a folder for each backslash",
+    ),
+    "a legacy asset that a file of metadata has no more": (
+        {(*STACK, "metadata"): LEGACY, METADATA: "m.json", ("m.json",): {"/S": []}},
+        "legacy",
+    ),
     "code from another bucket": ({(*CODE, "S3Bucket"): "evil"}, ELSEWHERE),
     "an older version of code": ({(*CODE, "S3ObjectVersion"): "1"}, ELSEWHERE),
     "code by a spelled key": ({(*CODE, "S3Bucket"): "evil", (*CODE, "S3Key"): JOINED}, ELSEWHERE),
@@ -690,6 +769,21 @@ GOOD: dict[str, Changes] = {
         IMAGE: an_image(
             directory="asset.abc", dockerFile="index.js", dockerBuildArgs={"A": "b"}, platform="linux/arm64"
         )
+    },
+    "assets of two manifests": {**MORE_ASSETS, ("T.assets.json",): {"files": {"def": DEF}}},
+    "one asset in two manifests": {
+        **MORE_ASSETS,
+        ("T.assets.json",): {"files": {"abc": asset("asset.abc", "abc.zip", "zip")}},
+    },
+    "a manifest of assets in a folder": {
+        **MORE_ASSETS,
+        (*ARTIFACTS, "T.assets", "properties", "file"): "sub/T.assets.json",
+        ("sub/T.assets.json",): {"files": {"def": asset("../asset.def", "def.zip", "zip")}},
+    },
+    "assets whose keys name the account": {
+        ("asset.def/index.js",): "1",
+        (*FILES, "def"): asset("asset.def", "${AWS::AccountId}/def.zip", "zip"),
+        (*FILES, "ghi"): asset("asset.abc", "${AWS::AccountId}/abc.zip", "zip"),
     },
     "a spelled key": {(*CODE, "S3Key"): JOINED},
     "a template that is no asset": {(*PROPERTIES, "stackTemplateAssetObjectUrl"): GONE},
