@@ -148,7 +148,7 @@ def _stated(pyproject: Path, text: str) -> JSON:
     """What stands in the table of a file with this text; None where there is no table."""
     try:
         data = _parsed(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{pyproject}: not valid TOML: {error}") from None
     for name in TABLE.split("."):
         data = data.get(name) if isinstance(data, dict) else None

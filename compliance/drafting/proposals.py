@@ -423,7 +423,7 @@ class Proposals:
                 found += [part for _, part in pins.parts[:MOST_TOLD]]
                 found += self.subjects.neighbours(resource) if not found else ()
                 if found:  # the first holds of any, so that the subject is found where all others are broken
-                    yield name, [f"self.type == {literal(resource.type)}", *found]
+                    yield name, ["resources.exists(r, r == self)", *found]
 
     def _pins(self, resource: Resource) -> Pins:
         if resource not in self._known_pins:

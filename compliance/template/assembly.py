@@ -539,10 +539,10 @@ class Assembly(Memo):
 
     def _name(self, resource: Resource, form: Form) -> Value:
         """A resource's name, written out. One that only the deployment decides stays a reference to it."""
+        ref = resource.ref if form.own is None else Ref(resource.stack.name, resource.logical_id, form.own)
         name = resource.get(form.name)
         if isinstance(name, str):
-            return name or resource.ref
-        ref = resource.ref
+            return name or ref
         if name is NO_VALUE or name == ref or why_unknown(name) not in (None, TOO_FAR.why):
             return ref
         return self.written_out(name)
@@ -595,7 +595,7 @@ class Assembly(Memo):
         if around is None or (form and form.path and form.path in resource.properties):
             return None
         if name is NO_VALUE:
-            name = _placeholder(stack.name, id_, None if form else attribute)
+            name = _placeholder(stack.name, id_, form.own if form else attribute)
         elif type(name) is not str or "{" in name or not 0 < len(name) < MAX_NAME:
             return None
         return f"{around[0]}{name}{around[1]}"

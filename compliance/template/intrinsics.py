@@ -94,6 +94,7 @@ _ALPHABETS = {
     "AWS::URLSuffix": "[a-z0-9.-]",
 }
 _NAME_ALPHABET = "[A-Za-z0-9_.-]"
+_NAMES = (None, "QueueName", "TopicName")  # `Ref`, or else the attribute that is the physical name
 # Texts that double at every step would exhaust the memory.
 MAX_TEXT = 2**20
 
@@ -152,8 +153,8 @@ def dynamic(text: str | Text) -> Dynamic:
 def alphabet(part: Part) -> str | None:
     """The set of characters that a part may consist of once it is deployed; None where any may occur."""
     if isinstance(part, Ref):
-        # `Assembly.expand` has written ARNs and URLs out; a `Ref` that is left in them is a name.
-        return _NAME_ALPHABET if part.attribute is None and not part.opaque else None
+        # `Assembly.expand` has written ARNs and URLs out; a reference that is left in them is a name.
+        return _NAME_ALPHABET if part.attribute in _NAMES and not part.opaque else None
     return _ALPHABETS.get(part.name) if isinstance(part, Pseudo) else None
 
 

@@ -15,6 +15,8 @@ import msgspec
 from compliance.template import schemas
 from compliance.template.schemas import lacks
 
+NAME = "{name}"  # alone in a pattern: what is written is the name
+
 
 class Form(msgspec.Struct, frozen=True):
     """The patterns of a type for `ref` and `attributes`, in which `{name}` is the physical name.
@@ -27,6 +29,11 @@ class Form(msgspec.Struct, frozen=True):
     ref: str
     attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
     path: str | None = None
+
+    @property
+    def own(self) -> str | None:
+        """The attribute that is the physical name; None where `Ref` is."""
+        return None if self.ref == NAME else next(k for k, v in self.attributes.items() if v == NAME)
 
 
 def _arn(service: str, resource: str) -> str:

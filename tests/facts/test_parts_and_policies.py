@@ -217,3 +217,58 @@ def test_names_in_lists_and_policies_without_resources(tmp_path: Path, that: str
     }
     subjects = {name: {"type": type_, "about": "one"} for name, type_ in types.items()}
     assert verdict(tmp_path, NAMED_IN_LISTS, {"each": "group", "that": that}, subjects=subjects) == "pass"
+
+
+SENDING = """\
+Resources:
+  Topic: {Type: AWS::SNS::Topic}
+  Queue: {Type: AWS::SQS::Queue}
+  Other: {Type: AWS::SQS::Queue}
+  Letter:
+    Type: AWS::SQS::QueuePolicy
+    Properties:
+      Queues: [!Ref Queue]
+      PolicyDocument:
+        Statement:
+          - Effect: Allow
+            Principal: {Service: sns.amazonaws.com}
+            Action: sqs:SendMessage
+            Resource: !GetAtt Queue.Arn
+            Condition: {ArnEquals: {"aws:SourceArn": !Ref Topic}}
+  Full:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Namespace: AWS/SQS
+      MetricName: NumberOfMessagesSent
+      Dimensions: [{Name: QueueName, Value: !Select [5, !Split [":", !GetAtt Queue.Arn]]}]
+"""
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("that", "wanted"),
+    [
+        ("statements(self).exists(s, s.resources.exists(r, r == self))", "pass"),
+        ("statements(self).all(s, s.resources.all(r, r != self))", "fail"),
+        ("statements(self).exists(s, s.resources.exists(r, r == other))", "fail"),
+        ("statements(self).exists(s, s.limits('aws:SourceArn') == [topic])", "pass"),
+        ("statements(self).exists(s, s.resources.exists(r, r.split(':')[5] == self))", "pass"),
+        ("statements(self).exists(s, s.resources.exists(r, r.split(':')[5] == other))", "fail"),
+        ("size(alarms_on(self, 'NumberOfMessagesSent')) == 1", "pass"),
+        ("size(alarms_on(other, 'NumberOfMessagesSent')) == 1", "fail"),
+    ],
+)
+def test_what_ref_gives_is_not_the_name_in_an_arn(
+    tmp_path: Path, named: bool, that: str, wanted: str
+) -> None:
+    """`Ref` of a queue is its URL and of a topic its ARN, but in their ARNs is the name."""
+    template = SENDING
+    for id_, type_, name in (("Topic", "SNS::Topic", "TopicName"), ("Queue", "SQS::Queue", "QueueName")):
+        own = f"  {id_}: {{Type: AWS::{type_}"
+        template = template.replace(own, f"{own}, Properties: {{{name}: mine}}") if named else template
+    subjects = {
+        "queue": {"type": "AWS::SQS::Queue", "about": "the queue", "where": "size(statements(self)) > 0"},
+        "other": {"type": "AWS::SQS::Queue", "about": "another", "where": "size(statements(self)) == 0"},
+        "topic": {"type": "AWS::SNS::Topic", "about": "the topic"},
+    }
+    assert verdict(tmp_path, template, {"each": "queue", "that": that}, subjects=subjects) == wanted

@@ -136,7 +136,7 @@ RESOLVED: dict[str, tuple[Any, Value]] = {
     ),
     "split of an unnamed queue's arn": (
         call("Select", [5, call("Split", [":", call("GetAtt", ["Unnamed", "Arn"])])]),
-        ref("Unnamed"),
+        ref("Unnamed", "QueueName"),
     ),
     "split around a dynamic reference": (
         call("Select", [1, call("Split", ["|", "a|{{resolve:ssm:x}}"])]),
