@@ -16,7 +16,7 @@ from compliance.facts.measures import Cidr, cidr
 from compliance.facts.references import denoted, leaves, region_of
 from compliance.facts.truth import Truth, every, some
 from compliance.model import Undecided
-from compliance.template.addresses import range_of, within
+from compliance.template.addresses import merged, range_of, within
 from compliance.template.assembly import Assembly, Resource
 from compliance.template.intrinsics import (
     NO_VALUE,
@@ -155,7 +155,7 @@ def _rule(
     ports = [raw.get(key, NO_VALUE) for key in ("FromPort", "ToPort")]
     if protocol == "all" or (ports == [NO_VALUE, NO_VALUE] and protocol not in ("tcp", "udp")):
         ports = [0, 65535]
-    low, high = (_port(assembly.written_out(value)) for value in ports)
+    low, high = (_port(assembly, assembly.written_out(value)) for value in ports)
     description = text(raw.get("Description", NO_VALUE))
     return Rule(group, holder, place, protocol, low, high, _source(assembly, raw, others), description)
 
@@ -165,7 +165,23 @@ def _known(value: Value, known: str) -> str | Unknown:
     return Unknown(why) if why else known
 
 
-def _port(value: Value) -> int | Unknown:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-rds-dbinstance.html
+ENGINE_PORTS = {
+    "postgres": 5432,
+    "mysql": 3306,
+    "mariadb": 3306,
+    "oracle": 1521,
+    "sqlserver": 1433,
+    "db2": 50000,
+}
+
+
+def _port(assembly: Assembly, value: Value) -> int | Unknown:
+    """A rule's port: a number, or that of a database, which is its engine's where it states none."""
+    database = assembly.resource(value) if isinstance(value, Ref) else None
+    if database and database.type == "AWS::RDS::DBInstance" and database.get("Port") is NO_VALUE:
+        engine = assembly.text(database.get("Engine")) or ""
+        value = ENGINE_PORTS.get(engine.partition("-")[0], value)
     number = to_number(value)
     if number is not None:
         return int(number)
@@ -385,7 +401,8 @@ def _route(assembly: Assembly, route: Resource) -> str | Unknown:
 def reaches(assembly: Assembly, start: Resource | str, end: Resource, port: int) -> Truth:
     """Whether a resource, or a range of addresses, may open a TCP connection to a port of another resource.
 
-    The groups of both must allow it. A rule with a range counts if it covers every subnet of the other side.
+    The groups of both must allow it. Rules with ranges count if together they cover every subnet of the
+    other side.
     """
     lets_in = _lets(assembly, rules_into(assembly, end), start, port)
     if isinstance(start, str):
@@ -394,7 +411,22 @@ def reaches(assembly: Assembly, start: Resource | str, end: Resource, port: int)
 
 
 def _lets(assembly: Assembly, rules: Iterable[Rule], other: Resource | str, port: int) -> Truth:
-    return some(_through(assembly, rule, other, port) for rule in rules)
+    rules = tuple(rules)
+    found = some(_through(assembly, rule, other, port) for rule in rules)
+    return found if found is True else _together(assembly, rules, other, port) or found
+
+
+def _together(assembly: Assembly, rules: Sequence[Rule], other: Resource | str, port: int) -> bool:
+    """Whether several ranges make up the other side, such as one for each of its subnets."""
+    open_ = [
+        r.source for r in rules if isinstance(r.source, str) and not r.unknown and r.covers(port) is True
+    ]
+    sources = [range_ for source in open_ if (range_ := range_of(source))]
+    if len(sources) < 2:
+        return False
+    inside = [other] if isinstance(other, str) else _ranges(assembly, other) or WORLD[:1]
+    whole = merged(sources)
+    return all(any(within(range_of(inner), outer) for outer in whole) for inner in inside)
 
 
 def _through(assembly: Assembly, rule: Rule, other: Resource | str, port: int) -> Truth:

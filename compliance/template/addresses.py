@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import TypeAlias
 
 Range: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
@@ -17,6 +18,14 @@ def range_of(text: str) -> Range | None:
         return ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
         return None
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The fewest ranges that have the same addresses: 0.0.0.0/1 and 128.0.0.0/1 are 0.0.0.0/0."""
+    found: list[Range] = []
+    for version in (4, 6):
+        found += ipaddress.collapse_addresses(one for one in ranges if one.version == version)  # type: ignore[type-var]
+    return found
 
 
 def within(inner: Range | None, outer: Range | None) -> bool:

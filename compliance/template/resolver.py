@@ -407,7 +407,8 @@ class Resolver:
         resolved = [self.resolve(item) for item in array(argument)]
         if unknown := next((value for value in resolved if isinstance(value, Unknown)), None):
             return unknown
-        block, count, bits = resolved[0], to_number(resolved[1]), to_number((*resolved, None)[2])
+        block = join(self._spelled_out(resolved[0], "/"))
+        count, bits = to_number(resolved[1]), to_number((*resolved, None)[2])
         try:
             network = range_of(block) if isinstance(block, str) else None
             if not (network and isinstance(count, int) and isinstance(bits, int) and 0 < count <= 256):

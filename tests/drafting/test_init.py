@@ -553,7 +553,7 @@ def test_long_checks_have_a_line_for_each_part() -> None:
 """
         in text
     )
-    assert "      - that: self.type == 'AWS::SQS::Queue'\n" in text
+    assert "      - that: resources.exists(r, r == self)\n" in text
 
 
 TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}

@@ -220,3 +220,55 @@ def test_a_subnet_groups_own_name_is_no_subnet(tmp_path: Path, name: str, by: st
     check = {"each": "db", "that": "subnets_of(self).map(s, s.logical_id) == ['Shut', 'Alone']"}
     known = by == "!Ref Subnets" or name != "!Ref Group"
     assert verdict(tmp_path, template, check, subjects=SUBJECTS) == ("pass" if known else "not_assessed")
+
+
+def open_to(*ranges: str) -> str:
+    rules = (f"{{IpProtocol: tcp, FromPort: 5432, ToPort: 5432, CidrIp: {one}}}" for one in ranges)
+    return HEAD + INLINE % ", ".join(rules)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "that", "status"),
+    [
+        (("0.0.0.0/1", "128.0.0.0/1"), "!reaches('0.0.0.0/0', self, 5432)", "fail"),
+        (("0.0.0.0/1", "192.0.0.0/2"), "!reaches('0.0.0.0/0', self, 5432)", "pass"),
+        (("10.0.2.0/25", "10.0.2.128/25"), "reaches(worker, self, 5432)", "pass"),
+        (("10.0.2.0/25", "10.0.2.192/26"), "reaches(worker, self, 5432)", "fail"),
+        (("10.0.2.0/24", "10.0.3.0/24"), "reaches(self, self, 5432)", "pass"),  # a rule for each subnet
+        (("10.0.2.0/24", "10.0.4.0/24"), "reaches(self, self, 5432)", "fail"),
+        (("10.0.2.0/24", "'::/0'"), "reaches(worker, self, 5432)", "pass"),
+    ],
+)
+def test_rules_open_what_their_ranges_make_up_together(
+    tmp_path: Path, ranges: tuple[str, ...], that: str, status: str
+) -> None:
+    check = {"each": "db", "that": that}
+    assert verdict(tmp_path, open_to(*ranges), check, subjects=SUBJECTS) == status
+
+
+@pytest.mark.parametrize(
+    ("own", "status"),
+    [
+        ("Engine: postgres", "pass"),
+        ("Engine: postgres, Port: 5433", "fail"),
+        ("Engine: mysql", "fail"),
+        ("Engine: aurora-postgresql", "not_assessed"),  # the cluster's port, wherever that is stated
+        ("Engine: !Ref Group", "not_assessed"),
+    ],
+)
+def test_a_database_without_a_stated_port_has_its_engines(tmp_path: Path, own: str, status: str) -> None:
+    port = "FromPort: !GetAtt Own.Endpoint.Port, ToPort: !GetAtt Own.Endpoint.Port"
+    rule = f"IpProtocol: tcp, {port}, SourceSecurityGroupId: !GetAtt Web.GroupId"
+    template = HEAD + f"  Own: {{Type: AWS::RDS::DBInstance, Properties: {{{own}}}}}\n" + APART % rule
+    subjects = {**SUBJECTS, "db": {**SUBJECTS["db"], "where": "has(self.DBClusterIdentifier)"}}
+    check = {"each": "db", "that": "reaches(worker, self, 5432)"}
+    assert verdict(tmp_path, template, check, subjects=subjects) == status
+
+
+def test_a_subnet_may_be_a_part_of_its_networks_range(tmp_path: Path) -> None:
+    part = "!Select [3, !Cidr [!GetAtt Vpc.CidrBlock, 4, 8]]"
+    template = HEAD.replace("CidrBlock: 10.0.3.0/24", f"CidrBlock: {part}") + INLINE % f"{{{FROM_WEB}}}"
+    that = "subnets.all(s, s == self || !cidr(s.CidrBlock).overlaps(cidr(self.CidrBlock)))"
+    assert verdict(tmp_path, template, {"each": "subnets", "that": that}, subjects=SUBJECTS) == "pass"
+    template = template.replace("!Select [3", "!Select [2")
+    assert verdict(tmp_path, template, {"each": "subnets", "that": that}, subjects=SUBJECTS) == "fail"
