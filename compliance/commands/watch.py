@@ -23,6 +23,7 @@ from compliance.auditing import Options, audit, start_scanners
 from compliance.commands.common import rendered, say_aside
 from compliance.fleet.workers import leave_safe_path, safe_path
 from compliance.model import CheckerError, InputError, Scorecard
+from compliance.template.source import read_regular
 
 # What tools write and no audit reads: folders by name, and temporary files of editors.
 SKIPPED = re.compile(r"cdk\.out.*|node_modules|__pycache__|venv|\.(?!env$).*")
@@ -196,6 +197,6 @@ def _watched(options: Options) -> tuple[list[Path], set[Path]]:
 
 def _digest(path: Path) -> bytes | None:
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        return hashlib.sha256(read_regular(path)[0]).digest()
     except OSError:  # a folder, or gone
         return None

@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import msgspec
 
 from compliance.template.assembly import Assembly
 from compliance.template.physical_names import name_of
+from compliance.template.source import read_regular
 from compliance.template.synth import App
 
 PROBE = "pr1"
@@ -47,7 +49,8 @@ def candidates(app: App) -> list[str]:
 
 def _in_sources(folder: Path) -> Iterator[str]:
     for file in islice(_sources(folder), MOST_FILES):
-        yield from READ.findall(file.read_text(encoding="utf-8", errors="replace"))
+        with suppress(OSError):
+            yield from READ.findall(read_regular(file)[0].decode(errors="replace"))
 
 
 def _sources(folder: Path) -> Iterator[Path]:

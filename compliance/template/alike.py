@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from compliance.template import cache
+from compliance.template.source import read_regular
 from compliance.template.synth import App
 
 SUFFIXES = (
@@ -52,7 +53,7 @@ def _key(app: App, names: Iterable[str]) -> str | None:
     count = size = 0
     for path in _files(app.folder):
         try:
-            content = path.read_bytes()
+            content, _ = read_regular(path)
         except OSError:
             return None
         count, size = count + 1, size + len(content)

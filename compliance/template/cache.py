@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from compliance.json_data import JSON
-from compliance.template.source import converted
+from compliance.template.source import converted, read_regular
 
 T = TypeVar("T")
 MOST_BYTES = 200 << 20
@@ -56,7 +56,7 @@ def load(folder: Path, key: str, type_: type[T]) -> T | None:
     """
     try:
         file = folder / f"{key}{ENTRY}"
-        signature, _, content = file.read_bytes().partition(b"\n")
+        signature, _, content = read_regular(file)[0].partition(b"\n")
         secret = _secret(folder)
         if secret is None or not hmac.compare_digest(signature, _signature(secret, key, content)):
             return None
@@ -115,11 +115,9 @@ def _signature(secret: bytes, key: str, content: bytes) -> bytes:
 def _secret(folder: Path) -> bytes | None:
     """The folder's secret; None where there is none, or where another user could have written or read it."""
     try:
-        handle = os.open(folder / SECRET, os.O_RDONLY | os.O_NOFOLLOW)
+        content, found = read_regular(folder / SECRET, os.O_NOFOLLOW, SECRET_BYTES + 1)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        found, content = os.fstat(handle), file.read(SECRET_BYTES + 1)
     own = found.st_uid == os.geteuid() and not found.st_mode & 0o077
     return content if own and len(content) == SECRET_BYTES else None
 

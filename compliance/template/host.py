@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compliance.model import InputError
 from compliance.template import limits
+from compliance.template.source import read_regular
 
 
 def bundled_node() -> Path | None:
@@ -126,12 +127,16 @@ def git(folder: Path, *arguments: str) -> str | None:
         return None
 
 
+def _line(file: Path) -> str:
+    return read_regular(file)[0].decode("ascii").strip()
+
+
 def checked_out(folder: Path) -> str | None:
     """The commit that is checked out in a folder, if there is one."""
     with suppress(OSError, ValueError):  # at the root of a repository its files tell, without starting git
-        head = (folder / ".git" / "HEAD").read_bytes().decode("ascii").strip()
+        head = _line(folder / ".git" / "HEAD")
         if re.fullmatch(r"ref: refs/(?!.*\.\.).+", head) and "GIT_DIR" not in os.environ:
-            head = (folder / ".git" / head.removeprefix("ref: ")).read_bytes().decode("ascii").strip()
+            head = _line(folder / ".git" / head.removeprefix("ref: "))
         if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) and "GIT_DIR" not in os.environ:
             return head
     return git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or None

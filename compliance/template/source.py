@@ -90,6 +90,22 @@ def without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+def read_regular(path: Path, flags: int = 0, most: int = -1) -> tuple[bytes, os.stat_result]:
+    """The bytes of a regular file, and its state. A pipe that stands in its place is not waited for.
+
+    Args:
+        path: the file.
+        flags: further flags of os.open.
+        most: how many bytes are read at most; a negative number is all.
+    Raises: OSError, also where it is no regular file.
+    """
+    with open(path, "rb", opener=lambda name, own: without_waiting(name, own | flags)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(most), found
+
+
 class Source(msgspec.Struct, frozen=True):
     """The text of a file, and the sha256 (hex) of its bytes."""
 

@@ -77,6 +77,16 @@ def test_a_secret_that_others_may_have_read_signs_nothing_and_is_made_anew(folde
     assert (secret.read_bytes() != old, secret.stat().st_mode & 0o777) == (True, 0o600)
 
 
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    entry(folder).unlink()
+    os.mkfifo(entry(folder), 0o600)
+    assert loaded(folder) is None
+    (folder / "secret").unlink()
+    os.mkfifo(folder / "secret", 0o600)
+    cache.store(folder, OTHER, {"found": [2]})
+    assert loaded(folder, OTHER) == {"found": [2]}, "the secret is made anew"
+
+
 def test_a_short_secret_or_a_link_to_one_signs_nothing(folder: Path) -> None:
     secret = folder / "secret"
     secret.rename(folder / "real")
