@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from msgspec import ValidationError
+from msgspec import ValidationError, structs
 
 from compliance.auditing import Options, Progress
 from compliance.document.requirements import Document, Environment, File
@@ -25,6 +25,7 @@ from compliance.drafting.context_key import PROBE, candidates, read_by
 from compliance.drafting.proposals import CATEGORIES, Proposal, Proposals, region_of
 from compliance.drafting.subjects import Discovery, cdk_made
 from compliance.facts.declared import find
+from compliance.facts.wiring import Wiring
 from compliance.handlers.runs import Handlers
 from compliance.model import InputError, Status
 from compliance.rules import Rule, bind
@@ -145,15 +146,17 @@ def _judged(
     """
     met, bound = _readable(assembly, subjects, proposals, environment)
     unmet: list[Proposal] = []
+    counted: list[Proposal] = []
     used = _specs_in_use(subjects.specs, met)
     while used:
         met = [proposal for _, proposal in _numbered(met)]  # in the document's order
         document, rules = bound or _bound(assembly, subjects, met, environment)
         bound = None
+        wiring = find(document, assembly, names(rules, environment), environment)
         results = judge(
             rules,
             document,
-            find(document, assembly, names(rules, environment), environment),
+            wiring,
             as_of=as_of,
             environment=environment,
             others="a draft looks at one environment",
@@ -161,6 +164,9 @@ def _judged(
         )
         passes = [r.verdict.status is Status.PASS for r in results]
         failed = [p for p, holds in zip(met, passes, strict=True) if not holds]
+        counted = [
+            _counted(p, rule, wiring) for p, rule, holds in zip(met, rules, passes, strict=True) if holds
+        ]
         met = [p for p, holds in zip(met, passes, strict=True) if holds]
         unmet += failed
         still_used = _specs_in_use(subjects.specs, met)
@@ -171,7 +177,20 @@ def _judged(
         if not name_failed and not any(LINKS & subjects.specs[name].keys() for name in unused):
             break
     # Requirements that name no resource of the stack are not proposed alone.
-    return met if used else [], unmet
+    return counted if used else [], unmet
+
+
+def _counted(proposal: Proposal, rule: Rule, wiring: Wiring) -> Proposal:
+    """The proposal with the number of all that it holds of: those of another proposal could fill a gap."""
+    least, that = proposal.check.get("at_least"), getattr(rule.parameters, "that", None)
+    if proposal.kind != "predicate" or least is None or that is None:
+        return proposal
+    group = [resource for resource in wiring.all(proposal.check["of"]) if resource.exists is True]
+    number = sum(wiring.bound.outcome(that, resource).value is True for resource in group)
+    if number <= least:
+        return proposal
+    title = re.sub(rf"^{least}(?= of )", str(number), proposal.title)
+    return structs.replace(proposal, title=title, check={**proposal.check, "at_least": number})
 
 
 Bound = tuple[Document, tuple[Rule, ...]]

@@ -252,7 +252,8 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 def written(place: str, text: str, stack: Stack) -> str | None:
     """A test that a text is this one, with the account and the region by reference.
 
-    None where the deployment decides something else of the text.
+    Of a text with a hash, such as an image that CDK builds, the test is about what is before it. None where
+    the deployment decides something else of the text.
     """
     for pseudo in _DECIDED:
         own = stack.assembly.text(stack.pseudo(pseudo))
@@ -261,8 +262,15 @@ def written(place: str, text: str, stack: Stack) -> str | None:
     pieces = _PLACEHOLDER.split(rest if partition else text)
     if not {*pieces[1::2]} <= _DECIDED.keys():
         return None
+    hashed = next((n for n, piece in enumerate(pieces) if n % 2 == 0 and HASHED.search(piece)), None)
+    if hashed is not None:
+        pieces[hashed:] = [HASHED.split(pieces[hashed])[0]]
+        if partition or pieces == [""]:
+            return None
     parts = [_DECIDED[p] if index % 2 else literal(p) for index, p in enumerate(pieces) if p or not index]
     whole = " + ".join(part for part in parts if part != "''" or len(parts) == 1)
+    if hashed is not None:
+        return f"{place}.startsWith({whole})"
     return f"{place}.endsWith({whole})" if partition else f"{place} == {whole}"
 
 

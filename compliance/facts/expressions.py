@@ -311,7 +311,13 @@ def check_varies(root: cel.Node, checker: Checker, *, may_be_false: bool = False
 
 
 def compiled(
-    document: Document, text: str, scope: Mapping[str, Shape], place: Place, *, may_be_false: bool = False
+    document: Document,
+    text: str,
+    scope: Mapping[str, Shape],
+    place: Place,
+    *,
+    may_be_false: bool = False,
+    varies: bool = True,
 ) -> cel.Expression:
     """Compiles and checks a condition of a document.
 
@@ -321,6 +327,8 @@ def compiled(
         scope: the shape of each name that it may read.
         place: where it is in the document.
         may_be_false: whether it may be `false`.
+        varies: whether it must be able to be true and false. A link of a subject that is true of all finds
+            the subject where the other links no longer hold.
     Raises: InputError with file, line, field and column.
     """
     try:
@@ -328,7 +336,8 @@ def compiled(
         if not document.checked:
             checker = Checker(scope)
             checker.check(expression.root)
-            check_varies(expression.root, checker, may_be_false=may_be_false)
+            if varies:
+                check_varies(expression.root, checker, may_be_false=may_be_false)
     except cel.SyntaxProblem as error:
         where, before = document.words(*place), text[: error.column - 1]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

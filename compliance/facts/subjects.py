@@ -265,7 +265,11 @@ def _clues(document: Document) -> Mapping[tuple[str, int], cel.Expression]:
     names = scope(document)
     return {
         (name, index): compiled(
-            document, clue.that, {**names, "self": subject.own}, ("subjects", name, "links", index, "that")
+            document,
+            clue.that,
+            {**names, "self": subject.own},
+            ("subjects", name, "links", index, "that"),
+            varies=False,
         )
         for name, subject in read(document).items()
         for index, clue in enumerate(subject.links)

@@ -979,3 +979,50 @@ def test_a_draft_sees_the_order_of_a_states_list_change(tmp_path: Path, field: s
     for same in (stack(first, second), stack(first, second, third)):
         assert failures(tmp_path, same, tmp_path / "requirements.yaml") == []
     assert failures(tmp_path, stack(second, first), tmp_path / "requirements.yaml") != []
+
+
+def rule(**opens: Any) -> dict[str, Any]:
+    return {"IpProtocol": "tcp", **opens}
+
+
+def test_a_draft_counts_those_of_a_group_that_another_requirement_is_about(tmp_path: Path) -> None:
+    """What is asked of the databases holds of the services too, which could stand in for them."""
+    vpc = resource("AWS::EC2::VPC", CidrBlock="10.0.0.0/16")
+
+    def group(*rules: dict[str, Any]) -> dict[str, Any]:
+        return resource(
+            "AWS::EC2::SecurityGroup",
+            GroupDescription="x",
+            VpcId={"Ref": "Vpc"},
+            SecurityGroupIngress=list(rules),
+        )
+
+    def of(name: str) -> dict[str, Any]:
+        port = {"Fn::GetAtt": [f"Db{name}", "Endpoint.Port"]}
+        to_db = rule(SourceSecurityGroupId={"Ref": f"Service{name}"}, FromPort=port, ToPort=port)
+        to_service = rule(SourceSecurityGroupId={"Ref": f"Balancer{name}"}, FromPort=80, ToPort=80)
+        return {
+            f"Db{name}": resource("AWS::RDS::DBInstance", Engine="postgres"),
+            f"Of{name}": group(to_db),
+            f"Service{name}": group(to_service),
+            f"Balancer{name}": group(rule(CidrIp="0.0.0.0/0", FromPort=443, ToPort=443)),
+        }
+
+    app = {"Vpc": vpc, **of("A"), **of("B")}
+    requirements = tmp_path / "requirements.yaml"
+    drafted(tmp_path, app)
+    assert failures(tmp_path, app, requirements) == []
+    opened = app | {"OfA": group(rule(CidrIp="0.0.0.0/0", FromPort=5432, ToPort=5432))}
+    assert failures(tmp_path, opened, requirements)
+
+
+def test_a_draft_lets_an_image_be_built_anew(tmp_path: Path) -> None:
+    def app(repository: str, digest: str) -> dict[str, Any]:
+        image = f"${{AWS::AccountId}}.dkr.ecr.eu-west-1.amazonaws.com/{repository}:{digest}"
+        container = {"Name": "web", "Image": {"Fn::Sub": image}}
+        return {"T": resource("AWS::ECS::TaskDefinition", ContainerDefinitions=[container])}
+
+    requirements = tmp_path / "requirements.yaml"
+    drafted(tmp_path, app("images", "a1" * 32))
+    assert failures(tmp_path, app("images", "b2" * 32), requirements) == []
+    assert failures(tmp_path, app("others", "a1" * 32), requirements)
