@@ -246,6 +246,8 @@ def _tries(trying: _Trying) -> Iterator[_Try]:
     yield one(errors[0], [size - 1], size, hits=Hits(call=0))
     if (failing.service, failing.operation) in FAILS_BY_ENTRY:
         yield from (one(errors[0], [i], size, hits=Hits(call=0, entries=(i,))) for i in range(size))
+        if most > size:  # an entry of a later call must be found among the records too
+            yield one(errors[0], [0], min(WIDE, most), hits=Hits(call=1, entries=(0,)))
     if failing.operation == "TransactWriteItems":
         for reason in ("ThrottlingError", "TransactionConflict", "ValidationError"):
             yield one("TransactionCanceledException", [size - 1], size, hits=Hits(reasons=(reason,)))

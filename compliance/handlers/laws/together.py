@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence, Set
+import json
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from datetime import timedelta
 
 import msgspec
 
-from compliance.handlers.batches import Batch, Record
+from compliance.handlers.batches import WORD, Batch, Record
 from compliance.handlers.effects import (
     Profile,
     Unit,
@@ -26,6 +27,7 @@ from compliance.handlers.sandbox import Fault, Outcome
 
 # Records in the largest batch that is tried: more than any handler would have a limit for by accident.
 MOST = 250
+DRAWN = 10  # characters of a word that is not drawn twice
 SAMPLE = 3  # records of the largest batch that are run alone besides
 AS_ALONE = "exactly what its records do alone"
 EFFECT = "a batch with an effect (`records` says which records the handler takes)"
@@ -52,6 +54,8 @@ def as_alone(bench: Bench) -> Task:
     for batch, outcome, each in zip(sizes, together, singles, strict=True):
         ones = [(i, next(each_alone)) for i, _ in each]
         findings += _compared(bench, batch, outcome, ones, usual)
+        seen = [(batch, outcome), *((batch.alone(index), one) for index, one in ones)]
+        findings += list(_from_before(bench, seen))[:1]
     if not all(finding.holds for finding in findings):
         return findings
     if not any(bench.units(outcome) for outcome in together):
@@ -119,6 +123,24 @@ def _leaks(
                 name = record_text(batch.records[index], index, len(batch.records))
                 found = f"{name}, alone: {unit.kind} tells of another"
                 yield bad(found, "nothing of one record is in what is done for another", unit.call.at)
+
+
+def _from_before(bench: Bench, seen: Iterable[tuple[Batch, Outcome | None]]) -> Iterator[Finding]:
+    """Findings about effects that contain a record of another batch, which the handler has kept."""
+    known = {mark for _, batches in bench.plays for batch in batches for mark in _long_marks(batch)}
+    for batch, outcome in seen:
+        others = known - _long_marks(batch)
+        for unit in bench.units(outcome):
+            kept = others.intersection(WORD.findall(unit.text))
+            if kept and not all(word in json.dumps(batch.event) for word in kept):
+                found = f"{len(batch.records)} records: {unit.kind} tells of a record of another batch"
+                yield bad(found, "nothing of one record is in what is done for another", unit.call.at)
+
+
+def _long_marks(batch: Batch) -> set[str]:
+    """The words of a batch that no other has by chance."""
+    marks = (mark for record in batch.records for mark in record.marks)
+    return {mark for mark in marks if len(mark) >= DRAWN and not mark.isdigit()}
 
 
 def _missing(
