@@ -300,6 +300,20 @@ class Maker:
         """The members that every record of the source has."""
         return {"bucket": self.source.bucket} if self.source.bucket else {}
 
+    def values_of_a_group(self, kind: int) -> Callable[[], Values]:
+        """Makes the values of records of one message group: what their template's group has is the same."""
+        first = Values(self._draw)
+        self._forms[kind].filled(first)
+        group = json.dumps(mapping(self._templates[kind]).get("group"))
+        same = {name: value for name, value in first.drawn.items() if re.search(rf"\b{name}\b", group)}
+
+        def values() -> Values:
+            made = Values(self._draw)
+            made.drawn |= same
+            return made
+
+        return values
+
     def _group(self, index: int) -> dict[str, JSON]:
         """The queue and the message group of a record of a FIFO queue, unless its template has others."""
         return {"queue": FIFO, "group": f"group{index // OF_A_GROUP}"} if self.source.fifo else {}

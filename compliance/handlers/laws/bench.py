@@ -112,6 +112,12 @@ class Bench:
         size = max(1, min(size, self.source.size))
         return self.maker.batch(size, at or self.moment(), kinds=kinds, more=more)
 
+    def of_a_group(self, size: int, kind: int) -> Batch:
+        """Records of one kind; of a FIFO queue, they are of one message group."""
+        if not self.source.fifo or self.source.failures:
+            return self.batch(size, kinds=[kind])
+        return self.odd(self.maker.values_of_a_group(kind), [kind] * size)
+
     def odd(self, values: Callable[[], Values], kinds: Sequence[int]) -> Batch:
         """A record of each kind, with values that `values` makes."""
         return self.maker.batch(len(kinds), self.moment(), kinds=kinds, values=values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
@@ -9,9 +10,8 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from compliance.handlers.batches import Batch, Record, acknowledged, entries, named
+from compliance.handlers.batches import WORD, Batch, Record, acknowledged, entries, named
 from compliance.handlers.effects import (
-    UUID,
     Profile,
     Unit,
     is_no_effect,
@@ -44,19 +44,20 @@ class Hits(msgspec.Struct, frozen=True):
 
 
 EVERY = Hits()
+PLAIN = re.compile(r"[\w.:/@+-]{6,}", re.ASCII)  # a text that is the same in JSON
 
 
 class Failing(msgspec.Struct, frozen=True):
     """A call that is made for records of a kind.
 
-    `place` is where the record has a value that the call's parameters contain, by which a fault is limited to
-    this record's calls. `count` is the number of such calls for one record.
+    `places` are where the record has values that the call's parameters contain: by one of them a fault is
+    limited to this record's calls. `count` is the number of such calls for one record.
     """
 
     service: str
     operation: str
     kind: int
-    place: str | None
+    places: Sequence[str]
     count: int
     call: Call
 
@@ -64,9 +65,14 @@ class Failing(msgspec.Struct, frozen=True):
     def name(self) -> str:
         return "every call" if self.operation == "*" else f"{self.service}:{self.operation}"
 
+    def mark(self, record: Record) -> str | None:
+        """A text that the calls for a record contain, and those for no other record of its batch."""
+        own = [record.own[place] for place in self.places if place in record.own]
+        return next((text for text in own if not record.marks.isdisjoint(WORD.findall(text))), None)
+
     def fault(self, error: str, record: Record, hits: Hits = EVERY) -> Fault:
         """A fault of this call for a record."""
-        mark = record.own.get(self.place) if self.place and not hits.entries else None
+        mark = self.mark(record) if not hits.entries else None
         return Fault(
             self.service,
             self.operation,
@@ -136,10 +142,9 @@ def _calls(outcome: Outcome | None, record: Record, kind: int) -> Iterator[Faili
     for call in calls:
         count = sum((c.service, c.operation) == (call.service, call.operation) for c in calls)
         parameters = repr(dict(call.parameters))
-        own = [(p, text) for p, text in record.own.items() if len(text) >= 6 and text in parameters]
-        found = [p for p, text in own if text.isalnum()] or [p for p, text in own if UUID.fullmatch(text)]
-        place = found[0] if found else None
-        yield Failing(call.service, call.operation, kind, place, count, call)
+        own = [p for p, text in record.own.items() if PLAIN.fullmatch(text) and text in parameters]
+        places = sorted(own, key=lambda p: not record.own[p].isalnum())
+        yield Failing(call.service, call.operation, kind, places, count, call)
 
 
 def _dropped(bench: Bench, singles: Sequence[Batch], usual: dict[int, Profile]) -> Iterator[Finding]:
@@ -356,16 +361,17 @@ def isolated(bench: Bench) -> Task:
 
 def _alone(bench: Bench, failing: Failing, size: int) -> Iterator[_Try]:
     """Tries in which the second record's call fails, or its entry where the service reports entries."""
-    if not (failing.place and failing.call.writes):
+    if not failing.call.writes:
         return
     error = errors_of(failing.service, failing.operation, failing.call.parameters)[0]
     kinds = [EVERY]
     # DynamoDB refuses the whole call for one invalid item.
     if (failing.service, failing.operation) in FAILS_BY_ENTRY and failing.service != "dynamodb":
         kinds.append(Hits(entries=(1,)))
-    in_a_row: Data | None = {"group": "group"} if bench.source.fifo else None
     for hits in kinds:
-        batch = bench.batch(size, kinds=[failing.kind], more=in_a_row)
+        batch = bench.of_a_group(size, failing.kind)
+        if not failing.mark(batch.records[1]):
+            continue
         play = bench.play(batch, failing.fault(error, batch.records[1], hits))
         yield _Try(failing, error, batch, (1,), play, bool(hits.entries))
 

@@ -235,7 +235,7 @@ def _changed(
     sent = leaves(record.raw)
     for place in places:
         wanted = sent.get(place.value, "")
-        if place.value == "s3.object.key":  # URL-encoded in the event
+        if place.value.endswith("s3.object.key"):  # URL-encoded in the event
             wanted = unquote_plus(wanted)
         written = [
             (unit, found[place.leaf])
