@@ -27,15 +27,24 @@ from compliance.template.loading import load_assembly, load_template  # noqa: E4
 from tools import generality  # noqa: E402
 
 
+def given(path: Path) -> dict[str, Path | None]:
+    """The input of an audit: an assembly's folder, or a template."""
+    return {"assembly": path, "template": None} if path.is_dir() else {"assembly": None, "template": path}
+
+
+def drafted(path: Path) -> str:
+    """The draft for a stack."""
+    return read(Options(as_of=DAY, **given(path)))
+
+
 def measured(path: Path, folder: Path, one_in: int) -> tuple[int, int, int, int]:
     """The number of resources, of requirements, of mutants that the draft kills, and of all mutants."""
     document = folder / "requirements.yaml"
-    given = {"assembly": path, "template": None} if path.is_dir() else {"assembly": None, "template": path}
-    document.write_text(read(Options(as_of=DAY, **given)), encoding="utf-8")
+    document.write_text(drafted(path), encoding="utf-8")
     assembly = load_assembly(path) if path.is_dir() else load_template(path)
     more = {"app": None, "context": {}, "environment": None, "confined": False, "handlers": False}
     with ExitStack() as stack:
-        ground = inputs.read(document, as_of=DAY, stack=stack, **given, **more)
+        ground = inputs.read(document, as_of=DAY, stack=stack, **given(path), **more)
         mutants = run.sample((m for m in run.all_mutants(ground) if not m.breaks), one_in)
         results = run.judge(ground, mutants)
     killed = len(mutants) - len(results.alive)
