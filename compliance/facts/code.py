@@ -34,14 +34,14 @@ def files(assembly: Assembly, resource: Resource) -> list[File]:
         runtime = assembly.text(resource.get("Runtime")) or ""
         name = next((name for family, name in INLINE.items() if runtime.startswith(family)), "index")
         return [File(name, len(inline.encode()), inline, resource)]
-    import zipfile  # few assemblies have what it reads
+    from compliance.template.archives import UNREADABLE  # few assemblies have what it reads
 
     place = assembly.asset(resource.get(f"{section}.S3Key"))
     if place is None or not place.exists():
         raise Undecided(f"the code of {resource.logical_id} is not in the {assembly.kind}")
     try:
         return [File(path, len(data), _text(data), resource) for path, data in _bundled(place)]
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise Undecided(f"the code of {resource.logical_id} cannot be read: {error}") from None
 
 
@@ -58,14 +58,16 @@ def _bundled(place: Path) -> Iterator[tuple[str, bytes]]:
         return
     import zipfile
 
+    from compliance.template.archives import opened
+
     if not zipfile.is_zipfile(place):
         _check(1, place.stat().st_size)
         yield place.name, place.read_bytes()
         return
-    with zipfile.ZipFile(place) as opened:
-        members = [member for member in opened.infolist() if not member.is_dir()]
+    with opened(place) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
         _check(len(members), sum(member.file_size for member in members))
-        yield from ((member.filename, opened.read(member)) for member in members)
+        yield from ((member.filename, archive.read(member)) for member in members)
 
 
 def _check(count: int, size: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
-import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,6 +19,7 @@ from tree_sitter import Language, Node, Parser
 from compliance.handlers.actions import actions_of
 from compliance.handlers.sandbox import Program
 from compliance.handlers.sandbox.models import PREFIXES
+from compliance.template import archives
 
 SUFFIXES = {"nodejs": (".js", ".mjs", ".cjs"), "python": (".py",)}
 MOST_BYTES = 2_000_000
@@ -76,11 +76,11 @@ def _unzipped(folder: Path) -> Iterator[tuple[str, _Content]]:
 
 def _zipped(archive: Path) -> Iterator[tuple[str, _Content]]:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
+        with archives.opened(archive) as found:
+            for info in found.infolist():
                 if info.file_size <= MOST_BYTES:
                     yield info.filename, _Content(archive, info.filename)
-    except zipfile.BadZipFile:
+    except archives.UNREADABLE:
         return
 
 
@@ -94,9 +94,9 @@ class _Content(msgspec.Struct, frozen=True):
         try:
             if self.member is None:
                 return self.path.read_bytes() if self.path.stat().st_size <= MOST_BYTES else None
-            with zipfile.ZipFile(self.path) as opened:
-                return opened.read(self.member)
-        except (OSError, zipfile.BadZipFile, RuntimeError):
+            with archives.opened(self.path) as found:
+                return found.read(self.member)
+        except archives.UNREADABLE:
             return None
 
 

@@ -122,11 +122,14 @@ def left_by_cli(path: str) -> bool:
 
 def _files(folder: Path) -> Iterator[tuple[str, int]]:
     """Each file's path and an open handle, in order. Each name is resolved only once."""
-    handle = _open(folder, None, str(folder))
+    handle, size = _open(folder, None, str(folder)), 0
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
             raise InputError(f"{folder}: not a folder")
-        yield from _below(handle, folder, "")
+        for path, file in _below(handle, folder, ""):
+            size += os.fstat(file).st_size
+            digest.check_total(folder, size)
+            yield path, file
     finally:
         os.close(handle)
 

@@ -1,7 +1,8 @@
 """The content of a file or folder, entry by entry, and one sha256 over it. Equal digests mean equal bytes.
 
-The digest covers each entry's path, type, executable bit, content, and the target of a link. Of a file's mode
-only the executable bit counts, because a copy that was made under another umask is the same input.
+The digest covers each entry's path, type, executable bit, content, and the target of a link, which is not
+followed. Of a file's mode only the executable bit counts, because a copy that was made under another umask is
+the same input.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from compliance.template.source import without_waiting
+from compliance.model import InputError
+from compliance.template.source import MAX_DEPTH, without_waiting
 
 FILE, PROGRAM, LINK, FOLDER = "file", "program", "link", "folder"
+MAX_TOTAL = (
+    20 * 2**30
+)  # bytes of all files; a sparse file would be read for hours, and fill the disk as a copy
 ITSELF = "."  # the path of the only entry, where a file was sealed instead of a folder
 
 
 class Seal(msgspec.Struct, frozen=True, dict=True):
     """The content of a file or folder at one time: by path, each entry's type and what it holds.
 
-    For a file that is the sha256 (hex) of its bytes, for a link its target. What a link outside of the folder
-    points to is an entry too, by its absolute path.
+    For a file that is the sha256 (hex) of its bytes, for a link its target.
     """
 
     entries: Mapping[str, tuple[str, str]]
@@ -49,53 +53,55 @@ class Seal(msgspec.Struct, frozen=True, dict=True):
 
 
 def digest_of(path: Path) -> str:
-    """The digest of a file or folder. Raises OSError where something cannot be read."""
+    """The digest of a file or folder. Raises as `seal_of` does."""
     return seal_of(path).digest
 
 
 def seal_of(path: Path) -> Seal:
-    """The content of a file or folder now. Raises OSError where something cannot be read."""
+    """The content of a file or folder now.
+
+    Raises OSError where something cannot be read, and InputError where it is nested too deep or too large.
+    """
     found = _Found(path)
     if path.is_dir():
-        found.folder(path)
+        found.folder(path, 0)
     else:
-        found.entry(path, ITSELF)
+        found.entry(path, ITSELF, 0)
     return Seal(found.entries)
+
+
+def check_total(path: Path, size: int) -> None:
+    """Raises InputError where the files of a folder have more bytes than are read."""
+    if size > MAX_TOTAL:
+        raise InputError(f"{path}: its files have more than {MAX_TOTAL:,} bytes")
 
 
 class _Found:
     """Collects the entries of a folder."""
 
     def __init__(self, root: Path) -> None:
-        self.path, self.root = root, root.resolve()
+        self.path, self.size = root, 0
         self.entries: dict[str, tuple[str, str]] = {}
 
-    def folder(self, folder: Path) -> None:
+    def folder(self, folder: Path, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise InputError(f"{self.path}: nested more than {MAX_DEPTH} folders deep")
         for entry in folder.iterdir():
-            inside = entry.is_relative_to(self.path)
-            self.entry(entry, str(entry.relative_to(self.path) if inside else entry))
+            self.entry(entry, str(entry.relative_to(self.path)), depth)
 
-    def entry(self, entry: Path, name: str) -> None:
-        mode = (entry.stat() if name == ITSELF else entry.lstat()).st_mode
-        if stat.S_ISLNK(mode):
+    def entry(self, entry: Path, name: str, depth: int) -> None:
+        found = entry.stat() if name == ITSELF else entry.lstat()
+        if stat.S_ISLNK(found.st_mode):
             self.entries[name] = LINK, os.readlink(entry)
-            self.target(entry)
-        elif stat.S_ISDIR(mode):
+        elif stat.S_ISDIR(found.st_mode):
             self.entries[name] = FOLDER, ""
-            self.folder(entry)
-        elif stat.S_ISREG(mode):
-            self.entries[name] = PROGRAM if mode & 0o111 else FILE, _content(entry)
+            self.folder(entry, depth + 1)
+        elif stat.S_ISREG(found.st_mode):
+            self.size += found.st_size
+            check_total(self.path, self.size)
+            self.entries[name] = PROGRAM if found.st_mode & 0o111 else FILE, _content(entry)
         else:
-            self.entries[name] = f"other {stat.S_IFMT(mode):o}", ""
-
-    def target(self, link: Path) -> None:
-        """Adds the target of a link, where the folder itself does not contain it."""
-        try:
-            target = link.resolve(strict=True)
-        except (OSError, RuntimeError):  # it leads nowhere, or in a circle
-            return
-        if not target.is_relative_to(self.root) and str(target) not in self.entries:
-            self.entry(target, str(target))
+            self.entries[name] = f"other {stat.S_IFMT(found.st_mode):o}", ""
 
 
 def _content(file: Path) -> str:

@@ -85,7 +85,10 @@ class Sealed:
             else:
                 shutil.copy2(place, copy)
             found = _within(seal_of(copy), ITSELF)
-        except (OSError, shutil.Error) as error:
+        except shutil.Error as error:
+            first = error.args[0][0]
+            raise InputError(f"{first[0]}: cannot be copied: {first[2]}") from None
+        except OSError as error:
             raise InputError(f"{place}: cannot be copied: {error}") from None
         if found != _within(self.seal, self._relative(place)):
             raise _changed(place)
@@ -101,7 +104,7 @@ def _within(seal: Seal, place: str) -> dict[str, tuple[str, str]]:
     if place in entries and entries[place][0] != FOLDER:
         return {ITSELF: entries[place]}
     start = "" if place == ITSELF else f"{place}/"
-    own = (path for path in entries if path.startswith(start) and not os.path.isabs(path))
+    own = (path for path in entries if path.startswith(start))
     return {path[len(start) :]: entries[path] for path in own}
 
 

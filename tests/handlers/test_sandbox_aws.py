@@ -12,7 +12,9 @@ import msgspec
 import pytest
 from boto3.dynamodb.conditions import Attr, ConditionExpressionBuilder, Key
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from inputs import assembly_files, write
 
+from compliance.facts.code import files
 from compliance.handlers.sandbox import (
     Call,
     Execution,
@@ -29,6 +31,8 @@ from compliance.handlers.sandbox.expressions import Names, carry_out, condition,
 from compliance.handlers.sandbox.python import dynamo
 from compliance.handlers.sandbox.refusal import Refusal
 from compliance.handlers.sandbox.run import execute
+from compliance.model import Undecided
+from compliance.template.loading import load_assembly
 
 NODE, PYTHON = "nodejs22.x", "python3.13"
 
@@ -646,6 +650,38 @@ def test_an_archive_that_reaches_out_is_not(
     assert execution.load_error
     assert execution.load_error.kind == "UnsafeCode"
     assert [path.name for path in tmp_path.iterdir()] == ["code.zip"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_is_damaged_is_not_decided(tmp_path: Path, method: int) -> None:
+    """Also one that Python unpacks, and Lambda does not."""
+    path = tmp_path / "code.zip"
+    with zipfile.ZipFile(path, "w", method) as opened:
+        opened.writestr("index.js", "exports.handler = async () => 1;\n" * 20)
+    if method == zipfile.ZIP_DEFLATED:
+        data, start = bytearray(path.read_bytes()), 30 + len("index.js")
+        data[start : start + 6] = b"\xff" * 6
+        path.write_bytes(data)
+    error = run_code(path).load_error
+    assert error
+    assert error.kind == "UnsafeCode"
+    template = write(
+        tmp_path,
+        {
+            **assembly_files(),
+            "S.assets.json": {
+                "files": {
+                    "abc": {
+                        "source": {"path": "code.zip"},
+                        "destinations": {"d": {"bucketName": "b", "objectKey": "abc.zip"}},
+                    }
+                }
+            },
+        },
+    )
+    assembly = load_assembly(template)
+    with pytest.raises(Undecided, match="cannot be read"):
+        files(assembly, assembly.stacks[0].resources["F"])
 
 
 def test_no_archive_at_all(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from inputs import DOCUMENT, assembly_files, write
 
 from compliance.auditing import Options, audit
 from compliance.model import InputError, Scorecard
+from compliance.release import snapshot
 from compliance.template import digest, sealed
 from compliance.template.loading import load_assembly, load_template
 
@@ -76,8 +77,33 @@ def test_code_that_was_swapped_after_it_was_hashed_is_not_judged(change: str, tm
     write(tmp_path, {**assembly_files(), "asset.abc/index.js": "exports.handler = 1"})
     assembly = load_assembly(tmp_path)
     CHANGES[change](tmp_path / "asset.abc")
-    with pytest.raises(InputError, match=r"asset\.abc: (changed while it was judged|cannot be copied)"):
+    said = r"asset\.abc(/pipe)?: (changed while it was judged|cannot be copied)"
+    with pytest.raises(InputError, match=said):
         assembly.asset("abc.zip")
+
+
+def test_what_is_too_deep_or_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, assembly_files())
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="more than 21,474,836,480 bytes"):
+        load_assembly(tmp_path)
+    with pytest.raises(InputError, match="more than 21,474,836,480 bytes"):
+        snapshot.copy(tmp_path, tmp_path.with_name("copy"))
+    (tmp_path / "sparse").unlink()
+    monkeypatch.chdir(tmp_path)
+    for _ in range(102):  # a path of its own for each would be too long
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nested more than 100 folders deep"):
+        load_assembly(tmp_path)
+
+
+def test_a_link_out_of_an_assembly_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, assembly_files())
+    (tmp_path / "asset.abc" / "link").symlink_to("/proc")  # which holds what cannot be read
+    assert load_assembly(tmp_path).sealed.seal.entries["asset.abc/link"] == ("link", "/proc")
 
 
 def test_code_is_judged_by_a_copy_that_nobody_swaps(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from compliance.confinement.privileges import closed_to_others
+from compliance.template import archives
 from compliance.template.scratch import Scratch
 
 # Lambda's own limit for code and layers together, unzipped.
@@ -89,17 +90,17 @@ def _open(root: Path) -> None:
 
 def _extract(archive: Path, root: Path) -> None:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
+        with archives.opened(archive) as found:
+            members = found.infolist()
             if len(members) > MOST_FILES or sum(m.file_size for m in members) > MOST_BYTES:
                 raise UnsafeCode("the archive unpacks to more than Lambda allows")
             for member in members:
-                _extract_one(opened, member, root)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+                _extract_one(found, member, root)
+    except archives.UNREADABLE as error:
         raise UnsafeCode(f"the archive cannot be read: {error}") from error
 
 
-def _extract_one(opened: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> None:
+def _extract_one(archive: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> None:
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or "\0" in member.filename or ":" in (name.parts or [""])[0]:
         raise UnsafeCode(f"the archive holds a path out of its folder: {member.filename!r}")
@@ -112,7 +113,7 @@ def _extract_one(opened: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     # The size in the directory may be wrong: no more than that is written.
-    with opened.open(member) as source, target.open("wb") as sink:
+    with archive.open(member) as source, target.open("wb") as sink:
         left = member.file_size
         while chunk := source.read(1 << 16):
             left -= len(chunk)
