@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from compliance.commands.common import check_output, say_aside
 from compliance.model import CheckerError, InputError, Scorecard
+from compliance.template.source import check_no_way_out
 
 if TYPE_CHECKING:
     from compliance.auditing import Options
@@ -65,6 +66,7 @@ def _check_whole(given: dict[str, Any]) -> None:
 
 
 def _check_keep(file: Path, keep: Path) -> None:
+    check_no_way_out(keep)
     if file.resolve().is_relative_to(keep.resolve()):
         raise click.UsageError("--attest FILE is in --keep DIR, which is for the assembly alone")
     if keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):

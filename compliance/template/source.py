@@ -312,6 +312,7 @@ def check_writable(path: Path) -> None:
     import tempfile
 
     try:
+        check_no_way_out(path)
         if path.is_dir():
             raise InputError(f"{path}: is a folder")
         if not _is_special(path):
@@ -323,6 +324,14 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     except (ValueError, RuntimeError):  # a NUL in the name; links in a circle
         raise InputError(f"{str(path)!r}: no name of a file") from None
+
+
+def check_no_way_out(path: Path) -> None:
+    """Raises InputError where a link leads an output out of the working directory: a change may bring one."""
+    here = Path.cwd()
+    stays = Path(os.path.realpath(path)).is_relative_to(here.resolve())
+    if Path(os.path.abspath(path)).is_relative_to(here) and not stays:
+        raise InputError(f"{path}: a link leads out of this folder; name the file that it leads to")
 
 
 def _is_special(path: Path) -> bool:

@@ -255,6 +255,14 @@ BAD: dict[str, tuple[Prepare, Sequence[str], str]] = {
         ("--output", "./requirements.yaml", "--template", "green.yaml"),
         "requirements.yaml: is an input; a report would replace it",
     ),
+    **{
+        f"output through a link by {option}": (
+            lambda folder: (folder / "linked").symlink_to("/var"),
+            (option, f"linked/{name}", "--template", "green.yaml"),
+            f"linked/{name}: a link leads out of this folder; name the file that it leads to",
+        )
+        for option, name in (("--output", "report.json"), ("--history", "runs.jsonl"))
+    },
     "two inputs": (
         nothing,
         ("--template", "green.yaml", "--assembly", "cdk.out"),

@@ -775,3 +775,12 @@ def test_the_real_cli_takes_it_and_its_exit_code_is_passed_on(ours: Path, tmp_pa
     assert done.returncode == 1
     assert "Unable to resolve AWS account" in done.stdout + done.stderr
     assert "checker broke" not in done.stderr
+
+
+def test_an_assembly_is_not_kept_through_a_link_of_the_change(here: World) -> None:
+    outside = here.folder.with_name("outside")
+    outside.mkdir()
+    here.kept.symlink_to(outside)
+    result = here.attest()
+    assert (result.exit_code, "a link leads out of this folder" in result.output) == (2, True), result.output
+    assert not [*outside.iterdir()]
