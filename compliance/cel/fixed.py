@@ -72,11 +72,14 @@ def _nothing(_: Node) -> None:
     return None
 
 
-def reads(node: Node) -> bool:
-    """Whether a node reads a name, or calls a function that may read the model."""
-    return any(
-        n.kind == "name" or (n.kind in ("call", "method") and n.value not in STANDARD) for n in node.walk()
-    )
+def reads(node: Node, within: frozenset[str] = frozenset()) -> bool:
+    """Whether a node reads a name that is none of a loop's in it, nor of `within`, or may read the model."""
+    if node.kind == "name":
+        return node.value not in within
+    if node.kind in ("call", "method") and node.value not in STANDARD:
+        return True
+    inner = within | {node.value[1]} if node.kind == "loop" else within
+    return any(reads(child, inner if index else within) for index, child in enumerate(node.children))
 
 
 def fixed(root: Node, known: Known = _nothing) -> bool | None:
@@ -119,6 +122,8 @@ def why(node: Node, result: bool) -> str:
         return "it compares a value with itself"
     if node.kind in ("call", "method") and node.value == "matches" and children[1].kind == "const":
         return f"every text matches {show(children[1].value)}; has(...) asks whether a property is set"
+    if any(_never_gives(n, c.value) for n, c in (children, children[::-1]) if len(children) == 2):
+        return f"it is always {'true' if result else 'false'}: the function never gives such a text"
     if node.kind in ("call", "method") and node.value in _EVERY_TEXT:
         what = show(children[1].value) if children[1].kind == "const" else "itself"
         words = f"every text {_EVERY_TEXT[node.value]} {what}"
@@ -244,8 +249,8 @@ class _Formula:
             return frozenset({value[0] if isinstance(value[0], bool) else None})
         if node.kind in COMPARISONS:
             return self._comparison(node.kind, *node.children)
-        if node.kind in ("call", "method") and _passes_every_text(node):
-            return _TRUE
+        if node.kind in ("call", "method") and (result := _of_texts(node)) is not None:
+            return frozenset({result})
         if node.kind == "loop" and node.value[0] in _QUANTIFIERS:
             body = _Formula(node.children[1], self._known).results() - _NONE
             if node.value[0] == "all" and body == _TRUE:
@@ -272,6 +277,8 @@ class _Formula:
         if value is None:  # two values that are not known differ by a number, or have no order
             left, value = Node("-", None, [left, right], left.at), (0,)
         [wanted] = value
+        if operator in ("==", "!=") and _never_gives(left, wanted):
+            return _TRUE if operator == "!=" else _FALSE
         ordered = operator not in ("==", "!=")
         if isinstance(wanted, (list, dict)) or (ordered and not _is_number(wanted)):
             key = Node(operator, None, [left, right], left.at)
@@ -285,9 +292,14 @@ class _Formula:
         value = _constant(node)
         if value is not None and _is_number(value[0]):
             return Range(value[0], value[0], isinstance(value[0], int), alone=True)
+        if node.kind == "-" and _key(node.children[0]) == _key(node.children[1]):
+            return Range(0, 0, whole=True, alone=True)
         if node.kind in _ARITHMETIC:
             return _ARITHMETIC[node.kind](*map(self._range, node.children))
-        own = _BY_FUNCTION.get(node.value) if node.kind in ("call", "method") else None
+        is_call = node.kind in ("call", "method")
+        own = _BY_FUNCTION.get(node.value) if is_call else None
+        if own and node.value == "size" and node.children[0].value == "split":
+            own = Range(1, whole=True, alone=True)  # without the separator, a text is in one piece
         return (own or Range()).within(self._known(node))
 
 
@@ -308,10 +320,20 @@ def _combined(work: Callable[[float, float], float]) -> Callable[[Range, Range],
     return run
 
 
+def _remainder(one: Range, other: Range) -> Range:
+    most = max(abs(other.least), abs(other.most))
+    if most == inf:
+        return Range(alone=one.alone and other.alone)
+    whole = one.whole and other.whole
+    most -= whole and most > 0
+    return Range(0 if one.least >= 0 else -most, most, whole, one.alone and other.alone)
+
+
 _ARITHMETIC: Mapping[str, Callable[..., Range]] = {
     "+": _combined(lambda a, b: a + b),
     "-": _combined(lambda a, b: a - b),
-    "*": _combined(lambda a, b: a * b),
+    "*": _combined(lambda a, b: a * b if a and b else 0),
+    "%": _remainder,
     "negate": lambda one: Range(-one.most, -one.least, one.whole, one.alone),
 }
 
@@ -386,17 +408,21 @@ def _chosen(test: Results, yes: Results, no: Results) -> Results:
     return (yes if True in test else frozenset()) | (no if False in test else frozenset()) | (test & _NONE)
 
 
-def _passes_every_text(node: Node) -> bool:
-    """Whether a call is a test that every text passes."""
-    if len(node.children) != 2:
-        return False
+def _of_texts(node: Node) -> bool | None:
+    """What a test of texts is for every text; None where it differs, or is none."""
+    if len(node.children) != 2 or node.value not in (*_EVERY_TEXT, "matches"):
+        return None
     text, argument = node.children
     if node.value == "matches":
-        return (
-            argument.kind == "const"
-            and isinstance(argument.value, str)
-            and patterns.matches_all(argument.value)
-        )
-    if node.value not in _EVERY_TEXT:
-        return False
-    return _constant(argument) == ("",) or _key(text) == _key(argument)
+        pattern = argument.value if argument.kind == "const" else None
+        return True if isinstance(pattern, str) and patterns.matches_all(pattern) else None
+    wanted = _constant(argument)
+    if wanted == ("",) or _key(text) == _key(argument):
+        return True
+    return False if wanted and text.value != "trim" and _never_gives(text, wanted[0]) else None
+
+
+def _never_gives(node: Node, wanted: Any) -> bool:
+    """Whether a call gives texts in another form than a constant has: `x.lowerAscii() == 'ABC'`."""
+    is_call = node.kind in ("call", "method") and node.value in ("lowerAscii", "upperAscii", "trim")
+    return is_call and isinstance(wanted, str) and STANDARD[node.value].call(wanted) != wanted

@@ -78,6 +78,20 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         except patterns.TooHardError as error:
             raise InputError(f"environment.throwaway: {error} for {name!r}") from None
 
+    def why_unknown(self, name: str) -> str | None:
+        """Why a name, or a pattern of names, is of no environment; None where it may be of one.
+
+        Environments are known where they have values. Those whose data may be lost need none.
+        """
+        usual = ("staging", "prod") if self.retained is None else self.all_retained
+        known = {*self.values, self.default, self.probe or "pr1", *usual}
+        patterned = [k for k in known if set("*?[") & set(k)] if set("*?[") & set(name) else []
+        if not self.values or not self.keeps_data(name) or patterned:
+            return None
+        if any(fnmatchcase(k, name) or fnmatchcase(name, k) for k in known):
+            return None
+        return f"no environment of `environment.values` is {name}; {hint(name, self.values)}"
+
     def sibling(self, name: str) -> str | None:
         """Another environment that keeps its data, or loses it, as this one does; None without one."""
         keeps = self.keeps_data(name)
@@ -277,17 +291,11 @@ def _check(document: Document) -> None:
 
 def _check_environments_of(document: Document, index: int) -> None:
     """Raises InputError where `in` names an environment unlike those of `environment`, which has values."""
-    environment, stated = document.environment, document.requirements[index].environments
-    usual = ("staging", "prod") if environment.retained is None else environment.all_retained
-    known = {*environment.values, environment.default, environment.probe or "pr1", *usual}
+    stated = document.requirements[index].environments
     for name in [stated] if isinstance(stated, str) else stated or ():
-        if not environment.values or not environment.keeps_data(name):
-            continue
-        patterned = [k for k in known if set("*?[") & set(k)] if set("*?[") & set(name) else []
-        if not patterned and not any(fnmatchcase(k, name) or fnmatchcase(name, k) for k in known):
+        if why := document.environment.why_unknown(name):
             place = ("requirements", index, "in")
-            message = f"no environment of `environment.values` is {name}; {hint(name, environment.values)}"
-            raise document.error(f"{document.words(*place)}: {message}", *place)
+            raise document.error(f"{document.words(*place)}: {why}", *place)
 
 
 def _check_environment(document: Document) -> None:

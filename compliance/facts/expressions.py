@@ -10,15 +10,16 @@ from functools import cache
 import msgspec
 
 from compliance import cel
-from compliance.cel.fixed import COMPARISONS, Range, fixed, fixed_part, reads, why
-from compliance.cel.values import STANDARD, show
+from compliance.cel.fixed import COMPARISONS, Range
+from compliance.cel.values import show
 from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.attributes import ATTRIBUTES, VALUES
 from compliance.facts.functions import FACTS, FUNCTIONS, Fact
-from compliance.facts.literals import in_words, never, none_of, range_of, unknown_action
+from compliance.facts.literals import capital, never, none_of, range_of, unknown_action, unlike
 from compliance.facts.objects import Read, World
 from compliance.facts.records import fields_of
+from compliance.facts.varying import check_varies
 from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
@@ -27,6 +28,8 @@ from compliance.template.paths import dotted, steps
 from compliance.template.physical_names import elsewhere
 
 Place = tuple[str | int, ...]
+MOST_PORT = 65_535
+PORTS: Mapping[str, int] = {"covers": 1, "reaches": 2}  # by function, which argument is a port
 STEPS_OF_PART = 100  # what it takes to evaluate a part of an expression by itself, beside its loops
 # Groups that every document may name. A subject of the document with the same name replaces one.
 BUILT_IN: Mapping[str, str] = {"resources": "*"} | {f"{kind}s": kind for kind in elements.KINDS}
@@ -38,7 +41,7 @@ class Shape(msgspec.Struct, frozen=True):
     `types` are the types of resources that it may be; with `path` it is a value below these. `record` is the
     class of facts that it is. With `many` it is a list of these. `fields` are the only fields that it has;
     `values` are the only values of an attribute, or of what a fact gives. `literals` are what a list holds
-    that is written out, or what one of its items may be.
+    that is written out, or what one of its items may be. `wrong` says why a text is never one of the values.
     """
 
     types: tuple[str, ...] = ()
@@ -48,6 +51,7 @@ class Shape(msgspec.Struct, frozen=True):
     fields: frozenset[str] | None = None
     values: tuple[str, ...] = ()
     literals: tuple[cel.Node, ...] = ()
+    wrong: Callable[[str], str | None] | None = None
 
     @property
     def is_one(self) -> bool:
@@ -99,8 +103,10 @@ class Checker:
         """The numbers that a node which was checked may be; None where the schemas do not say."""
         is_size = node.kind in ("call", "method") and node.value == "size"
         shape = self._shapes.get(id(node.children[0] if is_size else node), Shape())
-        if shape.path == "type" and shape.values and not is_size:
+        if shape.values and not is_size:
             return Range(values=shape.values)
+        if node.kind in ("call", "method") and node.value == "seconds":
+            return Range(0, whole=True, alone=True)
         if shape.many or shape.path is None or not shape.types or not all(map(schemas.is_known, shape.types)):
             return None
         if is_size:
@@ -119,6 +125,8 @@ class Checker:
                 shapes = [self.check(child) for child in node.children]
                 if node.value == "values":
                     self._check_path(shapes[0], node.children[1])
+                if node.value in PORTS and len(node.children) > PORTS[node.value]:
+                    self._check_port(node.children[PORTS[node.value]])
                 if node.value in ("may", "allows", "denies"):
                     self._check_actions(shapes[1].literals or node.children[1:2])
                 fact = FACTS.get(node.value)
@@ -145,6 +153,11 @@ class Checker:
             places = [(type_, elsewhere(type_, str(path.value))) for type_ in shape.types]
             if all(schemas.lacks(*place) for place in places):
                 raise cel.SyntaxProblem(str(schemas.problem(*places[0])), path.at)
+
+    def _check_port(self, node: cel.Node) -> None:
+        """Raises SyntaxProblem on a number that is no port."""
+        if node.kind == "const" and not (isinstance(node.value, str) or 0 <= node.value <= MOST_PORT):
+            raise cel.SyntaxProblem(f"a port is 0 to {MOST_PORT}, never {show(node.value)}", node.at)
 
     def _check_actions(self, nodes: Iterable[cel.Node]) -> None:
         """Raises SyntaxProblem on the name of an action that IAM does not know: nobody may do that."""
@@ -182,7 +195,7 @@ class Checker:
                 where = " in `environment.values` of the document" if of_env else ""
                 hint = cel.did_you_mean(name, shape.fields)
                 raise cel.SyntaxProblem(f"there is no {name}{where}{hint}", node.at)
-            return Shape()
+            return Shape(wrong=shape.wrong if name == "name" else None)
         if shape.path is None and shape.types and name in ATTRIBUTES:
             if name == "depends_on":
                 return Shape(many=True, types=("*",))
@@ -228,25 +241,39 @@ class Checker:
 
     def _compared(self, shape: Shape, other: cel.Node, node: cel.Node) -> None:
         """Raises SyntaxProblem where a property is compared with a literal that the schemas do not allow."""
+        if node.kind == "in" and other is node.children[0]:  # a literal that a list may hold
+            shape = shape.item if shape.many or (shape.path and self._is_list(shape)) else Shape()
         literals = [other] if other.kind == "const" else other.children if other.kind == "list" else []
         if shape.many and other.kind == "const" and node.kind in ("==", "!="):
             why = f"this is a list, never {show(other.value)}: `x in list` asks whether it holds x"
             raise cel.SyntaxProblem(why, other.at)
-        if shape.many or (node.kind == "in" and other.kind != "list"):
+        if shape.many or (node.kind == "in" and other is node.children[1] and other.kind != "list"):
             return
         if other.kind == "list" and node.kind != "in" and shape.path is not None:
             shape = shape.below("*")
         for literal in literals:
             if literal.kind != "const":
                 continue
-            message = None
-            if shape.values:
+            message = shape.wrong(literal.value) if shape.wrong and isinstance(literal.value, str) else None
+            message = message or unlike(node.kind, _kind(shape, node), literal.value)
+            if message:
+                pass
+            elif shape.values:
                 message = none_of(shape.values, shape.path or "this", literal.value)
             elif shape.path is not None and shape.types:
                 equal = node.kind in ("==", "!=", "in")
                 message = never(shape.types, shape.path, literal.value, equal=equal)
             if message:
                 raise cel.SyntaxProblem(message, literal.at)
+
+
+def _kind(shape: Shape, node: cel.Node) -> str | None:
+    """What a compared value is that no literal is, in words; None where it may be one.
+
+    What a call gives may be a resource, or a value that names one elsewhere.
+    """
+    is_called = any(child.kind in ("call", "method") for child in node.children)
+    return "a fact" if shape.record else "a resource" if shape.is_one and not is_called else None
 
 
 def _lacks(type_: str, path: str) -> bool:
@@ -281,33 +308,10 @@ def _field(record: type, name: str) -> Shape:
             if inner is Resource:
                 return Shape(types=("*",), many=many)
             is_record = isinstance(inner, type) and issubclass(inner, msgspec.Struct)
-            return Shape(record=inner if is_record else None, many=many)
+            return Shape(
+                record=inner if is_record else None, many=many, wrong=capital if name == "protocol" else None
+            )
     return Shape()
-
-
-def check_varies(root: cel.Node, checker: Checker, *, may_be_false: bool = False) -> None:
-    """Raises SyntaxProblem where a condition or a part of it tests nothing: it is the same for all inputs.
-
-    Args:
-        root: the condition, which `checker` has checked.
-        checker: it knows which numbers a property may be.
-        may_be_false: whether `false` is meant: it fails for all that is left.
-    """
-    if not reads(root):
-        try:
-            holds = cel.Expression("", root, STANDARD).holds({})
-        except (cel.Failed, Undecided) as error:
-            raise cel.SyntaxProblem(str(error), root.at) from None
-        if holds or not may_be_false:
-            raise cel.SyntaxProblem("it reads nothing, so it cannot fail", root.at)
-    elif part := fixed_part(root):
-        raise cel.SyntaxProblem(why(*part), part[0].at)
-    elif (result := fixed(root, checker.range_of)) is not None:
-        ranges = (checker.range_of(node) for node in root.walk())
-        known = next(filter(None, map(in_words, ranges)), "")
-        which = "true" if result else "false"
-        hint = "; has(...) asks whether a property is set" if known and result else ""
-        raise cel.SyntaxProblem(f"it is always {which}, whatever it reads{known}{hint}", root.at)
 
 
 def compiled(
@@ -337,7 +341,7 @@ def compiled(
             checker = Checker(scope)
             checker.check(expression.root)
             if varies:
-                check_varies(expression.root, checker, may_be_false=may_be_false)
+                check_varies(expression.root, checker.range_of, may_be_false=may_be_false)
     except cel.SyntaxProblem as error:
         where, before = document.words(*place), text[: error.column - 1]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

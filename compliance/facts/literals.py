@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from math import inf
 
@@ -13,6 +14,7 @@ from compliance.template import schemas
 from compliance.template.intrinsics import to_bool, to_number
 from compliance.text import nearest
 
+_DIGITS = re.compile(r"\d+(\.\d+)*")  # a number, or a version
 _NUMBERS = frozenset(("integer", "number"))
 _WORDS = {
     "array": "a list",
@@ -44,6 +46,29 @@ def never(types: Sequence[str], path: str, literal: object, *, equal: bool) -> s
     return (
         none_of([value for enum in enums for value in enum], path, literal) if all(enums) and equal else None
     )
+
+
+def unlike(operator: str, kind: str | None, literal: object) -> str | None:
+    """Why a comparison with a literal is none of two like values; None where it may be.
+
+    Args:
+        operator: the comparison.
+        kind: what the value is, in words, if it is something that no literal is.
+        literal: the literal.
+    """
+    if kind is not None and literal is not None:
+        return f"this is {kind}, never {show(literal)}: compare one of its fields"
+    if isinstance(literal, str) and operator in ("<", "<=", ">", ">=") and _DIGITS.fullmatch(literal):
+        least = (
+            f"write {literal}" if literal.isdecimal() else f"compare version(...) with version('{literal}')"
+        )
+        return f"texts are ordered letter by letter ('10' is before '9'): {least}"
+    return None
+
+
+def capital(text: str) -> str | None:
+    """Why a text with capitals is never a value in small letters; None where it has none."""
+    return None if text == text.lower() else f"this is never {show(text)}; did you mean {text.lower()!r}?"
 
 
 def range_of(types: Sequence[str], path: str) -> Range | None:

@@ -1,6 +1,7 @@
 """Tests of properties, as kind `property` and a subject's `where` list them: short forms of expressions."""
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -24,7 +25,7 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     one_of: list[Scalar] | None = None
     at_least: float | None = None
     at_most: float | None = None
-    contains: str | None = None
+    contains: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     absent: bool = False
     where_present: bool = False
 

@@ -97,7 +97,7 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     about: NonEmpty
     refers_to: Link | list[Link] = []
     referred_by: Link | list[Link] = []
-    where: str | list[Test] = []
+    where: NonEmpty | list[Test] = []
     links: list[Clue] = []
     among: Names | None = None
     needs: Names | None = None
@@ -185,7 +185,8 @@ def _scope(document: Document) -> dict[str, Shape]:
     found = {name: Shape(types=(type_,), many=True) for name, type_ in BUILT_IN.items()}
     found |= {name: subject.shape for name, subject in read(document).items()}
     values = document.environment.values.values()
-    env = Shape(fields=frozenset({"name", "keeps_data", *(key for own in values for key in own)}))
+    fields = frozenset({"name", "keeps_data", *(key for own in values for key in own)})
+    env = Shape(fields=fields, wrong=document.environment.why_unknown)
     return found | {"members": Shape(types=("*",), many=True), "env": env}
 
 

@@ -18,7 +18,7 @@ from compliance.facts.subjects import read
 from compliance.rules import Check, Kind
 from compliance.template.paths import steps
 from compliance.template.physical_names import elsewhere
-from compliance.template.schemas import is_known, lacks, problem
+from compliance.template.schemas import is_known, lacks, problem, takes_lists_alone
 
 Field = tuple[str | int, ...]
 
@@ -69,6 +69,7 @@ def check_requirement(
     types = document.cached(types_of)
     for subject in requirement.subjects:
         _check_types(document, requirement, place, kind, subject, types.get(subject, ()))
+    _check_together(document, check, place)
     about = [type_ for subject in requirement.subjects for type_ in types.get(subject, ("*",))]
     for below, test in _tests(check):
         _check_test(document, about, test, (*place, *below))
@@ -108,6 +109,21 @@ def _tests(check: Check) -> Iterator[tuple[Field, Test]]:
                 yield (field, number), test
 
 
+def _check_together(document: Document, check: Check, place: Field) -> None:
+    """Of the tests of one property, some values must pass, and some must not, unless it is in a list."""
+    for field, sign, never_wanted in (("all", " && ", False), ("any", " || ", True)):
+        by_path: dict[str, list[str]] = {}
+        for test in getattr(check, field, ()):
+            if isinstance(test, Test) and "*" not in steps(test.path):
+                holds = "v == null" if test.absent else test.condition or "v != null"
+                holds = f"(v == null || {holds})" if test.where_present else f"({holds})"
+                by_path.setdefault(test.path, []).append(holds)
+        for path, conditions in by_path.items():
+            if len(conditions) > 1 and fixed(parse(sign.join(conditions))) is never_wanted:
+                what = "every value passes one of the tests" if never_wanted else "no value passes all tests"
+                raise document.error(f"{document.words(*place)}.{field}: {path}: {what}", *place, field)
+
+
 def _check_test(document: Document, types: Sequence[str], test: Test, place: Field) -> None:
     """The test's property must exist, and have values that pass as well as values that do not."""
     _check_path(document, types, test.path, (*place, "path"))
@@ -115,6 +131,9 @@ def _check_test(document: Document, types: Sequence[str], test: Test, place: Fie
     paths = {elsewhere(type_, test.path) for type_ in known_types}
     numbers, [path, *others] = None, paths or {test.path}
     if not others and "*" not in known_types:
+        item = f"{path}.*" if all(takes_lists_alone(type_, path) for type_ in known_types) else path
+        if test.contains and (why := never(known_types, item, test.contains, equal=True)):
+            raise document.error(f"{document.words(*place)}: {why}", *place)
         for value in test.literals:
             if value != "" and (why := never(known_types, path, value, equal=True)):
                 raise document.error(f"{document.words(*place)}: {why}", *place)

@@ -1,7 +1,9 @@
 """The kind that compares a role's permissions with a ceiling."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
+import msgspec
 from msgspec.structs import replace
 
 from compliance.cel import did_you_mean
@@ -47,7 +49,7 @@ class Grant(Check, frozen=True):
     `subject.logs` (of a function), `keys` (the customer keys of the other grants' subjects) or `*`.
     """
 
-    actions: tuple[str, ...]
+    actions: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     on: str
 
     def subject(self) -> str | None:
@@ -67,6 +69,10 @@ class Permissions(Check, frozen=True):
             for action in grant.actions:
                 if why := unknown_action(action):
                     raise ValueError(f"allow.{index}.actions: {why}")
+                if grant.on == "*" and action in ("*", "*:*"):
+                    raise ValueError(
+                        f"allow.{index}: {action} on * allows everything, so that it cannot fail"
+                    )
             if why := _unknown_part(grant, document):
                 raise ValueError(f"allow.{index}.on: {why}")
 

@@ -187,11 +187,11 @@ def _why_no_count(check: Predicate, document: Document) -> str | None:
     possible = len(check.subjects) if not groups else MOST_IN_STACK if check.per == "stack" else MOST_IN_APP
     least, most = check.bounds
     several = "" if groups else "; a subject with `many: true` is all that fit"
-    if check.each is not None or (least == 0 and most is None):
+    if check.each is not None:
         return None
     if least > possible:
         return f"at least {least} of {_named(check)} are never there, but {possible} at most{several}"
-    if least == 0 and most is not None and most >= possible:
+    if check.at_most is not None and check.at_most >= possible and (groups or least == 0):
         return f"at_most: {most} cannot fail: of {_named(check)} there are {possible} at most{several}"
     return None
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from compliance.document.requirements import Requirement
+from compliance.cel import did_you_mean
+from compliance.document.requirements import NonEmpty, Requirement
 from compliance.facts.property_tests import Test, literal
 from compliance.facts.wiring import TABLES, word
 from compliance.rules import Check, PredicateData, SubjectName, short_form
@@ -77,6 +78,8 @@ class Ratio(Check, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses units that are not two of the same dimension. Raises ValueError."""
+        if self.left == self.of and not self.plus:
+            raise ValueError(f"left and of are both {self.left}: name two numbers")
         units = {self.left_unit, self.of_unit}
         if units != {None} and not any(units <= set(known) for known in UNITS.values()):
             known = "; ".join(", ".join(of_one) for of_one in UNITS.values())
@@ -135,6 +138,16 @@ class Name(Check, frozen=True):
 
     pattern: str
 
+    def __post_init__(self) -> None:
+        _check_placeholders(self.pattern, "{env}", "{account}")
+
+
+def _check_placeholders(pattern: str, *known: str) -> None:
+    """Raises ValueError for another placeholder: no name has braces."""
+    for found in re.findall(r"{.*?}", pattern):
+        if found not in known:
+            raise ValueError(f"pattern: {found} is none of {', '.join(known)}{did_you_mean(found, known)}")
+
 
 def _is_named(type_: str) -> bool:
     return name_property(type_) is not None
@@ -162,7 +175,8 @@ class Names(Check, frozen=True):
     pattern: str
 
     def __post_init__(self) -> None:
-        """Refuses a pattern that every name has."""
+        """Refuses a pattern that every name has, or none."""
+        _check_placeholders(self.pattern, "{env}", "{resource}", "{account}")
         if not self.pattern.replace("{resource}", "").strip("*-/"):
             raise ValueError(
                 f"pattern: every name is of the form {self.pattern!r}; write what all begin with"
@@ -184,7 +198,7 @@ def names(check: Names, requirement: Requirement) -> Iterator[PredicateData]:
 class Tags(Check, frozen=True):
     """Every taggable subject has these tags, each with a value. cfn-lint's schemas say what takes tags."""
 
-    keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    keys: Annotated[tuple[NonEmpty, ...], msgspec.Meta(min_length=1)]
 
 
 @short_form("tags", Tags, selects=takes_tags)
@@ -206,11 +220,18 @@ class Keys(Check, frozen=True):
     Attributes are strings unless `type` says otherwise.
     """
 
-    hash: str
-    range: str | None = None
-    index: str | None = None
+    hash: NonEmpty
+    range: NonEmpty | None = None
+    index: NonEmpty | None = None
     projection: str | None = None
     type: str = "S"
+
+    def __post_init__(self) -> None:
+        """Refuses keys that no table has, and a projection of nothing."""
+        if self.hash == self.range:
+            raise ValueError(f"hash and range: a key has two attributes, not {self.hash!r} twice")
+        if self.projection and not self.index:
+            raise ValueError("projection goes with `index`: it says what an index holds")
 
 
 @short_form("keys", Keys, types=TABLES)

@@ -308,8 +308,9 @@ def range_at(type_: str, path: str) -> Range | None:
     if not nodes or not all(node.kinds and node.kinds <= {"integer", "number"} for node in nodes):
         return None
     parts = [part.schema for node in nodes for part in node.spread() if "type" in part.schema]
-    least = min((part.get("minimum", -inf) for part in parts), default=-inf)
-    most = max((part.get("maximum", inf) for part in parts), default=inf)
+    listed = [value for value in enum_at(type_, path) if isinstance(value, (int, float))]
+    least = min(listed or [part.get("minimum", -inf) for part in parts], default=-inf)
+    most = max(listed or [part.get("maximum", inf) for part in parts], default=inf)
     return Range(least, most, whole=all(node.kinds == {"integer"} for node in nodes))
 
 

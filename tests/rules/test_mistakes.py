@@ -154,7 +154,7 @@ def test_an_action_of_a_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["newservice:DoIt", "S3:getobject", "s3:Get*", "*", "s3:*"])
 def test_actions_that_grants_may_name(tmp_path: Path, action: str) -> None:
     path = tmp_path / "requirements.yaml"
-    check = f"{{kind: permissions, allow: [{{actions: ['{action}'], on: '*'}}]}}"
+    check = f"{{kind: permissions, allow: [{{actions: ['{action}'], on: function}}]}}"
     path.write_text(f"{DOCUMENT}    subject: role\n    check: {check}\n", encoding="utf-8")
     assert load_document(path)
 
