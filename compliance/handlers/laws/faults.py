@@ -17,7 +17,6 @@ from compliance.handlers.effects import (
     is_no_effect,
     is_put_aside,
     lacking,
-    of_record,
     profile,
 )
 from compliance.handlers.errors import CONDITION, errors_of
@@ -420,7 +419,8 @@ def _of_others(bench: Bench, one: _Try, outcome: Outcome, usual: dict[int, Profi
     if source.fifo:
         made = bench.units(replace(outcome, calls=_overtaking(one.failing, outcome.calls)))
         for index in range(position + 1, len(records)):
-            if of_record(made, records[index]):
+            # What is done only because one failed, such as a notification of those that wait, overtakes none.
+            if profile(made, records[index]) & usual.get(records[index].kind, Profile()):
                 return f"{texts[index]} is done before it, and is of the same message group"
     return None
 

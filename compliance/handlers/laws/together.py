@@ -253,7 +253,8 @@ def replay(bench: Bench) -> Task:
     days = timedelta(days=bench.draw.number(6, 9), hours=bench.draw.number(1, 5), minutes=37)
     soon = timedelta(minutes=bench.draw.number(3, 9), seconds=7)
     twice = bench.steps([bench.step(batch), bench.step(batch, later=soon)], [batch])
-    [[before], [first, warm]] = outcomes = [*(yield [bench.play(other), twice])]
+    alone = bench.steps([bench.step(other)], [other, batch])
+    [[before], [first, warm]] = outcomes = [*(yield [alone, twice])]
     stored = bench.steps([bench.step(each, later=days) for each in (batch, other)], [batch, other], 1, before)
     outcomes += yield [stored]
     if unanswered := bench.unanswered(outcomes):
