@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from compliance.facts.patterns import arn_fields, equal, matches
+from compliance.facts.patterns import are_of_one, arn_fields, equal, matches
 from compliance.facts.truth import Truth, either, every, negated, some
 from compliance.template.addresses import range_of, within
 from compliance.template.intrinsics import Unknown
@@ -110,7 +110,9 @@ def _value(base: str, wanted: str | Unknown, value: str | None, key: Key, name: 
     if isinstance(wanted, Unknown):
         return wanted
     if value is not None:
-        return TESTS[base](wanted, value)
+        holds = TESTS[base](wanted, value)
+        doubt = Unknown(f"whether {wanted} is {value} is known when it is deployed")
+        return doubt if holds is False and are_of_one(wanted, value) else holds
     if base in RANGES:
         return RANGES[base](wanted, key)
     if wanted == "*" and TESTS[base] is matches:

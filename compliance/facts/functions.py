@@ -85,7 +85,10 @@ def thing_of(value: object, what: str = "a resource") -> Thing:
 
 
 def _target(value: object) -> Thing | None:
-    """The resource that a value names; None where that is not in these stacks. Raises Failed or Undecided."""
+    """The resource that a value names, by a kind of text that its property takes; None where it names none.
+
+    Raises: Failed or Undecided.
+    """
     if isinstance(value, Thing):
         return value
     if isinstance(value, Absent):
@@ -98,7 +101,7 @@ def _target(value: object) -> Thing | None:
     if found is None and (why := why_unknown(value.value)):
         raise Undecided(why)
     value.world.read(value.resource, value.path, value.value)
-    return value.world.thing(found) if found else None
+    return value.world.thing(found) if found and value.denotes(found) else None
 
 
 def _values(value: object) -> Iterator[tuple[World, Value]]:

@@ -362,7 +362,7 @@ class Scalar(_Placed):
     def equals(self, other: Any) -> bool:
         self._noted()
         if isinstance(other, Thing):
-            return self._denotes(other.resource)
+            return self.denotes(other.resource)
         if isinstance(other, Scalar):
             other._noted()
             other = other.value
@@ -384,7 +384,7 @@ class Scalar(_Placed):
                 raise Undecided(f"{show(part)} is not known before the deployment")
         return written
 
-    def _denotes(self, target: Resource) -> bool:
+    def denotes(self, target: Resource) -> bool:
         # Only by a kind of text that the property takes: where it takes an ARN, a URL denotes no queue.
         forms = wanted(self.resource.type, self.path)
         if denoted(self.world.assembly, self.value, target.type, forms=forms) is target:

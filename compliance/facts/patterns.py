@@ -95,6 +95,15 @@ def equal(one: str, other: str) -> Truth:
     return False
 
 
+_REFERENCE = re.compile(r"\$\{([^{}:./]+/[^{}:./]+)(\.[^{}:]+)?\}")
+
+
+def are_of_one(one: str, other: str) -> bool:
+    """Whether two texts have different attributes of one resource: its ARN may be written out with its id."""
+    left, right = (set(_REFERENCE.findall(text)) for text in (one, other))
+    return any(id_ == same and a != b for id_, a in left for same, b in right)
+
+
 # A token: the characters that may stand in a place (None: any), and whether any number of them may. A
 # reference to a resource counts as a character of its own, because no other text has the name that
 # CloudFormation makes.

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 import re
 
-from compliance.template.intrinsics import Text, Unknown, Value, join, parts_of, show
+from compliance.template.intrinsics import (
+    Part,
+    Pseudo,
+    Ref,
+    Text,
+    Unknown,
+    Value,
+    join,
+    parts_of,
+    show,
+    why_unknown,
+)
 
 
 def parsed(value: Value) -> Value:
@@ -30,6 +41,31 @@ def parsed(value: Value) -> Value:
         if unknown is None:
             raise ValueError(f"{show(value)[:60]} is no JSON") from None
         return Unknown(unknown)
+
+
+def written(data: Value) -> Value:
+    """Data as a JSON text with its references kept, the reverse of `parsed`.
+
+    Raises: TypeError where a value in it is not known.
+    """
+    mark, parts = _unused([repr(data)]), list[Part]()
+
+    def marked(value: Value) -> Value:
+        if isinstance(value, dict):
+            return {key: marked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [marked(item) for item in value]
+        if not isinstance(value, (Ref, Pseudo, Text)) or why_unknown(value):
+            return value
+        first = len(parts)
+        parts.extend(parts_of(value))
+        return "".join(f"{mark}{index}{mark}" for index in range(first, len(parts)))
+
+    text = json.dumps(marked(data), separators=(",", ":"), ensure_ascii=False)
+    pieces = text.split(mark)
+    literal = (json.dumps(part)[1:-1] if isinstance(part, str) else part for part in parts)
+    known = dict(enumerate(literal))
+    return join(known[int(piece)] if index % 2 else piece for index, piece in enumerate(pieces))
 
 
 def parsed_or_unknown(value: Value, what: str) -> Value:

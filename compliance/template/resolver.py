@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from binascii import b2a_base64
@@ -40,6 +39,7 @@ from compliance.template.intrinsics import (
     to_number,
     to_string,
 )
+from compliance.template.json_text import written
 from compliance.text import truncated
 
 PSEUDO_PARAMETERS = frozenset(
@@ -426,9 +426,8 @@ class Resolver:
         return value if isinstance(value, Unknown) else None
 
     def _to_json(self, argument: JSON) -> Value:
-        value = self.resolve(argument)
         try:
-            return join([json.dumps(value, separators=(",", ":"))])
+            return written(self.resolve(argument))
         except TypeError:
             return Unknown("the JSON of a value that is not literal")
 

@@ -302,3 +302,32 @@ def test_cdks_retention_of_logs_stands_for_the_group(
     }
     template = KEPT % {"days": days, "condition": condition}
     assert verdict(tmp_path, template, {"each": "worker", "that": that}, subjects=subjects) == status
+
+
+@pytest.mark.parametrize(("role", "wanted"), [("!GetAtt Role.Arn", "pass"), ("!Ref Role", "fail")])
+def test_a_target_is_named_by_what_its_property_takes(tmp_path: Path, role: str, wanted: str) -> None:
+    """`RoleArn` takes an ARN: a role's name there is a broken reference, as it is for `==`."""
+    machine = "    Type: AWS::StepFunctions::StateMachine\n    Properties:\n      RoleArn: "
+    assert machine in TEMPLATE
+    template = TEMPLATE.replace(f"{machine}!GetAtt Role.Arn", f"{machine}{role}")
+    for that in ("target(self.RoleArn) == role", "target(self.RoleArn).type == 'AWS::IAM::Role'"):
+        assert verdict(tmp_path, template, {"each": "machine", "that": that}, subjects=SUBJECTS) == wanted
+
+
+@pytest.mark.parametrize(
+    ("arn", "wanted"),
+    [
+        ("!GetAtt Point.Arn", "pass"),
+        (
+            '!Sub "arn:aws:elasticfilesystem:us-east-1:${AWS::AccountId}:access-point/${Point}"',
+            "not_assessed",
+        ),
+        ('!Sub "arn:aws:elasticfilesystem:us-east-1:${AWS::AccountId}:access-point/${Files}"', "fail"),
+    ],
+)
+def test_an_arn_with_a_resources_id_is_not_another_one_for_certain(
+    tmp_path: Path, arn: str, wanted: str
+) -> None:
+    template = TEMPLATE.replace('AccessPointArn": !GetAtt Point.Arn', f'AccessPointArn": {arn}')
+    call = "may(self, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': point})"
+    assert verdict(tmp_path, template, {"each": "role", "that": call}, subjects=SUBJECTS) == wanted

@@ -163,6 +163,10 @@ RESOLVED: dict[str, tuple[Any, Value]] = {
     "base64": (call("Base64", {"Fn::Sub": "${Env}"}), "ZGV2"),
     "length": (call("Length", {"Ref": "Names"}), 3),
     "json": (call("ToJsonString", {"a": [{"Ref": "Env"}]}), '{"a":["dev"]}'),
+    "json of references": (
+        call("ToJsonString", {"a": [{"Ref": "Bucket"}, call("Sub", '"${Bucket.Arn}"\n'), 1, True]}),
+        Text(('{"a":["', ref("Bucket"), '","\\"', ref("Bucket", "Arn"), '\\"\\n",1,true]}')),
+    ),
     "a reference in depth": ({"a": [{"b": {"Ref": "Queue"}}]}, {"a": [{"b": ref("Queue")}]}),
 }
 
@@ -214,7 +218,7 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
     "other stack's output, malformed": (call("GetStackOutput", {}), "the output unknown"),
     "null": (None, "a null, which CloudFormation refuses"),
     "base64 of a reference": (call("Base64", {"Ref": "Queue"}), "the Base64 of a value that is not literal"),
-    "json of a reference": (call("ToJsonString", {"a": {"Ref": "Queue"}}), "the JSON of a value that is not"),
+    "json of an import": (call("ToJsonString", [call("ImportValue", "x")]), "the JSON of a value that is"),
     "join of a list in a list": (call("Join", ["", [["a"], "b"]]), "a list or object where a string"),
     "getatt of no attribute": (call("GetAtt", ["Queue", ""]), "a malformed Fn::GetAtt"),
     "sub of nothing": (call("Sub", "${}"), " is not in the template"),
