@@ -161,8 +161,9 @@ def _become(line: str, ruleset: landlock.Ruleset | None, calls: Calls | None) ->
 class Calls(seccomp.Program):
     """The system calls that an app may make: all except those by which it could misuse the user's rights.
 
-    The app may not read the keys that the kernel keeps for the user. Unless it may connect to daemons, it may
-    open sockets of networks only; local sockets too where no daemon listens on one (not `listening`).
+    The app may not read the keys that the kernel keeps for the user, nor set limits of another process.
+    Unless it may connect to daemons, it may open sockets of networks only; local sockets too where no daemon
+    listens on one (not `listening`).
     """
 
     def __init__(self, daemons: bool, listening: bool) -> None:
@@ -179,6 +180,8 @@ class Calls(seccomp.Program):
             self.add(seccomp.IO_URING_SETUP, [(seccomp.RETURN, 0, 0, seccomp.ENOSYS)])  # opens sockets too
         for numbers in seccomp.KEYS:
             self.add(numbers, [refused])
+        # A limit of processor time would end another process.
+        self.add(seccomp.PRLIMIT, [seccomp.load(0), (seccomp.EQUAL, 0, 1, 0), allowed, refused])
         self.lines.append(allowed)
 
 

@@ -273,6 +273,19 @@ def test_an_app_signals_nobody_else(tmp_path: Path) -> None:
         other.wait()
 
 
+@pytest.mark.skipif(not seccomp.available(), reason="no seccomp here")
+def test_an_app_sets_limits_of_itself_alone(tmp_path: Path) -> None:
+    own = "__import__('resource').prlimit({}, 4, (0, 0))"
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        for pid in (other.pid, os.getpid(), "os.getppid()"):
+            assert attempt(own.format(pid), tmp_path) == "PermissionError"
+        assert attempt("__import__('resource').setrlimit(4, (0, 0))", tmp_path) is None
+    finally:
+        other.kill()
+        other.wait()
+
+
 def test_root_keeps_little(tmp_path: Path) -> None:
     status = attempt("open('/proc/self/status').read()", tmp_path)
     held = {line.split(":")[0]: int(line.split()[1], 16) for line in status.splitlines() if "Cap" in line}
