@@ -9,7 +9,7 @@ from compliance.facts.literals import in_words
 from compliance.model import Undecided
 
 
-def check_varies(root: cel.Node, range_of: Known, *, may_be_false: bool = False) -> None:
+def check_varies(root: cel.Node, range_of: Known = lambda _: None, *, may_be_false: bool = False) -> None:
     """Raises SyntaxProblem where a condition or a part of it is the same for all inputs.
 
     Args:

@@ -188,6 +188,10 @@ def test_an_expectation_is_described_by_its_text_where_it_has_one() -> None:
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     with pytest.raises(InputError, match=r"expect: .* did you mean"):
         bind(document.load(path))
+    described["that"] = "size(runs) >= 0"
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    with pytest.raises(InputError, match=r"expect: .*it is always true, for a size is 0 or more"):
+        bind(document.load(path))
 
 
 LOUD = """

@@ -10,6 +10,7 @@ from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
 from compliance.document.suggestions import hint
 from compliance.facts.expressions import Place
+from compliance.facts.varying import check_varies
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Again, Fault, Given
@@ -58,7 +59,9 @@ class ScenarioCheck(Check, frozen=True):
         if not self.expect:
             raise ValueError("expect: at least one predicate is wanted")
         try:
-            scenarios.compiled(self.let, [*self.predicates, *self.assuming])
+            _, compiled = scenarios.compiled(self.let, [*self.predicates, *self.assuming])
+            for expression in compiled:
+                check_varies(expression.root)
         except SyntaxProblem as error:
             raise ValueError(f"expect: {error}") from None
         if self.clock:
