@@ -242,7 +242,8 @@ def find(type_: str, path: str, *, attributes: bool = False) -> Found:
 
 
 def _attribute(type_: str, walked: Sequence[str]) -> str:
-    return f"{type_}: {'.'.join(walked)} is an attribute, which no template states"
+    hint = "; the resource itself is equal to what names it"
+    return f"{type_}: {'.'.join(walked)} is an attribute, which no template states{hint}"
 
 
 def lacks(type_: str, path: str) -> bool:
@@ -418,7 +419,8 @@ def _kind(format_: str) -> TextKind | None:
 def wants(type_: str, path: str) -> frozenset[TextKind]:
     """The kinds of text that a property takes, by the formats in the schemas.
 
-    Where there is no format but the property's pattern or name asks for an ARN, it takes ARNs of any type.
+    Where there is no format but the property's pattern or name asks for an ARN, it takes ARNs of any type. A
+    pattern that has ARNs among others, and no URLs, takes no URL.
 
     Returns: several kinds where it takes any of them; none where the schemas do not say, or where an
         alternative is any text.
@@ -426,12 +428,25 @@ def wants(type_: str, path: str) -> frozenset[TextKind]:
     found: set[TextKind | None] = set()
     for node in find(type_, path, attributes=True).nodes:
         kinds = list(_stated(node))
-        arns = any(
-            str(part.schema.get("pattern", "")).removeprefix("^").startswith("arn:") for part in node.spread()
-        )
+        patterns = [str(part.schema.get("pattern", "")) for part in node.spread()]
+        arns = any(pattern.removeprefix("^").startswith("arn:") for pattern in patterns)
         named = form_of(next((s for s in reversed(steps(path)) if s != "*" and not s.isdigit()), "")) == "arn"
-        found.update(kinds or ([TextKind(None, "arn")] if arns or named else [None]))
+        others = (
+            NO_URL if any("arn:" in pattern and not _takes_urls(pattern) for pattern in patterns) else [None]
+        )
+        found.update(kinds or (NO_URL[:1] if arns or named else others))
     return frozenset() if None in found else frozenset(kind for kind in found if kind)
+
+
+NO_URL = [TextKind(None, form) for form in ("arn", "name", "id", "qualified", "parts")]
+
+
+def _takes_urls(pattern: str) -> bool:
+    """Whether a text of a pattern may be a URL, such as a queue's."""
+    try:
+        return re.search(pattern, "https://sqs.us-east-1.amazonaws.com/123456789012/orders") is not None
+    except re.error:
+        return True
 
 
 def _stated(node: Node) -> Iterator[TextKind | None]:

@@ -331,3 +331,15 @@ def test_an_arn_with_a_resources_id_is_not_another_one_for_certain(
     template = TEMPLATE.replace('AccessPointArn": !GetAtt Point.Arn', f'AccessPointArn": {arn}')
     call = "may(self, 'elasticfilesystem:ClientMount', files, {'elasticfilesystem:AccessPointArn': point})"
     assert verdict(tmp_path, template, {"each": "role", "that": call}, subjects=SUBJECTS) == wanted
+
+
+@pytest.mark.parametrize(("source", "wanted"), [("!GetAtt Queue.Arn", "pass"), ("!Ref Queue", "fail")])
+def test_a_pattern_with_arns_takes_no_url(tmp_path: Path, source: str, wanted: str) -> None:
+    """A pipe's source may be an ARN or the address of a broker: the URL of a queue is neither."""
+    own = f"{{Source: {source}, Target: !GetAtt Worker.Arn, RoleArn: !GetAtt Role.Arn}}"
+    template = f"{TEMPLATE}  Pipe: {{Type: AWS::Pipes::Pipe, Properties: {own}}}\n"
+    subjects = SUBJECTS | {"pipe": {"type": "AWS::Pipes::Pipe", "about": "the pipe"}}
+    assert (
+        verdict(tmp_path, template, {"each": "pipe", "that": "self.Source == queue"}, subjects=subjects)
+        == wanted
+    )

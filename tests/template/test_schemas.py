@@ -67,7 +67,7 @@ def test_paths_that_a_type_has(type_: str, path: str) -> None:
             "is a list; did you mean BlockDeviceMappings.*.Ebs?",
         ),
         ("AWS::Lambda::Function", "Timeout.Seconds", "Timeout has nothing below it, so no Seconds"),
-        ("AWS::SQS::Queue", "Arn", "Arn is an attribute, which no template states"),
+        ("AWS::SQS::Queue", "Arn", "is an attribute, which no template states; the resource itself is"),
         ("AWS::IAM::ManagedPolicy", "PolicyDocument.Statment.*.NotAction", "PolicyDocument.Statement?"),
     ],
 )
@@ -139,7 +139,8 @@ def test_the_kind_of_text_that_a_reference_is(type_: str, attribute: str | None,
             "VpcConfig.SecurityGroupIds.*",
             {TextKind("AWS::EC2::SecurityGroup", "id")},
         ),
-        ("AWS::Lambda::Permission", "FunctionName", set()),
+        ("AWS::Lambda::Permission", "FunctionName", set(schemas.NO_URL)),
+        ("AWS::SSM::Parameter", "Value", set()),
     ],
 )
 def test_the_kind_of_text_that_a_property_takes(type_: str, path: str, wanted: set[TextKind]) -> None:
