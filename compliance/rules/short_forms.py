@@ -143,8 +143,8 @@ class Name(Check, frozen=True):
 
 
 def _check_placeholders(pattern: str, *known: str) -> None:
-    """Raises ValueError for another placeholder: no name has braces."""
-    for found in re.findall(r"{.*?}", pattern):
+    """Raises ValueError for another placeholder. `${AWS::Region}` is none: a name is compared as written."""
+    for found in re.findall(r"(?<!\$){.*?}", pattern):
         if found not in known:
             raise ValueError(f"pattern: {found} is none of {', '.join(known)}{did_you_mean(found, known)}")
 

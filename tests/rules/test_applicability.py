@@ -290,6 +290,7 @@ def test_a_misspelt_selector_is_refused(tmp_path: Path) -> None:
         ("AWS::RDS::*", "{kind: property, all: [{path: StorageEncrypted, equals: true}]}"),
         ("[AWS::SQS::Queue, AWS::SQS::QueuePolicy]", "{kind: tags, keys: [Team]}"),
         ("AWS::RDS::DBInstance", "{kind: names, pattern: 'x-{resource}'}"),
+        ("AWS::S3::Bucket", "{kind: name, pattern: 'x-${AWS::Region}-{env}'}"),
         ("AWS::Lambda::Function", "{kind: runtime, families: {java: 17, dotnet: '8', provided: al2}}"),
         ("AWS::IAM::Role", "{kind: property, all: [{path: Policies.*.PolicyDocument.Statement.*.Action}]}"),
         ("AWS::Lambda::*", "{kind: runtime, families: {python: '3.12'}}"),
