@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -169,15 +168,6 @@ def audit(
             runs = scanners.runs()
         card = _apply_baseline(terms, lambda known: _score(terms, input_, judgement, runs, known))
     return _remember(terms, card)
-
-
-def cache_folder() -> Path | None:
-    """The folder of cached results, None for no cache: COMPLIANCE_CACHE names another one, or is empty."""
-    configured = os.environ.get("COMPLIANCE_CACHE")
-    if configured is not None:
-        return Path(configured) if configured else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cdk-compliance-gate"
 
 
 # What to judge by

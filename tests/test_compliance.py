@@ -5,10 +5,11 @@ This is what CI runs: a requirement that our own app does not meet is a failing 
 
 import pytest
 
-from compliance.auditing import Options, audit, cache_folder
+from compliance.auditing import Options, audit
 from compliance.document.requirements import Requirement, load
 from compliance.model import SCANNERS, Evidence, FindingStatus, Result, Scorecard, Status
 from compliance.reports.text import place
+from compliance.template.cache import cache_folder
 
 
 @pytest.fixture(scope="session")

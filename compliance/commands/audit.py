@@ -202,8 +202,9 @@ def audit(
     elif unused := [name for name, value in {**signs, "keep": keep, "target": target}.items() if value]:
         raise click.UsageError(f"--{unused[0]} is for --attest")
 
-    from compliance.auditing import Options, cache_folder
+    from compliance.auditing import Options
     from compliance.auditing import audit as run
+    from compliance.template.cache import cache_folder
 
     others.pop("allow_baseline")
     others["fail_on"] = Severity(others["fail_on"])

@@ -45,6 +45,7 @@ from compliance.fleet.rows import (
 from compliance.fleet.workers import by_executor, by_processes, scheduler
 from compliance.model import CheckerError, FindingStatus, InputError, Scorecard, Status
 from compliance.template.assembly import Assembly
+from compliance.template.cache import cache_folder
 from compliance.template.host import processors
 from compliance.template.source import read_source
 
@@ -178,7 +179,7 @@ def _audit_options(job: Job) -> auditing.Options:
         skip_scanners=options.skip_scanners,
         skip_handlers=options.skip_handlers,
         packs=options.packs,
-        cache=None if options.no_cache else auditing.cache_folder(),
+        cache=None if options.no_cache else cache_folder(),
         require_confinement=options.require_confinement,
         diagram=False,
     )

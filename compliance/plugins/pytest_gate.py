@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from compliance.auditing import Options, audit, cache_folder
+from compliance.auditing import Options, audit
 from compliance.document import settings
 from compliance.document.requirements import Document, load
 from compliance.model import (
@@ -33,6 +33,7 @@ from compliance.model import (
 )
 from compliance.reports.text import changes, neutral, place, totals
 from compliance.rules import bind
+from compliance.template.cache import cache_folder
 from compliance.template.scratch import Scratch
 from compliance.text import one_line, printable
 

@@ -40,6 +40,15 @@ class Parsed(msgspec.Struct, frozen=True):
         store(self.folder, key, data)
 
 
+def cache_folder() -> Path | None:
+    """The folder of cached results, None for no cache: COMPLIANCE_CACHE names another one, or is empty."""
+    configured = os.environ.get("COMPLIANCE_CACHE")
+    if configured is not None:
+        return Path(configured) if configured else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cdk-compliance-gate"
+
+
 def key_of(ingredients: Mapping[str, object]) -> str:
     """The key of a result, by all that it depends on. Only equal ingredients have equal keys."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,7 @@ import msgspec
 from compliance.confinement import app as confinement
 from compliance.model import InputError
 from compliance.template import bytecode
+from compliance.template.cache import cache_folder
 from compliance.template.limits import seconds_to_end
 
 CREDENTIALS, DAEMONS, WRITE = "credentials", "daemons", "write="
@@ -78,7 +79,7 @@ def command_line(line: str, workspace: Workspace) -> list[str]:
         return ["/bin/sh", "-c", line]
     granted = workspace.permissions
     writable = (*workspace.outputs, workspace.temporary, *granted.writes)
-    hidden = () if granted.credentials else _secrets()
+    hidden = [*(() if granted.credentials else _secrets()), *filter(None, [cache_folder()])]
     return confinement.command(line, writable, hidden, seconds_to_end(), daemons=granted.daemons)
 
 

@@ -28,7 +28,7 @@ import npm
 from botocore.config import Config
 from patience import limit, until
 
-from compliance.auditing import cache_folder
+from compliance.template.cache import cache_folder
 from compliance.template.host import bundled_node
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,6 @@ from msgspec.structs import replace
 
 import app
 from compliance import scanners
-from compliance.auditing import cache_folder
 from compliance.cli import main
 from compliance.document import waivers
 from compliance.document.requirements import load
@@ -44,6 +43,7 @@ from compliance.rules import bind
 from compliance.rules.judging import judge, names
 from compliance.scanners import PACKS, Scanners, facts, finding_status
 from compliance.scanners.nag import jsii_bundles, unpacked
+from compliance.template.cache import cache_folder
 from compliance.template.loading import load_assembly
 from compliance.template.synth import App, synthesise
 

@@ -161,6 +161,22 @@ def test_the_callers_credentials_do_not_reach_an_app(tmp_path: Path, monkeypatch
     assert attempt(read.format(".aws/credentials"), tmp_path, given) == "canary"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_no_app_reads_the_cache(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its secret tells which events a handler gets, and signs what is remembered."""
+    home, cache = tmp_path / "home", tmp_path / "home" / ".cache" / "cdk-compliance-gate"
+    cache.mkdir(parents=True)
+    (cache / "secret").write_text("canary")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("COMPLIANCE_CACHE", raising=False)
+    if named:
+        monkeypatch.setenv("COMPLIANCE_CACHE", str(cache))
+        monkeypatch.setenv("HOME", str(tmp_path))
+    for granted in (None, Permissions(credentials=True)):
+        assert attempt(f"open({str(cache / 'secret')!r}).read()", tmp_path, granted) == "PermissionError"
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Path]:
     """Somebody who does what he is asked on a socket, as docker does."""
