@@ -19,10 +19,9 @@ import msgspec
 
 from compliance.cel import patterns
 from compliance.cel.syntax import Node
-from compliance.cel.values import OPERATORS, STANDARD, Failed, show
+from compliance.cel.values import COMPARISONS, OPERATORS, STANDARD, Failed, Range, show
 from compliance.model import Undecided
 
-COMPARISONS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
 # By function of texts, in words, why every text passes it with an empty text.
 _EVERY_TEXT: Final = {"startsWith": "begins with", "endsWith": "ends with", "contains": "contains"}
 _LOGIC: Final = frozenset({"&&", "||", "!", "?"})
@@ -38,26 +37,6 @@ Key = tuple[Any, ...]  # a node, so that equal nodes have equal keys
 Results = frozenset[bool | None]
 _TRUE, _FALSE, _NONE = (frozenset({result}) for result in (True, False, None))
 _EITHER: Final[Results] = _TRUE | _FALSE
-
-
-class Range(msgspec.Struct, frozen=True):
-    """The numbers that a value may be. With `alone`, it is nothing but a number; with `whole`, a whole one.
-
-    `values` are the only values that it may have, of whatever kind.
-    """
-
-    least: float = -inf
-    most: float = inf
-    whole: bool = False
-    alone: bool = False
-    values: tuple[Any, ...] = ()
-
-    def within(self, other: Range | None) -> Range:
-        """What is in another range, too."""
-        if other is None:
-            return self
-        least, most = max(self.least, other.least), min(self.most, other.most)
-        return Range(least, most, self.whole or other.whole, self.alone or other.alone, other.values)
 
 
 # The range of a value, as far as the caller knows it.

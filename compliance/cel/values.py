@@ -6,6 +6,7 @@ https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -14,9 +15,31 @@ from compliance.cel import patterns
 from compliance.cel.syntax import did_you_mean
 from compliance.model import Undecided
 
+COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+
 
 class Failed(Exception):
     """An operation that has no value: a key that is not there, a text where a number is wanted."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The numbers that a value may be. With `alone`, it is nothing but a number; with `whole`, a whole one.
+
+    `values` are the only values that it may have, of whatever kind.
+    """
+
+    least: float = -inf
+    most: float = inf
+    whole: bool = False
+    alone: bool = False
+    values: tuple[Any, ...] = ()
+
+    def within(self, other: Range | None) -> Range:
+        """What is in another range, too."""
+        if other is None:
+            return self
+        least, most = max(self.least, other.least), min(self.most, other.most)
+        return Range(least, most, self.whole or other.whole, self.alone or other.alone, other.values)
 
 
 class Host:

@@ -10,8 +10,7 @@ from functools import cache
 import msgspec
 
 from compliance import cel
-from compliance.cel.fixed import COMPARISONS, Range
-from compliance.cel.values import show
+from compliance.cel.values import COMPARISONS, Range, show
 from compliance.document.requirements import Document
 from compliance.facts import elements
 from compliance.facts.attributes import ATTRIBUTES, VALUES
@@ -19,7 +18,6 @@ from compliance.facts.functions import FACTS, FUNCTIONS, Fact
 from compliance.facts.literals import capital, never, none_of, range_of, unknown_action, unlike
 from compliance.facts.objects import Read, World
 from compliance.facts.records import fields_of
-from compliance.facts.varying import check_varies
 from compliance.facts.wiring import Loose, Unfilled, Wiring
 from compliance.model import Undecided
 from compliance.template import schemas
@@ -338,6 +336,8 @@ def compiled(
     try:
         expression = cel.compile(text, scope, FUNCTIONS)
         if not document.checked:
+            from compliance.facts.varying import check_varies
+
             checker = Checker(scope)
             checker.check(expression.root)
             if varies:

@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from math import inf
 
 from compliance import cel
-from compliance.cel.fixed import Range
-from compliance.cel.values import show
+from compliance.cel.values import Range, show
 from compliance.facts.iam import covers_action, service_actions, services
 from compliance.template import schemas
 from compliance.template.intrinsics import to_bool, to_number

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from compliance.cel import patterns
-from compliance.cel.fixed import Range
+from compliance.cel.values import Range
 from compliance.model import InputError
 from compliance.template.paths import steps
 from compliance.text import nearest
