@@ -204,9 +204,8 @@ def test_environments_without_values_of_their_own(tmp_path: Path, names: str) ->
 
 
 def scenario(event: str, more: str = "again: []") -> str:
-    return (
-        f"    subject: function\n    check:\n      scenario: {event}\n      expect: ['true']\n      {more}\n"
-    )
+    check = f"scenario: {event}\n      expect: [error == null]\n      {more}"
+    return f"    subject: function\n    check:\n      {check}\n"
 
 
 @pytest.mark.parametrize(("message", "event"), EVENTS.items())
