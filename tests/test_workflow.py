@@ -153,8 +153,9 @@ def test_what_is_deployed_was_signed_by_this_workflow() -> None:
 
 
 @pytest.mark.parametrize(("where", "text"), list(commands()))
-def test_every_command_that_is_written_down_is_one(where: str, text: str) -> None:
-    _, name, *arguments = shlex.split(text.replace("../base", str(ROOT)))  # which the workflow checks out
+def test_every_command_that_is_written_down_is_one(where: str, text: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    _, name, *arguments = shlex.split(text.replace("../base", str(tmp_path)))  # which the workflow checks out
     command = getattr(import_module(f"compliance.commands.{name}"), name)
     with click.Context(main) as parent:
         given = command.make_context(name, [*arguments], parent=parent)

@@ -34,7 +34,7 @@ from compliance.document.requirements import Document, load
 from compliance.facts.declared import find
 from compliance.handlers.runs import Handlers
 from compliance.model import Evidence, Result, Status
-from compliance.rules import bind
+from compliance.rules import Rule, bind
 from compliance.rules.judging import judge, names
 from compliance.template.assembly import Assembly, Stack
 from compliance.template.loading import load_assembly
@@ -70,11 +70,15 @@ class ComplianceChecks:
     def rule_ids(self) -> list[str]:
         return [requirement.id for requirement in self._document.requirements]
 
+    # To read the document and to bind its rules takes most of a validation: both are done once.
+
     @cached_property
     def _document(self) -> Document:
-        return load(
-            self._requirements or settings.document(Path.cwd())
-        )  # half of the time that a validation takes
+        return load(self._requirements or settings.document(Path.cwd()))
+
+    @cached_property
+    def _rules(self) -> tuple[Rule, ...]:
+        return bind(self._document)
 
     def validate(self, context: IPolicyValidationContext) -> PolicyValidationPluginReport:
         try:
@@ -88,9 +92,8 @@ class ComplianceChecks:
         )
 
     def _violations(self, assembly: Assembly) -> Iterator[PolicyViolation]:
-        document = self._document
+        document, rules = self._document, self._rules
         environment = self._environment or document.environment.default
-        rules = bind(document)
         not_run = Handlers.none(ELSEWHERE, excused=True)
         results = judge(
             rules,
