@@ -84,8 +84,11 @@ def range_of(types: Sequence[str], path: str) -> Range | None:
 
 
 def in_words(numbers: Range | None) -> str:
-    """What a range has, as the end of a message: ` (AWS takes 1 to 900)`; empty where it is not bounded."""
-    least, most = (numbers.least + 1, numbers.most - 1) if numbers else (-inf, inf)
+    """What a range of `range_of` has, as the end of a message: ` (AWS takes 1 to 900)`.
+
+    Empty where it is not bounded, or where a function bounds it, as `size` does.
+    """
+    least, most = (numbers.least + 1, numbers.most - 1) if numbers and not numbers.alone else (-inf, inf)
     if least == -inf and most == inf:
         return ""
     bounds = (

@@ -413,6 +413,12 @@ def test_a_document_is_refused_with_the_place(tmp_path: Path, check: dict[str, A
     assert str(refused.value).startswith(f"{path}:")
 
 
+def test_a_bound_of_a_function_is_none_of_aws(tmp_path: Path) -> None:
+    check = {"each": "functions", "that": "seconds(self.Handler) >= 0"}
+    with pytest.raises(InputError, match=r"it is always true, whatever it reads$"):
+        bind(load(written(tmp_path, check, subjects=SUBJECTS)))
+
+
 @pytest.mark.parametrize(
     ("subject", "message"),
     [
