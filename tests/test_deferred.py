@@ -65,6 +65,14 @@ def test_the_command_line_starts_without_them() -> None:
     python(f"{DEFERRED}\nimport compliance.__main__; assert len(left()) == 7, left()")
 
 
+def test_only_a_document_that_is_read_for_the_first_time_needs_the_search_for_mistakes() -> None:
+    python(
+        "import sys; from importlib import import_module; from compliance.rules import MODULES; "
+        "[import_module(f'compliance.rules.{name}') for name in MODULES]; "
+        "assert not {'compliance.cel.fixed', 'compliance.rules.applicability'} & {*sys.modules}"
+    )
+
+
 def test_a_library_has_the_modules_themselves() -> None:
     python(f"{DEFERRED}\nimport compliance; assert compliance.audit; assert not left(), left()")
 

@@ -10,7 +10,6 @@ from compliance.cel import SyntaxProblem
 from compliance.document.requirements import Document
 from compliance.document.suggestions import hint
 from compliance.facts.expressions import Place
-from compliance.facts.varying import check_varies
 from compliance.facts.wiring import FUNCTION, MAPPING
 from compliance.handlers.runs import Begin, Finding
 from compliance.handlers.sandbox import Again, Fault, Given
@@ -54,6 +53,7 @@ class ScenarioCheck(Check, frozen=True):
     assuming: tuple[str, ...] = ()
 
     def validate(self, document: Document) -> None:
+        from compliance.facts.varying import check_varies
         from compliance.handlers import scenarios
 
         if not self.expect:
