@@ -168,7 +168,7 @@ def _check(
     if node.kind == "name" and node.value not in loop_names and node.value not in names:
         hint = suggestion(node.value, {*names, *loop_names})
         raise SyntaxProblem(f"unknown name {node.value!r}{hint}", node.at)
-    if node.kind in ("call", "method"):
+    if node.is_call:
         _check_call(node, functions)
     inner = loop_names | {node.value[1]} if node.kind == "loop" else loop_names
     for index, child in enumerate(node.children):

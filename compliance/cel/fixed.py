@@ -55,7 +55,7 @@ def reads(node: Node, within: frozenset[str] = frozenset()) -> bool:
     """Whether a node reads a name that is none of a loop's in it, nor of `within`, or may read the model."""
     if node.kind == "name":
         return node.value not in within
-    if node.kind in ("call", "method") and node.value not in STANDARD:
+    if node.is_call and node.value not in STANDARD:
         return True
     inner = within | {node.value[1]} if node.kind == "loop" else within
     return any(reads(child, inner if index else within) for index, child in enumerate(node.children))
@@ -87,10 +87,10 @@ def _conditions(node: Node, within: str = "") -> Iterator[Node]:
     """
     for child in node.children:
         yield from _conditions(child, node.kind)
-    is_call = node.kind in ("call", "method") and node.value in (*_EVERY_TEXT, "matches")
+    is_test = node.is_call and node.value in (*_EVERY_TEXT, "matches")
     is_loop = node.kind == "loop" and node.value[0] in _QUANTIFIERS
     is_operator = node.kind in COMPARISONS or node.kind in ("&&", "||", "!", "in")
-    if is_call or is_loop or (is_operator and node.kind != within):
+    if is_test or is_loop or (is_operator and node.kind != within):
         yield node
 
 
@@ -99,16 +99,16 @@ def why(node: Node, result: bool) -> str:
     children = node.children
     if node.kind in COMPARISONS and _key(children[0]) == _key(children[1]):
         return "it compares a value with itself"
-    if node.kind in ("call", "method") and node.value == "matches" and children[1].kind == "const":
+    if node.is_call and node.value == "matches" and children[1].kind == "const":
         return f"every text matches {show(children[1].value)}; has(...) asks whether a property is set"
     if any(_never_gives(n, c.value) for n, c in (children, children[::-1]) if len(children) == 2):
         return f"it is always {'true' if result else 'false'}: the function never gives such a text"
-    if node.kind in ("call", "method") and node.value in _EVERY_TEXT:
+    if node.is_call and node.value in _EVERY_TEXT:
         what = show(children[1].value) if children[1].kind == "const" else "itself"
         words = f"every text {_EVERY_TEXT[node.value]} {what}"
         return f"{words}; has(...) asks whether a property is set"
     which = "true" if result else "false"
-    if node.kind in COMPARISONS and any(n.value == "size" for n in children if n.kind in ("call", "method")):
+    if node.kind in COMPARISONS and any(n.value == "size" for n in children if n.is_call):
         return f"it is always {which}, for a size is 0 or more; size(...) > 0 asks whether something is there"
     logic = {("||", True): "&&", ("&&", False): "||"}.get((node.kind, result))
     equality = "!=" if result else "=="
@@ -121,23 +121,23 @@ def _key(node: Node) -> Key:
     return kind, repr(node.value), *map(_key, node.children)
 
 
-def constant(node: Node) -> Any:
+def _value_of(node: Node) -> Any:
     """The value of a node that reads nothing. Raises Failed where it has none, or reads something."""
     if node.kind == "const":
         return node.value
     if node.kind == "list":
-        return [constant(child) for child in node.children]
+        return [_value_of(child) for child in node.children]
     if node.kind in OPERATORS:
-        return OPERATORS[node.kind](*map(constant, node.children))
-    if node.kind in ("call", "method") and node.value in STANDARD:
-        return STANDARD[node.value].call(*map(constant, node.children))
+        return OPERATORS[node.kind](*map(_value_of, node.children))
+    if node.is_call and node.value in STANDARD:
+        return STANDARD[node.value].call(*map(_value_of, node.children))
     raise Failed("it is no constant")
 
 
 def _constant(node: Node) -> tuple[Any] | None:
     """The value of a node that reads nothing, in a tuple; None where it has none."""
     try:
-        return (constant(node),)
+        return (_value_of(node),)
     except (Failed, Undecided):
         return None
 
@@ -225,10 +225,10 @@ class _Formula:
 
     def _test(self, node: Node) -> _Test | Results:
         if (value := _constant(node)) is not None:
-            return frozenset({value[0] if isinstance(value[0], bool) else None})
+            return _result(value[0])
         if node.kind in COMPARISONS:
             return self._comparison(node.kind, *node.children)
-        if node.kind in ("call", "method") and (result := _of_texts(node)) is not None:
+        if node.is_call and (result := _of_texts(node)) is not None:
             return frozenset({result})
         if node.kind == "loop" and node.value[0] in _QUANTIFIERS:
             body = _Formula(node.children[1], self._known).results() - _NONE
@@ -236,9 +236,11 @@ class _Formula:
                 return _TRUE
             if node.value[0] != "all" and body == _FALSE:
                 return _FALSE
-        return self._of(
-            node, lambda sample: frozenset({sample if isinstance(sample, bool) else None}), True, False
-        )
+        return self._either(node)
+
+    def _either(self, node: Node) -> _Test:
+        """A test that is not looked into: it may be true, false or without a value."""
+        return self._of(node, _result, True, False)
 
     def _of(self, node: Node, results: Callable[[Any], Results], *constants: Any) -> _Test:
         """A test of a node's value, which tells some constants from one another."""
@@ -260,10 +262,7 @@ class _Formula:
             return _TRUE if operator == "!=" else _FALSE
         ordered = operator not in ("==", "!=")
         if isinstance(wanted, (list, dict)) or (ordered and not _is_number(wanted)):
-            key = Node(operator, None, [left, right], left.at)
-            return self._of(
-                key, lambda sample: frozenset({sample if isinstance(sample, bool) else None}), True, False
-            )
+            return self._either(Node(operator, None, [left, right], left.at))
         return self._of(left, lambda sample: _compared(operator, sample, wanted), wanted)
 
     def _range(self, node: Node) -> Range:
@@ -275,11 +274,14 @@ class _Formula:
             return Range(0, 0, whole=True, alone=True)
         if node.kind in _ARITHMETIC:
             return _ARITHMETIC[node.kind](*map(self._range, node.children))
-        is_call = node.kind in ("call", "method")
-        own = _BY_FUNCTION.get(node.value) if is_call else None
+        own = _BY_FUNCTION.get(node.value) if node.is_call else None
         if own and node.value == "size" and node.children[0].value == "split":
             own = Range(1, whole=True, alone=True)  # without the separator, a text is in one piece
         return (own or Range()).within(self._known(node))
+
+
+def _result(value: object) -> Results:
+    return frozenset({value if isinstance(value, bool) else None})
 
 
 def _is_number(value: object) -> bool:
@@ -403,5 +405,5 @@ def _of_texts(node: Node) -> bool | None:
 
 def _never_gives(node: Node, wanted: Any) -> bool:
     """Whether a call gives texts in another form than a constant has: `x.lowerAscii() == 'ABC'`."""
-    is_call = node.kind in ("call", "method") and node.value in ("lowerAscii", "upperAscii", "trim")
-    return is_call and isinstance(wanted, str) and STANDARD[node.value].call(wanted) != wanted
+    changes = node.is_call and node.value in ("lowerAscii", "upperAscii", "trim")
+    return changes and isinstance(wanted, str) and STANDARD[node.value].call(wanted) != wanted

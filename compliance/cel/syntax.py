@@ -36,6 +36,10 @@ class Node(msgspec.Struct):
     children: list[Node]
     at: int
 
+    @property
+    def is_call(self) -> bool:
+        return self.kind in ("call", "method")
+
     def walk(self) -> Iterator[Node]:
         left = [self]
         while left:

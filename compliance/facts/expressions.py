@@ -99,11 +99,11 @@ class Checker:
 
     def range_of(self, node: cel.Node) -> Range | None:
         """The numbers that a node which was checked may be; None where the schemas do not say."""
-        is_size = node.kind in ("call", "method") and node.value == "size"
+        is_size = node.is_call and node.value == "size"
         shape = self._shapes.get(id(node.children[0] if is_size else node), Shape())
         if shape.values and not is_size:
             return Range(values=shape.values)
-        if node.kind in ("call", "method") and node.value == "seconds":
+        if node.is_call and node.value == "seconds":
             return Range(0, whole=True, alone=True)
         if shape.many or shape.path is None or not shape.types or not all(map(schemas.is_known, shape.types)):
             return None
@@ -254,11 +254,9 @@ class Checker:
                 continue
             message = shape.wrong(literal.value) if shape.wrong and isinstance(literal.value, str) else None
             message = message or unlike(node.kind, _kind(shape, node), literal.value)
-            if message:
-                pass
-            elif shape.values:
+            if message is None and shape.values:
                 message = none_of(shape.values, shape.path or "this", literal.value)
-            elif shape.path is not None and shape.types:
+            elif message is None and shape.path is not None and shape.types:
                 equal = node.kind in ("==", "!=", "in")
                 message = never(shape.types, shape.path, literal.value, equal=equal)
             if message:
@@ -270,7 +268,7 @@ def _kind(shape: Shape, node: cel.Node) -> str | None:
 
     What a call gives may be a resource, or a value that names one elsewhere.
     """
-    is_called = any(child.kind in ("call", "method") for child in node.children)
+    is_called = any(child.is_call for child in node.children)
     return "a fact" if shape.record else "a resource" if shape.is_one and not is_called else None
 
 
